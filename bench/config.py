@@ -1,0 +1,335 @@
+"""Every setting of a run, as plain dataclasses that check themselves. Standard library only, so that `--help` is instant.
+
+`bench/cli.py` composes these from `conf/`; everything below receives them as plain values. Lists stand where tuples
+would be nicer because that is what comes back from a YAML file.
+"""
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any
+
+
+class InputError(ValueError):
+    """What the user gave cannot be used. The message is one sentence that names the file or setting and what would be right."""
+
+
+def require(condition: bool, sentence: str) -> None:
+    """Raise `InputError(sentence)` unless `condition` holds."""
+    if not condition:
+        raise InputError(sentence)
+
+
+def require_one_of(setting: str, value: object, allowed: tuple[str, ...]) -> None:
+    """Raise `InputError` unless `value` is one of `allowed`."""
+    require(value in allowed, f"{setting} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+# ---------------------------------------------------------------------------------------------------- data sets
+
+
+@dataclass
+class DatasetConfig:
+    """What every data set has. `name` is a key of `bench.datasets.DATASETS`."""
+
+    name: str = ""
+    normalization: str = "per_image"  # per_image | dataset | none; applied once, before either arm sees a pixel
+
+    def __post_init__(self) -> None:
+        require_one_of("dataset.normalization", self.normalization, ("per_image", "dataset", "none"))
+
+
+@dataclass
+class SyntheticConfig(DatasetConfig):
+    """Generated scenes (`bench.datasets.synthetic`). `image_size` is (height, width) in pixels."""
+
+    name: str = "synthetic"
+    modality: str = "fluorescence"  # fluorescence | phase_contrast
+    num_classes: int = 3  # 2: background and cell; 3: background and two textures of cell
+    image_size: list[int] = field(default_factory=lambda: [384, 384])
+    train_images: int = 12
+    val_images: int = 4
+    test_images: int = 8
+    seed: int = 0  # of the scenes, not of the run: every run of a sweep sees the same images
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require_one_of("dataset.modality", self.modality, ("fluorescence", "phase_contrast"))
+        require(self.num_classes in (2, 3), f"dataset.num_classes must be 2 or 3, got {self.num_classes}")
+        require(
+            len(self.image_size) == 2 and min(self.image_size) >= 32,
+            f"dataset.image_size must be [height, width] of at least 32 pixels each, got {self.image_size}",
+        )
+        for split in ("train_images", "val_images", "test_images"):
+            require(getattr(self, split) >= 1, f"dataset.{split} must be at least 1, got {getattr(self, split)}")
+        require(self.seed >= 0, f"dataset.seed must not be negative, got {self.seed}")
+
+
+@dataclass
+class FolderConfig(DatasetConfig):
+    """The user's own images: `root/images` and `root/masks`, matched by stem (`bench.datasets.folder`)."""
+
+    name: str = "folder"
+    root: str = ""
+    images: str = "images"  # folder below root
+    masks: str = "masks"  # folder below root
+    manifest: str | None = None  # CSV with the columns image, mask, split (paths below root); else splits.json; else seeded
+    channel_axis: int | None = None  # where the channels of an image with more axes than its mask lie; None: last
+    mask_values: dict[int, int] | None = None  # value in the file -> class index; None: the values are class indices
+    ignore_index: int | None = None  # class index (after mapping) of pixels that count for nothing
+    class_names: list[str] | None = None  # background first; None: class_0, class_1, ...
+    split_fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])  # train, val, test of the seeded split
+    split_seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        fractions = self.split_fractions
+        require(
+            len(fractions) == 3 and min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-6,
+            f"dataset.split_fractions must be three positive numbers that add up to 1, got {fractions}",
+        )
+
+
+# ---------------------------------------------------------------------------------------------- pixels to graphs
+
+
+@dataclass
+class SuperpixelsConfig:
+    """How an image becomes segments. `method` is a key of `bench.superpixels.SUPERPIXELS`."""
+
+    method: str = "slic"
+    superpixel_size: float | None = 100.0  # pixels per superpixel; the knob that compares across image sizes
+    n_segments: int | None = None  # segments asked for per image; give this or superpixel_size
+    compactness: float = 0.1  # scikit-image's meaning, on normalised images
+    sigma: float = 1.0  # Gaussian smoothing before clustering, in pixels
+    iterations: int = 10
+
+    def __post_init__(self) -> None:
+        require(
+            (self.superpixel_size is None) != (self.n_segments is None),
+            "give exactly one of superpixels.superpixel_size and superpixels.n_segments (set the other to null), "
+            f"got {self.superpixel_size} and {self.n_segments}",
+        )
+        size, count = self.superpixel_size, self.n_segments
+        require(size is None or size >= 1, f"superpixels.superpixel_size must be at least 1 pixel, got {size}")
+        require(count is None or count >= 1, f"superpixels.n_segments must be at least 1, got {count}")
+        require(self.compactness > 0, f"superpixels.compactness must be positive, got {self.compactness}")
+        require(self.sigma >= 0, f"superpixels.sigma must not be negative, got {self.sigma}")
+        require(self.iterations >= 1, f"superpixels.iterations must be at least 1, got {self.iterations}")
+
+
+@dataclass
+class GraphConfig:
+    """What the nodes and edges carry: keys of `bench.graphs.FEATURES` and `bench.graphs.EDGES`."""
+
+    features: list[str] = field(default_factory=lambda: ["intensity", "texture", "shape"])
+    edges: list[str] = field(default_factory=lambda: ["adjacency"])
+    neighbours: int = 8  # of the k-nearest-neighbour edges
+
+    def __post_init__(self) -> None:
+        require(len(self.features) > 0, "graph.features must name at least one feature set")
+        require(self.neighbours >= 1, f"graph.neighbours must be at least 1, got {self.neighbours}")
+
+
+# ------------------------------------------------------------------------------------------------------ pipelines
+
+
+@dataclass
+class PipelineConfig:
+    """What every arm has. `name` is a key of `bench.pipelines.PIPELINES`."""
+
+    name: str = ""
+
+
+@dataclass
+class CnnConfig:
+    """A network of segmentation_models_pytorch (`models.unet`)."""
+
+    architecture: str = "Unet"
+    encoder_name: str = "resnet18"
+    encoder_weights: str | None = None  # null: from scratch; "imagenet" where the weights can be fetched
+
+
+@dataclass
+class TiledCnnConfig(PipelineConfig):
+    """Random crops for training, overlapping tiles for prediction. Sizes in pixels."""
+
+    name: str = "tiled_cnn"
+    model: CnnConfig = field(default_factory=CnnConfig)
+    tile_size: int = 256
+    overlap: int = 32  # on each side of a tile, discarded or blended
+    blend: str = "discard"  # discard | gaussian
+    batch_size: int = 8  # crops per step; tiles per forward pass in prediction
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        require(
+            self.tile_size >= 32 and self.tile_size % 32 == 0,
+            f"pipeline.tile_size must be a multiple of 32 (five halvings in the encoder), got {self.tile_size}",
+        )
+        require(
+            0 <= 2 * self.overlap < self.tile_size,
+            f"pipeline.overlap must lie in [0, tile_size / 2), got {self.overlap} with tile_size {self.tile_size}",
+        )
+        require_one_of("pipeline.blend", self.blend, ("discard", "gaussian"))
+        require(self.batch_size >= 1, f"pipeline.batch_size must be at least 1, got {self.batch_size}")
+        require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
+
+
+@dataclass
+class GnnConfig:
+    """A network of torch_geometric layers (`models.gnn`). `conv` is a key of `models.gnn.CONVS`; "none" uses no edges."""
+
+    conv: str = "sage"
+    hidden_channels: int = 64
+    num_layers: int = 6
+    dropout: float = 0.1
+    norm: str = "layer"  # layer | batch | none
+
+    def __post_init__(self) -> None:
+        require(self.hidden_channels >= 1, f"pipeline.model.hidden_channels must be at least 1, got {self.hidden_channels}")
+        require(self.num_layers >= 1, f"pipeline.model.num_layers must be at least 1, got {self.num_layers}")
+        require(0 <= self.dropout < 1, f"pipeline.model.dropout must lie in [0, 1), got {self.dropout}")
+        require_one_of("pipeline.model.norm", self.norm, ("layer", "batch", "none"))
+
+
+@dataclass
+class SuperpixelGnnConfig(PipelineConfig):
+    """Nodes are superpixels; the loss is weighted by their pixels; the prediction is painted back."""
+
+    name: str = "superpixel_gnn"
+    model: GnnConfig = field(default_factory=GnnConfig)
+    targets: str = "fractions"  # fractions (share of each class in a node) | majority
+    batch_size: int = 4  # graphs per step
+    learning_rate: float = 3e-3
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        require_one_of("pipeline.targets", self.targets, ("fractions", "majority"))
+        require(self.batch_size >= 1, f"pipeline.batch_size must be at least 1, got {self.batch_size}")
+        require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
+
+
+@dataclass
+class SuperpixelMlpConfig(SuperpixelGnnConfig):
+    """The same network and features without edges: what the graph adds is the difference."""
+
+    name: str = "superpixel_mlp"
+    model: GnnConfig = field(default_factory=lambda: GnnConfig(conv="none"))
+
+
+@dataclass
+class OracleConfig(PipelineConfig):
+    """The true mask voted onto the superpixels and painted back: the ceiling of every superpixel arm."""
+
+    name: str = "oracle"
+
+
+@dataclass
+class ThresholdConfig(PipelineConfig):
+    """Multi-Otsu thresholds on one channel, classes assigned to intensity bands on the training images."""
+
+    name: str = "threshold"
+    channel: int = 0
+
+
+# -------------------------------------------------------------------------------------------- training, measuring
+
+
+@dataclass
+class TrainingConfig:
+    """What every learning arm shares: one loss, one optimiser (AdamW), one schedule, one rule for stopping."""
+
+    epochs: int | None = None  # budget; at least one of epochs and seconds
+    seconds: float | None = 60.0  # budget of the whole fit, validation included
+    patience: int | None = 30  # validations without a better pixel score before stopping; null: never
+    min_epochs: int = 1
+    validate_every: int = 1  # epochs
+    warmup: float = 0.05  # share of the budget in which the learning rate rises
+    cross_entropy_weight: float = 1.0
+    dice_weight: float = 1.0
+    class_weights: str = "sqrt"  # none | sqrt | inverse: of the class frequencies in the training pixels
+    gradient_clip: float = 1.0  # norm; 0: off
+    amp: bool = True  # mixed precision, on CUDA only
+
+    def __post_init__(self) -> None:
+        require(self.epochs is not None or self.seconds is not None, "give training.epochs or training.seconds, or both")
+        require(self.epochs is None or self.epochs >= 1, f"training.epochs must be at least 1, got {self.epochs}")
+        require(self.seconds is None or self.seconds > 0, f"training.seconds must be positive, got {self.seconds}")
+        require(self.patience is None or self.patience >= 1, f"training.patience must be at least 1, got {self.patience}")
+        require(self.validate_every >= 1, f"training.validate_every must be at least 1, got {self.validate_every}")
+        require(0 <= self.warmup < 1, f"training.warmup must lie in [0, 1), got {self.warmup}")
+        require(self.gradient_clip >= 0, f"training.gradient_clip must not be negative, got {self.gradient_clip}")
+        require_one_of("training.class_weights", self.class_weights, ("none", "sqrt", "inverse"))
+        require(
+            min(self.cross_entropy_weight, self.dice_weight) >= 0 and self.cross_entropy_weight + self.dice_weight > 0,
+            "training.cross_entropy_weight and training.dice_weight must not be negative, and one must be positive",
+        )
+
+
+@dataclass
+class MetricsConfig:
+    """How predictions are scored. `boundary_tolerance` in pixels."""
+
+    boundary_tolerance: float = 2.0
+
+    def __post_init__(self) -> None:
+        require(self.boundary_tolerance >= 0, f"metrics.boundary_tolerance must not be negative, got {self.boundary_tolerance}")
+
+
+@dataclass
+class MeasureConfig:
+    """How a run is watched. Times in seconds."""
+
+    timeout: float | None = None  # of the whole run
+    threads: int | None = None  # CPU threads of the run; null: as many as the machine gives
+    sample_period: float = 0.02  # of the memory probe
+
+    def __post_init__(self) -> None:
+        require(self.timeout is None or self.timeout > 0, f"measure.timeout must be positive, got {self.timeout}")
+        require(self.threads is None or self.threads >= 1, f"measure.threads must be at least 1, got {self.threads}")
+        require(self.sample_period > 0, f"measure.sample_period must be positive, got {self.sample_period}")
+
+
+@dataclass
+class ExperimentConfig:
+    """A list of sweeps. Each maps a setting to its values; their product is one run each, on top of the command line."""
+
+    name: str = "single"
+    description: str = ""
+    sweeps: list[dict[str, Any]] = field(default_factory=list)
+
+
+@dataclass
+class Config:
+    """One run, whole."""
+
+    dataset: DatasetConfig
+    pipeline: PipelineConfig
+    superpixels: SuperpixelsConfig = field(default_factory=SuperpixelsConfig)
+    graph: GraphConfig = field(default_factory=GraphConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    measure: MeasureConfig = field(default_factory=MeasureConfig)
+    experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
+    seed: int = 0
+    device: str = "auto"  # auto | cpu | cuda | cuda:N
+    results_dir: str = "results/single"
+
+    def __post_init__(self) -> None:
+        require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
+        require(
+            self.device in ("auto", "cpu", "cuda") or self.device.removeprefix("cuda:").isdigit(),
+            f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}",
+        )
+
+
+def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Settings as one level of dotted names, e.g. `superpixels.superpixel_size`; lists and dicts stay whole."""
+    flat: dict[str, Any] = {}
+    for item in fields(config):
+        value = getattr(config, item.name)
+        if is_dataclass(value):
+            flat |= flatten(value, f"{prefix}{item.name}.")
+        else:
+            flat[f"{prefix}{item.name}"] = value
+    return flat

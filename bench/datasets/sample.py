@@ -1,0 +1,57 @@
+"""What every data set yields: named images with masks, in three splits."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Source(Protocol):
+    """An array that need not be in memory: a numpy array, a memory map, or a file that is read when asked.
+
+    `np.asarray(source)` gives all of it; `source[slices]` a part.
+    """
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __getitem__(self, key: Any, /) -> NDArray[Any]: ...
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]: ...
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image and its mask. `image` is (*spatial, C) float32, normalised; `mask` is (*spatial) integer class indices."""
+
+    name: str
+    image: Source
+    mask: Source
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a model must know of a data set: nothing that a new image would not also have."""
+
+    class_names: tuple[str, ...]  # background first
+    in_channels: int
+    spatial_axes: int  # 2 or 3
+    ignore_index: int | None = None
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.class_names)
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set, split by image. `name` labels it in tables; `facts` are further columns of the `runs` table."""
+
+    name: str
+    task: Task
+    train: Sequence[Sample]
+    val: Sequence[Sample]
+    test: Sequence[Sample]
+    facts: dict[str, str | int | float]
