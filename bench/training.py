@@ -1,0 +1,395 @@
+"""The one training loop that every learning arm goes through, its loss on pixels, and the seeds."""
+
+import math
+import operator
+import random
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from bench.config import InputError, TrainingConfig
+from bench.fitlog import Epoch, FitLog, Interval
+
+Batch = TypeVar("Batch")
+VALIDATION_SHARE = 0.2  # of the elapsed time, at most, while a budget in seconds runs
+
+
+class NonFiniteLoss(FloatingPointError):  # noqa: N818
+    """The loss became NaN or infinite. The message names the epoch and the step."""
+
+
+def train(
+    model: nn.Module,
+    batches: Callable[[int], Iterable[Batch]],
+    loss: Callable[[Batch], Tensor],
+    validate: Callable[[], float],
+    settings: TrainingConfig,
+    *,
+    learning_rate: float,
+    weight_decay: float,
+    seed: int,
+    device: torch.device,
+    description: str,
+    started_ns: int | None = None,
+) -> FitLog:
+    """Fit `model` in place, leave it on `device` in eval mode with the weights of its best validation, and say how it
+    went.
+
+    `batches(epoch)` yields the batches of an epoch, counted from 1; the time spent waiting for them is
+    `data_wait_seconds`. `loss(batch)` is the scalar loss of the model in training mode; `validate()` the pixel score
+    (higher is better) of the model in eval mode. The budget is `settings.epochs`, `settings.seconds` or whichever
+    ends first; a budget in seconds is checked at every step and keeps back the time that the last validation took,
+    for the final one. While a budget in seconds runs, validations are skipped that would push their share of the
+    elapsed time above `VALIDATION_SHARE`; the first and the last are never skipped. Patience counts validations.
+    Seconds count from `started_ns` (default: now), and what lies between it and the first batch is booked as `init`,
+    the first step as `warmup`.
+
+    Raises `NonFiniteLoss`.
+    """
+    fit = _Fit(settings, time.perf_counter_ns() if started_ns is None else started_ns)
+    torch.manual_seed(seed)
+    model.to(device).train()
+    optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
+    scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype(device, settings.amp) is torch.float16)
+    fit.book("init", fit.started_ns)
+    with _ProgressBar(description) as bar:
+        while not fit.stopped:
+            fit.begin_epoch()
+            for batch in fit.timed(batches(fit.epoch)):
+                step_ns = time.perf_counter_ns()
+                rate = learning_rate * schedule(fit.progress(), settings.warmup)
+                for group in optimizer.param_groups:
+                    group["lr"] = rate
+                with autocast(device, settings.amp):
+                    value = loss(batch)
+                scaler.scale(value).backward()  # type: ignore[no-untyped-call]
+                if settings.gradient_clip > 0:
+                    scaler.unscale_(optimizer)
+                    nn.utils.clip_grad_norm_(model.parameters(), settings.gradient_clip)
+                scaler.step(optimizer)
+                scaler.update()
+                optimizer.zero_grad(set_to_none=True)
+                fit.count_step(value.item(), rate, step_ns)  # .item() waits for the device, so the clock is honest
+                bar.show(fit)
+                if fit.out_of_time():
+                    break
+            fit.end_epoch(model, validate)
+            bar.show(fit)
+    if fit.best_weights is not None:
+        model.load_state_dict(fit.best_weights)
+    model.eval()
+    return fit.log(sum(p.numel() for p in model.parameters() if p.requires_grad))
+
+
+def schedule(progress: float, warmup: float) -> float:
+    """Share of the peak learning rate at `progress` in [0, 1]: a straight rise in `warmup`, then half a cosine to 0.
+
+    The rise starts at a hundredth, so that the first step is not lost.
+    """
+    if progress < warmup:
+        return max(progress / warmup, 0.01)
+    return 0.5 * (1 + math.cos(math.pi * min((progress - warmup) / (1 - warmup), 1.0)))
+
+
+@dataclass
+class _Fit:
+    """Where a fit stands: its clock, its budget, its best weights and the rows of its history."""
+
+    settings: TrainingConfig
+    started_ns: int
+    epoch: int = 0
+    step: int = 0  # within the epoch
+    steps_per_epoch: int = 0  # 0 while unknown
+    stopped: str = ""
+    score: float | None = None
+    best_score: float | None = None
+    best_epoch: int | None = None
+    best_weights: dict[str, Tensor] | None = None
+    stale: int = 0  # validations since the best
+    validating: float = 0.0  # seconds in validation so far
+    last_validation: float = 0.0  # seconds
+    losses: float = 0.0
+    rate: float = 0.0
+    waited: float = 0.0
+    history: list[Epoch] = field(default_factory=list)
+    intervals: list[Interval] = field(default_factory=list)
+
+    def elapsed(self) -> float:
+        return (time.perf_counter_ns() - self.started_ns) / 1e9
+
+    def book(self, phase: str, start_ns: int) -> None:
+        self.intervals.append(Interval(phase, start_ns, time.perf_counter_ns()))
+
+    def progress(self) -> float:
+        """Share of the budget that is spent, in [0, 1]: of epochs or of seconds, whichever is further."""
+        shares = [0.0]
+        if self.settings.epochs is not None:
+            within = min(self.step / self.steps_per_epoch, 1.0) if self.steps_per_epoch else 0.0
+            shares.append((self.epoch - 1 + within) / self.settings.epochs)
+        if self.settings.seconds is not None:
+            left = self.settings.seconds - self.last_validation
+            shares.append(self.elapsed() / left if left > 0 else 1.0)
+        return min(max(shares), 1.0)
+
+    def out_of_time(self) -> bool:
+        """Whether what is left of a budget in seconds is only enough for the final validation."""
+        return self.settings.seconds is not None and self.elapsed() + self.last_validation >= self.settings.seconds
+
+    def begin_epoch(self) -> None:
+        self.epoch += 1
+        self.step, self.losses, self.waited, self.score = 0, 0.0, 0.0, None
+
+    def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        """The same batches, with the time spent waiting for each added to `waited`."""
+        self.steps_per_epoch = self.steps_per_epoch or operator.length_hint(batches)
+        before = time.perf_counter()
+        for batch in batches:
+            self.waited += time.perf_counter() - before
+            yield batch
+            before = time.perf_counter()
+
+    def count_step(self, loss: float, rate: float, start_ns: int) -> None:
+        self.step += 1
+        if not math.isfinite(loss):
+            raise NonFiniteLoss(
+                f"the loss became {loss} in epoch {self.epoch}, step {self.step}; try a lower pipeline.learning_rate"
+            )
+        if self.epoch == self.step == 1:
+            self.book("warmup", start_ns)
+        self.losses, self.rate = self.losses + loss, rate
+
+    def end_epoch(self, model: nn.Module, validate: Callable[[], float]) -> None:
+        """Decide whether the fit is over, validate where that is due, and write the epoch's row."""
+        if self.step == 0:
+            raise InputError("there is nothing to train on: an epoch had no batches")
+        self.steps_per_epoch = self.step if self.epoch == 1 else self.steps_per_epoch
+        if self.out_of_time():
+            self.stopped = "seconds"
+        elif self.epoch == self.settings.epochs:
+            self.stopped = "epochs"
+        if self.stopped or self.validation_is_due():
+            self.keep_best(model, self.validated(model, validate))
+        mean_loss = self.losses / self.step
+        self.history.append(Epoch(self.epoch, self.elapsed(), mean_loss, self.score, self.rate, self.waited))
+
+    def validation_is_due(self) -> bool:
+        if self.epoch % self.settings.validate_every:
+            return False
+        expected = self.validating + self.last_validation
+        return self.settings.seconds is None or expected <= VALIDATION_SHARE * (self.elapsed() + self.last_validation)
+
+    def validated(self, model: nn.Module, validate: Callable[[], float]) -> float:
+        start_ns = time.perf_counter_ns()
+        model.eval()
+        with torch.inference_mode():
+            score = validate()
+        model.train()
+        self.book("validate", start_ns)
+        self.last_validation = self.intervals[-1].seconds
+        self.validating += self.last_validation
+        return score
+
+    def keep_best(self, model: nn.Module, score: float) -> None:
+        """Keep the weights on the host where they are the best so far; a NaN score is never the best."""
+        self.score, self.stale = score, self.stale + 1
+        if self.best_weights is None or score > (-math.inf if self.best_score is None else self.best_score):
+            self.best_score, self.best_epoch, self.stale = score, self.epoch, 0
+            self.best_weights = {
+                name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()
+            }
+        patience = self.settings.patience
+        if (
+            not self.stopped
+            and patience is not None
+            and self.stale >= patience
+            and self.epoch >= self.settings.min_epochs
+        ):
+            self.stopped = "patience"
+
+    def log(self, parameters: int) -> FitLog:
+        return FitLog(
+            history=tuple(self.history),
+            intervals=tuple(self.intervals),
+            parameters=parameters,
+            best_epoch=self.best_epoch,
+            best_score=self.best_score,
+            stopped=self.stopped,
+        )
+
+
+class _ProgressBar:
+    """Score, best and time left on standard error: a bar on a terminal, elsewhere a line per tenth of the budget."""
+
+    def __init__(self, description: str) -> None:
+        self.description, self.tenth, self.score = description, 0, "-"
+        self.terminal = sys.stderr.isatty()
+        shape = "{desc} {percentage:3.0f}%|{bar}|{postfix}"
+        self.bar = tqdm(total=1.0, desc=description, disable=not self.terminal, leave=False, bar_format=shape)
+
+    def __enter__(self) -> "_ProgressBar":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.close()
+
+    def show(self, fit: _Fit) -> None:
+        progress = 1.0 if fit.stopped else fit.progress()
+        if self.terminal:
+            self.bar.set_postfix_str(self.status(fit, progress), refresh=False)
+            self.bar.update(progress - self.bar.n)
+        elif int(progress * 10) > self.tenth:
+            self.tenth = int(progress * 10)
+            print(f"{self.description} {progress:4.0%}{self.status(fit, progress)}", file=sys.stderr, flush=True)
+
+    def status(self, fit: _Fit, progress: float) -> str:
+        self.score = self.score if fit.score is None else f"{fit.score:.4f}"
+        best = "-" if fit.best_score is None else f"{fit.best_score:.4f}"
+        left = fit.elapsed() * (1 - progress) / max(progress, 1e-6)
+        return f" epoch {fit.epoch}, score {self.score}, best {best}, {tqdm.format_interval(left)} left"
+
+
+# ------------------------------------------------------------------------------------------------------------- loss
+
+
+def segmentation_loss(
+    logits: Tensor,
+    targets: Tensor,
+    weights: Tensor | None,
+    class_weights: Tensor | None = None,
+    *,
+    cross_entropy_weight: float = 1.0,
+    dice_weight: float = 1.0,
+    ignore_index: int | None = None,
+) -> Tensor:
+    """Cross-entropy plus soft Dice over pixels: the same number whether pixels come one by one or bundled in nodes.
+
+    `logits` (M, K); `targets` (M,) labels, or (M, K) shares of each class that add up to 1; `weights` (M,) pixels per
+    row (None: 1 each); `class_weights` (K,) of the cross-entropy (None: 1 each). Labels equal to `ignore_index` count
+    for nothing. Cross-entropy is the mean over the weighted pixels, as in `torch.nn.functional.cross_entropy`. Dice
+    is 1 minus the mean, over the classes present in the targets, of 2 sum(p t) / (sum p + sum t). Without a single
+    counted pixel the loss is 0."""
+    log_probabilities = F.log_softmax(logits.float(), dim=1)  # (M, K)
+    if targets.dtype.is_floating_point:
+        cross_entropy, dice = _fraction_terms(log_probabilities, targets, weights, class_weights, dice_weight > 0)
+    else:
+        pixels = torch.ones_like(log_probabilities[:, 0]) if weights is None else weights.float()
+        if ignore_index is not None:
+            pixels = pixels * (targets != ignore_index)
+            targets = targets.masked_fill(targets == ignore_index, 0)
+        cross_entropy, dice = _label_terms(log_probabilities, targets.long(), pixels, class_weights, dice_weight > 0)
+    return cross_entropy_weight * cross_entropy + dice_weight * dice
+
+
+def _label_terms(
+    log_probabilities: Tensor, labels: Tensor, pixels: Tensor, class_weights: Tensor | None, with_dice: bool
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and Dice of labels (M,), without a one-hot copy of them."""
+    classes = log_probabilities.shape[1]
+    chosen = log_probabilities.gather(1, labels[:, None])[:, 0]  # (M,)
+    weighted = pixels if class_weights is None else pixels * class_weights[labels]  # (M,)
+    cross_entropy = -(weighted * chosen).sum() / weighted.sum().clamp_min(1e-12)
+    if not with_dice:
+        return cross_entropy, cross_entropy.new_zeros(())
+    zeros = log_probabilities.new_zeros(classes)
+    overlap = zeros.index_add(0, labels, pixels * chosen.exp())  # (K,)
+    true = zeros.index_add(0, labels, pixels)  # (K,)
+    return cross_entropy, _dice_loss(overlap, pixels @ log_probabilities.exp(), true)
+
+
+def _fraction_terms(
+    log_probabilities: Tensor, shares: Tensor, weights: Tensor | None, class_weights: Tensor | None, with_dice: bool
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and Dice of class shares (M, K)."""
+    pixels = torch.ones_like(log_probabilities[:, 0]) if weights is None else weights.float()
+    counts = shares * pixels[:, None]  # (M, K) pixels of each class
+    weighted = counts if class_weights is None else counts * class_weights
+    cross_entropy = -(weighted * log_probabilities).sum() / weighted.sum().clamp_min(1e-12)
+    if not with_dice:
+        return cross_entropy, cross_entropy.new_zeros(())
+    probabilities = log_probabilities.exp()
+    return cross_entropy, _dice_loss((counts * probabilities).sum(0), pixels @ probabilities, counts.sum(0))
+
+
+def _dice_loss(overlap: Tensor, predicted: Tensor, true: Tensor) -> Tensor:
+    """1 minus the mean Dice over the classes with true pixels; all arguments (K,) in pixels."""
+    present = true > 0
+    dice = 2 * overlap / (predicted + true).clamp_min(1e-12)
+    return ((1 - dice) * present).sum() / present.sum().clamp_min(1)
+
+
+def class_weights(counts: NDArray[np.integer] | Tensor, scheme: str) -> Tensor:
+    """Weights (K,) float32 from pixel counts (K,): none, sqrt or inverse of the class frequencies.
+
+    Their mean over the classes that occur is 1; a class that does not occur gets 1, which no pixel of these counts
+    uses."""
+    counted = torch.as_tensor(counts, dtype=torch.float64)
+    powers = {"none": 0.0, "sqrt": -0.5, "inverse": -1.0}
+    if scheme not in powers:
+        raise ValueError(f"scheme must be one of {', '.join(powers)}, got {scheme!r}")
+    present = counted > 0
+    raw = counted[present].pow(powers[scheme])
+    weights = torch.ones_like(counted)
+    weights[present] = raw / raw.mean()
+    return weights.float()
+
+
+def macro_dice(confusion: NDArray[np.integer]) -> float:
+    """Mean over the classes of 2 TP / (2 TP + FP + FN) from a confusion matrix (K, K) of pixels, rows = true.
+
+    A class that is absent from both truth and prediction is left out; NaN when no class is left.
+    """
+    agreed = np.diag(confusion).astype(np.float64)
+    total = confusion.sum(axis=0) + confusion.sum(axis=1)
+    present = total > 0
+    return float(np.mean(2 * agreed[present] / total[present])) if present.any() else math.nan
+
+
+# ------------------------------------------------------------------------------------------------ seeds and devices
+
+
+def seed_everything(seed: int) -> np.random.Generator:
+    """Seed Python and torch, ask cuDNN for deterministic kernels, and hand on a numpy generator of the same seed."""
+    random.seed(seed)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    return np.random.default_rng(seed)
+
+
+def resolve_device(name: str) -> torch.device:
+    """The device called auto, cpu, cuda or cuda:N; auto is the first GPU where there is one.
+
+    Raises `InputError` where the GPU that was asked for is not there.
+    """
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda", 0) if available else torch.device("cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= available:
+        raise InputError(
+            f"device={name} asks for a GPU that torch does not see ({available} found); use device=cpu or auto"
+        )
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def amp_dtype(device: torch.device, amp: bool) -> torch.dtype:
+    """The type that matrix products are computed in: bfloat16 or float16 with `amp` on a GPU, else float32."""
+    if not amp or device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def autocast(device: torch.device, amp: bool) -> torch.autocast:
+    """The mixed-precision context of `train`, for validation and prediction to use as well."""
+    dtype = amp_dtype(device, amp)
+    enabled = dtype is not torch.float32
+    return torch.autocast(device.type, dtype=dtype if enabled else torch.bfloat16, enabled=enabled)
