@@ -1,0 +1,46 @@
+"""The other side of `bench.measure.isolation`: read the call, make it, leave the result behind, atomically."""
+
+import os
+import pickle
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any
+
+from bench.measure.outcome import classify
+
+
+def main(folder: str) -> None:
+    """Call what `folder/call.pickle` says and write `folder/result.pickle` as (status, reason, result, error, traceback)."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    answer = _call(Path(folder))
+    try:
+        data = pickle.dumps(answer)
+    except Exception as problem:
+        reason = f"the result cannot be handed back: {type(problem).__name__}: {problem}"
+        data = pickle.dumps(("failed", reason, None, type(problem).__name__, traceback.format_exc()))
+    _write(Path(folder) / "result.pickle", data)
+
+
+def _call(folder: Path) -> tuple[str, str, Any, str, str]:
+    try:
+        function, argument = pickle.loads((folder / "call.pickle").read_bytes())
+        _write(folder / "called", repr(time.perf_counter()).encode())
+        return "ok", "", function(argument), "", ""
+    except BaseException as exception:
+        status, reason = classify(exception)
+        return status, reason, None, type(exception).__name__, traceback.format_exc()
+
+
+def _write(path: Path, data: bytes) -> None:
+    partial = path.with_suffix(".partial")
+    partial.write_bytes(data)
+    partial.replace(path)
+
+
+def _end_with_parent() -> None:
+    """Standard input is a pipe that only the parent can close: its end is ours, however the parent went."""
+    while os.read(0, 1):
+        pass
+    os._exit(1)

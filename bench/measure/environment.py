@@ -1,0 +1,51 @@
+"""The pinned surroundings of a run: what is set before its interpreter starts, and what is set inside torch afterwards."""
+
+from importlib import metadata
+from typing import Any
+
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
+
+
+def pinned_environment(threads: int) -> dict[str, str]:
+    """Variables for `run_isolated(environment=...)`: device order, lazy modules, the plain allocator, thread counts.
+
+    Kernels are loaded lazily (a context costs less than half as much), the allocator is torch's own without expandable
+    segments (whose frees would spoil the proof that a peak is exact), and every library may use `threads` threads.
+    """
+    return {
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
+        "CUDA_MODULE_LOADING": "LAZY",
+        allocator_variable(): "backend:native,expandable_segments:False",
+        "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+        **{name: str(threads) for name in THREAD_VARIABLES},
+    }
+
+
+def allocator_variable() -> str:
+    """The name under which the installed torch reads its allocator's settings; the old one warns since 2.9."""
+    try:
+        major, minor = (int(part) for part in metadata.version("torch").split(".")[:2])
+    except metadata.PackageNotFoundError:
+        return "PYTORCH_ALLOC_CONF"
+    return "PYTORCH_ALLOC_CONF" if (major, minor) >= (2, 9) else "PYTORCH_CUDA_ALLOC_CONF"
+
+
+def pin_torch(threads: int) -> dict[str, Any]:
+    """Set what can only be set inside torch, the same for every arm, and return it as facts for the run's row.
+
+    Autotuning of convolutions is off (it tries algorithms whose workspaces would count as the method's memory), TF32 is off,
+    and cuDNN picks deterministic algorithms. Operations without a deterministic version keep running.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    return {
+        "torch_threads": torch.get_num_threads(),
+        "cudnn_benchmark": torch.backends.cudnn.benchmark,
+        "cudnn_deterministic": torch.backends.cudnn.deterministic,
+        "tf32": torch.backends.cuda.matmul.allow_tf32,
+    }

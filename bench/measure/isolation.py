@@ -1,0 +1,142 @@
+"""One fresh process per run: the parent watches it, survives its death and says in one word how it ended."""
+
+import json
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.measure.outcome import Outcome, classify, classify_exit
+
+__all__ = ["Outcome", "classify", "kill_tree", "run_isolated"]
+
+_START = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from bench.measure.child import main; main(sys.argv[2])"
+)
+
+
+def run_isolated(
+    function: Callable[[Any], Any],
+    argument: Any,
+    timeout: float | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Outcome:
+    """Call `function(argument)` in a newly started interpreter and report how it went; never raises for what happens there.
+
+    `function` must be importable by its module and name, argument and result must pickle. `timeout` is in seconds of wall
+    time, start of the interpreter included; when it passes, the whole tree of processes is killed. `environment` is laid
+    over this process's own before the interpreter starts. Standard output and error are inherited. If this process dies the
+    child dies too; on Ctrl-C the child is killed and `KeyboardInterrupt` raised again.
+    """
+    if function.__module__ == "__main__":
+        raise ValueError(
+            f"{function.__qualname__} is defined in __main__, which a fresh process cannot import; move it to a module"
+        )
+    with tempfile.TemporaryDirectory(prefix="run-") as folder:
+        (Path(folder) / "call.pickle").write_bytes(pickle.dumps((function, argument)))
+        kills, start = _oom_kills(), time.perf_counter()
+        process = _start(folder, environment or {})
+        timed_out = _wait(process, timeout)
+        seconds = time.perf_counter() - start
+        if timed_out:
+            return Outcome(
+                "timeout", f"still running after {timeout:g} s, killed", None, seconds, _startup(folder, start)
+            )
+        return _read(folder, process.returncode, seconds, start, _difference(kills, _oom_kills()))
+
+
+def _start(folder: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """The child holds the reading end of a pipe and ends itself when the writing end, ours alone, closes."""
+    path = [str(Path(entry).absolute()) for entry in sys.path]
+    return subprocess.Popen(
+        [sys.executable, "-c", _START, json.dumps(path), folder],
+        stdin=subprocess.PIPE,
+        env={**os.environ, **environment},
+        start_new_session=os.name == "posix",  # Ctrl-C reaches us alone, and the whole group can be killed
+    )
+
+
+def _wait(process: subprocess.Popen[bytes], timeout: float | None) -> bool:
+    """Wait for the end; True if the time ran out. Whatever happens, no process of the tree is left behind."""
+    try:
+        process.wait(timeout)
+    except subprocess.TimeoutExpired:
+        return True
+    finally:
+        kill_tree(process)
+        if process.stdin is not None:
+            process.stdin.close()
+    return False
+
+
+def kill_tree(process: subprocess.Popen[bytes]) -> None:
+    """Kill a process started in a session of its own, with all its descendants, and wait for it."""
+    descendants = _descendants(process.pid) if process.poll() is None else []
+    if os.name == "posix":
+        _kill_group(process.pid)
+    for descendant in descendants:
+        _kill(descendant)
+    if process.poll() is None:
+        process.kill()
+    process.wait()
+
+
+def _descendants(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _kill(process: psutil.Process) -> None:
+    try:
+        process.kill()
+    except psutil.NoSuchProcess:
+        return
+
+
+def _kill_group(group: int) -> None:
+    try:
+        os.killpg(group, signal.SIGKILL)
+    except ProcessLookupError:  # nobody is left
+        return
+
+
+def _read(folder: str, exit_code: int, seconds: float, start: float, oom_kills: int | None) -> Outcome:
+    startup, path = _startup(folder, start), Path(folder) / "result.pickle"
+    if not path.exists():
+        status, reason = classify_exit(exit_code, oom_kills)
+        return Outcome(status, reason, None, seconds, startup, exit_code)
+    try:
+        status, reason, result, error, text = pickle.loads(path.read_bytes())
+    except Exception as problem:  # a class that pickles but does not unpickle
+        return Outcome("failed", f"the result could not be read back: {problem}", None, seconds, startup, exit_code)
+    return Outcome(status, reason, result, seconds, startup, exit_code, error, text)
+
+
+def _startup(folder: str, start: float) -> float | None:
+    """Seconds from `start` to the call of the function; the clock behind `perf_counter` is the same for all processes."""
+    path = Path(folder) / "called"
+    return float(path.read_text()) - start if path.exists() else None
+
+
+def _oom_kills() -> int | None:
+    """The kernel's count of out-of-memory kills since boot; None where it does not tell."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return None
+    counts = [int(line.split()[1]) for line in lines if line.startswith("oom_kill ")]
+    return counts[0] if counts else None
+
+
+def _difference(before: int | None, after: int | None) -> int | None:
+    return None if before is None or after is None else after - before

@@ -1,0 +1,69 @@
+"""Host memory of a process: its peak since a reset, its resident size now, its proportional share. Bytes throughout."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+_PROC = Path("/proc/self")
+
+
+@dataclass(frozen=True)
+class Peak:
+    """Highest resident size since the reset, and how it was obtained.
+
+    `source` is `vmhwm` (the kernel's mark, reset before), `vmhwm_lifetime` (the mark could not be reset: it covers the whole
+    life of the process), `ru_maxrss` (macOS, whole life), `peak_wset` (Windows, whole life).
+    """
+
+    rss_bytes: int
+    source: str
+
+
+class MemoryProbe:
+    """The running process's own memory."""
+
+    def __init__(self) -> None:
+        self.hwm_reset = False
+
+    def reset(self) -> bool:
+        """Reset the kernel's high-water mark; False where that is refused or not offered."""
+        try:
+            (_PROC / "clear_refs").write_text("5")
+        except OSError:
+            self.hwm_reset = False
+        else:
+            self.hwm_reset = True
+        return self.hwm_reset
+
+    def peak(self) -> Peak | None:
+        """The peak since the last successful reset, else of the whole life; None where the system tells neither."""
+        if sys.platform == "linux":
+            mark = _status_bytes("VmHWM")
+            return None if mark is None else Peak(mark, "vmhwm" if self.hwm_reset else "vmhwm_lifetime")
+        if sys.platform == "darwin":
+            import resource
+
+            return Peak(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "ru_maxrss")  # bytes here, unlike on Linux
+        peak = getattr(psutil.Process().memory_info(), "peak_wset", None)
+        return None if peak is None else Peak(int(peak), "peak_wset")
+
+    def rss(self) -> int:
+        """Resident size now."""
+        return int(psutil.Process().memory_info().rss)
+
+    def pss(self) -> int | None:
+        """Proportional share: shared pages divided by those who share them. Linux only; takes the kernel milliseconds."""
+        try:
+            lines = (_PROC / "smaps_rollup").read_text().splitlines()
+        except OSError:
+            return None
+        return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), None)
+
+
+def _status_bytes(field: str) -> int | None:
+    for line in (_PROC / "status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    return None

@@ -1,0 +1,110 @@
+"""How a run in a process of its own ended, as one closed set of words. Standard library only."""
+
+import re
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+STATUSES = ("ok", "out_of_memory", "oom_suspected", "host_oom", "failed", "timeout")
+
+# The first group that matches decides: host memory before the device's, plain words before disguises.
+_HOST = (
+    "can't allocate memory",
+    "not enough memory: you tried",
+    "unable to mmap",
+    "cannot allocate memory",
+    "std::bad_alloc",
+)
+_WORKER = re.compile(
+    r"dataloader worker .*(killed by signal|bus error)|dataloader worker .*exited unexpectedly", re.DOTALL
+)
+_DEVICE = ("cuda out of memory", "out of memory", "cublas_status_alloc_failed", "cudnn_status_alloc_failed")
+_DISGUISED = ("unable to find an engine", "cudnn_status_internal_error", "cudnn_status_not_supported")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What became of a run.
+
+    `reason` is one sentence, empty when `status` is ok. `seconds` is the wall time from the start of the process to its
+    end, `startup_seconds` the part of it before the function was called (interpreter and imports; None: it never was).
+    `error` is the name of the exception's type, `traceback` its text; both are empty when there was no exception.
+    """
+
+    status: str
+    reason: str
+    result: Any
+    seconds: float
+    startup_seconds: float | None = None
+    exit_code: int | None = None
+    error: str = ""
+    traceback: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.status == "ok"
+
+    @property
+    def out_of_memory(self) -> bool:
+        """True when memory, of the device or of the host, is known or suspected to be what ended the run."""
+        return self.status in ("out_of_memory", "oom_suspected", "host_oom")
+
+
+def classify(exception: BaseException) -> tuple[str, str]:
+    """Status and a one-sentence reason for an exception, by type names and messages, so that torch need not be imported.
+
+    A loss that is not finite is reported by raising `FloatingPointError`, and is a failure.
+    """
+    kind, text = type(exception).__name__, str(exception)
+    if isinstance(exception, MemoryError):
+        return "host_oom", _sentence("host memory ran out", kind, text)
+    if kind == "OutOfMemoryError":
+        return "out_of_memory", _sentence("GPU memory ran out", kind, text)
+    if isinstance(exception, OSError) and exception.errno == 12:
+        return "host_oom", _sentence("host memory ran out", kind, text)
+    if isinstance(exception, RuntimeError) or kind == "AcceleratorError":
+        return _classify_runtime(kind, text)
+    return "failed", _sentence("", kind, text)
+
+
+def _classify_runtime(kind: str, text: str) -> tuple[str, str]:
+    low = text.lower()
+    if any(words in low for words in _HOST):
+        return "host_oom", _sentence("host memory ran out", kind, text)
+    if _WORKER.search(low):
+        return "host_oom", _sentence("a data worker was killed, as happens when host memory runs out", kind, text)
+    if any(words in low for words in _DEVICE):
+        return "out_of_memory", _sentence("GPU memory ran out", kind, text)
+    if any(words in low for words in _DISGUISED):
+        return "oom_suspected", _sentence("a library error that lack of GPU memory is known to cause", kind, text)
+    return "failed", _sentence("", kind, text)
+
+
+def _sentence(what: str, kind: str, text: str) -> str:
+    """One line of at most 300 characters: `what: kind: first line of text`."""
+    lines = text.strip().splitlines()
+    parts = [part for part in (what, kind, lines[0] if lines else "") if part]
+    return ": ".join(parts)[:300]
+
+
+def classify_exit(exit_code: int, oom_kills: int | None = None) -> tuple[str, str]:
+    """Status and reason for a process that ended without handing back a result.
+
+    `exit_code` is negative for a signal, as in `subprocess`. `oom_kills` is how many out-of-memory kills the kernel counted
+    meanwhile on the whole machine (None: unknown).
+    """
+    if exit_code == -9:
+        known = {None: "", 0: "; the kernel counted no such kill meanwhile"}.get(
+            oom_kills, f"; the kernel counted {oom_kills} such kills meanwhile"
+        )
+        return "host_oom", f"killed by signal 9, as the kernel does when host memory runs out{known}"
+    if exit_code < 0:
+        return "failed", f"killed by signal {-exit_code} ({_signal_name(-exit_code)})"
+    return "failed", f"the process ended with exit code {exit_code} and handed back no result"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "unknown"
