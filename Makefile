@@ -1,0 +1,40 @@
+# Two commands matter: `make bench` and `make test`. Both make .venv and install what they need.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+RESULTS ?= results/quick
+ARGS ?=
+
+.PHONY: help install bench test check sweep report clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## make .venv and install the pinned dependencies into it
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed; say which with: make PYTHON=/path/to/python3.11" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	@touch $@
+
+bench: $(STAMP) ## both rivals and the controls on the embedded data set: table, figures, report (minutes)
+	$(BIN)/python -m bench experiment=quick $(ARGS)
+
+sweep: $(STAMP) ## scores over superpixel sizes and seeds; ARGS="dataset=folder dataset.root=..." for your images
+	$(BIN)/python -m bench experiment=superpixel_sweep $(ARGS)
+
+report: $(STAMP) ## tables, figures and report again from the runs in RESULTS=results/quick
+	$(BIN)/python -m bench report results_dir=$(RESULTS)
+
+check: $(STAMP) ## ruff and mypy
+	$(BIN)/ruff check bench models tests
+	$(BIN)/ruff format --check bench models tests
+	$(BIN)/mypy
+
+test: check ## ruff, mypy, pytest
+	$(BIN)/python -m pytest $(ARGS)
+
+clean: ## remove .venv and caches; results stay
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

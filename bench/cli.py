@@ -1,0 +1,115 @@
+"""The command line: Hydra settings in, isolated runs out. The only module that knows Hydra and OmegaConf.
+
+    python -m bench experiment=quick                          an experiment: a list of sweeps
+    python -m bench pipeline=tiled_cnn dataset=folder ...     one run
+    python -m bench -m superpixels.superpixel_size=50,100     Hydra's own sweep
+    python -m bench collect|report|doctor|perf ...            verbs that need no composition
+"""
+
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import cast
+
+import hydra
+from hydra.core.config_store import ConfigStore
+from hydra.core.hydra_config import HydraConfig
+from hydra.errors import HydraException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from bench import config as settings
+from bench.config import Config, InputError
+from bench.jobs import Job, execute, expand
+
+VERBS = {"collect": "bench.tables", "report": "bench.report", "doctor": "bench.measure.doctor", "perf": "bench.perf"}
+INSTALLED = Path(__file__).parent / "conf"  # in a wheel; a checkout has it one level up
+CONF = INSTALLED if INSTALLED.is_dir() else Path(__file__).parents[1] / "conf"
+
+SCHEMAS = {
+    ("schema", "config"): Config,
+    ("schema", "superpixels"): settings.SuperpixelsConfig,
+    ("schema", "graph"): settings.GraphConfig,
+    ("schema", "training"): settings.TrainingConfig,
+    ("schema", "experiment"): settings.ExperimentConfig,
+    ("schema/dataset", "synthetic"): settings.SyntheticConfig,
+    ("schema/dataset", "folder"): settings.FolderConfig,
+    ("schema/pipeline", "tiled_cnn"): settings.TiledCnnConfig,
+    ("schema/pipeline", "superpixel_gnn"): settings.SuperpixelGnnConfig,
+    ("schema/pipeline", "superpixel_mlp"): settings.SuperpixelMlpConfig,
+    ("schema/pipeline", "oracle"): settings.OracleConfig,
+    ("schema/pipeline", "threshold"): settings.ThresholdConfig,
+    ("schema/pipeline/model", "cnn"): settings.CnnConfig,
+    ("schema/pipeline/model", "gnn"): settings.GnnConfig,
+}
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Exit code: 0 fine, 1 a run failed, 2 the input cannot be used, 130 interrupted."""
+    try:
+        if arguments and arguments[0] in VERBS:
+            return _verb(arguments[0])(list(arguments[1:]))
+        return _bench(list(arguments))
+    except (HydraException, OmegaConfBaseException) as error:
+        print(f"error: {_sentence(error)}", file=sys.stderr)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("\ninterrupted: finished runs are kept; `python -m bench report results_dir=...` reads them", file=sys.stderr)
+        return 130
+    return 2
+
+
+def _verb(name: str) -> Callable[[list[str]], int]:
+    return cast(Callable[[list[str]], int], import_module(VERBS[name]).main)
+
+
+def _sentence(error: BaseException) -> str:
+    """Hydra's and OmegaConf's messages, first lines only, outermost first."""
+    lines = [str(error).strip().splitlines()[0]] if str(error).strip() else [type(error).__name__]
+    if error.__cause__ is not None and str(error.__cause__).strip():
+        lines.append(str(error.__cause__).strip().splitlines()[0])
+    return ": ".join(dict.fromkeys(lines))
+
+
+def _bench(arguments: list[str]) -> int:
+    """Compose, run every job, then collect and report each results folder once."""
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come back here, to be said in one sentence
+    register()
+    statuses: dict[str, list[str]] = {}
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+    def runs(composed: DictConfig) -> None:
+        overrides = list(HydraConfig.get().overrides.task)
+        jobs = [_job(job) for job in expand(typed(composed).experiment, overrides)]
+        for number, job in enumerate(jobs, start=1):
+            statuses.setdefault(job.config.results_dir, []).append(execute(job, number, len(jobs)))
+
+    sys.argv = [sys.argv[0], *arguments]
+    try:
+        runs()
+    finally:
+        for results_dir in statuses:
+            import_module("bench.report").main([f"results_dir={results_dir}"])
+    return int(any(status != "ok" for folder in statuses.values() for status in folder))
+
+
+def register() -> None:
+    """Tell Hydra the typed settings, under a group of their own, so that a misspelt one is refused by name."""
+    store = ConfigStore.instance()
+    for (group, name), schema in SCHEMAS.items():
+        store.store(group=group, name=name, node=schema)
+
+
+def _job(overrides: list[str]) -> Job:
+    return Job(typed(hydra.compose("config", overrides)), tuple(overrides))
+
+
+def typed(composed: DictConfig) -> Config:
+    """Plain dataclasses, checked. Raises InputError with the setting's name."""
+    missing = OmegaConf.missing_keys(composed)
+    if missing:
+        raise InputError(f"{sorted(missing)[0]} has no value; give it on the command line as {sorted(missing)[0]}=...")
+    return cast(Config, OmegaConf.to_object(composed))
