@@ -1,0 +1,41 @@
+"""Images to superpixels. A method is a function (image, config) -> segments; a new one costs a file and a line here."""
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import SuperpixelsConfig
+from bench.superpixels.compact_watershed import compact_watershed
+from bench.superpixels.felzenszwalb import felzenszwalb
+from bench.superpixels.grid import grid
+from bench.superpixels.skimage_slic import skimage_slic
+
+Segmenter = Callable[[NDArray[np.float32], SuperpixelsConfig], NDArray[np.int32]]
+
+SUPERPIXELS: dict[str, Segmenter] = {
+    "skimage_slic": skimage_slic,
+    "felzenszwalb": felzenszwalb,
+    "compact_watershed": compact_watershed,
+    "grid": grid,
+    "slic": skimage_slic,
+}
+
+
+def segment(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.int32]:
+    """Segments of `image` (*spatial, C) of any scale: (*spatial) int32, ids 0..N-1 all used, each connected by faces.
+
+    Raises ValueError for an unknown method, another number of axes than 2 or 3 and the channels, an empty or a
+    non-finite image.
+    """
+    if config.method not in SUPERPIXELS:
+        raise ValueError(f"superpixels.method must be one of {', '.join(SUPERPIXELS)}, got {config.method!r}")
+    if image.ndim not in (3, 4) or image.size == 0:
+        raise ValueError(f"image must be (*spatial, C) with 2 or 3 spatial axes and no empty axis, got {image.shape}")
+    return SUPERPIXELS[config.method](np.asarray(image, dtype=np.float32), config)
+
+
+def warm_up(ndim: int, channels: int, config: SuperpixelsConfig | None = None) -> None:
+    """Compile what `segment` needs for images of `ndim` spatial axes and `channels`, on a tiny image."""
+    ramp = np.arange(8**ndim * channels, dtype=np.float32).reshape((8,) * ndim + (channels,))
+    segment(ramp, SuperpixelsConfig(superpixel_size=16.0) if config is None else config)

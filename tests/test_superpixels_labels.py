@@ -1,0 +1,73 @@
+"""Mask to nodes and back: written out by hand, and as inverse of each other."""
+
+import numpy as np
+import pytest
+
+from bench.superpixels.labels import class_counts, majority_labels, paint
+from bench.superpixels.quality import boundary, boundary_recall, oracle_mask, undersegmentation_error
+
+MASK = np.array([[0, 0, 1, 1], [0, 1, 1, 2]], dtype=np.uint8)
+SEGMENTS = np.array([[0, 0, 1, 1], [0, 0, 1, 1]], dtype=np.int32)
+
+
+def test_counts_by_hand() -> None:
+    np.testing.assert_array_equal(class_counts(MASK, SEGMENTS, 3), [[3, 1, 0], [0, 3, 1]])
+
+
+def test_counts_agree_with_a_plain_loop() -> None:
+    rng = np.random.default_rng(0)
+    mask, segments = rng.integers(0, 4, (5, 6, 7)), rng.integers(0, 9, (5, 6, 7))
+    expected = [[np.sum((mask == k) & (segments == n) & (mask != 2)) for k in range(4)] for n in range(9)]
+    np.testing.assert_array_equal(class_counts(mask, segments, 4, ignore_index=2), expected)
+
+
+def test_ties_and_ignored_superpixels_get_the_lowest_class() -> None:
+    segments = np.array([0, 0, 1, 1, 2])
+    mask = np.array([2, 1, 3, 3, 1])
+    np.testing.assert_array_equal(majority_labels(mask, segments, 3, ignore_index=3), [1, 0, 1])
+
+
+def test_ignore_index_may_lie_outside_the_classes() -> None:
+    np.testing.assert_array_equal(class_counts(np.array([255, 1]), np.array([0, 0]), 2, ignore_index=255), [[0, 1]])
+
+
+def test_wrong_classes_and_shapes_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"\[0, 2\).*got 2"):
+        class_counts(MASK, SEGMENTS, 2)
+    with pytest.raises(ValueError, match="one shape"):
+        class_counts(MASK[:1], SEGMENTS, 3)
+
+
+def test_paint_is_undone_by_the_majority() -> None:
+    rng = np.random.default_rng(1)
+    segments = rng.permutation(np.arange(120) % 10).reshape(8, 15)
+    nodes = rng.integers(0, 5, 10)
+    np.testing.assert_array_equal(majority_labels(paint(nodes, segments), segments, 5), nodes)
+
+
+def test_oracle_is_perfect_exactly_when_no_superpixel_straddles() -> None:
+    np.testing.assert_array_equal(oracle_mask(MASK, MASK.astype(np.int32), 3), MASK)
+    np.testing.assert_array_equal(oracle_mask(MASK, SEGMENTS, 3), [[0, 0, 1, 1], [0, 0, 1, 1]])
+
+
+def test_undersegmentation_error_by_hand() -> None:
+    assert undersegmentation_error(MASK, MASK.astype(np.int32)) == 0
+    assert undersegmentation_error(MASK, SEGMENTS) == pytest.approx((1 + 1 + 1 + 1) / 8)
+    assert undersegmentation_error(MASK, SEGMENTS, ignore_index=2) == pytest.approx((1 + 1) / 7)
+    assert np.isnan(undersegmentation_error(MASK * 0, SEGMENTS, ignore_index=0))
+
+
+def test_boundary_marks_both_sides_of_a_step() -> None:
+    np.testing.assert_array_equal(boundary(np.array([[0, 0, 1, 1]])), [[False, True, True, False]])
+    np.testing.assert_array_equal(boundary(np.array([[0, 0, 9, 1]]), 9), np.zeros((1, 4)))
+
+
+def test_boundary_recall_grows_with_tolerance() -> None:
+    mask = np.zeros((9, 12), dtype=np.int64)
+    mask[:, 5:] = 1
+    segments = np.zeros((9, 12), dtype=np.int32)
+    segments[:, 7:] = 1
+    recalls = [boundary_recall(mask, segments, tolerance) for tolerance in (0.0, 1.0, 2.0)]
+    assert recalls == [0.0, 0.5, 1.0]
+    assert boundary_recall(mask, mask.astype(np.int32), 0) == 1
+    assert np.isnan(boundary_recall(mask * 0, segments, 1))

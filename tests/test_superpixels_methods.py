@@ -1,0 +1,115 @@
+"""The contract of every superpixel method, over the registry."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bench.config import SuperpixelsConfig
+from bench.superpixels import SUPERPIXELS, segment, warm_up
+from bench.superpixels.quality import oracle_mask
+from bench.superpixels.scaling import grid_shape, segments_asked
+
+METHODS = sorted(SUPERPIXELS)
+
+
+def blobs(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    """Smooth random structure with some noise, on an arbitrary scale."""
+    rng = np.random.default_rng(seed)
+    noise = rng.normal(size=shape)
+    smooth = ndimage.gaussian_filter(noise, [2.0] * (len(shape) - 1) + [0.0])
+    return (3000 * smooth + 20 * noise - 50).astype(np.float32)
+
+
+def assert_partition(segments: NDArray[np.int32], shape: tuple[int, ...]) -> None:
+    assert segments.dtype == np.int32
+    assert segments.shape == shape
+    ids, first = np.unique(segments, return_index=True)
+    assert ids[0] == 0
+    assert ids[-1] == len(ids) - 1
+    assert first.size == ids.size
+    for index, box in enumerate(ndimage.find_objects(segments + 1)):
+        assert ndimage.label(segments[box] == index)[1] == 1
+
+
+IMAGES = {
+    "plane": blobs(40, 52, 1),
+    "two channels": blobs(33, 40, 2),
+    "three channels are no colour": blobs(33, 40, 3),
+    "volume": blobs(9, 20, 24, 1),
+    "volume of two channels": blobs(6, 16, 18, 2),
+    "column": blobs(61, 1, 1),
+    "row": blobs(1, 61, 1),
+    "slab": blobs(1, 20, 24, 1),
+    "one pixel": blobs(1, 1, 1),
+    "four pixels": blobs(2, 2, 1),
+    "constant": np.full((30, 31, 1), 7.0, dtype=np.float32),
+    "constant volume": np.zeros((5, 12, 11, 2), dtype=np.float32),
+}
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("name", IMAGES)
+@pytest.mark.parametrize("size", [9.0, 60.0])
+def test_segments_partition_the_image_into_connected_pieces(method: str, name: str, size: float) -> None:
+    config = SuperpixelsConfig(method=method, superpixel_size=size)
+    assert_partition(segment(IMAGES[name], config), IMAGES[name].shape[:-1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_same_image_gives_the_same_segments(method: str) -> None:
+    config = SuperpixelsConfig(method=method, superpixel_size=30.0)
+    image = blobs(50, 60, 1)
+    kept = image.copy()
+    np.testing.assert_array_equal(segment(image, config), segment(image.copy(), config))
+    np.testing.assert_array_equal(image, kept)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_shift_and_gain_of_the_intensities_change_nothing(method: str) -> None:
+    image = np.round(blobs(40, 40, 1)).astype(np.float32)
+    config = SuperpixelsConfig(method=method, superpixel_size=30.0)
+    np.testing.assert_array_equal(segment(image, config), segment(4 * image + 1024, config))
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_the_number_of_segments_is_near_the_number_asked_for(method: str) -> None:
+    image = blobs(96, 96, 1)
+    count = segment(image, SuperpixelsConfig(method=method, superpixel_size=None, n_segments=144)).max() + 1
+    assert 0.6 * 144 <= count <= 1.4 * 144
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS) - {"grid"}))
+def test_a_sharp_edge_is_a_boundary(method: str) -> None:
+    image = np.zeros((48, 48, 1), dtype=np.float32)
+    image[:, 22:] = 1
+    segments = segment(image, SuperpixelsConfig(method=method, superpixel_size=36.0, sigma=0.0, compactness=0.1))
+    mask = (image[..., 0] > 0).astype(np.uint8)
+    assert np.mean(oracle_mask(mask, segments, 2) != mask) <= (0.03 if method == "compact_watershed" else 0)
+
+
+def test_warm_up_compiles_without_complaint() -> None:
+    warm_up(2, 1)
+    warm_up(3, 2)
+
+
+def test_unusable_images_and_methods_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"one of .*slic"):
+        segment(blobs(4, 4, 1), SuperpixelsConfig(method="slick"))
+    with pytest.raises(ValueError, match="spatial axes"):
+        segment(np.zeros((4, 4), dtype=np.float32), SuperpixelsConfig())
+    with pytest.raises(ValueError, match="finite"):
+        segment(np.full((4, 4, 1), np.nan, dtype=np.float32), SuperpixelsConfig(method="felzenszwalb"))
+
+
+def test_grid_shape_meets_the_number_asked_for() -> None:
+    assert grid_shape((100, 100), 100) == (10, 10)
+    assert grid_shape((1, 100), 10) == (1, 10)
+    assert grid_shape((3, 20, 40), 8) == (1, 2, 4)
+    assert grid_shape((5, 5), 25) == (5, 5)
+
+
+def test_the_number_asked_for_follows_the_size() -> None:
+    assert segments_asked((100, 50), SuperpixelsConfig(superpixel_size=100.0)) == 50
+    assert segments_asked((10, 10), SuperpixelsConfig(superpixel_size=None, n_segments=7)) == 7
+    assert segments_asked((2, 2), SuperpixelsConfig(superpixel_size=100.0)) == 1
