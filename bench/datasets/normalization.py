@@ -1,0 +1,82 @@
+"""Scaling of grey values per channel, decided once per image before either arm of the comparison sees a pixel."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+SLAB_PIXELS = 1 << 20  # pixels summed at once, so that statistics of a large image need no second copy of it
+
+
+@dataclass(frozen=True)
+class Moments:
+    """Mean and variance per channel, each (C,) float64, over `count` pixels."""
+
+    count: int
+    mean: NDArray[np.float64]
+    variance: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """`(value - offset) / divisor` per channel; both (C,) float64."""
+
+    offset: NDArray[np.float64]
+    divisor: NDArray[np.float64]
+
+    def apply(self, raw: NDArray[Any], key: Any = ...) -> NDArray[np.float32]:
+        """`raw[key]`, scaled; `raw` is (*spatial, C) and `key` any index into it."""
+        dtype = np.result_type(raw.dtype, np.float32)
+        scaled: NDArray[Any] = np.subtract(raw[key], np.broadcast_to(self.offset, raw.shape)[key], dtype=dtype)
+        return np.asarray(scaled / np.broadcast_to(self.divisor, raw.shape)[key].astype(dtype), dtype=np.float32)
+
+
+def slabs(image: NDArray[Any]) -> Iterable[NDArray[np.float64]]:
+    """`image` (*spatial, C) as (pixels, C) float64 in slabs along its first axis."""
+    rows = max(1, SLAB_PIXELS * image.shape[0] // max(1, image.size))
+    for start in range(0, image.shape[0], rows):
+        yield image[start : start + rows].reshape(-1, image.shape[-1]).astype(np.float64)
+
+
+def moments(image: NDArray[Any]) -> Moments:
+    """Mean and variance per channel of an image (*spatial, C)."""
+    parts = [Moments(len(slab), slab.mean(axis=0), slab.var(axis=0)) for slab in slabs(image)]
+    return pool(parts)
+
+
+def pool(parts: Sequence[Moments]) -> Moments:
+    """Moments of the union of pixel sets: each set weighs as much as it has pixels."""
+    weights = np.array([part.count for part in parts], dtype=np.float64)[:, None]
+    means = np.stack([part.mean for part in parts])
+    variances = np.stack([part.variance for part in parts])
+    mean = (weights * means).sum(axis=0) / weights.sum()
+    variance = (weights * (variances + (means - mean) ** 2)).sum(axis=0) / weights.sum()
+    return Moments(int(weights.sum()), mean, variance)
+
+
+def standardise(over: Moments) -> Scaling:
+    """To mean 0 and standard deviation 1; a channel that is constant within rounding becomes 0."""
+    deviation = np.sqrt(over.variance)
+    constant = deviation <= 1e-6 * np.abs(over.mean)
+    return Scaling(over.mean, np.where(constant, 1.0, deviation))
+
+
+def full_scale(dtype: np.dtype[Any]) -> float:
+    """The value that stands for 1 in an unscaled image: 255 of uint8, 65535 of uint16, else 1."""
+    return float(np.iinfo(dtype).max) if dtype in (np.uint8, np.uint16) else 1.0
+
+
+def choose(mode: str, dtype: np.dtype[Any], own: Moments, train: Moments) -> Scaling:
+    """The scaling of one image under `dataset.normalization`.
+
+    per_image: z-score of the image's `own` moments. dataset: z-score of the moments of all `train` images pooled.
+    none: values as they are, uint8 and uint16 divided by their largest value.
+    """
+    if mode == "per_image":
+        return standardise(own)
+    if mode == "dataset":
+        return standardise(train)
+    channels = len(own.mean)
+    return Scaling(np.zeros(channels), np.full(channels, full_scale(dtype)))

@@ -1,0 +1,267 @@
+"""Artificial microscopy, pixel by pixel: every value is a function of the scene's key and its own coordinates.
+
+Nothing depends on the window that is asked for, so a scene of any size can be generated block by block. Random numbers
+come from Philox counters keyed on grid coordinates; cells lie on a jittered grid and a pixel belongs to the nearest.
+"""
+
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+
+VERSION = 1  # of what the numbers below generate: part of a data set's identity
+
+PITCH = 40  # of the grid on which cells lie, in pixels
+JITTER = 9.0  # of a cell's centre about its grid point
+MARGIN = 10.0  # beyond a cell's outline in which it still changes the image
+CHUNK = 64  # grid points whose random numbers share one counter
+CELLS, DEBRIS, SHADE, CLOUD, WARP, GRAIN, SENSOR = range(7)  # independent streams of random numbers
+EMPTY, DECOY, GRAINED, STRIATED = range(4)  # what a grid point holds
+
+Field = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Scene:
+    """One image that need not exist: `key` are the two words of its random numbers, `size` its (height, width)."""
+
+    modality: str  # fluorescence | phase_contrast
+    num_classes: int  # 2 | 3
+    size: tuple[int, int]
+    key: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Window:
+    """Rows y0 to y1 and columns x0 to x1, ends excluded."""
+
+    y0: int
+    x0: int
+    y1: int
+    x1: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return self.y1 - self.y0, self.x1 - self.x0
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What lies on the grid points near a window; every array is (N,)."""
+
+    y: Field
+    x: Field
+    radius: Field
+    stretch: Field  # long over short axis
+    angle: Field
+    dent: Field  # relative depth of the outline's waves
+    phase: Field
+    brightness: Field  # uniform in 0..1
+    stripe: Field  # direction of the striation
+    kind: NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Layers:
+    """What every pixel of a window knows; every array is (h, w)."""
+
+    depth: Field  # pixels to the outline of the nearest cell: negative inside
+    kind: NDArray[np.uint8]
+    brightness: Field
+    stripe: Field
+
+
+def random_words(scene: Scene, stream: int, row: int, column: int) -> np.random.Generator:
+    """The random numbers of one grid point of one stream."""
+    wrap = 2**64
+    counter = np.array([0, column % wrap, row % wrap, stream], dtype=np.uint64)
+    return np.random.Generator(np.random.Philox(key=np.array(scene.key, dtype=np.uint64), counter=counter))
+
+
+def lattice(scene: Scene, stream: int, window: Window) -> Field:
+    """Standard normal values at the integer points of `window`, the same whatever window holds them."""
+    top, left = window.y0 // CHUNK, window.x0 // CHUNK
+    rows, columns = range(top, -(-window.y1 // CHUNK)), range(left, -(-window.x1 // CHUNK))
+    values = np.empty((len(rows) * CHUNK, len(columns) * CHUNK), dtype=np.float32)
+    for row, column in product(rows, columns):
+        y, x = (row - top) * CHUNK, (column - left) * CHUNK
+        generator = random_words(scene, stream, row, column)
+        values[y : y + CHUNK, x : x + CHUNK] = generator.standard_normal((CHUNK, CHUNK), dtype=np.float32)
+    y, x = window.y0 - top * CHUNK, window.x0 - left * CHUNK
+    return values[y : y + window.shape[0], x : x + window.shape[1]]
+
+
+def knots(start: int, stop: int, scale: float) -> tuple[int, NDArray[np.intp], Field]:
+    """First lattice point of an axis; for each pixel the lattice point before it and its smoothed share of the next."""
+    position = np.arange(start, stop) / scale
+    before = np.floor(position)
+    share = position - before
+    return int(before[0]), (before - before[0]).astype(np.intp), (share * share * (3 - 2 * share)).astype(np.float32)
+
+
+def value_noise(scene: Scene, stream: int, window: Window, scale: float) -> Field:
+    """Smooth noise of mean 0 and variance about 0.55 whose features are `scale` pixels apart."""
+    top, i, v = knots(window.y0, window.y1, scale)
+    left, j, u = knots(window.x0, window.x1, scale)
+    points = lattice(scene, stream, Window(top, left, top + int(i[-1]) + 2, left + int(j[-1]) + 2))
+    v, rows, below = v[:, None], points[i], points[i + 1]
+    upper = rows[:, j] * (1 - u) + rows[:, j + 1] * u
+    lower = below[:, j] * (1 - u) + below[:, j + 1] * u
+    return np.asarray(upper * (1 - v) + lower * v, dtype=np.float32)
+
+
+def grid_points(scene: Scene, stream: int, window: Window, pitch: int, reach: float, count: int) -> tuple[Field, Field]:
+    """Grid points within `reach` of a window: (N, 2) centres of their squares, (N, count) uniform numbers of each."""
+    rows = range(int((window.y0 - reach) // pitch), int((window.y1 + reach) // pitch) + 1)
+    columns = range(int((window.x0 - reach) // pitch), int((window.x1 + reach) // pitch) + 1)
+    places = list(product(rows, columns))
+    uniform = [random_words(scene, stream, *place).random(count, dtype=np.float32) for place in places]
+    return (np.array(places, dtype=np.float32) + 0.5) * pitch, np.stack(uniform)
+
+
+def cells_near(scene: Scene, window: Window) -> Cells:
+    """Cells and their look-alikes that can reach into `window`."""
+    centre, u = grid_points(scene, CELLS, window, PITCH, 1.5 * PITCH, 10)
+    slender = 0.9 if scene.modality == "phase_contrast" else 0.45
+    kind = np.array([EMPTY, DECOY, GRAINED, STRIATED], dtype=np.uint8)[np.searchsorted([0.18, 0.40, 0.70], u[:, 9])]
+    return Cells(
+        y=centre[:, 0] + JITTER * (2 * u[:, 0] - 1),
+        x=centre[:, 1] + JITTER * (2 * u[:, 1] - 1),
+        radius=12 + 7 * u[:, 2],
+        stretch=1 + slender * u[:, 3],
+        angle=np.float32(np.pi) * u[:, 4],
+        dent=0.14 * u[:, 5],
+        phase=np.float32(2 * np.pi) * u[:, 6],
+        brightness=u[:, 7],
+        stripe=np.float32(np.pi) * u[:, 8],
+        kind=kind,
+    )
+
+
+def depth_of(cells: Cells, n: int, y: Field, x: Field) -> Field:
+    """Pixels from (y, x) to the outline of cell `n`, negative inside; exact on the outline, approximate off it."""
+    dy, dx = y - cells.y[n], x - cells.x[n]
+    cosine, sine = np.cos(cells.angle[n]), np.sin(cells.angle[n])
+    root = np.sqrt(cells.stretch[n])
+    along, across = (dx * cosine + dy * sine) / root, (dy * cosine - dx * sine) * root
+    turn = np.arctan2(across, along)
+    waves = np.cos(2 * turn + cells.phase[n]) + 0.7 * np.cos(3 * turn - 2 * cells.phase[n])
+    outline = cells.radius[n] * (1 + cells.dent[n] * waves)
+    return np.asarray(np.sqrt(along * along + across * across) - outline, dtype=np.float32)
+
+
+def layers_of(scene: Scene, window: Window) -> Layers:
+    """Give every pixel of `window` to the cell whose outline it is deepest within, or else nearest to."""
+    cells = cells_near(scene, window)
+    depth = np.full(window.shape, np.inf, dtype=np.float32)
+    owner = np.full(window.shape, -1, dtype=np.int32)
+    for n in np.flatnonzero(cells.kind != EMPTY):
+        half = cells.radius[n] * np.sqrt(cells.stretch[n]) * (1 + 1.7 * cells.dent[n]) + MARGIN * cells.stretch[n]
+        y0, y1 = max(window.y0, int(cells.y[n] - half)), min(window.y1, int(cells.y[n] + half) + 1)
+        x0, x1 = max(window.x0, int(cells.x[n] - half)), min(window.x1, int(cells.x[n] + half) + 1)
+        if y0 >= y1 or x0 >= x1:
+            continue
+        here = slice(y0 - window.y0, y1 - window.y0), slice(x0 - window.x0, x1 - window.x0)
+        rows = np.arange(y0, y1, dtype=np.float32)[:, None]
+        new = depth_of(cells, int(n), rows, np.arange(x0, x1, dtype=np.float32))
+        nearer = (new < depth[here]) & (new < MARGIN)
+        depth[here] = np.where(nearer, new, depth[here])
+        owner[here] = np.where(nearer, np.int32(n), owner[here])
+    kind = np.where(owner >= 0, cells.kind[owner], EMPTY).astype(np.uint8)
+    return Layers(depth, kind, cells.brightness[owner], cells.stripe[owner])
+
+
+def mask_of(scene: Scene, layers: Layers) -> NDArray[np.uint8]:
+    """Class of every pixel. With two classes both textures are cells; decoys and debris are background."""
+    cell = (layers.depth < 0) & (layers.kind >= GRAINED)
+    both = scene.num_classes == 3
+    return (cell * np.where(both & (layers.kind == STRIATED), 2, 1)).astype(np.uint8)
+
+
+def texture_of(scene: Scene, window: Window, layers: Layers) -> Field:
+    """Grain or striation of mean 0 and variance 1 each: the two cell classes have the same mean and the same contrast.
+
+    A decoy has either, by the direction that its striation would have.
+    """
+    grain = value_noise(scene, GRAIN, window, 1.9) / np.float32(0.74)
+    y, x = np.arange(window.y0, window.y1, dtype=np.float32)[:, None], np.arange(window.x0, window.x1, dtype=np.float32)
+    across = x * np.cos(layers.stripe) + y * np.sin(layers.stripe)
+    bent = across + 2.5 * value_noise(scene, WARP, window, 13.0)
+    striation = np.sqrt(np.float32(2)) * np.sin(bent * np.float32(2 * np.pi / 7.0))
+    decoy_striated = (layers.kind == DECOY) & (layers.stripe > np.pi / 2)
+    return np.where((layers.kind == STRIATED) | decoy_striated, striation, grain).astype(np.float32)
+
+
+def debris_of(scene: Scene, window: Window) -> Field:
+    """Small round specks, 1 at their centres: background that is brighter than any cell."""
+    centre, u = grid_points(scene, DEBRIS, window, 56, 20.0, 4)
+    specks = np.zeros(window.shape, dtype=np.float32)
+    for (row, column), (dy, dx, size, chance) in zip(centre, u, strict=True):
+        if chance > 0.55:
+            continue
+        y = np.arange(window.y0, window.y1, dtype=np.float32) - (row + 56 * (dy - np.float32(0.5)))
+        x = np.arange(window.x0, window.x1, dtype=np.float32) - (column + 56 * (dx - np.float32(0.5)))
+        rows, columns = np.flatnonzero(np.abs(y) < 14), np.flatnonzero(np.abs(x) < 14)
+        if len(rows) == 0 or len(columns) == 0:
+            continue
+        here = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+        squared = y[rows][:, None] ** 2 + x[columns] ** 2
+        specks[here] = np.maximum(specks[here], np.exp(-((squared / (2.0 + 2.5 * size) ** 2) ** 1.5)))
+    return specks
+
+
+def soft(depth: Field, width: float) -> Field:
+    """1 deep inside, 0 far outside, a half on the outline; the edge is about `width` pixels wide."""
+    return np.asarray(0.5 - 0.5 * np.tanh(np.clip(2 * depth / np.float32(width), -20, 20)), dtype=np.float32)
+
+
+def ridge(depth: Field, at: float, width: float) -> Field:
+    """1 along the line `at` pixels off the outline, 0 away from it."""
+    return np.asarray(np.exp(-np.minimum(((depth - np.float32(at)) / np.float32(width)) ** 2, 60)), dtype=np.float32)
+
+
+def illumination(scene: Scene, window: Window) -> Field:
+    """Uneven light of mean about 0 and extent about +-1: a slope over the scene and slow shading."""
+    direction = np.float32(2 * np.pi * random_words(scene, SHADE, -1, -1).random())
+    y = np.arange(window.y0, window.y1, dtype=np.float32)[:, None] / scene.size[0] - np.float32(0.5)
+    x = np.arange(window.x0, window.x1, dtype=np.float32) / scene.size[1] - np.float32(0.5)
+    return np.asarray(y * np.sin(direction) + x * np.cos(direction) + 0.3 * value_noise(scene, SHADE, window, 170.0))
+
+
+def fluorescence(scene: Scene, window: Window, layers: Layers) -> Field:
+    """Bright cells with a brighter rim on a dark ground; decoys lie out of focus and have no rim."""
+    decoy, cell = layers.kind == DECOY, layers.kind >= GRAINED
+    body = np.where(decoy, soft(layers.depth + 1.5, 7.0), soft(layers.depth, 2.0)) * (layers.kind != EMPTY)
+    rim = cell * ridge(layers.depth, -1.8, 1.5)
+    level = 0.20 + 0.26 * layers.brightness
+    signal = level * body * (1 + 0.24 * texture_of(scene, window, layers)) + 0.55 * level * rim
+    ground = 0.13 + 0.03 * value_noise(scene, CLOUD, window, 45.0) + 0.75 * debris_of(scene, window)
+    return np.asarray((ground + signal) * (1 + 0.85 * illumination(scene, window)), dtype=np.float32)
+
+
+def phase_contrast(scene: Scene, window: Window, layers: Layers) -> Field:
+    """Cells about as grey as the ground, with a dark rim inside and a bright halo outside; decoys have neither."""
+    decoy, cell = layers.kind == DECOY, layers.kind >= GRAINED
+    body = np.where(decoy, soft(layers.depth + 1.5, 7.0), soft(layers.depth, 2.0)) * (layers.kind != EMPTY)
+    inside = 0.10 * (layers.brightness - 0.5) + 0.065 * texture_of(scene, window, layers)
+    outline = cell * (0.20 * ridge(layers.depth, 3.0, 2.6) - 0.16 * ridge(layers.depth, -2.0, 1.8))
+    ground = 0.5 + 0.03 * value_noise(scene, CLOUD, window, 45.0) + 0.22 * illumination(scene, window)
+    return np.asarray(ground + body * inside + outline + 0.4 * debris_of(scene, window), dtype=np.float32)
+
+
+MODALITIES = {"fluorescence": (fluorescence, 0.055), "phase_contrast": (phase_contrast, 0.045)}
+
+
+def with_noise(scene: Scene, window: Window, signal: Field, photon_noise: float) -> Field:
+    """Add noise whose variance grows with the signal (photons, as a normal law) over the sensor's; clip to 0..1."""
+    light = np.maximum(signal, 0)
+    deviation = np.sqrt(photon_noise**2 * light + 0.012**2)
+    return np.asarray(np.clip(signal + deviation * lattice(scene, SENSOR, window), 0, 1), dtype=np.float32)
+
+
+def generate_block(scene: Scene, window: Window) -> tuple[Field, NDArray[np.uint8]]:
+    """Image (h, w) in 0..1 and mask (h, w) of one window: equal to the crop of the whole scene, whatever the window."""
+    layers = layers_of(scene, window)
+    render, photon_noise = MODALITIES[scene.modality]
+    return with_noise(scene, window, render(scene, window, layers), photon_noise), mask_of(scene, layers)

@@ -1,0 +1,168 @@
+"""Generated scenes as a data set: small ones are kept, large ones are generated window by window when asked for."""
+
+import hashlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import product
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import SyntheticConfig
+from bench.datasets.normalization import Moments, Scaling, choose, moments, pool
+from bench.datasets.sample import Sample, Source, Splits, Task
+from bench.datasets.scene import VERSION, Scene, Window, generate_block
+
+BLOCK = 512  # side of the blocks in which a whole scene is generated, in pixels
+KEPT_PIXELS = 1024 * 1024  # largest scene that is generated once and kept
+SAMPLED_BLOCKS = 64  # of a larger scene: its mean and deviation are estimated from blocks spread evenly over it
+CLASS_NAMES = {2: ("background", "cell"), 3: ("background", "grained_cell", "striated_cell")}
+
+
+def blocks(size: tuple[int, int], side: int = BLOCK) -> Iterator[Window]:
+    """Windows that tile (height, width), row by row."""
+    for y, x in product(range(0, size[0], side), range(0, size[1], side)):
+        yield Window(y, x, min(y + side, size[0]), min(x + side, size[1]))
+
+
+def window_of(key: Any, size: tuple[int, int]) -> Window | None:
+    """The window that a key of plain slices asks for on the first two axes; None for any other key."""
+    rows, columns = (*(key if isinstance(key, tuple) else (key,)), slice(None), slice(None))[:2]
+    if not (isinstance(rows, slice) and isinstance(columns, slice)):
+        return None
+    (y0, y1, down), (x0, x1, right) = rows.indices(size[0]), columns.indices(size[1])
+    return Window(y0, x0, y1, x1) if down == right == 1 and y0 < y1 and x0 < x1 else None
+
+
+@dataclass(frozen=True)
+class SceneImage:
+    """The image of a scene as (height, width, 1) float32. Plain slices generate only what they ask for."""
+
+    scene: Scene
+    scaling: Scaling
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.scene.size, 1)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float32)
+
+    def block(self, window: Window) -> NDArray[np.float32]:
+        return self.scaling.apply(generate_block(self.scene, window)[0][..., None])
+
+    def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        return part_of(self, key)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return whole_of(self).astype(dtype or self.dtype, copy=False)
+
+
+@dataclass(frozen=True)
+class SceneMask:
+    """The mask of a scene as (height, width) uint8. Plain slices generate only what they ask for."""
+
+    scene: Scene
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.scene.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.uint8)
+
+    def block(self, window: Window) -> NDArray[np.uint8]:
+        return generate_block(self.scene, window)[1]
+
+    def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        return part_of(self, key)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return whole_of(self).astype(dtype or self.dtype, copy=False)
+
+
+def part_of(layer: SceneImage | SceneMask, key: Any) -> NDArray[Any]:
+    """`layer[key]`; a key that is not made of plain slices generates the whole scene."""
+    window = window_of(key, layer.scene.size)
+    if window is None:
+        return np.asarray(whole_of(layer)[key])
+    rest = key[2:] if isinstance(key, tuple) else ()
+    return np.asarray(layer.block(window)[(slice(None), slice(None), *rest)])
+
+
+def whole_of(layer: SceneImage | SceneMask) -> NDArray[Any]:
+    """All of a layer, generated block by block."""
+    whole = np.empty(layer.shape, dtype=layer.dtype)
+    for window in blocks(layer.scene.size):
+        whole[window.y0 : window.y1, window.x0 : window.x1] = layer.block(window)
+    return whole
+
+
+def scene_moments(scene: Scene) -> Moments:
+    """Mean and variance of a scene's image: over all of it, or over `SAMPLED_BLOCKS` blocks of a large one."""
+    windows = list(blocks(scene.size))
+    if scene.size[0] * scene.size[1] > KEPT_PIXELS:
+        windows = [windows[n * len(windows) // SAMPLED_BLOCKS] for n in range(SAMPLED_BLOCKS)]
+    return pool([moments(generate_block(scene, window)[0][..., None]) for window in windows])
+
+
+def scenes_of(config: SyntheticConfig, split: int, count: int) -> list[Scene]:
+    """The scenes of one split; image n of a split is the same however many images are asked for."""
+    scenes = []
+    for n in range(count):
+        first, second = np.random.SeedSequence([config.seed, split, n]).generate_state(2, np.uint64)
+        height, width = config.image_size
+        scenes.append(Scene(config.modality, config.num_classes, (height, width), (int(first), int(second))))
+    return scenes
+
+
+def sample_of(name: str, scene: Scene, scaling: Scaling) -> Sample:
+    """A scene as a sample, in memory if it is small."""
+    image: Source = SceneImage(scene, scaling)
+    mask: Source = SceneMask(scene)
+    if scene.size[0] * scene.size[1] <= KEPT_PIXELS:
+        image, mask = cast(Source, np.asarray(image)), cast(Source, np.asarray(mask))
+    return Sample(name, image, mask)
+
+
+def content_of(config: SyntheticConfig) -> str:
+    """Identity of the generated images: the generator's version and the settings that change a pixel."""
+    parts = (VERSION, config.modality, config.num_classes, config.image_size, config.seed)
+    counts = (config.train_images, config.val_images, config.test_images)
+    return hashlib.sha256(repr((parts, counts)).encode()).hexdigest()[:12]
+
+
+def facts_of(config: SyntheticConfig, scenes: dict[str, list[Scene]]) -> dict[str, str | int | float]:
+    """Columns of `runs`: images and pixels of each split, identity of the content."""
+    facts: dict[str, str | int | float] = {
+        "dataset.content": content_of(config),
+        "dataset.split_rule": "independent scenes",
+    }
+    for split, members in scenes.items():
+        facts[f"dataset.images_{split}"] = len(members)
+        facts[f"dataset.pixels_{split}"] = sum(scene.size[0] * scene.size[1] for scene in members)
+    return facts
+
+
+def samples_of(split: str, scenes: Sequence[Scene], mode: str, train: Moments | None) -> list[Sample]:
+    """The samples of one split. `train` are the training scenes' pooled moments, needed by the mode `dataset` only."""
+    samples = []
+    for n, scene in enumerate(scenes):
+        own = train if train is not None else scene_moments(scene)
+        samples.append(sample_of(f"{split}_{n:03d}", scene, choose(mode, np.dtype(np.float32), own, own)))
+    return samples
+
+
+def load(config: SyntheticConfig) -> Splits:
+    """Scenes with `dataset.modality` and `dataset.num_classes`; every split has its own seeds."""
+    counts = {"train": config.train_images, "val": config.val_images, "test": config.test_images}
+    scenes = {name: scenes_of(config, n, count) for n, (name, count) in enumerate(counts.items())}
+    train = pool([scene_moments(scene) for scene in scenes["train"]]) if config.normalization == "dataset" else None
+    train_samples, val, test = (
+        samples_of(name, members, config.normalization, train) for name, members in scenes.items()
+    )
+    task = Task(CLASS_NAMES[config.num_classes], in_channels=1, spatial_axes=2)
+    return Splits(f"synthetic_{config.modality}", task, train_samples, val, test, facts_of(config, scenes))
