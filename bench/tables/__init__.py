@@ -1,0 +1,37 @@
+"""The tidy tables that every run leaves behind: written per run, collected from the run directories, compared."""
+
+import sys
+
+from bench.config import InputError
+from bench.tables.comparison import comparison, format_table, ratio
+from bench.tables.store import SCHEMAS, Tables, Unfinished, collect, current, load, results_dir_of, write_run
+
+__all__ = [
+    "SCHEMAS",
+    "Tables",
+    "Unfinished",
+    "collect",
+    "comparison",
+    "current",
+    "format_table",
+    "load",
+    "main",
+    "ratio",
+    "results_dir_of",
+    "write_run",
+]
+
+
+def main(overrides: list[str]) -> int:
+    """`python -m bench collect results_dir=...`: collect the tables and print the comparison. Returns the exit code."""
+    try:
+        results_dir = results_dir_of(overrides, "collect")
+        tables = collect(results_dir)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(format_table(comparison(tables)))
+    for unfinished in tables.unfinished:
+        print(f"left out: runs/{unfinished.directory}: {unfinished.why}")
+    print(f"tables: {results_dir / 'tables'}")
+    return 0

@@ -1,0 +1,305 @@
+"""Runs grouped into configurations (everything equal but the seed) and the one table that compares them."""
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.config import InputError
+from bench.tables.store import Tables, current, machine_labels
+
+GROUP = ["dataset", "machine", "arm", "superpixel_size"]
+ARMS = ("tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle", "threshold")
+PIXEL_ARMS = ("tiled_cnn", "threshold")
+MIB = 2**20
+_NOT_A_VARIANT = ("dataset.", "machine.", "experiment.", "measure.timeout", "measure.sample_period", "pipeline.name")
+_SAME_AS_MODEL = ("pipeline.model.conv", "pipeline.model.architecture")
+_SIZES = ("superpixels.superpixel_size", "superpixels.n_segments")
+
+
+def ratio(numerator: float, denominator: float, kinds: Iterable[str | float | None]) -> float:
+    """`numerator / denominator` of two peaks of memory, refused unless all `kinds` (peak_memory_kind) are one."""
+    found = sorted({"not measured" if pd.isna(kind) else str(kind) for kind in kinds})
+    if len(found) != 1 or found == ["not measured"]:
+        raise InputError(f"peaks of memory of different kinds are not divided: {' and '.join(found)}")
+    return numerator / denominator
+
+
+# ----------------------------------------------------------------------------------------------- configurations
+
+
+def configurations(tables: Tables) -> pd.DataFrame:
+    """One row per current run with everything a figure needs; runs that share `GROUP` differ in their seed only.
+
+    Adds to `runs`: machine, arm (pipeline, and what tells it from other configurations of that pipeline),
+    superpixel_size (pixels asked for; NaN for pixel arms), invalid and contended (from flags), the pooled test scores
+    dice, accuracy, boundary_f1, oracle_dice and val_dice, prepare_s, train_s (superpixels included), fit_s (without),
+    predict_s_per_mpx (superpixels included), predict_only_s_per_mpx.
+    """
+    runs = current(tables.runs)
+    runs["machine"] = machine_labels(runs)
+    runs["dataset"] = _datasets(runs)
+    runs["superpixel_size"] = _superpixel_sizes(runs)
+    runs["arm"] = _arms(runs)
+    for flag in ("invalid", "contended"):
+        runs[flag] = runs["flags"].fillna("").str.contains(flag)
+    runs = runs.merge(_pooled(tables.scores), on="run_id", how="left")
+    return runs.merge(_times(tables.stages), on="run_id", how="left")
+
+
+def _datasets(runs: pd.DataFrame) -> pd.Series:
+    """The data set's name; a run that died before it could say takes that of a finished one with the same settings."""
+    settings = [column for column in runs if str(column).startswith("dataset.")]
+    keys = runs[settings].astype("str").agg("|".join, axis=1) if settings else runs["dataset"]
+    names = runs["dataset"].where(runs["status"] == "ok").groupby(keys).transform("first")
+    return names.fillna(runs["dataset"])
+
+
+def uses_superpixels(pipeline: str) -> bool:
+    """Whether the superpixel settings mean anything to a pipeline."""
+    return pipeline not in PIXEL_ARMS
+
+
+def _superpixel_sizes(runs: pd.DataFrame) -> pd.Series:
+    size = _number(runs, _SIZES[0])
+    return size.where(runs["pipeline"].map(uses_superpixels).astype(bool))
+
+
+def _arms(runs: pd.DataFrame) -> pd.Series:
+    """The pipeline's name, followed by model and settings where a pipeline occurs with several."""
+    labels: dict[Any, str] = {}
+    for (_, _, pipeline), group in runs.groupby(["dataset", "machine", "pipeline"], dropna=False):
+        for index, varied in zip(group.index, _varied(group, str(pipeline)), strict=True):
+            labels[index] = " ".join([str(pipeline), *varied]).strip()
+    return pd.Series(labels, index=runs.index, dtype="str")
+
+
+def _varied(group: pd.DataFrame, pipeline: str) -> list[list[str]]:
+    """For each run, the settings in which the runs of this pipeline differ, as `name=value` texts."""
+    settings = [str(column) for column in group if _is_variant(str(column), pipeline)]
+    varied = [column for column in settings if len(set(group[column].astype("str"))) > 1]
+    if "model" in varied:
+        varied = [column for column in varied if column not in _SAME_AS_MODEL]
+    names = [_short(column) for column in varied]
+    rows = group[varied].astype("object").itertuples(index=False)
+    return [[f"{name}{_text(value)}" for name, value in zip(names, row, strict=True)] for row in rows]
+
+
+def _short(column: str) -> str:
+    return "" if column == "model" else column.rsplit(".", 1)[-1] + "="
+
+
+def _is_variant(column: str, pipeline: str) -> bool:
+    """Whether two runs that differ in this column are different configurations rather than repetitions."""
+    if column in ("model", "device"):
+        return True
+    if "." not in column or column.startswith(_NOT_A_VARIANT) or column == _SIZES[0]:
+        return False
+    if column.startswith("superpixels."):
+        return uses_superpixels(pipeline)
+    if column.startswith("graph."):
+        return pipeline in ("superpixel_gnn", "superpixel_mlp")
+    return not (column.startswith("training.") and pipeline in ("oracle", "threshold"))
+
+
+def _text(value: object) -> str:
+    if isinstance(value, float):
+        return "none" if math.isnan(value) else f"{value:g}"
+    return str(value)
+
+
+def _number(frame: pd.DataFrame, column: str) -> pd.Series:
+    """A column as floats; NaN throughout where the column does not exist."""
+    if column not in frame:
+        return pd.Series(np.nan, index=frame.index, dtype="float64")
+    return pd.to_numeric(frame[column], errors="coerce").astype("float64")
+
+
+def _pooled(scores: pd.DataFrame) -> pd.DataFrame:
+    """Pooled scores by run: macro means of the test split by metric, and val_dice."""
+    wanted = scores[(scores["image"] == "all") & (scores["class"] == "macro") & scores["split"].isin(["test", "val"])]
+    name = wanted["metric"].where(wanted["split"] == "test", "val_" + wanted["metric"])
+    values = wanted.assign(name=name, value=_number(wanted, "value"))
+    table = values.pivot_table(index="run_id", columns="name", values="value", aggfunc="first")
+    columns = ["dice", "accuracy", "boundary_f1", "oracle_dice", "val_dice"]
+    return table.reindex(columns=columns).reset_index().rename_axis(columns=None)
+
+
+def _times(stages: pd.DataFrame) -> pd.DataFrame:
+    """Seconds by run. Training is whole: superpixels of train and val, init, warmup, steps and validation."""
+    rows = stages.assign(seconds=_number(stages, "seconds"), pixels=_number(stages, "pixels"))
+    test = rows["split"] == "test"
+    prepare, predict = rows["stage"] == "prepare", rows["stage"] == "predict"
+    fitting = rows["stage"].isin(["init", "warmup", "train", "validate"])
+
+    def total(which: pd.Series, column: str = "seconds") -> pd.Series:
+        return rows[which].groupby("run_id")[column].sum(min_count=1)
+
+    megapixels = total(predict & test, "pixels") / 1e6
+    fit, prepared = total(fitting), total(prepare & ~test)
+    predicted = total(predict & test)
+    frame = pd.DataFrame({
+        "prepare_s": prepared,
+        "fit_s": fit,
+        "train_s": fit.add(prepared, fill_value=0).where(fit.notna()) if len(fit) else fit,
+        "predict_only_s_per_mpx": predicted / megapixels,
+        "predict_s_per_mpx": predicted.add(total(prepare & test), fill_value=0) / megapixels,
+    })  # fmt: skip
+    return frame.rename_axis("run_id").reset_index()
+
+
+# -------------------------------------------------------------------------------------------------- the table
+
+
+def comparison(tables: Tables) -> pd.DataFrame:
+    """One row per data set, machine, arm and superpixel size, over seeds.
+
+    Means over the ok runs that are not flagged invalid, `*_low` and `*_high` the least and greatest of them; seeds
+    counts them. Failed and invalid runs stay in `statuses`. A row whose runs have several kinds of peak memory has no
+    peak. Arms in the order of `ARMS`, others after them by name.
+    """
+    runs = configurations(tables)
+    groups = runs.groupby(GROUP, dropna=False, sort=True)
+    rows = [{**dict(zip(GROUP, key, strict=True)), **_summary(group)} for key, group in groups]
+    rows.sort(key=lambda row: (row["dataset"], row["machine"], arm_rank(row["arm"])))
+    return pd.DataFrame(rows)
+
+
+def arm_rank(arm: str) -> int:
+    """Where an arm stands in tables and legends."""
+    pipeline = arm.split(" ", 1)[0]
+    return ARMS.index(pipeline) if pipeline in ARMS else len(ARMS)
+
+
+def counted(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs whose numbers may be used: finished and not flagged invalid."""
+    return runs[(runs["status"] == "ok") & ~runs["invalid"]]
+
+
+def _summary(group: pd.DataFrame) -> dict[str, Any]:
+    used = counted(group)
+    kinds = sorted(used["peak_memory_kind"].dropna().unique())
+    row: dict[str, Any] = {"seeds": used["seed"].nunique(), "runs": len(used)}
+    for column in ("dice", "accuracy", "boundary_f1", "oracle_dice", "val_dice"):
+        row |= _spread(column, used[column])
+    row["num_nodes"] = _mean(_number(used, "num_nodes"))
+    for column in ("prepare_s", "fit_s", "train_s", "predict_s_per_mpx", "predict_only_s_per_mpx"):
+        row |= _spread(column, used[column])
+    row |= _spread("peak_memory_bytes", _number(used, "peak_memory_bytes")[: None if len(kinds) == 1 else 0])
+    row["peak_memory_kind"] = "+".join(kinds) or None
+    row["parameters"] = _mean(_number(used, "parameters"))
+    row["contended"] = int(used["contended"].sum())
+    row["statuses"] = _statuses(group)
+    return row
+
+
+def _mean(values: pd.Series) -> float:
+    return float(values.mean()) if values.notna().any() else math.nan
+
+
+def _spread(name: str, values: pd.Series) -> dict[str, float]:
+    known: NDArray[np.float64] = values.dropna().to_numpy(dtype=np.float64)
+    if len(known) == 0:
+        return {name: math.nan, f"{name}_low": math.nan, f"{name}_high": math.nan}
+    return {name: float(known.mean()), f"{name}_low": float(known.min()), f"{name}_high": float(known.max())}
+
+
+def _statuses(group: pd.DataFrame) -> str:
+    ok = group["status"] == "ok"
+    status = group["status"].mask(ok & group["contended"], "contended").mask(ok & group["invalid"], "invalid")
+    return ", ".join(f"{count} {name}" for name, count in sorted(status.value_counts().items()))
+
+
+# ------------------------------------------------------------------------------------------------- the terminal
+
+_COLUMNS = {  # heading -> (column, format)
+    "px": ("superpixel_size", "{:g}"),
+    "n": ("seeds", "{:.0f}"),
+    "acc.": ("accuracy", "{:.3f}"),
+    "bnd F1": ("boundary_f1", "{:.3f}"),
+    "ceiling": ("oracle_dice", "{:.3f}"),
+    "nodes": ("num_nodes", "{:.0f}"),
+    "prep s": ("prepare_s", "{:.3g}"),
+    "train s": ("train_s", "{:.4g}"),
+    "s/Mpx": ("predict_s_per_mpx", "{:.3g}"),
+    "MiB": ("peak_memory_mib", "{:.0f}"),
+    "param.": ("parameters_text", "{}"),
+}
+WIDTH = 120  # columns of a terminal
+_NOTES = """\
+dice, acc., bnd F1: macro, pooled over the test images, mean over n seeds [least, greatest]; px: pixels per superpixel;
+ceiling: dice of the best labelling of the superpixels; prep s, train s: superpixels included, train contains prep;
+s/Mpx: prediction of a megapixel, superpixels included; MiB: peak memory of the whole run"""
+
+
+def format_table(frame: pd.DataFrame) -> str:
+    """The comparison as plain text of at most 120 columns: one block per data set and machine."""
+    groups = frame.groupby(["dataset", "machine"], dropna=False)
+    blocks = [_block(str(dataset), str(machine), group) for (dataset, machine), group in groups]
+    return "\n\n".join([*blocks, _NOTES])
+
+
+def _block(dataset: str, machine: str, group: pd.DataFrame) -> str:
+    rows = group.to_dict("records")
+    cells = [display_row(row) for row in rows]
+    table = [list(cells[0]), *[list(row.values()) for row in cells]]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    gap = "  " if sum(widths) + 2 * len(widths) <= WIDTH + 2 else " "
+    widths[0] = min(widths[0], max(14, WIDTH - sum(widths[1:]) - len(gap) * len(widths[1:])))
+    lines = [gap.join(_align(cell, widths[i], i) for i, cell in enumerate(row)) for row in table]
+    title = f"{dataset}   {machine or 'unknown machine'}   peak memory: {memory_kinds(group)}"
+    return "\n".join(line[:WIDTH].rstrip() for line in [title, *lines, *_oddities(rows)])
+
+
+def _oddities(rows: list[dict[Any, Any]]) -> list[str]:
+    """A line for each row that has runs which failed, were left out or had company."""
+    odd = [row for row in rows if not re.fullmatch(r"\d+ ok", row["statuses"])]
+    return [f"! {_name(row)}: {row['statuses']}" for row in odd]
+
+
+def _name(row: dict[Any, Any]) -> str:
+    size = row["superpixel_size"]
+    return str(row["arm"]) if pd.isna(size) else f"{row['arm']} at {size:g} px"
+
+
+def memory_kinds(frame: pd.DataFrame) -> str:
+    """The kinds of peak memory in some rows, as words."""
+    return ", ".join(sorted(frame["peak_memory_kind"].dropna().unique())) or "not measured"
+
+
+def _align(cell: str, width: int, column: int) -> str:
+    if len(cell) > width:
+        cell = cell[: width - 1] + "…"
+    return cell.ljust(width) if column == 0 else cell.rjust(width)
+
+
+def display_row(row: dict[Any, Any]) -> dict[str, str]:
+    """One row of the comparison as the texts that are printed, by heading; an empty text where nothing was measured."""
+    row = {
+        **row,
+        "peak_memory_mib": row["peak_memory_bytes"] / MIB,
+        "parameters_text": _count(row["parameters"]),
+    }
+    cells = {"arm": str(row["arm"]), "dice": _with_range(row)}
+    for heading, (column, form) in _COLUMNS.items():
+        cells[heading] = "" if pd.isna(row[column]) else form.format(row[column])
+    return cells
+
+
+def _count(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return f"{value / 1e6:.1f}M" if value >= 1e6 else f"{value / 1e3:.1f}k" if value >= 1e3 else f"{value:.0f}"
+
+
+def _with_range(row: dict[Any, Any]) -> str:
+    if math.isnan(row["dice"]):
+        return ""
+    if row["seeds"] < 2:
+        return f"{row['dice']:.3f}"
+    low, high = (f"{row[column]:.3f}".removeprefix("0") for column in ("dice_low", "dice_high"))
+    return f"{row['dice']:.3f} [{low}, {high}]"
