@@ -1,0 +1,148 @@
+"""Arms that say what the comparison means: the ceiling of any superpixel method, and a method without learning."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from skimage.filters import threshold_multiotsu
+
+from bench.config import Config, ThresholdConfig, require
+from bench.datasets.sample import Sample, Task
+from bench.fitlog import FitLog
+from bench.superpixels import segment, warm_up
+from bench.superpixels.labels import majority_labels, paint
+from bench.superpixels.scaling import segments_asked
+
+BINS = 128  # of the pooled histogram: trying every set of four thresholds among 256 takes seconds
+
+
+@dataclass(frozen=True)
+class LabelledSegments:
+    """Superpixels with the majority class of the true mask in each, `labels` (N,)."""
+
+    segments: NDArray[np.int32]
+    labels: NDArray[np.int64]
+    facts: dict[str, float]
+
+
+class Oracle:
+    """What the best possible classifier of these superpixels would get.
+
+    It sees the true mask of every image, test images included: a ceiling, not a method.
+    """
+
+    def __init__(self, config: Config, task: Task) -> None:
+        self.config, self.task = config, task
+        warm_up(task.spatial_axes, task.in_channels, config.superpixels)
+
+    def prepare(self, sample: Sample) -> LabelledSegments:
+        """The superpixels of the image, and the majority class of `sample.mask` in each."""
+        segments = segment(np.asarray(sample.image), self.config.superpixels)
+        labels = majority_labels(np.asarray(sample.mask), segments, self.task.num_classes, self.task.ignore_index)
+        asked = segments_asked(segments.shape, self.config.superpixels)
+        return LabelledSegments(segments, labels, {"n_segments": asked, "num_nodes": len(labels)})
+
+    def fit(self, train_items: Sequence[LabelledSegments], val_items: Sequence[LabelledSegments]) -> FitLog:
+        del train_items, val_items
+        return FitLog()
+
+    def predict(self, item: LabelledSegments) -> NDArray[np.integer]:
+        return paint(item.labels, item.segments)
+
+    def save(self, path: Path) -> None:
+        """There is nothing to keep."""
+
+
+@dataclass(frozen=True)
+class Grey:
+    """One channel of an image (*spatial), and its mask to count with."""
+
+    values: NDArray[np.float32]
+    mask: NDArray[np.integer]
+    segments: None = None
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Bands:
+    """Ascending `thresholds` (B - 1,) and the class of each band between them, `classes` (B,)."""
+
+    thresholds: NDArray[np.float64]
+    classes: NDArray[np.int64]
+
+    def predict(self, values: NDArray[np.floating]) -> NDArray[np.int64]:
+        """Class of each value; one that equals a threshold belongs to the band below, as in scikit-image."""
+        return np.asarray(self.classes[np.digitize(values, self.thresholds, right=True)])
+
+
+def dice_of_counts(counts: NDArray[np.integer], predicted: NDArray[np.integer]) -> float:
+    """Macro Dice of groups of pixels: `counts` (B, K) true pixels of each class, `predicted` (B,) the group's class."""
+    classes = counts.shape[1]
+    chosen = np.eye(classes, dtype=np.int64)[predicted].T @ counts  # (K, K): predicted, true
+    total = chosen.sum(axis=0) + chosen.sum(axis=1)
+    present = total > 0
+    return float(np.mean(2 * np.diag(chosen)[present] / total[present])) if present.any() else 0.0
+
+
+class Threshold:
+    """Multi-Otsu thresholds of one channel, from the pooled histogram of the training images.
+
+    1 to 5 bands are tried; each takes its majority class on the training images, and the number with the best macro
+    Dice on the validation images is kept, the smaller on ties.
+    """
+
+    def __init__(self, config: Config, task: Task) -> None:
+        assert isinstance(config.pipeline, ThresholdConfig)
+        self.channel, self.task, self.bands = config.pipeline.channel, task, Bands(np.zeros(0), np.zeros(1, np.int64))
+        require(
+            0 <= self.channel < task.in_channels,
+            f"pipeline.channel must lie in [0, {task.in_channels}), the channels of the images, got {self.channel}",
+        )
+
+    def prepare(self, sample: Sample) -> Grey:
+        return Grey(np.asarray(sample.image)[..., self.channel], np.asarray(sample.mask))
+
+    def fit(self, train_items: Sequence[Grey], val_items: Sequence[Grey]) -> FitLog:
+        low = min(float(item.values.min()) for item in train_items)
+        high = max(float(item.values.max()) for item in train_items)
+        edges = np.linspace(low, max(high, np.nextafter(low, np.inf)), BINS + 1)
+        centres = (edges[:-1] + edges[1:]) / 2
+        train_counts, val_counts = self._histogram(train_items, edges), self._histogram(val_items, edges)
+        best = -1.0
+        for bands in self._candidates(train_counts, centres):
+            score = dice_of_counts(val_counts, bands.predict(centres))
+            if score > best:
+                best, self.bands = score, bands
+        return FitLog(parameters=len(self.bands.thresholds), best_score=best)
+
+    def predict(self, item: Grey) -> NDArray[np.integer]:
+        return self.bands.predict(item.values)
+
+    def save(self, path: Path) -> None:
+        """Write the thresholds and the classes of the bands beside `path`, as JSON."""
+        learned = {"thresholds": self.bands.thresholds.tolist(), "classes": self.bands.classes.tolist()}
+        path.with_suffix(".json").write_text(json.dumps(learned) + "\n")
+
+    def _histogram(self, items: Sequence[Grey], edges: NDArray[np.float64]) -> NDArray[np.int64]:
+        """Pixels of each class in each bin, (BINS, K); values beyond the ends fall into the first or last bin."""
+        classes = self.task.num_classes
+        counts = np.zeros(BINS * classes, np.int64)
+        for item in items:
+            counted = item.mask != self.task.ignore_index
+            bins = np.clip(np.digitize(item.values[counted], edges) - 1, 0, BINS - 1)
+            counts += np.bincount(bins * classes + item.mask[counted], minlength=len(counts))
+        return counts.reshape(BINS, classes)
+
+    def _candidates(self, counts: NDArray[np.int64], centres: NDArray[np.float64]) -> list[Bands]:
+        """One band, then 2 to 5 as far as there are that many different values."""
+        pixels = counts.sum(axis=1)
+        found = [Bands(np.zeros(0), counts.sum(axis=0, keepdims=True).argmax(axis=1))]
+        for number in range(2, min(5, int(np.count_nonzero(pixels))) + 1):
+            thresholds = threshold_multiotsu(classes=number, hist=(pixels, centres))
+            band = np.digitize(centres, thresholds, right=True)
+            in_band = np.stack([counts[band == index].sum(axis=0) for index in range(number)])
+            found.append(Bands(thresholds, in_band.argmax(axis=1)))
+        return found

@@ -1,0 +1,160 @@
+"""The graph arm: image -> superpixels -> graph -> classes of nodes -> painted mask. Without edges: the MLP control."""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch_geometric.data import Batch, Data
+
+from bench import graphs
+from bench.config import Config, SuperpixelGnnConfig
+from bench.datasets.sample import Sample, Task
+from bench.fitlog import FitLog
+from bench.superpixels import segment, warm_up
+from bench.superpixels.labels import class_counts, paint
+from bench.superpixels.scaling import segments_asked
+from bench.training import (
+    autocast,
+    class_weights,
+    macro_dice,
+    resolve_device,
+    seed_everything,
+    segmentation_loss,
+    train,
+)
+from models.gnn import Gnn, build_gnn
+
+
+@dataclass(frozen=True)
+class SuperpixelGraph:
+    """A sample as a graph; its pixels are let go. `data.y_counts` (N, K): true pixels of each class in each node."""
+
+    data: Data
+    segments: NDArray[np.int32]
+    facts: dict[str, float]
+
+
+def node_confusion(counts: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Confusion matrix in pixels (K, K), rows = true, of the painted prediction, without painting it.
+
+    `counts` (N, K) are the true pixels of each class in each node, `predicted` (N,) its class.
+    """
+    confusion = np.zeros((counts.shape[1], counts.shape[1]), np.int64)
+    np.add.at(confusion.T, predicted, counts)
+    return confusion
+
+
+class SuperpixelGnn:
+    """A pipeline (`bench.pipelines.protocol`) whose model is `models.gnn.build_gnn` as `config.pipeline.model` says."""
+
+    def __init__(self, config: Config, task: Task) -> None:
+        assert isinstance(config.pipeline, SuperpixelGnnConfig)
+        graphs.check(config.graph)
+        warm_up(task.spatial_axes, task.in_channels, config.superpixels)
+        graphs.warm_up(task.spatial_axes, task.in_channels, config.graph)
+        self.config, self.settings, self.task = config, config.pipeline, task
+        self.device = resolve_device(config.device)
+        self.model: Gnn | None = None
+
+    def prepare(self, sample: Sample) -> SuperpixelGraph:
+        image = np.asarray(sample.image)
+        segments = segment(image, self.config.superpixels)
+        data = graphs.build(image, segments, self.config.graph)
+        counts = class_counts(np.asarray(sample.mask), segments, self.task.num_classes, self.task.ignore_index)
+        data.y_counts = torch.from_numpy(counts)
+        asked = segments_asked(segments.shape, self.config.superpixels)
+        return SuperpixelGraph(
+            data, segments, {"n_segments": asked, "num_nodes": len(counts), "num_edges": data.num_edges}
+        )
+
+    def fit(self, train_items: Sequence[SuperpixelGraph], val_items: Sequence[SuperpixelGraph]) -> FitLog:
+        started_ns = time.perf_counter_ns()
+        seed_everything(self.config.seed)
+        items = [item.data for item in train_items]
+        self.model = self._build(items[0].num_features, items[0].edge_attr.shape[1])
+        self.model.standardize(torch.cat([data.x for data in items]), torch.cat([data.edge_attr for data in items]))
+        self.model.to(self.device)
+        pixels = torch.stack([data.y_counts.sum(dim=0) for data in items]).sum(dim=0)
+        self.class_weights = class_weights(pixels, self.config.training.class_weights).to(self.device)
+        return train(
+            self.model,
+            lambda epoch: self._batches(items, epoch),
+            self._loss,
+            lambda: self._score(val_items),
+            self.config.training,
+            learning_rate=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            seed=self.config.seed,
+            device=self.device,
+            description=self.settings.name,
+            started_ns=started_ns,
+        )
+
+    def predict(self, item: SuperpixelGraph) -> NDArray[np.integer]:
+        return paint(self._node_classes(item.data), item.segments)
+
+    def save(self, path: Path) -> None:
+        """Write the `state_dict`, the statistics of the features included."""
+        torch.save(self._fitted().state_dict(), path)
+
+    def load(self, path: Path) -> None:
+        """Take the weights that `save` wrote under the same configuration."""
+        weights = torch.load(path, map_location=self.device, weights_only=True)
+        self.model = self._build(len(weights["feature_mean"]), len(weights["edge_mean"])).to(self.device).eval()
+        self.model.load_state_dict(weights)
+
+    def _build(self, in_channels: int, edge_dim: int) -> Gnn:
+        model = self.settings.model
+        return build_gnn(
+            model.conv,
+            in_channels,
+            model.hidden_channels,
+            model.num_layers,
+            self.task.num_classes,
+            edge_dim,
+            model.dropout,
+            model.norm,
+        )
+
+    def _fitted(self) -> Gnn:
+        if self.model is None:
+            raise RuntimeError("this pipeline has no model yet: fit or load it first")
+        return self.model
+
+    def _batches(self, items: Sequence[Data], epoch: int) -> Iterator[Data]:
+        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(items))
+        for start in range(0, len(order), self.settings.batch_size):
+            yield Batch.from_data_list([items[i] for i in order[start : start + self.settings.batch_size]])
+
+    def _logits(self, data: Data) -> Tensor:
+        return self._fitted()(data.x, data.edge_index, data.edge_weight, data.edge_attr)  # type: ignore[no-any-return]
+
+    def _loss(self, batch: Data) -> Tensor:
+        batch = batch.to(self.device)
+        pixels = batch.y_counts.sum(dim=1)  # (N,), ignored ones not counted
+        if self.settings.targets == "majority":
+            targets = batch.y_counts.argmax(dim=1)
+        else:
+            targets = batch.y_counts / pixels.clamp_min(1)[:, None]
+        return segmentation_loss(
+            self._logits(batch),
+            targets,
+            pixels,
+            self.class_weights,
+            cross_entropy_weight=self.config.training.cross_entropy_weight,
+            dice_weight=self.config.training.dice_weight,
+        )
+
+    def _node_classes(self, data: Data) -> NDArray[np.int64]:
+        with torch.inference_mode(), autocast(self.device, self.config.training.amp):
+            return self._logits(data.to(self.device)).argmax(dim=1).cpu().numpy()
+
+    def _score(self, items: Sequence[SuperpixelGraph]) -> float:
+        """Pooled macro Dice on pixels."""
+        parts = [node_confusion(item.data.y_counts.numpy(), self._node_classes(item.data)) for item in items]
+        return macro_dice(np.sum(parts, axis=0))

@@ -1,0 +1,1 @@
+"""The networks of the comparison: plain numbers in, `torch.nn.Module` out."""

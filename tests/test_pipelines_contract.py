@@ -1,0 +1,103 @@
+"""What every arm promises: three verbs, full-resolution masks of valid classes, the same result for the same seed."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from bench.config import (
+    CnnConfig,
+    Config,
+    DatasetConfig,
+    GnnConfig,
+    OracleConfig,
+    PipelineConfig,
+    SuperpixelGnnConfig,
+    SuperpixelMlpConfig,
+    SuperpixelsConfig,
+    ThresholdConfig,
+    TiledCnnConfig,
+    TrainingConfig,
+)
+from bench.datasets.sample import Sample, Task
+from bench.pipelines import PIPELINES
+
+SETTINGS: dict[str, Callable[[], PipelineConfig]] = {
+    "tiled_cnn": partial(TiledCnnConfig, tile_size=64, overlap=16, batch_size=2, model=CnnConfig()),
+    "superpixel_gnn": partial(SuperpixelGnnConfig, model=GnnConfig(hidden_channels=8, num_layers=2)),
+    "superpixel_mlp": partial(SuperpixelMlpConfig, model=GnnConfig("none", hidden_channels=8, num_layers=2)),
+    "oracle": OracleConfig,
+    "threshold": ThresholdConfig,
+}
+LEARNING = ("tiled_cnn", "superpixel_gnn", "superpixel_mlp")
+TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=2)
+
+
+def scene(seed: int, shape: tuple[int, int] = (64, 56)) -> Sample:
+    """A bright disc on noise; a corner of the mask counts for nothing."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.indices(shape)
+    centre = rng.uniform(20, 40, 2)
+    mask = ((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 144).astype(np.uint8)
+    image = mask * 2 + rng.normal(0, 0.3, shape)
+    mask[:4, :4] = 2
+    return Sample(f"scene {seed}", image[..., None].astype(np.float32), mask)
+
+
+def config(name: str, seed: int = 0) -> Config:
+    return Config(
+        dataset=DatasetConfig(),
+        pipeline=SETTINGS[name](),
+        superpixels=SuperpixelsConfig(superpixel_size=30),
+        training=TrainingConfig(epochs=2, seconds=None),
+        seed=seed,
+        device="cpu",
+    )
+
+
+def fitted_and_painted(name: str, seed: int = 0) -> list[NDArray[np.integer]]:
+    pipeline = PIPELINES[name](config(name, seed), TASK)
+    pipeline.fit([pipeline.prepare(scene(1)), pipeline.prepare(scene(2))], [pipeline.prepare(scene(3))])
+    return [pipeline.predict(pipeline.prepare(scene(4, shape))) for shape in ((64, 56), (47, 90))]
+
+
+def test_every_arm_has_settings_here() -> None:
+    assert set(SETTINGS) == set(PIPELINES)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_masks_are_full_resolution_valid_and_repeatable(name: str) -> None:
+    first, again = fitted_and_painted(name), fitted_and_painted(name)
+    assert [mask.shape for mask in first] == [(64, 56), (47, 90)]
+    for mask, repeated in zip(first, again, strict=True):
+        assert np.issubdtype(mask.dtype, np.integer)
+        assert set(np.unique(mask)) <= {0, 1}
+        np.testing.assert_array_equal(mask, repeated)
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_a_prepared_sample_says_what_its_superpixels_are(name: str) -> None:
+    item = PIPELINES[name](config(name), TASK).prepare(scene(1))
+    if name in ("tiled_cnn", "threshold"):
+        assert item.segments is None
+    else:
+        assert item.segments.shape == (64, 56)
+        assert item.facts["num_nodes"] == item.segments.max() + 1
+        assert item.facts["n_segments"] == round(64 * 56 / 30)
+
+
+@pytest.mark.parametrize("name", LEARNING)
+def test_the_checkpoint_holds_plain_weights(name: str, tmp_path: Path) -> None:
+    pipeline = PIPELINES[name](config(name), TASK)
+    items = [pipeline.prepare(scene(seed)) for seed in (1, 2)]
+    log = pipeline.fit(items[:1], items[1:])
+    pipeline.save(tmp_path / "checkpoint.pt")
+    weights = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert sum(value.numel() for value in weights.values()) >= log.parameters > 0
+    assert len(log.history) == 2
+    assert log.best_score is not None
+    assert 0 <= log.best_score <= 1
