@@ -158,6 +158,7 @@ class TiledCnnConfig(PipelineConfig):
     overlap: int = 32  # on each side of a tile, discarded or blended
     blend: str = "discard"  # discard | gaussian
     batch_size: int = 8  # crops per step; tiles per forward pass in prediction
+    jitter: float = 0.1  # strength of the random gain, offset and noise on the intensities of a crop; 0: off
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
 
@@ -167,10 +168,12 @@ class TiledCnnConfig(PipelineConfig):
             f"pipeline.tile_size must be a multiple of 32 (five halvings in the encoder), got {self.tile_size}",
         )
         require(
-            0 <= 2 * self.overlap < self.tile_size,
-            f"pipeline.overlap must lie in [0, tile_size / 2), got {self.overlap} with tile_size {self.tile_size}",
+            0 <= self.overlap <= (self.tile_size - 32) // 2,
+            f"pipeline.overlap must lie in [0, (tile_size - 32) / 2], so that tiles advance by 32 pixels or more, "
+            f"got {self.overlap} with tile_size {self.tile_size}",
         )
         require_one_of("pipeline.blend", self.blend, ("discard", "gaussian"))
+        require(self.jitter >= 0, f"pipeline.jitter must not be negative, got {self.jitter}")
         require(self.batch_size >= 1, f"pipeline.batch_size must be at least 1, got {self.batch_size}")
         require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
 

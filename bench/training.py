@@ -277,7 +277,7 @@ def segmentation_loss(
     for nothing. Cross-entropy is the mean over the weighted pixels, as in `torch.nn.functional.cross_entropy`. Dice
     is 1 minus the mean, over the classes present in the targets, of 2 sum(p t) / (sum p + sum t). Without a single
     counted pixel the loss is 0."""
-    log_probabilities = F.log_softmax(logits.float(), dim=1)  # (M, K)
+    log_probabilities = F.log_softmax(logits.float().T, dim=0).T  # (M, K); along the slow axis as K is small
     if targets.dtype.is_floating_point:
         cross_entropy, dice = _fraction_terms(log_probabilities, targets, weights, class_weights, dice_weight > 0)
     else:

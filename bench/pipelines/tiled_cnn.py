@@ -1,0 +1,193 @@
+"""The pixel arm: random crops train a convolutional network, overlapping tiles are predicted and stitched."""
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench import tiles
+from bench.config import Config, InputError, TiledCnnConfig
+from bench.datasets.sample import Sample, Task
+from bench.fitlog import FitLog
+from bench.pipelines.crops import IGNORED, Batch, CropSampler, Labelled
+from bench.tiles import Window
+from bench.training import (
+    autocast,
+    class_weights,
+    macro_dice,
+    resolve_device,
+    seed_everything,
+    segmentation_loss,
+    train,
+)
+from models.unet import build_cnn
+
+STRIDE = 32  # of the deepest features of an encoder
+
+
+@dataclass(frozen=True)
+class TiledImage:
+    """A sample, image (*spatial, C) and mask (*spatial), and the windows through which it is predicted."""
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.integer]
+    windows: Sequence[Window]
+    facts: dict[str, float]
+    segments: None = None
+
+
+class TiledCnn:
+    """A pipeline (`bench.pipelines.protocol`) whose model is `models.unet.build_cnn` as `config.pipeline.model` says.
+
+    Of a volume, every slice along the first axis is an image of its own.
+    """
+
+    def __init__(self, config: Config, task: Task) -> None:
+        assert isinstance(config.pipeline, TiledCnnConfig)
+        self.config, self.settings, self.task = config, config.pipeline, task
+        self.device = resolve_device(config.device)
+        self.model: nn.Module | None = None
+
+    def prepare(self, sample: Sample) -> TiledImage:
+        image, mask = np.asarray(sample.image), np.asarray(sample.mask)
+        slices = [1] * (mask.ndim - 2)  # a tile is one slice thick
+        size, overlap = [self.settings.tile_size] * 2, [self.settings.overlap] * 2
+        windows = tiles.windows(
+            mask.shape, [*slices, *size], [*(0 for _ in slices), *overlap], [*slices, STRIDE, STRIDE]
+        )
+        return TiledImage(image, mask, windows, {"num_tiles": float(len(windows))})
+
+    def fit(self, train_items: Sequence[TiledImage], val_items: Sequence[TiledImage]) -> FitLog:
+        started_ns = time.perf_counter_ns()
+        seed_everything(self.config.seed)
+        self.model = self._build()
+        sampler = self._sampler(train_items)
+        self.class_weights = class_weights(self._counts(train_items), self.config.training.class_weights).to(
+            self.device
+        )
+        return train(
+            self.model,
+            lambda epoch: sampler.epoch(np.random.default_rng([self.config.seed, epoch])),
+            self._loss,
+            lambda: self._score(val_items),
+            self.config.training,
+            learning_rate=self.settings.learning_rate,
+            weight_decay=self.settings.weight_decay,
+            seed=self.config.seed,
+            device=self.device,
+            description=self.settings.name,
+            started_ns=started_ns,
+        )
+
+    def predict(self, item: TiledImage) -> NDArray[np.integer]:
+        out = np.empty(item.mask.shape, np.min_scalar_type(self.task.num_classes - 1))
+        if self.settings.blend == "gaussian":
+            tiles.blend(self._scored(item), out)
+        else:
+            tiles.stitch(self._classified(item), out)
+        return out
+
+    def save(self, path: Path) -> None:
+        """Write the `state_dict`."""
+        torch.save(self._fitted().state_dict(), path)
+
+    def load(self, path: Path) -> None:
+        """Take the weights that `save` wrote under the same configuration."""
+        model = self._build()
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self.model = model.to(self.device).eval()
+
+    def _build(self) -> nn.Module:
+        model = self.settings.model
+        try:
+            network = build_cnn(
+                model.architecture,
+                model.encoder_name,
+                model.encoder_weights,
+                self.task.in_channels,
+                self.task.num_classes,
+            )
+        except ValueError as error:
+            raise InputError(f"pipeline.model: {error}") from error
+        return network.to(memory_format=torch.channels_last)
+
+    def _fitted(self) -> nn.Module:
+        if self.model is None:
+            raise RuntimeError("this pipeline has no model yet: fit or load it first")
+        return self.model
+
+    def _sampler(self, items: Sequence[TiledImage]) -> CropSampler:
+        """Crops of a tile's size, or of the smallest one that covers every image."""
+        longest = max(max(item.mask.shape[-2:]) for item in items)
+        return CropSampler(
+            [Labelled(item.image, item.mask) for item in items],
+            min(self.settings.tile_size, -(-longest // STRIDE) * STRIDE),
+            self.settings.batch_size,
+            self.settings.jitter,
+            self.task.ignore_index,
+        )
+
+    def _counts(self, items: Sequence[TiledImage]) -> NDArray[np.int64]:
+        """Pixels of each class (K,), ignored ones not counted."""
+        counts: NDArray[np.int64] = np.sum([self._confusion(item.mask, item.mask).diagonal() for item in items], axis=0)
+        return counts
+
+    def _loss(self, batch: Batch) -> Tensor:
+        images, labels = batch
+        with self._autocast():
+            logits = self._logits(images)  # (B, K, H, W)
+        return segmentation_loss(
+            logits.permute(0, 2, 3, 1).reshape(-1, self.task.num_classes),
+            torch.from_numpy(labels).to(self.device).reshape(-1),
+            None,
+            self.class_weights,
+            cross_entropy_weight=self.config.training.cross_entropy_weight,
+            dice_weight=self.config.training.dice_weight,
+            ignore_index=IGNORED,
+        )
+
+    def _logits(self, images: NDArray[np.float32]) -> Tensor:
+        """(B, H, W, C) -> (B, K, H, W); the numpy layout is channels_last already."""
+        inputs = torch.from_numpy(images).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
+        return self._fitted()(inputs)  # type: ignore[no-any-return]
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        return autocast(self.device, self.config.training.amp)
+
+    def _batches(self, item: TiledImage) -> Iterator[tuple[list[Window], Tensor]]:
+        """Windows in groups of the batch size, with their logits (B, K, H, W)."""
+        windows = iter(item.windows)
+        lead = (0,) * (item.mask.ndim - 2)
+        while group := list(islice(windows, self.settings.batch_size)):
+            images = np.stack([tiles.read(item.image, window.read)[lead] for window in group])
+            with torch.inference_mode(), self._autocast():
+                yield group, self._logits(images)
+
+    def _classified(self, item: TiledImage) -> Iterator[tuple[Window, NDArray[np.integer]]]:
+        for group, logits in self._batches(item):
+            classes = logits.argmax(dim=1).cpu().numpy()  # (B, H, W)
+            yield from ((window, tile.reshape(window.shape)) for window, tile in zip(group, classes, strict=True))
+
+    def _scored(self, item: TiledImage) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+        for group, logits in self._batches(item):
+            scores = logits.float().softmax(dim=1).permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, K)
+            yield from ((window, tile.reshape(*window.shape, -1)) for window, tile in zip(group, scores, strict=True))
+
+    def _confusion(self, truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.int64]:
+        """(K, K) pixels, rows = true."""
+        classes = self.task.num_classes
+        counted = slice(None) if self.task.ignore_index is None else truth != self.task.ignore_index
+        pairs = truth[counted].astype(np.int64).ravel() * classes + predicted[counted].ravel()
+        counts: NDArray[np.int64] = np.bincount(pairs, minlength=classes**2)
+        return counts.reshape(classes, classes)
+
+    def _score(self, items: Sequence[TiledImage]) -> float:
+        """Pooled macro Dice on pixels."""
+        return macro_dice(np.sum([self._confusion(item.mask, self.predict(item)) for item in items], axis=0))
