@@ -71,16 +71,22 @@ class FolderConfig(DatasetConfig):
     root: str = ""
     images: str = "images"  # folder below root
     masks: str = "masks"  # folder below root
-    manifest: str | None = None  # CSV with the columns image, mask, split (paths below root); else splits.json; else seeded
+    manifest: str | None = (
+        None  # CSV with the columns image, mask, split (paths below root); else splits.json; else seeded
+    )
     channel_axis: int | None = None  # where the channels of an image with more axes than its mask lie; None: last
     mask_values: dict[int, int] | None = None  # value in the file -> class index; None: the values are class indices
     ignore_index: int | None = None  # class index (after mapping) of pixels that count for nothing
     class_names: list[str] | None = None  # background first; None: class_0, class_1, ...
-    split_fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])  # train, val, test of the seeded split
+    split_fractions: list[float] = field(
+        default_factory=lambda: [0.6, 0.2, 0.2]
+    )  # train, val, test of the seeded split
     split_seed: int = 0
+    max_pixels: int = 2**30  # values in one file; a header that promises more is refused before anything is read
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        require(self.max_pixels >= 1, f"dataset.max_pixels must be at least 1, got {self.max_pixels}")
         fractions = self.split_fractions
         require(
             len(fractions) == 3 and min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-6,
@@ -189,7 +195,9 @@ class GnnConfig:
     norm: str = "layer"  # layer | batch | none
 
     def __post_init__(self) -> None:
-        require(self.hidden_channels >= 1, f"pipeline.model.hidden_channels must be at least 1, got {self.hidden_channels}")
+        require(
+            self.hidden_channels >= 1, f"pipeline.model.hidden_channels must be at least 1, got {self.hidden_channels}"
+        )
         require(self.num_layers >= 1, f"pipeline.model.num_layers must be at least 1, got {self.num_layers}")
         require(0 <= self.dropout < 1, f"pipeline.model.dropout must lie in [0, 1), got {self.dropout}")
         require_one_of("pipeline.model.norm", self.norm, ("layer", "batch", "none"))
@@ -255,10 +263,14 @@ class TrainingConfig:
     amp: bool = True  # mixed precision, on CUDA only
 
     def __post_init__(self) -> None:
-        require(self.epochs is not None or self.seconds is not None, "give training.epochs or training.seconds, or both")
+        require(
+            self.epochs is not None or self.seconds is not None, "give training.epochs or training.seconds, or both"
+        )
         require(self.epochs is None or self.epochs >= 1, f"training.epochs must be at least 1, got {self.epochs}")
         require(self.seconds is None or self.seconds > 0, f"training.seconds must be positive, got {self.seconds}")
-        require(self.patience is None or self.patience >= 1, f"training.patience must be at least 1, got {self.patience}")
+        require(
+            self.patience is None or self.patience >= 1, f"training.patience must be at least 1, got {self.patience}"
+        )
         require(self.validate_every >= 1, f"training.validate_every must be at least 1, got {self.validate_every}")
         require(0 <= self.warmup < 1, f"training.warmup must lie in [0, 1), got {self.warmup}")
         require(self.gradient_clip >= 0, f"training.gradient_clip must not be negative, got {self.gradient_clip}")
@@ -276,7 +288,10 @@ class MetricsConfig:
     boundary_tolerance: float = 2.0
 
     def __post_init__(self) -> None:
-        require(self.boundary_tolerance >= 0, f"metrics.boundary_tolerance must not be negative, got {self.boundary_tolerance}")
+        require(
+            self.boundary_tolerance >= 0,
+            f"metrics.boundary_tolerance must not be negative, got {self.boundary_tolerance}",
+        )
 
 
 @dataclass

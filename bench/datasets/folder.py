@@ -1,0 +1,301 @@
+"""The user's own images: read once to check everything before any training, then again only when they are asked for."""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import FolderConfig, require
+from bench.datasets.manifest import SPLITS, Entry, Manifest, read_manifest, root_of
+from bench.datasets.normalization import Moments, Scaling, choose, moments, pool
+from bench.datasets.readers import Header, read_header, read_mask, read_pixels
+from bench.datasets.sample import Sample, Splits, Task
+
+MOST_CLASSES = 32  # that masks may hold without `dataset.class_names`: more look like cell numbers or grey values
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How the stored array of an image becomes (*spatial, C)."""
+
+    channel_axis: int | None  # of the stored array; None: it has no channels
+    alpha: bool  # drop the last channel
+
+    def arrange(self, stored: NDArray[Any]) -> NDArray[Any]:
+        """A view of `stored` as (*spatial, C)."""
+        if self.channel_axis is None:
+            return stored[..., None]
+        image = np.moveaxis(stored, self.channel_axis, -1)
+        return image[..., :-1] if self.alpha else image
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image in a file, (*spatial, C) float32: every access reads the file and scales what was asked for."""
+
+    path: Path
+    layout: Layout
+    scaling: Scaling
+    shape: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float32)
+
+    def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        return self.scaling.apply(self.layout.arrange(read_pixels(self.path)), key)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[...].astype(dtype or self.dtype, copy=False)
+
+
+@dataclass(frozen=True)
+class Classes:
+    """How the numbers in mask files become class indices."""
+
+    mapping: tuple[tuple[int, int], ...] | None  # (number, class), sorted; None: they are the same
+    dtype: np.dtype[Any]
+
+    def of(self, numbers: NDArray[Any]) -> NDArray[Any]:
+        """Class indices of a part of a mask whose numbers are all known."""
+        if self.mapping is None:
+            return numbers.astype(self.dtype, copy=False)
+        known, classes = (np.array(side) for side in zip(*self.mapping, strict=True))
+        return np.asarray(classes.astype(self.dtype)[np.searchsorted(known, numbers)])
+
+
+@dataclass(frozen=True)
+class MaskFile:
+    """A mask in a file, (*spatial) class indices: every access reads the file."""
+
+    path: Path
+    classes: Classes
+    shape: tuple[int, ...]
+    max_pixels: int
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.classes.dtype
+
+    def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        return self.classes.of(read_mask(self.path, self.max_pixels)[key])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[...].astype(dtype or self.dtype, copy=False)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """What one reading of an image and its mask has found."""
+
+    entry: Entry
+    layout: Layout
+    shape: tuple[int, ...]  # (*spatial, C)
+    dtype: np.dtype[Any]  # of the stored image
+    moments: Moments
+    numbers: tuple[int, ...]  # that occur in the mask, sorted
+    digest: str
+
+
+# ---------------------------------------------------------------------------------------------- one image and mask
+
+
+def layout_of(path: Path, header: Header, mask_shape: tuple[int, ...], channel_axis: int | None) -> Layout:
+    """Find the channels of an image whose mask has `mask_shape`; `channel_axis` outweighs the file's own word."""
+    shape, axes = header.shape, len(mask_shape)
+    if len(shape) == axes:
+        require(shape == mask_shape, f"{path} has the shape {shape} and its mask {mask_shape}: they must be the same")
+        return Layout(None, False)
+    require(
+        len(shape) == axes + 1,
+        f"{path} has {len(shape)} axes and its mask {axes}: an image has those of its mask and perhaps one of channels",
+    )
+    stated = header.channel_axis if channel_axis is None or header.alpha else channel_axis
+    axis = len(shape) - 1 if stated is None else stated
+    require(
+        -len(shape) <= axis < len(shape),
+        f"dataset.channel_axis = {axis} does not exist in {path}, whose shape is {shape}",
+    )
+    axis %= len(shape)
+    require(without(shape, axis) == mask_shape, mismatch(path, shape, mask_shape, axis))
+    return Layout(axis, header.alpha)
+
+
+def without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def mismatch(path: Path, shape: tuple[int, ...], mask_shape: tuple[int, ...], axis: int) -> str:
+    """Say how image and mask differ, and which channel axis would mend it."""
+    fitting = [other for other in range(len(shape)) if without(shape, other) == mask_shape]
+    advice = (
+        f"set dataset.channel_axis={fitting[0]}" if fitting else "they must agree on all axes but that of the channels"
+    )
+    return f"{path} has the shape {shape} with channels on axis {axis}, and its mask {mask_shape}: {advice}"
+
+
+def check_alpha(path: Path, stored: NDArray[Any], layout: Layout) -> None:
+    """Transparency is no measurement, so it is dropped; but not where it says something."""
+    if layout.alpha and layout.channel_axis is not None:
+        alpha = np.moveaxis(stored, layout.channel_axis, -1)[..., -1]
+        require(
+            bool(np.all(alpha == alpha.flat[0])),
+            f"{path} has a transparency channel that varies: save it without, or as a TIFF with plain channels",
+        )
+
+
+def check_finite(path: Path, image: NDArray[Any]) -> None:
+    require(image.dtype.kind in "buif", f"{path} holds {image.dtype} values: an image must hold real numbers")
+    if image.dtype.kind == "f":
+        for part in image:
+            with np.errstate(over="ignore"):
+                finite = bool(np.isfinite(part.astype(np.float32, copy=False)).all())
+            require(
+                finite,
+                f"{path} holds NaN or infinite values: replace them, or mark them by dataset.ignore_index in its mask",
+            )
+
+
+def distinct(numbers: NDArray[Any]) -> tuple[int, ...]:
+    """The numbers that occur in a mask, sorted."""
+    found: set[int] = set()
+    for part in numbers:
+        found.update(int(number) for number in np.unique(part))
+    return tuple(sorted(found))
+
+
+def digest_of(paths: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def check(entry: Entry, config: FolderConfig) -> Checked:
+    """Read one image and its mask, whole; what is kept is small."""
+    header = read_header(entry.image, config.max_pixels)
+    mask = read_mask(entry.mask, config.max_pixels)
+    layout = layout_of(entry.image, header, mask.shape, config.channel_axis)
+    stored = read_pixels(entry.image)
+    check_alpha(entry.image, stored, layout)
+    image = layout.arrange(stored)
+    check_finite(entry.image, image)
+    digest = digest_of((entry.image, entry.mask))
+    return Checked(entry, layout, image.shape, image.dtype, moments(image), distinct(mask), digest)
+
+
+# ------------------------------------------------------------------------------------------------- the whole set
+
+
+def check_alike(checked: Sequence[Checked]) -> None:
+    """All images have the channels and axes of the first."""
+    first = checked[0]
+    for other in checked[1:]:
+        for what, one, two in (
+            ("spatial axes", len(first.shape) - 1, len(other.shape) - 1),
+            ("channels", first.shape[-1], other.shape[-1]),
+        ):
+            require(
+                one == two,
+                f"{other.entry.image} has {two} {what} and {first.entry.image} has {one}: all must have the same",
+            )
+
+
+def mapped(item: Checked, config: FolderConfig) -> tuple[int, ...]:
+    """The classes that occur in a mask, `ignore_index` left out."""
+    found = item.numbers
+    if config.mask_values is not None:
+        unknown = [number for number in found if number not in config.mask_values]
+        require(
+            not unknown,
+            f"{item.entry.mask} holds {listed(unknown)}, which dataset.mask_values does not map: add it there",
+        )
+        found = tuple(config.mask_values[number] for number in found)
+    return tuple(sorted({number for number in found if number != config.ignore_index}))
+
+
+def listed(numbers: Sequence[int]) -> str:
+    return ", ".join(str(number) for number in numbers[:8]) + (", ..." if len(numbers) > 8 else "")
+
+
+def class_names_of(checked: Sequence[Checked], config: FolderConfig) -> tuple[str, ...]:
+    """The given names, or class_0 ... up to the largest class of all masks, none of which may be left out."""
+    found = sorted({number for item in checked for number in mapped(item, config)})
+    if config.class_names is not None:
+        check_range(checked, config, len(config.class_names))
+        return tuple(config.class_names)
+    targets = set((config.mask_values or {}).values()) - {config.ignore_index}
+    count = max([*found, *targets], default=0) + 1
+    check_range(checked, config, count)
+    advice = "give dataset.mask_values, as in {0: 0, 255: 1}, or dataset.class_names"
+    folder = checked[0].entry.mask.parent
+    require(
+        count <= MOST_CLASSES,
+        f"the masks in {folder} hold classes up to {count - 1}: if these are not classes, {advice}",
+    )
+    require(count >= 2, f"the masks in {folder} hold only one class, {listed(found)}: there is nothing to tell apart")
+    missing = sorted(set(range(count)) - set(found) - targets)
+    require(not missing, f"the masks in {folder} hold {listed(found)} and never {listed(missing)}: {advice}")
+    return tuple(f"class_{number}" for number in range(count))
+
+
+def check_range(checked: Sequence[Checked], config: FolderConfig, count: int) -> None:
+    for item in checked:
+        outside = [number for number in mapped(item, config) if not 0 <= number < count]
+        require(
+            not outside,
+            f"{item.entry.mask} holds class {listed(outside)}, outside 0 to {count - 1}: correct the mask, or give "
+            "dataset.mask_values, dataset.class_names or dataset.ignore_index",
+        )
+
+
+def classes_of(config: FolderConfig, count: int) -> Classes:
+    """Small integers where the classes and `ignore_index` fit into them."""
+    ignored = config.ignore_index or 0
+    dtype = np.dtype(np.uint8 if 0 <= ignored < 256 and count <= 256 else np.int32)
+    return Classes(None if config.mask_values is None else tuple(sorted(config.mask_values.items())), dtype)
+
+
+def facts_of(manifest: Manifest, checked: Sequence[Checked]) -> dict[str, str | int | float]:
+    """Columns of `runs`: images and pixels of each split, and what the files hold, as a short hash."""
+    content = hashlib.sha256()
+    for item in checked:
+        content.update(repr((item.entry.name, item.entry.split, item.digest)).encode())
+    facts: dict[str, str | int | float] = {
+        "dataset.content": content.hexdigest()[:12],
+        "dataset.split_rule": manifest.rule,
+    }
+    for split in SPLITS:
+        shapes = [item.shape[:-1] for item in checked if item.entry.split == split]
+        facts[f"dataset.images_{split}"] = len(shapes)
+        facts[f"dataset.pixels_{split}"] = sum(prod(shape) for shape in shapes)
+    return facts
+
+
+def sample_of(item: Checked, config: FolderConfig, train: Moments, classes: Classes) -> Sample:
+    scaling = choose(config.normalization, item.dtype, item.moments, train)
+    image = ImageFile(item.entry.image, item.layout, scaling, item.shape)
+    return Sample(item.entry.name, image, MaskFile(item.entry.mask, classes, item.shape[:-1], config.max_pixels))
+
+
+def load(config: FolderConfig) -> Splits:
+    """The images below `config.root`, checked in full. Raises `InputError` naming the file or setting at fault."""
+    manifest = read_manifest(config)
+    checked = [check(entry, config) for entry in manifest.entries]
+    check_alike(checked)
+    class_names = class_names_of(checked, config)
+    classes = classes_of(config, len(class_names))
+    pooled = pool([item.moments for item in checked if item.entry.split == "train"])
+    samples = {
+        split: [sample_of(item, config, pooled, classes) for item in checked if item.entry.split == split]
+        for split in SPLITS
+    }
+    task = Task(class_names, checked[0].shape[-1], len(checked[0].shape) - 1, config.ignore_index)
+    name = root_of(config).resolve().name
+    return Splits(name, task, samples["train"], samples["val"], samples["test"], facts_of(manifest, checked))
