@@ -71,16 +71,12 @@ class FolderConfig(DatasetConfig):
     root: str = ""
     images: str = "images"  # folder below root
     masks: str = "masks"  # folder below root
-    manifest: str | None = (
-        None  # CSV with the columns image, mask, split (paths below root); else splits.json; else seeded
-    )
-    channel_axis: int | None = None  # where the channels of an image with more axes than its mask lie; None: last
+    manifest: str | None = None  # CSV below root with the columns image, mask, split; else splits.json; else seeded
+    channel_axis: int | None = None  # of the array in the file; None: what the file says, else the last
     mask_values: dict[int, int] | None = None  # value in the file -> class index; None: the values are class indices
     ignore_index: int | None = None  # class index (after mapping) of pixels that count for nothing
     class_names: list[str] | None = None  # background first; None: class_0, class_1, ...
-    split_fractions: list[float] = field(
-        default_factory=lambda: [0.6, 0.2, 0.2]
-    )  # train, val, test of the seeded split
+    split_fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])  # train, val, test, if seeded
     split_seed: int = 0
     max_pixels: int = 2**30  # values in one file; a header that promises more is refused before anything is read
 

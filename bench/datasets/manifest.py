@@ -166,7 +166,7 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def from_seed(config: FolderConfig, images: Mapping[str, Path], masks: Mapping[str, Path]) -> Manifest:
-    """Shuffle the images with `dataset.split_seed` and cut by `dataset.split_fractions`; each split gets at least one."""
+    """Shuffle the images with `dataset.split_seed` and cut by `dataset.split_fractions`; no split is left empty."""
     stems = sorted(images)
     require(
         len(stems) >= 3,
