@@ -75,25 +75,56 @@ def _sentence(error: BaseException) -> str:
 
 
 def _bench(arguments: list[str]) -> int:
-    """Compose, run every job, then collect and report each results folder once."""
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come back here, to be said in one sentence
-    register()
+    """Compose and check every run before the first one starts; then run them, and report each results folder once."""
+    jobs = compose(arguments)
+    check_data(jobs)
     statuses: dict[str, list[str]] = {}
-
-    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-    def runs(composed: DictConfig) -> None:
-        overrides = list(HydraConfig.get().overrides.task)
-        jobs = [_job(job) for job in expand(typed(composed).experiment, overrides)]
+    try:
         for number, job in enumerate(jobs, start=1):
             statuses.setdefault(job.config.results_dir, []).append(execute(job, number, len(jobs)))
-
-    sys.argv = [sys.argv[0], *arguments]
-    try:
-        runs()
     finally:
         for results_dir in statuses:
             import_module("bench.report").main([f"results_dir={results_dir}"])
     return int(any(status != "ok" for folder in statuses.values() for status in folder))
+
+
+def compose(arguments: list[str]) -> list[Job]:
+    """The runs that a command line asks for. Empty for Hydra's own questions, such as `--help` or `--cfg job`.
+
+    Raises InputError, or Hydra's and OmegaConf's own errors.
+    """
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come back here, to be said in one sentence
+    register()
+    jobs: list[Job] = []
+    refused: list[Exception] = []
+
+    @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
+    def gather(composed: DictConfig) -> None:
+        try:
+            given = list(HydraConfig.get().overrides.task)
+            jobs.extend(_job(overrides) for overrides in expand(typed(composed).experiment, given))
+        except (InputError, HydraException, OmegaConfBaseException) as error:
+            refused.append(error)  # raised below: Hydra would print lines of its own around it
+
+    sys.argv = [sys.argv[0], *arguments]
+    try:
+        gather()
+    except ValueError as error:
+        raise InputError(f"the command line {' '.join(arguments)!r} cannot be read: {error}") from error
+    for error in refused:
+        raise error
+    return jobs
+
+
+def check_data(jobs: Sequence[Job]) -> None:
+    """Load every data set that the runs name, once, so that bad files are named before any training starts."""
+    from bench.datasets import load
+
+    checked: list[object] = []
+    for job in jobs:
+        if job.config.dataset not in checked:
+            load(job.config.dataset)
+            checked.append(job.config.dataset)
 
 
 def register() -> None:

@@ -1,0 +1,133 @@
+"""The command line composes typed settings, refuses misspelt ones by name, and orders an experiment's runs."""
+
+from pathlib import Path
+
+import hydra
+import pytest
+from hydra.core.global_hydra import GlobalHydra
+
+from bench import cli
+from bench.config import Config, ExperimentConfig, InputError, SuperpixelGnnConfig, SuperpixelMlpConfig, TiledCnnConfig
+from bench.jobs import Job, describe, expand
+
+
+def composed(*overrides: str) -> Config:
+    GlobalHydra.instance().clear()
+    cli.register()
+    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
+        return cli.typed(hydra.compose("config", list(overrides)))
+
+
+def choices(group: str) -> list[str]:
+    return sorted(path.stem for path in (cli.CONF / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("name", choices("pipeline"))
+def test_every_pipeline_composes_under_its_own_name(name: str) -> None:
+    assert composed(f"pipeline={name}").pipeline.name == name
+
+
+@pytest.mark.parametrize("name", choices("pipeline/model"))
+def test_every_model_composes_with_an_arm_that_takes_it(name: str) -> None:
+    text = (cli.CONF / "pipeline" / "model" / f"{name}.yaml").read_text(encoding="utf-8")
+    arm = "tiled_cnn" if "model/cnn@" in text else "superpixel_gnn"
+    assert isinstance(
+        composed(f"pipeline={arm}", f"pipeline/model={name}").pipeline, TiledCnnConfig | SuperpixelGnnConfig
+    )
+
+
+@pytest.mark.parametrize("group", ["superpixels", "graph", "training"])
+def test_every_choice_of_a_group_composes(group: str) -> None:
+    assert choices(group)
+    for name in choices(group):
+        composed(f"{group}={name}")
+
+
+@pytest.mark.parametrize("name", choices("experiment"))
+def test_every_run_of_every_experiment_composes(name: str) -> None:
+    given = [f"experiment={name}"]
+    for overrides in expand(composed(*given).experiment, given):
+        composed(*overrides)
+
+
+def test_settings_arrive_as_plain_dataclasses() -> None:
+    config = composed("pipeline=superpixel_mlp", "superpixels.superpixel_size=30", "seed=7")
+    assert type(config) is Config
+    assert type(config.pipeline) is SuperpixelMlpConfig
+    assert (config.superpixels.superpixel_size, config.seed, config.pipeline.model.conv) == (30, 7, "none")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "culprit"),
+    [
+        (["supepixels.superpixel_size=3"], "supepixels"),
+        (["superpixels.superpixel_sise=3"], "superpixel_sise"),
+        (["pipeline=unet"], "unet"),
+        (["training.epochs=soon"], "epochs"),
+        (["training.epochs=0"], "training.epochs"),
+        (["seed=-1"], "seed"),
+        (["device=tpu"], "device"),
+        (["superpixels.n_segments=10"], "superpixels.n_segments"),
+        (["pipeline=tiled_cnn", "pipeline.tile_size=100"], "tile_size"),
+        (["pipeline=tiled_cnn", "pipeline.overlap=128"], "overlap"),
+        (["dataset.image_size=[8,8]"], "image_size"),
+        (["training.seconds=null", "training.epochs=null"], "training.epochs"),
+        (["dataset=folder"], "dataset.root"),
+        (["dataset=folder", "dataset.root=nowhere_at_all"], "nowhere_at_all"),
+        (["experiment=quick", "pipeline=unheard_of"], "unheard_of"),
+        (["=3"], "=3"),
+    ],
+)
+def test_bad_settings_are_one_sentence_and_exit_code_two(
+    arguments: list[str], culprit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    GlobalHydra.instance().clear()
+    assert cli.main([*arguments, f"results_dir={tmp_path}/results"]) == 2
+    said = capsys.readouterr().err.strip()
+    assert culprit in said
+    assert "Traceback" not in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "results").exists(), "nothing that looks like a result was written"
+
+
+QUICK = ExperimentConfig(
+    "quick",
+    "",
+    [{"pipeline": "oracle", "size": [1, 2]}, {"pipeline": "gnn", "size": [1, 2], "seed": [0, 1]}, {"pipeline": "cnn"}],
+)
+
+
+def test_an_experiment_is_the_sum_of_its_sweeps_products() -> None:
+    runs = expand(QUICK, ["training.epochs=3"])
+    assert len(runs) == 2 + 4 + 1
+    assert all(run[-1] == "training.epochs=3" for run in runs)
+    assert ["pipeline=gnn", "size=2", "seed=1", "training.epochs=3"] in runs
+
+
+
+def test_what_the_user_gives_wins_over_the_sweep() -> None:
+    assert {tuple(run) for run in expand(QUICK, ["size=9"])} == {
+        ("pipeline=oracle", "size=9"),
+        ("pipeline=cnn", "size=9"),
+        ("pipeline=gnn", "seed=0", "size=9"),
+        ("pipeline=gnn", "seed=1", "size=9"),
+    }
+    assert {run[0] for run in expand(QUICK, ["pipeline=gnn"])} == {"pipeline=gnn"}
+
+
+def test_arms_alternate_from_seed_to_seed() -> None:
+    sweep = ExperimentConfig("e", "", [{"pipeline": "a", "seed": [0, 1]}, {"pipeline": "b", "seed": [0, 1]}])
+    assert [run[0][-1] for run in expand(sweep, [])] == ["a", "b", "b", "a"]
+
+
+def test_an_arm_that_no_sweep_has_is_refused() -> None:
+    with pytest.raises(InputError, match="pipeline=nope"):
+        expand(QUICK, ["pipeline=nope"])
+
+
+def test_the_key_of_a_run_follows_its_settings_and_not_its_place() -> None:
+    def key(*overrides: str) -> object:
+        return describe(Job(composed(*overrides), overrides))["settings_key"]
+
+    assert key() == key("results_dir=elsewhere") == key("seed=0")
+    assert len({str(key()), str(key("seed=1")), str(key("superpixels.sigma=2"))}) == 3

@@ -1,0 +1,110 @@
+"""The real command on small generated images, and its tables read back."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[1]
+SMALL = [
+    "experiment=quick", "seed=0", "superpixels.superpixel_size=40", "training.epochs=2", "training.seconds=null",
+    "dataset.image_size=[96,96]", "dataset.train_images=2", "dataset.val_images=1", "dataset.test_images=2",
+]  # fmt: skip
+
+
+def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "bench", *arguments]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A results folder with every arm run once."""
+    folder = tmp_path_factory.mktemp("end_to_end") / "results"
+    done = bench(*SMALL, f"results_dir={folder}", "device=cpu")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert "tiled_cnn" in done.stdout
+    return folder
+
+
+def table(results: Path, name: str) -> pd.DataFrame:
+    return pd.read_csv(results / "tables" / f"{name}.csv")
+
+
+def test_every_arm_leaves_a_finished_row(results: Path) -> None:
+    runs = table(results, "runs")
+    assert set(runs["pipeline"]) == {"tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle", "threshold"}
+    assert set(runs["status"]) == {"ok"}
+    assert runs["run_id"].is_unique
+    assert runs["peak_memory_bytes"].gt(0).all()
+    assert set(runs["peak_memory_kind"]) == {"cpu_rss"}
+
+
+def test_scores_are_complete_and_the_oracle_is_the_ceiling(results: Path) -> None:
+    scores = table(results, "scores").merge(table(results, "runs")[["run_id", "pipeline"]], on="run_id")
+    assert set(scores["split"]) == {"val", "test"}
+    pooled = scores[(scores["image"] == "all") & (scores["split"] == "test") & (scores["class"] == "macro")]
+    assert pooled[pooled["metric"] == "accuracy"]["value"].between(0, 1).all()
+    accuracy = pooled[pooled["metric"] == "accuracy"].set_index("pipeline")["value"]
+    assert accuracy["oracle"] >= accuracy[["superpixel_gnn", "superpixel_mlp"]].max()
+    ceiling = pooled[pooled["metric"] == "oracle_accuracy"].set_index("pipeline")["value"]
+    assert ceiling["superpixel_gnn"] == pytest.approx(accuracy["oracle"]), "the ceiling is the oracle's score"
+
+
+def test_stages_add_up_to_less_than_the_run(results: Path) -> None:
+    stages = table(results, "stages")
+    assert {"prepare", "init", "warmup", "train", "validate", "predict"} == set(stages["stage"])
+    assert not stages.duplicated(["run_id", "stage", "split"]).any()
+    assert stages["seconds"].ge(0).all()
+    spent = stages.groupby("run_id")["seconds"].sum()
+    runs = table(results, "runs").set_index("run_id")
+    assert (spent <= runs["run_seconds"]).all()
+
+
+def test_what_was_not_measured_is_empty(results: Path) -> None:
+    stages = table(results, "stages")
+    gpu = [column for column in stages if column.startswith("gpu_") and not column.endswith(("source", "exact"))]
+    assert gpu
+    assert stages[gpu].isna().all().all()
+
+
+def test_history_has_a_row_per_epoch_of_the_learning_arms(results: Path) -> None:
+    runs = table(results, "runs").set_index("run_id")
+    epochs = table(results, "history").groupby("run_id")["epoch"].max()
+    assert set(runs.loc[epochs.index, "pipeline"]) == {"tiled_cnn", "superpixel_gnn", "superpixel_mlp"}
+    assert (epochs == 2).all()
+
+
+def test_figures_and_report_are_there(results: Path) -> None:
+    assert sorted((results / "figures").glob("*.png"))
+    assert {p.stem for p in (results / "figures").glob("*.png")} == {p.stem for p in (results / "figures").glob("*.svg")}
+    assert (results / "report.md").read_text(encoding="utf-8").strip()
+
+
+def test_collecting_again_changes_nothing(results: Path) -> None:
+    before = {path.name: path.read_bytes() for path in (results / "tables").glob("*.csv")}
+    done = bench("collect", f"results_dir={results}")
+    assert done.returncode == 0, done.stderr
+    assert {path.name: path.read_bytes() for path in (results / "tables").glob("*.csv")} == before
+
+
+def test_a_run_that_fails_leaves_its_row_and_the_sweep_goes_on(tmp_path: Path) -> None:
+    folder = tmp_path / "results"
+    done = bench(
+        "-m", "pipeline=oracle", "superpixels.superpixel_size=40", "measure.timeout=0.01,200",
+        "dataset.image_size=[64,64]", "dataset.train_images=1", "dataset.val_images=1", "dataset.test_images=1",
+        f"results_dir={folder}", "device=cpu",
+    )  # fmt: skip
+    assert done.returncode == 1, done.stderr[-3000:]
+    runs = table(folder, "runs")
+    assert sorted(runs["status"]) == ["ok", "timeout"]
+    assert runs.set_index("status").loc["timeout", "reason"]
+
+
+def test_a_run_directory_keeps_its_settings(results: Path) -> None:
+    for directory in (results / "runs").iterdir():
+        kept = json.loads((directory / "config.json").read_text(encoding="utf-8"))
+        assert kept["superpixels"]["superpixel_size"] == 40
