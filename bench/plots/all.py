@@ -1,0 +1,108 @@
+"""Draws what can be drawn for every data set and machine of a result folder, and says why the rest cannot."""
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from bench.plots import curves, panels, traces
+from bench.plots.style import NoDataError, Plotted, save, slug, styled
+from bench.tables.chosen import chosen
+from bench.tables.comparison import arm_rank, configurations
+from bench.tables.store import Tables
+
+_CAPTIONS = {
+    "score_vs_nodes": (
+        "Score against number of superpixels",
+        "Dice is macro over the classes and pooled over all test pixels; bars run from the least to the greatest seed. "
+        "The dashed line is what the best labelling of the superpixels would score.",
+    ),
+    "score_vs_memory": (
+        "Score against peak memory",
+        "Means over seeds, bars from the least to the greatest; the number beside a point is its superpixel size in "
+        "pixels. Up and to the left is better.",
+    ),
+    "score_vs_time": (
+        "Score against training time",
+        "Means over seeds, bars from the least to the greatest. Building superpixels and graphs of the training and "
+        "validation images is on the clock. Up and to the left is better.",
+    ),
+    "learning_curves": (
+        "Learning curves",
+        "One line per seed of the configuration that did best on the validation images. Time includes building "
+        "superpixels and graphs.",
+    ),
+    "panels": (
+        "Test images",
+        "Above: the truth and each arm's mask over the image; below: the image and each arm's wrong pixels. The crop "
+        "is the part of the image with most class boundaries, chosen from the truth alone.",
+    ),
+    "memory_trace": (
+        "Memory over time",
+        "One run of each arm's chosen configuration, its stages shaded. Samples, so short peaks may be missed; the "
+        "table holds the exact peaks where they are known.",
+    ),
+}
+
+
+def plot_all(results_dir: Path, tables: Tables) -> list[Plotted]:
+    """Draw every figure into `results_dir/figures`; one that lacks its data comes back with `skipped` saying why."""
+    runs = configurations(tables)
+    folder = results_dir / "figures"
+    folder.mkdir(exist_ok=True)
+    with styled():
+        return [
+            _draw(folder, kind, suffix, heading, partial(draw, group))
+            for group, suffix, heading in groups(runs)
+            for kind, draw in _drawings(results_dir, tables).items()
+        ]
+
+
+def groups(runs: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str, str]]:
+    """The runs of each data set and machine, with a suffix for file names and a heading."""
+    machines = sorted(runs["machine"].unique())
+    for (dataset, machine), group in runs.groupby(["dataset", "machine"]):
+        several = len(machines) > 1
+        suffix = slug(str(dataset)) + (f"-machine{machines.index(machine) + 1}" if several else "")
+        yield group, suffix, f"{dataset}" + (f" on {machine}" if several else "")
+
+
+def _drawings(results_dir: Path, tables: Tables) -> dict[str, Callable[[pd.DataFrame], Figure]]:
+    return {
+        "score_vs_nodes": curves.plot_score_vs_nodes,
+        "score_vs_memory": curves.plot_score_vs_memory,
+        "score_vs_time": curves.plot_score_vs_time,
+        "learning_curves": lambda group: curves.plot_learning_curves(group, tables.history),
+        "panels": lambda group: panels.plot_panels(panels.arm_crops(results_dir, group)),
+        "memory_trace": lambda group: traces.plot_memory_trace(_traces(results_dir, group)),
+    }
+
+
+def _traces(results_dir: Path, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """The trace of one run of each learning arm; NoDataError if no arm has one."""
+    found: dict[str, pd.DataFrame] = {}
+    reasons: list[str] = []
+    for pipeline, group in sorted(chosen(runs).items(), key=lambda item: arm_rank(item[0])):
+        run_id = str(group.sort_values("seed")["run_id"].iloc[0])
+        try:
+            if pipeline not in ("oracle", "threshold"):
+                found[pipeline] = traces.load_trace(results_dir / "runs" / run_id / "memory_trace.csv")
+        except NoDataError as error:
+            reasons.append(str(error))
+    if not found:
+        raise NoDataError(reasons[0] if reasons else "no learning arm has a finished run")
+    return found
+
+
+def _draw(folder: Path, kind: str, suffix: str, heading: str, draw: Callable[[], Figure]) -> Plotted:
+    title, caption = _CAPTIONS[kind]
+    name = f"{kind}-{suffix}"
+    try:
+        png, svg = save(draw(), folder, name)
+    except NoDataError as error:
+        for old in (folder / f"{name}.png", folder / f"{name}.svg"):  # of an earlier collection, no longer true
+            old.unlink(missing_ok=True)
+        return Plotted(name, f"{title}: {heading}", skipped=str(error))
+    return Plotted(name, f"{title}: {heading}", caption, png, svg)

@@ -1,0 +1,144 @@
+"""Images beside their true mask, each arm's mask and what it got wrong, from the crops that the runs kept."""
+
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from numpy.typing import NDArray
+
+from bench.plots.style import CLASSES, VERMILION, NoDataError
+from bench.tables.chosen import chosen
+from bench.tables.comparison import arm_rank
+
+Rgb = NDArray[np.float64]
+MOST = 2  # images per figure
+
+
+@dataclass(frozen=True)
+class Crop:
+    """What one arm made of one crop: `image` (H, W) or (H, W, 3) uint8, `truth` and `predicted` (H, W) classes."""
+
+    name: str
+    image: NDArray[np.uint8]
+    truth: NDArray[np.integer[Any]]
+    predicted: NDArray[np.integer[Any]]
+
+
+@dataclass(frozen=True)
+class ArmCrops:
+    """The crops of the run that stands for an arm, and what the arm is called in a heading."""
+
+    title: str
+    class_names: tuple[str, ...]
+    crops: tuple[Crop, ...]
+
+
+def load_crops(path: Path) -> tuple[tuple[str, ...], tuple[Crop, ...]]:
+    """Class names and crops of a `panels.npz`. Raises NoDataError if it is missing or damaged; nothing is unpickled."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            count = sum(key.startswith("name_") for key in file.files)
+            names = tuple(str(name) for name in file["class_names"])
+            crops = tuple(
+                Crop(str(file[f"name_{i}"]), *(file[f"{part}_{i}"] for part in ("image", "truth", "predicted")))
+                for i in range(count)
+            )
+    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+        raise NoDataError(f"{path.name} of {path.parent.name} cannot be read ({error})") from error
+    return names, crops
+
+
+def arm_crops(results_dir: Path, runs: pd.DataFrame) -> list[ArmCrops]:
+    """Crops of each arm's chosen configuration, lowest seed, of arms that kept the same crops as the first."""
+    found: list[ArmCrops] = []
+    for pipeline, group in sorted(chosen(runs).items(), key=lambda item: arm_rank(item[0])):
+        run = group.sort_values("seed").iloc[0]
+        path = results_dir / "runs" / str(run["run_id"]) / "panels.npz"
+        if not path.exists():
+            continue
+        classes, crops = load_crops(path)
+        size = run["superpixel_size"]
+        title = pipeline if math.isnan(size) else f"{pipeline}\n{size:g} px"
+        if crops and (not found or _alike(found[0].crops, crops)):
+            found.append(ArmCrops(title, classes, crops))
+    if not found:
+        raise NoDataError("no finished run kept crops of its test images (panels.npz)")
+    return found
+
+
+def _alike(one: tuple[Crop, ...], other: tuple[Crop, ...]) -> bool:
+    """Whether two runs kept the same crops of the same images."""
+    return len(one) == len(other) and all(
+        a.name == b.name and np.array_equal(a.truth, b.truth) for a, b in zip(one, other, strict=True)
+    )
+
+
+def plot_panels(arms: list[ArmCrops]) -> Figure:
+    """Two rows per image: masks over the image (truth first), then the image itself and each arm's wrong pixels."""
+    crops = arms[0].crops[:MOST]
+    columns = 1 + len(arms)
+    shape = crops[0].truth.shape
+    width = 10.0
+    height = 2 * len(crops) * (width / columns * shape[0] / shape[1] + 0.12) + 0.75
+    figure = Figure(figsize=(width, height), layout="constrained")
+    grid: Any = figure.subplots(2 * len(crops), columns, squeeze=False)
+    for index, crop in enumerate(crops):
+        top, bottom = grid[2 * index], grid[2 * index + 1]
+        _show(top[0], overlay(crop.image, crop.truth), "truth" if index == 0 else "", _short(crop.name))
+        _show(bottom[0], grey_rgb(crop.image), "", "image")
+        for column, arm in enumerate(arms, start=1):
+            theirs = arm.crops[index]
+            _show(top[column], overlay(crop.image, theirs.predicted), arm.title if index == 0 else "")
+            wrong = errors(crop.image, crop.truth, theirs.predicted)
+            _show(bottom[column], wrong, "", "wrong pixels" if column == 1 else "")
+    _legend(figure, arms[0].class_names)
+    return figure
+
+
+def _show(axes: Axes, picture: Rgb, title: str, side: str = "") -> None:
+    axes.imshow(picture, interpolation="nearest")
+    axes.set(xticks=[], yticks=[])
+    axes.grid(False)
+    axes.spines[:].set_visible(False)
+    axes.set_title(title, fontsize=9)
+    axes.set_ylabel(side, fontsize=8)
+
+
+def _short(name: str, most: int = 22) -> str:
+    return name if len(name) <= most else name[: most - 1] + "…"
+
+
+def _legend(figure: Figure, class_names: tuple[str, ...]) -> None:
+    handles = [Patch(color=CLASSES[(i - 1) % len(CLASSES)], label=n) for i, n in enumerate(class_names) if i > 0]
+    handles.append(Patch(color=VERMILION, label="predicted class differs from the truth"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
+
+
+def grey_rgb(image: NDArray[np.uint8]) -> Rgb:
+    """An image (H, W) or (H, W, 3) uint8 as (H, W, 3) in [0, 1]."""
+    scaled = np.asarray(image, np.float64) / 255
+    return np.repeat(scaled[..., None], 3, axis=2) if scaled.ndim == 2 else scaled
+
+
+def overlay(image: NDArray[np.uint8], mask: NDArray[np.integer[Any]], strength: float = 0.45) -> Rgb:
+    """The image with its classes from 1 on tinted; class 0 stays as it is."""
+    picture = grey_rgb(image)
+    for label in np.unique(mask[mask > 0]):
+        color = np.array(to_rgb(CLASSES[(int(label) - 1) % len(CLASSES)]))
+        picture[mask == label] = (1 - strength) * picture[mask == label] + strength * color
+    return picture
+
+
+def errors(image: NDArray[np.uint8], truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]]) -> Rgb:
+    """The image, paled, with every pixel that differs from the truth in vermilion."""
+    picture = 0.5 + 0.5 * grey_rgb(image)
+    picture[truth != predicted] = to_rgb(VERMILION)
+    return picture

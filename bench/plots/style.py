@@ -1,0 +1,108 @@
+"""Colours, markers, units and files that all figures share. Figures are objects: nothing global is touched."""
+
+import io
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from bench.tables.store import write_atomically
+
+ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = (
+    *("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
+    "#000000",
+)  # Okabe and Ito, "Color universal design", 2008
+GREY = "#6b6b6b"
+_ARMS = {
+    "tiled_cnn": (BLUE, "s"),
+    "superpixel_gnn": (VERMILION, "o"),
+    "superpixel_mlp": (GREEN, "^"),
+    "oracle": (BLACK, "D"),
+    "threshold": (PURPLE, "v"),
+}
+_SPARE = ((ORANGE, "P"), (SKY, "X"), (YELLOW, "h"))
+CLASSES = (SKY, ORANGE, PURPLE, YELLOW, BLUE, GREEN, VERMILION)  # of a mask's classes from 1 on; 0 is transparent
+KINDS = {
+    "gpu_process": "GPU memory of the process, context included",
+    "gpu_allocator": "GPU memory allocated by the method alone",
+    "cpu_rss": "resident memory of the process, libraries included",
+}
+_STYLE = {
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.color": "#e3e3e3",
+    "grid.linewidth": 0.6,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "legend.fontsize": 8,
+    "svg.hashsalt": "gnn-vs-cnn",
+    "svg.fonttype": "path",
+}
+
+
+@dataclass(frozen=True)
+class Plotted:
+    """A figure that was drawn (`png`, `svg`), or one that was not and why (`skipped`)."""
+
+    name: str
+    title: str
+    caption: str = ""
+    png: Path | None = None
+    svg: Path | None = None
+    skipped: str = ""
+
+
+class NoDataError(Exception):
+    """The tables do not hold what a figure needs; the message says what is missing."""
+
+
+def styled() -> "mpl.rc_context":  # type: ignore[valid-type]
+    """A context in which figures are made and saved alike, whatever the user's matplotlibrc says."""
+    return mpl.rc_context({**mpl.rcParamsDefault, "backend": "agg", **_STYLE})  # type: ignore[dict-item]
+
+
+def make_figure(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
+    """One pair of axes; inches. At README width (about 850 px) the text stays above 10 px."""
+    figure = Figure(figsize=(width, height), layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def arm_style(arm: str, others: int = 0) -> tuple[str, str]:
+    """Colour and marker of an arm; `others` counts the arms of the same pipeline that came before it."""
+    pipeline = arm.split(" ", 1)[0]
+    if others or pipeline not in _ARMS:
+        return _SPARE[(others - 1) % len(_SPARE)]
+    return _ARMS[pipeline]
+
+
+def arm_styles(arms: list[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker for each arm of a figure; the first of a pipeline has the pipeline's own."""
+    styles: dict[str, tuple[str, str]] = {}
+    spare = 0
+    for arm in arms:
+        first = all(arm.split(" ", 1)[0] != earlier.split(" ", 1)[0] for earlier in styles)
+        spare += not first
+        styles[arm] = arm_style(arm, 0 if first else spare)
+    return styles
+
+
+def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
+    """`folder/name.png` and `.svg`, without dates, so that the same tables give the same bytes."""
+    FigureCanvasAgg(figure)
+    paths = (folder / f"{name}.png", folder / f"{name}.svg")
+    for path, metadata in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=path.suffix[1:], dpi=160, metadata=metadata)
+        write_atomically(path, buffer.getvalue())
+    return paths
+
+
+def slug(text: str) -> str:
+    """Text as part of a file name: letters, digits, dots and dashes only."""
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.") or "unnamed"

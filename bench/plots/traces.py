@@ -1,0 +1,80 @@
+"""Memory over time within one run, its stages shaded, from the samples that the meter kept."""
+
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.plots.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, NoDataError, make_figure
+from bench.tables.comparison import MIB
+
+_STAGES = {
+    "prepare": SKY, "init": YELLOW, "warmup": PURPLE, "train": ORANGE, "validate": GREEN, "predict": BLUE,
+}  # fmt: skip
+_LINES = {  # column -> label, colour, line
+    "gpu_process_bytes": ("GPU, process", VERMILION, "-"),
+    "gpu_used_bytes": ("GPU, whole device", VERMILION, ":"),
+    "rss_tree_bytes": ("resident, process and children", BLACK, ":"),
+    "rss_bytes": ("resident, process", BLACK, "-"),
+}
+
+
+def load_trace(path: Path) -> pd.DataFrame:
+    """A `memory_trace.csv`: `seconds` since its first sample, byte columns, and `stage` where the meter says it."""
+    if not path.exists():
+        raise NoDataError(f"{path.parent.name} kept no memory_trace.csv")
+    try:
+        trace = pd.read_csv(path)
+    except (ValueError, OSError) as error:
+        raise NoDataError(f"{path.name} of {path.parent.name} cannot be read ({error})") from error
+    if "t_ns" not in trace or len(trace) < 2:
+        raise NoDataError(f"{path.name} of {path.parent.name} holds no samples over time")
+    return trace.assign(seconds=(trace["t_ns"] - trace["t_ns"].iloc[0]) / 1e9)
+
+
+def plot_memory_trace(traces: dict[str, pd.DataFrame]) -> Figure:
+    """One panel per arm below each other, each with a time axis of its own; memory on one scale."""
+    figure, first = make_figure(7.0, 0.9 + 1.9 * len(traces))
+    first.remove()
+    panels = figure.subplots(len(traces), 1, squeeze=False, sharey=True)[:, 0]
+    for axes, (title, trace) in zip(panels, traces.items(), strict=True):
+        _shade(axes, trace)
+        _lines(axes, trace)
+        axes.set_title(title, loc="left", fontsize=9)
+        axes.set(ylabel="MiB", xlim=(0, trace["seconds"].iloc[-1]))
+        axes.set_ylim(bottom=0)
+    panels[-1].set_xlabel("seconds since the meter started")
+    _legend(figure)
+    return figure
+
+
+def _lines(axes: Axes, trace: pd.DataFrame) -> None:
+    for column, (label, color, line) in _LINES.items():
+        if column in trace and trace[column].notna().any():
+            known = trace[trace[column].notna()]
+            axes.plot(known["seconds"], known[column] / MIB, line, color=color, linewidth=1.1, label=label)
+
+
+def _shade(axes: Axes, trace: pd.DataFrame) -> None:
+    """One coloured span per uninterrupted stage."""
+    if "stage" not in trace:
+        return
+    stage = trace["stage"].fillna("")
+    for _, span in trace.groupby((stage != stage.shift()).cumsum()):
+        name = str(stage[span.index[0]])
+        if name in _STAGES:
+            following = min(trace.index.get_loc(span.index[-1]) + 1, len(trace) - 1)
+            axes.axvspan(
+                span["seconds"].iloc[0], trace["seconds"].iloc[following], color=_STAGES[name], alpha=0.3, linewidth=0,
+                label=name,
+            )  # fmt: skip
+
+
+def _legend(figure: Figure) -> None:
+    """Every line and stage once."""
+    found = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, handle)
+    figure.legend(list(found.values()), list(found), loc="outside upper center", ncols=min(5, max(1, len(found))))
