@@ -148,6 +148,7 @@ class CnnConfig:
     architecture: str = "Unet"
     encoder_name: str = "resnet18"
     encoder_weights: str | None = None  # null: from scratch; "imagenet" where the weights can be fetched
+    decoder_channels: list[int] | None = None  # of the decoder's levels, deepest first; null: the architecture's own
 
 
 @dataclass
@@ -160,6 +161,7 @@ class TiledCnnConfig(PipelineConfig):
     overlap: int = 32  # on each side of a tile, discarded or blended
     blend: str = "discard"  # discard | gaussian
     batch_size: int = 8  # crops per step; tiles per forward pass in prediction
+    precision: str = "auto"  # auto | float32 | bfloat16; auto: training.amp, and bfloat16 on a CPU that has it
     jitter: float = 0.1  # strength of the random gain, offset and noise on the intensities of a crop; 0: off
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
@@ -175,6 +177,7 @@ class TiledCnnConfig(PipelineConfig):
             f"got {self.overlap} with tile_size {self.tile_size}",
         )
         require_one_of("pipeline.blend", self.blend, ("discard", "gaussian"))
+        require_one_of("pipeline.precision", self.precision, ("auto", "float32", "bfloat16"))
         require(self.jitter >= 0, f"pipeline.jitter must not be negative, got {self.jitter}")
         require(self.batch_size >= 1, f"pipeline.batch_size must be at least 1, got {self.batch_size}")
         require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")

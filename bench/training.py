@@ -390,6 +390,10 @@ def amp_dtype(device: torch.device, amp: bool) -> torch.dtype:
 
 def autocast(device: torch.device, amp: bool) -> torch.autocast:
     """The mixed-precision context of `train`, for validation and prediction to use as well."""
-    dtype = amp_dtype(device, amp)
-    enabled = dtype is not torch.float32
-    return torch.autocast(device.type, dtype=dtype if enabled else torch.bfloat16, enabled=enabled)
+    return autocast_to(device, amp_dtype(device, amp))
+
+
+def autocast_to(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """A context in which convolutions and matrix products run in `dtype`; with float32 nothing is cast."""
+    mixed = dtype is not torch.float32
+    return torch.autocast(device.type, dtype=dtype if mixed else torch.bfloat16, enabled=mixed)

@@ -1,38 +1,69 @@
 """Convolutional networks of segmentation_models_pytorch, by name."""
 
+import inspect
+from collections.abc import Sequence
+
 import segmentation_models_pytorch as smp
 from torch import nn
 
+ARCHITECTURES: dict[str, type[nn.Module]] = {
+    model.__name__: model for model in smp.MODEL_ARCHITECTURES_MAPPING.values()
+}
+
 
 def build_cnn(
-    architecture: str, encoder_name: str, encoder_weights: str | None, in_channels: int, num_classes: int
+    architecture: str,
+    encoder_name: str,
+    encoder_weights: str | None,
+    in_channels: int,
+    num_classes: int,
+    decoder_channels: Sequence[int] | None = None,
 ) -> nn.Module:
-    """A network from (B, in_channels, H, W) to logits (B, num_classes, H, W); H and W are multiples of 32.
+    """A network from (B, in_channels, H, W) to logits (B, num_classes, H, W), for H and W that are multiples of 32.
 
-    `architecture` and `encoder_name` are names of segmentation_models_pytorch (Unet, UnetPlusPlus, FPN,
-    DeepLabV3Plus, ...; resnet18, mobilenet_v2, ..., or tu-<name> for an encoder of timm). `encoder_weights` None
-    starts from scratch; a name such as "imagenet" is fetched or read from torch's cache.
+    `architecture` and `encoder_name` are names of segmentation_models_pytorch (Unet, UnetPlusPlus, FPN, ...;
+    resnet18, mobilenet_v2, ..., or tu-<name> for an encoder of timm). `encoder_weights` None starts from scratch; a
+    name such as "imagenet" is read from the cache or fetched. `decoder_channels` are the widths of the decoder's
+    levels, deepest first, for the architectures that have such a list.
 
-    Raises `ValueError` that names the setting: an unknown architecture, encoder or set of weights, or weights that
-    could not be fetched.
+    Raises `ValueError` that names the setting and what would be right.
     """
-    architectures = {name.lower(): name for name in _architectures()}
-    if architecture.lower() not in architectures:
-        raise ValueError(f"architecture must be one of {', '.join(architectures.values())}, got {architecture!r}")
-    encoders = list(smp.encoders.get_encoder_names())
-    if not encoder_name.startswith("tu-") and encoder_name not in encoders:
-        raise ValueError(
-            f"encoder_name must be tu-<a name of timm> or one of {', '.join(encoders)}, got {encoder_name!r}"
-        )
+    if architecture not in ARCHITECTURES:
+        raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")
+    _check_encoder(encoder_name, encoder_weights)
+    build = ARCHITECTURES[architecture]
+    settings: dict[str, object] = {"in_channels": in_channels, "classes": num_classes}
+    if decoder_channels is not None:
+        _check_decoder(architecture, decoder_channels)
+        settings["decoder_channels"] = tuple(decoder_channels)
     try:
-        model = smp.create_model(architecture, encoder_name, encoder_weights, in_channels, num_classes)
-    except (OSError, RuntimeError) as error:
+        return build(encoder_name=encoder_name, encoder_weights=encoder_weights, **settings)
+    except (ValueError, KeyError, RuntimeError) as error:
+        raise ValueError(f"{architecture} cannot be built with encoder_name {encoder_name!r}: {error}") from error
+    except OSError as error:
         raise ValueError(
-            f"{architecture} with {encoder_name} and encoder_weights {encoder_weights}: {error}"
+            f"encoder_weights {encoder_weights!r} of {encoder_name} are not in the cache and could not be fetched; "
+            "give encoder_weights null to start from scratch"
         ) from error
-    assert isinstance(model, nn.Module)
-    return model
 
 
-def _architectures() -> list[str]:
-    return [model.__name__ for model in smp.MODEL_ARCHITECTURES_MAPPING.values()]
+def _check_encoder(name: str, weights: str | None) -> None:
+    encoders = smp.encoders.encoders
+    if name.startswith("tu-"):
+        return
+    if name not in encoders:
+        raise ValueError(f"encoder_name must be tu-<a name of timm> or one of {', '.join(encoders)}, got {name!r}")
+    known = list(encoders[name]["pretrained_settings"])
+    if weights is not None and weights not in known:
+        raise ValueError(f"encoder_weights of {name} must be null or one of {', '.join(known)}, got {weights!r}")
+
+
+def _check_decoder(architecture: str, channels: Sequence[int]) -> None:
+    default = inspect.signature(ARCHITECTURES[architecture]).parameters.get("decoder_channels")
+    widths = default.default if default is not None else None
+    if not isinstance(widths, Sequence):
+        raise ValueError(
+            f"decoder_channels must be null for {architecture}, which has no such list, got {list(channels)}"
+        )
+    if len(channels) != len(widths):
+        raise ValueError(f"decoder_channels must be {len(widths)} numbers for {architecture}, got {list(channels)}")

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -19,7 +18,8 @@ from bench.fitlog import FitLog
 from bench.pipelines.crops import IGNORED, Batch, CropSampler, Labelled
 from bench.tiles import Window
 from bench.training import (
-    autocast,
+    amp_dtype,
+    autocast_to,
     class_weights,
     macro_dice,
     resolve_device,
@@ -43,6 +43,19 @@ class TiledImage:
     segments: None = None
 
 
+def convolution_dtype(precision: str, device: torch.device, amp: bool) -> torch.dtype:
+    """The type that convolutions run in. `auto` adds to `training.amp` the CPUs with bfloat16 instructions.
+
+    On those a U-Net's step takes about half the time, and its activations half the memory.
+    """
+    if precision != "auto":
+        return torch.float32 if precision == "float32" else torch.bfloat16
+    if device.type != "cpu":
+        return amp_dtype(device, amp)
+    capable = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16"))
+    return torch.bfloat16 if amp and capable else torch.float32
+
+
 class TiledCnn:
     """A pipeline (`bench.pipelines.protocol`) whose model is `models.unet.build_cnn` as `config.pipeline.model` says.
 
@@ -53,7 +66,8 @@ class TiledCnn:
         assert isinstance(config.pipeline, TiledCnnConfig)
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
-        self.model: nn.Module | None = None
+        self.dtype = convolution_dtype(self.settings.precision, self.device, config.training.amp)
+        self.model = self._build()  # settings that do not fit together are refused here, before anything is prepared
 
     def prepare(self, sample: Sample) -> TiledImage:
         image, mask = np.asarray(sample.image), np.asarray(sample.mask)
@@ -67,7 +81,7 @@ class TiledCnn:
     def fit(self, train_items: Sequence[TiledImage], val_items: Sequence[TiledImage]) -> FitLog:
         started_ns = time.perf_counter_ns()
         seed_everything(self.config.seed)
-        self.model = self._build()
+        self.model = self._build()  # a second fit starts afresh
         sampler = self._sampler(train_items)
         self.class_weights = class_weights(self._counts(train_items), self.config.training.class_weights).to(
             self.device
@@ -96,13 +110,12 @@ class TiledCnn:
 
     def save(self, path: Path) -> None:
         """Write the `state_dict`."""
-        torch.save(self._fitted().state_dict(), path)
+        torch.save(self.model.state_dict(), path)
 
     def load(self, path: Path) -> None:
         """Take the weights that `save` wrote under the same configuration."""
-        model = self._build()
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self.model = model.to(self.device).eval()
+        self.model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        self.model.to(self.device).eval()
 
     def _build(self) -> nn.Module:
         model = self.settings.model
@@ -113,15 +126,11 @@ class TiledCnn:
                 model.encoder_weights,
                 self.task.in_channels,
                 self.task.num_classes,
+                model.decoder_channels,
             )
         except ValueError as error:
             raise InputError(f"pipeline.model: {error}") from error
         return network.to(memory_format=torch.channels_last)
-
-    def _fitted(self) -> nn.Module:
-        if self.model is None:
-            raise RuntimeError("this pipeline has no model yet: fit or load it first")
-        return self.model
 
     def _sampler(self, items: Sequence[TiledImage]) -> CropSampler:
         """Crops of a tile's size, or of the smallest one that covers every image."""
@@ -141,7 +150,7 @@ class TiledCnn:
 
     def _loss(self, batch: Batch) -> Tensor:
         images, labels = batch
-        with self._autocast():
+        with autocast_to(self.device, self.dtype):
             logits = self._logits(images)  # (B, K, H, W)
         return segmentation_loss(
             logits.permute(0, 2, 3, 1).reshape(-1, self.task.num_classes),
@@ -156,10 +165,8 @@ class TiledCnn:
     def _logits(self, images: NDArray[np.float32]) -> Tensor:
         """(B, H, W, C) -> (B, K, H, W); the numpy layout is channels_last already."""
         inputs = torch.from_numpy(images).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        return self._fitted()(inputs)  # type: ignore[no-any-return]
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        return autocast(self.device, self.config.training.amp)
+        logits: Tensor = self.model(inputs)
+        return logits
 
     def _batches(self, item: TiledImage) -> Iterator[tuple[list[Window], Tensor]]:
         """Windows in groups of the batch size, with their logits (B, K, H, W)."""
@@ -167,7 +174,7 @@ class TiledCnn:
         lead = (0,) * (item.mask.ndim - 2)
         while group := list(islice(windows, self.settings.batch_size)):
             images = np.stack([tiles.read(item.image, window.read)[lead] for window in group])
-            with torch.inference_mode(), self._autocast():
+            with torch.inference_mode(), autocast_to(self.device, self.dtype):
                 yield group, self._logits(images)
 
     def _classified(self, item: TiledImage) -> Iterator[tuple[Window, NDArray[np.integer]]]:
