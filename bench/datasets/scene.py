@@ -234,7 +234,7 @@ def fluorescence(scene: Scene, window: Window, layers: Layers) -> Field:
     decoy, cell = layers.kind == DECOY, layers.kind >= GRAINED
     body = np.where(decoy, soft(layers.depth + 1.5, 7.0), soft(layers.depth, 2.0)) * (layers.kind != EMPTY)
     rim = cell * ridge(layers.depth, -1.8, 1.5)
-    level = 0.20 + 0.26 * layers.brightness
+    level = 0.14 + 0.34 * layers.brightness
     signal = level * body * (1 + 0.24 * texture_of(scene, window, layers)) + 0.55 * level * rim
     ground = 0.13 + 0.03 * value_noise(scene, CLOUD, window, 45.0) + 0.75 * debris_of(scene, window)
     return np.asarray((ground + signal) * (1 + 0.85 * illumination(scene, window)), dtype=np.float32)

@@ -1,7 +1,7 @@
 """Generated scenes as a data set: small ones are kept, large ones are generated window by window when asked for."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
 from typing import Any, cast
@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import SyntheticConfig
-from bench.datasets.normalization import Moments, Scaling, choose, moments, pool
+from bench.datasets.normalization import Moments, Scaling, moments, pool, standardise
 from bench.datasets.sample import Sample, Source, Splits, Task
 from bench.datasets.scene import VERSION, Scene, Window, generate_block
 
 BLOCK = 512  # side of the blocks in which a whole scene is generated, in pixels
 KEPT_PIXELS = 1024 * 1024  # largest scene that is generated once and kept
-SAMPLED_BLOCKS = 64  # of a larger scene: its mean and deviation are estimated from blocks spread evenly over it
+SAMPLES, SAMPLE_SIDE = 64, 128  # number and side of the blocks from which a larger scene's statistics are estimated
 CLASS_NAMES = {2: ("background", "cell"), 3: ("background", "grained_cell", "striated_cell")}
 
 
@@ -102,10 +102,12 @@ def whole_of(layer: SceneImage | SceneMask) -> NDArray[Any]:
 
 
 def scene_moments(scene: Scene) -> Moments:
-    """Mean and variance of a scene's image: over all of it, or over `SAMPLED_BLOCKS` blocks of a large one."""
-    windows = list(blocks(scene.size))
-    if scene.size[0] * scene.size[1] > KEPT_PIXELS:
-        windows = [windows[n * len(windows) // SAMPLED_BLOCKS] for n in range(SAMPLED_BLOCKS)]
+    """Mean and variance of a scene's image: of all its pixels, or of `SAMPLES` blocks spread over a large scene."""
+    if scene.size[0] * scene.size[1] <= KEPT_PIXELS:
+        windows = list(blocks(scene.size))
+    else:
+        small = list(blocks(scene.size, SAMPLE_SIDE))
+        windows = [small[n * len(small) // SAMPLES] for n in range(min(SAMPLES, len(small)))]
     return pool([moments(generate_block(scene, window)[0][..., None]) for window in windows])
 
 
@@ -147,13 +149,11 @@ def facts_of(config: SyntheticConfig, scenes: dict[str, list[Scene]]) -> dict[st
     return facts
 
 
-def samples_of(split: str, scenes: Sequence[Scene], mode: str, train: Moments | None) -> list[Sample]:
-    """The samples of one split. `train` are the training scenes' pooled moments, needed by the mode `dataset` only."""
-    samples = []
-    for n, scene in enumerate(scenes):
-        own = train if train is not None else scene_moments(scene)
-        samples.append(sample_of(f"{split}_{n:03d}", scene, choose(mode, np.dtype(np.float32), own, own)))
-    return samples
+def scaling_of(scene: Scene, mode: str, train: Moments | None) -> Scaling:
+    """The scaling of one scene; `train` are the training scenes' pooled moments in the mode `dataset`, else None."""
+    if mode == "none":
+        return Scaling(np.zeros(1), np.ones(1))
+    return standardise(train or scene_moments(scene))
 
 
 def load(config: SyntheticConfig) -> Splits:
@@ -161,8 +161,13 @@ def load(config: SyntheticConfig) -> Splits:
     counts = {"train": config.train_images, "val": config.val_images, "test": config.test_images}
     scenes = {name: scenes_of(config, n, count) for n, (name, count) in enumerate(counts.items())}
     train = pool([scene_moments(scene) for scene in scenes["train"]]) if config.normalization == "dataset" else None
-    train_samples, val, test = (
-        samples_of(name, members, config.normalization, train) for name, members in scenes.items()
-    )
+    samples = {
+        name: [
+            sample_of(f"{name}_{n:03d}", scene, scaling_of(scene, config.normalization, train))
+            for n, scene in enumerate(members)
+        ]
+        for name, members in scenes.items()
+    }
     task = Task(CLASS_NAMES[config.num_classes], in_channels=1, spatial_axes=2)
-    return Splits(f"synthetic_{config.modality}", task, train_samples, val, test, facts_of(config, scenes))
+    name = f"synthetic_{config.modality}"
+    return Splits(name, task, samples["train"], samples["val"], samples["test"], facts_of(config, scenes))

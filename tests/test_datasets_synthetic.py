@@ -1,0 +1,97 @@
+"""Generated scenes as a data set: splits, normalisation, and scenes that never exist as a whole."""
+
+import numpy as np
+import pytest
+
+from bench.config import SyntheticConfig
+from bench.datasets import load
+from bench.datasets.normalization import Scaling
+from bench.datasets.synthetic import BLOCK, SceneImage, SceneMask, scene_moments, scenes_of, window_of
+
+
+def small(**settings: object) -> SyntheticConfig:
+    config = SyntheticConfig(image_size=[48, 40], train_images=2, val_images=1, test_images=1)
+    for name, value in settings.items():
+        setattr(config, name, value)
+    return config
+
+
+@pytest.mark.parametrize("modality", ["fluorescence", "phase_contrast"])
+@pytest.mark.parametrize("num_classes", [2, 3])
+def test_every_sample_keeps_the_promises_of_sample(modality: str, num_classes: int) -> None:
+    splits = load(small(modality=modality, num_classes=num_classes))
+    assert splits.name == f"synthetic_{modality}"
+    assert (splits.task.num_classes, splits.task.in_channels, splits.task.spatial_axes) == (num_classes, 1, 2)
+    assert [len(split) for split in (splits.train, splits.val, splits.test)] == [2, 1, 1]
+    for sample in (*splits.train, *splits.val, *splits.test):
+        assert (sample.image.shape, sample.mask.shape) == ((48, 40, 1), (48, 40))
+        assert np.asarray(sample.image).dtype == np.float32
+        assert np.asarray(sample.mask).max() < num_classes
+
+
+def test_all_images_differ_and_a_split_does_not_depend_on_the_others_size() -> None:
+    few, many = load(small()), load(small(train_images=3))
+    images = [np.asarray(sample.image) for sample in (*many.train, *many.val, *many.test)]
+    assert len({image.tobytes() for image in images}) == len(images)
+    np.testing.assert_array_equal(np.asarray(few.test[0].image), np.asarray(many.test[0].image))
+    assert few.facts["dataset.content"] != many.facts["dataset.content"]
+
+
+def test_facts_count_images_and_pixels() -> None:
+    facts = load(small()).facts
+    assert (facts["dataset.images_train"], facts["dataset.pixels_train"]) == (2, 2 * 48 * 40)
+    assert facts["dataset.pixels_test"] == 48 * 40
+
+
+def test_normalisation_per_image_and_over_the_training_images() -> None:
+    each = load(small(normalization="per_image"))
+    for sample in (*each.train, *each.test):
+        assert abs(float(np.mean(sample.image))) < 1e-5
+        assert abs(float(np.std(np.asarray(sample.image))) - 1) < 1e-5
+    raw, whole = load(small(normalization="none")), load(small(normalization="dataset"))
+    train = np.stack([np.asarray(sample.image) for sample in raw.train]).astype(np.float64)
+    expected = (np.asarray(raw.test[0].image) - train.mean()) / train.std()
+    np.testing.assert_allclose(np.asarray(whole.test[0].image), expected, atol=1e-5)
+
+
+def test_a_large_scene_is_generated_where_it_is_asked_for() -> None:
+    splits = load(small(image_size=[30_000, 20_000], train_images=1, normalization="none"))
+    sample = splits.test[0]
+    assert isinstance(sample.image, SceneImage)
+    assert isinstance(sample.mask, SceneMask)
+    part = sample.image[20_000:20_040, 12_345:12_375]
+    assert part.shape == (40, 30, 1)
+    np.testing.assert_array_equal(sample.image[20_010:20_011, 12_345:12_350, 0], part[10:11, :5, 0])
+    assert sample.mask[20_000:20_040, 12_345:12_375].shape == (40, 30)
+
+
+def test_a_source_agrees_with_its_own_array_for_any_key() -> None:
+    scene = scenes_of(small(image_size=[BLOCK + 30, 40]), 0, 1)[0]
+    mask = SceneMask(scene)
+    whole = np.asarray(mask)
+    for key in (
+        np.s_[5:9],
+        np.s_[-20:],
+        np.s_[3 : BLOCK + 5, 1:7],
+        np.s_[::2, 5],
+        np.s_[4],
+        np.s_[...],
+        np.s_[9:3],
+        np.s_[..., 2],
+    ):
+        np.testing.assert_array_equal(mask[key], whole[key])
+
+
+def test_only_plain_slices_are_windows() -> None:
+    assert window_of(np.s_[2:5, :], (10, 20)) is not None
+    assert window_of(np.s_[::2], (10, 20)) is None
+    assert window_of(np.s_[4], (10, 20)) is None
+
+
+def test_moments_of_a_large_scene_are_close_to_those_of_all_of_it() -> None:
+    scene = scenes_of(small(image_size=[1100, 1000]), 0, 1)[0]
+    whole = np.asarray(SceneImage(scene, Scaling(np.zeros(1), np.ones(1))), dtype=np.float64)
+    estimate = scene_moments(scene)
+    assert estimate.count < whole.size
+    assert abs(estimate.mean[0] - whole.mean()) < 0.1 * whole.std()
+    assert abs(np.sqrt(estimate.variance[0]) / whole.std() - 1) < 0.1
