@@ -1,0 +1,185 @@
+"""Laws of the superpixel arms: scores without painting, weights that come back, controls that know what they should."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from bench.config import (
+    Config,
+    DatasetConfig,
+    GnnConfig,
+    GraphConfig,
+    InputError,
+    OracleConfig,
+    SuperpixelGnnConfig,
+    SuperpixelsConfig,
+    ThresholdConfig,
+    TrainingConfig,
+)
+from bench.datasets.sample import Sample, Task
+from bench.metrics import confusion_matrix
+from bench.pipelines.controls import Bands, Oracle, Threshold, dice_of_counts
+from bench.pipelines.superpixel_gnn import SuperpixelGnn, node_confusion
+from bench.superpixels.labels import class_counts, paint
+from bench.training import macro_dice
+
+TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
+SIZE = SuperpixelsConfig(superpixel_size=20)
+
+
+def sample(name: str, grey: NDArray[np.floating], mask: NDArray[np.integer]) -> Sample:
+    image: NDArray[np.float32] = grey[..., None].astype(np.float32)
+    return Sample(name, image, mask)
+
+
+def disc(seed: int, contrast: float = 2.0) -> Sample:
+    """A disc on noise, with ignored pixels in a corner."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.indices((48, 48))
+    mask = ((rows - 24) ** 2 + (columns - rng.integers(15, 33)) ** 2 < 150).astype(np.int64)
+    image = mask * contrast + rng.normal(0, 0.2, mask.shape)
+    mask[:5, :5] = 9
+    return sample(str(seed), image, mask)
+
+
+def gnn(targets: str = "fractions", epochs: int = 2, seed: int = 0, conv: str = "sage") -> SuperpixelGnn:
+    pipeline = SuperpixelGnnConfig(
+        model=GnnConfig(conv, hidden_channels=8, num_layers=2, dropout=0.0), targets=targets, batch_size=2
+    )
+    training = TrainingConfig(epochs=epochs, seconds=None, patience=None)
+    graph = GraphConfig(features=["intensity", "shape"])
+    return SuperpixelGnn(Config(DatasetConfig(), pipeline, SIZE, graph, training, seed=seed, device="cpu"), TASK)
+
+
+def test_confusion_of_nodes_is_the_confusion_of_the_painted_mask() -> None:
+    rng = np.random.default_rng(0)
+    segments = rng.integers(0, 20, (30, 40)).astype(np.int32)
+    mask, classes = rng.integers(0, 4, (30, 40)), rng.integers(0, 3, 20)  # class 3 is ignored
+    counts = class_counts(mask, segments, 3, ignore_index=3)
+    expected = confusion_matrix(mask, paint(classes, segments), 3, 3)
+    np.testing.assert_array_equal(node_confusion(counts, classes), expected)
+
+
+def test_the_validation_score_is_the_pooled_pixel_score_of_the_predictions() -> None:
+    pipeline, samples = gnn(), [disc(seed) for seed in range(4)]
+    items = [pipeline.prepare(sample) for sample in samples]
+    log = pipeline.fit(items[:2], items[2:])
+    pooled = np.zeros((2, 2), np.int64)
+    for sample, item in zip(samples[2:], items[2:], strict=True):
+        pooled += confusion_matrix(np.asarray(sample.mask), pipeline.predict(item), 2, 9)
+    assert log.best_score == pytest.approx(macro_dice(pooled))
+
+
+@pytest.mark.parametrize("targets", ["fractions", "majority"])
+@pytest.mark.parametrize("conv", ["sage", "none"])
+def test_it_learns_a_bright_disc(targets: str, conv: str) -> None:
+    pipeline = gnn(targets, epochs=25, conv=conv)
+    items = [pipeline.prepare(disc(seed)) for seed in range(4)]
+    log = pipeline.fit(items[:3], items[3:])
+    assert log.best_score is not None
+    assert log.best_score > 0.9
+
+
+def test_weights_come_back_with_the_statistics_of_the_features(tmp_path: Path) -> None:
+    first, second = gnn(), gnn()
+    items = [first.prepare(disc(seed)) for seed in range(3)]
+    first.fit(items[:2], items[2:])
+    first.save(tmp_path / "checkpoint.pt")
+    second.load(tmp_path / "checkpoint.pt")
+    np.testing.assert_array_equal(second.predict(items[0]), first.predict(items[0]))
+    weights = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    features = torch.cat([item.data.x for item in items[:2]])
+    torch.testing.assert_close(weights["feature_mean"], features.mean(dim=0), rtol=1e-4, atol=1e-4)
+
+
+def test_seeds_decide_the_weights() -> None:
+    def weights(seed: int) -> torch.Tensor:
+        pipeline = gnn(seed=seed)
+        items = [pipeline.prepare(disc(number)) for number in range(3)]
+        pipeline.fit(items[:2], items[2:])
+        assert pipeline.model is not None
+        return torch.cat([value.flatten() for value in pipeline.model.parameters()])
+
+    assert torch.equal(weights(1), weights(1))
+    assert not torch.equal(weights(1), weights(2))
+
+
+def test_predicting_before_fitting_is_an_error() -> None:
+    pipeline = gnn()
+    with pytest.raises(RuntimeError, match="fit or load"):
+        pipeline.predict(pipeline.prepare(disc(0)))
+
+
+def test_the_pixels_of_a_sample_are_let_go() -> None:
+    pipeline, seen = gnn(), disc(0)
+    item = pipeline.prepare(seen)
+    arrays = [value.numpy() for _, value in item.data if isinstance(value, torch.Tensor)]
+    assert not any(np.shares_memory(array, np.asarray(seen.image)) for array in arrays)
+    assert item.data.y_counts.sum() == 48 * 48 - 25
+
+
+def test_the_oracle_beats_any_other_labelling_of_its_superpixels() -> None:
+    config = Config(DatasetConfig(), OracleConfig(), SIZE)
+    oracle, seen = Oracle(config, TASK), disc(0)
+    item = oracle.prepare(seen)
+    assert oracle.fit([item], [item]).history == ()
+    mask = np.asarray(seen.mask)
+    best = np.trace(confusion_matrix(mask, oracle.predict(item), 2, 9))
+    for node in range(0, len(item.labels), 7):
+        flipped = item.labels.copy()
+        flipped[node] = 1 - flipped[node]
+        assert np.trace(confusion_matrix(mask, paint(flipped, item.segments), 2, 9)) <= best
+
+
+def threshold(task: Task = TASK, channel: int = 0) -> Threshold:
+    return Threshold(Config(DatasetConfig(), ThresholdConfig(channel=channel)), task)
+
+
+def test_a_threshold_separates_two_well_separated_classes(tmp_path: Path) -> None:
+    arm, samples = threshold(), [disc(seed) for seed in range(3)]
+    items = [arm.prepare(sample) for sample in samples]
+    log = arm.fit(items[:2], items[2:])
+    assert log.best_score == pytest.approx(1, abs=0.02)
+    counted = np.asarray(samples[2].mask) != 9
+    assert (arm.predict(items[2])[counted] == np.asarray(samples[2].mask)[counted]).mean() > 0.99
+    arm.save(tmp_path / "checkpoint.pt")
+    assert "thresholds" in (tmp_path / "checkpoint.json").read_text()
+
+
+def test_classes_that_alternate_in_brightness_take_several_bands() -> None:
+    bright = np.repeat(np.array([0.0, 1.0, 2.0], np.float32), 300).reshape(30, 30)
+    mask = np.repeat([0, 1, 0], 300).reshape(30, 30)
+    arm = threshold()
+    item = arm.prepare(sample("bands", bright, mask))
+    arm.fit([item], [item])
+    np.testing.assert_array_equal(arm.predict(item), mask)
+
+
+@pytest.mark.parametrize("value", [0.0, 7.5])
+def test_a_constant_image_is_all_of_the_commonest_class(value: float) -> None:
+    mask = np.zeros((8, 8), np.int64)
+    mask[:6] = 1
+    arm = threshold()
+    item = arm.prepare(sample("flat", np.full((8, 8), value), mask))
+    arm.fit([item], [item])
+    assert (arm.predict(item) == 1).all()
+
+
+def test_bands_are_closed_above() -> None:
+    bands = Bands(np.array([1.0, 2.0]), np.array([0, 2, 1]))
+    np.testing.assert_array_equal(bands.predict(np.array([0.5, 1.0, 1.5, 2.0, 2.5])), [0, 0, 2, 2, 1])
+
+
+def test_dice_of_groups_is_the_dice_of_their_confusion() -> None:
+    rng = np.random.default_rng(0)
+    counts: NDArray[np.int64] = rng.integers(0, 50, (12, 3))
+    predicted = rng.integers(0, 3, 12)
+    assert dice_of_counts(counts, predicted) == pytest.approx(macro_dice(node_confusion(counts, predicted)))
+
+
+def test_a_channel_that_is_not_there_is_refused_by_name() -> None:
+    with pytest.raises(InputError, match=r"pipeline\.channel must lie in \[0, 1\)"):
+        threshold(channel=1)
