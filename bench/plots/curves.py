@@ -143,7 +143,9 @@ def _curve_label(pipeline: str, group: Runs) -> str:
 
 
 def _arms(runs: Runs) -> list[str]:
-    return sorted(runs["arm"].unique(), key=lambda arm: (arm_rank(arm), arm))
+    """By rank; within a pipeline the arm with most runs first, which gets the pipeline's own colour."""
+    count = runs["arm"].value_counts().to_dict()
+    return sorted((str(arm) for arm in count), key=lambda arm: (arm_rank(arm), -count[arm], arm))
 
 
 def _points(runs: Runs, column: str) -> pd.DataFrame:
@@ -170,13 +172,12 @@ def _errorbars(axes: Axes, points: pd.DataFrame, color: str, marker: str, label:
 
 def _label_sizes(axes: Axes, used: Runs, column: str, styles: dict[str, tuple[str, str]]) -> None:
     """The superpixel size beside each point."""
-    for arm, (color, _) in styles.items():
-        for size, point in _points(used[used["arm"] == arm], column).iterrows():
-            if pd.notna(size):
-                axes.annotate(
-                    f"{size:g} px", (point["x"], point["y"]), xytext=(6, -9), textcoords="offset points", fontsize=7,
-                    color=color,
-                )  # fmt: skip
+    for number, (arm, (color, _)) in enumerate(styles.items()):
+        offset, side = ((6.0, -9.0), "left") if number % 2 else ((-5.0, 5.0), "right")
+        points = _points(used[used["arm"] == arm], column).reset_index()
+        for point in points[points["superpixel_size"].notna()].to_dict("records"):
+            text, where = f"{point['superpixel_size']:g} px", (point["x"], point["y"])
+            axes.annotate(text, where, xytext=offset, ha=side, textcoords="offset points", fontsize=7, color=color)
 
 
 def _log_if_wide(axes: Axes, values: "pd.Series[float]", factor: float = 4) -> None:

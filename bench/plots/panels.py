@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
@@ -87,17 +88,18 @@ def plot_panels(arms: list[ArmCrops]) -> Figure:
     columns = 1 + len(arms)
     shape = crops[0].truth.shape
     width = 10.0
-    height = 2 * len(crops) * (width / columns * shape[0] / shape[1] + 0.12) + 0.75
-    figure = Figure(figsize=(width, height), layout="constrained")
+    height = 2 * len(crops) * (0.93 * width / columns * shape[0] / shape[1] + 0.06) + 0.8
+    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02, hspace=0, wspace=0))
+    classes = len(arms[0].class_names)
     grid: Any = figure.subplots(2 * len(crops), columns, squeeze=False)
     for index, crop in enumerate(crops):
         top, bottom = grid[2 * index], grid[2 * index + 1]
-        _show(top[0], overlay(crop.image, crop.truth), "truth" if index == 0 else "", _short(crop.name))
+        _show(top[0], overlay(crop.image, crop.truth, classes), "truth" if index == 0 else "", _short(crop.name))
         _show(bottom[0], grey_rgb(crop.image), "", "image")
         for column, arm in enumerate(arms, start=1):
             theirs = arm.crops[index]
-            _show(top[column], overlay(crop.image, theirs.predicted), arm.title if index == 0 else "")
-            wrong = errors(crop.image, crop.truth, theirs.predicted)
+            _show(top[column], overlay(crop.image, theirs.predicted, classes), arm.title if index == 0 else "")
+            wrong = errors(crop.image, crop.truth, theirs.predicted, classes)
             _show(bottom[column], wrong, "", "wrong pixels" if column == 1 else "")
     _legend(figure, arms[0].class_names)
     return figure
@@ -128,17 +130,19 @@ def grey_rgb(image: NDArray[np.uint8]) -> Rgb:
     return np.repeat(scaled[..., None], 3, axis=2) if scaled.ndim == 2 else scaled
 
 
-def overlay(image: NDArray[np.uint8], mask: NDArray[np.integer[Any]], strength: float = 0.45) -> Rgb:
-    """The image with its classes from 1 on tinted; class 0 stays as it is."""
+def overlay(image: NDArray[np.uint8], mask: NDArray[np.integer[Any]], classes: int, strength: float = 0.45) -> Rgb:
+    """The image with its classes from 1 on tinted; class 0 and ignored pixels (no class at all) stay as they are."""
     picture = grey_rgb(image)
-    for label in np.unique(mask[mask > 0]):
-        color = np.array(to_rgb(CLASSES[(int(label) - 1) % len(CLASSES)]))
+    for label in range(1, classes):
+        color = np.array(to_rgb(CLASSES[(label - 1) % len(CLASSES)]))
         picture[mask == label] = (1 - strength) * picture[mask == label] + strength * color
     return picture
 
 
-def errors(image: NDArray[np.uint8], truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]]) -> Rgb:
-    """The image, paled, with every pixel that differs from the truth in vermilion."""
+def errors(
+    image: NDArray[np.uint8], truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], classes: int
+) -> Rgb:
+    """The image, paled, with every pixel that differs from the truth in vermilion; ignored pixels are not wrong."""
     picture = 0.5 + 0.5 * grey_rgb(image)
-    picture[truth != predicted] = to_rgb(VERMILION)
+    picture[(truth != predicted) & (truth >= 0) & (truth < classes)] = to_rgb(VERMILION)
     return picture

@@ -2,8 +2,10 @@
 
 import io
 import re
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -62,9 +64,11 @@ class NoDataError(Exception):
     """The tables do not hold what a figure needs; the message says what is missing."""
 
 
-def styled() -> "mpl.rc_context":  # type: ignore[valid-type]
+def styled() -> AbstractContextManager[None]:
     """A context in which figures are made and saved alike, whatever the user's matplotlibrc says."""
-    return mpl.rc_context({**mpl.rcParamsDefault, "backend": "agg", **_STYLE})  # type: ignore[dict-item]
+    settings: dict[str, Any] = {**dict(mpl.rcParamsDefault.items()), **_STYLE}
+    del settings["backend"]
+    return mpl.rc_context(settings)  # type: ignore[arg-type]
 
 
 def make_figure(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:

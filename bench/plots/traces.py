@@ -1,6 +1,8 @@
 """Memory over time within one run, its stages shaded, from the samples that the meter kept."""
 
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -61,20 +63,20 @@ def _shade(axes: Axes, trace: pd.DataFrame) -> None:
     if "stage" not in trace:
         return
     stage = trace["stage"].fillna("")
-    for _, span in trace.groupby((stage != stage.shift()).cumsum()):
-        name = str(stage[span.index[0]])
+    seconds = trace["seconds"]
+    starts = [0, *(i for i in range(1, len(stage)) if stage.iloc[i] != stage.iloc[i - 1]), len(stage) - 1]
+    for start, end in pairwise(starts):
+        name = str(stage.iloc[start])
         if name in _STAGES:
-            following = min(trace.index.get_loc(span.index[-1]) + 1, len(trace) - 1)
-            axes.axvspan(
-                span["seconds"].iloc[0], trace["seconds"].iloc[following], color=_STAGES[name], alpha=0.3, linewidth=0,
-                label=name,
-            )  # fmt: skip
+            color = _STAGES[name]
+            axes.axvspan(seconds.iloc[start], seconds.iloc[end], color=color, alpha=0.3, linewidth=0, label=name)
 
 
 def _legend(figure: Figure) -> None:
     """Every line and stage once."""
-    found = {}
+    found: dict[str, Any] = {}
     for axes in figure.axes:
-        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            found.setdefault(label, handle)
-    figure.legend(list(found.values()), list(found), loc="outside upper center", ncols=min(5, max(1, len(found))))
+        handles, labels = axes.get_legend_handles_labels()
+        found = dict(zip(labels, handles, strict=True)) | found
+    columns = min(5, max(1, len(found)))
+    figure.legend(handles=list(found.values()), labels=list(found), loc="outside upper center", ncols=columns)

@@ -18,7 +18,8 @@ def best_configuration(runs: pd.DataFrame) -> pd.DataFrame:
     score = used["val_dice"].fillna(best_val).groupby([used["arm"], used["superpixel_size"]], dropna=False).mean()
     ranked = score.rename("score").reset_index().sort_values(["score", "superpixel_size"], na_position="first")
     best = ranked.iloc[-1]
-    return used[(used["arm"] == best["arm"]) & same_size(used["superpixel_size"], best["superpixel_size"])]
+    of_arm = used.loc[used["arm"] == str(best["arm"])]
+    return of_arm.loc[same_size(of_arm["superpixel_size"], float(best["superpixel_size"]))]
 
 
 def same_size(sizes: "pd.Series[float]", size: float) -> "pd.Series[bool]":
