@@ -1,67 +1,182 @@
-"""Thin first version: time and the kernel's high-water mark per stage."""
+"""The meter: wraps the stages of a run from outside and says afterwards what each took. No pipeline knows it.
+
+Bytes, seconds, joules. Not measured is None, never 0.
+"""
 
 import gc
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench.measure.memory import MemoryProbe
+from bench.measure.device import Device, open_device, process_bytes
+from bench.measure.flags import run_flags
+from bench.measure.load import Load, LoadProbe
+from bench.measure.memory import MemoryProbe, Peak
+from bench.measure.nvml import GpuLostError
+from bench.measure.sampling import SamplerProcess, Summary
+from bench.measure.stages import Entry, Stage, highest, phase_row, stage_row
+from bench.measure.trace import Mark, Span, Trace, read_trace, write_labelled
+
+TRAIN_SIDE = ("prepare", "init", "warmup", "train", "validate")
+TRACE_FILE = "memory_trace.csv"
 
 
 class Meter:
-    """Measures stages of the running process."""
+    """Measures the process it runs in, and all below it.
+
+    Use it as a context manager around the whole run; `rows`, `flags` and `headline` speak once it is left. `device` is cpu,
+    cuda or cuda:N; `period` the seconds between samples, widened by the sampler when that costs more than 0.5 % of a core.
+    """
 
     def __init__(self, run_directory: Path, device: str, period: float = 0.02) -> None:
-        self.run_directory, self.device, self.period = run_directory, device, period
-        self._memory = MemoryProbe()
-        self._rows: list[dict[str, Any]] = []
-        self._intervals: list[tuple[str, int, int]] = []
+        self._trace_path, self._device_name, self._period = run_directory / TRACE_FILE, device, period
+        self._stages: dict[tuple[str, str], Stage] = {}
+        self._phases: dict[tuple[str, str], list[Span]] = {}
+        self._inside: dict[tuple[str, str], list[Span]] = {}
+        self._exit = ExitStack()
+        self._trace = Trace([])
+        self._summary: Summary | None = None
+        self._problems: list[str] = []
+        self.load: Load | None = None  # of the machine by others, once the meter is left
 
     def __enter__(self) -> "Meter":
+        self._memory = MemoryProbe()
+        self._device = open_device(self._device_name)
+        gpu = self._device.gpu.facts.uuid if self._device.gpu.present else None
+        sampler = SamplerProcess(self._trace_path, self._period, gpu=gpu, gpu_pid=self._device.own_pid)
+        self._sampler = self._exit.enter_context(sampler)
+        self._load_probe, self._start_ns = LoadProbe(), time.perf_counter_ns()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        return None
+        self.load = self._load_probe.read()
+        self._exit.close()
+        self._summary = self._sampler.summary
+        self._trace = read_trace(self._trace_path)
+        write_labelled(self._trace_path, self._trace, self._marks(), self._start_ns)
 
     @contextmanager
-    def stage(self, stage: str, split: str) -> Iterator[None]:
-        gc.collect()
-        self._memory.reset()
+    def stage(self, name: str, split: str, images: int | None = None, pixels: int | None = None) -> Iterator[None]:
+        """Measure a block. Entering the same stage of the same split again adds to it, with its caches left warm."""
+        stage = self._stages.setdefault((name, split), Stage(name, split))
+        stage.images = _add(stage.images, images)
+        stage.pixels = _add(stage.pixels, pixels)
+        energy, rss = self._begin(fresh=not stage.entries)
         start = time.perf_counter_ns()
         try:
             yield
         finally:
-            end = time.perf_counter_ns()
-            peak = self._memory.peak()
-            self._rows.append(
-                {
-                    "stage": stage,
-                    "split": split,
-                    "seconds": (end - start) / 1e9,
-                    "peak_rss_bytes": peak.rss_bytes if peak else None,
-                    "pss_end_bytes": self._memory.pss(),
-                }
-            )
+            stage.entries.append(self._end(start, energy, rss, name))
 
     def add_interval(self, phase: str, start_ns: int, end_ns: int) -> None:
-        self._intervals.append((phase, start_ns, end_ns))
+        """A phase (init, warmup, validate) that a fit reports from within a stage already left, on `perf_counter_ns`.
+
+        Its seconds become a row of their own and leave the stage's, so that rows add up.
+        """
+        home = self._stage_around(start_ns, end_ns)
+        if home is None or self._overlaps(start_ns, end_ns):
+            self._problems.append(f"invalid: the phase {phase} lies outside every stage or across another phase")
+            return
+        split = "val" if phase == "validate" else home[1]
+        self._phases.setdefault((phase, split), []).append((start_ns, end_ns))
+        self._inside.setdefault(home, []).append((start_ns, end_ns))
+
+    def add_data_wait(self, name: str, split: str, seconds: float) -> None:
+        """Time within a stage that was spent waiting for data; it stays part of the stage's seconds."""
+        stage = self._stages[(name, split)]
+        stage.data_wait_seconds = (stage.data_wait_seconds or 0.0) + seconds
 
     def rows(self) -> list[dict[str, Any]]:
-        rows = [dict(row) for row in self._rows]
-        for phase, start, end in self._intervals:
-            seconds = (end - start) / 1e9
-            next(row for row in rows if row["stage"] == "train")["seconds"] -= seconds
-            rows.append({"stage": phase, "split": "val" if phase == "validate" else "train", "seconds": seconds})
+        """One row per stage and split, then one per phase; see `results/README.md` for the columns."""
+        rows = [
+            stage_row(stage, self._trace, self._device, self._summary, self._inside.get(key, []))
+            for key, stage in self._stages.items()
+        ]
+        for (phase, split), spans in self._phases.items():
+            rows.append(phase_row(phase, split, spans, self._trace, self._device, self._summary))
         return rows
 
     def flags(self) -> list[str]:
-        return []
+        """`contended: ...`, `invalid: ...`, `warn: ...`, each with its reason."""
+        stages = list(self._stages.values())
+        return [*self._problems, *run_flags(stages, self._trace, self._device, self._summary, self.load)]
 
-    def headline(self, stages: tuple[str, ...] = ()) -> tuple[int | None, str | None]:
-        peaks = [row["peak_rss_bytes"] for row in self._rows if not stages or row["stage"] in stages]
-        return (max(peaks), "cpu_rss") if peaks else (None, None)
+    def headline(self, stages: Sequence[str] = TRAIN_SIDE) -> tuple[int | None, str | None]:
+        """Highest `peak_memory_bytes` of these stages and its kind; (None, None) where kinds differ or nothing was measured."""
+        rows = [row for row in self.rows() if row["stage"] in stages and row["peak_memory_bytes"] is not None]
+        kinds = {row["peak_memory_kind"] for row in rows}
+        if len(kinds) != 1:
+            return None, None
+        return highest(row["peak_memory_bytes"] for row in rows), kinds.pop()
+
+    @property
+    def summary(self) -> Summary | None:
+        """What the sampler said of itself, once the meter is left; None if it died."""
+        return self._summary
+
+    def _begin(self, fresh: bool) -> tuple[float | None, int]:
+        """Energy counter and resident size at the start. A fresh stage starts with garbage collected and caches emptied."""
+        if fresh:
+            gc.collect()
+            self._device.allocator.clear()
+        self._device.allocator.start()
+        self._memory.reset()
+        return self._energy(), self._memory.rss()
+
+    def _end(self, start: int, energy: float | None, rss: int, name: str) -> Entry:
+        try:
+            self._device.allocator.synchronize()
+        except RuntimeError as error:  # an error of the block itself that shows late; it must not hide the block's own
+            self._problems.append(f"invalid: the device failed at the end of {name}: {str(error).splitlines()[0]}")
+        span = (start, time.perf_counter_ns())
+        peak = self._memory.peak()  # before reading anything else, which would raise it
+        try:
+            return self._read(span, peak, energy, rss)
+        except (GpuLostError, RuntimeError) as error:
+            self._problems.append(f"invalid: reading the device at the end of {name} failed: {error}")
+            return Entry(span, peak, rss)
+
+    def _read(self, span: Span, peak: Peak | None, energy: float | None, rss: int) -> Entry:
+        gpu, after = self._device.gpu, self._energy()
+        pid = self._device.own_pid
+        return Entry(
+            span,
+            peak,
+            rss,
+            self._memory.pss(),
+            self._device.allocator.read(),
+            process_bytes(gpu, pid) if pid is not None else None,
+            gpu.used_bytes(),
+            gpu.accounting_peak_bytes(pid) if pid is not None else None,
+            after - energy if after is not None and energy is not None else None,
+        )
+
+    def _energy(self) -> float | None:
+        try:
+            return self._device.gpu.energy_joules()
+        except GpuLostError as error:
+            self._problems.append(f"invalid: {error}")
+            return None
+
+    def _stage_around(self, start: int, end: int) -> tuple[str, str] | None:
+        for key, stage in self._stages.items():
+            if any(a <= start <= end <= b for a, b in stage.spans):
+                return key
+        return None
+
+    def _overlaps(self, start: int, end: int) -> bool:
+        return any(start < b and a < end for spans in self._inside.values() for a, b in spans)
+
+    def _marks(self) -> list[Mark]:
+        stages = [Mark(stage.name, stage.split, span) for stage in self._stages.values() for span in stage.spans]
+        phases = [Mark(name, split, span) for (name, split), spans in self._phases.items() for span in spans]
+        return stages + phases
+
+
+def _add(so_far: int | None, more: int | None) -> int | None:
+    return so_far if more is None else (so_far or 0) + more

@@ -1,58 +1,87 @@
-"""An NVIDIA device as its driver sees it, through pynvml; and the null device where there is none. Bytes, watts, joules, MHz."""
+"""An NVIDIA device as its driver sees it, through pynvml, and the null device where there is none.
+
+Bytes, watts, joules, degrees Celsius and MHz. A reading that driver or device does not offer is None.
+"""
 
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
 from typing import Any, Protocol
 
+# Return codes of NVML's C interface, which never change.
+_INSUFFICIENT_SIZE, _GPU_IS_LOST, _UNKNOWN = 7, 15, 999
+_LOST = (_GPU_IS_LOST, _UNKNOWN)
+_IMPOSSIBLE_PIDS = (0, 2**32 - 1)
 
-class GpuLost(RuntimeError):
+
+class GpuLostError(RuntimeError):
     """The driver no longer reaches the device: nothing measured from now on can be believed."""
+
+
+class UnavailableError(RuntimeError):
+    """There is no driver to ask. The message says why in one sentence."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """An entry of the driver's process list. `used_bytes` is None where the driver does not tell."""
+    """An entry of the driver's process lists. `used_bytes` is None where the driver does not tell; `compute`: not only
+    graphics, as a desktop's."""
 
     pid: int
     used_bytes: int | None
+    compute: bool = True
+
+
+@dataclass(frozen=True)
+class Vitals:
+    """How the device is doing at a moment. `throttle_reasons` is NVML's bit mask."""
+
+    power_watts: float | None = None
+    temperature_celsius: int | None = None
+    clock_mhz: int | None = None
+    throttle_reasons: int | None = None
+    utilization_percent: int | None = None
+
+
+@dataclass(frozen=True)
+class GpuFacts:
+    """What stays the same about a device. `memory_api` is v2, v1 or none; `wddm` is the Windows display driver model."""
+
+    name: str | None = None
+    uuid: str | None = None
+    total_bytes: int | None = None
+    driver: str | None = None
+    cuda: str | None = None
+    memory_api: str = "none"
+    mig: bool = False
+    wddm: bool = False
 
 
 class Gpu(Protocol):
-    """What the meter asks of a device. Every reading is None where driver or device does not offer it."""
+    """What the meter asks of a device. Raises `GpuLostError` when the driver has lost it."""
 
     present: bool
-    reason: str  # why there is none, or which readings are missing
-    name: str | None
-    uuid: str | None
-    total_bytes: int | None
+    reason: str  # why there is none
+    lost: bool  # there is one, but the driver does not reach it or does not know it by its name
+    facts: GpuFacts
+    struct_mismatch: bool  # the driver's process list was seen to have another layout than pynvml's
 
     def used_bytes(self) -> int | None: ...
     def processes(self) -> list[Process] | None: ...
-    def power_watts(self) -> float | None: ...
+    def vitals(self) -> Vitals: ...
     def energy_joules(self) -> float | None: ...
-    def temperature_celsius(self) -> int | None: ...
-    def clock_mhz(self) -> int | None: ...
-    def throttle_reasons(self) -> int | None: ...
-    def utilization_percent(self) -> int | None: ...
     def accounting_peak_bytes(self, pid: int) -> int | None: ...
     def shared_by_mps(self) -> bool: ...
 
 
 class NoGpu:
-    """The null device: a run on the CPU, or a driver that cannot be asked. Every reading is None."""
+    """The null device: a run on the CPU, or a driver that cannot be asked. `lost`: there was one, and it is out of reach."""
 
     present = False
-    name: str | None = None
-    uuid: str | None = None
-    total_bytes: int | None = None
-    is_mig = False
-    is_wddm = False
     struct_mismatch = False
 
-    def __init__(self, reason: str) -> None:
-        self.reason = reason
+    def __init__(self, reason: str, lost: bool = False) -> None:
+        self.reason, self.lost = reason, lost
+        self.facts = GpuFacts()
 
     def used_bytes(self) -> int | None:
         return None
@@ -60,22 +89,10 @@ class NoGpu:
     def processes(self) -> list[Process] | None:
         return None
 
-    def power_watts(self) -> float | None:
-        return None
+    def vitals(self) -> Vitals:
+        return Vitals()
 
     def energy_joules(self) -> float | None:
-        return None
-
-    def temperature_celsius(self) -> int | None:
-        return None
-
-    def clock_mhz(self) -> int | None:
-        return None
-
-    def throttle_reasons(self) -> int | None:
-        return None
-
-    def utilization_percent(self) -> int | None:
         return None
 
     def accounting_peak_bytes(self, pid: int) -> int | None:  # noqa: ARG002
@@ -85,6 +102,176 @@ class NoGpu:
         return False
 
 
+class NvmlGpu:
+    """One device. `nvml` is the loaded and initialised module pynvml, `handle` its handle of the device or MIG slice."""
+
+    present = True
+    lost = False
+    reason = ""
+
+    def __init__(self, nvml: Any, handle: Any) -> None:
+        self._nvml, self._handle = nvml, handle
+        self.struct_mismatch = False
+        api = self._memory_api()
+        self._memory_version = nvml.nvmlMemory_v2 if api == "v2" else None
+        uuid = self._ask("nvmlDeviceGetUUID")
+        memory = None if api == "none" else self._memory()
+        self.facts = GpuFacts(
+            name=self._ask("nvmlDeviceGetName"),
+            uuid=uuid,
+            total_bytes=None if memory is None else int(memory.total),
+            driver=_call(nvml, "nvmlSystemGetDriverVersion"),
+            cuda=_cuda_version(_call(nvml, "nvmlSystemGetCudaDriverVersion_v2")),
+            memory_api=api,
+            mig=str(uuid).startswith("MIG-"),
+            wddm=self._wddm(),
+        )
+
+    def used_bytes(self) -> int | None:
+        """Total minus free: unlike NVML's `used`, this means the same in both versions of the call."""
+        memory = self._memory()
+        return None if memory is None else int(memory.total) - int(memory.free)
+
+    def processes(self) -> list[Process] | None:
+        """Compute and graphics processes, one entry each; None where the list is missing or makes no sense."""
+        compute = self._list("nvmlDeviceGetComputeRunningProcesses")
+        if compute is None:
+            return None
+        graphics = self._list("nvmlDeviceGetGraphicsRunningProcesses")
+        used: dict[int, int | None] = {}
+        for entry in [*compute, *(graphics or [])]:
+            used[entry.pid] = max(used.get(entry.pid) or 0, entry.usedGpuMemory or 0) or None
+        if any(self._impossible(pid, value) for pid, value in used.items()):
+            self.struct_mismatch = True
+            return None
+        computing = {entry.pid for entry in compute}
+        return [Process(pid, value, pid in computing) for pid, value in used.items()]
+
+    def vitals(self) -> Vitals:
+        power = self._ask("nvmlDeviceGetPowerUsage")
+        rates = self._ask("nvmlDeviceGetUtilizationRates")
+        return Vitals(
+            power_watts=None if power is None else power / 1000,
+            temperature_celsius=self._ask("nvmlDeviceGetTemperature", self._nvml.NVML_TEMPERATURE_GPU),
+            clock_mhz=self._ask("nvmlDeviceGetClockInfo", self._nvml.NVML_CLOCK_SM),
+            throttle_reasons=self._ask("nvmlDeviceGetCurrentClocksThrottleReasons"),
+            utilization_percent=None if rates is None else int(rates.gpu),
+        )
+
+    def energy_joules(self) -> float | None:
+        """The counter since the driver was loaded; None on a MIG slice, whose counter would be the whole card's."""
+        if self.facts.mig:
+            return None
+        millijoules = self._ask("nvmlDeviceGetTotalEnergyConsumption")
+        return None if millijoules is None else millijoules / 1000
+
+    def accounting_peak_bytes(self, pid: int) -> int | None:
+        """The driver's own maximum for a process, where accounting mode happens to be on. It is never switched on here."""
+        if self._ask("nvmlDeviceGetAccountingMode") != self._nvml.NVML_FEATURE_ENABLED:
+            return None
+        stats = self._ask("nvmlDeviceGetAccountingStats", pid)
+        return None if stats is None or not stats.maxMemoryUsage else int(stats.maxMemoryUsage)
+
+    def shared_by_mps(self) -> bool:
+        """True when an MPS server runs kernels of several processes in one context: memory cannot be told apart then."""
+        return bool(self._ask("nvmlDeviceGetMPSComputeRunningProcesses_v2"))
+
+    def _ask(self, question: str, *arguments: Any) -> Any:
+        return _call(self._nvml, question, self._handle, *arguments)
+
+    def _memory(self) -> Any:
+        return self._ask("nvmlDeviceGetMemoryInfo", self._memory_version)
+
+    def _memory_api(self) -> str:
+        if self._ask("nvmlDeviceGetMemoryInfo", self._nvml.nvmlMemory_v2) is not None:
+            return "v2"
+        return "v1" if self._ask("nvmlDeviceGetMemoryInfo") is not None else "none"
+
+    def _list(self, newest: str) -> Any:
+        """A process list. For an older driver, pynvml raises an error that is no NVMLError and wants `_v2` to be called."""
+        try:
+            return self._ask(newest)
+        except self._nvml.NVMLLibraryMismatchError:
+            return self._ask(f"{newest}_v2")
+
+    def _impossible(self, pid: int, used: int | None) -> bool:
+        total = self.facts.total_bytes
+        return pid in _IMPOSSIBLE_PIDS or (used is not None and total is not None and used > total)
+
+    def _wddm(self) -> bool:
+        model = self._ask("nvmlDeviceGetDriverModel")
+        current = model[0] if isinstance(model, (list, tuple)) else model
+        return current is not None and int(current) == self._nvml.NVML_DRIVER_WDDM
+
+
+def _call(nvml: Any, question: str, *arguments: Any) -> Any:
+    """The driver's answer, None where it (or this pynvml) has none. A list that grew meanwhile is asked for once more."""
+    function = vars(nvml).get(question)
+    for _ in range(2):
+        try:
+            return None if function is None else function(*arguments)
+        except nvml.NVMLError as error:
+            if error.value in _LOST:
+                raise GpuLostError(f"the driver lost the GPU: {error}") from error
+            if error.value != _INSUFFICIENT_SIZE:
+                return None
+    return None
+
+
+def _cuda_version(number: int | None) -> str | None:
+    return None if number is None else f"{number // 1000}.{number % 1000 // 10}"
+
+
+def load_nvml() -> Any:
+    """The module pynvml, initialised. Raises `UnavailableError` with the reason where there is no driver to ask."""
+    try:
+        import pynvml
+    except ImportError:
+        raise UnavailableError("the package nvidia-ml-py is not installed") from None
+    if "_nvmlGetFunctionPointer" not in vars(pynvml):
+        sentence = "the module pynvml comes from another package; uninstall that one and install nvidia-ml-py"
+        raise UnavailableError(sentence)
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        raise UnavailableError(f"{type(error).__name__}: {error}") from error
+    return pynvml
+
+
+def open_gpu(uuid: str) -> Gpu:
+    """The device, or MIG slice, with this UUID (as torch prints it, or with its GPU- or MIG- before it); else a `NoGpu`."""
+    try:
+        nvml = load_nvml()
+        for name in (uuid, f"GPU-{uuid}", f"MIG-{uuid}"):
+            handle = _call(nvml, "nvmlDeviceGetHandleByUUID", name)
+            if handle is not None:
+                return NvmlGpu(nvml, handle)
+    except UnavailableError as error:
+        return NoGpu(str(error))
+    except GpuLostError as error:
+        return NoGpu(str(error), lost=True)
+    return NoGpu(f"the driver knows no device with the UUID {uuid}", lost=True)
+
+
+def open_gpus() -> tuple[list[NvmlGpu], str]:
+    """Every device that the driver shows, and why there is none."""
+    try:
+        nvml = load_nvml()
+        count = _call(nvml, "nvmlDeviceGetCount") or 0
+        handles = [_call(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(count)]
+        gpus = [NvmlGpu(nvml, handle) for handle in handles if handle is not None]
+    except (UnavailableError, GpuLostError) as error:
+        return [], str(error)
+    return gpus, "" if gpus else f"the driver shows no device to this process on {sys.platform}"
+
+
 def first_gpu_facts() -> dict[str, Any]:
-    """Placeholder shape of the facts; filled below."""
-    return {"gpu": None, "gpu_memory_bytes": None, "gpu_driver": None, "gpu_cuda": None}
+    """Name, memory, driver and CUDA version of the first device; all None without one."""
+    gpus, _ = open_gpus()
+    facts = gpus[0].facts if gpus else GpuFacts()
+    return {
+        "gpu": facts.name,
+        "gpu_memory_bytes": facts.total_bytes,
+        "gpu_driver": facts.driver,
+        "gpu_cuda": facts.cuda,
+    }

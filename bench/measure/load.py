@@ -1,0 +1,81 @@
+"""How much of the machine's processor time went to others while we measured. Seconds and shares."""
+
+import os
+import time
+from dataclasses import dataclass
+
+import psutil
+
+from bench.measure.machine import cpu_quota, read_cgroup, usable_cores
+
+
+@dataclass(frozen=True)
+class Load:
+    """Since the start of the probe: wall time, time of all cores spent for others, and time the cgroup held us back.
+
+    `others_share` is in [0, 1] of all cores; time that a hypervisor took away counts as others'. `throttled_seconds` is None
+    without a cgroup that tells.
+    """
+
+    seconds: float
+    others_share: float
+    throttled_seconds: float | None
+
+
+class LoadProbe:
+    """Compares the machine's busy time with that of this process and all it started."""
+
+    def __init__(self) -> None:
+        self._wall, self._busy, self._own = time.perf_counter(), busy_seconds(), own_seconds()
+        self._throttled = throttled_seconds()
+
+    def read(self) -> Load:
+        wall = time.perf_counter() - self._wall
+        others = (busy_seconds() - self._busy) - (own_seconds() - self._own)
+        throttled = throttled_seconds()
+        held_back = None if throttled is None or self._throttled is None else throttled - self._throttled
+        cores = psutil.cpu_count() or 1
+        return Load(wall, min(1.0, max(0.0, others / (wall * cores))) if wall else 0.0, held_back)
+
+
+def busy_seconds() -> float:
+    """Processor time since boot that was not idle, over all cores, stolen time included."""
+    times = psutil.cpu_times()
+    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
+
+
+def own_seconds() -> float:
+    """Processor time of this process, of its children that have ended, and of all that live below it."""
+    spent = os.times()
+    living = sum(_seconds(child) for child in psutil.Process().children(recursive=True))
+    return spent.user + spent.system + spent.children_user + spent.children_system + living
+
+
+def _seconds(process: psutil.Process) -> float:
+    try:
+        times = process.cpu_times()
+    except (psutil.NoSuchProcess, psutil.AccessDenied):
+        return 0.0
+    return float(times.user + times.system)
+
+
+def throttled_seconds() -> float | None:
+    """How long this cgroup was kept from running by its quota, since it exists."""
+    text = read_cgroup("cpu.stat", "cpu/cpu.stat")
+    for line in (text or "").splitlines():
+        name, _, value = line.partition(" ")
+        if name in ("throttled_usec", "throttled_time"):
+            return int(value) / (1e6 if name == "throttled_usec" else 1e9)
+    return None
+
+
+def load_flags(load: Load) -> list[str]:
+    """`contended: ...` where others took more than a tenth of the cores, or the cgroup held us back for over 1 % of the time."""
+    flags = []
+    if load.others_share > 0.1:
+        flags.append(f"contended: other processes took {load.others_share:.0%} of the processor time")
+    if load.throttled_seconds is not None and load.throttled_seconds > 0.01 * load.seconds:
+        quota = cpu_quota()
+        limit = "" if quota is None else f" of {quota:g} of {usable_cores()} cores"
+        flags.append(f"contended: the cgroup's limit{limit} held the run back for {load.throttled_seconds:.1f} s")
+    return flags

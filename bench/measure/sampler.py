@@ -1,0 +1,236 @@
+"""The sampler: a small process of its own that watches a run from outside, so that no lock of the run can blind it.
+
+`python -m bench.measure.sampler --pid N --trace FILE --period S [--gpu UUID]` writes one line per sample and ends when its
+standard input closes, which happens at the latest when whoever started it dies. Imports the standard library, psutil and
+pynvml only. Clock: CLOCK_MONOTONIC, the same that `time.perf_counter_ns` reads in the run.
+"""
+
+import argparse
+import gc
+import json
+import math
+import os
+import select
+import sys
+import threading
+import time
+from pathlib import Path
+from statistics import median
+from typing import TextIO
+
+import psutil
+
+from bench.measure.nvml import Gpu, GpuLostError, NoGpu, open_gpu
+
+COLUMNS = (
+    "t_ns",
+    "rss_bytes",
+    "rss_tree_bytes",
+    "gpu_used_bytes",
+    "gpu_process_bytes",
+    "gpu_foreign_bytes",
+    "gpu_foreign_count",
+    "power_watts",
+    "temperature_celsius",
+    "clock_mhz",
+    "throttle_reasons",
+    "utilization_percent",
+)
+SHARE = 0.0045  # of one core: what the sampler may cost, a tenth below the promised 0.5 %
+TREE_PERIOD = 0.2
+DETAIL_PERIOD = 1.0
+Sample = dict[str, float | int | None]
+
+
+class Pace:
+    """Widens a period until the measured cost fits the share, and narrows it again down to what was asked for. Seconds."""
+
+    def __init__(self, asked: float, share: float = SHARE) -> None:
+        self.asked, self.share, self.period = asked, share, asked
+
+    def adapt(self, cost: float, elapsed: float) -> float:
+        """New period after `cost` seconds of work within `elapsed` seconds: half way there (in logarithms), at most fourfold."""
+        excess = cost / (elapsed * self.share)
+        self.period = max(self.asked, self.period * min(4.0, math.sqrt(excess)))
+        return self.period
+
+
+class HostReader:
+    """Resident size of a process and of the tree below it, without the sampler itself. Bytes."""
+
+    def __init__(self, pid: int) -> None:
+        self._pid, self._page = pid, os.sysconf("SC_PAGE_SIZE") if os.name == "posix" else 4096
+        self._statm = os.open(f"/proc/{pid}/statm", os.O_RDONLY) if sys.platform == "linux" else None
+
+    def rss(self) -> int:
+        """Raises OSError when the process is gone."""
+        return self._resident(self._statm) if self._statm is not None else _rss(self._pid)
+
+    def tree(self) -> int:
+        return sum(self._of_member(pid) for pid in self._members())
+
+    def _resident(self, statm: int) -> int:
+        return int(os.pread(statm, 128, 0).split()[1]) * self._page
+
+    def _of_member(self, pid: int) -> int:
+        """0 for a process that has just ended."""
+        try:
+            if self._statm is None:
+                return _rss(pid)
+            statm = os.open(f"/proc/{pid}/statm", os.O_RDONLY)
+        except (OSError, psutil.AccessDenied):
+            return 0
+        try:
+            return self._resident(statm)
+        except OSError:
+            return 0
+        finally:
+            os.close(statm)
+
+    def _members(self) -> list[int]:
+        if sys.platform != "linux":
+            children = psutil.Process(self._pid).children(recursive=True)
+            return [self._pid, *(child.pid for child in children if child.pid != os.getpid())]
+        members = [self._pid]
+        for pid in members:  # grows while we walk
+            members += [child for child in _children(pid) if child != os.getpid()]
+        return members
+
+
+def _children(pid: int) -> list[int]:
+    """Direct children by the kernel's own list: far cheaper than looking at every process of the machine."""
+    found: list[int] = []
+    try:
+        for task in os.listdir(f"/proc/{pid}/task"):
+            found += [int(child) for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+    except OSError:
+        return found
+    return found
+
+
+def _rss(pid: int) -> int:
+    try:
+        return int(psutil.Process(pid).memory_info().rss)
+    except psutil.NoSuchProcess:
+        raise ProcessLookupError(pid) from None
+
+
+def gpu_details(gpu: Gpu, own_pid: int | None) -> Sample:
+    """The slow readings: the process list, which takes the driver milliseconds, and how the device is doing."""
+    processes, vitals = gpu.processes(), gpu.vitals()
+    own = [entry.used_bytes for entry in processes or [] if entry.pid == own_pid]
+    foreign = [entry.used_bytes or 0 for entry in processes or [] if entry.pid != own_pid and entry.compute]
+    known = processes is not None and own_pid is not None
+    return {
+        "gpu_process_bytes": own[0] if own else None,
+        "gpu_foreign_bytes": sum(foreign) if known else None,
+        "gpu_foreign_count": len(foreign) if known else None,
+        "power_watts": vitals.power_watts,
+        "temperature_celsius": vitals.temperature_celsius,
+        "clock_mhz": vitals.clock_mhz,
+        "throttle_reasons": vitals.throttle_reasons,
+        "utilization_percent": vitals.utilization_percent,
+    }
+
+
+class EndOfInput:
+    """A clock that also hears the end: whoever started the sampler closed its standard input, or is gone."""
+
+    def __init__(self) -> None:
+        self._parent, self._ended = os.getppid(), threading.Event()
+        if os.name != "posix":  # select takes no pipes there
+            threading.Thread(target=self._read_to_the_end, daemon=True).start()
+
+    def wait(self, seconds: float) -> bool:
+        """Sleep for `seconds`; True, at once, at the end."""
+        if os.name != "posix":
+            return self._ended.wait(seconds)
+        ready, _, _ = select.select([0], [], [], seconds)
+        return bool(ready and not os.read(0, 64)) or os.getppid() != self._parent
+
+    def _read_to_the_end(self) -> None:
+        while os.read(0, 64):
+            pass
+        self._ended.set()
+
+
+class Sampler:
+    """Reads host and device at their two rates and writes what it read."""
+
+    def __init__(self, host: HostReader, gpu: Gpu, gpu_pid: int | None, period: float, trace: TextIO) -> None:
+        self._host, self._gpu, self._gpu_pid, self._trace = host, gpu, gpu_pid, trace
+        self._pace, self._samples, self._max_gap_ns = Pace(period), 0, 0
+        self._next_tree = self._next_detail = 0.0
+        self._started, self._cpu_started = time.perf_counter(), time.process_time()
+
+    def run(self, stop: EndOfInput) -> dict[str, float | int]:
+        """Sample until the end of input, of the process or of the device; the summary."""
+        last, window, cpu, costs = 0, time.perf_counter(), time.process_time(), list[float]()
+        while not stop.wait(self._pace.period):
+            begin = time.perf_counter_ns()
+            try:
+                self._write(self._read(begin))
+            except (OSError, GpuLostError):
+                break
+            self._max_gap_ns, last = max(self._max_gap_ns, begin - last if last else 0), begin
+            costs.append((time.perf_counter_ns() - begin) / 1e9)
+            if (elapsed := time.perf_counter() - window) >= 1:
+                used = time.process_time() - cpu
+                self._pace.adapt(max(used, median(costs) * len(costs)), elapsed)
+                window, cpu, costs = time.perf_counter(), time.process_time(), []
+                self._trace.flush()
+        self._trace.flush()
+        return self.summary()
+
+    def summary(self) -> dict[str, float | int]:
+        elapsed = time.perf_counter() - self._started
+        return {
+            "samples": self._samples,
+            "period_s": self._pace.period,
+            "max_gap_s": self._max_gap_ns / 1e9,
+            "duty": (time.process_time() - self._cpu_started) / elapsed,
+        }
+
+    def _read(self, now_ns: int) -> Sample:
+        sample: Sample = {"t_ns": now_ns, "rss_bytes": self._host.rss(), "gpu_used_bytes": self._gpu.used_bytes()}
+        now = now_ns / 1e9
+        if now >= self._next_tree:
+            sample["rss_tree_bytes"], self._next_tree = self._host.tree(), now + TREE_PERIOD
+        if now >= self._next_detail and self._gpu.present:
+            sample |= gpu_details(self._gpu, self._gpu_pid)
+            self._next_detail = now + DETAIL_PERIOD
+        return sample
+
+    def _write(self, sample: Sample) -> None:
+        self._samples += 1
+        cells = (sample.get(column) for column in COLUMNS)
+        self._trace.write(",".join("" if cell is None else str(cell) for cell in cells) + "\n")
+
+
+def _arguments(argv: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description="Sample a process's memory and its GPU's, until standard input closes."
+    )
+    parser.add_argument("--pid", type=int, required=True, help="process to watch, with all below it")
+    parser.add_argument("--trace", type=Path, required=True, help="CSV file to write")
+    parser.add_argument("--period", type=float, default=0.02, help="seconds between samples; widened when too costly")
+    parser.add_argument("--gpu", help="UUID of the device to watch")
+    parser.add_argument("--gpu-pid", type=int, help="the process's number in the driver's list, where it differs")
+    return parser.parse_args(argv)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Say `ready` on standard output, sample until the end, then print the summary as one line of JSON."""
+    arguments = _arguments(argv)
+    gpu = open_gpu(arguments.gpu) if arguments.gpu else NoGpu("no device was named")
+    with arguments.trace.open("w", encoding="utf-8") as trace:
+        trace.write(",".join(COLUMNS) + "\n")
+        sampler = Sampler(HostReader(arguments.pid), gpu, arguments.gpu_pid, arguments.period, trace)
+        gc.freeze()
+        gc.disable()
+        print("ready", flush=True)
+        print(json.dumps(sampler.run(EndOfInput())), flush=True)
+
+
+if __name__ == "__main__":
+    main()

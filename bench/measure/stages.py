@@ -1,0 +1,230 @@
+"""From readings at the edges of stages and samples in between to rows of `stages`. Bytes, seconds, joules; None = not measured."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.measure.allocator import AllocatorReading
+from bench.measure.device import Device
+from bench.measure.memory import Peak
+from bench.measure.sampling import Summary
+from bench.measure.trace import Span, Trace
+
+ENERGY_SECONDS = 10.0  # shorter stages have no energy: the counter's steps would be most of it
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One passage through a stage. All readings are of its end, before anything is given back."""
+
+    span: Span
+    peak: Peak | None = None
+    rss_start_bytes: int | None = None
+    pss_bytes: int | None = None
+    allocator: AllocatorReading = field(default_factory=AllocatorReading)
+    gpu_process_bytes: int | None = None
+    gpu_used_bytes: int | None = None
+    accounting_bytes: int | None = None
+    energy_joules: float | None = None
+
+    @property
+    def seconds(self) -> float:
+        return (self.span[1] - self.span[0]) / 1e9
+
+
+@dataclass
+class Stage:
+    """All passages through a stage of a split, and the phases that a fit reported from within them."""
+
+    name: str
+    split: str
+    entries: list[Entry] = field(default_factory=list)
+    images: int | None = None
+    pixels: int | None = None
+    data_wait_seconds: float | None = None
+
+    @property
+    def spans(self) -> list[Span]:
+        return [entry.span for entry in self.entries]
+
+    @property
+    def seconds(self) -> float:
+        return sum(entry.seconds for entry in self.entries)
+
+    def highest(self, read: Callable[[Entry], int | None]) -> int | None:
+        return highest(read(entry) for entry in self.entries)
+
+    @property
+    def grew_only(self) -> bool:
+        """The proof of exactness held in every passage."""
+        return bool(self.entries) and all(entry.allocator.grew_only for entry in self.entries)
+
+    @property
+    def hwm_reset(self) -> bool:
+        return bool(self.entries) and all(
+            entry.peak is not None and entry.peak.source == "vmhwm" for entry in self.entries
+        )
+
+
+def highest(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return max(known) if known else None
+
+
+def total(values: Iterable[int | None]) -> int | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if known else None
+
+
+def stage_row(
+    stage: Stage, trace: Trace, device: Device, summary: Summary | None, inside: Sequence[Span]
+) -> dict[str, Any]:
+    """One row. `inside` are the spans of the phases reported from within: their time is theirs, their memory also the stage's."""
+    samples = trace.within(stage.spans)
+    row: dict[str, Any] = {
+        "stage": stage.name,
+        "split": stage.split,
+        "seconds": stage.seconds - sum((end - start) / 1e9 for start, end in inside),
+        "data_wait_seconds": stage.data_wait_seconds,
+        "images": stage.images,
+        "pixels": stage.pixels,
+    }
+    row |= gpu_columns(stage, samples, device)
+    row |= host_columns(stage, samples)
+    row |= sampling_columns(stage.spans, trace, samples, summary)
+    row |= energy_columns(stage, samples, device)
+    return row | dict(zip(("peak_memory_bytes", "peak_memory_kind"), headline_of(row, device), strict=True))
+
+
+def phase_row(
+    name: str, split: str, spans: Sequence[Span], trace: Trace, device: Device, summary: Summary | None
+) -> dict[str, Any]:
+    """The row of a phase within a stage: its time, and what the samples alone can say of its memory."""
+    samples = trace.within(spans)
+    sampled = Stage(name, split, [Entry(span) for span in spans])
+    row: dict[str, Any] = dict.fromkeys(stage_row(Stage(name, split), Trace([]), device, summary, []))
+    row |= {"stage": name, "split": split, "seconds": sampled.seconds}
+    row |= sampled_gpu_columns(samples, device)
+    row |= {"peak_rss_bytes": samples.peak("rss_bytes"), "peak_rss_tree_bytes": samples.peak("rss_tree_bytes")}
+    row["peak_rss_source"] = "sampled" if row["peak_rss_bytes"] is not None else None
+    return row | sampling_columns(spans, trace, samples, summary)
+
+
+def host_columns(stage: Stage, samples: Trace) -> dict[str, Any]:
+    """The kernel's mark where it could be reset; else the highest sample, a lower bound; else the mark of the whole life."""
+    mark = stage.highest(lambda entry: entry.peak.rss_bytes if entry.peak else None)
+    source = stage.entries[-1].peak.source if stage.entries and stage.entries[-1].peak else None
+    sampled = samples.peak("rss_bytes")
+    if not stage.hwm_reset and sampled is not None:
+        mark, source = sampled, "sampled"
+    tree = highest([samples.peak("rss_tree_bytes"), sampled, mark])
+    return {
+        "peak_rss_bytes": mark,
+        "peak_rss_source": source,
+        "hwm_reset": stage.hwm_reset,
+        "peak_rss_tree_bytes": tree if samples.peak("rss_tree_bytes") is not None else None,
+        "rss_start_bytes": stage.entries[0].rss_start_bytes if stage.entries else None,
+        "pss_end_bytes": stage.highest(lambda entry: entry.pss_bytes),
+    }
+
+
+def gpu_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, Any]:
+    """The three memories. See `gross_peak` for how the process's own is chosen."""
+    row = sampled_gpu_columns(samples, device)
+    allocated = stage.highest(lambda entry: entry.allocator.allocated_peak_bytes)
+    reserved = stage.highest(lambda entry: entry.allocator.reserved_peak_bytes)
+    peak, source, exact = gross_peak(stage, samples, device, reserved)
+    used_end = stage.highest(lambda entry: entry.gpu_used_bytes)
+    if device.sees_device and used_end is not None and device.baseline_bytes is not None:
+        delta = used_end - device.baseline_bytes
+        row["gpu_peak_device_delta_bytes"] = highest([row["gpu_peak_device_delta_bytes"], delta])
+    unattributed = None
+    if peak is not None and reserved is not None and device.context_bytes is not None:
+        unattributed = peak - reserved - device.context_bytes
+    return row | {
+        "gpu_peak_process_bytes": peak,
+        "gpu_peak_source": source,
+        "gpu_peak_exact": exact,
+        "gpu_context_bytes": device.context_bytes,
+        "gpu_allocated_peak_bytes": allocated,
+        "gpu_reserved_peak_bytes": reserved,
+        "gpu_unattributed_bytes": unattributed,
+        "gpu_accounting_peak_bytes": stage.highest(lambda entry: entry.accounting_bytes),
+        "alloc_retries": total(entry.allocator.alloc_retries for entry in stage.entries),
+        "device_frees": total(entry.allocator.device_frees for entry in stage.entries),
+    }
+
+
+def sampled_gpu_columns(samples: Trace, device: Device) -> dict[str, Any]:
+    used, process = samples.peak("gpu_used_bytes"), samples.peak("gpu_process_bytes")
+    delta = used - device.baseline_bytes if used is not None and device.baseline_bytes is not None else None
+    return {
+        "gpu_peak_process_bytes": process,
+        "gpu_peak_source": None if process is None else "process_sampled",
+        "gpu_peak_exact": None if process is None else False,
+        "gpu_peak_device_delta_bytes": delta if device.sees_device else None,
+        "foreign_peak_bytes": samples.peak("gpu_foreign_bytes"),
+    }
+
+
+def gross_peak(
+    stage: Stage, samples: Trace, device: Device, reserved: int | None
+) -> tuple[int | None, str | None, bool | None]:
+    """Highest memory of our process on the device, where from, and whether that is proven to be the peak.
+
+    With the proof (nothing was given back within the stage) the reading at the end is the peak. Without it every reading is
+    a lower bound, and the highest of them is taken: the list at the end or at 1 Hz, the allocator's exact peak on top of the
+    context, or, where we are not in the list, the difference of the whole device.
+    """
+    at_end = stage.highest(lambda entry: entry.gpu_process_bytes)
+    if at_end is not None and stage.grew_only:
+        return at_end, "process_end", True
+    candidates: list[tuple[int, str]] = []
+    if at_end is not None:
+        candidates.append((at_end, "process_end"))
+    if (sampled := samples.peak("gpu_process_bytes")) is not None:
+        candidates.append((sampled, "process_sampled"))
+    if device.own_pid is None and device.sees_device and device.baseline_bytes is not None:
+        used = highest([samples.peak("gpu_used_bytes"), stage.highest(lambda entry: entry.gpu_used_bytes)])
+        if used is not None:
+            candidates.append((used - device.baseline_bytes, "device_delta"))
+    if reserved is not None and device.context_bytes is not None and candidates:
+        candidates.append((reserved + device.context_bytes, "allocator_plus_context"))
+    return (*max(candidates), False) if candidates else (None, None, None)
+
+
+def sampling_columns(spans: Sequence[Span], trace: Trace, samples: Trace, summary: Summary | None) -> dict[str, Any]:
+    """Empty when the sampler did not report: its samples stay in the trace, but nobody vouches for them."""
+    if summary is None:
+        return {"samples": None, "period_s": None, "max_gap_s": None, "duty": None}
+    gaps = [gap for span in spans for gap in trace.gaps(span)]
+    return {
+        "samples": len(samples),
+        "period_s": samples.period(),
+        "max_gap_s": max(gaps) if gaps else None,
+        "duty": summary.duty,
+    }
+
+
+def energy_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, Any]:
+    """The counter's difference for stages over 10 s; integrated power where there is no counter; a MIG slice has neither."""
+    empty: dict[str, Any] = {"energy_j": None, "energy_source": None}
+    if stage.seconds <= ENERGY_SECONDS or device.gpu.facts.mig:
+        return empty
+    counted = [entry.energy_joules for entry in stage.entries]
+    known = [value for value in counted if value is not None]
+    if known and len(known) == len(counted):
+        return {"energy_j": sum(known), "energy_source": "counter"}
+    power = samples.integrate("power_watts", stage.spans)
+    return empty if power is None else {"energy_j": power, "energy_source": "power"}
+
+
+def headline_of(row: dict[str, Any], device: Device) -> tuple[int | None, str | None]:
+    """The one number of a row and its kind: the process on the GPU, else torch's allocator, else (a CPU run) resident memory."""
+    if row["gpu_peak_process_bytes"] is not None:
+        return row["gpu_peak_process_bytes"], "gpu_process"
+    if row["gpu_allocated_peak_bytes"] is not None:
+        return row["gpu_allocated_peak_bytes"], "gpu_allocator"
+    if row["peak_rss_bytes"] is not None and not device.gpu.present:
+        return row["peak_rss_bytes"], "cpu_rss"
+    return None, None

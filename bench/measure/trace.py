@@ -1,0 +1,126 @@
+"""The samples of a run: read back, cut to stages, written again with the stage beside each. Bytes, seconds, nanoseconds."""
+
+import csv
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.measure.sampler import COLUMNS, Sample
+
+MAX_ROWS = 20_000  # of the trace that is kept; above, each bucket of time keeps its highest values
+Span = tuple[int, int]  # start and end in nanoseconds of the monotonic clock
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A stage, or a phase within one, for the samples that fall into it."""
+
+    stage: str
+    split: str
+    span: Span
+
+
+class Trace:
+    """Samples in order of time."""
+
+    def __init__(self, samples: Sequence[Sample]) -> None:
+        self.samples = samples
+        self._times = [time_ns(sample) for sample in samples]
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def within(self, spans: Iterable[Span]) -> "Trace":
+        """The samples taken in any of the spans, edges included."""
+        parts = (self.samples[bisect_left(self._times, a) : bisect_right(self._times, b)] for a, b in sorted(spans))
+        return Trace([sample for part in parts for sample in part])
+
+    def values(self, column: str) -> list[float | int]:
+        return [value for sample in self.samples if (value := sample.get(column)) is not None]
+
+    def peak(self, column: str) -> int | None:
+        """Highest value; None where the column was never read."""
+        values = self.values(column)
+        return int(max(values)) if values else None
+
+    def gaps(self, span: Span) -> list[float]:
+        """Seconds without a sample: from the span's start to its first one, between samples, from the last to its end."""
+        inside = self._times[bisect_left(self._times, span[0]) : bisect_right(self._times, span[1])]
+        edges = [span[0], *inside, span[1]]
+        return [(later - earlier) / 1e9 for earlier, later in zip(edges[:-1], edges[1:], strict=True)]
+
+    def period(self) -> float | None:
+        """Median seconds between samples; None with fewer than two."""
+        steps = sorted(b - a for a, b in zip(self._times[:-1], self._times[1:], strict=True))
+        return steps[len(steps) // 2] / 1e9 if steps else None
+
+    def integrate(self, column: str, spans: Iterable[Span]) -> float | None:
+        """Integral over time (trapezoids) of a column, e.g. watts to joules; edges are held. None with no value in a span."""
+        total = 0.0
+        for span in spans:
+            points = [(time_ns(s), value) for s in self.within([span]).samples if (value := s.get(column)) is not None]
+            if not points:
+                return None
+            points = [(span[0], points[0][1]), *points, (span[1], points[-1][1])]
+            for (t0, v0), (t1, v1) in zip(points[:-1], points[1:], strict=True):
+                total += (t1 - t0) / 1e9 * (v0 + v1) / 2
+        return total
+
+
+def time_ns(sample: Sample) -> int:
+    return int(sample["t_ns"] or 0)
+
+
+def read_trace(path: Path) -> Trace:
+    """The sampler's file; a last line that was cut off is left out, a missing file is an empty trace."""
+    if not path.exists():
+        return Trace([])
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.reader(file) if len(row) == len(COLUMNS)]
+    return Trace([_sample(row) for row in rows[1:]])
+
+
+def _sample(row: list[str]) -> Sample:
+    cells = zip(COLUMNS, row, strict=True)
+    return {column: float(cell) if "." in cell else int(cell) for column, cell in cells if cell}
+
+
+def write_labelled(path: Path, trace: Trace, marks: Sequence[Mark], start_ns: int) -> None:
+    """Replace the file by one with `seconds` since `start_ns`, `stage` and `split`, without columns that were never read.
+
+    Of overlapping marks the last one names a sample, so list a stage before the phases within it.
+    """
+    columns = [column for column in COLUMNS[1:] if trace.values(column)]
+    partial = path.with_suffix(".partial")
+    with partial.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["seconds", "stage", "split", *columns])
+        for sample in thin(trace, MAX_ROWS).samples:
+            mark = _mark_of(time_ns(sample), marks)
+            label = (mark.stage, mark.split) if mark else ("", "")
+            seconds = f"{(time_ns(sample) - start_ns) / 1e9:.3f}"
+            writer.writerow([seconds, *label, *(sample.get(column, "") for column in columns)])
+    partial.replace(path)
+
+
+def _mark_of(moment: int, marks: Sequence[Mark]) -> Mark | None:
+    return next((mark for mark in reversed(marks) if mark.span[0] <= moment <= mark.span[1]), None)
+
+
+def thin(trace: Trace, rows: int) -> Trace:
+    """At most `rows` samples: consecutive ones are merged into their column-wise highest values, so no peak is lost."""
+    size = -(-len(trace) // rows)
+    if size <= 1:
+        return trace
+    buckets = (trace.samples[i : i + size] for i in range(0, len(trace), size))
+    return Trace([_highest(bucket) for bucket in buckets])
+
+
+def _highest(bucket: Sequence[Sample]) -> Sample:
+    merged: Sample = {}
+    for sample in bucket:
+        for column, value in sample.items():
+            if value is not None:
+                merged[column] = max(value, merged.get(column) or value)
+    return {**merged, "t_ns": bucket[0]["t_ns"]}
