@@ -10,6 +10,7 @@ from bench.superpixels.compact_watershed import compact_watershed
 from bench.superpixels.felzenszwalb import felzenszwalb
 from bench.superpixels.grid import grid
 from bench.superpixels.skimage_slic import skimage_slic
+from bench.superpixels.slic import slic
 
 Segmenter = Callable[[NDArray[np.float32], SuperpixelsConfig], NDArray[np.int32]]
 
@@ -18,7 +19,7 @@ SUPERPIXELS: dict[str, Segmenter] = {
     "felzenszwalb": felzenszwalb,
     "compact_watershed": compact_watershed,
     "grid": grid,
-    "slic": skimage_slic,
+    "slic": slic,
 }
 
 

@@ -1,0 +1,42 @@
+"""Work in bands on plain threads: the kernels hold no lock, and no runtime objects to forked or spawned processes."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from numba import config
+
+Result = TypeVar("Result")
+Band = tuple[int, int]
+
+
+def thread_count() -> int:
+    """Threads that this process may use: numba's setting, which is `NUMBA_NUM_THREADS` or else the cores it has."""
+    return int(config.NUMBA_NUM_THREADS)
+
+
+def split(count: int, pieces: int) -> list[Band]:
+    """`range(count)` as at most `pieces` non-empty intervals (start, stop) of nearly equal length, in order."""
+    pieces = max(min(pieces, count), 1)
+    return [(piece * count // pieces, (piece + 1) * count // pieces) for piece in range(pieces)]
+
+
+class Workers:
+    """`threads` threads for as long as the `with` block lasts."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+
+    def __enter__(self) -> "Workers":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pool is not None:
+            self._pool.shutdown()
+
+    def run(self, work: Callable[[int, int], Result], bands: list[Band]) -> list[Result]:
+        """`work(start, stop)` of every band, in the order of the bands."""
+        if self._pool is None or len(bands) == 1:
+            return [work(start, stop) for start, stop in bands]
+        return [future.result() for future in [self._pool.submit(work, start, stop) for start, stop in bands]]

@@ -1,0 +1,120 @@
+"""Our SLIC against laws: a plain reference, SciPy where it says the same, and any number of threads."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bench.superpixels.clustering import cluster
+from bench.superpixels.connectivity import connect, connected
+from bench.superpixels.grid import grid_cells
+from bench.superpixels.smoothing import LEVELS, quantised
+from bench.superpixels.threads import Workers, split
+
+SHAPES = [(1, 37, 53), (1, 1, 41), (1, 41, 1), (7, 12, 19)]
+
+
+def noise(*shape: int, seed: int = 0) -> NDArray[np.float32]:
+    rng = np.random.default_rng(seed)
+    return ndimage.gaussian_filter(rng.normal(size=shape), [1.5] * 3 + [0] * (len(shape) - 3)).astype(np.float32)
+
+
+def plain_clusters(
+    image: NDArray[np.uint16], cells: tuple[int, int, int], weight: float, iterations: int
+) -> NDArray[np.int64]:
+    """SLIC over the neighbouring cells in plain numpy, one cluster at a time."""
+    shape, count = image.shape[1:], int(np.prod(cells))
+    own = grid_cells(shape, cells)
+    owners = np.stack(np.unravel_index(own, cells))
+    places = np.concatenate([np.indices(shape), image]).astype(np.float64)  # (3 + C, D, H, W)
+    labels = own.astype(np.int64)
+    for _ in range(iterations - 1):
+        best = np.full(shape, np.inf)
+        nearest = labels.copy()
+        for k in range(count):
+            mine = labels == k
+            centre = places[:, mine].mean(axis=1)
+            squares = (places - centre[:, None, None, None]) ** 2
+            distance = squares[3:].sum(axis=0) + weight * squares[:3].sum(axis=0)
+            cell = np.array(np.unravel_index(k, cells))[:, None, None, None]
+            closer = (np.abs(owners - cell).max(axis=0) <= 1) & (distance < best)
+            best[closer], nearest[closer] = distance[closer], k
+        labels = nearest
+    return labels
+
+
+@pytest.mark.parametrize(
+    ("shape", "cells"), [((1, 37, 53), (1, 4, 6)), ((1, 1, 41), (1, 1, 5)), ((7, 12, 19), (2, 3, 4))]
+)
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("iterations", [1, 4])
+def test_clusters_agree_with_plain_numpy(
+    shape: tuple[int, int, int], cells: tuple[int, int, int], channels: int, iterations: int
+) -> None:
+    with Workers(1) as workers:
+        image = quantised(noise(*shape, channels), 0.0, workers)
+        labels = cluster(image, cells, (0.3 * LEVELS / 8) ** 2, iterations, workers)
+    assert np.mean(labels == plain_clusters(image, cells, (0.3 * LEVELS / 8) ** 2, iterations)) > 0.999
+
+
+@pytest.mark.parametrize("shape", [(1, 70, 53), (9, 12, 19)])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_threads_change_nothing(shape: tuple[int, int, int], channels: int) -> None:
+    results = []
+    for threads in (1, 2, 5):
+        with Workers(threads) as workers:
+            labels = cluster(quantised(noise(*shape, channels), 1.0, workers), (1, 6, 5), 1e6, 6, workers)
+            connect(labels, 5, workers)
+            results.append(labels)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[0], results[2])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("sigma", [0.0, 1.0, 3.0])
+def test_smoothing_agrees_with_scipy(shape: tuple[int, int, int], sigma: float) -> None:
+    volume = noise(*shape, 2)
+    scaled = (volume - volume.min()) / (volume.max() - volume.min())
+    expected = ndimage.gaussian_filter(scaled, [sigma if length > 1 else 0 for length in shape] + [0]) * LEVELS
+    with Workers(2) as workers:
+        found = quantised(volume, sigma, workers)
+    assert np.abs(found - np.moveaxis(expected, -1, 0)).max() < 0.6
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("threads", [1, 2, 7])
+def test_pieces_agree_with_scipy(shape: tuple[int, int, int], threads: int) -> None:
+    labels = np.random.default_rng(3).integers(0, 3, shape).astype(np.int32)
+    pieces = connected(labels, threads=threads)
+    merged = np.zeros(shape, dtype=np.int64)
+    for value in range(3):
+        found, _ = ndimage.label(labels == value)
+        merged += np.where(found > 0, found + merged.max(), 0)
+    values, first, inverse = np.unique(merged, return_index=True, return_inverse=True)
+    rank = np.empty(values.size, dtype=np.int64)
+    rank[np.argsort(first)] = np.arange(values.size)
+    np.testing.assert_array_equal(pieces, rank[inverse.reshape(shape)])
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_small_pieces_join_neighbours(shape: tuple[int, int, int]) -> None:
+    labels = np.random.default_rng(4).integers(0, 3, shape).astype(np.int32)
+    before, after = connected(labels), connected(labels, smallest=6)
+    sizes = np.bincount(after.ravel())
+    assert sizes.min() >= 6
+    assert sizes.size < before.max() + 1
+    for piece in range(before.max() + 1):
+        assert np.unique(after[before == piece]).size == 1
+    np.testing.assert_array_equal(connected(after), after)
+    for threads in (2, 5):
+        np.testing.assert_array_equal(connected(labels, smallest=6, threads=threads), after)
+
+
+def test_one_piece_remains_when_all_are_small() -> None:
+    np.testing.assert_array_equal(connected(np.array([[0, 1], [2, 3]]), smallest=100), np.zeros((2, 2)))
+
+
+def test_bands_cover_everything_once() -> None:
+    assert split(10, 3) == [(0, 3), (3, 6), (6, 10)]
+    assert split(2, 5) == [(0, 1), (1, 2)]
+    assert split(0, 4) == [(0, 0)]
