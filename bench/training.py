@@ -178,6 +178,8 @@ class _Fit:
             self.stopped = "epochs"
         if self.stopped or self.validation_is_due():
             self.keep_best(model, self.validated(model, validate))
+            if not self.stopped and self.out_of_time():
+                self.stopped = "seconds"  # this was the final validation
         mean_loss = self.losses / self.step
         self.history.append(Epoch(self.epoch, self.elapsed(), mean_loss, self.score, self.rate, self.waited))
 
@@ -201,7 +203,7 @@ class _Fit:
     def keep_best(self, model: nn.Module, score: float) -> None:
         """Keep the weights on the host where they are the best so far; a NaN score is never the best."""
         self.score, self.stale = score, self.stale + 1
-        if self.best_weights is None or score > (-math.inf if self.best_score is None else self.best_score):
+        if score > (-math.inf if self.best_score is None else self.best_score):
             self.best_score, self.best_epoch, self.stale = score, self.epoch, 0
             self.best_weights = {
                 name: value.detach().to("cpu", copy=True) for name, value in model.state_dict().items()

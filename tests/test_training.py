@@ -1,0 +1,293 @@
+"""The loop keeps its budget and its best weights; the loss is the same for pixels and for nodes that bundle them."""
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import f1_score
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from bench.config import InputError, TrainingConfig
+from bench.fitlog import FitLog
+from bench.training import (
+    VALIDATION_SHARE,
+    NonFiniteLoss,
+    class_weights,
+    macro_dice,
+    resolve_device,
+    schedule,
+    seed_everything,
+    segmentation_loss,
+    train,
+)
+
+CPU = torch.device("cpu")
+
+
+class Line(nn.Module):
+    """One weight w; the loss (w - batch)^2."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.zeros(()))
+
+    def loss(self, target: float) -> Tensor:
+        return (self.w - target) ** 2
+
+
+def fit(
+    model: Line,
+    settings: TrainingConfig,
+    validate: Callable[[], float] = lambda: 0.5,
+    batches: Callable[[int], list[float] | Iterator[float]] = lambda _: [1.0, 1.0, 1.0],
+    learning_rate: float = 0.1,
+    started_ns: int | None = None,
+) -> FitLog:
+    return train(
+        model,
+        batches,
+        model.loss,
+        validate,
+        settings,
+        learning_rate=learning_rate,
+        weight_decay=0.0,
+        seed=0,
+        device=CPU,
+        description="line",
+        started_ns=started_ns,
+    )
+
+
+def epochs(count: int, patience: int | None = None, min_epochs: int = 1, validate_every: int = 1) -> TrainingConfig:
+    return TrainingConfig(
+        epochs=count, seconds=None, patience=patience, min_epochs=min_epochs, validate_every=validate_every
+    )
+
+
+def test_a_budget_in_epochs_runs_them_all_and_learns() -> None:
+    model = Line()
+    log = fit(model, epochs(20), lambda: -abs(model.w.item() - 1))
+    assert [row.epoch for row in log.history] == list(range(1, 21))
+    assert log.stopped == "epochs"
+    assert log.parameters == 1
+    assert model.w.item() == pytest.approx(1, abs=0.1)
+    assert not model.training
+    seconds = [row.seconds for row in log.history]
+    assert seconds == sorted(seconds)
+
+
+def test_the_best_weights_come_back() -> None:
+    model, scores, seen = Line(), iter([0.1, 0.9, 0.3, 0.2]), []
+
+    def validate() -> float:
+        assert not model.training
+        seen.append(model.w.item())
+        return next(scores)
+
+    log = fit(model, epochs(4), validate)
+    assert (log.best_epoch, log.best_score) == (2, 0.9)
+    assert model.w.item() == seen[1] != seen[3]
+    assert [row.val_score for row in log.history] == [0.1, 0.9, 0.3, 0.2]
+
+
+def test_patience_counts_validations_without_improvement() -> None:
+    scores = itertools.chain([0.1, 0.5, 0.4, 0.3, 0.2], itertools.repeat(0.1))
+    log = fit(Line(), epochs(50, patience=3), lambda: next(scores))
+    assert (log.stopped, len(log.history), log.best_epoch) == ("patience", 5, 2)
+    assert len(fit(Line(), epochs(50, patience=3, min_epochs=9)).history) == 9
+    assert len(fit(Line(), epochs(50, patience=3, validate_every=2)).history) == 8
+
+
+def test_a_score_that_is_not_a_number_is_never_the_best() -> None:
+    scores = iter([math.nan, 0.2, math.nan])
+    log = fit(Line(), epochs(3), lambda: next(scores))
+    assert (log.best_epoch, log.best_score) == (2, 0.2)
+
+
+def test_a_budget_in_seconds_ends_within_a_step_and_validates_last() -> None:
+    def slow(_: int) -> Iterator[float]:
+        while True:
+            time.sleep(0.01)
+            yield 1.0
+
+    log = fit(Line(), TrainingConfig(seconds=0.5), batches=slow)
+    assert log.stopped == "seconds"
+    assert len(log.history) == 1
+    assert log.history[-1].val_score == 0.5
+    assert 0.5 <= log.history[-1].seconds < 1.0
+    assert log.history[-1].data_wait_seconds > 0.3
+
+
+def test_slow_validations_are_skipped_but_for_the_last() -> None:
+    def validate() -> float:
+        time.sleep(0.05)
+        return 0.5
+
+    def batches(_: int) -> Iterator[float]:
+        time.sleep(0.005)
+        yield 1.0
+
+    log = fit(Line(), TrainingConfig(seconds=2.0), validate, batches)
+    spent = sum(interval.seconds for interval in log.intervals if interval.phase == "validate")
+    assert spent < (VALIDATION_SHARE + 0.1) * log.history[-1].seconds
+    assert log.history[0].val_score == log.history[-1].val_score == 0.5
+    assert any(row.val_score is None for row in log.history)
+    assert log.history[-1].seconds < 2.5
+
+
+def test_intervals_say_when_the_fit_was_not_training() -> None:
+    started = time.perf_counter_ns() - 10**9
+    log = fit(Line(), epochs(3), started_ns=started)
+    assert [interval.phase for interval in log.intervals] == ["init", "warmup", "validate", "validate", "validate"]
+    assert log.intervals[0].start_ns == started
+    assert log.history[0].seconds > 1
+    ends = [(interval.start_ns, interval.end_ns) for interval in log.intervals]
+    assert all(before[1] <= after[0] for before, after in itertools.pairwise(ends))
+
+
+def test_a_loss_that_is_not_finite_names_the_step() -> None:
+    with pytest.raises(NonFiniteLoss, match="loss became nan in epoch 2, step 3"):
+        fit(Line(), epochs(5), batches=lambda epoch: [1.0, 1.0, math.nan if epoch == 2 else 1.0])
+
+
+def test_nothing_to_train_on_is_said() -> None:
+    with pytest.raises(InputError, match="nothing to train on"):
+        fit(Line(), epochs(5), batches=lambda _: [])
+
+
+def test_the_same_seed_gives_the_same_fit() -> None:
+    def losses() -> list[float]:
+        seed_everything(3)
+        net = nn.Sequential(nn.Linear(2, 4), nn.Dropout(0.5), nn.Linear(4, 2))
+        x, y = torch.randn(8, 2), torch.arange(8) % 2
+        log = train(
+            net,
+            lambda _: [0, 1],
+            lambda _: segmentation_loss(net(x), y, None),
+            lambda: 0.0,
+            epochs(3),
+            learning_rate=0.1,
+            weight_decay=0.0,
+            seed=3,
+            device=CPU,
+            description="net",
+        )
+        return [row.train_loss for row in log.history]
+
+    assert losses() == losses()
+
+
+def test_the_schedule_rises_then_falls_to_zero() -> None:
+    rates = [schedule(progress, 0.2) for progress in np.linspace(0, 1, 101)]
+    assert rates[0] == 0.01
+    assert max(rates) == rates[20] == 1
+    assert rates[:21] == sorted(rates[:21])
+    assert rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[-1] == pytest.approx(0)
+    assert schedule(0.0, 0.0) == 1
+
+
+# ------------------------------------------------------------------------------------------------------------- loss
+
+LOGITS = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
+LABELS = torch.tensor([0, 1, 1, 0, 2, 0, 0, 1, 2, 2, 2, 1])
+CLASS_WEIGHTS = torch.tensor([0.5, 1.0, 1.5])
+
+
+def test_one_hot_fractions_cost_what_labels_cost() -> None:
+    weights = torch.arange(12.0)
+    by_label = segmentation_loss(LOGITS, LABELS, weights, CLASS_WEIGHTS)
+    by_share = segmentation_loss(LOGITS, F.one_hot(LABELS, 3).float(), weights, CLASS_WEIGHTS)
+    torch.testing.assert_close(by_label, by_share)
+
+
+@pytest.mark.parametrize("dice_weight", [0.0, 1.0])
+def test_a_node_costs_what_its_pixels_cost(dice_weight: float) -> None:
+    nodes = torch.tensor([0, 0, 0, 0, 0, 1, 1, 1, 2, 3, 3, 3])  # node of each pixel
+    shares = torch.stack([F.one_hot(LABELS[nodes == node], 3).float().mean(0) for node in range(4)])
+    by_node = segmentation_loss(LOGITS[:4], shares, torch.bincount(nodes), CLASS_WEIGHTS, dice_weight=dice_weight)
+    by_pixel = segmentation_loss(LOGITS[nodes], LABELS, None, CLASS_WEIGHTS, dice_weight=dice_weight)
+    torch.testing.assert_close(by_node, by_pixel)
+
+
+def test_cross_entropy_is_that_of_torch() -> None:
+    labels = LABELS.masked_fill(LABELS == 1, -1)
+    expected = F.cross_entropy(LOGITS, labels, CLASS_WEIGHTS, ignore_index=-1)
+    ours = segmentation_loss(LOGITS, labels, None, CLASS_WEIGHTS, dice_weight=0, ignore_index=-1)
+    torch.testing.assert_close(ours, expected)
+
+
+def test_soft_dice_by_hand() -> None:
+    logits = torch.log(torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.2, 0.8]]))
+    loss = segmentation_loss(logits, torch.tensor([0, 0, 1]), None, cross_entropy_weight=0)
+    first, second = 2 * (0.9 + 0.4) / (1.5 + 2), 2 * 0.8 / (1.5 + 1)
+    assert float(loss) == pytest.approx(1 - (first + second) / 2)
+
+
+def test_ignored_pixels_cost_nothing() -> None:
+    kept = LABELS != 1
+    everything = segmentation_loss(LOGITS, LABELS, None, CLASS_WEIGHTS, ignore_index=1)
+    torch.testing.assert_close(everything, segmentation_loss(LOGITS[kept], LABELS[kept], None, CLASS_WEIGHTS))
+    nothing = LOGITS.clone().requires_grad_()
+    loss = segmentation_loss(nothing, torch.full((12,), -1), None, ignore_index=-1)
+    loss.backward()  # type: ignore[no-untyped-call]
+    assert float(loss) == 0
+    assert nothing.grad is not None
+    assert (nothing.grad == 0).all()
+
+
+def test_gradients_agree_for_labels_and_shares() -> None:
+    grads = []
+    for targets in (LABELS, F.one_hot(LABELS, 3).float()):
+        logits = LOGITS.clone().requires_grad_()
+        loss = segmentation_loss(logits, targets, torch.arange(12.0), CLASS_WEIGHTS)
+        loss.backward()  # type: ignore[no-untyped-call]
+        grads.append(logits.grad)
+    torch.testing.assert_close(grads[0], grads[1])
+
+
+@pytest.mark.parametrize("scheme", ["none", "sqrt", "inverse"])
+def test_class_weights_have_mean_one_over_the_classes_that_occur(scheme: str) -> None:
+    counts = np.array([900, 0, 100])
+    weights = class_weights(counts, scheme)
+    assert float(weights[[0, 2]].mean()) == pytest.approx(1)
+    assert weights[1] == 1
+    ratio = {"none": 1.0, "sqrt": 3.0, "inverse": 9.0}[scheme]
+    assert float(weights[2] / weights[0]) == pytest.approx(ratio)
+
+
+def test_unknown_class_weights_are_refused() -> None:
+    with pytest.raises(ValueError, match="scheme must be one of none, sqrt, inverse"):
+        class_weights(np.ones(2, int), "cubic")
+
+
+def test_macro_dice_is_the_macro_f1_of_the_classes_that_occur() -> None:
+    rng = np.random.default_rng(0)
+    truth, guess = rng.integers(0, 3, 200), rng.integers(0, 3, 200)
+    confusion: NDArray[np.int64] = np.zeros((4, 4), np.int64)  # class 3 occurs nowhere
+    np.add.at(confusion, (truth, guess), 1)
+    assert macro_dice(confusion) == pytest.approx(f1_score(truth, guess, average="macro"))
+    assert math.isnan(macro_dice(np.zeros((2, 2), np.int64)))
+
+
+# ------------------------------------------------------------------------------------------------ seeds and devices
+
+
+def test_seeds_repeat_torch_and_numpy() -> None:
+    first = seed_everything(7).random(3), torch.rand(3)
+    second = seed_everything(7).random(3), torch.rand(3)
+    np.testing.assert_array_equal(first[0], second[0])
+    torch.testing.assert_close(first[1], second[1])
+
+
+def test_a_gpu_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert resolve_device("auto") == resolve_device("cpu") == CPU
+    with pytest.raises(InputError, match="device=cuda:1 asks for a GPU that torch does not see"):
+        resolve_device("cuda:1")
