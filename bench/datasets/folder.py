@@ -228,6 +228,7 @@ def class_names_of(checked: Sequence[Checked], config: FolderConfig) -> tuple[st
     """The given names, or class_0 ... up to the largest class of all masks, none of which may be left out."""
     found = sorted({number for item in checked for number in mapped(item, config)})
     if config.class_names is not None:
+        require(len(config.class_names) >= 2, f"dataset.class_names must name at least 2, got {config.class_names}")
         check_range(checked, config, len(config.class_names))
         return tuple(config.class_names)
     targets = set((config.mask_values or {}).values()) - {config.ignore_index}
@@ -240,7 +241,7 @@ def class_names_of(checked: Sequence[Checked], config: FolderConfig) -> tuple[st
         f"the masks in {folder} hold classes up to {count - 1}: if these are not classes, {advice}",
     )
     require(count >= 2, f"the masks in {folder} hold only one class, {listed(found)}: there is nothing to tell apart")
-    missing = sorted(set(range(count)) - set(found) - targets)
+    missing = sorted(set(range(count)) - set(found) - targets - {config.ignore_index})
     require(not missing, f"the masks in {folder} hold {listed(found)} and never {listed(missing)}: {advice}")
     return tuple(f"class_{number}" for number in range(count))
 

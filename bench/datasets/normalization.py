@@ -29,8 +29,9 @@ class Scaling:
     def apply(self, raw: NDArray[Any], key: Any = ...) -> NDArray[np.float32]:
         """`raw[key]`, scaled; `raw` is (*spatial, C) and `key` any index into it."""
         dtype = np.result_type(raw.dtype, np.float32)
-        scaled: NDArray[Any] = np.subtract(raw[key], np.broadcast_to(self.offset, raw.shape)[key], dtype=dtype)
-        return np.asarray(scaled / np.broadcast_to(self.divisor, raw.shape)[key].astype(dtype), dtype=np.float32)
+        offset, divisor = (np.broadcast_to(side.astype(dtype), raw.shape)[key] for side in (self.offset, self.divisor))
+        shifted = np.asarray(np.subtract(raw[key], offset, dtype=dtype), order="C")
+        return np.asarray(np.divide(shifted, divisor, out=shifted), dtype=np.float32)
 
 
 def slabs(image: NDArray[Any]) -> Iterable[NDArray[np.float64]]:
@@ -59,7 +60,7 @@ def pool(parts: Sequence[Moments]) -> Moments:
 def standardise(over: Moments) -> Scaling:
     """To mean 0 and standard deviation 1; a channel that is constant within rounding becomes 0."""
     deviation = np.sqrt(over.variance)
-    constant = deviation <= 1e-6 * np.abs(over.mean)
+    constant = deviation <= 1e-9 * np.abs(over.mean)
     return Scaling(over.mean, np.where(constant, 1.0, deviation))
 
 

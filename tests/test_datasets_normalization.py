@@ -1,0 +1,87 @@
+"""Scaling of grey values, against numpy's own mean and standard deviation."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bench.datasets import normalization
+from bench.datasets.normalization import Moments, choose, moments, pool, standardise
+
+RNG = np.random.default_rng(0)
+
+
+def test_moments_in_slabs_are_those_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = RNG.integers(0, 60_000, (13, 7, 3)).astype(np.uint16)
+    monkeypatch.setattr(normalization, "SLAB_PIXELS", 20)
+    found = moments(image)
+    assert found.count == 13 * 7
+    np.testing.assert_allclose(found.mean, image.mean(axis=(0, 1)))
+    np.testing.assert_allclose(found.variance, image.var(axis=(0, 1)))
+
+
+def test_slabs_bound_what_is_converted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(normalization, "SLAB_PIXELS", 20)
+    sizes = [slab.size for slab in normalization.slabs(np.zeros((13, 4, 2), dtype=np.uint8))]
+    assert max(sizes) <= 20
+    assert sum(sizes) == 13 * 4 * 2
+
+
+def test_pooled_moments_are_those_of_the_union() -> None:
+    parts = [RNG.normal(3, 2, (5, 4, 2)), RNG.normal(-1, 1, (2, 3, 2))]
+    union = np.concatenate([part.reshape(-1, 2) for part in parts])
+    found = pool([moments(part) for part in parts])
+    assert found.count == len(union)
+    np.testing.assert_allclose(found.mean, union.mean(axis=0))
+    np.testing.assert_allclose(found.variance, union.var(axis=0))
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.int32, np.float32, np.float64])
+def test_a_standardised_image_has_mean_0_and_deviation_1(dtype: type) -> None:
+    image: NDArray[Any] = RNG.integers(0, 200, (9, 8, 2)).astype(dtype)
+    scaled = standardise(moments(image)).apply(image)
+    assert scaled.dtype == np.float32
+    np.testing.assert_allclose(scaled.mean(axis=(0, 1)), 0, atol=1e-5)
+    np.testing.assert_allclose(scaled.std(axis=(0, 1)), 1, atol=1e-5)
+
+
+def test_a_constant_channel_becomes_zero() -> None:
+    image = np.stack([np.full((4, 4), 1234.567), np.arange(16.0).reshape(4, 4), np.zeros((4, 4))], axis=-1)
+    scaled = standardise(moments(image)).apply(image)
+    np.testing.assert_allclose(scaled[..., [0, 2]], 0, atol=1e-4)
+    assert abs(float(scaled[..., 1].std()) - 1) < 1e-6
+
+
+def test_large_offsets_of_double_precision_survive() -> None:
+    image = 1e9 + np.arange(16.0).reshape(4, 4, 1)
+    found = moments(image)
+    np.testing.assert_allclose(choose("dataset", image.dtype, found, found).apply(image).std(), 1, rtol=0.01)
+
+
+@pytest.mark.parametrize("key", [..., np.s_[2:4], np.s_[:, 1:3, 1], np.s_[-1], np.s_[1, 2, 0], np.s_[..., ::-1]])
+def test_a_part_scaled_is_a_part_of_the_scaled(key: Any) -> None:
+    image = RNG.integers(0, 255, (6, 5, 2)).astype(np.uint8)
+    scaling = standardise(moments(image))
+    np.testing.assert_array_equal(scaling.apply(image, key), scaling.apply(image)[key])
+
+
+def test_three_ways_to_scale() -> None:
+    own, train = Moments(4, np.array([10.0]), np.array([4.0])), Moments(8, np.array([5.0]), np.array([25.0]))
+    image = np.array([[[20]]], dtype=np.uint8)
+    expected = {"per_image": (20 - 10) / 2, "dataset": (20 - 5) / 5, "none": 20 / 255}
+    for mode, value in expected.items():
+        assert choose(mode, image.dtype, own, train).apply(image).item() == pytest.approx(value)
+
+
+@pytest.mark.parametrize(("dtype", "largest"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1), (np.int16, 1)])
+def test_unscaled_cameras_fill_the_unit_interval_and_floats_stay(dtype: type, largest: float) -> None:
+    image: NDArray[Any] = np.array([[[100]]], dtype=dtype)
+    assert choose("none", image.dtype, moments(image), moments(image)).apply(image).item() == pytest.approx(
+        100 / largest
+    )
+
+
+def test_a_channel_axis_moved_in_memory_comes_out_contiguous() -> None:
+    image = np.moveaxis(RNG.integers(0, 255, (2, 6, 5)).astype(np.uint8), 0, -1)
+    assert standardise(moments(image)).apply(image).flags.c_contiguous
