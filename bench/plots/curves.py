@@ -72,7 +72,7 @@ def plot_score_vs_memory(runs: Runs) -> Figure:
 
 def plot_score_vs_time(runs: Runs) -> Figure:
     """Each configuration over the seconds of its whole training, superpixels included."""
-    return _scatter(runs, "train_s", "training time, s (superpixels, validation and start-up included)")
+    return _scatter(runs, "train_s", "training time, s (superpixels and validation included)")
 
 
 def _scatter(runs: Runs, column: str, label: str) -> Figure:

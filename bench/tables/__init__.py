@@ -3,8 +3,9 @@
 import sys
 
 from bench.config import InputError
-from bench.tables.comparison import comparison, format_table, ratio
+from bench.tables.comparison import comparison, ratio
 from bench.tables.store import SCHEMAS, Tables, Unfinished, collect, current, load, results_dir_of, write_run
+from bench.tables.text import format_table
 
 __all__ = [
     "SCHEMAS",

@@ -1,0 +1,300 @@
+"""The answer in words: what the GNN costs in accuracy and saves in memory and time, and how far the data carries that."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.config import InputError
+from bench.plots.style import KINDS
+from bench.statistics import Estimate, median_ratio, paired_difference, pairs_needed, sign_flip_test
+from bench.tables.chosen import chosen
+from bench.tables.comparison import MIB, counted, ratio
+
+TARGET_SHARE = 0.99  # of the lower arm's best validation score
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one data set on one machine shows: the answer, and what limits it."""
+
+    heading: str
+    sentences: tuple[str, ...]
+    caveats: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The chosen runs of both rivals on the same seeds, in the order of the seeds; one run per seed each."""
+
+    gnn: pd.DataFrame
+    cnn: pd.DataFrame
+
+    @property
+    def seeds(self) -> int:
+        return len(self.gnn)
+
+    def column(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """A column of the GNN's and of the CNN's runs."""
+        gnn, cnn = (pd.to_numeric(runs[name]).to_numpy(dtype=np.float64) for runs in (self.gnn, self.cnn))
+        return gnn, cnn
+
+
+def verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.DataFrame) -> Verdict:
+    """The verdict on `runs`, rows of `configurations` of one data set and machine. Never says more than they show."""
+    stand_ins = chosen(runs)
+    missing = [name for name in ("superpixel_gnn", "tiled_cnn") if name not in stand_ins]
+    if missing:
+        sentence = f"No verdict: there is no finished, valid run of {' and '.join(missing)}."
+        return Verdict(heading, (sentence,), tuple(left_out(runs)))
+    pair = _paired(stand_ins["superpixel_gnn"], stand_ins["tiled_cnn"])
+    if pair.seeds == 0:
+        sentence = "No verdict: the GNN and the CNN have no seed in common, so nothing can be paired."
+        return Verdict(heading, (sentence,), tuple(left_out(runs)))
+    differences = _image_differences(pair, scores)
+    sentences = [
+        _accuracy(pair, differences),
+        _time(pair, history),
+        _memory(pair),
+        _prediction(pair),
+        _order(stand_ins),
+    ]
+    caveats = [*_seeds(pair, differences), *_choice(runs, pair), *_alike(pair), *left_out(runs)]
+    return Verdict(heading, tuple(s for s in sentences if s), tuple(caveats))
+
+
+def _paired(gnn: pd.DataFrame, cnn: pd.DataFrame) -> Pair:
+    """Newest run per seed, of the seeds that both have."""
+    gnn, cnn = (runs.sort_values(["seed", "started"]).drop_duplicates("seed", keep="last") for runs in (gnn, cnn))
+    return Pair(gnn[gnn["seed"].isin(cnn["seed"])], cnn[cnn["seed"].isin(gnn["seed"])])
+
+
+# ---------------------------------------------------------------------------------------------------- accuracy
+
+
+def _image_differences(pair: Pair, scores: pd.DataFrame) -> NDArray[np.float64]:
+    """GNN minus CNN, macro Dice by seed and test image, (seeds, images); NaN where either is undefined."""
+    wanted = scores[(scores["split"] == "test") & (scores["metric"] == "dice") & (scores["class"] == "macro")]
+    table = wanted[wanted["image"] != "all"].pivot_table(
+        index="run_id", columns="image", values="value", aggfunc="first"
+    )
+    gnn, cnn = (table.reindex(runs["run_id"]).to_numpy(dtype=np.float64) for runs in (pair.gnn, pair.cnn))
+    return gnn - cnn
+
+
+def _accuracy(pair: Pair, differences: NDArray[np.float64]) -> str:
+    images, size = differences.shape[1], pair.gnn["superpixel_size"].iloc[0]
+    gnn, cnn = (float(np.mean(values)) for values in pair.column("dice"))
+    start = f"On {_count(images, 'test image')} and {_count(pair.seeds, 'seed')}, the GNN{_at(size)}"
+    pooled = f"pooled over all test pixels it is {gnn:.3f} against {cnn:.3f}"
+    if np.isnan(differences).all():
+        return f"{start} has no score per image to compare; {pooled}."
+    estimate = paired_difference(differences)
+    points = Estimate(*(100 * v for v in (estimate.value, estimate.low, estimate.high)))
+    ceiling = pd.to_numeric(pair.gnn["oracle_dice"]).mean()
+    top = "" if math.isnan(ceiling) else f"; the ceiling of its superpixels is {ceiling:.3f}"
+    return f"{start} {_points(points)}; {pooled}{top}."
+
+
+def _points(points: Estimate) -> str:
+    """A difference in points of Dice, in words that depend on whether it is one."""
+    amount = (
+        f"{abs(points.value):.1f} points {'less' if points.value < 0 else 'more'} macro Dice per image than the CNN"
+    )
+    interval = f"95 % interval of the difference {points.low:+.1f} to {points.high:+.1f}"
+    if not points.has_interval:
+        return f"scores {amount} (one pair gives no interval)"
+    if points.excludes(0):
+        return f"scores {amount} ({interval})"
+    return f"shows no clear difference: {amount} ({interval}, zero included)"
+
+
+def _order(stand_ins: dict[str, pd.DataFrame]) -> str:
+    """Whether oracle >= GNN >= MLP holds at the GNN's superpixel size."""
+    gnn = stand_ins["superpixel_gnn"]
+    size = gnn["superpixel_size"].iloc[0]
+    alike = {n: r for n, r in stand_ins.items() if r["superpixel_size"].iloc[0] == size}
+    means = {"GNN": gnn["dice"].mean()}
+    ceiling = alike["oracle"]["dice"].mean() if "oracle" in alike else gnn["oracle_dice"].mean()
+    means = {"oracle": ceiling} | means if not math.isnan(ceiling) else means
+    means |= {"MLP": alike["superpixel_mlp"]["dice"].mean()} if "superpixel_mlp" in alike else {}
+    absent = [name for name in ("oracle", "MLP") if name not in means]
+    if absent:
+        return (
+            f"Whether oracle >= GNN >= MLP holds{_at(size)} cannot be said: {' and '.join(absent)} did not run there."
+        )
+    shown = f"({means['oracle']:.3f}, {means['GNN']:.3f}, {means['MLP']:.3f})"
+    if means["oracle"] >= means["GNN"] >= means["MLP"]:
+        return f"As it should be, oracle >= GNN >= MLP {shown}: the edges add {100 * (means['GNN'] - means['MLP']):.1f} points."
+    return f"oracle >= GNN >= MLP does not hold {shown}: here the edges of the graph add nothing to its superpixels' features."
+
+
+# ---------------------------------------------------------------------------------------------- time and memory
+
+
+def _time(pair: Pair, history: pd.DataFrame) -> str:
+    """Training time, superpixels included; where a budget in seconds made it equal, the time to a common score."""
+    gnn, cnn = pair.column("train_s")
+    if np.isnan([*gnn, *cnn]).any():
+        return "Training time was not measured."
+    target = _to_target(pair, history)
+    if _same_budget(pair):
+        equal = f"Both trained for the same {_seconds(float(pair.gnn['training.seconds'].iloc[0]))} by setting"
+        return (
+            f"{equal}, so their training times say nothing; {target}." if target else f"{equal}: time is not compared."
+        )
+    bare = median_ratio(*reversed(pair.column("fit_s"))).value
+    without = f"without them {_factor(bare, 'faster', 'slower')}"
+    means = f"{_seconds(float(np.median(gnn)))} against {_seconds(float(np.median(cnn)))}"
+    first = f"Training, superpixels included, it is {_compared(cnn, gnn, 'faster', 'slower')}: {means} ({without})"
+    return f"{first}; {target}." if target else f"{first}."
+
+
+def _same_budget(pair: Pair) -> bool:
+    """Whether every run of both was ended by one and the same budget in seconds."""
+    runs = pd.concat([pair.gnn, pair.cnn])
+    if "training.seconds" not in runs or not (runs["stopped"] == "seconds").all():
+        return False
+    return bool((runs["training.seconds"] == runs["training.seconds"].iloc[0]).all())
+
+
+def _to_target(pair: Pair, history: pd.DataFrame) -> str:
+    """Seconds, superpixels included, to the first validation at 99 % of the lowest best score of both arms' runs."""
+    runs = pd.concat([pair.gnn, pair.cnn])
+    best = history.groupby("run_id")["val_score"].max().reindex(runs["run_id"])
+    if best.isna().any():
+        return ""
+    target = TARGET_SHARE * float(best.min())
+    gnn, cnn = (
+        np.array([_reached(run, history, target) for run in a.to_dict("records")]) for a in (pair.gnn, pair.cnn)
+    )
+    if np.isnan([*gnn, *cnn]).any():
+        return ""
+    times = f"{_seconds(float(np.median(gnn)))} against {_seconds(float(np.median(cnn)))}"
+    which = f"a validation Dice of {target:.3f} (99 % of the lowest best score among these runs)"
+    return f"to {which} it is {_compared(cnn, gnn, 'faster', 'slower')}, superpixels included ({times})"
+
+
+def _reached(run: dict[str, float], history: pd.DataFrame, target: float) -> float:
+    epochs = history[(history["run_id"] == run["run_id"]) & (history["val_score"] >= target)]
+    return float(epochs["seconds"].min()) + run["prepare_s"]
+
+
+def _memory(pair: Pair) -> str:
+    """Peak memory of the whole run, divided only where both are of one kind."""
+    gnn, cnn = pair.column("peak_memory_bytes")
+    kinds = [*pair.gnn["peak_memory_kind"], *pair.cnn["peak_memory_kind"]]
+    try:
+        ratio(float(np.median(cnn)), float(np.median(gnn)), kinds)
+    except InputError as error:
+        return f"Memory is not compared: {error}."
+    if np.isnan([*gnn, *cnn]).any():
+        return "Memory is not compared: it was not measured in every run."
+    means = f"{np.median(gnn) / MIB:.0f} MiB against {np.median(cnn) / MIB:.0f} MiB"
+    return f"At its peak it takes {_compared(cnn, gnn, 'less memory', 'more memory')}: {means} ({KINDS.get(kinds[0], kinds[0])})."
+
+
+def _prediction(pair: Pair) -> str:
+    gnn, cnn = pair.column("predict_s_per_mpx")
+    if np.isnan([*gnn, *cnn]).any():
+        return ""
+    means = f"{_seconds(float(np.median(gnn)))} against {_seconds(float(np.median(cnn)))} per megapixel"
+    only_gnn, only_cnn = pair.column("predict_only_s_per_mpx")
+    bare = _factor(median_ratio(only_cnn, only_gnn).value, "faster", "slower") if (only_gnn > 0).all() else ""
+    return f"Predicting, superpixels included, it is {_compared(cnn, gnn, 'faster', 'slower')}: {means} (without them {bare})."
+
+
+def _compared(slow: NDArray[np.float64], fast: NDArray[np.float64], better: str, worse: str) -> str:
+    """Median ratio with its interval, as `14 times faster (95 % interval 13 to 15)`; turned round where it is below 1."""
+    estimate = median_ratio(slow, fast)
+    flipped = estimate.value < 1
+    if flipped:
+        estimate = median_ratio(fast, slow)
+    text = f"{estimate.value:.2g} times {worse if flipped else better}"
+    if not estimate.has_interval:
+        return f"{text} (one pair, no interval)"
+    interval = f"95 % interval {estimate.low:.2g} to {estimate.high:.2g}"
+    return f"{text} ({interval})" if estimate.excludes(1) else f"{text} ({interval}: no clear difference)"
+
+
+def _factor(value: float, better: str, worse: str) -> str:
+    return f"{value:.2g} times {better}" if value >= 1 else f"{1 / value:.2g} times {worse}"
+
+
+# ------------------------------------------------------------------------------------------------------ caveats
+
+
+def _seeds(pair: Pair, differences: NDArray[np.float64]) -> list[str]:
+    """What the number of seeds allows."""
+    needed = pairs_needed(0.05)
+    if pair.seeds < needed:
+        few = f"{_count(pair.seeds, 'paired seed')}: no sign-flip test can give p < 0.05 with fewer than {needed}"
+        inside = ", and the intervals of time and memory are missing" if pair.seeds == 1 else ""
+        images = "; the interval of the score covers the choice of images only" if pair.seeds == 1 else ""
+        return [f"{few}{inside}{images}. Run at least {needed} seeds for a test, ten for a headline."]
+    known = ~np.isnan(differences).all(axis=1)
+    p = sign_flip_test(np.nanmean(differences[known], axis=1))
+    return [f"Sign-flip test of the difference in Dice over {_count(int(known.sum()), 'paired seed')}: p = {p:.2g}."]
+
+
+def _choice(runs: pd.DataFrame, pair: Pair) -> list[str]:
+    """How the two configurations were picked."""
+    tried = {
+        name: len(counted(runs[runs["pipeline"] == name])[["arm", "superpixel_size"]].drop_duplicates())
+        for name in ("superpixel_gnn", "tiled_cnn")
+    }
+    gnn, cnn = tried["superpixel_gnn"], tried["tiled_cnn"]
+    names = f"{pair.gnn['arm'].iloc[0]}{_at(pair.gnn['superpixel_size'].iloc[0])}", str(pair.cnn["arm"].iloc[0])
+    chosen_on = f"{names[0]} was chosen among {gnn} on validation images" if gnn > 1 else f"{names[0]} was the only one"
+    other = f"{names[1]} among {cnn}" if cnn > 1 else f"{names[1]} was the only one of its kind"
+    uneven = " Trying more configurations favours the arm that tried them." if gnn != cnn else ""
+    return [f"Configurations: {chosen_on}; {other}. Test images took no part in the choice.{uneven}"]
+
+
+def _alike(pair: Pair) -> list[str]:
+    """Whether the two were run by one code, with one budget, undisturbed."""
+    runs = pd.concat([pair.gnn, pair.cnn])
+    found = []
+    commits = runs["git_commit"].dropna().nunique()
+    if commits > 1:
+        found.append(f"The compared runs come from {commits} versions of the code.")
+    budgets = [c for c in ("training.seconds", "training.epochs") if c in runs and runs[c].nunique(dropna=False) > 1]
+    if budgets:
+        found.append(f"The compared runs differ in their budget ({', '.join(budgets)}).")
+    contended = int(runs["contended"].sum())
+    if contended:
+        found.append(
+            f"{contended} of the {len(runs)} compared runs shared the machine (contended): their times are too long."
+        )
+    return found
+
+
+def left_out(runs: pd.DataFrame) -> list[str]:
+    """The runs that do not count, by reason."""
+    invalid = int(((runs["status"] == "ok") & runs["invalid"]).sum())
+    failed = runs[runs["status"] != "ok"]["status"].value_counts().sort_index()
+    found = [f"{_count(invalid, 'run')} flagged invalid {_is(invalid)} left out."] if invalid else []
+    if len(failed):
+        named = ", ".join(f"{count} {status}" for status, count in failed.items())
+        found.append(
+            f"{_count(int(failed.sum()), 'run')} did not finish ({named}) and {_is(int(failed.sum()))} listed below."
+        )
+    return found
+
+
+def _is(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _at(size: float) -> str:
+    return "" if math.isnan(size) else f" at {size:g} px per superpixel"
+
+
+def _seconds(value: float) -> str:
+    return f"{value:.3g} s" if value < 1000 else f"{value:.0f} s"
