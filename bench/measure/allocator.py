@@ -1,6 +1,8 @@
-"""What torch's own allocator knows about GPU memory, exactly; and the null allocator of a CPU run. Bytes throughout.
+"""What torch's own allocator knows about GPU memory, exactly; and the null allocator of a CPU run. Bytes
+throughout.
 
-Torch returns 0 from `max_memory_allocated()` without CUDA. That 0 never leaves this module: a CPU run has `NoAllocator`.
+Torch returns 0 from `max_memory_allocated()` without CUDA. That 0 never leaves this module: a CPU run has
+`NoAllocator`.
 """
 
 from dataclasses import dataclass
@@ -9,7 +11,10 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class AllocatorReading:
-    """The end of a stage. Peaks and counters since its start; `grew_only` is the proof that the end's reserve is the peak."""
+    """The end of a stage. Peaks and counters since its start.
+
+    `grew_only` is the proof that the end's reserve is the peak.
+    """
 
     allocated_peak_bytes: int | None = None
     reserved_peak_bytes: int | None = None
@@ -19,7 +24,9 @@ class AllocatorReading:
 
     @property
     def grew_only(self) -> bool:
-        """Nothing was given back to the device within the stage, so what it holds at the end is the most it ever held."""
+        """Nothing was given back to the device within the stage, so what it holds at the end is the most it ever
+        held.
+        """
         return self.alloc_retries == 0 and self.device_frees == 0
 
 

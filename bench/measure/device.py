@@ -1,12 +1,14 @@
-"""The device of a run, opened: which of the driver's devices it is, what it held before us, and which of its processes we are."""
+"""The device of a run, opened.
 
-from collections.abc import Callable
+Which of the driver's devices it is, what it held before us, and which of its processes we are.
+"""
+
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from bench.measure.allocator import Allocator, NoAllocator, open_allocator
-from bench.measure.nvml import Gpu, GpuLostError, NoGpu, NvmlGpu, Process, open_gpu, open_gpus
+from bench.measure.nvml import Gpu, NoGpu, Process, open_gpu, open_gpus
 
 MIB = 2**20
 Hold = Callable[[int], AbstractContextManager[object]]  # holds that many bytes of the device's memory meanwhile
@@ -16,9 +18,10 @@ Hold = Callable[[int], AbstractContextManager[object]]  # holds that many bytes 
 class Device:
     """Null object and opened GPU in one: on a CPU run every GPU fact is None and the allocator is the null one.
 
-    `own_pid` is our number in the driver's process list (it may count in another namespace), None where we are not to be
-    found there: then only differences of the whole device are used. `baseline_bytes` is what the device held before us.
-    `context_bytes` is the floor: the process with a context and one tiny operation, without torch's reserve.
+    `own_pid` is our number in the driver's process list (it may count in another namespace), None where we are not
+    to be found there: then only differences of the whole device are used. `baseline_bytes` is what the device held
+    before us. `context_bytes` is the floor: the process with a context and one tiny operation, without torch's
+    reserve.
     """
 
     gpu: Gpu
@@ -48,7 +51,10 @@ def cpu_device() -> Device:
 
 
 def open_device(device: str) -> Device:
-    """Open `device` (cpu, cuda, cuda:N): note every device's idle state first, then create the CUDA context, then find it."""
+    """Open `device` (cpu, cuda, cuda:N).
+
+    Note every device's idle state first, then create the CUDA context, then find it.
+    """
     if device == "cpu":
         return cpu_device()
     from bench.measure.allocator import device_index, device_uuid, touch
@@ -88,7 +94,9 @@ def look(gpu: Gpu) -> Before:
 
 
 def describe(gpu: Gpu, allocator: Allocator, before: Before | None, hold: Hold) -> Device:
-    """Find ourselves on a device on which our context has just been created, and flag what spoils a measurement there."""
+    """Find ourselves on a device on which our context has just been created, and flag what spoils a measurement
+    there.
+    """
     allocator.clear()
     own = find_own_pid(gpu, hold)
     reserved = allocator.read().reserved_end_bytes or 0
@@ -113,7 +121,10 @@ def start_flags(gpu: Gpu, before: Before | None) -> list[str]:
 
 
 def find_own_pid(gpu: Gpu, hold: Hold, size: int = 64 * MIB) -> int | None:
-    """Our number in the driver's list: of the one entry that rises by `size` while we hold that much; None otherwise."""
+    """Our number in the driver's list: of the one entry that rises by `size` while we hold that much.
+
+    None otherwise.
+    """
     before = gpu.processes()
     with hold(size):
         during = gpu.processes()

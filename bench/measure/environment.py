@@ -1,4 +1,7 @@
-"""The pinned surroundings of a run: what is set before its interpreter starts, and what is set inside torch afterwards."""
+"""The pinned surroundings of a run.
+
+What is set before its interpreter starts, and what is set inside torch afterwards.
+"""
 
 from importlib import metadata
 from typing import Any
@@ -33,8 +36,8 @@ def allocator_variable() -> str:
 def pin_torch(threads: int) -> dict[str, Any]:
     """Set what can only be set inside torch, the same for every arm, and return it as facts for the run's row.
 
-    Autotuning of convolutions is off (it tries algorithms whose workspaces would count as the method's memory), TF32 is off,
-    and cuDNN picks deterministic algorithms. Operations without a deterministic version keep running.
+    Autotuning of convolutions is off (it tries algorithms whose workspaces would count as the method's memory),
+    TF32 is off, and cuDNN picks deterministic algorithms. Operations without a deterministic version keep running.
     """
     import torch
 

@@ -29,12 +29,15 @@ def run_isolated(
     timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """Call `function(argument)` in a newly started interpreter and report how it went; never raises for what happens there.
+    """Call `function(argument)` in a newly started interpreter and report how it went.
 
-    `function` must be importable by its module and name, argument and result must pickle. `timeout` is in seconds of wall
-    time, start of the interpreter included; when it passes, the whole tree of processes is killed. `environment` is laid
-    over this process's own before the interpreter starts. Standard output and error are inherited. If this process dies the
-    child dies too; on Ctrl-C the child is killed and `KeyboardInterrupt` raised again.
+    Never raises for what happens there.
+
+    `function` must be importable by its module and name, argument and result must pickle. `timeout` is in seconds
+    of wall time, start of the interpreter included; when it passes, the whole tree of processes is killed.
+    `environment` is laid over this process's own before the interpreter starts. Standard output and error are
+    inherited. If this process dies the child dies too; on Ctrl-C the child is killed and `KeyboardInterrupt` raised
+    again.
     """
     if function.__module__ == "__main__":
         raise ValueError(
@@ -123,7 +126,10 @@ def _read(folder: str, exit_code: int, seconds: float, start: float, oom_kills: 
 
 
 def _startup(folder: str, start: float) -> float | None:
-    """Seconds from `start` to the call of the function; the clock behind `perf_counter` is the same for all processes."""
+    """Seconds from `start` to the call of the function.
+
+    The clock behind `perf_counter` is the same for all processes.
+    """
     path = Path(folder) / "called"
     return float(path.read_text()) - start if path.exists() else None
 

@@ -4,7 +4,6 @@ import hashlib
 import math
 import os
 import platform
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -17,9 +16,10 @@ _PACKAGES = ("torch", "torch-geometric", "segmentation-models-pytorch", "numpy",
 def machine_facts() -> dict[str, Any]:
     """A flat dict without host name, user or path; None where the machine does not tell.
 
-    `cores` are the logical cores this process may use (affinity), `cpu_quota` what a cgroup allows in cores (None: no limit),
-    `memory_bytes` the smaller of the machine's memory and the cgroup's limit. GPU facts are those of the first device that
-    the driver shows; a run's own device is in its rows. `id` hashes what does not change between boots.
+    `cores` are the logical cores this process may use (affinity), `cpu_quota` what a cgroup allows in cores (None:
+    no limit), `memory_bytes` the smaller of the machine's memory and the cgroup's limit. GPU facts are those of the
+    first device that the driver shows; a run's own device is in its rows. `id` hashes what does not change between
+    boots.
     """
     facts: dict[str, Any] = {
         "cpu": cpu_model(),
@@ -35,7 +35,10 @@ def machine_facts() -> dict[str, Any]:
 
 
 def machine_id(facts: dict[str, Any]) -> str:
-    """Eight hexadecimal digits from the hardware alone: CPU, cores, memory to the GiB, GPU. No host name, no serial number."""
+    """Eight hexadecimal digits from the hardware alone: CPU, cores, memory to the GiB, GPU.
+
+    No host name, no serial number.
+    """
     gibibytes = math.ceil(facts["memory_bytes"] / 2**30)
     hardware = (facts["cpu"], facts["cores"], gibibytes, facts["gpu"], platform.system(), platform.machine())
     return hashlib.sha256(repr(hardware).encode()).hexdigest()[:8]
@@ -43,7 +46,7 @@ def machine_id(facts: dict[str, Any]) -> str:
 
 def cpu_model() -> str:
     """The processor's name as the system gives it."""
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
@@ -52,7 +55,7 @@ def cpu_model() -> str:
 
 def usable_cores() -> int:
     """Logical cores this process may run on."""
-    if sys.platform == "linux":
+    if platform.system() == "Linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
@@ -91,7 +94,10 @@ def read_cgroup(unified: str, legacy: str) -> str | None:
 
 
 def _cgroup_paths(unified: str, legacy: str) -> list[Path]:
-    """Where the file may lie: below the group named in /proc/self/cgroup, or (in a container) at the root of the mount."""
+    """Where the file may lie.
+
+    Below the group named in /proc/self/cgroup, or (in a container) at the root of the mount.
+    """
     root, controller, name = Path("/sys/fs/cgroup"), *legacy.split("/")
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()

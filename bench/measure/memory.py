@@ -1,6 +1,6 @@
 """Host memory of a process: its peak since a reset, its resident size now, its proportional share. Bytes throughout."""
 
-import sys
+import platform
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,8 +13,8 @@ _PROC = Path("/proc/self")
 class Peak:
     """Highest resident size since the reset, and how it was obtained.
 
-    `source` is `vmhwm` (the kernel's mark, reset before), `vmhwm_lifetime` (the mark could not be reset: it covers the whole
-    life of the process), `ru_maxrss` (macOS, whole life), `peak_wset` (Windows, whole life).
+    `source` is `vmhwm` (the kernel's mark, reset before), `vmhwm_lifetime` (the mark could not be reset: it covers
+    the whole life of the process), `ru_maxrss` (macOS, whole life), `peak_wset` (Windows, whole life).
     """
 
     rss_bytes: int
@@ -39,10 +39,10 @@ class MemoryProbe:
 
     def peak(self) -> Peak | None:
         """The peak since the last successful reset, else of the whole life; None where the system tells neither."""
-        if sys.platform == "linux":
+        if platform.system() == "Linux":
             mark = _status_bytes("VmHWM")
             return None if mark is None else Peak(mark, "vmhwm" if self.hwm_reset else "vmhwm_lifetime")
-        if sys.platform == "darwin":
+        if platform.system() == "Darwin":
             import resource
 
             return Peak(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, "ru_maxrss")  # bytes here, unlike on Linux
@@ -54,7 +54,10 @@ class MemoryProbe:
         return int(psutil.Process().memory_info().rss)
 
     def pss(self) -> int | None:
-        """Proportional share: shared pages divided by those who share them. Linux only; takes the kernel milliseconds."""
+        """Proportional share: shared pages divided by those who share them. Linux only.
+
+        Takes the kernel milliseconds.
+        """
         try:
             lines = (_PROC / "smaps_rollup").read_text().splitlines()
         except OSError:

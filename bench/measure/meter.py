@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench.measure.device import Device, open_device, process_bytes
+from bench.measure.device import open_device, process_bytes
 from bench.measure.flags import run_flags
 from bench.measure.load import Load, LoadProbe
 from bench.measure.memory import MemoryProbe, Peak
@@ -27,8 +27,9 @@ TRACE_FILE = "memory_trace.csv"
 class Meter:
     """Measures the process it runs in, and all below it.
 
-    Use it as a context manager around the whole run; `rows`, `flags` and `headline` speak once it is left. `device` is cpu,
-    cuda or cuda:N; `period` the seconds between samples, widened by the sampler when that costs more than 0.5 % of a core.
+    Use it as a context manager around the whole run; `rows`, `flags` and `headline` speak once it is left. `device`
+    is cpu, cuda or cuda:N; `period` the seconds between samples, widened by the sampler when that costs more than
+    0.5 % of a core.
     """
 
     def __init__(self, run_directory: Path, device: str, period: float = 0.02) -> None:
@@ -107,7 +108,10 @@ class Meter:
         return [*self._problems, *run_flags(stages, self._trace, self._device, self._summary, self.load)]
 
     def headline(self, stages: Sequence[str] = TRAIN_SIDE) -> tuple[int | None, str | None]:
-        """Highest `peak_memory_bytes` of these stages and its kind; (None, None) where kinds differ or nothing was measured."""
+        """Highest `peak_memory_bytes` of these stages and its kind.
+
+        (None, None) where kinds differ or nothing was measured.
+        """
         rows = [row for row in self.rows() if row["stage"] in stages and row["peak_memory_bytes"] is not None]
         kinds = {row["peak_memory_kind"] for row in rows}
         if len(kinds) != 1:
@@ -120,7 +124,10 @@ class Meter:
         return self._summary
 
     def _begin(self, fresh: bool) -> tuple[float | None, int]:
-        """Energy counter and resident size at the start. A fresh stage starts with garbage collected and caches emptied."""
+        """Energy counter and resident size at the start.
+
+        A fresh stage starts with garbage collected and caches emptied.
+        """
         if fresh:
             gc.collect()
             self._device.allocator.clear()

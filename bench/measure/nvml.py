@@ -44,7 +44,10 @@ class Vitals:
 
 @dataclass(frozen=True)
 class GpuFacts:
-    """What stays the same about a device. `memory_api` is v2, v1 or none; `wddm` is the Windows display driver model."""
+    """What stays the same about a device. `memory_api` is v2, v1 or none.
+
+    `wddm` is the Windows display driver model.
+    """
 
     name: str | None = None
     uuid: str | None = None
@@ -74,7 +77,10 @@ class Gpu(Protocol):
 
 
 class NoGpu:
-    """The null device: a run on the CPU, or a driver that cannot be asked. `lost`: there was one, and it is out of reach."""
+    """The null device: a run on the CPU, or a driver that cannot be asked. `lost`.
+
+    There was one, and it is out of reach.
+    """
 
     present = False
     struct_mismatch = False
@@ -103,7 +109,10 @@ class NoGpu:
 
 
 class NvmlGpu:
-    """One device. `nvml` is the loaded and initialised module pynvml, `handle` its handle of the device or MIG slice."""
+    """One device.
+
+    `nvml` is the loaded and initialised module pynvml, `handle` its handle of the device or MIG slice.
+    """
 
     present = True
     lost = False
@@ -166,14 +175,20 @@ class NvmlGpu:
         return None if millijoules is None else millijoules / 1000
 
     def accounting_peak_bytes(self, pid: int) -> int | None:
-        """The driver's own maximum for a process, where accounting mode happens to be on. It is never switched on here."""
+        """The driver's own maximum for a process, where accounting mode happens to be on.
+
+        It is never switched on here.
+        """
         if self._ask("nvmlDeviceGetAccountingMode") != self._nvml.NVML_FEATURE_ENABLED:
             return None
         stats = self._ask("nvmlDeviceGetAccountingStats", pid)
         return None if stats is None or not stats.maxMemoryUsage else int(stats.maxMemoryUsage)
 
     def shared_by_mps(self) -> bool:
-        """True when an MPS server runs kernels of several processes in one context: memory cannot be told apart then."""
+        """True when an MPS server runs kernels of several processes in one context.
+
+        Memory cannot be told apart then.
+        """
         return bool(self._ask("nvmlDeviceGetMPSComputeRunningProcesses_v2"))
 
     def _ask(self, question: str, *arguments: Any) -> Any:
@@ -188,7 +203,10 @@ class NvmlGpu:
         return "v1" if self._ask("nvmlDeviceGetMemoryInfo") is not None else "none"
 
     def _list(self, newest: str) -> Any:
-        """A process list. For an older driver, pynvml raises an error that is no NVMLError and wants `_v2` to be called."""
+        """A process list.
+
+        For an older driver, pynvml raises an error that is no NVMLError and wants `_v2` to be called.
+        """
         try:
             return self._ask(newest)
         except self._nvml.NVMLLibraryMismatchError:
@@ -205,7 +223,10 @@ class NvmlGpu:
 
 
 def _call(nvml: Any, question: str, *arguments: Any) -> Any:
-    """The driver's answer, None where it (or this pynvml) has none. A list that grew meanwhile is asked for once more."""
+    """The driver's answer, None where it (or this pynvml) has none.
+
+    A list that grew meanwhile is asked for once more.
+    """
     function = vars(nvml).get(question)
     for _ in range(2):
         try:
@@ -239,7 +260,10 @@ def load_nvml() -> Any:
 
 
 def open_gpu(uuid: str) -> Gpu:
-    """The device, or MIG slice, with this UUID (as torch prints it, or with its GPU- or MIG- before it); else a `NoGpu`."""
+    """The device, or MIG slice, with this UUID (as torch prints it, or with its GPU- or MIG- before it).
+
+    Else a `NoGpu`.
+    """
     try:
         nvml = load_nvml()
         for name in (uuid, f"GPU-{uuid}", f"MIG-{uuid}"):

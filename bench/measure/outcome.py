@@ -51,7 +51,8 @@ class Outcome:
 
 
 def classify(exception: BaseException) -> tuple[str, str]:
-    """Status and a one-sentence reason for an exception, by type names and messages, so that torch need not be imported.
+    """Status and a one-sentence reason for an exception, by type names and messages, so that torch need not be
+    imported.
 
     A loss that is not finite is reported by raising `FloatingPointError`, and is a failure.
     """
@@ -90,8 +91,8 @@ def _sentence(what: str, kind: str, text: str) -> str:
 def classify_exit(exit_code: int, oom_kills: int | None = None) -> tuple[str, str]:
     """Status and reason for a process that ended without handing back a result.
 
-    `exit_code` is negative for a signal, as in `subprocess`. `oom_kills` is how many out-of-memory kills the kernel counted
-    meanwhile on the whole machine (None: unknown).
+    `exit_code` is negative for a signal, as in `subprocess`. `oom_kills` is how many out-of-memory kills the kernel
+    counted meanwhile on the whole machine (None: unknown).
     """
     if exit_code == -9:
         known = {None: "", 0: "; the kernel counted no such kill meanwhile"}.get(

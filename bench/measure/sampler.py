@@ -1,8 +1,8 @@
 """The sampler: a small process of its own that watches a run from outside, so that no lock of the run can blind it.
 
-`python -m bench.measure.sampler --pid N --trace FILE --period S [--gpu UUID]` writes one line per sample and ends when its
-standard input closes, which happens at the latest when whoever started it dies. Imports the standard library, psutil and
-pynvml only. Clock: CLOCK_MONOTONIC, the same that `time.perf_counter_ns` reads in the run.
+`python -m bench.measure.sampler --pid N --trace FILE --period S [--gpu UUID]` writes one line per sample and ends
+when its standard input closes, which happens at the latest when whoever started it dies. Imports the standard
+library, psutil and pynvml only. Clock: CLOCK_MONOTONIC, the same that `time.perf_counter_ns` reads in the run.
 """
 
 import argparse
@@ -43,13 +43,19 @@ Sample = dict[str, float | int | None]
 
 
 class Pace:
-    """Widens a period until the measured cost fits the share, and narrows it again down to what was asked for. Seconds."""
+    """Widens a period until the measured cost fits the share, and narrows it again down to what was asked for.
+
+    Seconds.
+    """
 
     def __init__(self, asked: float, share: float = SHARE) -> None:
         self.asked, self.share, self.period = asked, share, asked
 
     def adapt(self, cost: float, elapsed: float) -> float:
-        """New period after `cost` seconds of work within `elapsed` seconds: half way there (in logarithms), at most fourfold."""
+        """New period after `cost` seconds of work within `elapsed` seconds.
+
+        Half way there (in logarithms), at most fourfold.
+        """
         excess = cost / (elapsed * self.share)
         self.period = max(self.asked, self.period * min(4.0, math.sqrt(excess)))
         return self.period
@@ -101,8 +107,8 @@ def _children(pid: int) -> list[int]:
     """Direct children by the kernel's own list: far cheaper than looking at every process of the machine."""
     found: list[int] = []
     try:
-        for task in os.listdir(f"/proc/{pid}/task"):
-            found += [int(child) for child in Path(f"/proc/{pid}/task/{task}/children").read_text().split()]
+        for task in Path(f"/proc/{pid}/task").iterdir():
+            found += [int(child) for child in (task / "children").read_text().split()]
     except OSError:
         return found
     return found

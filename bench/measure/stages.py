@@ -1,4 +1,7 @@
-"""From readings at the edges of stages and samples in between to rows of `stages`. Bytes, seconds, joules; None = not measured."""
+"""From readings at the edges of stages and samples in between to rows of `stages`. Bytes, seconds, joules.
+
+None = not measured.
+"""
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -79,7 +82,10 @@ def total(values: Iterable[int | None]) -> int | None:
 def stage_row(
     stage: Stage, trace: Trace, device: Device, summary: Summary | None, inside: Sequence[Span]
 ) -> dict[str, Any]:
-    """One row. `inside` are the spans of the phases reported from within: their time is theirs, their memory also the stage's."""
+    """One row. `inside` are the spans of the phases reported from within.
+
+    Their time is theirs, their memory also the stage's.
+    """
     samples = trace.within(stage.spans)
     row: dict[str, Any] = {
         "stage": stage.name,
@@ -111,7 +117,10 @@ def phase_row(
 
 
 def host_columns(stage: Stage, samples: Trace) -> dict[str, Any]:
-    """The kernel's mark where it could be reset; else the highest sample, a lower bound; else the mark of the whole life."""
+    """The kernel's mark where it could be reset; else the highest sample, a lower bound.
+
+    Else the mark of the whole life.
+    """
     mark = stage.highest(lambda entry: entry.peak.rss_bytes if entry.peak else None)
     source = stage.entries[-1].peak.source if stage.entries and stage.entries[-1].peak else None
     sampled = samples.peak("rss_bytes")
@@ -172,9 +181,9 @@ def gross_peak(
 ) -> tuple[int | None, str | None, bool | None]:
     """Highest memory of our process on the device, where from, and whether that is proven to be the peak.
 
-    With the proof (nothing was given back within the stage) the reading at the end is the peak. Without it every reading is
-    a lower bound, and the highest of them is taken: the list at the end or at 1 Hz, the allocator's exact peak on top of the
-    context, or, where we are not in the list, the difference of the whole device.
+    With the proof (nothing was given back within the stage) the reading at the end is the peak. Without it every
+    reading is a lower bound, and the highest of them is taken: the list at the end or at 1 Hz, the allocator's
+    exact peak on top of the context, or, where we are not in the list, the difference of the whole device.
     """
     at_end = stage.highest(lambda entry: entry.gpu_process_bytes)
     if at_end is not None and stage.grew_only:
@@ -207,7 +216,10 @@ def sampling_columns(spans: Sequence[Span], trace: Trace, samples: Trace, summar
 
 
 def energy_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, Any]:
-    """The counter's difference for stages over 10 s; integrated power where there is no counter; a MIG slice has neither."""
+    """The counter's difference for stages over 10 s; integrated power where there is no counter.
+
+    A MIG slice has neither.
+    """
     empty: dict[str, Any] = {"energy_j": None, "energy_source": None}
     if stage.seconds <= ENERGY_SECONDS or device.gpu.facts.mig:
         return empty
@@ -220,7 +232,10 @@ def energy_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, An
 
 
 def headline_of(row: dict[str, Any], device: Device) -> tuple[int | None, str | None]:
-    """The one number of a row and its kind: the process on the GPU, else torch's allocator, else (a CPU run) resident memory."""
+    """The one number of a row and its kind.
+
+    The process on the GPU, else torch's allocator, else (a CPU run) resident memory.
+    """
     if row["gpu_peak_process_bytes"] is not None:
         return row["gpu_peak_process_bytes"], "gpu_process"
     if row["gpu_allocated_peak_bytes"] is not None:

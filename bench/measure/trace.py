@@ -1,9 +1,13 @@
-"""The samples of a run: read back, cut to stages, written again with the stage beside each. Bytes, seconds, nanoseconds."""
+"""The samples of a run: read back, cut to stages, written again with the stage beside each.
+
+Bytes, seconds, nanoseconds.
+"""
 
 import csv
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from bench.measure.sampler import COLUMNS, Sample
@@ -45,25 +49,31 @@ class Trace:
         return int(max(values)) if values else None
 
     def gaps(self, span: Span) -> list[float]:
-        """Seconds without a sample: from the span's start to its first one, between samples, from the last to its end."""
+        """Seconds without a sample.
+
+        From the span's start to its first one, between samples, from the last to its end.
+        """
         inside = self._times[bisect_left(self._times, span[0]) : bisect_right(self._times, span[1])]
         edges = [span[0], *inside, span[1]]
-        return [(later - earlier) / 1e9 for earlier, later in zip(edges[:-1], edges[1:], strict=True)]
+        return [(later - earlier) / 1e9 for earlier, later in pairwise(edges)]
 
     def period(self) -> float | None:
         """Median seconds between samples; None with fewer than two."""
-        steps = sorted(b - a for a, b in zip(self._times[:-1], self._times[1:], strict=True))
+        steps = sorted(b - a for a, b in pairwise(self._times))
         return steps[len(steps) // 2] / 1e9 if steps else None
 
     def integrate(self, column: str, spans: Iterable[Span]) -> float | None:
-        """Integral over time (trapezoids) of a column, e.g. watts to joules; edges are held. None with no value in a span."""
+        """Integral over time (trapezoids) of a column, e.g. watts to joules; edges are held.
+
+        None with no value in a span.
+        """
         total = 0.0
         for span in spans:
             points = [(time_ns(s), value) for s in self.within([span]).samples if (value := s.get(column)) is not None]
             if not points:
                 return None
             points = [(span[0], points[0][1]), *points, (span[1], points[-1][1])]
-            for (t0, v0), (t1, v1) in zip(points[:-1], points[1:], strict=True):
+            for (t0, v0), (t1, v1) in pairwise(points):
                 total += (t1 - t0) / 1e9 * (v0 + v1) / 2
         return total
 
@@ -87,7 +97,8 @@ def _sample(row: list[str]) -> Sample:
 
 
 def write_labelled(path: Path, trace: Trace, marks: Sequence[Mark], start_ns: int) -> None:
-    """Replace the file by one with `seconds` since `start_ns`, `stage` and `split`, without columns that were never read.
+    """Replace the file by one with `seconds` since `start_ns`, `stage` and `split`, without columns that were never
+    read.
 
     Of overlapping marks the last one names a sample, so list a stage before the phases within it.
     """
