@@ -49,6 +49,7 @@ class SyntheticConfig(DatasetConfig):
     val_images: int = 4
     test_images: int = 8
     seed: int = 0  # of the scenes, not of the run: every run of a sweep sees the same images
+    cache_dir: str | None = None  # scenes too large to keep in memory are written here once; null: generated when read
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -160,7 +161,7 @@ class TiledCnnConfig(PipelineConfig):
     tile_size: int = 256
     overlap: int = 32  # on each side of a tile, discarded or blended
     blend: str = "discard"  # discard | gaussian
-    batch_size: int = 8  # crops per step; tiles per forward pass in prediction
+    batch_size: int = 4  # crops per step; tiles per forward pass in prediction
     precision: str = "auto"  # auto | float32 | bfloat16; auto: training.amp, and bfloat16 on a CPU that has it
     jitter: float = 0.1  # strength of the random gain, offset and noise on the intensities of a crop; 0: off
     learning_rate: float = 1e-3

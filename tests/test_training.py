@@ -237,7 +237,7 @@ def test_ignored_pixels_cost_nothing() -> None:
     nothing = LOGITS.clone().requires_grad_()
     loss = segmentation_loss(nothing, torch.full((12,), -1), None, ignore_index=-1)
     loss.backward()  # type: ignore[no-untyped-call]
-    assert float(loss) == 0
+    assert loss.item() == 0
     assert nothing.grad is not None
     assert (nothing.grad == 0).all()
 
