@@ -11,7 +11,7 @@ import tifffile
 from numpy.typing import NDArray
 
 from bench.config import FolderConfig, InputError
-from bench.datasets import folder, load
+from bench.datasets import files, folder, load
 from bench.datasets.readers import read_pixels
 from bench.datasets.sample import Splits
 
@@ -51,7 +51,8 @@ def test_pixels_are_read_when_asked_and_not_kept(tmp_path: Path, monkeypatch: py
         reads.append(path.stem)
         return read_pixels(path)
 
-    monkeypatch.setattr(folder, "read_pixels", noted)
+    for module in (folder, files):
+        monkeypatch.setattr(module, "read_pixels", noted)
     splits = raw(sets.make(tmp_path))
     assert sorted(reads) == ["a", "b", "c", "d", "e"]
     np.asarray(splits.test[0].image)

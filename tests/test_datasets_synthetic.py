@@ -1,10 +1,14 @@
 """Generated scenes as a data set: splits, normalisation, and scenes that never exist as a whole."""
 
+import pickle
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from bench.config import SyntheticConfig
-from bench.datasets import load
+from bench.datasets import load, synthetic
+from bench.datasets.files import ImageFile
 from bench.datasets.normalization import Scaling
 from bench.datasets.synthetic import BLOCK, SceneImage, SceneMask, scene_moments, scenes_of, window_of
 
@@ -95,3 +99,35 @@ def test_moments_of_a_large_scene_are_close_to_those_of_all_of_it() -> None:
     assert estimate.count < whole.size
     assert abs(estimate.mean[0] - whole.mean()) < 0.1 * whole.std()
     assert abs(np.sqrt(estimate.variance[0]) / whole.std() - 1) < 0.1
+
+
+def test_a_cached_scene_is_the_generated_one_read_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "KEPT_PIXELS", 1000)
+    generated, cached = load(small()), load(small(cache_dir=str(tmp_path)))
+    for one, two in zip((*generated.train, *generated.test), (*cached.train, *cached.test), strict=True):
+        assert isinstance(one.image, SceneImage)
+        assert isinstance(two.image, ImageFile)
+        assert (one.image.shape, one.mask.shape) == (two.image.shape, two.mask.shape)
+        np.testing.assert_array_equal(np.asarray(one.image), np.asarray(two.image))
+        np.testing.assert_array_equal(one.mask[3:9, 5:], two.mask[3:9, 5:])
+
+
+def test_a_cache_is_written_once_and_only_under_its_own_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(synthetic, "KEPT_PIXELS", 1000)
+    load(small(cache_dir=str(tmp_path)))
+    written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    assert len(written) == 8
+    load(small(cache_dir=str(tmp_path)))
+    assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+    load(small(cache_dir=str(tmp_path), seed=1))
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 16
+
+
+@pytest.mark.parametrize("kept", [1000, 10_000])
+def test_samples_survive_the_way_into_another_process(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(synthetic, "KEPT_PIXELS", kept)
+    sample = load(small()).train[0]
+    again = pickle.loads(pickle.dumps(sample))
+    np.testing.assert_array_equal(np.asarray(again.image), np.asarray(sample.image))

@@ -1,15 +1,20 @@
 """Generated scenes as a data set: small ones are kept, large ones are generated window by window when asked for."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
+from math import prod
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
+import tifffile
 from numpy.typing import NDArray
 
 from bench.config import SyntheticConfig
+from bench.datasets.files import Classes, ImageFile, Layout, MaskFile
 from bench.datasets.normalization import Moments, Scaling, moments, pool, standardise
 from bench.datasets.sample import Sample, Source, Splits, Task
 from bench.datasets.scene import VERSION, Scene, Window, generate_block
@@ -121,13 +126,32 @@ def scenes_of(config: SyntheticConfig, split: int, count: int) -> list[Scene]:
     return scenes
 
 
-def sample_of(name: str, scene: Scene, scaling: Scaling) -> Sample:
-    """A scene as a sample, in memory if it is small."""
-    image: Source = SceneImage(scene, scaling)
-    mask: Source = SceneMask(scene)
+def sample_of(name: str, scene: Scene, scaling: Scaling, cache: Path | None) -> Sample:
+    """A scene as a sample: in memory if it is small, else in files below `cache`, else generated when asked for."""
+    image, mask = SceneImage(scene, scaling), SceneMask(scene)
     if scene.size[0] * scene.size[1] <= KEPT_PIXELS:
-        image, mask = cast(Source, np.asarray(image)), cast(Source, np.asarray(mask))
-    return Sample(name, image, mask)
+        return Sample(name, cast(Source, np.asarray(image)), cast(Source, np.asarray(mask)))
+    if cache is None:
+        return Sample(name, image, mask)
+    image_path, mask_path = cache / "images" / f"{name}.tif", cache / "masks" / f"{name}.tif"
+    write_once(image_path, SceneImage(scene, Scaling(np.zeros(1), np.ones(1))))
+    write_once(mask_path, mask)
+    stored = ImageFile(image_path, Layout(None, alpha=False), scaling, image.shape)
+    return Sample(name, stored, MaskFile(mask_path, Classes(None, mask.dtype), mask.shape, prod(mask.shape)))
+
+
+def write_once(path: Path, layer: SceneImage | SceneMask) -> None:
+    """Write a layer block by block as a TIFF that can be mapped, unless it is there; a file under its name is whole."""
+    if path.is_file():
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(f".{os.getpid()}.partial")
+    pixels = tifffile.memmap(partial, shape=layer.scene.size, dtype=layer.dtype, photometric="minisblack")
+    for window in blocks(layer.scene.size):
+        pixels[window.y0 : window.y1, window.x0 : window.x1] = layer.block(window).reshape(window.shape)
+    pixels.flush()
+    del pixels
+    partial.replace(path)
 
 
 def content_of(config: SyntheticConfig) -> str:
@@ -161,9 +185,10 @@ def load(config: SyntheticConfig) -> Splits:
     counts = {"train": config.train_images, "val": config.val_images, "test": config.test_images}
     scenes = {name: scenes_of(config, n, count) for n, (name, count) in enumerate(counts.items())}
     train = pool([scene_moments(scene) for scene in scenes["train"]]) if config.normalization == "dataset" else None
+    cache = None if config.cache_dir is None else Path(config.cache_dir) / f"{config.modality}_{content_of(config)}"
     samples = {
         name: [
-            sample_of(f"{name}_{n:03d}", scene, scaling_of(scene, config.normalization, train))
+            sample_of(f"{name}_{n:03d}", scene, scaling_of(scene, config.normalization, train), cache)
             for n, scene in enumerate(members)
         ]
         for name, members in scenes.items()
