@@ -1,0 +1,159 @@
+"""The pixel arm learns, predicts any size whatever the batch, blends sure pixels unchanged, and saves its weights."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench.config import CnnConfig, Config, DatasetConfig, InputError, TiledCnnConfig, TrainingConfig
+from bench.datasets.sample import Sample, Task
+from bench.metrics import confusion_matrix
+from bench.pipelines import tiled_cnn
+from bench.pipelines.tiled_cnn import TiledCnn, convolution_dtype
+from bench.training import macro_dice
+
+TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
+
+
+class Pixelwise(nn.Module):
+    """A stand-in for a network: two 1 x 1 convolutions, so that a pixel's class is its intensity's."""
+
+    def __init__(self, in_channels: int, num_classes: int) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(in_channels, 8, 1), nn.ReLU(), nn.Conv2d(8, num_classes, 1))
+        self.shapes: list[tuple[int, ...]] = []
+
+    def forward(self, images: Tensor) -> Tensor:
+        self.shapes.append(tuple(images.shape))
+        logits: Tensor = self.layers(images)
+        return logits
+
+
+@pytest.fixture
+def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    def build(_: str, __: str, ___: None, in_channels: int, num_classes: int, ____: None) -> nn.Module:
+        return Pixelwise(in_channels, num_classes)
+
+    monkeypatch.setattr(tiled_cnn, "build_cnn", build)
+
+
+def pipeline(
+    blend: str = "discard",
+    batch_size: int = 2,
+    tile_size: int = 64,
+    epochs: int = 15,
+    model: CnnConfig | None = None,
+    task: Task = TASK,
+) -> TiledCnn:
+    settings = TiledCnnConfig(
+        model=model or CnnConfig(),
+        tile_size=tile_size,
+        overlap=16 if tile_size > 32 else 0,
+        blend=blend,
+        batch_size=batch_size,
+        learning_rate=0.1,
+        jitter=0.02,
+        precision="float32",
+    )
+    training = TrainingConfig(epochs=epochs, seconds=None)
+    return TiledCnn(Config(DatasetConfig(), settings, training=training, device="cpu"), task)
+
+
+def sample(seed: int, *shape: int) -> Sample:
+    """Bright pixels are cells; the first few pixels count for nothing."""
+    rng = np.random.default_rng(seed)
+    mask: NDArray[np.uint8] = rng.integers(0, 2, shape, dtype=np.uint8)
+    image: Any = (mask - 0.5 + rng.normal(0, 0.05, shape))[..., None].astype(np.float32)
+    labels: Any = np.where(np.arange(mask.size).reshape(shape) < 5, 9, mask)
+    return Sample(str(seed), image, labels)
+
+
+def fitted(arm: TiledCnn) -> TiledCnn:
+    arm.fit([arm.prepare(sample(0, 100, 70)), arm.prepare(sample(1, 40, 90))], [arm.prepare(sample(2, 50, 50))])
+    return arm
+
+
+@pytest.mark.usefixtures("stand_in")
+@pytest.mark.parametrize("blend", ["discard", "gaussian"])
+@pytest.mark.parametrize("shape", [(130, 97), (20, 33), (64, 64), (5, 200)])
+def test_pixels_of_any_image_find_their_class(blend: str, shape: tuple[int, int]) -> None:
+    arm, held_out = fitted(pipeline(blend)), sample(3, *shape)
+    predicted = arm.predict(arm.prepare(held_out))
+    counted = held_out.mask[:] != 9
+    assert predicted.dtype == np.uint8
+    np.testing.assert_array_equal(predicted[counted], held_out.mask[:][counted])
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_the_validation_score_is_pooled_macro_dice_without_ignored_pixels() -> None:
+    arm = pipeline(epochs=1)
+    held_out = [sample(2, 50, 50), sample(4, 70, 40)]
+    items = [arm.prepare(one) for one in held_out]
+    log = arm.fit([arm.prepare(sample(0, 100, 70))], items)
+    pairs = [(one.mask[:], arm.predict(item)) for one, item in zip(held_out, items, strict=True)]
+    pooled = sum(confusion_matrix(truth, guess, 2, ignore_index=9) for truth, guess in pairs)
+    assert log.best_score == pytest.approx(macro_dice(np.asarray(pooled)))
+    assert log.best_score is not None
+    assert log.best_score < 1
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_slices_of_a_volume_are_predicted_one_by_one() -> None:
+    arm = pipeline(task=Task(("background", "cell"), in_channels=1, spatial_axes=3, ignore_index=9))
+    volume = sample(0, 5, 40, 70)
+    item = arm.prepare(volume)
+    arm.fit([item], [item])
+    np.testing.assert_array_equal(arm.predict(item).ravel()[5:], volume.mask[:].ravel()[5:])
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_the_batch_size_changes_nothing_but_the_batches() -> None:
+    arm = fitted(pipeline())
+    item = arm.prepare(sample(3, 130, 97))
+    expected = arm.predict(item)
+    assert isinstance(arm.model, Pixelwise)
+    arm.settings.batch_size = 3
+    arm.model.shapes.clear()
+    np.testing.assert_array_equal(arm.predict(item), expected)
+    assert item.facts["num_tiles"] == sum(shape[0] for shape in arm.model.shapes)
+    assert {shape[1:] for shape in arm.model.shapes} == {(1, 64, 64)}
+    assert max(shape[0] for shape in arm.model.shapes) == 3
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_small_images_make_small_crops() -> None:
+    arm = pipeline(tile_size=256, epochs=1)
+    arm.fit([arm.prepare(sample(0, 40, 70))], [arm.prepare(sample(1, 33, 20))])
+    assert isinstance(arm.model, Pixelwise)
+    assert set(arm.model.shapes) == {(2, 1, 96, 96), (1, 1, 64, 32)}
+
+
+def test_a_real_network_is_saved_and_loaded(tmp_path: Path) -> None:
+    first = pipeline(epochs=1, tile_size=32)
+    item = first.prepare(sample(0, 60, 40))
+    log = first.fit([item], [item])
+    first.save(tmp_path / "checkpoint.pt")
+    second = pipeline(tile_size=32)
+    assert (second.predict(item) != first.predict(item)).any()
+    second.load(tmp_path / "checkpoint.pt")
+    np.testing.assert_array_equal(second.predict(item), first.predict(item))
+    assert log.parameters == sum(p.numel() for p in first.model.parameters())
+
+
+def test_wrong_networks_are_refused_when_the_arm_is_built() -> None:
+    with pytest.raises(InputError, match=r"pipeline\.model: encoder_name must be"):
+        pipeline(model=CnnConfig(encoder_name="resnet17"))
+
+
+def test_precision_follows_the_settings_and_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    cpu = torch.device("cpu")
+    for capable, dtype in ((True, torch.bfloat16), (False, torch.float32)):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda capable=capable: {"avx512_bf16": capable})
+        assert convolution_dtype("auto", cpu, amp=True) == dtype
+        assert convolution_dtype("auto", cpu, amp=False) == torch.float32
+        assert convolution_dtype("float32", cpu, amp=True) == torch.float32
+        assert convolution_dtype("bfloat16", cpu, amp=False) == torch.bfloat16
