@@ -29,6 +29,7 @@ def slic(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.in
     step = max(length / count for length, count in zip(volume.shape[:3], cells, strict=True))
     weight = (LEVELS * config.compactness / step) ** 2
     with Workers(thread_count() if volume.size >= _SERIAL else 1) as workers:
-        labels = cluster(quantised(volume, config.sigma, workers), cells, weight, config.iterations, workers)
-        connect(labels, int(_SMALLEST * labels.size / asked), workers)
+        smooth = quantised(volume, config.sigma, workers)
+        labels = cluster(smooth, cells, weight, config.iterations, workers)
+        connect(labels, smooth, int(_SMALLEST * labels.size / asked), workers)
     return labels.reshape(shape)
