@@ -1,9 +1,9 @@
 """The command line: Hydra settings in, isolated runs out. The only module that knows Hydra and OmegaConf.
 
-    python -m bench experiment=quick                          an experiment: a list of sweeps
-    python -m bench pipeline=tiled_cnn dataset=folder ...     one run
-    python -m bench -m superpixels.superpixel_size=50,100     Hydra's own sweep
-    python -m bench collect|report|doctor|perf ...            verbs that need no composition
+python -m bench experiment=quick                          an experiment: a list of sweeps
+python -m bench pipeline=tiled_cnn dataset=folder ...     one run
+python -m bench -m superpixels.superpixel_size=50,100     Hydra's own sweep
+python -m bench collect|report|doctor|perf ...            verbs that need no composition
 """
 
 import os
@@ -57,7 +57,10 @@ def main(arguments: Sequence[str]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print("\ninterrupted: finished runs are kept; `python -m bench report results_dir=...` reads them", file=sys.stderr)
+        print(
+            "\ninterrupted: finished runs are kept; `python -m bench report results_dir=...` reads them",
+            file=sys.stderr,
+        )
         return 130
     return 2
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.datasets import Sample
+from bench.datasets.sample import Sample
 
 SIDE = 384  # pixels of a crop's longer side, at most
 MOST = 3  # images kept per run

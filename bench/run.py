@@ -11,7 +11,8 @@ import numpy as np
 
 from bench import tables
 from bench.config import Config
-from bench.datasets import Sample, load
+from bench.datasets import load
+from bench.datasets.sample import Sample
 from bench.fitlog import FitLog
 from bench.measure.machine import machine_facts
 from bench.measure.meter import Meter
@@ -32,7 +33,9 @@ def run(config: Config, directory: Path, row: Row) -> str:
     started = time.perf_counter()
     data = load(config.dataset)
     loaded = time.perf_counter()
-    pipeline: Pipeline[Prepared] = PIPELINES[config.pipeline.name](config, data.task)  # imports and compiles what it needs
+    pipeline: Pipeline[Prepared] = PIPELINES[config.pipeline.name](
+        config, data.task
+    )  # imports and compiles what it needs
     ready = time.perf_counter()
     val_scores, test_scores = (SplitScores(data.task, config.metrics.boundary_tolerance) for _ in range(2))
     panels, facts = Panels(data.task.class_names), Counter[str]()
@@ -63,7 +66,12 @@ def run(config: Config, directory: Path, row: Row) -> str:
     panels.save(directory / "panels.npz")
     peak, kind = meter.headline()
     row |= machine_facts() | data.facts | _learned(log) | {name: n / len(data.test) for name, n in facts.items()}
-    row |= {"dataset": data.name, "peak_memory_bytes": peak, "peak_memory_kind": kind, "flags": "; ".join(meter.flags())}
+    row |= {
+        "dataset": data.name,
+        "peak_memory_bytes": peak,
+        "peak_memory_kind": kind,
+        "flags": "; ".join(meter.flags()),
+    }
     row |= {"load_seconds": loaded - started, "startup_seconds": ready - loaded}
     row |= {"status": "ok", "reason": "", "run_seconds": time.perf_counter() - started}
     scores = [{"split": "val", **score} for score in val_scores.rows()]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import metrics
-from bench.datasets import Task
+from bench.datasets.sample import Task
 from bench.metrics import ImageScore, Row
 from bench.superpixels import labels, quality
 

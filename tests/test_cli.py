@@ -104,7 +104,6 @@ def test_an_experiment_is_the_sum_of_its_sweeps_products() -> None:
     assert ["pipeline=gnn", "size=2", "seed=1", "training.epochs=3"] in runs
 
 
-
 def test_what_the_user_gives_wins_over_the_sweep() -> None:
     assert {tuple(run) for run in expand(QUICK, ["size=9"])} == {
         ("pipeline=oracle", "size=9"),

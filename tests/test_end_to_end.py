@@ -80,7 +80,9 @@ def test_history_has_a_row_per_epoch_of_the_learning_arms(results: Path) -> None
 
 def test_figures_and_report_are_there(results: Path) -> None:
     assert sorted((results / "figures").glob("*.png"))
-    assert {p.stem for p in (results / "figures").glob("*.png")} == {p.stem for p in (results / "figures").glob("*.svg")}
+    assert {p.stem for p in (results / "figures").glob("*.png")} == {
+        p.stem for p in (results / "figures").glob("*.svg")
+    }
     assert (results / "report.md").read_text(encoding="utf-8").strip()
 
 
