@@ -1,17 +1,21 @@
-"""The real pynvml against a stand-in driver: each row of NVML's failures must leave its mark, and never a wrong number."""
+"""The real pynvml against a stand-in driver: each of NVML's failures leaves its mark, and never a wrong number."""
 
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_nvml import UUID, FakeDriver, compile_driver
+from fake_nvml.driver import COMPILER, UUID, FakeDriver, compile_driver
+from fake_nvml.report import report
 
 from bench.measure import nvml
 from bench.measure.isolation import run_isolated
-from bench.measure.nvml import GpuLostError, NoGpu, Process, Vitals
+from bench.measure.nvml import NoGpu, Process, Vitals
 
 MIB = 2**20
+pytestmark = pytest.mark.skipif(
+    COMPILER is None, reason="no C compiler (cc, gcc or clang) to build the driver's stand-in"
+)
 
 
 @pytest.fixture(scope="module")
@@ -22,27 +26,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def driver(folder: Path, tmp_path: Path) -> FakeDriver:
     return FakeDriver(compile_driver(folder), tmp_path / "answers").say()
-
-
-def report(uuid: str) -> dict[str, Any]:
-    """Runs in a process of its own, with the stand-in on its library path."""
-    gpu = nvml.open_gpu(uuid)
-    try:
-        return {
-            "present": gpu.present,
-            "reason": gpu.reason,
-            "lost": gpu.lost,
-            "facts": gpu.facts,
-            "used": gpu.used_bytes(),
-            "processes": gpu.processes(),
-            "mismatch": gpu.struct_mismatch,
-            "vitals": gpu.vitals(),
-            "energy": gpu.energy_joules(),
-            "accounting": gpu.accounting_peak_bytes(1),
-            "mps": gpu.shared_by_mps(),
-        }
-    except GpuLostError as error:
-        return {"lost_later": str(error)}
 
 
 def ask(driver: FakeDriver, uuid: str = UUID) -> dict[str, Any]:

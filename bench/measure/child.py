@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import threading
 import time
 import traceback
@@ -42,7 +43,9 @@ def _write(path: Path, data: bytes) -> None:
 
 
 def _end_with_parent() -> None:
-    """Standard input is a pipe that only the parent can close: its end is ours, however the parent went."""
+    """Standard input is a pipe that only the parent can close: its end is ours, and that of all we started."""
     while os.read(0, 1):
         pass
+    if os.name == "posix" and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(1)

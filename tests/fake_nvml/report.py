@@ -1,0 +1,27 @@
+"""Everything that the meter asks of a device, asked in a process that loads the stand-in."""
+
+from typing import Any
+
+from bench.measure import nvml
+from bench.measure.nvml import GpuLostError
+
+
+def report(uuid: str) -> dict[str, Any]:
+    """Runs in a process of its own, with the stand-in on its library path."""
+    gpu = nvml.open_gpu(uuid)
+    try:
+        return {
+            "present": gpu.present,
+            "reason": gpu.reason,
+            "lost": gpu.lost,
+            "facts": gpu.facts,
+            "used": gpu.used_bytes(),
+            "processes": gpu.processes(),
+            "mismatch": gpu.struct_mismatch,
+            "vitals": gpu.vitals(),
+            "energy": gpu.energy_joules(),
+            "accounting": gpu.accounting_peak_bytes(1),
+            "mps": gpu.shared_by_mps(),
+        }
+    except GpuLostError as error:
+        return {"lost_later": str(error)}
