@@ -104,5 +104,5 @@ def _draw(folder: Path, kind: str, suffix: str, heading: str, draw: Callable[[],
     except NoDataError as error:
         for old in (folder / f"{name}.png", folder / f"{name}.svg"):  # of an earlier collection, no longer true
             old.unlink(missing_ok=True)
-        return Plotted(name, f"{title}: {heading}", skipped=str(error))
-    return Plotted(name, f"{title}: {heading}", caption, png, svg)
+        return Plotted(name, suffix, f"{title}: {heading}", skipped=str(error))
+    return Plotted(name, suffix, f"{title}: {heading}", caption, png, svg)

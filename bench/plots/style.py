@@ -53,6 +53,7 @@ class Plotted:
     """A figure that was drawn (`png`, `svg`), or one that was not and why (`skipped`)."""
 
     name: str
+    group: str  # the data set and machine, as in the file's name
     title: str
     caption: str = ""
     png: Path | None = None

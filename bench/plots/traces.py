@@ -23,16 +23,16 @@ _LINES = {  # column -> label, colour, line
 
 
 def load_trace(path: Path) -> pd.DataFrame:
-    """A `memory_trace.csv`: `seconds` since its first sample, byte columns, and `stage` where the meter says it."""
+    """A `memory_trace.csv`: `seconds` since the meter started, `stage` (empty between stages), and byte columns."""
     if not path.exists():
         raise NoDataError(f"{path.parent.name} kept no memory_trace.csv")
     try:
         trace = pd.read_csv(path)
     except (ValueError, OSError) as error:
         raise NoDataError(f"{path.name} of {path.parent.name} cannot be read ({error})") from error
-    if "t_ns" not in trace or len(trace) < 2:
-        raise NoDataError(f"{path.name} of {path.parent.name} holds no samples over time")
-    return trace.assign(seconds=(trace["t_ns"] - trace["t_ns"].iloc[0]) / 1e9)
+    if not {"seconds", "stage"} <= set(trace) or len(trace) < 2:
+        raise NoDataError(f"{path.name} of {path.parent.name} holds no samples with seconds and stages")
+    return trace
 
 
 def plot_memory_trace(traces: dict[str, pd.DataFrame]) -> Figure:
@@ -60,8 +60,6 @@ def _lines(axes: Axes, trace: pd.DataFrame) -> None:
 
 def _shade(axes: Axes, trace: pd.DataFrame) -> None:
     """One coloured span per uninterrupted stage."""
-    if "stage" not in trace:
-        return
     stage = trace["stage"].fillna("")
     seconds = trace["seconds"]
     starts = [0, *(i for i in range(1, len(stage)) if stage.iloc[i] != stage.iloc[i - 1]), len(stage) - 1]

@@ -1,7 +1,8 @@
-"""The answer in words: what the GNN costs in accuracy and saves in memory and time, and how far the data carries that."""
+"""The answer in words: what the GNN costs in accuracy and saves in memory and time, and how sure that is."""
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -18,11 +19,12 @@ TARGET_SHARE = 0.99  # of the lower arm's best validation score
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one data set on one machine shows: the answer, and what limits it."""
+    """What one data set on one machine shows: the answer in three sentences, what else is seen, what limits it."""
 
     heading: str
-    sentences: tuple[str, ...]
-    caveats: tuple[str, ...]
+    answer: tuple[str, ...]
+    details: tuple[str, ...] = ()
+    caveats: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,21 +50,16 @@ def verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.
     missing = [name for name in ("superpixel_gnn", "tiled_cnn") if name not in stand_ins]
     if missing:
         sentence = f"No verdict: there is no finished, valid run of {' and '.join(missing)}."
-        return Verdict(heading, (sentence,), tuple(left_out(runs)))
+        return Verdict(heading, (sentence,), caveats=tuple(left_out(runs)))
     pair = _paired(stand_ins["superpixel_gnn"], stand_ins["tiled_cnn"])
     if pair.seeds == 0:
         sentence = "No verdict: the GNN and the CNN have no seed in common, so nothing can be paired."
-        return Verdict(heading, (sentence,), tuple(left_out(runs)))
+        return Verdict(heading, (sentence,), caveats=tuple(left_out(runs)))
     differences = _image_differences(pair, scores)
-    sentences = [
-        _accuracy(pair, differences),
-        _time(pair, history),
-        _memory(pair),
-        _prediction(pair),
-        _order(stand_ins),
-    ]
-    caveats = [*_seeds(pair, differences), *_choice(runs, pair), *_alike(pair), *left_out(runs)]
-    return Verdict(heading, tuple(s for s in sentences if s), tuple(caveats))
+    answer = (_accuracy(pair, differences), _time(pair, history), _memory(pair))
+    details = tuple(sentence for sentence in (_prediction(pair), _order(stand_ins)) if sentence)
+    caveats = (*_seeds(pair, differences), *_choice(runs, pair), *_alike(pair), *left_out(runs))
+    return Verdict(heading, answer, details, caveats)
 
 
 def _paired(gnn: pd.DataFrame, cnn: pd.DataFrame) -> Pair:
@@ -81,7 +78,7 @@ def _image_differences(pair: Pair, scores: pd.DataFrame) -> NDArray[np.float64]:
         index="run_id", columns="image", values="value", aggfunc="first"
     )
     gnn, cnn = (table.reindex(runs["run_id"]).to_numpy(dtype=np.float64) for runs in (pair.gnn, pair.cnn))
-    return gnn - cnn
+    return np.asarray(gnn - cnn, np.float64)
 
 
 def _accuracy(pair: Pair, differences: NDArray[np.float64]) -> str:
@@ -126,9 +123,10 @@ def _order(stand_ins: dict[str, pd.DataFrame]) -> str:
             f"Whether oracle >= GNN >= MLP holds{_at(size)} cannot be said: {' and '.join(absent)} did not run there."
         )
     shown = f"({means['oracle']:.3f}, {means['GNN']:.3f}, {means['MLP']:.3f})"
+    gain = f"its edges change the Dice by {100 * (means['GNN'] - means['MLP']):+.1f} points against the MLP"
     if means["oracle"] >= means["GNN"] >= means["MLP"]:
-        return f"As it should be, oracle >= GNN >= MLP {shown}: the edges add {100 * (means['GNN'] - means['MLP']):.1f} points."
-    return f"oracle >= GNN >= MLP does not hold {shown}: here the edges of the graph add nothing to its superpixels' features."
+        return f"As expected, oracle >= GNN >= MLP holds{_at(size)} {shown}: {gain}."
+    return f"Unlike expected, oracle >= GNN >= MLP does not hold{_at(size)} {shown}: {gain}."
 
 
 # ---------------------------------------------------------------------------------------------- time and memory
@@ -142,11 +140,9 @@ def _time(pair: Pair, history: pd.DataFrame) -> str:
     target = _to_target(pair, history)
     if _same_budget(pair):
         equal = f"Both trained for the same {_seconds(float(pair.gnn['training.seconds'].iloc[0]))} by setting"
-        return (
-            f"{equal}, so their training times say nothing; {target}." if target else f"{equal}: time is not compared."
-        )
-    bare = median_ratio(*reversed(pair.column("fit_s"))).value
-    without = f"without them {_factor(bare, 'faster', 'slower')}"
+        return f"{equal}, so training times say nothing; {target}." if target else f"{equal}: time is not compared."
+    bare_gnn, bare_cnn = pair.column("fit_s")
+    without = f"without them {_factor(median_ratio(bare_cnn, bare_gnn).value, 'faster', 'slower')}"
     means = f"{_seconds(float(np.median(gnn)))} against {_seconds(float(np.median(cnn)))}"
     first = f"Training, superpixels included, it is {_compared(cnn, gnn, 'faster', 'slower')}: {means} ({without})"
     return f"{first}; {target}." if target else f"{first}."
@@ -177,9 +173,9 @@ def _to_target(pair: Pair, history: pd.DataFrame) -> str:
     return f"to {which} it is {_compared(cnn, gnn, 'faster', 'slower')}, superpixels included ({times})"
 
 
-def _reached(run: dict[str, float], history: pd.DataFrame, target: float) -> float:
+def _reached(run: dict[Any, Any], history: pd.DataFrame, target: float) -> float:
     epochs = history[(history["run_id"] == run["run_id"]) & (history["val_score"] >= target)]
-    return float(epochs["seconds"].min()) + run["prepare_s"]
+    return float(epochs["seconds"].min()) + float(run["prepare_s"])
 
 
 def _memory(pair: Pair) -> str:
@@ -193,7 +189,18 @@ def _memory(pair: Pair) -> str:
     if np.isnan([*gnn, *cnn]).any():
         return "Memory is not compared: it was not measured in every run."
     means = f"{np.median(gnn) / MIB:.0f} MiB against {np.median(cnn) / MIB:.0f} MiB"
-    return f"At its peak it takes {_compared(cnn, gnn, 'less memory', 'more memory')}: {means} ({KINDS.get(kinds[0], kinds[0])})."
+    compared, kind = _compared(cnn, gnn, "less memory", "more memory"), KINDS.get(kinds[0], kinds[0])
+    return f"At its peak in training it takes {compared}: {means} ({kind}){_net_memory(pair)}."
+
+
+def _net_memory(pair: Pair) -> str:
+    """The method's own memory, in so far as it was measured and is of one kind."""
+    gnn, cnn = pair.column("net_peak_bytes")
+    kinds = {*pair.gnn["net_peak_kind"], *pair.cnn["net_peak_kind"]}
+    if np.isnan([*gnn, *cnn]).any() or len(kinds) != 1 or min(*gnn, *cnn) <= 0:
+        return ""
+    means = f"{np.median(gnn) / MIB:.0f} MiB against {np.median(cnn) / MIB:.0f} MiB"
+    return f"; net ({kinds.pop()}) {_compared(cnn, gnn, 'less', 'more')}: {means}"
 
 
 def _prediction(pair: Pair) -> str:
@@ -203,24 +210,25 @@ def _prediction(pair: Pair) -> str:
     means = f"{_seconds(float(np.median(gnn)))} against {_seconds(float(np.median(cnn)))} per megapixel"
     only_gnn, only_cnn = pair.column("predict_only_s_per_mpx")
     bare = _factor(median_ratio(only_cnn, only_gnn).value, "faster", "slower") if (only_gnn > 0).all() else ""
-    return f"Predicting, superpixels included, it is {_compared(cnn, gnn, 'faster', 'slower')}: {means} (without them {bare})."
+    compared = _compared(cnn, gnn, "faster", "slower")
+    return f"Predicting, superpixels included, it is {compared}: {means}{f' (without them {bare})' if bare else ''}."
 
 
 def _compared(slow: NDArray[np.float64], fast: NDArray[np.float64], better: str, worse: str) -> str:
-    """Median ratio with its interval, as `14 times faster (95 % interval 13 to 15)`; turned round where it is below 1."""
+    """Median ratio with its interval, as `14 times faster (95 % interval 13 to 15)`; turned round if below 1."""
     estimate = median_ratio(slow, fast)
     flipped = estimate.value < 1
     if flipped:
         estimate = median_ratio(fast, slow)
-    text = f"{estimate.value:.2g} times {worse if flipped else better}"
+    text = f"{estimate.value:.3g} times {worse if flipped else better}"
     if not estimate.has_interval:
         return f"{text} (one pair, no interval)"
-    interval = f"95 % interval {estimate.low:.2g} to {estimate.high:.2g}"
+    interval = f"95 % interval {estimate.low:.3g} to {estimate.high:.3g}"
     return f"{text} ({interval})" if estimate.excludes(1) else f"{text} ({interval}: no clear difference)"
 
 
 def _factor(value: float, better: str, worse: str) -> str:
-    return f"{value:.2g} times {better}" if value >= 1 else f"{1 / value:.2g} times {worse}"
+    return f"{value:.3g} times {better}" if value >= 1 else f"{1 / value:.3g} times {worse}"
 
 
 # ------------------------------------------------------------------------------------------------------ caveats
@@ -260,7 +268,7 @@ def _alike(pair: Pair) -> list[str]:
     commits = runs["git_commit"].dropna().nunique()
     if commits > 1:
         found.append(f"The compared runs come from {commits} versions of the code.")
-    budgets = [c for c in ("training.seconds", "training.epochs") if c in runs and runs[c].nunique(dropna=False) > 1]
+    budgets = [c for c in ("training.seconds", "training.epochs") if c in runs and len(set(runs[c].astype("str"))) > 1]
     if budgets:
         found.append(f"The compared runs differ in their budget ({', '.join(budgets)}).")
     contended = int(runs["contended"].sum())

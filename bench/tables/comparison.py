@@ -37,7 +37,7 @@ def configurations(tables: Tables) -> pd.DataFrame:
     Adds to `runs`: machine, arm (pipeline, and what tells it from other configurations of that pipeline),
     superpixel_size (pixels asked for; NaN for pixel arms), invalid and contended (from flags), the pooled test scores
     dice, accuracy, boundary_f1, oracle_dice and val_dice, prepare_s, train_s (superpixels included), fit_s (without),
-    predict_s_per_mpx (superpixels included), predict_only_s_per_mpx.
+    predict_s_per_mpx (superpixels included), predict_only_s_per_mpx; net_peak_bytes of training with net_peak_kind.
     """
     runs = current(tables.runs)
     runs["machine"] = machine_labels(runs)
@@ -45,9 +45,10 @@ def configurations(tables: Tables) -> pd.DataFrame:
     runs["superpixel_size"] = _superpixel_sizes(runs)
     runs["arm"] = _arms(runs)
     for flag in ("invalid", "contended"):
-        runs[flag] = runs["flags"].fillna("").str.contains(flag)
+        runs[flag] = runs["flags"].fillna("").str.contains(rf"(?:^|;\s*){flag}")
     runs = runs.merge(_pooled(tables.scores), on="run_id", how="left")
-    return runs.merge(_times(tables.stages), on="run_id", how="left")
+    runs = runs.merge(_times(tables.stages), on="run_id", how="left")
+    return runs.merge(_net_peaks(tables.stages), on="run_id", how="left")
 
 
 def _datasets(runs: pd.DataFrame) -> pd.Series:
@@ -149,6 +150,17 @@ def _times(stages: pd.DataFrame) -> pd.DataFrame:
         "predict_s_per_mpx": predicted.add(total(prepare & test), fill_value=0) / megapixels,
     })  # fmt: skip
     return frame.rename_axis("run_id").reset_index()
+
+
+def _net_peaks(stages: pd.DataFrame) -> pd.DataFrame:
+    """Training's own memory by run: the allocator's peak on a GPU, else what was resident above the start."""
+    training = stages[stages["stage"].isin(["prepare", "init", "warmup", "train", "validate"])]
+    columns = ("gpu_allocated_peak_bytes", "peak_rss_bytes", "rss_start_bytes")
+    rows = training[["run_id"]].assign(**{column: _number(training, column) for column in columns})
+    peaks = rows.groupby("run_id").agg({columns[0]: "max", columns[1]: "max", columns[2]: "min"})
+    allocated, resident = peaks[columns[0]], peaks[columns[1]] - peaks[columns[2]]
+    kind = allocated.notna().map({True: "allocated on the GPU", False: "resident above what was loaded before"})
+    return pd.DataFrame({"net_peak_bytes": allocated.fillna(resident), "net_peak_kind": kind}).reset_index()
 
 
 # -------------------------------------------------------------------------------------------------- the table

@@ -1,0 +1,135 @@
+"""What a report says, gathered from the tables once, for both ways of writing it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.plots import Plotted
+from bench.plots.all import groups
+from bench.report.verdict import Verdict, verdict
+from bench.statistics import pareto_membership
+from bench.tables import Tables, comparison
+from bench.tables.comparison import configurations, counted
+from bench.tables.text import COLUMNS, display_row, memory_kinds, row_name
+
+
+@dataclass(frozen=True)
+class Row:
+    """One row of the comparison: what is printed, and what a column sorts by, both by heading."""
+
+    cells: dict[str, str]
+    keys: dict[str, float | str]
+
+
+@dataclass(frozen=True)
+class Section:
+    """One data set on one machine."""
+
+    verdict: Verdict
+    memory_kinds: str
+    rows: tuple[Row, ...]
+    front: tuple[str, ...]
+    figures: tuple[Plotted, ...]
+    machine: tuple[tuple[str, str], ...]
+    oddities: tuple[tuple[str, str, str], ...]  # run, status, why
+    commands: tuple[str, ...]
+    runs: pd.DataFrame
+
+
+@dataclass(frozen=True)
+class Report:
+    """All of it."""
+
+    title: str
+    sections: tuple[Section, ...]
+    unfinished: tuple[tuple[str, str], ...]
+
+
+def gather(title: str, tables: Tables, plotted: Sequence[Plotted]) -> Report:
+    """One section per data set and machine: they are never averaged over."""
+    frame = comparison(tables)
+    sections = tuple(
+        _section(group, heading, frame, tables, [figure for figure in plotted if figure.group == suffix])
+        for group, suffix, heading in groups(configurations(tables))
+    )
+    return Report(title, sections, tuple((item.directory, item.why) for item in tables.unfinished))
+
+
+def _section(
+    runs: pd.DataFrame, heading: str, frame: pd.DataFrame, tables: Tables, figures: Sequence[Plotted]
+) -> Section:
+    dataset, machine = runs["dataset"].iloc[0], runs["machine"].iloc[0]
+    rows = frame[(frame["dataset"] == dataset) & (frame["machine"] == machine)]
+    return Section(
+        verdict(heading, runs, tables.scores, tables.history),
+        memory_kinds(rows),
+        tuple(_row(row) for row in rows.to_dict("records")),
+        front(runs),
+        tuple(figures),
+        machine_facts(runs),
+        oddities(runs),
+        tuple(dict.fromkeys(runs.sort_values("started")["command"].dropna())) if "command" in runs else (),
+        runs,
+    )
+
+
+def _row(row: dict[Any, Any]) -> Row:
+    cells = display_row(row) | {"runs": str(row["statuses"])}
+    keys: dict[str, float | str] = {
+        "runs": float(row["runs"]),
+        "MiB": row["peak_memory_bytes"],
+        "param.": row["parameters"],
+    }
+    for heading, (column, _, _) in COLUMNS.items():
+        keys.setdefault(heading, row.get(column, ""))
+    return Row(cells, {heading: "" if pd.isna(key) else key for heading, key in keys.items()})
+
+
+def front(runs: pd.DataFrame) -> tuple[str, ...]:
+    """How often each learning configuration is on the front of Dice against memory and against training time.
+
+    Runs are drawn anew with replacement; what is there in neither all nor none of the draws was run too few times.
+    """
+    found = []
+    learned = counted(runs[~runs["pipeline"].isin(["oracle", "threshold"])])
+    for column, cost in (("peak_memory_bytes", "peak memory"), ("train_s", "training time")):
+        if column == "peak_memory_bytes" and len(set(learned["peak_memory_kind"].dropna())) > 1:
+            continue
+        known = learned[learned["dice"].notna() & learned[column].notna()]
+        if known.empty:
+            continue
+        configurations_of = list(known.groupby(["arm", "superpixel_size"], dropna=False))
+        members = pareto_membership(
+            [group[column].to_numpy(np.float64) for _, group in configurations_of],
+            [group["dice"].to_numpy(np.float64) for _, group in configurations_of],
+        )
+        names = [row_name({"arm": arm, "superpixel_size": size}) for (arm, size), _ in configurations_of]
+        shares = sorted(zip(-members, names, strict=True))
+        listed = ", ".join(f"{name} ({-share:.0%})" for share, name in shares if share < 0)
+        found.append(f"On the front of Dice against {cost}: {listed}.")
+    return tuple(found)
+
+
+def machine_facts(runs: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    """Machine and versions; a fact that is not the same in all runs shows all its values."""
+    columns = [str(column) for column in runs if str(column).startswith("machine.")]
+    facts = [(column.removeprefix("machine."), _values(runs[column])) for column in columns]
+    facts.append(("code version (commit)", _values(runs["git_commit"])))
+    return tuple((name, value) for name, value in facts if value)
+
+
+def _values(column: "pd.Series[Any]") -> str:
+    return "; ".join(sorted({f"{value:g}" if isinstance(value, float) else str(value) for value in column.dropna()}))
+
+
+def oddities(runs: pd.DataFrame) -> tuple[tuple[str, str, str], ...]:
+    """Every run that failed or carries a flag: what it was, how it ended, why."""
+    odd = runs[(runs["status"] != "ok") | runs["flags"].fillna("").ne("")]
+    found = []
+    for run in odd.to_dict("records"):
+        why = "; ".join(str(run[column]) for column in ("reason", "flags") if not pd.isna(run[column]) and run[column])
+        found.append((f"{row_name(run)}, seed {run['seed']}", str(run["status"]), why))
+    return tuple(found)

@@ -1,0 +1,172 @@
+"""The report as one HTML file that opens offline: styles, script and pictures are inside, nothing is fetched."""
+
+import base64
+from collections.abc import Sequence
+from html import escape
+from pathlib import Path
+
+from bench.plots import Plotted
+from bench.report.content import Report, Row, Section
+from bench.report.sliders import Slider, sliders
+from bench.tables.text import COLUMNS
+
+_POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+
+
+def render_html(report: Report, results_dir: Path) -> str:
+    """The whole page. Every text from a table is escaped, and the page's policy forbids it to load anything."""
+    body = [f"<h1>{escape(report.title)}</h1>", *(_section(section, results_dir) for section in report.sections)]
+    if report.unfinished:
+        rows = [(f"runs/{directory}", why) for directory, why in report.unfinished]
+        body.append("<h2>Run directories without a finished run</h2>" + _table(["directory", "why"], rows))
+    return "\n".join(
+        [
+            '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
+            '<meta name="viewport" content="width=device-width, initial-scale=1">',
+            f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
+            f"<title>{escape(report.title)}: GNN against CNN</title>\n<style>\n{STYLE}</style>\n</head>",
+            "<body>\n<main>",
+            *body,
+            f"</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
+        ]
+    )
+
+
+def _section(section: Section, results_dir: Path) -> str:
+    verdict = section.verdict
+    parts = [f"<section>\n<h2>{escape(verdict.heading)}</h2>"]
+    parts.append('<div class="verdict">' + "".join(f"<p>{escape(s)}</p>" for s in verdict.answer) + "</div>")
+    parts += [f"<p>{escape(sentence)}</p>" for sentence in verdict.details]
+    notes = [*section.front, *verdict.caveats]
+    parts.append("<ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>" if notes else "")
+    parts.append(f"<h3>Comparison</h3>\n<p>Peak memory: {escape(section.memory_kinds)}.</p>")
+    parts += [_comparison(section.rows), *(_figure(figure) for figure in section.figures if figure.svg is not None)]
+    parts.append(_sliders(sliders(results_dir, section.runs)))
+    skipped = [f"<li>{escape(f.title)}: {escape(f.skipped)}</li>" for f in section.figures if f.skipped]
+    parts.append(f"<h3>Figures that were not drawn</h3><ul>{''.join(skipped)}</ul>" if skipped else "")
+    if section.oddities:
+        parts.append("<h3>Runs that failed or carry a flag</h3>" + _table(["run", "status", "why"], section.oddities))
+    parts.append("<h3>Machine and versions</h3>" + _table(["fact", "value"], section.machine))
+    if section.commands:
+        lines = escape("\n".join(section.commands))
+        parts.append(
+            f"<h3>Commands</h3><details><summary>{len(section.commands)} runs</summary><pre>{lines}</pre></details>"
+        )
+    return "\n".join(part for part in parts if part) + "\n</section>"
+
+
+def _comparison(rows: Sequence[Row]) -> str:
+    """The table whose columns sort by a press on their heading."""
+    headings = "".join(
+        f'<th scope="col" title="{escape(COLUMNS[heading][2] if heading in COLUMNS else "")}">'
+        f'<button type="button">{escape(heading)}</button></th>'
+        for heading in rows[0].cells
+    )
+    body = "".join(f"<tr>{''.join(_cell(row, heading) for heading in row.cells)}</tr>\n" for row in rows)
+    legend = "".join(f"<dt>{escape(heading)}</dt><dd>{escape(text)}</dd>" for heading, (_, _, text) in COLUMNS.items())
+    return (
+        f'<div class="wide"><table class="sortable"><thead><tr>{headings}</tr></thead>\n'
+        f"<tbody>{body}</tbody></table></div>"
+        f"<details><summary>What the columns mean</summary><dl>{legend}</dl></details>"
+    )
+
+
+def _cell(row: Row, heading: str) -> str:
+    return f'<td data-key="{escape(str(row.keys[heading]))}">{escape(row.cells[heading])}</td>'
+
+
+def _table(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
+    head = "".join(f'<th scope="col">{escape(heading)}</th>' for heading in headings)
+    body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+    return f'<div class="wide"><table class="text"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
+
+
+def _figure(figure: Plotted) -> str:
+    """Line art as SVG, pictures as PNG; both inside, as images, so that nothing in them can run or clash."""
+    raster = figure.name.startswith("panels") or figure.svg is None
+    path, kind = (figure.png, "png") if raster else (figure.svg, "svg+xml")
+    assert path is not None
+    picture = data_uri(path.read_bytes(), kind)
+    return (
+        f'<figure>\n<h3>{escape(figure.title)}</h3>\n<img alt="{escape(figure.title)}" src="{picture}">'
+        f"\n<figcaption>{escape(figure.caption)}</figcaption>\n</figure>"
+    )
+
+
+def _sliders(found: Sequence[Slider]) -> str:
+    """Prediction over truth; the range input below moves the edge between them."""
+    if not found:
+        return ""
+    boxes = "".join(
+        f'<figure class="slider"><div class="pair"><img alt="truth" src="{data_uri(s.truth, "jpeg")}">'
+        f'<img class="over" alt="{escape(s.arm)}" src="{data_uri(s.predicted, "jpeg")}"></div>'
+        f'<input type="range" min="0" max="100" value="50" aria-label="edge between {escape(s.arm)} and truth">'
+        f"<figcaption>{escape(s.image)}: {escape(s.arm)} left of the edge, truth right of it</figcaption></figure>"
+        for s in found
+    )
+    return f'<h3>Prediction against truth</h3><div class="sliders">{boxes}</div>'
+
+
+def data_uri(content: bytes, kind: str) -> str:
+    """An image as text that an `img` shows without fetching anything."""
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+
+
+STYLE = """\
+:root { color-scheme: light; }
+body { margin: 0; font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; background: #fff; }
+main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
+h1, h2 { line-height: 1.2; overflow-wrap: anywhere; }
+h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
+h3 { margin: 2rem 0 .5rem; font-size: 1.05rem; }
+.verdict { border-left: 4px solid #0072b2; padding: .1rem 1rem; background: #f3f8fc; font-size: 1.1rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
+th, td { padding: .25rem .5rem; border-bottom: 1px solid #e3e3e3; text-align: right; white-space: nowrap; }
+th:first-child, td:first-child, .text th, .text td { text-align: left; }
+.text td { white-space: normal; overflow-wrap: anywhere; }
+th button { all: unset; cursor: pointer; font-weight: 600; }
+th button:focus-visible { outline: 2px solid #0072b2; }
+th[aria-sort="ascending"] button::after { content: " \\2191"; }
+th[aria-sort="descending"] button::after { content: " \\2193"; }
+figure { margin: 1.5rem 0; break-inside: avoid; }
+img { max-width: 100%; height: auto; display: block; }
+figcaption { font-size: .85rem; color: #555; }
+pre { overflow-x: auto; font-size: .75rem; }
+dt { font-weight: 600; } dd { margin: 0 0 .3rem 1rem; }
+.sliders { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; }
+.slider { margin: 0; --edge: 50%; }
+.pair { position: relative; }
+.pair img { width: 100%; image-rendering: pixelated; }
+.over { position: absolute; inset: 0; clip-path: inset(0 calc(100% - var(--edge)) 0 0); }
+.pair::after { content: ""; position: absolute; top: 0; bottom: 0; left: var(--edge); border-left: 2px solid #fff;
+  margin-left: -1px; mix-blend-mode: difference; }
+.slider input { width: 100%; margin: .3rem 0 0; }
+@media print {
+  main { max-width: none; } .slider input, th button::after { display: none; }
+  table { font-size: .65rem; } th, td { padding: .1rem .2rem; white-space: normal; } .wide { overflow: visible; }
+}
+"""
+
+SCRIPT = """\
+for (const table of document.querySelectorAll("table.sortable")) {
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => head.firstElementChild.addEventListener("click", () => {
+    const up = head.getAttribute("aria-sort") !== "ascending";
+    for (const other of heads) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", up ? "ascending" : "descending");
+    const key = row => row.cells[column].dataset.key;
+    const compare = (a, b) => {
+      const [x, y] = [key(a), key(b)];
+      if (x === "" || y === "") return (x === "") - (y === "");  // what was not measured stays last
+      const order = isNaN(x) || isNaN(y) ? x.localeCompare(y) : x - y;
+      return up ? order : -order;
+    };
+    table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
+  }));
+}
+for (const slider of document.querySelectorAll(".slider")) {
+  slider.querySelector("input").addEventListener("input", event =>
+    slider.style.setProperty("--edge", event.target.value + "%"));
+}
+"""

@@ -1,0 +1,47 @@
+"""Pictures for the before/after sliders: the truth and each arm's prediction over the same crop."""
+
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib.image
+import pandas as pd
+
+from bench.plots.panels import Rgb, arm_crops, overlay
+from bench.plots.style import NoDataError
+
+MOST = 2  # images
+
+
+@dataclass(frozen=True)
+class Slider:
+    """One arm's prediction of one crop, and the truth, as JPEG."""
+
+    image: str
+    arm: str
+    truth: bytes
+    predicted: bytes
+
+
+def sliders(results_dir: Path, runs: pd.DataFrame) -> list[Slider]:
+    """Image by image, the arms in their order; the oracle is left out. Empty where no run kept its crops."""
+    try:
+        arms = arm_crops(results_dir, runs)
+    except NoDataError:
+        return []
+    classes = len(arms[0].class_names)
+    found = []
+    for index, crop in enumerate(arms[0].crops[:MOST]):
+        truth = _jpeg(overlay(crop.image, crop.truth, classes))
+        for arm in arms:
+            theirs = arm.crops[index]
+            if not arm.title.startswith("oracle"):
+                predicted = _jpeg(overlay(theirs.image, theirs.predicted, classes))
+                found.append(Slider(crop.name, arm.title.replace("\n", " at "), truth, predicted))
+    return found
+
+
+def _jpeg(picture: Rgb) -> bytes:
+    buffer = io.BytesIO()
+    matplotlib.image.imsave(buffer, picture.clip(0, 1), format="jpeg", pil_kwargs={"quality": 85})
+    return buffer.getvalue()

@@ -1,0 +1,105 @@
+"""The comparison as text: the cells that are printed, in the terminal and in reports."""
+
+import math
+import re
+from typing import Any
+
+import pandas as pd
+
+from bench.tables.comparison import MIB
+
+COLUMNS = {  # heading -> (column, format, what it means)
+    "arm": ("arm", "{}", "the pipeline, and what tells it from its other configurations"),
+    "dice": (
+        "dice",
+        "{:.3f}",
+        "macro Dice over the classes, pooled over the test images, mean over n seeds [least, greatest]",
+    ),
+    "px": ("superpixel_size", "{:g}", "pixels per superpixel asked for"),
+    "n": ("seeds", "{:.0f}", "seeds counted"),
+    "acc.": ("accuracy", "{:.3f}", "share of test pixels given their true class"),
+    "bnd F1": ("boundary_f1", "{:.3f}", "boundary F1, macro, pooled over the test images"),
+    "ceiling": ("oracle_dice", "{:.3f}", "Dice of the best labelling of these superpixels"),
+    "nodes": ("num_nodes", "{:.0f}", "superpixels obtained, mean per test image"),
+    "prep s": ("prepare_s", "{:.3g}", "seconds to build superpixels and graphs (or tiles) of train and val"),
+    "train s": ("train_s", "{:.4g}", "seconds of the whole training: prep, init, warm-up, steps, validation"),
+    "s/Mpx": ("predict_s_per_mpx", "{:.3g}", "seconds to predict a megapixel of the test images, superpixels included"),
+    "MiB": ("peak_memory_mib", "{:.0f}", "peak memory in training, MiB, of the kind named with the table"),
+    "param.": ("parameters_text", "{}", "learned numbers"),
+}
+WIDTH = 120  # columns of a terminal
+_NOTES = """\
+dice, acc., bnd F1: macro, pooled over the test images, mean over n seeds [least, greatest]; px: pixels per superpixel;
+ceiling: dice of the best labelling of the superpixels; prep s, train s: superpixels included, train contains prep;
+s/Mpx: prediction of a megapixel, superpixels included; MiB: peak memory in training"""
+
+
+def format_table(frame: pd.DataFrame) -> str:
+    """The comparison as plain text of at most 120 columns: one block per data set and machine."""
+    groups = frame.groupby(["dataset", "machine"], dropna=False)
+    blocks = [_block(str(dataset), str(machine), group) for (dataset, machine), group in groups]
+    return "\n\n".join([*blocks, _NOTES])
+
+
+def _block(dataset: str, machine: str, group: pd.DataFrame) -> str:
+    rows = group.to_dict("records")
+    cells = [display_row(row) for row in rows]
+    table = [list(cells[0]), *[list(row.values()) for row in cells]]
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    gap = "  " if sum(widths) + 2 * len(widths) <= WIDTH + 2 else " "
+    widths[0] = min(widths[0], max(14, WIDTH - sum(widths[1:]) - len(gap) * len(widths[1:])))
+    lines = [gap.join(_align(cell, widths[i], i) for i, cell in enumerate(row)) for row in table]
+    title = f"{dataset}   {machine or 'unknown machine'}   peak memory: {memory_kinds(group)}"
+    return "\n".join(line[:WIDTH].rstrip() for line in [title, *lines, *oddities(rows)])
+
+
+def oddities(rows: list[dict[Any, Any]]) -> list[str]:
+    """A line for each row that has runs which failed, were left out or had company."""
+    odd = [row for row in rows if not re.fullmatch(r"\d+ ok", row["statuses"])]
+    return [f"! {row_name(row)}: {row['statuses']}" for row in odd]
+
+
+def row_name(row: dict[Any, Any]) -> str:
+    """A configuration in words: the arm, and its superpixel size."""
+    size = row["superpixel_size"]
+    return str(row["arm"]) if pd.isna(size) else f"{row['arm']} at {size:g} px"
+
+
+def memory_kinds(frame: pd.DataFrame) -> str:
+    """The kinds of peak memory in some rows, as words."""
+    return ", ".join(sorted(frame["peak_memory_kind"].dropna().unique())) or "not measured"
+
+
+def _align(cell: str, width: int, column: int) -> str:
+    if len(cell) > width:
+        cell = cell[: width - 1] + "…"
+    return cell.ljust(width) if column == 0 else cell.rjust(width)
+
+
+def display_row(row: dict[Any, Any]) -> dict[str, str]:
+    """One row of the comparison as the texts that are printed, by heading; an empty text where nothing was measured."""
+    row = {
+        **row,
+        "peak_memory_mib": row["peak_memory_bytes"] / MIB,
+        "parameters_text": _count(row["parameters"]),
+    }
+    cells = {
+        heading: "" if pd.isna(row[column]) else form.format(row[column])
+        for heading, (column, form, _) in COLUMNS.items()
+    }
+    return cells | {"dice": _with_range(row)}
+
+
+def _count(value: float) -> str:
+    if math.isnan(value):
+        return ""
+    return f"{value / 1e6:.1f}M" if value >= 1e6 else f"{value / 1e3:.1f}k" if value >= 1e3 else f"{value:.0f}"
+
+
+def _with_range(row: dict[Any, Any]) -> str:
+    if math.isnan(row["dice"]):
+        return ""
+    if row["seeds"] < 2:
+        return f"{row['dice']:.3f}"
+    low, high = (f"{row[column]:.3f}".removeprefix("0") for column in ("dice_low", "dice_high"))
+    return f"{row['dice']:.3f} [{low}, {high}]"
