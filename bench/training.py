@@ -1,7 +1,6 @@
 """The one training loop that every learning arm goes through, its loss on pixels, and the seeds."""
 
 import math
-import operator
 import random
 import sys
 import time
@@ -39,23 +38,26 @@ def train(
     seed: int,
     device: torch.device,
     description: str,
+    steps_per_epoch: int = 0,
     started_ns: int | None = None,
 ) -> FitLog:
-    """Fit `model` in place, leave it on `device` in eval mode with the weights of its best validation, and say how it
-    went.
+    """Fit `model` in place, leave it on `device` in eval mode with the weights of its best validation.
 
     `batches(epoch)` yields the batches of an epoch, counted from 1; the time spent waiting for them is
-    `data_wait_seconds`. `loss(batch)` is the scalar loss of the model in training mode; `validate()` the pixel score
-    (higher is better) of the model in eval mode. The budget is `settings.epochs`, `settings.seconds` or whichever
-    ends first; a budget in seconds is checked at every step and keeps back the time that the last validation took,
-    for the final one. While a budget in seconds runs, validations are skipped that would push their share of the
-    elapsed time above `VALIDATION_SHARE`; the first and the last are never skipped. Patience counts validations.
-    Seconds count from `started_ns` (default: now), and what lies between it and the first batch is booked as `init`,
-    the first step as `warmup`.
+    `data_wait_seconds`. Say `steps_per_epoch` where it is known: a budget in epochs then moves the learning rate
+    within the first epoch too. `loss(batch)` is the scalar loss of the model in training mode, `validate()` the pixel
+    score (higher is better) of the model in eval mode, under `inference_mode`.
 
-    Raises `NonFiniteLoss`.
+    The budget is `settings.epochs`, `settings.seconds` or whichever ends first. A budget in seconds is checked at
+    every step and keeps back, for the final validation, the time that the last one took. While it runs, validations
+    are skipped that would push their share of the elapsed time above `VALIDATION_SHARE`, except the first and the
+    last. Patience counts validations.
+
+    Seconds count from `started_ns` (default: now). What lies between it and the first batch is booked as `init`, the
+    first step as `warmup`. Raises `NonFiniteLoss`.
     """
-    fit = _Fit(settings, time.perf_counter_ns() if started_ns is None else started_ns)
+    started_ns = time.perf_counter_ns() if started_ns is None else started_ns
+    fit = _Fit(settings, started_ns, steps_per_epoch=steps_per_epoch)
     torch.manual_seed(seed)
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
@@ -108,7 +110,7 @@ class _Fit:
     started_ns: int
     epoch: int = 0
     step: int = 0  # within the epoch
-    steps_per_epoch: int = 0  # 0 while unknown
+    steps_per_epoch: int = 0  # 0: not known before the first epoch is over
     stopped: str = ""
     score: float | None = None
     best_score: float | None = None
@@ -150,7 +152,6 @@ class _Fit:
 
     def timed(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         """The same batches, with the time spent waiting for each added to `waited`."""
-        self.steps_per_epoch = self.steps_per_epoch or operator.length_hint(batches)
         before = time.perf_counter()
         for batch in batches:
             self.waited += time.perf_counter() - before
@@ -171,7 +172,7 @@ class _Fit:
         """Decide whether the fit is over, validate where that is due, and write the epoch's row."""
         if self.step == 0:
             raise InputError("there is nothing to train on: an epoch had no batches")
-        self.steps_per_epoch = self.step if self.epoch == 1 else self.steps_per_epoch
+        self.steps_per_epoch = self.steps_per_epoch or self.step
         if self.out_of_time():
             self.stopped = "seconds"
         elif self.epoch == self.settings.epochs:
@@ -245,6 +246,7 @@ class _ProgressBar:
 
     def show(self, fit: _Fit) -> None:
         progress = 1.0 if fit.stopped else fit.progress()
+        self.score = self.score if fit.score is None else f"{fit.score:.4f}"
         if self.terminal:
             self.bar.set_postfix_str(self.status(fit, progress), refresh=False)
             self.bar.update(progress - self.bar.n)
@@ -253,7 +255,6 @@ class _ProgressBar:
             print(f"{self.description} {progress:4.0%}{self.status(fit, progress)}", file=sys.stderr, flush=True)
 
     def status(self, fit: _Fit, progress: float) -> str:
-        self.score = self.score if fit.score is None else f"{fit.score:.4f}"
         best = "-" if fit.best_score is None else f"{fit.best_score:.4f}"
         left = fit.elapsed() * (1 - progress) / max(progress, 1e-6)
         return f" epoch {fit.epoch}, score {self.score}, best {best}, {tqdm.format_interval(left)} left"

@@ -82,6 +82,29 @@ def test_a_budget_in_epochs_runs_them_all_and_learns() -> None:
     assert seconds == sorted(seconds)
 
 
+def test_the_learning_rate_follows_the_steps_where_their_number_is_known() -> None:
+    """Two epochs of ten steps, a warm-up of a tenth: the first step is at a hundredth, the last near zero."""
+    settings = TrainingConfig(epochs=2, seconds=None, warmup=0.1)
+    rates: dict[int, list[float]] = {}
+    for known in (0, 10):
+        rows = train(
+            model := Line(),
+            lambda _: [1.0] * 10,
+            model.loss,
+            lambda: 0.0,
+            settings,
+            learning_rate=1.0,
+            weight_decay=0.0,
+            seed=0,
+            device=CPU,
+            description="line",
+            steps_per_epoch=known,
+        ).history
+        rates[known] = [row.learning_rate for row in rows]
+    assert rates[10] == pytest.approx([schedule(0.45, 0.1), schedule(0.95, 0.1)])
+    assert rates[0] == pytest.approx([0.01, schedule(0.95, 0.1)])
+
+
 def test_the_best_weights_come_back() -> None:
     model, scores, seen = Line(), iter([0.1, 0.9, 0.3, 0.2]), []
 

@@ -2,7 +2,8 @@
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 
@@ -86,9 +87,9 @@ class TiledCnn:
         self.class_weights = class_weights(self._counts(train_items), self.config.training.class_weights).to(
             self.device
         )
-        return train(
+        log = train(
             self.model,
-            lambda epoch: sampler.epoch(np.random.default_rng([self.config.seed, epoch])),
+            lambda epoch: self._ahead(sampler.epoch(np.random.default_rng([self.config.seed, epoch]))),
             self._loss,
             lambda: self._score(val_items),
             self.config.training,
@@ -97,8 +98,10 @@ class TiledCnn:
             seed=self.config.seed,
             device=self.device,
             description=self.settings.name,
+            steps_per_epoch=len(sampler),
             started_ns=started_ns,
         )
+        return replace(log, facts={"convolution_bits": float(torch.finfo(self.dtype).bits)})
 
     def predict(self, item: TiledImage) -> NDArray[np.integer]:
         out = np.empty(item.mask.shape, np.min_scalar_type(self.task.num_classes - 1))
@@ -147,6 +150,17 @@ class TiledCnn:
         """Pixels of each class (K,), ignored ones not counted."""
         counts: NDArray[np.int64] = np.sum([self._confusion(item.mask, item.mask).diagonal() for item in items], axis=0)
         return counts
+
+    def _ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """The same batches; a GPU need not wait for them, as a thread assembles the next one while it works."""
+        if self.device.type == "cpu":
+            yield from batches
+            return
+        with ThreadPoolExecutor(1) as thread:
+            coming = thread.submit(next, batches, None)
+            while (batch := coming.result()) is not None:
+                coming = thread.submit(next, batches, None)
+                yield batch
 
     def _loss(self, batch: Batch) -> Tensor:
         images, labels = batch
