@@ -1,4 +1,4 @@
-"""Every setting of a run, as plain dataclasses that check themselves. Standard library only, so that `--help` is instant.
+"""Every setting of a run, as plain dataclasses that check themselves. Standard library only: `--help` is instant.
 
 `bench/cli.py` composes these from `conf/`; everything below receives them as plain values. Lists stand where tuples
 would be nicer because that is what comes back from a YAML file.
@@ -9,7 +9,7 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """What the user gave cannot be used. The message is one sentence that names the file or setting and what would be right."""
+    """What the user gave cannot be used; the message is one sentence that names the culprit and what would be right."""
 
 
 def require(condition: bool, sentence: str) -> None:
@@ -186,7 +186,7 @@ class TiledCnnConfig(PipelineConfig):
 
 @dataclass
 class GnnConfig:
-    """A network of torch_geometric layers (`models.gnn`). `conv` is a key of `models.gnn.CONVS`; "none" uses no edges."""
+    """A network of torch_geometric layers (`models.gnn`); `conv` is a key of `models.gnn.CONVS`, "none" has no edges."""
 
     conv: str = "sage"
     hidden_channels: int = 64
@@ -310,7 +310,7 @@ class MeasureConfig:
 
 @dataclass
 class ExperimentConfig:
-    """A list of sweeps. Each maps a setting to its values; their product is one run each, on top of the command line."""
+    """A list of sweeps, each a map from settings to values: one run per combination, on top of the command line."""
 
     name: str = "single"
     description: str = ""

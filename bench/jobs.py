@@ -66,7 +66,9 @@ def _alternate(runs: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 def execute(job: Job, number: int, total: int) -> str:
     """Run `job` in a fresh process and see to it that its directory holds a row, whatever happened. Its status."""
     from bench import tables
+    from bench.measure.environment import pinned_environment
     from bench.measure.isolation import run_isolated
+    from bench.measure.machine import default_threads
 
     row = describe(job)
     directory = Path(job.config.results_dir) / "runs" / str(row["run_id"])
@@ -74,7 +76,8 @@ def execute(job: Job, number: int, total: int) -> str:
     (directory / "config.json").write_text(json.dumps(asdict(job.config), indent=1))
     print(f"[{number}/{total}] {label(job)}", file=sys.stderr, flush=True)
     started = time.perf_counter()
-    outcome = run_isolated(run_in_child, (job.config, directory, row), timeout=job.config.measure.timeout)
+    environment = pinned_environment(job.config.measure.threads or default_threads())
+    outcome = run_isolated(run_in_child, (job.config, directory, row), job.config.measure.timeout, environment)
     if outcome.status != "ok":
         tables.write_run(directory, {**row, "status": outcome.status, "reason": outcome.reason}, [], [], [])
     said = outcome.result if outcome.status == "ok" else f"{outcome.status}: {outcome.reason}"
@@ -84,6 +87,11 @@ def execute(job: Job, number: int, total: int) -> str:
 
 def run_in_child(argument: tuple[Config, Path, dict[str, Any]]) -> str:
     """What the spawned process does. Imported lazily: the parent never loads torch."""
+    import warnings
+
+    warnings.filterwarnings(
+        "ignore", message=".torch.jit.script. is deprecated", category=FutureWarning
+    )  # in torch_geometric
     from bench.run import run
 
     return run(*argument)
@@ -103,6 +111,7 @@ def describe(job: Job) -> dict[str, Any]:
     key = hashlib.sha256(json.dumps([settings, code_version()], sort_keys=True).encode()).hexdigest()[:12]
     return {
         "run_id": f"{now:%Y%m%dT%H%M%S}-{now.microsecond // 1000:03d}-{job.config.pipeline.name}-{key[:6]}",
+        "run_key": key,
         "settings_key": key,
         "started": now.isoformat(timespec="seconds"),
         "git_commit": git_commit(),

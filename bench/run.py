@@ -1,5 +1,6 @@
 """One run, the whole arrow: data set -> prepared -> trained -> predicted -> scored -> rows. Called in a fresh process."""
 
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -14,7 +15,8 @@ from bench.config import Config
 from bench.datasets import load
 from bench.datasets.sample import Sample
 from bench.fitlog import FitLog
-from bench.measure.machine import machine_facts
+from bench.measure.environment import pin_torch
+from bench.measure.machine import default_threads, machine_facts
 from bench.measure.meter import Meter
 from bench.panels import Panels
 from bench.pipelines import PIPELINES
@@ -36,10 +38,11 @@ def run(config: Config, directory: Path, row: Row) -> str:
     pipeline: Pipeline[Prepared] = PIPELINES[config.pipeline.name](
         config, data.task
     )  # imports and compiles what it needs
+    device, pinned = _pin(config)
     ready = time.perf_counter()
     val_scores, test_scores = (SplitScores(data.task, config.metrics.boundary_tolerance) for _ in range(2))
     panels, facts = Panels(data.task.class_names), Counter[str]()
-    with Meter(directory, config.device, config.measure.sample_period) as meter:
+    with Meter(directory, device, config.measure.sample_period) as meter:
         with meter.stage("prepare", split="train", **_size(data.train)):
             train = [pipeline.prepare(sample) for sample in data.train]
         with meter.stage("prepare", split="val", **_size(data.val)):
@@ -48,6 +51,7 @@ def run(config: Config, directory: Path, row: Row) -> str:
             log = pipeline.fit(train, val)
         for interval in log.intervals:
             meter.add_interval(interval.phase, interval.start_ns, interval.end_ns)
+        meter.add_data_wait("train", "train", log.data_wait_seconds)
         pipeline.save(directory / "checkpoint.pt")
         del train
         for sample, item in zip(data.val, val, strict=True):
@@ -65,7 +69,7 @@ def run(config: Config, directory: Path, row: Row) -> str:
             facts.update(item.facts)
     panels.save(directory / "panels.npz")
     peak, kind = meter.headline()
-    row |= machine_facts() | data.facts | _learned(log) | {name: n / len(data.test) for name, n in facts.items()}
+    row |= _machine() | pinned | data.facts | _learned(log) | {name: n / len(data.test) for name, n in facts.items()}
     row |= {
         "dataset": data.name,
         "peak_memory_bytes": peak,
@@ -78,6 +82,19 @@ def run(config: Config, directory: Path, row: Row) -> str:
     scores += [{"split": "test", **score} for score in test_scores.rows()]
     tables.write_run(directory, row, meter.rows(), scores, [asdict(epoch) for epoch in log.history])
     return f"macro Dice {test_scores.macro_dice():.4f} on {len(data.test)} test images"
+
+
+def _pin(config: Config) -> tuple[str, Row]:
+    """The device this arm runs on, and the settings of torch that every learning arm shares; no torch, no settings."""
+    if "torch" not in sys.modules:
+        return "cpu", {}
+    from bench.training import resolve_device
+
+    return str(resolve_device(config.device)), pin_torch(config.measure.threads or default_threads())
+
+
+def _machine() -> Row:
+    return {f"machine.{name}": value for name, value in machine_facts().items()}
 
 
 def _size(samples: Sequence[Sample]) -> dict[str, int]:
