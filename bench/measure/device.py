@@ -151,5 +151,14 @@ def within(seen: int, true: int) -> bool:
 
 def process_bytes(gpu: Gpu, pid: int | None) -> int | None:
     """Memory of one process in the driver's list; None where the list does not tell."""
-    found = [process.used_bytes for process in gpu.processes() or [] if process.pid == pid]
-    return found[0] if found else None
+    return own_and_foreign(gpu, pid)[0]
+
+
+def own_and_foreign(gpu: Gpu, pid: int | None) -> tuple[int | None, int | None]:
+    """Memory of one process and of all other compute processes in the driver's list; None where it does not tell."""
+    processes = gpu.processes()
+    if processes is None or pid is None:
+        return None, None
+    own = [entry.used_bytes for entry in processes if entry.pid == pid]
+    foreign = [entry.used_bytes or 0 for entry in processes if entry.pid != pid and entry.compute]
+    return own[0] if own else None, sum(foreign)

@@ -44,7 +44,10 @@ class Beside:
 
 
 def main(overrides: list[str]) -> int:
-    """Print the examination; 0 if the machine is fit to publish from, else 1 (2: bad setting). Takes `device=` (cpu, cuda, cuda:N)."""
+    """Print the examination; 0 if the machine is fit to publish from, 1 if not, 2 for a setting that is none.
+
+    Takes `device=` (auto, cpu, cuda, cuda:N).
+    """
     device, unknown = _device(overrides)
     if unknown:
         print(f"doctor takes device=cpu, device=cuda or device=cuda:N, got {' '.join(unknown)}", file=sys.stderr)

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench.measure.device import open_device, process_bytes
+from bench.measure.device import open_device, own_and_foreign
 from bench.measure.flags import run_flags
 from bench.measure.load import Load, LoadProbe
 from bench.measure.memory import MemoryProbe, Peak
@@ -38,6 +38,7 @@ class Meter:
         self._phases: dict[tuple[str, str], list[Span]] = {}
         self._inside: dict[tuple[str, str], list[Span]] = {}
         self._exit = ExitStack()
+        self._pss_due = 0.0
         self._trace = Trace([])
         self._summary: Summary | None = None
         self._problems: list[str] = []
@@ -77,7 +78,8 @@ class Meter:
     def add_interval(self, phase: str, start_ns: int, end_ns: int) -> None:
         """A phase (init, warmup, validate) that a fit reports from within a stage already left, on `perf_counter_ns`.
 
-        Its seconds become a row of their own and leave the stage's, so that rows add up.
+        Its seconds become a row of their own and leave the stage's, so that rows add up. Call it before the meter is
+        left, or the trace does not show the phase.
         """
         home = self._stage_around(start_ns, end_ns)
         if home is None or self._overlaps(start_ns, end_ns):
@@ -129,6 +131,7 @@ class Meter:
         A fresh stage starts with garbage collected and caches emptied.
         """
         if fresh:
+            self._pss_due = 0.0
             gc.collect()
             self._device.allocator.clear()
         self._device.allocator.start()
@@ -149,19 +152,30 @@ class Meter:
             return Entry(span, peak, rss)
 
     def _read(self, span: Span, peak: Peak | None, energy: float | None, rss: int) -> Entry:
-        gpu, after = self._device.gpu, self._energy()
-        pid = self._device.own_pid
+        gpu, pid, after = self._device.gpu, self._device.own_pid, self._energy()
+        own, foreign = own_and_foreign(gpu, pid)
         return Entry(
-            span,
-            peak,
-            rss,
-            self._memory.pss(),
-            self._device.allocator.read(),
-            process_bytes(gpu, pid) if pid is not None else None,
-            gpu.used_bytes(),
-            gpu.accounting_peak_bytes(pid) if pid is not None else None,
-            after - energy if after is not None and energy is not None else None,
+            span=span,
+            peak=peak,
+            rss_start_bytes=rss,
+            pss_bytes=self._pss(),
+            allocator=self._device.allocator.read(),
+            gpu_process_bytes=own,
+            gpu_foreign_bytes=foreign,
+            gpu_used_bytes=gpu.used_bytes(),
+            accounting_bytes=gpu.accounting_peak_bytes(pid) if pid is not None else None,
+            energy_joules=after - energy if after is not None and energy is not None else None,
         )
+
+    def _pss(self) -> int | None:
+        """Once a second at most.
+
+        The kernel walks all pages for it, which short stages that come by the hundred would feel.
+        """
+        if time.perf_counter() < self._pss_due:
+            return None
+        self._pss_due = time.perf_counter() + 1.0
+        return self._memory.pss()
 
     def _energy(self) -> float | None:
         try:

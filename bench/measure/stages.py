@@ -26,6 +26,7 @@ class Entry:
     pss_bytes: int | None = None
     allocator: AllocatorReading = field(default_factory=AllocatorReading)
     gpu_process_bytes: int | None = None
+    gpu_foreign_bytes: int | None = None
     gpu_used_bytes: int | None = None
     accounting_bytes: int | None = None
     energy_joules: float | None = None
@@ -147,6 +148,9 @@ def gpu_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, Any]:
     if device.sees_device and used_end is not None and device.baseline_bytes is not None:
         delta = used_end - device.baseline_bytes
         row["gpu_peak_device_delta_bytes"] = highest([row["gpu_peak_device_delta_bytes"], delta])
+    row["foreign_peak_bytes"] = highest(
+        [row["foreign_peak_bytes"], stage.highest(lambda entry: entry.gpu_foreign_bytes)]
+    )
     unattributed = None
     if peak is not None and reserved is not None and device.context_bytes is not None:
         unattributed = peak - reserved - device.context_bytes
