@@ -186,7 +186,7 @@ class TiledCnnConfig(PipelineConfig):
 
 @dataclass
 class GnnConfig:
-    """A network of torch_geometric layers (`models.gnn`); `conv` is a key of `models.gnn.CONVS`, "none" has no edges."""
+    """A network of torch_geometric layers (`models.gnn`); `conv` is a key of its `CONVS`, "none" has no edges."""
 
     conv: str = "sage"
     hidden_channels: int = 64

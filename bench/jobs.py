@@ -29,8 +29,8 @@ class Job:
 def expand(experiment: ExperimentConfig, given: Sequence[str]) -> list[list[str]]:
     """The override lists of an experiment's runs; `[given]` when it has no sweeps.
 
-    What the user gave wins: `pipeline=...` keeps only the sweeps of that arm, any other setting replaces the sweep's values.
-    Runs are ordered by seed, the arms in alternating order (A B, B A, ...), so that drift of the machine hits all alike.
+    What the user gave wins: `pipeline=...` keeps only the sweeps of that arm, any other setting replaces the sweep's
+    values. Runs are ordered by seed, the arms in alternating order (A B, B A, ...), so that drift hits all alike.
     """
     if not experiment.sweeps:
         return [list(given)]
@@ -89,9 +89,8 @@ def run_in_child(argument: tuple[Config, Path, dict[str, Any]]) -> str:
     """What the spawned process does. Imported lazily: the parent never loads torch."""
     import warnings
 
-    warnings.filterwarnings(
-        "ignore", message=".torch.jit.script. is deprecated", category=FutureWarning
-    )  # in torch_geometric
+    # torch_geometric uses it while it is imported; nothing that a user could mend
+    warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
     from bench.run import run
 
     return run(*argument)

@@ -1,7 +1,7 @@
 """Scores of predicted masks against true ones, on pixels. It cannot tell the arms apart.
 
 Everything that counts pixels comes from one confusion matrix. A class that occurs neither in the truth nor in the
-prediction has no score: NaN here, an empty cell in the tables, left out of the macro mean. Ignored pixels count for nothing.
+prediction has no score: NaN here, an empty cell in the tables, left out of the macro mean. Ignored pixels do not count.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -30,7 +30,7 @@ def confusion_matrix(
         if ignore_index is not None:
             kept = true != ignore_index
             true, guess = true[kept], guess[kept]
-        if true.size and not (0 <= min(true.min(), guess.min()) and max(true.max(), guess.max()) < num_classes):
+        if true.size and not (min(true.min(), guess.min()) >= 0 and max(true.max(), guess.max()) < num_classes):
             raise ValueError(f"masks must hold classes in [0, {num_classes})")
         pairs = true.astype(np.int64) * num_classes + guess
         counts += np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
@@ -93,7 +93,7 @@ def macro(per_class: PerClass) -> float:
 
 @dataclass(frozen=True)
 class BoundaryHits:
-    """Boundary pixels of one class, summable over images: predicted ones near a true one, true ones near a predicted one."""
+    """Boundary pixels of one class, summable over images: all of either side, and those near the other side."""
 
     predicted_near: int = 0
     predicted: int = 0
@@ -110,7 +110,7 @@ class BoundaryHits:
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of boundary precision and recall; 0 where only one side has a boundary, NaN where neither has."""
+        """Harmonic mean of boundary precision and recall; 0 where one side has no boundary, NaN where neither has."""
         if self.predicted + self.true == 0:
             return float("nan")
         if self.predicted_near == 0 or self.true_near == 0:

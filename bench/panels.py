@@ -14,7 +14,7 @@ MOST = 3  # images kept per run
 
 @dataclass
 class Panels:
-    """Collects the first few test images; every arm of a comparison keeps the same crops, chosen from the truth alone."""
+    """Collects the first few test images; every arm keeps the same crops, chosen from the truth alone."""
 
     class_names: tuple[str, ...]
     arrays: dict[str, NDArray[np.generic]] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""One run, the whole arrow: data set -> prepared -> trained -> predicted -> scored -> rows. Called in a fresh process."""
+"""One run, the whole arrow: data set -> prepared -> trained -> predicted -> scored -> rows. In a fresh process."""
 
 import sys
 import time
@@ -29,8 +29,8 @@ Row = dict[str, Any]
 def run(config: Config, directory: Path, row: Row) -> str:
     """Measure one arm on one data set and write its tables to `directory`; returns the line to tell the user.
 
-    `row` holds what was known before. Imports, loading, saving and scoring lie outside the stages. Validation and test images are
-    predicted one at a time, so that no more than one image's pixels are in memory on an arm's account.
+    `row` holds what was known before. Imports, loading, saving and scoring lie outside the stages. Test images are
+    prepared and predicted one at a time, so that no more than one image's pixels are in memory on an arm's account.
     """
     started = time.perf_counter()
     data = load(config.dataset)

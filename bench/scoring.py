@@ -1,4 +1,4 @@
-"""Predicted masks become rows of `scores`, image by image and pooled; where there are superpixels, so does their ceiling."""
+"""Predicted masks become rows of `scores`, by image and pooled; where there are superpixels, their ceiling too."""
 
 from dataclasses import dataclass, field
 

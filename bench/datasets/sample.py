@@ -24,7 +24,7 @@ class Source(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """One image and its mask. `image` is (*spatial, C) float32, normalised; `mask` is (*spatial) integer class indices."""
+    """One image and its mask: `image` (*spatial, C) float32, normalised; `mask` (*spatial) integer class indices."""
 
     name: str
     image: Source

@@ -20,7 +20,7 @@ class Prepared(Protocol):
 
     @property
     def facts(self) -> Mapping[str, float]:
-        """Counts worth a column of `runs`, summed over the images of a split: num_nodes, num_edges, n_segments (asked) ..."""
+        """Counts worth a column of `runs`, as means over the test images: num_nodes, num_edges, n_segments (asked)."""
 
 
 P = TypeVar("P", bound=Prepared)
