@@ -92,6 +92,7 @@ def test_the_content_changes_with_a_pixel_a_label_and_the_split_but_not_with_the
         (".tif", (5, 6, 8), 0, 5),
         (".tif", (6, 5, 8), 1, 5),
         (".tif", (5, 6, 8), -3, 5),
+        (".tif", (6, 8, 5), -1, 5),
         (".tif", (6, 8, 1), None, 1),
         (".png", (6, 8), 0, 1),
     ],
@@ -122,7 +123,13 @@ def test_constant_transparency_is_dropped(tmp_path: Path, bands: int) -> None:
 
 
 def test_a_fourth_measured_channel_of_a_tiff_is_kept(tmp_path: Path) -> None:
-    assert raw(sets.make(tmp_path, ".tif", (6, 8, 4))).task.in_channels == 4
+    root = sets.make(tmp_path)
+    for extra, channels in (("unspecified", 4), ("unassalpha", 3)):
+        for stem in sets.STEMS:
+            path = root / "images" / f"{stem}.tif"
+            path.with_suffix(".png").unlink(missing_ok=True)
+            tifffile.imwrite(path, np.full((6, 8, 4), 7, np.uint8), photometric="rgb", extrasamples=[extra])
+        assert raw(root).task.in_channels == channels
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,16 @@ def test_blocks_of_any_size_make_up_the_whole(scene: Scene, side: int) -> None:
         np.testing.assert_array_equal(part_mask, mask[y : y + side, x : x + side])
 
 
+@pytest.mark.parametrize("modality", ["fluorescence", "phase_contrast"])
+def test_a_small_window_knows_of_every_cell_that_reaches_it(modality: str) -> None:
+    scene = Scene(modality, 3, (400, 400), (3, 4))
+    image, mask = generate_block(scene, Window(0, 0, 400, 400))
+    for y, x in np.random.default_rng(0).integers(0, 397, (250, 2)).tolist():
+        part, part_mask = generate_block(scene, Window(y, x, y + 3, x + 3))
+        np.testing.assert_array_equal(part, image[y : y + 3, x : x + 3])
+        np.testing.assert_array_equal(part_mask, mask[y : y + 3, x : x + 3])
+
+
 def test_a_window_far_inside_a_huge_scene_needs_nothing_else() -> None:
     scene = Scene("fluorescence", 3, (200_000, 200_000), (1, 2))
     image, mask = generate_block(scene, Window(150_000, 99_990, 150_090, 100_090))

@@ -46,7 +46,7 @@ def layout_of(path: Path, header: Header, mask_shape: tuple[int, ...], channel_a
         len(shape) == axes + 1,
         f"{path} has {len(shape)} axes and its mask {axes}: an image has those of its mask and perhaps one of channels",
     )
-    stated = header.channel_axis if channel_axis is None or header.alpha else channel_axis
+    stated = header.channel_axis if channel_axis is None else channel_axis
     axis = len(shape) - 1 if stated is None else stated
     require(
         -len(shape) <= axis < len(shape),
