@@ -1,5 +1,6 @@
 """A made-up result folder for the tests of tables, figures and reports. Nothing in it was measured."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ _FIT_SECONDS = {"tiled_cnn": 600.0, "superpixel_gnn": 40.0, "superpixel_mlp": 20
 _MIB = {"tiled_cnn": 3000.0, "superpixel_gnn": 700.0, "superpixel_mlp": 650.0, "oracle": 250.0, "threshold": 200.0}
 
 
+def copy_results(source: Path, target: Path) -> Path:
+    """A folder that a test may change."""
+    shutil.copytree(source, target)
+    return target
+
+
 def make_results(folder: Path, seeds: int = 3, sizes: tuple[int, ...] = (50, 100, 200), panels: bool = False) -> Path:
     """Finished runs of five arms on one data set and machine; the superpixel arms at every size."""
     for seed in range(seeds):
@@ -24,7 +31,9 @@ def make_results(folder: Path, seeds: int = 3, sizes: tuple[int, ...] = (50, 100
     return folder
 
 
-def make_run(folder: Path, pipeline: str, seed: int = 0, size: int = 100, panels: bool = False, **changes: Any) -> Path:
+def make_run(
+    folder: Path, pipeline: str, seed: int = 0, size: int = 100, *, panels: bool = False, **changes: object
+) -> Path:
     """One finished run; `changes` replace columns of its row (with `_` for a dot written as `__`)."""
     row = _row(pipeline, seed, size) | {name.replace("__", "."): value for name, value in changes.items()}
     directory = folder / "runs" / str(row["run_id"])
@@ -50,7 +59,8 @@ def _row(pipeline: str, seed: int, size: int) -> dict[str, Any]:
         "parameters": 14_000_000 if pipeline == "tiled_cnn" else 60_000, "peak_memory_bytes": _memory(pipeline, size),
         "peak_memory_kind": "cpu_rss", "num_nodes": None if _is_pixel_arm(pipeline) else 90_000 / size,
         "machine.cpu": "Imaginary CPU", "machine.cores": 2, "machine.id": "0badcafe", "machine.gpu": None,
-        "superpixels.superpixel_size": float(size), "training.seconds": 60.0, "graph.edges": ["adjacency"],
+        "superpixels.superpixel_size": float(size),
+        "training.seconds": 60.0, "dataset.root": "here", "graph.edges": ["adjacency"],
         "command": f"python -m bench pipeline={pipeline} seed={seed}", "machine.python": "3.11.0",
     }  # fmt: skip
 

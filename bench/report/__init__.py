@@ -25,7 +25,7 @@ def write_report(results_dir: Path, tables: Tables, plotted: Sequence[Plotted] |
 
 
 def main(overrides: list[str]) -> int:
-    """`python -m bench report results_dir=...`: collect, draw, write, print table and verdict. Returns the exit code."""
+    """`python -m bench report results_dir=...`: collect, draw, write, print table and verdict. The exit code."""
     try:
         results_dir = results_dir_of(overrides, "report")
         tables = collect(results_dir)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from bench.plots import Plotted
 from bench.plots.all import groups
+from bench.plots.style import KINDS
 from bench.report.verdict import Verdict, verdict
 from bench.statistics import pareto_membership
 from bench.tables import Tables, comparison
@@ -65,7 +66,7 @@ def _section(
     rows = frame[(frame["dataset"] == dataset) & (frame["machine"] == machine)]
     return Section(
         verdict(heading, runs, tables.scores, tables.history),
-        memory_kinds(rows),
+        "; ".join(f"{kind} ({KINDS.get(kind, kind)})" for kind in memory_kinds(rows).split(", ")),
         tuple(_row(row) for row in rows.to_dict("records")),
         front(runs),
         tuple(figures),
@@ -106,10 +107,13 @@ def front(runs: pd.DataFrame) -> tuple[str, ...]:
             [group[column].to_numpy(np.float64) for _, group in configurations_of],
             [group["dice"].to_numpy(np.float64) for _, group in configurations_of],
         )
-        names = [row_name({"arm": arm, "superpixel_size": size}) for (arm, size), _ in configurations_of]
+        names = [
+            f"{row_name({'arm': arm, 'superpixel_size': size})} ({{share}}, {len(group)} run{'s'[: len(group) > 1]})"
+            for (arm, size), group in configurations_of
+        ]
         shares = sorted(zip(-members, names, strict=True))
-        listed = ", ".join(f"{name} ({-share:.0%})" for share, name in shares if share < 0)
-        found.append(f"On the front of Dice against {cost}: {listed}.")
+        listed = ", ".join(name.format(share=f"{-share:.0%}") for share, name in shares if -share >= 0.05)
+        found.append(f"On the front of Dice against {cost} (share of redrawn runs): {listed}.")
     return tuple(found)
 
 

@@ -37,7 +37,7 @@ def _section(section: Section, results_dir: Path) -> str:
     parts = [f"<section>\n<h2>{escape(verdict.heading)}</h2>"]
     parts.append('<div class="verdict">' + "".join(f"<p>{escape(s)}</p>" for s in verdict.answer) + "</div>")
     parts += [f"<p>{escape(sentence)}</p>" for sentence in verdict.details]
-    notes = [*section.front, *verdict.caveats]
+    notes = [*verdict.caveats, *section.front]
     parts.append("<ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>" if notes else "")
     parts.append(f"<h3>Comparison</h3>\n<p>Peak memory: {escape(section.memory_kinds)}.</p>")
     parts += [_comparison(section.rows), *(_figure(figure) for figure in section.figures if figure.svg is not None)]
@@ -115,7 +115,7 @@ def data_uri(content: bytes, kind: str) -> str:
 STYLE = """\
 :root { color-scheme: light; }
 body { margin: 0; font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; background: #fff; }
-main { max-width: 60rem; margin: 0 auto; padding: 1rem; }
+main { max-width: 68rem; margin: 0 auto; padding: 1rem; }
 h1, h2 { line-height: 1.2; overflow-wrap: anywhere; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
 h3 { margin: 2rem 0 .5rem; font-size: 1.05rem; }
@@ -139,8 +139,8 @@ dt { font-weight: 600; } dd { margin: 0 0 .3rem 1rem; }
 .pair { position: relative; }
 .pair img { width: 100%; image-rendering: pixelated; }
 .over { position: absolute; inset: 0; clip-path: inset(0 calc(100% - var(--edge)) 0 0); }
-.pair::after { content: ""; position: absolute; top: 0; bottom: 0; left: var(--edge); border-left: 2px solid #fff;
-  margin-left: -1px; mix-blend-mode: difference; }
+.pair::after { content: ""; position: absolute; top: 0; bottom: 0; left: var(--edge); width: 2px;
+  margin-left: -1px; background: #fff; box-shadow: 0 0 0 1px #000; pointer-events: none; }
 .slider input { width: 100%; margin: .3rem 0 0; }
 @media print {
   main { max-width: none; } .slider input, th button::after { display: none; }

@@ -20,7 +20,7 @@ def _section(section: Section) -> str:
     verdict = section.verdict
     parts = [f"## {escape(verdict.heading)}", escape(" ".join(verdict.answer))]
     parts += [escape(" ".join(verdict.details))] if verdict.details else []
-    parts += [bullets([*section.front, *verdict.caveats])] if section.front or verdict.caveats else []
+    parts += [bullets([*verdict.caveats, *section.front])] if section.front or verdict.caveats else []
     parts += [f"### Comparison (peak memory: {escape(section.memory_kinds)})", _comparison(section)]
     for figure in section.figures:
         if figure.png is not None:

@@ -144,7 +144,9 @@ def _time(pair: Pair, history: pd.DataFrame) -> str:
     bare_gnn, bare_cnn = pair.column("fit_s")
     without = f"without them {_factor(median_ratio(bare_cnn, bare_gnn).value, 'faster', 'slower')}"
     means = f"{_seconds(float(np.median(gnn)))} against {_seconds(float(np.median(cnn)))}"
-    first = f"Training, superpixels included, it is {_compared(cnn, gnn, 'faster', 'slower')}: {means} ({without})"
+    first = (
+        f"In training, superpixels included, the GNN is {_compared(cnn, gnn, 'faster', 'slower')}: {means} ({without})"
+    )
     return f"{first}; {target}." if target else f"{first}."
 
 
@@ -190,7 +192,7 @@ def _memory(pair: Pair) -> str:
         return "Memory is not compared: it was not measured in every run."
     means = f"{np.median(gnn) / MIB:.0f} MiB against {np.median(cnn) / MIB:.0f} MiB"
     compared, kind = _compared(cnn, gnn, "less memory", "more memory"), KINDS.get(kinds[0], kinds[0])
-    return f"At its peak in training it takes {compared}: {means} ({kind}){_net_memory(pair)}."
+    return f"At its peak in training the GNN takes {compared}: {means} ({kind}){_net_memory(pair)}."
 
 
 def _net_memory(pair: Pair) -> str:
@@ -211,7 +213,8 @@ def _prediction(pair: Pair) -> str:
     only_gnn, only_cnn = pair.column("predict_only_s_per_mpx")
     bare = _factor(median_ratio(only_cnn, only_gnn).value, "faster", "slower") if (only_gnn > 0).all() else ""
     compared = _compared(cnn, gnn, "faster", "slower")
-    return f"Predicting, superpixels included, it is {compared}: {means}{f' (without them {bare})' if bare else ''}."
+    without = f" (without them {bare})" if bare else ""
+    return f"In prediction, superpixels included, the GNN is {compared}: {means}{without}."
 
 
 def _compared(slow: NDArray[np.float64], fast: NDArray[np.float64], better: str, worse: str) -> str:
@@ -268,7 +271,7 @@ def _alike(pair: Pair) -> list[str]:
     commits = runs["git_commit"].dropna().nunique()
     if commits > 1:
         found.append(f"The compared runs come from {commits} versions of the code.")
-    budgets = [c for c in ("training.seconds", "training.epochs") if c in runs and len(set(runs[c].astype("str"))) > 1]
+    budgets = [c for c in ("training.seconds", "training.epochs") if c in runs and len(set(map(str, runs[c]))) > 1]
     if budgets:
         found.append(f"The compared runs differ in their budget ({', '.join(budgets)}).")
     contended = int(runs["contended"].sum())

@@ -54,7 +54,8 @@ def configurations(tables: Tables) -> pd.DataFrame:
 def _datasets(runs: pd.DataFrame) -> pd.Series:
     """The data set's name; a run that died before it could say takes that of a finished one with the same settings."""
     settings = [column for column in runs if str(column).startswith("dataset.")]
-    keys = runs[settings].astype("str").agg("|".join, axis=1) if settings else runs["dataset"]
+    rows = runs[settings].astype("object").itertuples(index=False)
+    keys = pd.Series([str(tuple(map(str, row))) for row in rows], index=runs.index) if settings else runs["dataset"]
     names = runs["dataset"].where(runs["status"] == "ok").groupby(keys).transform("first")
     return names.fillna(runs["dataset"])
 
@@ -81,7 +82,7 @@ def _arms(runs: pd.DataFrame) -> pd.Series:
 def _varied(group: pd.DataFrame, pipeline: str) -> list[list[str]]:
     """For each run, the settings in which the runs of this pipeline differ, as `name=value` texts."""
     settings = [str(column) for column in group if _is_variant(str(column), pipeline)]
-    varied = [column for column in settings if len(set(group[column].astype("str"))) > 1]
+    varied = [column for column in settings if len(set(map(str, group[column]))) > 1]
     if "model" in varied:
         varied = [column for column in varied if column not in _SAME_AS_MODEL]
     names = [_short(column) for column in varied]

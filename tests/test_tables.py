@@ -1,0 +1,265 @@
+"""Run directories and their tables: whole or absent, twice the same, nothing averaged that should not be."""
+
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from made_results import ceiling, copy_results, make_results, make_run, score
+
+from bench.config import InputError
+from bench.tables import SCHEMAS, Tables, collect, comparison, current, format_table, load, main, ratio, write_run
+from bench.tables.chosen import chosen
+from bench.tables.comparison import configurations
+from bench.tables.store import write_atomically
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_results(tmp_path_factory.mktemp("template"), seeds=2)
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path) -> Path:
+    return copy_results(template, tmp_path / "results")
+
+
+def row(tables: Tables, arm: str, size: float = math.nan) -> dict[Any, Any]:
+    frame = comparison(tables)
+    at_size = frame["superpixel_size"].isna() if math.isnan(size) else frame["superpixel_size"] == size
+    found: list[dict[Any, Any]] = frame[(frame["arm"] == arm) & at_size].to_dict("records")
+    assert len(found) == 1
+    return found[0]
+
+
+def table_bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in (folder / "tables").iterdir()}
+
+
+def test_collecting_twice_gives_the_same_bytes_in_any_order_of_writing(folder: Path, tmp_path: Path) -> None:
+    collect(folder)
+    first = table_bytes(folder)
+    collect(folder)
+    assert table_bytes(folder) == first
+    other = tmp_path / "other"
+    for directory in sorted((folder / "runs").iterdir(), reverse=True):
+        (other / "runs" / directory.name).mkdir(parents=True)
+        for path in directory.iterdir():
+            (other / "runs" / directory.name / path.name).write_bytes(path.read_bytes())
+    collect(other)
+    assert table_bytes(other) == first
+
+
+def test_loading_gives_back_what_was_written(tmp_path: Path) -> None:
+    run = {
+        "run_id": "r",
+        "status": "ok",
+        "seed": 3,
+        "peak_memory_bytes": 2**40 + 1,
+        "run_key": "00012",
+        "odd": [1, "a"],
+    }
+    scores = [
+        {"split": "test", "image": name, "metric": "dice", "class": "NA", "value": 0.1 + 0.2} for name in ("001", "NA")
+    ]
+    write_run(tmp_path / "runs" / "r", run, [], scores, [{"epoch": 1, "train_loss": math.nan, "val_score": None}])
+    tables = collect(tmp_path)
+    assert list(tables.scores["image"]) == ["001", "NA"]
+    assert list(tables.scores["value"]) == [0.1 + 0.2] * 2
+    loaded = tables.runs.iloc[0]
+    assert (loaded["run_key"], loaded["peak_memory_bytes"], json.loads(loaded["odd"])) == ("00012", 2**40 + 1, [1, "a"])
+    assert tables.history[["train_loss", "val_score"]].isna().all(axis=None)
+    pd.testing.assert_frame_equal(load(tmp_path).runs, tables.runs)
+    assert all(set(SCHEMAS[name]) <= set(getattr(tables, name)) for name in SCHEMAS)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("run.json", None, "no run.json"),
+        ("run.json", '{"run_id": "x", "stat', "cannot be read"),
+        ("run.json", "[1]", "not a run's row"),
+        ("run.json", '{"run_id": "x", "status": "splendid"}', "not a run's row"),
+        ("scores.csv", None, "cannot be read"),
+        ("scores.csv", "run_id,split\n", "lacks the column image"),
+        ("scores.csv", "run_id,split,image,metric,class,value\nother,test,all,dice,macro,0.5\n", "torn or belongs"),
+        ("scores.csv", "run_id,split,image,metric,class,value\n{run},test,all,dice,macro,0.", "torn or belongs"),
+        ("scores.csv", "run_id,split,image,metric,class,value\n{run},test,all,dice\n", "torn or belongs"),
+        ("history.csv", b"\xff\xfe\x00", "cannot be read"),
+    ],
+)
+def test_a_damaged_run_is_named_and_the_others_stay(
+    folder: Path, name: str, content: str | bytes | None, why: str
+) -> None:
+    whole = collect(folder).runs
+    directory = sorted((folder / "runs").iterdir())[0]
+    if content is None:
+        (directory / name).unlink()
+    else:
+        data = content.replace("{run}", directory.name).encode() if isinstance(content, str) else content
+        (directory / name).write_bytes(data)
+    tables = collect(folder)
+    [unfinished] = tables.unfinished
+    assert unfinished.directory == directory.name
+    assert why in unfinished.why
+    assert list(tables.runs["run_id"]) == list(whole["run_id"][1:])
+    assert load(folder).unfinished == tables.unfinished
+
+
+def test_a_copied_run_directory_does_not_count_twice(folder: Path) -> None:
+    source = sorted((folder / "runs").iterdir())[0]
+    copy = folder / "runs" / "zz copy"
+    copy.mkdir()
+    for path in source.iterdir():
+        (copy / path.name).write_bytes(path.read_bytes())
+    tables = collect(folder)
+    assert [item.directory for item in tables.unfinished] == ["zz copy"]
+    assert tables.runs["run_id"].is_unique
+
+
+def test_a_run_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "file.txt"
+    write_atomically(path, "old")
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        write_atomically(path, "new")
+    assert [p.name for p in tmp_path.iterdir()] == ["file.txt"]
+    assert path.read_text() == "old"
+
+
+def test_a_failed_run_keeps_its_row(folder: Path) -> None:
+    make_run(folder, "superpixel_gnn", 0, 50, run_id="dead", run_key="dead", status="timeout", dataset="folder")
+    dead = row(collect(folder), "superpixel_gnn", 50)
+    assert dead["statuses"] == "2 ok, 1 timeout"  # and it found its data set, though it died before it knew the name
+    assert dead["seeds"] == 2
+
+
+def test_the_newest_ok_run_of_a_key_counts_whatever_came_after(tmp_path: Path) -> None:
+    for minute, status in ((1, "ok"), (2, "ok"), (3, "failed")):
+        make_run(tmp_path, "tiled_cnn", run_id=f"r{minute}", started=f"2026-01-01T00:0{minute}:00", status=status)
+    make_run(tmp_path, "tiled_cnn", run_id="elsewhere", machine__id="another")
+    assert sorted(current(collect(tmp_path).runs)["run_id"]) == ["elsewhere", "r2"]
+
+
+def test_comparison_is_the_mean_over_seeds_with_its_range(folder: Path) -> None:
+    tables = collect(folder)
+    gnn = row(tables, "superpixel_gnn", 100)
+    per_seed = [sum(score("superpixel_gnn", seed, 100, image) for image in range(4)) / 4 for seed in range(2)]
+    assert gnn["dice"] == pytest.approx(sum(per_seed) / 2)
+    assert (gnn["dice_low"], gnn["dice_high"]) == pytest.approx((min(per_seed), max(per_seed)))
+    assert gnn["oracle_dice"] == pytest.approx(ceiling(100))
+    assert gnn["num_nodes"] == 900
+    prepare, fit = 1.1, [40.0 * 1.1 + 1.5, 42.0 * 1.1 + 1.5]
+    assert gnn["prepare_s"] == pytest.approx(4 * prepare)
+    assert gnn["fit_s"] == pytest.approx(sum(fit) / 2)
+    assert gnn["train_s"] == pytest.approx(4 * prepare + sum(fit) / 2)
+    assert gnn["predict_only_s_per_mpx"] == pytest.approx(0.2 / 0.36)
+    assert gnn["predict_s_per_mpx"] == pytest.approx((0.2 + prepare) / 0.36)
+    assert math.isnan(row(tables, "tiled_cnn")["oracle_dice"])
+
+
+def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(folder: Path) -> None:
+    make_run(folder, "superpixel_gnn", 0, 100, run_id="more-a", run_key="a", model="gatv2")
+    make_run(folder, "superpixel_gnn", 0, 100, run_id="more-b", run_key="b", graph__edges=["knn"])
+    arms = [arm for arm in comparison(collect(folder))["arm"].unique() if arm.startswith("superpixel_gnn")]
+    adjacency, knn = 'edges=["adjacency"]', 'edges=["knn"]'
+    assert sorted(arms) == [
+        f"superpixel_gnn {arm}" for arm in (f"gatv2 {adjacency}", f"sage {adjacency}", f"sage {knn}")
+    ]
+
+
+def test_pixel_arms_ignore_superpixel_settings(folder: Path) -> None:
+    make_run(folder, "tiled_cnn", 7, 400, graph__edges=["knn"])
+    assert row(collect(folder), "tiled_cnn")["seeds"] == 3
+
+
+def test_machines_and_data_sets_are_kept_apart(folder: Path) -> None:
+    make_run(folder, "tiled_cnn", 0, run_id="b", machine__id="another")
+    make_run(folder, "tiled_cnn", 0, run_id="c", dataset="other", dataset__root="other")
+    frame = comparison(collect(folder))
+    assert len(frame[frame["arm"] == "tiled_cnn"]) == 3
+
+
+def test_invalid_runs_are_left_out_and_contended_ones_counted(folder: Path) -> None:
+    make_run(folder, "tiled_cnn", 8, run_id="i", run_key="i", flags="warn: hot; invalid: the sampler died")
+    make_run(folder, "tiled_cnn", 9, run_id="c", run_key="c", flags="contended: others computed; warn: invalid guess")
+    cnn = row(collect(folder), "tiled_cnn")
+    assert cnn["statuses"] == "1 contended, 1 invalid, 2 ok"
+    assert cnn["seeds"] == 3
+
+
+def test_peaks_of_different_kinds_are_neither_averaged_nor_divided(folder: Path) -> None:
+    make_run(folder, "tiled_cnn", 5, peak_memory_kind="gpu_process")
+    cnn = row(collect(folder), "tiled_cnn")
+    assert math.isnan(cnn["peak_memory_bytes"])
+    assert str(cnn["peak_memory_kind"]) == "cpu_rss+gpu_process"
+    assert ratio(6.0, 3.0, ["cpu_rss", "cpu_rss"]) == 2.0
+    with pytest.raises(InputError, match="cpu_rss and gpu_process"):
+        ratio(6.0, 3.0, ["cpu_rss", "gpu_process"])
+    with pytest.raises(InputError, match="not measured"):
+        ratio(6.0, 3.0, [None, math.nan])
+
+
+def test_net_memory_is_what_was_added_to_the_start(tmp_path: Path) -> None:
+    stages = [
+        {"stage": "prepare", "split": "train", "peak_rss_bytes": 300, "rss_start_bytes": 200},
+        {"stage": "train", "split": "train", "peak_rss_bytes": 900, "rss_start_bytes": 250},
+        {"stage": "predict", "split": "test", "peak_rss_bytes": 5000, "rss_start_bytes": 260},
+    ]
+    run = {"run_id": "r", "status": "ok", "pipeline": "tiled_cnn", "dataset": "d"}
+    write_run(tmp_path / "runs" / "r", run, stages, [], [])
+    assert configurations(collect(tmp_path))["net_peak_bytes"].tolist() == [700]
+
+
+def test_the_configuration_is_chosen_on_validation_images_and_controls_follow_the_gnn(folder: Path) -> None:
+    runs = configurations(collect(folder))
+    runs.loc[(runs["pipeline"] == "superpixel_gnn") & (runs["superpixel_size"] == 200), "val_dice"] = 0.999
+    assert set(chosen(runs)["superpixel_gnn"]["superpixel_size"]) == {200}  # although it tests worst
+    assert set(chosen(runs)["oracle"]["superpixel_size"]) == {200}
+    assert len(chosen(runs)["tiled_cnn"]) == 2
+
+
+def test_the_printed_table_fits_and_names_what_went_wrong(folder: Path) -> None:
+    make_run(
+        folder, "superpixel_gnn", 0, 50, run_id="d", run_key="d", status="host_oom", model="a_model_with_a_name_" * 4
+    )
+    make_run(folder, "superpixel_gnn", 1, 50, run_id="e", run_key="e", model="a_model_with_a_name_" * 4)
+    text = format_table(comparison(collect(folder)))
+    assert max(len(line) for line in text.splitlines()) <= 120
+    assert "host_oom" in text
+    assert "cpu_rss" in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ([], "say which folder"),
+        (["result_dir=x"], "is not a setting of collect"),
+        (["results_dir=/nowhere/at/all"], "is not a folder"),
+        (["results_dir={empty}"], "holds no runs"),
+    ],
+)
+def test_what_cannot_be_collected_is_said_in_a_sentence(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], sentence: str
+) -> None:
+    assert main([text.replace("{empty}", str(tmp_path)) for text in overrides]) == 2
+    assert sentence in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_command_prints_the_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([f"results_dir={folder}"]) == 0
+    assert "superpixel_gnn" in capsys.readouterr().out
+
+
+def test_an_unknown_status_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="status must be one of"):
+        write_run(tmp_path, {"run_id": "r", "status": "fine"}, [], [], [])
+    assert not (tmp_path / "run.json").exists()
