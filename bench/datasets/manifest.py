@@ -56,11 +56,11 @@ def read_manifest(config: FolderConfig) -> Manifest:
         if listing.is_file():
             manifest, source = from_json(listing, images, masks), str(listing)
         else:
-            manifest, source = from_seed(config, images, masks), "the seeded split"
+            manifest, source = from_seed(config, images, masks), f"the seeded split of {root}"
     for split in SPLITS:
         require(
             len(manifest.of(split)) > 0,
-            f"{source} leaves the split {split} of {root} empty: train, val and test need at least one image each",
+            f"{source} leaves the split {split} empty: train, val and test need at least one image each",
         )
     return manifest
 
