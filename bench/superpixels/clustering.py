@@ -14,9 +14,14 @@ from numpy.typing import NDArray
 from bench.superpixels.scaling import cell_edges
 from bench.superpixels.threads import Workers, split
 
-_FIELD = 16  # bits of one packed counter
-_MASK = (1 << _FIELD) - 1
-_PLANE, _SOLID = (1, 16, 64), (4, 8, 32)  # longest sides of a block; pixels * (side - 1) must stay below 2**_FIELD
+_LANES = 32  # blocks are computed in multiples of so many pixels, so that the inner loops have no remainder
+_PLANE, _SOLID = (1, 16, 64), (4, 8, 32)  # longest sides of a block
+_ROOM = 1024 + _LANES  # pixels of the largest block
+_MOST = 27  # cells around a pixel
+_STRIDE = 16  # pixels whose changes are looked for at once
+
+
+Part = tuple[int, NDArray[np.int64]]  # the first cluster concerned, and changes of count, z, y, x and values from it on
 
 
 @dataclass(frozen=True)
@@ -51,91 +56,45 @@ def cluster(
     axes = [cut(length, count, side) for length, count, side in zip(image.shape[1:], cells, longest, strict=True)]
     layout = tuple((axis.edges, axis.cell) for axis in axes)
     bands = split(axes[0].cell.size * axes[1].cell.size, 4 * workers.threads)
-    labels = np.empty(image.shape[1:], dtype=np.int32)
-    nothing = np.empty((0, 0, 0), dtype=np.int32)
+    tiles = np.empty((image.shape[0], image[0].size), dtype=np.uint16)  # block by block, as `slots`
+    slots = np.empty(image[0].size, dtype=np.int8)  # which of the neighbouring cells' clusters
     centres = np.zeros((int(np.prod(cells)), 3 + image.shape[0]), dtype=np.float64)
+    moved = np.ones(centres.shape[0], dtype=np.bool_)
+    total = np.zeros((centres.shape[0], 4 + image.shape[0]), dtype=np.int64)
     scale = float(np.sqrt(weight))
-    for iteration in range(iterations - 1):
-        seeding = iteration == 0
 
-        def sums(start: int, stop: int, seeding: bool = seeding) -> tuple[int, NDArray[np.int64]]:
-            return tuple(_walk(image, layout, cells, centres, scale, seeding, start, stop, nothing))
+    def seed(start: int, stop: int) -> Part:
+        return tuple(_seed(image, tiles, slots, layout, cells, start, stop))
 
-        if not _move(centres, workers.run(sums, bands)):
+    def shift(start: int, stop: int) -> Part:
+        return tuple(_shift(tiles, slots, layout, cells, centres, moved, scale, start, stop))
+
+    for iteration in range(iterations):
+        for first, part in workers.run(shift if iteration else seed, bands):
+            total[first : first + part.shape[0]] += part
+        if not _move(centres, moved, total):
             break
-
-    def final(start: int, stop: int) -> None:
-        _walk(image, layout, cells, centres, scale, iterations == 1, start, stop, labels)
-
-    workers.run(final, bands)
+    labels = np.empty(image.shape[1:], dtype=np.int32)
+    workers.run(lambda start, stop: _label(labels, slots, layout, cells, start, stop), bands)
     return labels
 
 
-def _move(centres: NDArray[np.float64], parts: list[tuple[int, NDArray[np.int64]]]) -> bool:
-    """Put every centre in the middle of its pixels; False if none moved. A cluster without pixels stays in place."""
-    total = np.zeros((centres.shape[0], centres.shape[1] + 1), dtype=np.int64)
-    for first, part in parts:
-        total[first : first + part.shape[0]] += part
-    found = total[:, 0] > 0
-    means = np.where(found[:, None], total[:, 1:] / np.maximum(total[:, :1], 1), centres)
-    moved = not np.array_equal(means, centres)
-    centres[:] = means
-    return moved
-
-
 @njit(cache=True, nogil=True)
-def _walk(image, layout, cells, centres, scale, seeding, start, stop, labels):  # type: ignore[no-untyped-def]
-    """Assign the pixels of block rows `start` to `stop`.
+def _move(centres, moved, total):  # type: ignore[no-untyped-def]
+    """Put every centre in the middle of its pixels and mark those that moved; False if none did.
 
-    Writes `labels` unless it is empty, or else returns the sums of count, z, y, x and intensities over the pixels
-    of each cluster, and the cluster that their first row stands for.
+    A cluster without pixels stays in place.
     """
-    (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout
-    channels = image.shape[0]
-    rows = cell_y.size
-    writing = labels.size > 0
-    lowest, highest = _touched(cells, cell_z, cell_y, start, stop - 1)
-    sums = np.zeros((0 if writing else highest - lowest, 4 + channels), dtype=np.int64)
-    room = _MASK + 1 >> 4
-    values = np.empty((channels, room), dtype=np.float32)
-    fz, fy, fx = np.empty(room, np.float32), np.empty(room, np.float32), np.empty(room, np.float32)
-    packed = np.empty(room, dtype=np.int64)
-    best, slot = np.empty(room, np.float32), np.empty(room, np.int32)
-    apart = np.empty((3, room), dtype=np.float32)
-    ids = np.empty(27, dtype=np.int64)
-    near = np.empty((27, 3 + channels), dtype=np.float32)
-    counts = np.empty((2, 27), dtype=np.int64)
-    totals = np.empty((channels, 27), dtype=np.int64)
-    shape = (0, 0, 0)
-    for row in range(start, stop):
-        bz, by = row // rows, row % rows
-        z0, z1, y0, y1 = edges_z[bz], edges_z[bz + 1], edges_y[by], edges_y[by + 1]
-        for bx in range(cell_x.size):
-            x0, x1 = edges_x[bx], edges_x[bx + 1]
-            here = (z1 - z0, y1 - y0, x1 - x0)
-            if here != shape:
-                shape = here
-                _offsets(shape, np.float32(scale), fz, fy, fx, packed)
-            size = shape[0] * shape[1] * shape[2]
-            own = (cell_z[bz], cell_y[by], cell_x[bx])
-            if seeding:
-                ids[0] = (own[0] * cells[1] + own[1]) * cells[2] + own[2]
-                found = 1
-                slot[:size] = 0
-            _gather(image, z0, y0, x0, shape, values)
-            if not seeding:
-                found = _candidates(cells, own, centres, scale, z0, y0, x0, ids, near)
-                if channels == 1:
-                    _nearest_grey(values[0], fz, fy, fx, size, near, found, best, slot)
-                else:
-                    _nearest(values, fz, fy, fx, size, near, found, apart, best, slot)
-            if writing:
-                _write(labels, z0, y0, x0, shape, ids, slot)
-            else:
-                _tally(values, packed, slot, size, found, counts, totals)
-                for k in range(found):
-                    _add(sums[ids[k] - lowest], counts[0, k] + counts[1, k], z0, y0, x0, totals, k)
-    return lowest, sums
+    any_moved = False
+    for k in range(centres.shape[0]):
+        moved[k] = False
+        if total[k, 0]:
+            for item in range(centres.shape[1]):
+                mean = total[k, 1 + item] / total[k, 0]
+                moved[k] |= mean != centres[k, item]
+                centres[k, item] = mean
+        any_moved |= moved[k]
+    return any_moved
 
 
 @njit(cache=True, nogil=True)
@@ -153,131 +112,239 @@ def _touched(cells, cell_z, cell_y, start, last):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _offsets(shape, scale, fz, fy, fx, packed):  # type: ignore[no-untyped-def]
-    """Scaled place of each pixel in its block, and (1, z, y, x) packed into one number whose sums are exact."""
-    pixel = 0
-    for z in range(shape[0]):
-        for y in range(shape[1]):
-            for x in range(shape[2]):
-                fz[pixel], fy[pixel], fx[pixel] = z * scale, y * scale, x * scale
-                packed[pixel] = 1 | z << _FIELD | y << 2 * _FIELD | x << 3 * _FIELD
-                pixel += 1
+def _seed(image, tiles, slots, layout, cells, start, stop):  # type: ignore[no-untyped-def]
+    """Copy the image into `tiles`, give every pixel to its own cell; returns sums of count, z, y, x and values."""
+    (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout
+    rows, plane = cell_y.size, image.shape[2] * image.shape[3]
+    lowest, highest = _touched(cells, cell_z, cell_y, start, stop - 1)
+    sums = np.zeros((highest - lowest, 4 + image.shape[0]), dtype=np.int64)
+    ids = np.empty(_MOST, dtype=np.int64)
+    for row in range(start, stop):
+        bz, by = row // rows, row % rows
+        z0, z1, y0, y1 = edges_z[bz], edges_z[bz + 1], edges_y[by], edges_y[by + 1]
+        for bx in range(cell_x.size):
+            x0, x1 = edges_x[bx], edges_x[bx + 1]
+            own = _neighbours(cells, (cell_z[bz], cell_y[by], cell_x[bx]), ids)[1]
+            place = z0 * plane + (z1 - z0) * (y0 * image.shape[3] + (y1 - y0) * x0)
+            slots[place : place + (z1 - z0) * (y1 - y0) * (x1 - x0)] = own
+            _add_box(image, z0, z1, y0, y1, x0, x1, tiles, place, sums[ids[own] - lowest])
+    return lowest, sums
 
 
 @njit(cache=True, nogil=True)
-def _gather(image, z0, y0, x0, shape, values):  # type: ignore[no-untyped-def]
+def _add_box(image, z0, z1, y0, y1, x0, x1, tiles, place, target):  # type: ignore[no-untyped-def]
+    pixels = (z1 - z0) * (y1 - y0) * (x1 - x0)
+    target[0] += pixels
+    target[1] += pixels * (z0 + z1 - 1) // 2
+    target[2] += pixels * (y0 + y1 - 1) // 2
+    target[3] += pixels * (x0 + x1 - 1) // 2
     for channel in range(image.shape[0]):
-        target, pixel = values[channel], 0
-        for z in range(shape[0]):
-            for y in range(shape[1]):
-                line = image[channel, z0 + z, y0 + y, x0 : x0 + shape[2]]
-                for x in range(shape[2]):
-                    target[pixel + x] = line[x]
-                pixel += shape[2]
+        total, pixel = np.int64(0), place
+        for z in range(z0, z1):
+            for y in range(y0, y1):
+                for x in range(x0, x1):
+                    total += np.int64(image[channel, z, y, x])
+                    tiles[channel, pixel] = image[channel, z, y, x]
+                    pixel += 1
+        target[4 + channel] += total
 
 
 @njit(cache=True, nogil=True)
-def _candidates(cells, own, centres, scale, z0, y0, x0, ids, near):  # type: ignore[no-untyped-def]
-    """Clusters of the cell and its neighbours in raster order, a multiple of 3, and their centres seen from it."""
-    found = 0
+def _shift(tiles, slots, layout, cells, centres, moved, scale, start, stop):  # type: ignore[no-untyped-def]
+    """Give the pixels of block rows `start` to `stop` to their nearest centres; returns what that changes in the sums.
+
+    A block none of whose centres moved is left as it is.
+    """
+    (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout
+    channels, rows, height, width = tiles.shape[0], cell_y.size, edges_y[-1], edges_x[-1]
+    lowest, highest = _touched(cells, cell_z, cell_y, start, stop - 1)
+    sums = np.zeros((highest - lowest, 4 + channels), dtype=np.int64)
+    values, origin = np.zeros((channels, _ROOM), dtype=np.float32), np.empty(channels, dtype=np.float32)
+    offsets, places = np.zeros((3, _ROOM), dtype=np.int64), np.zeros((3, _ROOM), dtype=np.float32)
+    best, nearest = np.empty(_ROOM, dtype=np.float32), np.zeros(_ROOM, dtype=np.int32)
+    ids, near = np.empty(_MOST, dtype=np.int64), np.empty((_MOST, 4 + channels), dtype=np.float32)
+    shape = (0, 0, 0)
+    for row in range(start, stop):
+        bz, by = row // rows, row % rows
+        z0, y0 = edges_z[bz], edges_y[by]
+        for bx in range(cell_x.size):
+            x0 = edges_x[bx]
+            found, own = _neighbours(cells, (cell_z[bz], cell_y[by], cell_x[bx]), ids)
+            if not _any_moved(moved, ids, found):
+                continue
+            here = (edges_z[bz + 1] - z0, edges_y[by + 1] - y0, edges_x[bx + 1] - x0)
+            if here != shape:
+                shape = here
+                _offsets(shape, scale, offsets, places)
+            size = shape[0] * shape[1] * shape[2]
+            place = (z0 * height + shape[0] * y0) * width + shape[0] * shape[1] * x0
+            _gather(tiles, place, size, centres[ids[own]], origin, values)
+            _look(centres, scale, z0, y0, x0, origin, ids, found, near)
+            padded = (size + _LANES - 1) // _LANES * _LANES
+            if channels == 1 and edges_z[-1] == 1:
+                _nearest_in_plane(values[0], places[1], places[2], padded, near, found, best, nearest)
+            else:
+                _nearest(values, places, padded, near, found, best, nearest)
+            _exchange(tiles, place, slots[place : place + size], nearest, offsets, (z0, y0, x0), ids, lowest, sums)
+    return lowest, sums
+
+
+@njit(cache=True, nogil=True)
+def _neighbours(cells, own, ids):  # type: ignore[no-untyped-def]
+    """Clusters of a cell and its neighbours in raster order, padded to a multiple of 3; and which is its own."""
+    found, mine = 0, 0
     for z in range(max(own[0] - 1, 0), min(own[0] + 2, cells[0])):
         for y in range(max(own[1] - 1, 0), min(own[1] + 2, cells[1])):
             for x in range(max(own[2] - 1, 0), min(own[2] + 2, cells[2])):
+                if z == own[0] and y == own[1] and x == own[2]:
+                    mine = found
                 ids[found] = (z * cells[1] + y) * cells[2] + x
                 found += 1
     while found % 3:
         ids[found] = ids[found - 1]
         found += 1
+    return found, mine
+
+
+@njit(cache=True, nogil=True)
+def _any_moved(moved, ids, found):  # type: ignore[no-untyped-def]
+    result = False
     for k in range(found):
-        centre = centres[ids[k]]
-        near[k, 0] = (centre[0] - z0) * scale
-        near[k, 1] = (centre[1] - y0) * scale
-        near[k, 2] = (centre[2] - x0) * scale
-        for channel in range(3, centres.shape[1]):
-            near[k, channel] = centre[channel]
-    return found
+        result |= moved[ids[k]]
+    return result
 
 
 @njit(cache=True, nogil=True)
-def _nearest_grey(values, fz, fy, fx, size, near, found, best, slot):  # type: ignore[no-untyped-def]
-    best[:size] = np.inf
-    for k in range(0, found, 3):
-        k0, k1, k2 = np.int32(k), np.int32(k + 1), np.int32(k + 2)
-        z0, y0, x0, v0 = near[k0, 0], near[k0, 1], near[k0, 2], near[k0, 3]
-        z1, y1, x1, v1 = near[k1, 0], near[k1, 1], near[k1, 2], near[k1, 3]
-        z2, y2, x2, v2 = near[k2, 0], near[k2, 1], near[k2, 2], near[k2, 3]
-        for p in range(size):
-            value, z, y, x = values[p], fz[p], fy[p], fx[p]
-            distance, nearest = best[p], slot[p]
-            d0 = (value - v0) * (value - v0) + (z - z0) * (z - z0) + (y - y0) * (y - y0) + (x - x0) * (x - x0)
-            nearest = k0 if d0 < distance else nearest
-            distance = d0 if d0 < distance else distance
-            d1 = (value - v1) * (value - v1) + (z - z1) * (z - z1) + (y - y1) * (y - y1) + (x - x1) * (x - x1)
-            nearest = k1 if d1 < distance else nearest
-            distance = d1 if d1 < distance else distance
-            d2 = (value - v2) * (value - v2) + (z - z2) * (z - z2) + (y - y2) * (y - y2) + (x - x2) * (x - x2)
-            nearest = k2 if d2 < distance else nearest
-            distance = d2 if d2 < distance else distance
-            best[p], slot[p] = distance, nearest
-
-
-@njit(cache=True, nogil=True)
-def _nearest(values, fz, fy, fx, size, near, found, apart, best, slot):  # type: ignore[no-untyped-def]
-    best[:size] = np.inf
-    for k in range(found):
-        d = apart[0]
-        for p in range(size):
-            z, y, x = fz[p] - near[k, 0], fy[p] - near[k, 1], fx[p] - near[k, 2]
-            d[p] = z * z + y * y + x * x
-        for channel in range(values.shape[0]):
-            line, centre = values[channel], near[k, 3 + channel]
-            for p in range(size):
-                d[p] += (line[p] - centre) * (line[p] - centre)
-        _keep_nearer(d, np.int32(k), size, best, slot)
-
-
-@njit(cache=True, nogil=True)
-def _keep_nearer(d, k, size, best, slot):  # type: ignore[no-untyped-def]
-    for p in range(size):
-        distance, nearest = best[p], slot[p]
-        slot[p] = k if d[p] < distance else nearest
-        best[p] = d[p] if d[p] < distance else distance
-
-
-@njit(cache=True, nogil=True)
-def _tally(values, packed, slot, size, found, counts, totals):  # type: ignore[no-untyped-def]
-    counts[:, :found] = 0
-    totals[:, :found] = 0
-    even, odd = counts[0], counts[1]
-    pairs = size // 2
-    for pair in range(pairs):
-        even[slot[2 * pair]] += packed[2 * pair]
-        odd[slot[2 * pair + 1]] += packed[2 * pair + 1]
-    if size % 2:
-        even[slot[size - 1]] += packed[size - 1]
-    for channel in range(values.shape[0]):
-        line, total = values[channel], totals[channel]
-        for p in range(size):
-            total[slot[p]] += np.int64(line[p])
-
-
-@njit(cache=True, nogil=True)
-def _add(target, count, z0, y0, x0, totals, k):  # type: ignore[no-untyped-def]
-    pixels = count & _MASK
-    target[0] += pixels
-    target[1] += pixels * z0 + (count >> _FIELD & _MASK)
-    target[2] += pixels * y0 + (count >> 2 * _FIELD & _MASK)
-    target[3] += pixels * x0 + (count >> 3 * _FIELD & _MASK)
-    for channel in range(totals.shape[0]):
-        target[4 + channel] += totals[channel, k]
-
-
-@njit(cache=True, nogil=True)
-def _write(labels, z0, y0, x0, shape, ids, slot):  # type: ignore[no-untyped-def]
+def _offsets(shape, scale, offsets, places):  # type: ignore[no-untyped-def]
+    """z, y, x of each pixel in its block, plain and scaled."""
     pixel = 0
     for z in range(shape[0]):
         for y in range(shape[1]):
-            line = labels[z0 + z, y0 + y, x0 : x0 + shape[2]]
             for x in range(shape[2]):
-                line[x] = ids[slot[pixel + x]]
-            pixel += shape[2]
+                offsets[0, pixel], offsets[1, pixel], offsets[2, pixel] = z, y, x
+                places[0, pixel], places[1, pixel], places[2, pixel] = z * scale, y * scale, x * scale
+                pixel += 1
+
+
+@njit(cache=True, nogil=True)
+def _gather(tiles, place, size, centre, origin, values):  # type: ignore[no-untyped-def]
+    """The block's intensities above those of its own centre, rounded: small numbers keep their digits."""
+    for channel in range(tiles.shape[0]):
+        middle = np.float32(np.rint(centre[3 + channel]))
+        origin[channel] = middle
+        for p in range(size):
+            values[channel, p] = np.float32(tiles[channel, place + p]) - middle
+
+
+@njit(cache=True, nogil=True)
+def _look(centres, scale, z0, y0, x0, origin, ids, found, near):  # type: ignore[no-untyped-def]
+    """|p - c|^2 - |p|^2 is linear in p: its coefficients for z, y, x and values, and last the constant."""
+    last = near.shape[1] - 1
+    for k in range(found):
+        centre = ids[k]
+        z, y, x = (
+            (centres[centre, 0] - z0) * scale,
+            (centres[centre, 1] - y0) * scale,
+            (centres[centre, 2] - x0) * scale,
+        )
+        near[k, 0], near[k, 1], near[k, 2] = -2 * z, -2 * y, -2 * x
+        constant = z * z + y * y + x * x
+        for channel in range(origin.size):
+            value = centres[centre, 3 + channel] - origin[channel]
+            near[k, 3 + channel] = -2 * value
+            constant += value * value
+        near[k, last] = constant
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _nearest_in_plane(values, ys, xs, size, near, found, best, nearest):  # type: ignore[no-untyped-def]
+    best[:size] = np.inf
+    for k in range(0, found, 3):
+        k0, k1, k2 = np.int32(k), np.int32(k + 1), np.int32(k + 2)
+        y0, x0, v0, c0 = near[k, 1], near[k, 2], near[k, 3], near[k, 4]
+        y1, x1, v1, c1 = near[k + 1, 1], near[k + 1, 2], near[k + 1, 3], near[k + 1, 4]
+        y2, x2, v2, c2 = near[k + 2, 1], near[k + 2, 2], near[k + 2, 3], near[k + 2, 4]
+        for p in range(size):
+            value, y, x = values[p], ys[p], xs[p]
+            distance, which = best[p], nearest[p]
+            d0 = c0 + y * y0 + x * x0 + value * v0
+            which = k0 if d0 < distance else which
+            distance = d0 if d0 < distance else distance
+            d1 = c1 + y * y1 + x * x1 + value * v1
+            which = k1 if d1 < distance else which
+            distance = d1 if d1 < distance else distance
+            d2 = c2 + y * y2 + x * x2 + value * v2
+            which = k2 if d2 < distance else which
+            distance = d2 if d2 < distance else distance
+            best[p], nearest[p] = distance, which
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _nearest(values, places, size, near, found, best, nearest):  # type: ignore[no-untyped-def]
+    zs, ys, xs = places[0], places[1], places[2]
+    best[:size] = np.inf
+    apart = np.empty(size, dtype=np.float32)
+    for k in range(found):
+        z, y, x, constant = near[k, 0], near[k, 1], near[k, 2], near[k, near.shape[1] - 1]
+        for p in range(size):
+            apart[p] = constant + z * zs[p] + y * ys[p] + x * xs[p]
+        for channel in range(values.shape[0]):
+            line, value = values[channel], near[k, 3 + channel]
+            for p in range(size):
+                apart[p] += line[p] * value
+        _keep_nearer(apart, np.int32(k), size, best, nearest)
+
+
+@njit(cache=True, nogil=True)
+def _keep_nearer(apart, k, size, best, nearest):  # type: ignore[no-untyped-def]
+    for p in range(size):
+        distance, which = best[p], nearest[p]
+        nearest[p] = k if apart[p] < distance else which
+        best[p] = apart[p] if apart[p] < distance else distance
+
+
+@njit(cache=True, nogil=True)
+def _exchange(tiles, place, slots, nearest, offsets, corner, ids, lowest, sums):  # type: ignore[no-untyped-def]
+    """Book the pixels whose cluster changed; a run of pixels without change costs a few instructions."""
+    for first in range(0, slots.size, _STRIDE):
+        last = min(first + _STRIDE, slots.size)
+        if last - first == _STRIDE:
+            change = np.int32(0)
+            for k in range(_STRIDE):
+                change |= np.int32(slots[first + k]) ^ nearest[first + k]
+            if change == 0:
+                continue
+        for p in range(first, last):
+            if slots[p] != nearest[p]:
+                loser, winner = ids[slots[p]] - lowest, ids[nearest[p]] - lowest
+                slots[p] = nearest[p]
+                sums[loser, 0] -= 1
+                sums[winner, 0] += 1
+                for axis in range(3):
+                    coordinate = corner[axis] + offsets[axis, p]
+                    sums[loser, 1 + axis] -= coordinate
+                    sums[winner, 1 + axis] += coordinate
+                for channel in range(tiles.shape[0]):
+                    value = np.int64(tiles[channel, place + p])
+                    sums[loser, 4 + channel] -= value
+                    sums[winner, 4 + channel] += value
+
+
+@njit(cache=True, nogil=True)
+def _label(labels, slots, layout, cells, start, stop):  # type: ignore[no-untyped-def]
+    (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout
+    rows, plane, width = cell_y.size, labels.shape[1] * labels.shape[2], labels.shape[2]
+    ids = np.empty(_MOST, dtype=np.int64)
+    for row in range(start, stop):
+        bz, by = row // rows, row % rows
+        z0, z1, y0, y1 = edges_z[bz], edges_z[bz + 1], edges_y[by], edges_y[by + 1]
+        for bx in range(cell_x.size):
+            x0, x1 = edges_x[bx], edges_x[bx + 1]
+            _neighbours(cells, (cell_z[bz], cell_y[by], cell_x[bx]), ids)
+            place = z0 * plane + (z1 - z0) * (y0 * width + (y1 - y0) * x0)
+            for z in range(z0, z1):
+                for y in range(y0, y1):
+                    line, mine = labels[z, y, x0:x1], slots[place : place + x1 - x0]
+                    for x in range(line.size):
+                        line[x] = ids[mine[x]]
+                    place += x1 - x0
