@@ -1,0 +1,75 @@
+"""`doctor` says what it saw and ends with a verdict that follows from it."""
+
+import pytest
+
+from bench.measure import doctor
+from bench.measure.calibration import Check
+from bench.measure.doctor import Beside, main, quantile, verdict
+from bench.measure.load import Load
+
+MIB = 2**20
+FINE = Beside(300, 0.02, 0.03, 0.04, 0.3, 0.004)
+SEEN = Check("peak of the process", 512 * MIB, 511 * MIB, True)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The real doctor, hurried; only the load of the machine that runs the tests is pretended away."""
+    monkeypatch.setattr(doctor, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(doctor, "BUSY_SECONDS", 1.0)
+    monkeypatch.setattr(doctor, "load_flags", lambda _: [])
+    monkeypatch.setattr(doctor, "CPU_SHARE", 0.5)
+    monkeypatch.setattr(doctor, "P99_GAP_SECONDS", 1.0)
+
+
+@pytest.mark.usefixtures("quick")
+def test_the_whole_examination_ends_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    code = main(["device=cpu"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1].startswith("fit to publish" if code == 0 else "not fit to publish: ")
+    assert [line for line in lines if line and line[0] != " "][:5] == [
+        "machine",
+        "what can be measured here",
+        "others",
+        "calibration",
+        "the sampler beside a loop that holds the interpreter",
+    ]
+    assert any("512 MiB, saw 5" in line for line in lines)
+
+
+def test_an_unknown_setting_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["device=toaster"]) == 2
+    assert "device=toaster" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("checks", "problem", "beside", "words"),
+    [
+        ([SEEN], "", FINE, ""),
+        ([Check("x", 10, 5, False)], "", FINE, "calibration failed (x)"),
+        ([Check("x", 10, None, None)], "", FINE, "no probe sees memory"),
+        ([SEEN], "did not run: host memory ran out", FINE, "did not run"),
+        ([SEEN], "", None, "the sampler died"),
+        ([SEEN], "", Beside(300, 0.02, 0.06, 0.07, 0.3, 0.004), "60 ms, more than 50 ms"),
+        ([SEEN], "", Beside(300, 0.02, 0.03, 0.04, 0.3, 0.03), "3.0% of a core, more than 2 %"),
+    ],
+)
+def test_the_verdict_follows(checks: list[Check], problem: str, beside: Beside | None, words: str) -> None:
+    reasons = verdict(checks, problem, beside)
+    assert bool(reasons) == bool(words)
+    assert words in "; ".join(reasons)
+
+
+def test_load_is_said_in_the_last_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "_idle_load", lambda: Load(2.0, 0.4, None))
+    monkeypatch.setattr(doctor, "calibrate", lambda _: ([SEEN], ""))
+    monkeypatch.setattr(doctor, "_beside_a_busy_loop", lambda: FINE)
+    assert main(["device=cpu"]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == "not fit to publish: contended: other processes took 40% of the processor time"
+
+
+def test_quantile_of_a_hundred() -> None:
+    assert quantile(list(range(100)), 0.99) == 99
+    assert quantile(list(range(100)), 0.5) == 50
+    assert quantile([7.0], 0.99) == 7
