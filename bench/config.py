@@ -123,7 +123,7 @@ class SuperpixelsConfig:
 class GraphConfig:
     """What the nodes and edges carry: keys of `bench.graphs.FEATURES` and `bench.graphs.EDGES`."""
 
-    features: list[str] = field(default_factory=lambda: ["intensity", "texture", "shape"])
+    features: list[str] = field(default_factory=lambda: ["intensity", "quantiles", "texture", "shape"])
     edges: list[str] = field(default_factory=lambda: ["adjacency"])
     neighbours: int = 8  # of the k-nearest-neighbour edges
 
@@ -210,13 +210,16 @@ class SuperpixelGnnConfig(PipelineConfig):
     name: str = "superpixel_gnn"
     model: GnnConfig = field(default_factory=GnnConfig)
     targets: str = "fractions"  # fractions (share of each class in a node) | majority
-    batch_size: int = 4  # graphs per step
+    batch_nodes: int | None = (
+        4096  # per step, from windows of large graphs and several small ones; null: one whole graph
+    )
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
         require_one_of("pipeline.targets", self.targets, ("fractions", "majority"))
-        require(self.batch_size >= 1, f"pipeline.batch_size must be at least 1, got {self.batch_size}")
+        nodes = self.batch_nodes
+        require(nodes is None or nodes >= 1, f"pipeline.batch_nodes must be at least 1, got {nodes}")
         require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
 
 

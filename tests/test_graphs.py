@@ -1,8 +1,12 @@
 """Laws of node features and edges, against loops over segments and against scipy and scikit-image."""
 
+import math
+
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from skimage.measure import regionprops_table
 
 from bench.config import GraphConfig, InputError
@@ -15,7 +19,8 @@ from bench.graphs.pooling import (
     segment_moments,
     segment_quantiles,
 )
-from bench.graphs.texture import SIGMAS, responses, symmetric_eigenvalues
+from bench.graphs.texture import COARSE, FINE, enlarged, halved, responses, symmetric_eigenvalues
+from bench.graphs.windows import cut
 
 SHAPES = ((17, 23), (7, 8, 9))
 
@@ -125,8 +130,35 @@ def test_responses_know_a_ramp_a_blob_and_a_grating() -> None:
     assert along[centre] == pytest.approx(1, abs=1e-3)
     assert across[centre] == pytest.approx(0, abs=1e-3)
     blob = np.exp(-((rows - 32) ** 2 + (columns - 32) ** 2) / (2 * 4**2))
-    strengths = [-next(iter(list(responses(blob, sigma))[2:]))[centre] for sigma in SIGMAS]
-    assert int(np.argmax(strengths)) == SIGMAS.index(4.0)
+    strengths = [-list(responses(blob, sigma))[2][centre] for sigma in (*FINE, *COARSE)]
+    assert int(np.argmax(strengths)) == FINE.index(4.0)
+
+
+@pytest.mark.parametrize("shape", [(16, 16), (13, 9), (5, 1), (7, 6, 3)])
+def test_halving_and_enlarging_return_to_the_size_and_keep_constants(shape: tuple[int, ...]) -> None:
+    image = np.full(shape, 2.5, np.float32)
+    small = halved(halved(image))
+    assert small.shape == tuple(math.ceil(size / 4) for size in shape)
+    np.testing.assert_array_equal(enlarged(small, shape, 4), image)
+
+
+def test_halving_takes_means_of_blocks_and_enlarging_puts_them_back_in_place() -> None:
+    image = np.arange(16, dtype=np.float32).reshape(4, 4)
+    np.testing.assert_array_equal(halved(image), [[2.5, 4.5], [10.5, 12.5]])
+    np.testing.assert_array_equal(enlarged(halved(image), (4, 4), 2)[1:3, 1:3], [[2.5, 4.5], [10.5, 12.5]])
+
+
+def test_coarse_scales_agree_with_filters_at_full_resolution() -> None:
+    segments = voronoi((160, 160), 60)
+    image = gaussian_filter(np.random.default_rng(0).normal(size=(160, 160)), 6)[..., None].astype(np.float32)
+    counts, per_scale = pixel_counts(segments), 6
+    coarse = FEATURES["texture"](image, segments)[:, len(FINE) * 2 * per_scale :]
+    for number, sigma in enumerate(COARSE[:2]):
+        expected = np.stack([segment_means(part, segments, counts) for part in responses(image[..., 0], sigma)])
+        found = coarse[:, number * per_scale : (number + 1) * per_scale].T
+        for one, other in zip(found, expected, strict=True):
+            assert np.corrcoef(one, other)[0, 1] > 0.97
+            assert np.abs(one - other).max() < 0.3 * np.abs(other).max()
 
 
 def touching(segments: NDArray[np.int32]) -> set[tuple[int, int]]:
@@ -234,3 +266,39 @@ def test_one_segment_is_a_graph_without_edges() -> None:
 def test_unknown_names_are_refused_by_setting(config: GraphConfig) -> None:
     with pytest.raises(InputError, match=r"graph\.(features|edges) must be one of"):
         build(noise((5, 5)), np.zeros((5, 5), np.int32), config)
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+def test_windows_hold_every_node_once_and_the_edges_between_their_own(axes: int) -> None:
+    segments = np.arange(6**axes, dtype=np.int32).reshape((6,) * axes)
+    graph = build(noise(segments.shape), segments, GraphConfig(features=["position"]))
+    graph.y_counts = torch.arange(graph.num_nodes)[:, None]
+    parts = cut(graph, 12, np.random.default_rng(0))
+    assert len(parts) > 2
+    owner = {int(node): number for number, part in enumerate(parts) for node in part.y_counts}
+    assert sorted(owner) == list(range(graph.num_nodes))
+    assert sum(len(part.y_counts) for part in parts) == graph.num_nodes
+    found = {}
+    for part in parts:
+        nodes = part.y_counts[:, 0]
+        torch.testing.assert_close(part.pos, graph.pos[nodes])
+        torch.testing.assert_close(part.x, graph.x[nodes])
+        for (source, target), attributes in zip(nodes[part.edge_index].T.tolist(), part.edge_attr, strict=True):
+            found[source, target] = attributes
+    expected = {
+        (source, target): attributes
+        for (source, target), attributes in zip(graph.edge_index.T.tolist(), graph.edge_attr, strict=True)
+        if owner[source] == owner[target]
+    }
+    assert set(found) == set(expected)
+    for edge, attributes in expected.items():
+        torch.testing.assert_close(found[edge], attributes)
+
+
+def test_windows_of_a_small_graph_are_the_graph_and_others_move_with_the_generator() -> None:
+    segments = np.arange(64, dtype=np.int32).reshape(8, 8)
+    graph = build(noise((8, 8)), segments, GraphConfig(features=["position"]))
+    graph.y_counts = torch.arange(64)[:, None]
+    assert cut(graph, 64, np.random.default_rng(0)) == [graph]
+    first, second = ([len(part.x) for part in cut(graph, 16, np.random.default_rng(seed))] for seed in (0, 1))
+    assert first != second

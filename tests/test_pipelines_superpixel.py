@@ -48,7 +48,7 @@ def disc(seed: int, contrast: float = 2.0) -> Sample:
 
 def gnn(targets: str = "fractions", epochs: int = 2, seed: int = 0, conv: str = "sage") -> SuperpixelGnn:
     pipeline = SuperpixelGnnConfig(
-        model=GnnConfig(conv, hidden_channels=8, num_layers=2, dropout=0.0), targets=targets, batch_size=2
+        model=GnnConfig(conv, hidden_channels=8, num_layers=2, dropout=0.0), targets=targets, batch_nodes=200
     )
     training = TrainingConfig(epochs=epochs, seconds=None, patience=None)
     graph = GraphConfig(features=["intensity", "shape"])

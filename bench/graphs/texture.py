@@ -6,9 +6,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bench.graphs.pooling import pixel_counts, segment_moments
+from bench.graphs.pooling import pixel_counts, segment_means, segment_moments
 
-SIGMAS = (1.0, 2.0, 4.0, 8.0)  # pixels
+FINE = (1.0, 2.0, 4.0)  # standard deviations of the Gaussians, in pixels
+COARSE = (8.0, 16.0, 32.0)
+
+
+def _smoothed(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    return ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=3)
 
 
 def _derivative(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
@@ -39,28 +44,53 @@ def responses(channel: NDArray[np.float32], sigma: float) -> Iterator[NDArray[np
     """
     axes = channel.ndim
     pairs = [(row, column) for row in range(axes) for column in range(row, axes)]
-    smooth = ndimage.gaussian_filter(channel, sigma, mode="nearest", truncate=3)
+    smooth = _smoothed(channel, sigma)
     yield smooth
-    gradient = [sigma * _derivative(smooth, axis) for axis in range(axes)]
+    gradient = [np.float32(sigma) * _derivative(smooth, axis) for axis in range(axes)]
     yield np.sqrt(sum(np.square(part) for part in gradient[1:]) + np.square(gradient[0]))
-    hessian = [sigma * _derivative(gradient[row], column) for row, column in pairs]
+    hessian = [np.float32(sigma) * _derivative(gradient[row], column) for row, column in pairs]
     yield from symmetric_eigenvalues(hessian, axes)
     del hessian
-    tensor = [
-        ndimage.gaussian_filter(gradient[row] * gradient[column], sigma, mode="nearest", truncate=3)
-        for row, column in pairs
-    ]
+    tensor = [_smoothed(gradient[row] * gradient[column], sigma) for row, column in pairs]
     for eigenvalue in symmetric_eigenvalues(tensor, axes):
         yield np.sqrt(np.maximum(eigenvalue, 0))
 
 
+def halved(values: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Mean of each block of 2 pixels along every axis; an odd end is repeated. An axis of one pixel stays."""
+    for axis in range(values.ndim):
+        if values.shape[axis] > 1:
+            even = np.moveaxis(values, axis, 0)
+            even = np.concatenate([even, even[-1:]]) if len(even) % 2 else even
+            values = np.moveaxis((even[::2] + even[1::2]) / np.float32(2), 0, axis)
+    return values
+
+
+def enlarged(values: NDArray[np.float32], shape: tuple[int, ...], stride: int) -> NDArray[np.float32]:
+    """Each pixel `stride` times along every axis, cut to `shape`: undoes the sizes of repeated halving."""
+    if stride == 1:
+        return values
+    for axis, size in enumerate(shape):
+        index = np.minimum(np.arange(size) // stride, values.shape[axis] - 1)
+        values = values.take(index, axis=axis)
+    return values
+
+
 def texture(image: NDArray[np.float32], segments: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Mean and standard deviation of every filter response in each segment, (N, C * scales * (4 + 4 spatial_axes))."""
+    """Filter responses pooled in each segment: (N, C * (2 * fine + coarse scales) * (2 + 2 spatial_axes)).
+
+    Mean and standard deviation of the fine scales; the mean of the coarse ones, which hardly vary within a segment. The
+    latter are filtered on a halved, quartered, ... image, where they are four pixels wide: context at little cost.
+    """
     counts = pixel_counts(segments)
-    columns = [
-        segment_moments(response, segments, counts)
-        for channel in np.moveaxis(image, -1, 0)
-        for sigma in SIGMAS
-        for response in responses(np.ascontiguousarray(channel), sigma)
-    ]
+    columns = []
+    for channel in np.moveaxis(image, -1, 0):
+        level, stride = np.ascontiguousarray(channel), 1
+        for sigma in FINE:
+            columns += [segment_moments(response, segments, counts) for response in responses(level, sigma)]
+        for sigma in COARSE:
+            while sigma >= 8 * stride:
+                level, stride = halved(level), 2 * stride
+            for response in responses(level, sigma / stride):
+                columns.append(segment_means(enlarged(response, segments.shape, stride), segments, counts)[:, None])
     return np.concatenate(columns, axis=1)

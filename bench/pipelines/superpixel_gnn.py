@@ -15,6 +15,7 @@ from bench import graphs
 from bench.config import Config, SuperpixelGnnConfig
 from bench.datasets.sample import Sample, Task
 from bench.fitlog import FitLog
+from bench.graphs.windows import cut
 from bench.superpixels import segment, warm_up
 from bench.superpixels.labels import class_counts, paint
 from bench.superpixels.scaling import segments_asked
@@ -127,9 +128,18 @@ class SuperpixelGnn:
         return self.model
 
     def _batches(self, items: Sequence[Data], epoch: int) -> Iterator[Data]:
-        order = np.random.default_rng([self.config.seed, epoch]).permutation(len(items))
-        for start in range(0, len(order), self.settings.batch_size):
-            yield Batch.from_data_list([items[i] for i in order[start : start + self.settings.batch_size]])
+        """Graphs one by one in random order; with `batch_nodes`, so many nodes or more, in windows of half as many."""
+        rng = np.random.default_rng([self.config.seed, epoch])
+        nodes = self.settings.batch_nodes
+        parts = list(items) if nodes is None else [part for graph in items for part in cut(graph, nodes // 2, rng)]
+        gathered: list[Data] = []
+        for index in rng.permutation(len(parts)):
+            gathered.append(parts[index])
+            if nodes is None or sum(part.num_nodes for part in gathered) >= nodes:
+                yield Batch.from_data_list(gathered)
+                gathered = []
+        if gathered:
+            yield Batch.from_data_list(gathered)
 
     def _logits(self, data: Data) -> Tensor:
         return self._fitted()(data.x, data.edge_index, data.edge_weight, data.edge_attr)  # type: ignore[no-any-return]

@@ -1,0 +1,52 @@
+"""Large graphs cut into windows for training, so that a step has the same size whatever the size of the images."""
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+
+def cut(graph: Data, nodes: int, rng: np.random.Generator) -> list[Data]:
+    """Windows of about `nodes` nodes, a randomly shifted lattice of cubes over `graph.pos`; the graph itself if small.
+
+    Every node is in exactly one window, with its rows of x, pos, num_pixels and y_counts; an edge is kept where both
+    of its ends are in one window.
+    """
+    total = graph.x.shape[0]
+    if total <= nodes:
+        return [graph]
+    window = _window_of_nodes(graph.pos, nodes, rng)  # (N,)
+    order = torch.argsort(window, stable=True)
+    sizes = torch.bincount(window)
+    starts = torch.cumsum(sizes, 0) - sizes
+    place = torch.empty_like(order)
+    place[order] = torch.arange(total)
+    inside = window[graph.edge_index[0]] == window[graph.edge_index[1]]
+    of_edge = window[graph.edge_index[0, inside]]
+    edges = torch.nonzero(inside).flatten()[torch.argsort(of_edge, stable=True)]
+    edge_sizes = torch.bincount(of_edge, minlength=len(sizes)).tolist()
+    parts = zip(torch.split(order, sizes.tolist()), torch.split(edges, edge_sizes), starts.tolist(), strict=True)
+    return [_part(graph, chosen, kept, place[graph.edge_index[:, kept]] - start) for chosen, kept, start in parts]
+
+
+def _window_of_nodes(pos: Tensor, nodes: int, rng: np.random.Generator) -> Tensor:
+    """Number of the window of each node, (N,), consecutive from 0."""
+    low = pos.min(dim=0).values
+    extent = (pos.max(dim=0).values - low).clamp_min(1)
+    side = float((extent.prod() * nodes / len(pos)) ** (1 / pos.shape[1]))
+    shift = torch.from_numpy(rng.uniform(0, side, pos.shape[1])).to(pos.dtype)
+    cells = ((pos - low + shift) / side).long()  # (N, axes)
+    unique: tuple[Tensor, Tensor] = torch.unique(cells, dim=0, return_inverse=True)
+    return unique[1]
+
+
+def _part(graph: Data, nodes: Tensor, edges: Tensor, edge_index: Tensor) -> Data:
+    return Data(
+        x=graph.x[nodes],
+        pos=graph.pos[nodes],
+        num_pixels=graph.num_pixels[nodes],
+        y_counts=graph.y_counts[nodes],
+        edge_index=edge_index,
+        edge_attr=graph.edge_attr[edges],
+        edge_weight=graph.edge_weight[edges],
+    )
