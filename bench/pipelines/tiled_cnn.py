@@ -31,6 +31,7 @@ from bench.training import (
 from models.unet import build_cnn
 
 STRIDE = 32  # of the deepest features of an encoder
+BAND_PIXELS = 1 << 20  # counted at once
 
 
 @dataclass(frozen=True)
@@ -84,9 +85,8 @@ class TiledCnn:
         seed_everything(self.config.seed)
         self.model = self._build()  # a second fit starts afresh
         sampler = self._sampler(train_items)
-        self.class_weights = class_weights(self._counts(train_items), self.config.training.class_weights).to(
-            self.device
-        )
+        balance = class_weights(self._counts(train_items), self.config.training.class_weights)
+        self.class_weights = balance.to(self.device)
         log = train(
             self.model,
             lambda epoch: self._ahead(sampler.epoch(np.random.default_rng([self.config.seed, epoch]))),
@@ -117,8 +117,8 @@ class TiledCnn:
 
     def load(self, path: Path) -> None:
         """Take the weights that `save` wrote under the same configuration."""
-        self.model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
-        self.model.to(self.device).eval()
+        self.model.load_state_dict(torch.load(path, map_location=self.device, weights_only=True))
+        self.model.eval()
 
     def _build(self) -> nn.Module:
         model = self.settings.model
@@ -133,7 +133,7 @@ class TiledCnn:
             )
         except ValueError as error:
             raise InputError(f"pipeline.model: {error}") from error
-        return network.to(memory_format=torch.channels_last)
+        return network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     def _sampler(self, items: Sequence[TiledImage]) -> CropSampler:
         """Crops of a tile's size, or of the smallest one that covers every image."""
@@ -192,8 +192,9 @@ class TiledCnn:
                 yield group, self._logits(images)
 
     def _classified(self, item: TiledImage) -> Iterator[tuple[Window, NDArray[np.integer]]]:
+        narrow = torch.uint8 if self.task.num_classes <= 256 else torch.int32
         for group, logits in self._batches(item):
-            classes = logits.argmax(dim=1).cpu().numpy()  # (B, H, W)
+            classes = logits.argmax(dim=1).to(narrow).cpu().numpy()  # (B, H, W)
             yield from ((window, tile.reshape(window.shape)) for window, tile in zip(group, classes, strict=True))
 
     def _scored(self, item: TiledImage) -> Iterator[tuple[Window, NDArray[np.float32]]]:
@@ -202,11 +203,15 @@ class TiledCnn:
             yield from ((window, tile.reshape(*window.shape, -1)) for window, tile in zip(group, scores, strict=True))
 
     def _confusion(self, truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.int64]:
-        """(K, K) pixels, rows = true."""
-        classes = self.task.num_classes
-        counted = slice(None) if self.task.ignore_index is None else truth != self.task.ignore_index
-        pairs = truth[counted].astype(np.int64).ravel() * classes + predicted[counted].ravel()
-        counts: NDArray[np.int64] = np.bincount(pairs, minlength=classes**2)
+        """(K, K) pixels, rows = true. A band of rows at a time, so that a large image needs little memory."""
+        classes, ignored = self.task.num_classes, self.task.ignore_index
+        counts = np.zeros(classes**2, np.int64)
+        rows = max(BAND_PIXELS * len(truth) // truth.size, 1)
+        for start in range(0, len(truth), rows):
+            true, guess = truth[start : start + rows].ravel(), predicted[start : start + rows].ravel()
+            if ignored is not None:
+                true, guess = true[true != ignored], guess[true != ignored]
+            counts += np.bincount(true.astype(np.int64) * classes + guess, minlength=classes**2)
         return counts.reshape(classes, classes)
 
     def _score(self, items: Sequence[TiledImage]) -> float:
