@@ -105,7 +105,7 @@ def compose(arguments: list[str]) -> list[Job]:
     def gather(composed: DictConfig) -> None:
         try:
             given = list(HydraConfig.get().overrides.task)
-            jobs.extend(_job(overrides) for overrides in expand(typed(composed).experiment, given))
+            jobs.extend(_job(overrides, given) for overrides in expand(typed(composed).experiment, given))
         except (InputError, HydraException, OmegaConfBaseException) as error:
             refused.append(error)  # raised below: Hydra would print lines of its own around it
 
@@ -114,8 +114,8 @@ def compose(arguments: list[str]) -> list[Job]:
         gather()
     except ValueError as error:
         raise InputError(f"the command line {' '.join(arguments)!r} cannot be read: {error}") from error
-    for error in refused:
-        raise error
+    if refused:
+        raise refused[0]
     return jobs
 
 
@@ -137,8 +137,10 @@ def register() -> None:
         store.store(group=group, name=name, node=schema)
 
 
-def _job(overrides: list[str]) -> Job:
-    return Job(typed(hydra.compose("config", overrides)), tuple(overrides))
+def _job(overrides: list[str], given: list[str]) -> Job:
+    config = typed(hydra.compose("config", overrides))
+    swept = [part for part in overrides if part not in given and not part.startswith("pipeline=")]
+    return Job(config, tuple(overrides), " ".join([config.pipeline.name, *(swept or given)]))
 
 
 def typed(composed: DictConfig) -> Config:

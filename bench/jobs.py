@@ -15,7 +15,8 @@ from typing import Any
 from bench.config import Config, ExperimentConfig, InputError, flatten
 
 CODE = Path(__file__).parent
-NOT_PART_OF_A_RUN = ("results_dir", "experiment.", "measure.timeout")  # settings that change no result
+# settings that change no result
+NOT_PART_OF_A_RUN = ("results_dir", "experiment.", "measure.timeout", "dataset.cache_dir")
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,7 @@ class Job:
 
     config: Config
     overrides: tuple[str, ...]
+    label: str = ""  # what tells it from the others of its experiment
 
 
 def expand(experiment: ExperimentConfig, given: Sequence[str]) -> list[list[str]]:
@@ -74,7 +76,7 @@ def execute(job: Job, number: int, total: int) -> str:
     directory = Path(job.config.results_dir) / "runs" / str(row["run_id"])
     directory.mkdir(parents=True)
     (directory / "config.json").write_text(json.dumps(asdict(job.config), indent=1))
-    print(f"[{number}/{total}] {label(job)}", file=sys.stderr, flush=True)
+    print(f"[{number}/{total}] {job.label}", file=sys.stderr, flush=True)
     started = time.perf_counter()
     environment = pinned_environment(job.config.measure.threads or default_threads())
     outcome = run_isolated(run_in_child, (job.config, directory, row), job.config.measure.timeout, environment)
@@ -94,12 +96,6 @@ def run_in_child(argument: tuple[Config, Path, dict[str, Any]]) -> str:
     from bench.run import run
 
     return run(*argument)
-
-
-def label(job: Job) -> str:
-    """The run in a few words, for the progress line."""
-    settings = [part for part in job.overrides if not part.startswith(("experiment=", "results_dir="))]
-    return " ".join([job.config.pipeline.name, *(part for part in settings if not part.startswith("pipeline="))])
 
 
 def describe(job: Job) -> dict[str, Any]:

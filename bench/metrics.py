@@ -45,7 +45,8 @@ def _bands(shape: tuple[int, ...], pixels: int = 1 << 22) -> Iterator[slice]:
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> PerClass:
     """`part / whole`, NaN where `whole` is zero."""
-    return np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    ratio: PerClass = np.divide(part, whole, out=np.full(len(part), np.nan), where=whole > 0)
+    return ratio
 
 
 def dice(confusion: Counts) -> PerClass:
@@ -128,7 +129,8 @@ def class_boundary(mask: NDArray[np.integer], label: int) -> NDArray[np.bool_]:
         differs = inside[before] != inside[after]
         edge[before] |= differs
         edge[after] |= differs
-    return edge & inside
+    edge &= inside
+    return edge
 
 
 def _shifted(ndim: int, axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:

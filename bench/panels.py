@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,7 +35,8 @@ class Panels:
 
     def save(self, path: Path) -> None:
         """Write what was kept, compressed; text is stored without pickling."""
-        np.savez_compressed(path, class_names=np.array(self.class_names), **self.arrays)
+        arrays: dict[str, Any] = {"class_names": np.array(self.class_names), **self.arrays}
+        np.savez_compressed(path, **arrays)
 
 
 def busiest_window(mask: NDArray[np.integer], side: int = SIDE) -> tuple[slice, slice]:
