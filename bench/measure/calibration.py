@@ -9,6 +9,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.measure.device import MIB, Device, Hold, open_device, process_bytes, within
+from bench.measure.environment import pinned_environment
+from bench.measure.isolation import run_isolated
+from bench.measure.machine import default_threads
 from bench.measure.memory import MemoryProbe
 from bench.measure.sampling import SamplerProcess
 from bench.measure.trace import read_trace
@@ -123,6 +126,23 @@ def _pulse(device: Device, hold: Hold, size: int) -> Check:
         peak = read_trace(trace).peak("gpu_used_bytes")
     seen = None if peak is None or before is None else peak - before
     return Check("the sampler's highest sample", size, seen, None if seen is None else within(seen, size))
+
+
+def calibrate(device: str) -> tuple[list[Check], str]:
+    """Calibrate host and, if `device` is one, GPU, each in a fresh process.
+
+    And what kept it from running, if anything.
+    """
+    environment = pinned_environment(default_threads())
+    outcomes = [run_isolated(_calibrate_cpu, None, 60.0, environment)]
+    if device != "cpu":
+        outcomes.append(run_isolated(calibrate_gpu, device, 300.0, environment))
+    checks = [check for outcome in outcomes if outcome.ok for check in outcome.result]
+    return checks, "; ".join(f"did not run: {outcome.reason}" for outcome in outcomes if not outcome.ok)
+
+
+def _calibrate_cpu(_: None) -> list[Check]:
+    return calibrate_cpu()
 
 
 def calibration_flags(checks: Iterable[Check]) -> list[str]:

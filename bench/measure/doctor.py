@@ -15,11 +15,9 @@ from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from bench.measure.calibration import Check, calibrate_cpu, calibrate_gpu
-from bench.measure.environment import pinned_environment
-from bench.measure.isolation import run_isolated
+from bench.measure.calibration import Check, calibrate
 from bench.measure.load import Load, LoadProbe, load_flags
-from bench.measure.machine import default_threads, machine_facts
+from bench.measure.machine import machine_facts
 from bench.measure.memory import MemoryProbe
 from bench.measure.nvml import Gpu, open_gpus
 from bench.measure.sampling import SamplerProcess, Summary
@@ -163,20 +161,6 @@ def foreign_flags(gpus: Sequence[Gpu]) -> list[str]:
         for entry in gpu.processes() or []
         if entry.compute
     ]
-
-
-def host_checks(_: None) -> list[Check]:
-    return calibrate_cpu()
-
-
-def calibrate(device: str) -> tuple[list[Check], str]:
-    """Calibrate host and, if the device is one, GPU, each in a fresh process; and what kept it from running."""
-    environment = pinned_environment(default_threads())
-    outcomes = [run_isolated(host_checks, None, 60.0, environment)]
-    if device != "cpu":
-        outcomes.append(run_isolated(calibrate_gpu, device, 300.0, environment))
-    checks = [check for outcome in outcomes if outcome.ok for check in outcome.result]
-    return checks, "; ".join(f"did not run: {outcome.reason}" for outcome in outcomes if not outcome.ok)
 
 
 def _beside_a_busy_loop() -> Beside | None:

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
+from unittest.mock import patch
 
-from bench.measure import meter as meter_module
 from bench.measure.calibration import Check, calibrate_device
 from bench.measure.meter import Meter
 from fake_nvml.card import MIB, Card
@@ -38,8 +38,7 @@ class Measured:
 
 def measure(scene: Scene) -> Measured:
     card = Card(scene.pid, scene.hidden, **scene.answers)
-    meter_module.open_device = lambda _: card.open()
-    with TemporaryDirectory() as folder:
+    with TemporaryDirectory() as folder, patch("bench.measure.meter.open_device", lambda _: card.open()):
         with Meter(Path(folder), "cuda") as meter:
             with meter.stage("train", "train"):
                 start = time.perf_counter_ns()
