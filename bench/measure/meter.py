@@ -120,6 +120,20 @@ class Meter:
             return None, None
         return highest(row["peak_memory_bytes"] for row in rows), kinds.pop()
 
+    def facts(self) -> dict[str, Any]:
+        """Columns of `runs` about the measuring itself: what others took of the machine, what the sampler took."""
+        load, said = self.load, self._summary
+        return {
+            "others_share": None if load is None else load.others_share,
+            "throttled_seconds": None if load is None else load.throttled_seconds,
+            "sampler_samples": None if said is None else said.samples,
+            "sampler_period_s": None if said is None else said.period_s,
+            "sampler_max_gap_s": None if said is None else said.max_gap_s,
+            "sampler_duty": None if said is None else said.duty,
+            "gpu_memory_api": self._device.gpu.facts.memory_api if self._device.gpu.present else None,
+            "gpu_process_found": self._device.own_pid is not None if self._device.gpu.present else None,
+        }
+
     @property
     def summary(self) -> Summary | None:
         """What the sampler said of itself, once the meter is left; None if it died."""
