@@ -2,7 +2,8 @@
 
 Tiled equals untiled: a network of total stride s whose receptive field reaches no further than `overlap` pixels gives
 every kept pixel the value that it would give on the whole image, provided that window origins are multiples of s and
-that the image is extended to a multiple of s in the same way. `windows(..., stride=s)` and `read` see to both."""
+that the image is extended to a multiple of s in the same way. `windows(..., stride=s)` and `read` see to both.
+"""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -96,11 +97,11 @@ def _axis_spans(length: int, tile_size: int, overlap: int, stride: int) -> list[
 
 
 def read(image: Readable, where: Sequence[slice]) -> NDArray[Any]:
-    """The part of `image` (*spatial, ...) at `where`, one slice per spatial axis; beyond its edges the image is
-    mirrored.
+    """The part of `image` (*spatial, ...) at `where`, one slice per spatial axis; beyond its edges, its mirror image.
 
     The mirror does not repeat the edge pixel and goes back and forth as often as needed. Only the pixels that are
-    needed are read from `image`."""
+    needed are read from `image`.
+    """
     if all(part.start >= 0 and part.stop <= length for part, length in zip(where, image.shape, strict=False)):
         return image[tuple(where)]
     indices = [_mirrored(part.start, part.stop, length) for part, length in zip(where, image.shape, strict=False)]
@@ -129,7 +130,8 @@ def blend(tiles: Iterable[tuple[Window, NDArray[np.float32]]], out: Writable) ->
     Tiles are (*tile, K) scores, in the order of `windows`; each is weighted by a Gaussian of an eighth of its size
     that is nowhere zero. Ties go to the lowest class. Scores are held for one band of tiles along the first axis at a
     time, and written out as soon as no further window can see them. As only the largest counts, the sums need no
-    division by the sum of weights."""
+    division by the sum of weights.
+    """
     scores: NDArray[np.float32] | None = None  # (rows of a tile, *rest of the image, K)
     weights: NDArray[np.float32] | None = None
     start = 0

@@ -32,7 +32,8 @@ class CropSampler:
 
     `size` is a crop's side in pixels, `jitter` the strength of the random gain, offset and noise on intensities (in
     units of the normalised image; 0: none). Labels equal to `ignore_index`, and what a crop shows beyond the edge of
-    its image, are `IGNORED`."""
+    its image, are `IGNORED`.
+    """
 
     images: Sequence[Labelled]
     size: int
