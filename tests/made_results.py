@@ -60,7 +60,7 @@ def _row(pipeline: str, seed: int, size: int) -> dict[str, Any]:
         "peak_memory_kind": "cpu_rss", "num_nodes": None if _is_pixel_arm(pipeline) else 90_000 / size,
         "machine.cpu": "Imaginary CPU", "machine.cores": 2, "machine.id": "0badcafe", "machine.gpu": None,
         "superpixels.superpixel_size": float(size),
-        "training.seconds": 60.0, "dataset.root": "here", "graph.edges": ["adjacency"],
+        "training.seconds": 60.0, "dataset.root": "here", "dataset.content": "unchanged", "graph.edges": ["adjacency"],
         "command": f"python -m bench pipeline={pipeline} seed={seed}", "machine.python": "3.11.0",
     }  # fmt: skip
 

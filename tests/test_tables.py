@@ -187,6 +187,22 @@ def test_machines_and_data_sets_are_kept_apart(folder: Path) -> None:
     assert len(frame[frame["arm"] == "tiled_cnn"]) == 3
 
 
+def test_data_that_changed_is_another_data_set(folder: Path) -> None:
+    for pipeline in ("tiled_cnn", "superpixel_gnn"):
+        make_run(folder, pipeline, 0, 50, run_id=f"new-{pipeline}", dataset__content="changed")
+    names = comparison(collect(folder))["dataset"].unique()
+    assert sorted(names) == ["made_up content=changed", "made_up content=unchanged"]
+
+
+def test_a_repeated_run_replaces_a_failed_one_of_the_same_settings(folder: Path) -> None:
+    for run_id, status, content in (("x1", "failed", None), ("x2", "ok", "unchanged")):
+        make_run(
+            folder, "tiled_cnn", 9, run_id=run_id, status=status, dataset__content=content, run_key=None,
+            settings_key="k",
+        )  # fmt: skip
+    assert row(collect(folder), "tiled_cnn")["statuses"] == "3 ok"
+
+
 def test_invalid_runs_are_left_out_and_contended_ones_counted(folder: Path) -> None:
     make_run(folder, "tiled_cnn", 8, run_id="i", run_key="i", flags="warn: hot; invalid: the sampler died")
     make_run(folder, "tiled_cnn", 9, run_id="c", run_key="c", flags="contended: others computed; warn: invalid guess")

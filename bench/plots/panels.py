@@ -45,7 +45,7 @@ class ArmCrops:
 def load_crops(path: Path) -> tuple[tuple[str, ...], tuple[Crop, ...]]:
     """Class names and crops of a `panels.npz`. Raises NoDataError if it is missing or damaged; nothing is unpickled."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             count = sum(key.startswith("name_") for key in file.files)
             names = tuple(str(name) for name in file["class_names"])
             crops = tuple(

@@ -8,11 +8,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.plots.style import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILION, YELLOW, NoDataError, make_figure
+from bench.plots.style import BLACK, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, NoDataError, make_figure
 from bench.tables.comparison import MIB
 
 _STAGES = {
-    "prepare": SKY, "init": YELLOW, "warmup": PURPLE, "train": ORANGE, "validate": GREEN, "predict": BLUE,
+    "prepare": SKY, "init": YELLOW, "warmup": PURPLE, "train": ORANGE, "validate": GREEN, "predict": GREY,
 }  # fmt: skip
 _LINES = {  # column -> label, colour, line
     "gpu_process_bytes": ("GPU, process", VERMILION, "-"),
@@ -40,12 +40,13 @@ def plot_memory_trace(traces: dict[str, pd.DataFrame]) -> Figure:
     figure, first = make_figure(7.0, 0.9 + 1.9 * len(traces))
     first.remove()
     panels = figure.subplots(len(traces), 1, squeeze=False, sharey=True)[:, 0]
+    highest = max(float(trace[column].max()) for trace in traces.values() for column in _LINES if column in trace) / MIB
     for axes, (title, trace) in zip(panels, traces.items(), strict=True):
         _shade(axes, trace)
         _lines(axes, trace)
         axes.set_title(title, loc="left", fontsize=9)
         axes.set(ylabel="MiB", xlim=(0, trace["seconds"].iloc[-1]))
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.08 * highest)
     panels[-1].set_xlabel("seconds since the meter started")
     _legend(figure)
     return figure
@@ -65,7 +66,7 @@ def _shade(axes: Axes, trace: pd.DataFrame) -> None:
     starts = [0, *(i for i in range(1, len(stage)) if stage.iloc[i] != stage.iloc[i - 1]), len(stage) - 1]
     for start, end in pairwise(starts):
         name = str(stage.iloc[start])
-        if name in _STAGES:
+        if name in _STAGES and end > start:
             color = _STAGES[name]
             axes.axvspan(seconds.iloc[start], seconds.iloc[end], color=color, alpha=0.3, linewidth=0, label=name)
 

@@ -139,7 +139,7 @@ def _time(pair: Pair, history: pd.DataFrame) -> str:
         return "Training time was not measured."
     target = _to_target(pair, history)
     if _same_budget(pair):
-        equal = f"Both trained for the same {_seconds(float(pair.gnn['training.seconds'].iloc[0]))} by setting"
+        equal = f"Both had the same budget of {_seconds(float(pair.gnn['training.seconds'].iloc[0]))}"
         return f"{equal}, so training times say nothing; {target}." if target else f"{equal}: time is not compared."
     bare_gnn, bare_cnn = pair.column("fit_s")
     without = f"without them {_factor(median_ratio(bare_cnn, bare_gnn).value, 'faster', 'slower')}"

@@ -4,7 +4,17 @@ import sys
 
 from bench.config import InputError
 from bench.tables.comparison import comparison, ratio
-from bench.tables.store import SCHEMAS, Tables, Unfinished, collect, current, load, results_dir_of, write_run
+from bench.tables.store import (
+    SCHEMAS,
+    Tables,
+    Unfinished,
+    collect,
+    current,
+    load,
+    results_dir_of,
+    write_rows,
+    write_run,
+)
 from bench.tables.text import format_table
 
 __all__ = [
@@ -19,6 +29,7 @@ __all__ = [
     "main",
     "ratio",
     "results_dir_of",
+    "write_rows",
     "write_run",
 ]
 

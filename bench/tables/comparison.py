@@ -1,7 +1,7 @@
 """Runs grouped into configurations (everything equal but the seed) and the one table that compares them."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,12 @@ ARMS = ("tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle", "threshold")
 PIXEL_ARMS = ("tiled_cnn", "threshold")
 MIB = 2**20
 _NOT_A_VARIANT = ("dataset.", "machine.", "experiment.", "measure.timeout", "measure.sample_period", "pipeline.name")
+_DATA_FACTS = (
+    "dataset.content",
+    "dataset.images_",
+    "dataset.pixels_",
+    "dataset.cache_dir",
+)  # they follow from settings
 _SAME_AS_MODEL = ("pipeline.model.conv", "pipeline.model.architecture")
 _SIZES = ("superpixels.superpixel_size", "superpixels.n_segments")
 
@@ -52,12 +58,27 @@ def configurations(tables: Tables) -> pd.DataFrame:
 
 
 def _datasets(runs: pd.DataFrame) -> pd.Series:
-    """The data set's name; a run that died before it could say takes that of a finished one with the same settings."""
-    settings = [column for column in runs if str(column).startswith("dataset.")]
-    rows = runs[settings].astype("object").itertuples(index=False)
-    keys = pd.Series([str(tuple(map(str, row))) for row in rows], index=runs.index) if settings else runs["dataset"]
-    names = runs["dataset"].where(runs["status"] == "ok").groupby(keys).transform("first")
-    return names.fillna(runs["dataset"])
+    """The data set's name, followed by what tells it from others of that name; data that changed is another data set.
+
+    A run that died before it knew its data takes the label of a finished one with the same settings.
+    """
+    columns = [str(column) for column in runs if str(column).startswith("dataset.")]
+    ok = runs[runs["status"] == "ok"]
+    labels: dict[Any, str] = {}
+    for name, group in ok.groupby("dataset", dropna=False):
+        varied = [column for column in columns if len(set(map(str, group[column]))) > 1]
+        told = [column for column in varied if not column.startswith(_DATA_FACTS)] or varied[:1]
+        labels |= {row.Index: " ".join([str(name), *_settings(told, row[1:])]) for row in group[told].itertuples()}
+    failed = runs[runs["status"] != "ok"]
+    settings = [column for column in columns if failed[column].notna().any()]
+    twins = {str(row[1:]): labels[row[0]] for row in ok[settings].itertuples()} if settings else {}
+    for row in failed[[*settings, "dataset"]].itertuples():
+        labels[row[0]] = twins.get(str(row[1:-1]), str(row[-1]))
+    return pd.Series(labels, dtype="str").reindex(runs.index)
+
+
+def _settings(columns: Sequence[str], values: Sequence[object]) -> list[str]:
+    return [f"{_short(column)}{_text(value)}" for column, value in zip(columns, values, strict=True)]
 
 
 def uses_superpixels(pipeline: str) -> bool:
@@ -85,9 +106,7 @@ def _varied(group: pd.DataFrame, pipeline: str) -> list[list[str]]:
     varied = [column for column in settings if len(set(map(str, group[column]))) > 1]
     if "model" in varied:
         varied = [column for column in varied if column not in _SAME_AS_MODEL]
-    names = [_short(column) for column in varied]
-    rows = group[varied].astype("object").itertuples(index=False)
-    return [[f"{name}{_text(value)}" for name, value in zip(names, row, strict=True)] for row in rows]
+    return [_settings(varied, row) for row in group[varied].astype("object").itertuples(index=False)]
 
 
 def _short(column: str) -> str:

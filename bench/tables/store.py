@@ -28,7 +28,19 @@ SCHEMAS: dict[str, tuple[str, ...]] = {  # the columns that always exist, in thi
     "scores": ("run_id", "split", "image", "metric", "class", "value"),
     "history": ("run_id", "epoch", "seconds", "train_loss", "val_score", "learning_rate", "data_wait_seconds"),
 }
-TEXT = {*_RUN_TEXT, "stopped", "peak_memory_kind", "stage", "split", "image", "metric", "class", "command"}
+TEXT = {
+    *_RUN_TEXT,
+    "settings_key",
+    "dataset.content",
+    "stopped",
+    "peak_memory_kind",
+    "stage",
+    "split",
+    "image",
+    "metric",
+    "class",
+    "command",
+}
 STATUSES = ("ok", "out_of_memory", "oom_suspected", "host_oom", "failed", "timeout", "skipped")
 _PARTS = ("stages", "scores", "history")
 
@@ -68,6 +80,11 @@ def write_run(directory: Path, run: Row, stages: Iterable[Row], scores: Iterable
         write_atomically(directory / f"{name}.csv", _to_csv(owned, SCHEMAS[name]))
     text = json.dumps({key: _plain(value) for key, value in run.items()}, indent=1, allow_nan=False)
     write_atomically(directory / "run.json", text + "\n")
+
+
+def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Write rows of a table without a fixed schema to a CSV file; columns by name."""
+    write_atomically(path, _to_csv(rows, ()))
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -224,15 +241,22 @@ def _load(path: Path) -> pd.DataFrame:
 
 
 def current(runs: pd.DataFrame) -> pd.DataFrame:
-    """The rows that count: of several runs with one run_key on one machine the newest ok one, else the newest one.
+    """The rows that count: of several runs with one key, data and machine the newest ok one, else the newest one.
 
-    A run without a run_key stands for itself. Machines are told apart by `machine.*` columns.
+    The key is run_key, else settings_key; a run without either stands for itself. Machines are told apart by
+    `machine.*`, data by `dataset.content`; a run that died before it knew its data belongs to the others of its key.
     """
-    key = runs["run_key"].where(runs["run_key"].notna(), runs["run_id"])
-    ranked = runs.assign(_key=key, _machine=machine_labels(runs), _ok=runs["status"] == "ok")
+    key = runs["run_key"].fillna(_column(runs, "settings_key")).fillna(runs["run_id"])
+    content = _column(runs, "dataset.content")
+    content = content.fillna(content.groupby(key).transform("last")).fillna("")
+    ranked = runs.assign(_key=key, _content=content, _machine=machine_labels(runs), _ok=runs["status"] == "ok")
     ranked = ranked.sort_values(["_ok", "started", "run_id"], na_position="first", kind="stable")
-    newest = ranked.drop_duplicates(["_key", "_machine"], keep="last")
-    return newest.drop(columns=["_key", "_machine", "_ok"]).sort_values("run_id").reset_index(drop=True)
+    newest = ranked.drop_duplicates(["_key", "_content", "_machine"], keep="last")
+    return newest[list(runs.columns)].sort_values("run_id").reset_index(drop=True)
+
+
+def _column(runs: pd.DataFrame, name: str) -> pd.Series:
+    return runs[name] if name in runs else pd.Series(None, index=runs.index, dtype="str")
 
 
 def machine_labels(runs: pd.DataFrame) -> pd.Series:

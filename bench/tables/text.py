@@ -21,9 +21,13 @@ COLUMNS = {  # heading -> (column, format, what it means)
     "bnd F1": ("boundary_f1", "{:.3f}", "boundary F1, macro, pooled over the test images"),
     "ceiling": ("oracle_dice", "{:.3f}", "Dice of the best labelling of these superpixels"),
     "nodes": ("num_nodes", "{:.0f}", "superpixels obtained, mean per test image"),
-    "prep s": ("prepare_s", "{:.3g}", "seconds to build superpixels and graphs (or tiles) of train and val"),
-    "train s": ("train_s", "{:.4g}", "seconds of the whole training: prep, init, warm-up, steps, validation"),
-    "s/Mpx": ("predict_s_per_mpx", "{:.3g}", "seconds to predict a megapixel of the test images, superpixels included"),
+    "prep s": ("prepare_s", "seconds", "seconds to build superpixels and graphs (or tiles) of train and val"),
+    "train s": ("train_s", "seconds", "seconds of the whole training: prep, init, warm-up, steps, validation"),
+    "s/Mpx": (
+        "predict_s_per_mpx",
+        "seconds",
+        "seconds to predict a megapixel of the test images, superpixels included",
+    ),
     "MiB": ("peak_memory_mib", "{:.0f}", "peak memory in training, MiB, of the kind named with the table"),
     "param.": ("parameters_text", "{}", "learned numbers"),
 }
@@ -84,10 +88,16 @@ def display_row(row: dict[Any, Any]) -> dict[str, str]:
         "parameters_text": _count(row["parameters"]),
     }
     cells = {
-        heading: "" if pd.isna(row[column]) else form.format(row[column])
+        heading: "" if pd.isna(row[column]) else _format(row[column], form)
         for heading, (column, form, _) in COLUMNS.items()
     }
     return cells | {"dice": _with_range(row)}
+
+
+def _format(value: Any, form: str) -> str:
+    if form != "seconds":
+        return form.format(value)
+    return "<0.01" if 0 < value < 0.01 else f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
 def _count(value: float) -> str:

@@ -1,0 +1,174 @@
+"""Figures are functions of the tables: the same bytes twice, the right numbers in them, none without its data."""
+
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from made_results import copy_results, make_results, make_run
+from matplotlib.collections import PathCollection
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+
+from bench.plots import Plotted, plot_all
+from bench.plots.all import groups
+from bench.plots.curves import plot_learning_curves, plot_score_vs_memory, plot_score_vs_nodes, plot_score_vs_time
+from bench.plots.panels import arm_crops, errors, load_crops, overlay, plot_panels
+from bench.plots.style import CLASSES, VERMILION, NoDataError, arm_styles, slug
+from bench.plots.traces import load_trace, plot_memory_trace
+from bench.tables import Tables, collect, comparison
+from bench.tables.comparison import configurations
+
+TRACE = (
+    "seconds,stage,split,rss_bytes\n0,,,1048576\n1,train,train,3145728\n2,train,train,2097152\n3,predict,test,1048576\n"
+)
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_results(tmp_path_factory.mktemp("template"), seeds=2, panels=True)
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path) -> Path:
+    return copy_results(template, tmp_path / "results")
+
+
+@pytest.fixture(scope="module")
+def tables(template: Path) -> Tables:
+    return collect(template)
+
+
+def labels(figure: Figure) -> list[str]:
+    return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+
+
+def offsets(figure: Figure) -> "np.ndarray[Any, Any]":
+    """Every point of the scatters, (n, 2)."""
+    scatters = [found for found in figure.axes[0].collections if isinstance(found, PathCollection)]
+    return np.concatenate([np.asarray(scatter.get_offsets()) for scatter in scatters])
+
+
+def drawn(plotted: list[Plotted]) -> dict[str, bytes]:
+    paths = [path for figure in plotted for path in (figure.png, figure.svg) if path is not None]
+    return {path.name: path.read_bytes() for path in paths}
+
+
+def test_the_same_tables_give_the_same_bytes_whatever_the_users_style(folder: Path) -> None:
+    tables = collect(folder)
+    first = plot_all(folder, tables)
+    with mpl.rc_context({"font.size": 20, "axes.facecolor": "pink"}):
+        assert drawn(plot_all(folder, tables)) == drawn(first)
+    assert len(drawn(first)) == 10
+    [skipped] = [figure for figure in first if figure.skipped]
+    assert "memory_trace.csv" in skipped.skipped
+    assert not list((folder / "figures").glob("memory_trace*"))
+
+
+def test_points_are_the_means_of_the_comparison(tables: Tables) -> None:
+    frame = comparison(tables)
+    learned = frame[frame["arm"].isin(["tiled_cnn", "superpixel_gnn", "superpixel_mlp"])]
+    runs = configurations(tables)
+    for figure, column, scale in (
+        (plot_score_vs_time(runs), "train_s", 1.0),
+        (plot_score_vs_memory(runs), "peak_memory_bytes", 2.0**20),
+    ):
+        expected = np.column_stack([learned[column] / scale, learned["dice"]])
+        order = np.lexsort(offsets(figure).T), np.lexsort(expected.T)
+        assert offsets(figure)[order[0]] == pytest.approx(expected[order[1]])
+
+
+def test_the_ceiling_and_the_cnn_are_drawn_over_the_superpixels(tables: Tables) -> None:
+    figure = plot_score_vs_nodes(configurations(tables))
+    assert {"oracle ceiling", "tiled_cnn (2 seeds, range shaded)", "superpixel_gnn"} <= set(labels(figure))
+    assert set(offsets(figure)[:, 0]) == {450, 900, 1800}
+    [ceiling] = [line for line in figure.axes[0].lines if line.get_label() == "oracle ceiling"]
+    assert np.asarray(ceiling.get_ydata()) == pytest.approx([0.955, 0.975, 0.985])
+
+
+def test_flagged_runs_can_be_seen(folder: Path) -> None:
+    make_run(folder, "tiled_cnn", 5, flags="invalid: the sampler died")
+    make_run(folder, "superpixel_gnn", 5, 50, flags="contended: others computed")
+    figure = plot_score_vs_time(configurations(collect(folder)))
+    assert {"invalid run, not counted", "hollow: contended run"} <= set(labels(figure))
+    faces = [tuple(color[:3]) for c in figure.axes[0].collections for color in np.atleast_2d(c.get_facecolor())]
+    assert (1.0, 1.0, 1.0) in faces
+
+
+def test_kinds_of_memory_share_no_axis(folder: Path) -> None:
+    make_run(folder, "tiled_cnn", 5, peak_memory_kind="gpu_process")
+    with pytest.raises(NoDataError, match="several kinds"):
+        plot_score_vs_memory(configurations(collect(folder)))
+
+
+def test_learning_curves_count_the_superpixels(tables: Tables) -> None:
+    figure = plot_learning_curves(configurations(tables), tables.history)
+    assert len(figure.axes[0].lines) == 6
+    gnn = [line for line in figure.axes[0].lines if str(line.get_label()).startswith("superpixel_gnn (50 px, 2 seeds)")]
+    assert np.asarray(gnn[0].get_xdata())[0] == pytest.approx(40.0 * 2 / 20 + 4 * 1.2)
+
+
+def test_nothing_is_drawn_without_data(tmp_path: Path) -> None:
+    make_run(tmp_path, "tiled_cnn", status="failed", reason="no")
+    plotted = plot_all(tmp_path, collect(tmp_path))
+    assert all(figure.skipped and figure.png is None for figure in plotted)
+    assert list((tmp_path / "figures").iterdir()) == []
+
+
+def test_machines_have_figures_of_their_own(folder: Path) -> None:
+    make_run(folder, "superpixel_gnn", run_id="other", machine__id="another")
+    found = list(groups(configurations(collect(folder))))
+    assert {suffix for _, suffix, _ in found} == {"made-up-machine1", "made-up-machine2"}
+    assert sorted(len(runs) for runs, _, _ in found) == [1, 22]
+
+
+def test_panels_show_every_arm_with_its_errors(template: Path, tables: Tables) -> None:
+    arms = arm_crops(template, configurations(tables))
+    assert [arm.title.split("\n")[0] for arm in arms] == [
+        "tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle", "threshold",
+    ]  # fmt: skip
+    assert len(plot_panels(arms).axes) == 2 * 2 * (1 + len(arms))
+
+
+def test_errors_are_exactly_the_wrong_pixels_and_ignored_ones_are_not() -> None:
+    image = np.full((2, 3), 100, np.uint8)
+    truth, predicted = np.array([[0, 1, 1], [255, 0, 1]]), np.array([[0, 1, 0], [1, 1, 1]])
+    wrong = np.all(np.isclose(errors(image, truth, predicted, 2), to_rgb(VERMILION)), axis=2)
+    assert wrong.tolist() == [[False, False, True], [False, True, False]]
+    tinted = np.any(~np.isclose(overlay(image, truth, 2), 100 / 255), axis=2)
+    assert tinted.tolist() == [[False, True, True], [False, False, True]]
+    assert np.allclose(overlay(image, truth, 2, strength=1.0)[0, 1], to_rgb(CLASSES[0]))
+
+
+def test_a_damaged_panels_file_is_said_and_never_unpickled(tmp_path: Path) -> None:
+    path = tmp_path / "panels.npz"
+    path.write_bytes(b"PK\x03\x04 torn")
+    with pytest.raises(NoDataError, match="cannot be read"):
+        load_crops(path)
+    np.savez(path, class_names=np.array([{"a": 1}], dtype=object), name_0=np.array("x"))
+    with pytest.raises(NoDataError, match="cannot be read"):
+        load_crops(path)
+
+
+def test_the_trace_is_shaded_by_stage(tmp_path: Path) -> None:
+    path = tmp_path / "memory_trace.csv"
+    path.write_text(TRACE)
+    figure = plot_memory_trace({"tiled_cnn": load_trace(path), "superpixel_gnn": load_trace(path)})
+    assert labels(figure) == ["train", "resident, process"]  # predict is one sample long
+    assert np.asarray(figure.axes[0].lines[0].get_ydata()) == pytest.approx([1, 3, 2, 1])
+    span: Any = figure.axes[0].patches[0]
+    assert (span.get_x(), span.get_x() + span.get_width()) == (1, 3)
+    path.write_text("t_ns,rss_bytes\n1,2\n")
+    with pytest.raises(NoDataError, match="seconds and stages"):
+        load_trace(path)
+
+
+def test_arms_of_one_pipeline_look_different() -> None:
+    styles = arm_styles(["tiled_cnn", "superpixel_gnn a", "superpixel_gnn b", "superpixel_gnn c", "new"])
+    assert len({color for color, _ in styles.values()}) == len({marker for _, marker in styles.values()}) == 5
+
+
+def test_file_names_are_tame() -> None:
+    assert slug("../a b/ü:c") == "a-b-c"
+    assert slug("...") == "unnamed"
