@@ -149,16 +149,17 @@ def test_halving_takes_means_of_blocks_and_enlarging_puts_them_back_in_place() -
 
 
 def test_coarse_scales_agree_with_filters_at_full_resolution() -> None:
-    segments = voronoi((160, 160), 60)
-    image = gaussian_filter(np.random.default_rng(0).normal(size=(160, 160)), 6)[..., None].astype(np.float32)
+    segments = voronoi((240, 240), 60)
+    image = gaussian_filter(np.random.default_rng(0).normal(size=(240, 240)), 10)[..., None].astype(np.float32)
     counts, per_scale = pixel_counts(segments), 6
     coarse = FEATURES["texture"](image, segments)[:, len(FINE) * 2 * per_scale :]
+    within = (np.abs(segment_centroids(segments, counts) - 120) < 80).all(axis=1)  # derivatives at the border differ
     for number, sigma in enumerate(COARSE[:2]):
         expected = np.stack([segment_means(part, segments, counts) for part in responses(image[..., 0], sigma)])
         found = coarse[:, number * per_scale : (number + 1) * per_scale].T
-        for one, other in zip(found, expected, strict=True):
+        for one, other in zip(found[:, within], expected[:, within], strict=True):
             assert np.corrcoef(one, other)[0, 1] > 0.97
-            assert np.abs(one - other).max() < 0.3 * np.abs(other).max()
+            assert np.abs(one - other).max() < 0.15 * np.abs(other).max()
 
 
 def touching(segments: NDArray[np.int32]) -> set[tuple[int, int]]:
