@@ -232,8 +232,9 @@ def _gather(tiles, place, size, centre, origin, values):  # type: ignore[no-unty
     for channel in range(tiles.shape[0]):
         middle = np.float32(np.rint(centre[3 + channel]))
         origin[channel] = middle
+        line, target = tiles[channel, place : place + size], values[channel]
         for p in range(size):
-            values[channel, p] = np.float32(tiles[channel, place + p]) - middle
+            target[p] = np.float32(line[p]) - middle
 
 
 @njit(cache=True, nogil=True)
@@ -307,17 +308,13 @@ def _keep_nearer(apart, k, size, best, nearest):  # type: ignore[no-untyped-def]
 def _exchange(tiles, place, slots, nearest, offsets, corner, ids, lowest, sums):  # type: ignore[no-untyped-def]
     """Book the pixels whose cluster changed; a run of pixels without change costs a few instructions."""
     for first in range(0, slots.size, _STRIDE):
-        last = min(first + _STRIDE, slots.size)
-        if last - first == _STRIDE:
-            change = np.int32(0)
-            for k in range(_STRIDE):
-                change |= np.int32(slots[first + k]) ^ nearest[first + k]
-            if change == 0:
-                continue
-        for p in range(first, last):
-            if slots[p] != nearest[p]:
-                loser, winner = ids[slots[p]] - lowest, ids[nearest[p]] - lowest
-                slots[p] = nearest[p]
+        old, new = slots[first : first + _STRIDE], nearest[first : min(first + _STRIDE, slots.size)]
+        if old.size == _STRIDE and _equal(old, new):
+            continue
+        for k in range(old.size):
+            if old[k] != new[k]:
+                loser, winner, p = ids[old[k]] - lowest, ids[new[k]] - lowest, first + k
+                old[k] = new[k]
                 sums[loser, 0] -= 1
                 sums[winner, 0] += 1
                 for axis in range(3):
@@ -328,6 +325,14 @@ def _exchange(tiles, place, slots, nearest, offsets, corner, ids, lowest, sums):
                     value = np.int64(tiles[channel, place + p])
                     sums[loser, 4 + channel] -= value
                     sums[winner, 4 + channel] += value
+
+
+@njit(cache=True, nogil=True)
+def _equal(slots, nearest):  # type: ignore[no-untyped-def]
+    changes = np.int32(0)
+    for k in range(_STRIDE):
+        changes += np.int32(np.int32(slots[k]) != nearest[k])
+    return changes == 0
 
 
 @njit(cache=True, nogil=True)
