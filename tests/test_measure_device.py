@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from fake_nvml.card import CONTEXT, MIB
 from fake_nvml.driver import COMPILER, FakeDriver, compile_driver
+from fake_nvml.opening import flags_of
 from fake_nvml.runs import Measured, Scene, calibrate, measure
 
 from bench.measure.calibration import Check
@@ -157,6 +158,34 @@ def test_a_dead_sampler_is_invalid(driver: FakeDriver) -> None:
 
 def test_accounting_is_recorded_where_it_is_on(driver: FakeDriver) -> None:
     assert run(driver, Scene(answers={"accounting_peak": 123})).row["gpu_accounting_peak_bytes"] == 123
+
+
+def opened(driver: FakeDriver, uuid: str | None) -> tuple[bool, tuple[str, ...], int | None]:
+    outcome = run_isolated(flags_of, uuid, timeout=30, environment=driver.environment)
+    assert outcome.ok, outcome.traceback
+    found: tuple[bool, tuple[str, ...], int | None] = outcome.result
+    return found
+
+
+def test_the_device_is_opened_by_the_uuid_that_torch_tells(driver: FakeDriver) -> None:
+    present, flags, baseline = opened(driver, "0000-fake")
+    assert present
+    assert flags == ()
+    assert baseline is not None
+
+
+def test_a_device_that_cannot_be_mapped_is_invalid(driver: FakeDriver) -> None:
+    present, (flag,), _ = opened(driver, "another")
+    assert not present
+    assert flag.startswith("invalid: the device is not mapped: the driver knows no device with the UUID another")
+
+
+@pytest.mark.skipif(Path("/proc/driver/nvidia").exists(), reason="this machine has a real driver")
+def test_without_a_driver_to_ask_the_allocator_speaks_alone(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    present, (flag,), _ = opened(FakeDriver(tmp_path / "empty", tmp_path / "answers"), "0000-fake")
+    assert not present
+    assert flag.startswith("warn: no driver to ask, allocator only: NVMLError_LibraryNotFound")
 
 
 def calibrated(driver: FakeDriver, scene: Scene) -> list[Check]:

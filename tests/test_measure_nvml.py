@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from fake_nvml.driver import COMPILER, UUID, FakeDriver, compile_driver
-from fake_nvml.report import report
+from fake_nvml.report import report, uuids
 
 from bench.measure import nvml
 from bench.measure.isolation import run_isolated
@@ -107,12 +107,35 @@ def test_windows_display_driver_model_is_told_apart(driver: FakeDriver) -> None:
     assert not ask(driver.say(driver_model=1))["facts"].wddm
 
 
-def test_a_mig_slice_is_opened_by_its_own_uuid_and_has_no_energy(driver: FakeDriver) -> None:
-    seen = ask(driver.say(mig=1, millijoules=5000, used=MIB, milliwatts=1000), "0000-fake")
+@pytest.mark.parametrize("uuid", ["0000-fake", "GPU-0000-fake", "MIG-0000-fake"])
+def test_the_only_mig_slice_is_opened_whoever_torch_names_and_has_no_energy(driver: FakeDriver, uuid: str) -> None:
+    seen = ask(driver.say(slices=1, millijoules=5000, used=MIB, milliwatts=1000), uuid)
     assert seen["facts"].mig
+    assert seen["facts"].uuid == "MIG-0000-fake"
     assert seen["used"] == MIB
     assert seen["energy"] is None
     assert seen["vitals"].utilization_percent is None
+
+
+def test_of_several_mig_slices_the_visible_one_is_opened(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver.say(slices=3)
+    seen = ask(driver, UUID)
+    assert seen["lost"]
+    assert "CUDA_VISIBLE_DEVICES" in seen["reason"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-0002-fake")
+    assert ask(driver, UUID)["facts"].uuid == "MIG-0002-fake"
+
+
+def test_every_device_is_listed_and_slices_stand_for_their_card(driver: FakeDriver) -> None:
+    def listed() -> list[str]:
+        outcome = run_isolated(uuids, None, timeout=30, environment=driver.environment)
+        names: list[str] = outcome.result
+        return names
+
+    driver.say(devices=2)
+    assert listed() == ["GPU-0000-fake", "GPU-0001-fake"]
+    driver.say(slices=2)
+    assert listed() == ["MIG-0000-fake", "MIG-0001-fake"]
 
 
 def test_unified_memory_has_no_device_reading(driver: FakeDriver) -> None:

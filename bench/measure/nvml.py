@@ -3,6 +3,7 @@
 Bytes, watts, joules, degrees Celsius and MHz. A reading that driver or device does not offer is None.
 """
 
+import os
 import sys
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -260,30 +261,48 @@ def load_nvml() -> Any:
 
 
 def open_gpu(uuid: str) -> Gpu:
-    """The device, or MIG slice, with this UUID (as torch prints it, or with its GPU- or MIG- before it).
+    """The device or MIG slice with this UUID (as torch prints it, or with its GPU- or MIG- before it).
 
     Else a `NoGpu`.
+
+    On a card that is cut into slices a process sees one slice only: the one that CUDA_VISIBLE_DEVICES names, or the
+    only one.
     """
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
+    names = [visible] if visible.startswith("MIG-") else [uuid, f"GPU-{uuid}", f"MIG-{uuid}"]
     try:
         nvml = load_nvml()
-        for name in (uuid, f"GPU-{uuid}", f"MIG-{uuid}"):
-            handle = _call(nvml, "nvmlDeviceGetHandleByUUID", name)
-            if handle is not None:
-                return NvmlGpu(nvml, handle)
+        handles = [found for name in names if (found := _call(nvml, "nvmlDeviceGetHandleByUUID", name)) is not None]
+        if not handles:
+            return NoGpu(f"the driver knows no device with the UUID {names[0]}", lost=True)
+        parts = _slices(nvml, handles[0]) or handles[:1]
+        if len(parts) > 1:
+            return NoGpu("the card is cut into MIG slices; name one in CUDA_VISIBLE_DEVICES", lost=True)
+        return NvmlGpu(nvml, parts[0])
     except UnavailableError as error:
         return NoGpu(str(error))
     except GpuLostError as error:
         return NoGpu(str(error), lost=True)
-    return NoGpu(f"the driver knows no device with the UUID {uuid}", lost=True)
+
+
+def _slices(nvml: Any, handle: Any) -> list[Any]:
+    """Handles of the MIG slices of a card; none where it is not cut, or is itself a slice."""
+    mode = _call(nvml, "nvmlDeviceGetMigMode", handle)
+    if not mode or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
+        return []
+    count = _call(nvml, "nvmlDeviceGetMaxMigDeviceCount", handle) or 0
+    slices = [_call(nvml, "nvmlDeviceGetMigDeviceHandleByIndex", handle, index) for index in range(count)]
+    return [part for part in slices if part is not None]
 
 
 def open_gpus() -> tuple[list[NvmlGpu], str]:
-    """Every device that the driver shows, and why there is none."""
+    """Every device that the driver shows (of a card cut by MIG its slices), and why there is none."""
     try:
         nvml = load_nvml()
         count = _call(nvml, "nvmlDeviceGetCount") or 0
-        handles = [_call(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(count)]
-        gpus = [NvmlGpu(nvml, handle) for handle in handles if handle is not None]
+        cards = [_call(nvml, "nvmlDeviceGetHandleByIndex", index) for index in range(count)]
+        parts = [part for card in cards if card is not None for part in _slices(nvml, card) or [card]]
+        gpus = [NvmlGpu(nvml, part) for part in parts]
     except (UnavailableError, GpuLostError) as error:
         return [], str(error)
     return gpus, "" if gpus else f"the driver shows no device to this process on {sys.platform}"

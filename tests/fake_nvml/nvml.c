@@ -7,7 +7,7 @@
 
 typedef int ret;
 typedef unsigned long long u64;
-enum { OK = 0, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7 };
+enum { OK = 0, INVALID_ARGUMENT = 2, NOT_SUPPORTED = 3, NO_PERMISSION = 4, NOT_FOUND = 6, INSUFFICIENT_SIZE = 7 };
 
 typedef struct { u64 total, free, used; } memory_v1;
 typedef struct { unsigned version; u64 total, reserved, free, used; } memory_v2;
@@ -62,11 +62,28 @@ ret nvmlSystemGetDriverVersion(char *out, unsigned size) { return snprintf(out, 
 ret nvmlSystemGetCudaDriverVersion_v2(int *out) { return *out = 12050, OK; }
 ret nvmlDeviceGetCount_v2(unsigned *out) { return *out = (unsigned)value("devices", 1), OK; }
 ret nvmlDeviceGetHandleByIndex_v2(unsigned index, void **out) { return *out = (void *)(size_t)(index + 1), OK; }
-static const char *uuid(void) { return value("mig", 0) ? "MIG-0000-fake" : "GPU-0000-fake"; }
-ret nvmlDeviceGetHandleByUUID(const char *name, void **out) {
-    return *out = (void *)1, strcmp(name, uuid()) ? NOT_FOUND : OK;
+/* Handles: cards count from 1, the slices of the first card from 100. */
+static ret name(void *device, char *out, unsigned size) {
+    size_t number = (size_t)device;
+    return snprintf(out, size, number < 100 ? "GPU-000%zu-fake" : "MIG-000%zu-fake", number % 100 - (number < 100)), OK;
 }
-ret nvmlDeviceGetUUID(void *device, char *out, unsigned size) { return (void)device, snprintf(out, size, "%s", uuid()), OK; }
+ret nvmlDeviceGetUUID(void *device, char *out, unsigned size) { return name(device, out, size); }
+ret nvmlDeviceGetHandleByUUID(const char *wanted, void **out) {
+    char found[80];
+    for (size_t number = 1; number < 108; number++) {
+        name((void *)number, found, sizeof found);
+        int there = number < 100 ? (long long)number <= value("devices", 1) : (long long)number - 100 < value("slices", 0);
+        if (there && !strcmp(found, wanted)) return *out = (void *)number, OK;
+    }
+    return NOT_FOUND;
+}
+ret nvmlDeviceGetMigMode(void *device, unsigned *current, unsigned *pending) {
+    return *current = *pending = value("slices", 0) > 0, (size_t)device >= 100 ? INVALID_ARGUMENT : OK;
+}
+ret nvmlDeviceGetMaxMigDeviceCount(void *device, unsigned *out) { return (void)device, *out = 7, OK; }
+ret nvmlDeviceGetMigDeviceHandleByIndex(void *device, unsigned index, void **out) {
+    return (void)device, *out = (void *)(size_t)(100 + index), index < value("slices", 0) ? OK : NOT_FOUND;
+}
 ret nvmlDeviceGetName(void *device, char *out, unsigned size) { return (void)device, snprintf(out, size, "Fake GPU"), OK; }
 
 ret nvmlDeviceGetMemoryInfo(void *device, memory_v1 *out) {
@@ -100,8 +117,8 @@ ret nvmlDeviceGetCurrentClocksThrottleReasons(void *device, u64 *out) {
     return (void)device, *out = (u64)value("throttle", 0), OK;
 }
 ret nvmlDeviceGetUtilizationRates(void *device, rates *out) {
-    if (value("mig", 0)) return NO_PERMISSION;
-    return (void)device, out->memory = 0, number("utilization", &out->gpu);
+    if ((size_t)device >= 100) return NO_PERMISSION;
+    return out->memory = 0, number("utilization", &out->gpu);
 }
 ret nvmlDeviceGetAccountingMode(void *device, int *out) { return (void)device, *out = value("accounting_peak", 0) > 0, OK; }
 ret nvmlDeviceGetAccountingStats(void *device, unsigned pid, accounting *out) {

@@ -25,3 +25,8 @@ def report(uuid: str) -> dict[str, Any]:
         }
     except GpuLostError as error:
         return {"lost_later": str(error)}
+
+
+def uuids(_: None) -> list[str | None]:
+    gpus, _reason = nvml.open_gpus()
+    return [gpu.facts.uuid for gpu in gpus]
