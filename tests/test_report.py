@@ -1,0 +1,208 @@
+"""The report answers from the tables, never says more than they show, and stays one page that fetches nothing."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from made_results import copy_results, make_results, make_run, score
+
+from bench.plots.all import groups
+from bench.report import main, write_report
+from bench.report.content import gather
+from bench.report.markdown import escape, table
+from bench.report.verdict import Verdict, verdict
+from bench.tables import Tables, collect
+from bench.tables.comparison import configurations
+
+NASTY = '<script>alert("1")</script>|`*_&amp;'
+
+
+class Page(HTMLParser):
+    """Elements with what they would fetch, and whether all that is opened is closed."""
+
+    VOID = frozenset({"meta", "img", "input", "link", "br"})
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.scripts = 0
+        self.fetched: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.scripts += tag == "script"
+        self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_results(tmp_path_factory.mktemp("template"), seeds=6, sizes=(50, 100), panels=True)
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path) -> Path:
+    return copy_results(template, tmp_path / "results")
+
+
+def verdicts(tables: Tables) -> list[Verdict]:
+    found = groups(configurations(tables))
+    return [verdict(heading, runs, tables.scores, tables.history) for runs, _, heading in found]
+
+
+def only(folder: Path) -> Verdict:
+    [found] = verdicts(collect(folder))
+    return found
+
+
+def text_of(found: Verdict) -> str:
+    return " ".join([*found.answer, *found.details, *found.caveats])
+
+
+def test_the_answer_holds_the_numbers_of_the_tables(folder: Path) -> None:
+    found = only(folder)
+    differences = [
+        [score("superpixel_gnn", seed, 50, image) - score("tiled_cnn", seed, 50, image) for image in range(4)]
+        for seed in range(6)
+    ]
+    points = -100 * np.mean(differences)
+    assert len(found.answer) == 3
+    assert (
+        f"On 4 test images and 6 seeds, the GNN at 50 px per superpixel scores {points:.1f} points less"
+        in found.answer[0]
+    )
+    low, high = (float(text) for text in re.findall(r"difference (\S+) to (\S+?)\)", found.answer[0])[0])
+    assert low < -points < high < 0
+    assert "its superpixels is 0.985" in found.answer[0]
+    gnn, cnn = ([seconds * (1 + 0.05 * s) * 1.1 + 1.5 for s in range(6)] for seconds in (40, 600))
+    ratio = np.median([(c + 0.4) / (g + 4.8) for g, c in zip(gnn, cnn, strict=True)])
+    assert f"superpixels included, the GNN is {ratio:.3g} times faster" in found.answer[1]
+    assert "2.73 times less memory" in found.answer[2]
+    assert "resident memory of the process" in found.answer[2]
+    assert "p = 0.031" in text_of(found)
+
+
+def test_too_few_seeds_are_said_with_the_number_needed(tmp_path: Path) -> None:
+    found = only(make_results(tmp_path / "three", seeds=3, sizes=(50,)))
+    assert "3 paired seeds" in text_of(found)
+    assert "at least 6 seeds" in text_of(found)
+    alone = only(make_results(tmp_path / "one", seeds=1, sizes=(50,)))
+    assert "covers the choice of images only" in text_of(alone)
+    assert "one pair, no interval" in alone.answer[1]
+
+
+def test_without_an_arm_there_is_no_verdict(tmp_path: Path) -> None:
+    make_run(tmp_path, "superpixel_gnn")
+    make_run(tmp_path, "tiled_cnn", status="out_of_memory")
+    found = only(tmp_path)
+    assert found.answer == ("No verdict: there is no finished, valid run of tiled_cnn.",)
+    assert "1 out_of_memory" in text_of(found)
+
+
+def test_unlike_kinds_of_memory_are_not_compared(tmp_path: Path) -> None:
+    make_run(tmp_path, "superpixel_gnn")
+    make_run(tmp_path, "tiled_cnn", peak_memory_kind="gpu_process")
+    assert only(tmp_path).answer[2].startswith("Memory is not compared: peaks of memory of different kinds")
+
+
+def test_a_common_budget_in_seconds_makes_training_time_say_nothing(tmp_path: Path) -> None:
+    for pipeline in ("superpixel_gnn", "tiled_cnn"):
+        make_run(tmp_path, pipeline, stopped="seconds")
+    sentence = only(tmp_path).answer[1]
+    assert "same budget of 60 s, so training times say nothing" in sentence
+    assert "99 %" in sentence
+
+
+def test_seeds_without_a_partner_are_left_out(tmp_path: Path) -> None:
+    for seed in (0, 1):
+        make_run(tmp_path, "superpixel_gnn", seed)
+    make_run(tmp_path, "tiled_cnn", 1)
+    assert "and 1 seed," in only(tmp_path).answer[0]
+    make_run(tmp_path / "none", "superpixel_gnn", 0)
+    make_run(tmp_path / "none", "tiled_cnn", 1)
+    assert "no seed in common" in only(tmp_path / "none").answer[0]
+
+
+def test_flagged_runs_are_counted_or_left_out_and_said(folder: Path) -> None:
+    make_run(folder, "tiled_cnn", 0, run_id="i", run_key="i", flags="invalid: the sampler died")
+    make_run(folder, "tiled_cnn", 7, run_id="c", run_key="c", flags="contended: others computed")
+    make_run(folder, "superpixel_gnn", 7, 50)
+    said = text_of(only(folder))
+    assert "1 run flagged invalid is left out" in said
+    assert "1 of the 14 compared runs shared the machine" in said
+
+
+def test_the_order_of_the_controls_is_said_either_way(folder: Path) -> None:
+    tables = collect(folder)
+    assert "As expected, oracle >= GNN >= MLP holds at 50 px" in text_of(verdicts(tables)[0])
+    runs = configurations(tables)
+    runs.loc[runs["pipeline"] == "superpixel_mlp", "dice"] = 0.99
+    assert "does not hold" in text_of(verdict("", runs, tables.scores, tables.history))
+    missing = runs[runs["pipeline"] != "superpixel_mlp"]
+    assert "MLP did not run there" in text_of(verdict("", missing, tables.scores, tables.history))
+
+
+def test_each_data_set_and_machine_has_its_own_verdict(folder: Path) -> None:
+    for pipeline in ("superpixel_gnn", "tiled_cnn"):
+        make_run(folder, pipeline, run_id=f"other-{pipeline}", machine__id="another")
+        make_run(folder, pipeline, run_id=f"data-{pipeline}", dataset="data", dataset__root="there")
+    assert len(verdicts(collect(folder))) == 3
+
+
+def test_the_page_fetches_nothing_runs_only_its_own_script_and_escapes_the_tables(folder: Path) -> None:
+    make_run(folder, "superpixel_gnn", 0, 50, run_id="n", run_key="n", status="failed", reason=NASTY, model=NASTY)
+    make_run(folder, "tiled_cnn", 3, run_id="m", run_key="m", machine__cpu=NASTY, command=NASTY)
+    (folder / "runs" / "<b>broken").mkdir()
+    paths = write_report(folder, collect(folder))
+    assert [path.name for path in paths] == ["report.md", "report.html"]
+    text = paths[1].read_text()
+    page = Page(text)
+    assert page.open == []
+    assert page.scripts == 1
+    assert all(source.startswith("data:image/") for source in page.fetched)
+    assert len(page.fetched) > 10
+    assert "alert(" in text
+    assert '<script>alert("1")' not in text
+    assert "&lt;b&gt;broken" in text
+    markdown = paths[0].read_text()
+    assert "<script>" not in markdown.split("```sh")[0]
+    assert all((folder / link).exists() for link in re.findall(r"\]\((figures/[^)]+)\)", markdown))
+
+
+def test_the_same_tables_give_the_same_report(folder: Path) -> None:
+    tables = collect(folder)
+    first = [path.read_bytes() for path in write_report(folder, tables, [])]
+    assert [path.read_bytes() for path in write_report(folder, tables, [])] == first
+
+
+def test_sections_hold_every_row_and_every_odd_run(folder: Path) -> None:
+    make_run(folder, "superpixel_gnn", 9, 50, status="timeout", reason="still running after 10 s")
+    [section] = gather("r", collect(folder), []).sections
+    assert len(section.rows) == 2 + 3 * 2
+    assert section.oddities == (("superpixel_gnn at 50 px, seed 9", "timeout", "still running after 10 s"),)
+    assert all(set(row.cells) == set(row.keys) for row in section.rows)
+    assert len(section.commands) == len(section.runs.drop_duplicates("command"))
+    assert any("front of Dice against peak memory" in line for line in section.front)
+
+
+def test_markdown_cells_cannot_break_their_table() -> None:
+    assert escape("a|b\n<i>`c`") == "a\\|b &lt;i&gt;\\`c\\`"
+    assert table(["x", "dice"], [("1|2", "3")]).splitlines()[1:] == ["| --- | ---: |", "| 1\\|2 | 3 |"]
+
+
+def test_the_command_collects_draws_and_prints(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.report.plot_all", lambda *_: [])
+    assert main([f"results_dir={folder}"]) == 0
+    printed = capsys.readouterr().out
+    assert "report.html" in printed
+    assert "points less" in printed
+    assert main(["results_dir=/nowhere/at/all"]) == 2
+    assert "is not a folder" in capsys.readouterr().err
