@@ -46,13 +46,15 @@ def disc(seed: int, contrast: float = 2.0) -> Sample:
     return sample(str(seed), image, mask)
 
 
-def gnn(targets: str = "fractions", epochs: int = 2, seed: int = 0, conv: str = "sage") -> SuperpixelGnn:
+def gnn(
+    targets: str = "fractions", epochs: int = 2, seed: int = 0, conv: str = "sage", device: str = "cpu"
+) -> SuperpixelGnn:
     pipeline = SuperpixelGnnConfig(
         model=GnnConfig(conv, hidden_channels=8, num_layers=2, dropout=0.0), targets=targets, batch_nodes=200
     )
     training = TrainingConfig(epochs=epochs, seconds=None, patience=None)
     graph = GraphConfig(features=["intensity", "shape"])
-    return SuperpixelGnn(Config(DatasetConfig(), pipeline, SIZE, graph, training, seed=seed, device="cpu"), TASK)
+    return SuperpixelGnn(Config(DatasetConfig(), pipeline, SIZE, graph, training, seed=seed, device=device), TASK)
 
 
 def test_confusion_of_nodes_is_the_confusion_of_the_painted_mask() -> None:
@@ -106,6 +108,16 @@ def test_seeds_decide_the_weights() -> None:
 
     assert torch.equal(weights(1), weights(1))
     assert not torch.equal(weights(1), weights(2))
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_prepared_graphs_stay_on_the_host_when_a_gpu_learns_from_them() -> None:
+    pipeline = gnn(device="cuda")
+    items = [pipeline.prepare(disc(seed)) for seed in range(3)]
+    pipeline.fit(items[:2], items[2:])
+    assert pipeline.predict(items[0]).shape == (48, 48)
+    assert {value.device.type for item in items for _, value in item.data} == {"cpu"}
 
 
 def test_predicting_before_fitting_is_an_error() -> None:

@@ -142,15 +142,15 @@ class SuperpixelGnn:
             yield Batch.from_data_list(gathered)
 
     def _logits(self, data: Data) -> Tensor:
-        return self._fitted()(data.x, data.edge_index, data.edge_weight, data.edge_attr)  # type: ignore[no-any-return]
+        """Logits (N, K) on the device. `Data.to` would move the graph itself, so its tensors are moved one by one."""
+        inputs = (data.x, data.edge_index, data.edge_weight, data.edge_attr)
+        return self._fitted()(*(tensor.to(self.device) for tensor in inputs))  # type: ignore[no-any-return]
 
     def _loss(self, batch: Data) -> Tensor:
-        batch = batch.to(self.device)
-        pixels = batch.y_counts.sum(dim=1)  # (N,), ignored ones not counted
-        if self.settings.targets == "majority":
-            targets = batch.y_counts.argmax(dim=1)
-        else:
-            targets = batch.y_counts / pixels.clamp_min(1)[:, None]
+        counts = batch.y_counts.to(self.device)  # (N, K)
+        pixels = counts.sum(dim=1)  # (N,), ignored ones not counted
+        majority = self.settings.targets == "majority"
+        targets = counts.argmax(dim=1) if majority else counts / pixels.clamp_min(1)[:, None]
         return segmentation_loss(
             self._logits(batch),
             targets,
@@ -162,7 +162,7 @@ class SuperpixelGnn:
 
     def _node_classes(self, data: Data) -> NDArray[np.int64]:
         with torch.inference_mode(), autocast(self.device, self.config.training.amp):
-            return self._logits(data.to(self.device)).argmax(dim=1).cpu().numpy()
+            return self._logits(data).argmax(dim=1).cpu().numpy()
 
     def _score(self, items: Sequence[SuperpixelGraph]) -> float:
         """Pooled macro Dice on pixels."""
