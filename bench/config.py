@@ -158,20 +158,22 @@ class TiledCnnConfig(PipelineConfig):
 
     name: str = "tiled_cnn"
     model: CnnConfig = field(default_factory=CnnConfig)
-    tile_size: int = 256
+    crop_size: int = 128  # side of a training crop: small crops make many steps, large ones show more surroundings
+    tile_size: int = 256  # side of a tile in prediction
     overlap: int = 32  # on each side of a tile, discarded or blended
     blend: str = "discard"  # discard | gaussian
-    batch_size: int = 4  # crops per step; tiles per forward pass in prediction
+    batch_size: int = 8  # crops per step, and tiles per forward pass in prediction
     precision: str = "auto"  # auto | float32 | bfloat16; auto: training.amp, and bfloat16 on a CPU that has it
     jitter: float = 0.1  # strength of the random gain, offset and noise on the intensities of a crop; 0: off
     learning_rate: float = 1e-3
     weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
-        require(
-            self.tile_size >= 32 and self.tile_size % 32 == 0,
-            f"pipeline.tile_size must be a multiple of 32 (five halvings in the encoder), got {self.tile_size}",
-        )
+        for name, size in (("crop_size", self.crop_size), ("tile_size", self.tile_size)):
+            require(
+                size >= 32 and size % 32 == 0,
+                f"pipeline.{name} must be a multiple of 32 (five halvings in the encoder), got {size}",
+            )
         require(
             0 <= self.overlap <= (self.tile_size - 32) // 2,
             f"pipeline.overlap must lie in [0, (tile_size - 32) / 2], so that tiles advance by 32 pixels or more, "
@@ -253,8 +255,9 @@ class ThresholdConfig(PipelineConfig):
 class TrainingConfig:
     """What every learning arm shares: one loss, one optimiser (AdamW), one schedule, one rule for stopping."""
 
-    epochs: int | None = None  # budget; at least one of epochs and seconds
+    epochs: int | None = None  # budget; at least one of epochs, seconds and steps
     seconds: float | None = 60.0  # budget of the whole fit, validation included
+    steps: int | None = None  # budget of optimiser steps
     patience: int | None = 30  # validations without a better pixel score before stopping; null: never
     min_epochs: int = 1
     validate_every: int = 1  # epochs
@@ -266,9 +269,9 @@ class TrainingConfig:
     amp: bool = True  # mixed precision, on CUDA only
 
     def __post_init__(self) -> None:
-        require(
-            self.epochs is not None or self.seconds is not None, "give training.epochs or training.seconds, or both"
-        )
+        budgets = (self.epochs, self.seconds, self.steps)
+        require(budgets != (None, None, None), "give at least one of training.epochs, training.seconds, training.steps")
+        require(self.steps is None or self.steps >= 1, f"training.steps must be at least 1, got {self.steps}")
         require(self.epochs is None or self.epochs >= 1, f"training.epochs must be at least 1, got {self.epochs}")
         require(self.seconds is None or self.seconds > 0, f"training.seconds must be positive, got {self.seconds}")
         require(
@@ -317,7 +320,13 @@ class ExperimentConfig:
 
     name: str = "single"
     description: str = ""
+    kind: str = "runs"  # runs | smallest_memory: of each combination, the least memory with which it works
+    resolution_mib: int = 128  # of that search
     sweeps: list[dict[str, Any]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        require_one_of("experiment.kind", self.kind, ("runs", "smallest_memory"))
+        require(self.resolution_mib >= 1, f"experiment.resolution_mib must be at least 1, got {self.resolution_mib}")
 
 
 @dataclass

@@ -51,6 +51,7 @@ def pipeline(
 ) -> TiledCnn:
     settings = TiledCnnConfig(
         model=model or CnnConfig(),
+        crop_size=tile_size,
         tile_size=tile_size,
         overlap=16 if tile_size > 32 else 0,
         blend=blend,

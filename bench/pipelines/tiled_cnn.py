@@ -136,11 +136,11 @@ class TiledCnn:
         return network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     def _sampler(self, items: Sequence[TiledImage]) -> CropSampler:
-        """Crops of a tile's size, or of the smallest one that covers every image."""
+        """Crops of the size asked for, or of the smallest one that covers every image."""
         longest = max(max(item.mask.shape[-2:]) for item in items)
         return CropSampler(
             [Labelled(item.image, item.mask) for item in items],
-            min(self.settings.tile_size, -(-longest // STRIDE) * STRIDE),
+            min(self.settings.crop_size, -(-longest // STRIDE) * STRIDE),
             self.settings.batch_size,
             self.settings.jitter,
             self.task.ignore_index,
