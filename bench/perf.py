@@ -1,0 +1,208 @@
+"""`python -m bench perf`: our way from image to graph beside scikit-image's and the published one, as ratios.
+
+Both sides run in one process, in turn (A B B A), so that a busy machine slows both; memory is measured in a process of
+its own for each figure.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import GraphConfig, InputError, SuperpixelsConfig, SyntheticConfig, require
+from bench.datasets.synthetic import SceneImage, SceneMask, scaling_of, scenes_of
+from bench.measure.isolation import run_isolated
+from bench.measure.memory import MemoryProbe
+from bench.superpixels import segment, warm_up
+from bench.superpixels.labels import majority_labels
+from bench.superpixels.threads import thread_count
+from bench.tables.store import write_rows
+
+CLASSES = 3
+_TILE = 1024  # pixels a side of the generated scene; larger images mirror it
+Work = Callable[[NDArray[np.float32], NDArray[np.uint8]], int]
+
+
+@dataclass
+class PerfConfig:
+    """Settings of `python -m bench perf`, each as name=value; lists with commas."""
+
+    steps: list[str] = field(default_factory=lambda: ["slic", "graph"])
+    sizes: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # pixels a side
+    repeats: int = 5
+    superpixel_size: float = 100.0  # of the step slic
+    graph_superpixel_size: float = 420.0  # of the step graph: 10,000 nodes at 2048 x 2048
+    compactness: float = 0.1
+    iterations: int = 10
+    rival_largest: int = 4096  # sizes beyond it run ours alone
+    graph_rival_largest: int = 2048  # the dense distance matrix grows with the fourth power of the side
+    memory: bool = True
+    results_dir: str = "results/perf"
+
+    def __post_init__(self) -> None:
+        require(set(self.steps) <= set(STEPS), f"steps must be among {', '.join(STEPS)}, got {self.steps}")
+        require(len(self.sizes) > 0 and min(self.sizes) >= 32, f"sizes must be at least 32 pixels, got {self.sizes}")
+        require(self.repeats >= 1, f"repeats must be at least 1, got {self.repeats}")
+
+
+def main(overrides: list[str]) -> int:
+    """Measure, print the table, write `results_dir/perf.csv`."""
+    config = parse(overrides)
+    folder = Path(config.results_dir)
+    folder.mkdir(parents=True, exist_ok=True)
+    rows = []
+    print(HEADER)
+    for step in config.steps:
+        for size in config.sizes:
+            rows.append(measure(step, size, config))
+            print(line(rows[-1]), flush=True)
+            write_rows(folder / "perf.csv", rows)
+    print(f"written to {folder / 'perf.csv'}")
+    return 0
+
+
+def parse(overrides: list[str]) -> PerfConfig:
+    """`name=value` settings, each read as the type of the default. Raises `InputError` for what is not one."""
+    defaults, chosen = PerfConfig(), {}
+    known = {item.name: getattr(defaults, item.name) for item in fields(defaults)}
+    for override in overrides:
+        name, separator, text = override.partition("=")
+        if not separator or name not in known:
+            raise InputError(f"{override!r} is not a setting of perf: use name=value with one of {', '.join(known)}")
+        try:
+            chosen[name] = _read(text, known[name])
+        except ValueError as error:
+            raise InputError(f"perf: {name} must look like {known[name]}, got {text!r}") from error
+    return replace(defaults, **chosen)
+
+
+def _read(text: str, default: Any) -> Any:
+    if isinstance(default, list):
+        kind = type(default[0])
+        return [kind(part) for part in text.strip("[]").split(",")]
+    if isinstance(default, bool):
+        return (
+            {"true": True, "false": False}.get(text.lower()) if text.lower() in ("true", "false") else bool(int(text))
+        )
+    return type(default)(text)
+
+
+def picture(size: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """A generated fluorescence scene (size, size, 1) and its mask; beyond 1024 pixels the scene is mirrored."""
+    side = min(size, _TILE)
+    scene = scenes_of(SyntheticConfig(image_size=[side, side], num_classes=CLASSES), 0, 1)[0]
+    image = np.asarray(SceneImage(scene, scaling_of(scene, "per_image", None)))[..., 0]
+    rest = (0, size - side)
+    image = np.pad(image, (rest, rest), mode="symmetric")[..., None]
+    return np.ascontiguousarray(image), np.pad(np.asarray(SceneMask(scene)), (rest, rest), mode="symmetric")
+
+
+def superpixels_of(step: str, method: str, config: PerfConfig) -> SuperpixelsConfig:
+    size = config.graph_superpixel_size if step == "graph" else config.superpixel_size
+    return SuperpixelsConfig(method, size, None, config.compactness, iterations=config.iterations)
+
+
+def slic_pair(config: PerfConfig) -> tuple[Work, Work]:
+    """Our SLIC and scikit-image's; each returns the number of segments."""
+
+    def ours(image: NDArray[np.float32], _: NDArray[np.uint8]) -> int:
+        return int(segment(image, superpixels_of("slic", "slic", config)).max()) + 1
+
+    def rival(image: NDArray[np.float32], _: NDArray[np.uint8]) -> int:
+        return int(segment(image, superpixels_of("slic", "skimage_slic", config)).max()) + 1
+
+    return ours, rival
+
+
+def graph_pair(config: PerfConfig) -> tuple[Work, Work]:
+    """Our image -> graph with eleven statistics, ten neighbours and majority labels, and the published one."""
+    from bench.graphs import build  # torch: only for who asks for this step
+    from bench.published import NEIGHBOURS, published_graph
+
+    superpixels = superpixels_of("graph", "slic", config)
+    graph = GraphConfig(features=["intensity"], edges=["knn"], neighbours=NEIGHBOURS)
+
+    def ours(image: NDArray[np.float32], mask: NDArray[np.uint8]) -> int:
+        segments = segment(image, superpixels)
+        build(image, segments, graph)
+        return len(majority_labels(mask, segments, CLASSES))
+
+    def rival(image: NDArray[np.float32], mask: NDArray[np.uint8]) -> int:
+        return len(published_graph(image, mask, superpixels)[0])
+
+    return ours, rival
+
+
+STEPS: dict[str, Callable[[PerfConfig], tuple[Work, Work]]] = {"slic": slic_pair, "graph": graph_pair}
+
+
+def measure(step: str, size: int, config: PerfConfig) -> dict[str, Any]:
+    """One row: median seconds; the ratio of each pair of runs (median, smallest, largest); nodes; bytes per pixel."""
+    ours, rival = STEPS[step](config)
+    largest = config.graph_rival_largest if step == "graph" else config.rival_largest
+    warm_up(2, 1, superpixels_of(step, "slic", config))
+    seconds, nodes = alternate([ours, rival] if size <= largest else [ours], picture(size), config.repeats)
+    row: dict[str, Any] = {"step": step, "size": size, "threads": thread_count(), "repeats": config.repeats}
+    row |= {"seconds": median(seconds[0]), "ns_per_pixel": median(seconds[0]) * 1e9 / size**2, "num_nodes": nodes[0]}
+    if len(seconds) > 1:
+        ratios = [theirs / mine for mine, theirs in zip(*seconds, strict=True)]
+        row |= {"rival_seconds": median(seconds[1]), "rival_num_nodes": nodes[1]}
+        row |= {"ratio": median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios)}
+    if config.memory:
+        row["bytes_per_pixel"] = bytes_per_pixel(step, size, config)
+    return row
+
+
+def alternate(
+    works: list[Work], scene: tuple[NDArray[np.float32], NDArray[np.uint8]], repeats: int
+) -> tuple[list[list[float]], list[int]]:
+    """Seconds of every run of every work, after one unmeasured run on a tiny scene, and what each returned last."""
+    for work in works:
+        work(*picture(64))
+    seconds: list[list[float]] = [[] for _ in works]
+    returned = [0 for _ in works]
+    for repeat in range(repeats):
+        for which in range(len(works))[:: 1 if repeat % 2 == 0 else -1]:
+            start = time.perf_counter()
+            returned[which] = works[which](*scene)
+            seconds[which].append(time.perf_counter() - start)
+    return seconds, returned
+
+
+def bytes_per_pixel(step: str, size: int, config: PerfConfig) -> float | None:
+    """Peak resident bytes of our side beyond the image and mask and what is there before, in a fresh process."""
+    outcome = run_isolated(_peak, (step, size, config))
+    return outcome.result / size**2 if outcome.ok and outcome.result is not None else None
+
+
+def _peak(argument: tuple[str, int, PerfConfig]) -> int | None:
+    step, size, config = argument
+    ours, _ = STEPS[step](config)
+    ours(*picture(64))
+    image, mask = picture(size)
+    probe = MemoryProbe()
+    before = probe.rss()
+    if not probe.reset():
+        return None  # the mark would tell of the making of the picture
+    ours(image, mask)
+    peak = probe.peak()
+    return None if peak is None else peak.rss_bytes - before
+
+
+HEADER = "step     size    nodes   seconds  ns/pixel  bytes/pixel | rival: seconds    nodes  times slower (min-max)"
+
+
+def line(row: dict[str, Any]) -> str:
+    """A row for the eye; what was not measured is a dash."""
+    memory = row.get("bytes_per_pixel")
+    text = f"{row['step']:6} {row['size']:6} {row['num_nodes']:8} {row['seconds']:9.4f} {row['ns_per_pixel']:9.1f}  "
+    text += f"{'-' if memory is None else format(memory, '.1f'):>11} | "
+    if "ratio" not in row:
+        return text + f"{'-':>14}"
+    spread = f"({row['ratio_min']:.1f}-{row['ratio_max']:.1f})"
+    return text + f"{row['rival_seconds']:14.3f} {row['rival_num_nodes']:8}  {row['ratio']:6.1f} {spread}"

@@ -1,0 +1,57 @@
+"""`python -m bench perf` on tiny images: its rows, its settings, and the published recipe it compares with."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.config import GraphConfig, InputError, SuperpixelsConfig
+from bench.graphs import build
+from bench.perf import main, parse, picture
+from bench.published import nearest, published_graph
+from bench.superpixels import segment
+
+
+def test_perf_writes_a_row_per_step_and_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["sizes=64,96", "repeats=2", "rival_largest=64", "graph_superpixel_size=100", "memory=false"]
+    assert main([*settings, f"results_dir={tmp_path}"]) == 0
+    table = pd.read_csv(tmp_path / "perf.csv")
+    assert table[["step", "size"]].to_numpy().tolist() == [["slic", 64], ["slic", 96], ["graph", 64], ["graph", 96]]
+    assert table["ratio"].notna().tolist() == [True, False, True, True]
+    assert (table["seconds"] > 0).all()
+    assert "times slower" in capsys.readouterr().out
+
+
+def test_memory_beyond_the_image_is_measured_in_a_fresh_process(tmp_path: Path) -> None:
+    assert main(["steps=slic", "sizes=512", "repeats=1", "rival_largest=32", f"results_dir={tmp_path}"]) == 0
+    assert 4 <= pd.read_csv(tmp_path / "perf.csv")["bytes_per_pixel"][0] <= 40
+
+
+def test_settings_are_read_by_their_type_and_misspelt_ones_refused() -> None:
+    assert parse(["sizes=[64,128]", "memory=false", "compactness=0.2"]).sizes == [64, 128]
+    for wrong in ("size=64", "sizes=big", "steps=slick", "repeats=0", "memory=perhaps"):
+        with pytest.raises(InputError, match=wrong.partition("=")[0]):
+            parse([wrong])
+
+
+def test_the_published_recipe_agrees_with_the_graph_room() -> None:
+    image, mask = picture(64)
+    config = SuperpixelsConfig("skimage_slic", superpixel_size=100.0)
+    features, edges, labels = published_graph(image, mask, config)
+    graph = build(image, segment(image, config), GraphConfig(features=["intensity"], edges=["knn"], neighbours=10))
+    np.testing.assert_allclose(features, graph.x.numpy(), atol=1e-4)
+    assert labels.shape == (len(features),)
+    ours = set(zip(*graph.edge_index.tolist(), strict=True))
+    assert len(set(zip(*edges.tolist(), strict=True)) - ours) <= 0.02 * edges.shape[1]  # but for equal distances
+
+
+def test_nearest_by_hand() -> None:
+    line = np.stack([np.arange(12.0) ** 1.01, np.zeros(12)], axis=1)
+    assert set(nearest(line)[0][:10]) == set(range(1, 11))
+
+
+def test_pictures_larger_than_the_scene_mirror_it() -> None:
+    image, mask = picture(40)
+    assert image.shape == (40, 40, 1)
+    assert mask.shape == (40, 40)
