@@ -89,7 +89,9 @@ def plot_panels(arms: list[ArmCrops]) -> Figure:
     shape = crops[0].truth.shape
     width = 10.0
     height = 2 * len(crops) * (0.93 * width / columns * shape[0] / shape[1] + 0.06) + 0.8
-    figure = Figure(figsize=(width, height), layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02, hspace=0, wspace=0))
+    figure = Figure(
+        figsize=(width, height), dpi=100, layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02, hspace=0, wspace=0)
+    )
     classes = len(arms[0].class_names)
     grid: Any = figure.subplots(2 * len(crops), columns, squeeze=False)
     for index, crop in enumerate(crops):

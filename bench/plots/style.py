@@ -74,7 +74,7 @@ def styled() -> AbstractContextManager[None]:
 
 def make_figure(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
     """One pair of axes; inches. At README width (about 850 px) the text stays above 10 px."""
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained", dpi=160)
     return figure, figure.add_subplot()
 
 
@@ -103,7 +103,7 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     paths = (folder / f"{name}.png", folder / f"{name}.svg")
     for path, metadata in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
         buffer = io.BytesIO()
-        figure.savefig(buffer, format=path.suffix[1:], dpi=160, metadata=metadata)
+        figure.savefig(buffer, format=path.suffix[1:], dpi="figure", metadata=metadata)
         write_atomically(path, buffer.getvalue())
     return paths
 

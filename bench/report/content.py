@@ -126,7 +126,11 @@ def machine_facts(runs: pd.DataFrame) -> tuple[tuple[str, str], ...]:
 
 
 def _values(column: "pd.Series[Any]") -> str:
-    return "; ".join(sorted({f"{value:g}" if isinstance(value, float) else str(value) for value in column.dropna()}))
+    return "; ".join(sorted({_value(value) for value in column.dropna()}))
+
+
+def _value(value: object) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def oddities(runs: pd.DataFrame) -> tuple[tuple[str, str, str], ...]:

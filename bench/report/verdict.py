@@ -56,7 +56,7 @@ def verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.
         sentence = "No verdict: the GNN and the CNN have no seed in common, so nothing can be paired."
         return Verdict(heading, (sentence,), caveats=tuple(left_out(runs)))
     differences = _image_differences(pair, scores)
-    answer = (_accuracy(pair, differences), _time(pair, history), _memory(pair))
+    answer = (_accuracy(pair, differences), _time(pair, history) + _company(pair), _memory(pair))
     details = tuple(sentence for sentence in (_prediction(pair), _order(stand_ins)) if sentence)
     caveats = (*_seeds(pair, differences), *_choice(runs, pair), *_alike(pair), *left_out(runs))
     return Verdict(heading, answer, details, caveats)
@@ -90,17 +90,18 @@ def _accuracy(pair: Pair, differences: NDArray[np.float64]) -> str:
         return f"{start} has no score per image to compare; {pooled}."
     estimate = paired_difference(differences)
     points = Estimate(*(100 * v for v in (estimate.value, estimate.low, estimate.high)))
+    over = "images, with one seed," if pair.seeds == 1 else "seeds and images"
     ceiling = pd.to_numeric(pair.gnn["oracle_dice"]).mean()
     top = "" if math.isnan(ceiling) else f"; the ceiling of its superpixels is {ceiling:.3f}"
-    return f"{start} {_points(points)}; {pooled}{top}."
+    return f"{start} {_points(points, over)}; {pooled}{top}."
 
 
-def _points(points: Estimate) -> str:
+def _points(points: Estimate, over: str) -> str:
     """A difference in points of Dice, in words that depend on whether it is one."""
     amount = (
         f"{abs(points.value):.1f} points {'less' if points.value < 0 else 'more'} macro Dice per image than the CNN"
     )
-    interval = f"95 % interval of the difference {points.low:+.1f} to {points.high:+.1f}"
+    interval = f"95 % interval of the difference over {over} {points.low:+.1f} to {points.high:+.1f}"
     if not points.has_interval:
         return f"scores {amount} (one pair gives no interval)"
     if points.excludes(0):
@@ -148,6 +149,12 @@ def _time(pair: Pair, history: pd.DataFrame) -> str:
         f"In training, superpixels included, the GNN is {_compared(cnn, gnn, 'faster', 'slower')}: {means} ({without})"
     )
     return f"{first}; {target}." if target else f"{first}."
+
+
+def _company(pair: Pair) -> str:
+    """A warning that belongs beside the times themselves."""
+    contended = int(pair.gnn["contended"].sum() + pair.cnn["contended"].sum())
+    return f" (Indicative only: {contended} of these runs shared the machine.)" if contended else ""
 
 
 def _same_budget(pair: Pair) -> bool:
@@ -277,7 +284,7 @@ def _alike(pair: Pair) -> list[str]:
     contended = int(runs["contended"].sum())
     if contended:
         found.append(
-            f"{contended} of the {len(runs)} compared runs shared the machine (contended): their times are too long."
+            f"{contended} of the {len(runs)} compared runs shared the machine (contended): times are too long."
         )
     return found
 
