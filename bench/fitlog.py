@@ -37,7 +37,7 @@ class FitLog:
     parameters: int = 0  # learned numbers
     best_epoch: int | None = None
     best_score: float | None = None
-    stopped: str = ""  # epochs | seconds | patience: what ended the fit
+    stopped: str = ""  # epochs | steps | seconds | patience: what ended the fit
     facts: dict[str, float] = field(default_factory=dict)
 
     @property

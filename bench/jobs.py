@@ -67,24 +67,39 @@ def _alternate(runs: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 def execute(job: Job, number: int, total: int) -> str:
     """Run `job` in a fresh process and see to it that its directory holds a row, whatever happened. Its status."""
-    from bench import tables
-    from bench.measure.environment import pinned_environment
-    from bench.measure.isolation import run_isolated
-    from bench.measure.machine import default_threads
-
     row = describe(job)
     directory = Path(job.config.results_dir) / "runs" / str(row["run_id"])
     directory.mkdir(parents=True)
     (directory / "config.json").write_text(json.dumps(asdict(job.config), indent=1))
     print(f"[{number}/{total}] {job.label}", file=sys.stderr, flush=True)
     started = time.perf_counter()
+    status, said = (_search if job.config.experiment.kind == "smallest_memory" else _run)(job, directory, row)
+    print(f"[{number}/{total}] {said} ({time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
+    return status
+
+
+def _run(job: Job, directory: Path, row: dict[str, Any]) -> tuple[str, str]:
+    """Measure the job once; its status and what to tell the user."""
+    from bench import tables
+    from bench.measure.environment import pinned_environment
+    from bench.measure.isolation import run_isolated
+    from bench.measure.machine import default_threads
+
     environment = pinned_environment(job.config.measure.threads or default_threads())
     outcome = run_isolated(run_in_child, (job.config, directory, row), job.config.measure.timeout, environment)
-    if outcome.status != "ok":
-        tables.write_run(directory, {**row, "status": outcome.status, "reason": outcome.reason}, [], [], [])
-    said = outcome.result if outcome.status == "ok" else f"{outcome.status}: {outcome.reason}"
-    print(f"[{number}/{total}] {said} ({time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
-    return outcome.status
+    if outcome.status == "ok":
+        return "ok", str(outcome.result)
+    tables.write_run(directory, {**row, "status": outcome.status, "reason": outcome.reason}, [], [], [])
+    return outcome.status, f"{outcome.status}: {outcome.reason}"
+
+
+def _search(job: Job, directory: Path, row: dict[str, Any]) -> tuple[str, str]:
+    """Find the least memory with which the job works; its status and what to tell the user."""
+    from bench import smallest, tables
+
+    found, said = smallest.search(job.config, directory, row)
+    tables.write_run(directory, found, [], [], [])
+    return str(found["status"]), said
 
 
 def run_in_child(argument: tuple[Config, Path, dict[str, Any]]) -> str:

@@ -122,7 +122,7 @@ class BoundaryHits:
 
 def class_boundary(mask: NDArray[np.integer], label: int) -> NDArray[np.bool_]:
     """Pixels of `label` with a face neighbour of another class; the image's edge is no boundary. (*spatial) bool."""
-    inside = mask == label
+    inside: NDArray[np.bool_] = mask == label
     edge = np.zeros_like(inside)
     for axis in range(mask.ndim):
         before, after = _shifted(mask.ndim, axis)

@@ -48,7 +48,7 @@ def train(
     within the first epoch too. `loss(batch)` is the scalar loss of the model in training mode, `validate()` the pixel
     score (higher is better) of the model in eval mode, under `inference_mode`.
 
-    The budget is `settings.epochs`, `settings.seconds` or whichever ends first. A budget in seconds is checked at
+    The budget is `settings.epochs`, `steps` or `seconds`, whichever ends first. A budget in seconds is checked at
     every step and keeps back, for the final validation, the time that the last one took. While it runs, validations
     are skipped that would push their share of the elapsed time above `VALIDATION_SHARE`, except the first and the
     last. Patience counts validations.
@@ -82,7 +82,7 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
                 fit.count_step(value.item(), rate, step_ns)  # .item() waits for the device, so the clock is honest
                 bar.show(fit)
-                if fit.out_of_time():
+                if fit.out_of_time() or fit.steps == settings.steps:
                     break
             fit.end_epoch(model, validate)
             bar.show(fit)
@@ -110,6 +110,7 @@ class _Fit:
     started_ns: int
     epoch: int = 0
     step: int = 0  # within the epoch
+    steps: int = 0  # in all
     steps_per_epoch: int = 0  # 0: not known before the first epoch is over
     stopped: str = ""
     score: float | None = None
@@ -132,8 +133,8 @@ class _Fit:
         self.intervals.append(Interval(phase, start_ns, time.perf_counter_ns()))
 
     def progress(self) -> float:
-        """Share of the budget that is spent, in [0, 1]: of epochs or of seconds, whichever is further."""
-        shares = [0.0]
+        """Share of the budget that is spent, in [0, 1]: of epochs, steps or seconds, whichever is furthest."""
+        shares = [self.steps / self.settings.steps if self.settings.steps is not None else 0.0]
         if self.settings.epochs is not None:
             within = min(self.step / self.steps_per_epoch, 1.0) if self.steps_per_epoch else 0.0
             shares.append((self.epoch - 1 + within) / self.settings.epochs)
@@ -159,7 +160,7 @@ class _Fit:
             before = time.perf_counter()
 
     def count_step(self, loss: float, rate: float, start_ns: int) -> None:
-        self.step += 1
+        self.step, self.steps = self.step + 1, self.steps + 1
         if not math.isfinite(loss):
             raise NonFiniteLoss(
                 f"the loss became {loss} in epoch {self.epoch}, step {self.step}; try a lower pipeline.learning_rate"
@@ -175,6 +176,8 @@ class _Fit:
         self.steps_per_epoch = self.steps_per_epoch or self.step
         if self.out_of_time():
             self.stopped = "seconds"
+        elif self.steps == self.settings.steps:
+            self.stopped = "steps"
         elif self.epoch == self.settings.epochs:
             self.stopped = "epochs"
         if self.stopped or self.validation_is_due():
@@ -279,7 +282,8 @@ def segmentation_loss(
     row (None: 1 each); `class_weights` (K,) of the cross-entropy (None: 1 each). Labels equal to `ignore_index` count
     for nothing. Cross-entropy is the mean over the weighted pixels, as in `torch.nn.functional.cross_entropy`. Dice
     is 1 minus the mean, over the classes present in the targets, of 2 sum(p t) / (sum p + sum t). Without a single
-    counted pixel the loss is 0."""
+    counted pixel the loss is 0.
+    """
     log_probabilities = F.log_softmax(logits.float().T, dim=0).T  # (M, K); along the slow axis as K is small
     if targets.dtype.is_floating_point:
         cross_entropy, dice = _fraction_terms(log_probabilities, targets, weights, class_weights, dice_weight > 0)
@@ -333,7 +337,8 @@ def class_weights(counts: NDArray[np.integer] | Tensor, scheme: str) -> Tensor:
     """Weights (K,) float32 from pixel counts (K,): none, sqrt or inverse of the class frequencies.
 
     Their mean over the classes that occur is 1; a class that does not occur gets 1, which no pixel of these counts
-    uses."""
+    uses.
+    """
     counted = torch.as_tensor(counts, dtype=torch.float64)
     powers = {"none": 0.0, "sqrt": -0.5, "inverse": -1.0}
     if scheme not in powers:

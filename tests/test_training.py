@@ -133,6 +133,13 @@ def test_a_score_that_is_not_a_number_is_never_the_best() -> None:
     assert (log.best_epoch, log.best_score) == (2, 0.2)
 
 
+def test_a_budget_in_steps_ends_within_an_epoch_and_validates_last() -> None:
+    log = fit(Line(), TrainingConfig(seconds=None, steps=7), batches=lambda _: iter([1.0] * 5))
+    assert log.stopped == "steps"
+    assert [row.epoch for row in log.history] == [1, 2]
+    assert log.history[-1].val_score == 0.5
+
+
 def test_a_budget_in_seconds_ends_within_a_step_and_validates_last() -> None:
     def slow(_: int) -> Iterator[float]:
         while True:

@@ -1,0 +1,71 @@
+"""The least memory with which an arm still trains and predicts: one bisection per job, a fresh process per trial."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bench.config import Config
+from bench.datasets import load
+from bench.datasets.sample import Sample
+from bench.pipelines import PIPELINES
+
+STEPS = 20  # of training per trial
+
+
+def trial(config: Config) -> None:
+    """What must fit: everything prepared, 20 steps, one validation, the largest image predicted.
+
+    All training images are prepared and stay in memory, as in a real run, and the largest of them make the batches.
+    Raises whatever the arm raises; a loss that is not finite is among it.
+    """
+    data = load(config.dataset)
+    pipeline = PIPELINES[config.pipeline.name](config, data.task)
+    train = [pipeline.prepare(sample) for sample in sorted(data.train, key=pixels, reverse=True)]
+    val = [pipeline.prepare(max(data.val, key=pixels))]
+    pipeline.fit(train[: getattr(config.pipeline, "batch_size", None)], val)
+    predicted = pipeline.predict(pipeline.prepare(max(data.test, key=pixels)))
+    if predicted.ndim != data.task.spatial_axes:
+        raise RuntimeError(f"{config.pipeline.name} predicted a mask with {predicted.ndim} axes")
+
+
+def pixels(sample: Sample) -> int:
+    """Size of an image in pixels."""
+    return int(np.prod(sample.mask.shape))
+
+
+def search(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Bisect, write each trial to `directory/trials.csv`, and return the run's row and what to tell the user."""
+    from bench import tables
+    from bench.measure.environment import pinned_environment
+    from bench.measure.machine import default_threads, machine_facts
+    from bench.measure.smallest_card import MIB, find_smallest
+
+    short = replace(config, training=replace(config.training, epochs=None, seconds=None, steps=STEPS))
+    found = find_smallest(
+        trial,
+        short,
+        device_of(config.device),
+        resolution=config.experiment.resolution_mib * MIB,
+        environment=pinned_environment(config.measure.threads or default_threads()),
+        timeout=config.measure.timeout,
+    )
+    tables.write_rows(directory / "trials.csv", [asdict(one) for one in found.trials])
+    row = row | {f"machine.{name}": value for name, value in machine_facts().items()} | {
+        "status": "ok" if found.least_bytes is not None else "failed",
+        "reason": found.reason,
+        "smallest_memory_bytes": found.least_bytes,
+        "smallest_memory_kind": found.kind,
+        "smallest_memory_resolution_bytes": found.resolution_bytes,
+    }  # fmt: skip
+    if found.least_bytes is None:
+        return row, f"no limit works: {found.reason}"
+    return row, f"works with {found.least_bytes / MIB:.0f} MiB ({found.kind}, {len(found.trials)} trials)"
+
+
+def device_of(asked: str) -> str:
+    """The device a trial will run on, found out without importing torch here: `auto` is a GPU where the driver has one."""
+    from bench.measure.machine import machine_facts
+
+    return ("cuda" if machine_facts()["gpu"] else "cpu") if asked == "auto" else asked
