@@ -65,7 +65,7 @@ def search(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[s
 
 
 def device_of(asked: str) -> str:
-    """The device a trial will run on, found out without importing torch here: `auto` is a GPU where the driver has one."""
+    """The device a trial will run on, without importing torch here: `auto` is a GPU where the driver shows one."""
     from bench.measure.machine import machine_facts
 
     return ("cuda" if machine_facts()["gpu"] else "cpu") if asked == "auto" else asked
