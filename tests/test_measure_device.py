@@ -10,8 +10,8 @@ from fake_nvml.runs import Measured, Scene, calibrate, measure
 
 from bench.measure.calibration import Check
 from bench.measure.device import the_one_that_rose, within
+from bench.measure.gpu import Process
 from bench.measure.isolation import run_isolated
-from bench.measure.nvml import Process
 
 pytestmark = pytest.mark.skipif(
     COMPILER is None, reason="no C compiler (cc, gcc or clang) to build the driver's stand-in"

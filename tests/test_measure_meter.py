@@ -14,9 +14,9 @@ import pytest
 from bench.measure.allocator import AllocatorReading
 from bench.measure.calibration import calibrate_cpu, calibration_flags, check, touch
 from bench.measure.device import Device, cpu_device
+from bench.measure.gpu import GpuFacts, NoGpu
 from bench.measure.load import Load, load_flags
 from bench.measure.meter import TRACE_FILE, Meter
-from bench.measure.nvml import GpuFacts, NoGpu
 from bench.measure.stages import Entry, Stage, energy_columns, gross_peak
 from bench.measure.trace import Trace
 

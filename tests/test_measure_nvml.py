@@ -9,8 +9,8 @@ from fake_nvml.driver import COMPILER, UUID, FakeDriver, compile_driver
 from fake_nvml.report import report, uuids
 
 from bench.measure import nvml
+from bench.measure.gpu import NoGpu, Process, Vitals
 from bench.measure.isolation import run_isolated
-from bench.measure.nvml import NoGpu, Process, Vitals
 
 MIB = 2**20
 pytestmark = pytest.mark.skipif(

@@ -70,7 +70,7 @@ def test_the_need_of_a_real_process_follows_what_it_allocates() -> None:
 
 
 def _search(size: int) -> Smallest:
-    return find_smallest(work.allocate, size, "cpu", resolution=16 * MIB, high=512 * MIB, timeout=30)
+    return find_smallest(work.allocate, size, "cpu", resolution=32 * MIB, high=512 * MIB, timeout=30)
 
 
 def test_what_does_not_work_without_a_limit_is_not_searched() -> None:

@@ -1,5 +1,4 @@
-"""What torch's own allocator knows about GPU memory, exactly; and the null allocator of a CPU run. Bytes
-throughout.
+"""What torch's own allocator knows about GPU memory, exactly, in bytes; and the null allocator of a CPU run.
 
 Torch returns 0 from `max_memory_allocated()` without CUDA. That 0 never leaves this module: a CPU run has
 `NoAllocator`.
@@ -24,9 +23,7 @@ class AllocatorReading:
 
     @property
     def grew_only(self) -> bool:
-        """Nothing was given back to the device within the stage, so what it holds at the end is the most it ever
-        held.
-        """
+        """Nothing was given back to the device within the stage: what is held at the end is the most that was."""
         return self.alloc_retries == 0 and self.device_frees == 0
 
 

@@ -1,8 +1,7 @@
-"""`python -m bench.measure.ballast DEVICE BYTES`.
+"""`python -m bench.measure.ballast DEVICE BYTES`: hold a GPU's free memory but for so many bytes.
 
-Hold a GPU's free memory but for so many bytes, until standard input closes.
-
-Says on standard output how much is free then. Blocks are multiples of 2 MiB, the granule of CUDA's allocations.
+Says on standard output how much is free then, and lets go when standard input closes. Blocks are multiples of 2 MiB,
+the granule of CUDA's allocations.
 """
 
 import sys

@@ -131,7 +131,7 @@ def _pulse(device: Device, hold: Hold, size: int) -> Check:
 def calibrate(device: str) -> tuple[list[Check], str]:
     """Calibrate host and, if `device` is one, GPU, each in a fresh process.
 
-    And what kept it from running, if anything.
+    Returns the checks, and what kept a calibration from running (empty if nothing).
     """
     environment = pinned_environment(default_threads())
     outcomes = [run_isolated(_calibrate_cpu, None, 60.0, environment)]

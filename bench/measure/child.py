@@ -13,9 +13,7 @@ from bench.measure.outcome import classify
 
 
 def main(folder: str) -> None:
-    """Call what `folder/call.pickle` says and write `folder/result.pickle` as (status, reason, result, error,
-    traceback).
-    """
+    """Call what `folder/call.pickle` says; `folder/result.pickle` is (status, reason, result, error, traceback)."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     answer = _call(Path(folder))
     try:

@@ -8,7 +8,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
 from bench.measure.allocator import Allocator, NoAllocator, open_allocator
-from bench.measure.nvml import Gpu, NoGpu, Process, open_gpu, open_gpus
+from bench.measure.gpu import Gpu, NoGpu, Process
+from bench.measure.nvml import open_gpu, open_gpus
 
 MIB = 2**20
 Hold = Callable[[int], AbstractContextManager[object]]  # holds that many bytes of the device's memory meanwhile
@@ -94,9 +95,7 @@ def look(gpu: Gpu) -> Before:
 
 
 def describe(gpu: Gpu, allocator: Allocator, before: Before | None, hold: Hold) -> Device:
-    """Find ourselves on a device on which our context has just been created, and flag what spoils a measurement
-    there.
-    """
+    """Find ourselves on a device on which our context has just been created; flag what spoils a measurement there."""
     allocator.clear()
     own = find_own_pid(gpu, hold)
     reserved = allocator.read().reserved_end_bytes or 0
@@ -121,10 +120,7 @@ def start_flags(gpu: Gpu, before: Before | None) -> list[str]:
 
 
 def find_own_pid(gpu: Gpu, hold: Hold, size: int = 64 * MIB) -> int | None:
-    """Our number in the driver's list: of the one entry that rises by `size` while we hold that much.
-
-    None otherwise.
-    """
+    """Our number in the driver's list: that of the one entry that rises by `size` while we hold as much, else None."""
     before = gpu.processes()
     with hold(size):
         during = gpu.processes()

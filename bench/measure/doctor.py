@@ -1,6 +1,4 @@
-"""`python -m bench doctor`.
-
-What this machine can measure, whether the meter sees what is there, and whether others disturb.
+"""`python -m bench doctor`: what can be measured here, whether the meter sees it, and whether others disturb.
 
 Standard library, psutil and pynvml; torch only where the driver shows a GPU.
 """
@@ -16,10 +14,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.measure.calibration import Check, calibrate
+from bench.measure.gpu import Gpu
 from bench.measure.load import Load, LoadProbe, load_flags
 from bench.measure.machine import machine_facts
 from bench.measure.memory import MemoryProbe
-from bench.measure.nvml import Gpu, open_gpus
+from bench.measure.nvml import open_gpus
 from bench.measure.sampling import SamplerProcess, Summary
 from bench.measure.trace import Trace, read_trace
 

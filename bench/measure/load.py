@@ -11,8 +11,7 @@ from bench.measure.machine import cpu_quota, read_cgroup, usable_cores
 
 @dataclass(frozen=True)
 class Load:
-    """Since the start of the probe: wall time, time of all cores spent for others, and time the cgroup held us
-    back.
+    """Since the start of the probe: wall time, share of all cores that others took, time the cgroup held us back.
 
     `others_share` is in [0, 1] of all cores; time that a hypervisor took away counts as others'.
     `throttled_seconds` is None without a cgroup that tells.
@@ -71,10 +70,7 @@ def throttled_seconds() -> float | None:
 
 
 def load_flags(load: Load) -> list[str]:
-    """`contended.
-
-    ...` where others took more than a tenth of the cores, or the cgroup held us back for over 1 % of the time.
-    """
+    """A flag where others took more than a tenth of the cores, or the cgroup held us back for over 1 % of the time."""
     flags = []
     if load.others_share > 0.1:
         flags.append(f"contended: other processes took {load.others_share:.0%} of the processor time")

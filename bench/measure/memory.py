@@ -54,9 +54,9 @@ class MemoryProbe:
         return int(psutil.Process().memory_info().rss)
 
     def pss(self) -> int | None:
-        """Proportional share: shared pages divided by those who share them. Linux only.
+        """Proportional share: shared pages divided by those who share them.
 
-        Takes the kernel milliseconds.
+        None where it is not offered (only Linux does). It takes the kernel milliseconds.
         """
         try:
             lines = (_PROC / "smaps_rollup").read_text().splitlines()

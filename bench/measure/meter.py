@@ -13,9 +13,9 @@ from typing import Any
 
 from bench.measure.device import open_device, own_and_foreign
 from bench.measure.flags import run_flags
+from bench.measure.gpu import GpuLostError
 from bench.measure.load import Load, LoadProbe
 from bench.measure.memory import MemoryProbe, Peak
-from bench.measure.nvml import GpuLostError
 from bench.measure.sampling import SamplerProcess, Summary
 from bench.measure.stages import Entry, Stage, highest, phase_row, stage_row
 from bench.measure.trace import Mark, Span, Trace, read_trace, write_labelled

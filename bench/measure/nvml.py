@@ -1,12 +1,10 @@
-"""An NVIDIA device as its driver sees it, through pynvml, and the null device where there is none.
-
-Bytes, watts, joules, degrees Celsius and MHz. A reading that driver or device does not offer is None.
-"""
+"""NVIDIA's driver, asked through pynvml: which devices there are, and what each says of itself."""
 
 import os
 import sys
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
+
+from bench.measure.gpu import Gpu, GpuFacts, GpuLostError, NoGpu, Process, Vitals
 
 # Return codes of NVML's C interface, which never change.
 _INSUFFICIENT_SIZE, _GPU_IS_LOST, _UNKNOWN = 7, 15, 999
@@ -14,103 +12,12 @@ _LOST = (_GPU_IS_LOST, _UNKNOWN)
 _IMPOSSIBLE_PIDS = (0, 2**32 - 1)
 
 
-class GpuLostError(RuntimeError):
-    """The driver no longer reaches the device: nothing measured from now on can be believed."""
-
-
 class UnavailableError(RuntimeError):
     """There is no driver to ask. The message says why in one sentence."""
 
 
-@dataclass(frozen=True)
-class Process:
-    """An entry of the driver's process lists. `used_bytes` is None where the driver does not tell; `compute`: not only
-    graphics, as a desktop's."""
-
-    pid: int
-    used_bytes: int | None
-    compute: bool = True
-
-
-@dataclass(frozen=True)
-class Vitals:
-    """How the device is doing at a moment. `throttle_reasons` is NVML's bit mask."""
-
-    power_watts: float | None = None
-    temperature_celsius: int | None = None
-    clock_mhz: int | None = None
-    throttle_reasons: int | None = None
-    utilization_percent: int | None = None
-
-
-@dataclass(frozen=True)
-class GpuFacts:
-    """What stays the same about a device. `memory_api` is v2, v1 or none.
-
-    `wddm` is the Windows display driver model.
-    """
-
-    name: str | None = None
-    uuid: str | None = None
-    total_bytes: int | None = None
-    driver: str | None = None
-    cuda: str | None = None
-    memory_api: str = "none"
-    mig: bool = False
-    wddm: bool = False
-
-
-class Gpu(Protocol):
-    """What the meter asks of a device. Raises `GpuLostError` when the driver has lost it."""
-
-    present: bool
-    reason: str  # why there is none
-    lost: bool  # there is one, but the driver does not reach it or does not know it by its name
-    facts: GpuFacts
-    struct_mismatch: bool  # the driver's process list was seen to have another layout than pynvml's
-
-    def used_bytes(self) -> int | None: ...
-    def processes(self) -> list[Process] | None: ...
-    def vitals(self) -> Vitals: ...
-    def energy_joules(self) -> float | None: ...
-    def accounting_peak_bytes(self, pid: int) -> int | None: ...
-    def shared_by_mps(self) -> bool: ...
-
-
-class NoGpu:
-    """The null device: a run on the CPU, or a driver that cannot be asked. `lost`.
-
-    There was one, and it is out of reach.
-    """
-
-    present = False
-    struct_mismatch = False
-
-    def __init__(self, reason: str, lost: bool = False) -> None:
-        self.reason, self.lost = reason, lost
-        self.facts = GpuFacts()
-
-    def used_bytes(self) -> int | None:
-        return None
-
-    def processes(self) -> list[Process] | None:
-        return None
-
-    def vitals(self) -> Vitals:
-        return Vitals()
-
-    def energy_joules(self) -> float | None:
-        return None
-
-    def accounting_peak_bytes(self, pid: int) -> int | None:  # noqa: ARG002
-        return None
-
-    def shared_by_mps(self) -> bool:
-        return False
-
-
 class NvmlGpu:
-    """One device.
+    """One device, as its driver answers for it.
 
     `nvml` is the loaded and initialised module pynvml, `handle` its handle of the device or MIG slice.
     """
@@ -204,10 +111,7 @@ class NvmlGpu:
         return "v1" if self._ask("nvmlDeviceGetMemoryInfo") is not None else "none"
 
     def _list(self, newest: str) -> Any:
-        """A process list.
-
-        For an older driver, pynvml raises an error that is no NVMLError and wants `_v2` to be called.
-        """
+        """A process list. For an older driver pynvml raises what is no NVMLError, and wants `_v2` to be called."""
         try:
             return self._ask(newest)
         except self._nvml.NVMLLibraryMismatchError:
@@ -261,9 +165,7 @@ def load_nvml() -> Any:
 
 
 def open_gpu(uuid: str) -> Gpu:
-    """The device or MIG slice with this UUID (as torch prints it, or with its GPU- or MIG- before it).
-
-    Else a `NoGpu`.
+    """The device or MIG slice with this UUID (with or without GPU- or MIG- before it), else a `NoGpu` that says why.
 
     On a card that is cut into slices a process sees one slice only: the one that CUDA_VISIBLE_DEVICES names, or the
     only one.

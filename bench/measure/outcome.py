@@ -51,8 +51,7 @@ class Outcome:
 
 
 def classify(exception: BaseException) -> tuple[str, str]:
-    """Status and a one-sentence reason for an exception, by type names and messages, so that torch need not be
-    imported.
+    """Status and a one-sentence reason for an exception, by type names and messages: torch need not be imported.
 
     A loss that is not finite is reported by raising `FloatingPointError`, and is a failure.
     """

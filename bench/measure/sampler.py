@@ -20,7 +20,8 @@ from typing import TextIO
 
 import psutil
 
-from bench.measure.nvml import Gpu, GpuLostError, NoGpu, open_gpu
+from bench.measure.gpu import Gpu, GpuLostError, NoGpu
+from bench.measure.nvml import open_gpu
 
 COLUMNS = (
     "t_ns",
@@ -45,7 +46,7 @@ Sample = dict[str, float | int | None]
 class Pace:
     """Widens a period until the measured cost fits the share, and narrows it again down to what was asked for.
 
-    Seconds.
+    `asked` and `period` are in seconds, `share` in seconds of work per second.
     """
 
     def __init__(self, asked: float, share: float = SHARE) -> None:

@@ -1,6 +1,6 @@
-"""From readings at the edges of stages and samples in between to rows of `stages`. Bytes, seconds, joules.
+"""From readings at the edges of stages and samples in between to rows of `stages`.
 
-None = not measured.
+Bytes, seconds, joules; None is what was not measured.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -83,10 +83,7 @@ def total(values: Iterable[int | None]) -> int | None:
 def stage_row(
     stage: Stage, trace: Trace, device: Device, summary: Summary | None, inside: Sequence[Span]
 ) -> dict[str, Any]:
-    """One row. `inside` are the spans of the phases reported from within.
-
-    Their time is theirs, their memory also the stage's.
-    """
+    """One row. The time of `inside`, the phases reported from within, is left out; their memory is not."""
     samples = trace.within(stage.spans)
     row: dict[str, Any] = {
         "stage": stage.name,
@@ -118,10 +115,7 @@ def phase_row(
 
 
 def host_columns(stage: Stage, samples: Trace) -> dict[str, Any]:
-    """The kernel's mark where it could be reset; else the highest sample, a lower bound.
-
-    Else the mark of the whole life.
-    """
+    """The kernel's mark where it could be reset, else the highest sample, else the mark of the process's whole life."""
     mark = stage.highest(lambda entry: entry.peak.rss_bytes if entry.peak else None)
     source = stage.entries[-1].peak.source if stage.entries and stage.entries[-1].peak else None
     sampled = samples.peak("rss_bytes")

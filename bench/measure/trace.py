@@ -49,10 +49,7 @@ class Trace:
         return int(max(values)) if values else None
 
     def gaps(self, span: Span) -> list[float]:
-        """Seconds without a sample.
-
-        From the span's start to its first one, between samples, from the last to its end.
-        """
+        """Seconds without a sample: from the span's start to the first, between samples, from the last to its end."""
         inside = self._times[bisect_left(self._times, span[0]) : bisect_right(self._times, span[1])]
         edges = [span[0], *inside, span[1]]
         return [(later - earlier) / 1e9 for earlier, later in pairwise(edges)]
@@ -65,7 +62,7 @@ class Trace:
     def integrate(self, column: str, spans: Iterable[Span]) -> float | None:
         """Integral over time (trapezoids) of a column, e.g. watts to joules; edges are held.
 
-        None with no value in a span.
+        None if some span holds no value.
         """
         total = 0.0
         for span in spans:
@@ -97,8 +94,7 @@ def _sample(row: list[str]) -> Sample:
 
 
 def write_labelled(path: Path, trace: Trace, marks: Sequence[Mark], start_ns: int) -> None:
-    """Replace the file by one with `seconds` since `start_ns`, `stage` and `split`, without columns that were never
-    read.
+    """Write `seconds` since `start_ns`, `stage`, `split` and every column that was ever read, in place of the file.
 
     Of overlapping marks the last one names a sample, so list a stage before the phases within it.
     """

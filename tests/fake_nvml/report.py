@@ -3,7 +3,7 @@
 from typing import Any
 
 from bench.measure import nvml
-from bench.measure.nvml import GpuLostError
+from bench.measure.gpu import GpuLostError
 
 
 def report(uuid: str) -> dict[str, Any]:

@@ -44,7 +44,7 @@ def measure(scene: Scene) -> Measured:
                 start = time.perf_counter_ns()
                 for verb, size in scene.script:
                     _verbs(card)[verb](size)
-                    time.sleep(0.15)
+                    time.sleep(0.1)
                 end = time.perf_counter_ns()
             meter.add_interval("init", start, end)
         train, init = meter.rows()
