@@ -196,3 +196,16 @@ def test_dice_of_groups_is_the_dice_of_their_confusion() -> None:
 def test_a_channel_that_is_not_there_is_refused_by_name() -> None:
     with pytest.raises(InputError, match=r"pipeline\.channel must lie in \[0, 1\)"):
         threshold(channel=1)
+
+
+def test_a_volume_is_as_good_as_an_image() -> None:
+    rng = np.random.default_rng(0)
+    mask = np.zeros((6, 16, 20), np.int64)
+    mask[2:5, 4:12, 6:15] = 1
+    volume = sample("volume", mask * 2 + rng.normal(0, 0.2, mask.shape), mask)
+    config = gnn().config
+    pipeline = SuperpixelGnn(config, Task(("background", "cell"), in_channels=1, spatial_axes=3))
+    item = pipeline.prepare(volume)
+    pipeline.fit([item], [item])
+    assert pipeline.predict(item).shape == mask.shape
+    assert item.data.edge_attr.shape[1] == 4 + 3
