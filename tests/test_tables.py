@@ -279,3 +279,17 @@ def test_an_unknown_status_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="status must be one of"):
         write_run(tmp_path, {"run_id": "r", "status": "fine"}, [], [], [])
     assert not (tmp_path / "run.json").exists()
+
+
+def test_a_folder_that_cannot_be_written_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (folder / "tables").write_text("in the way")
+    assert main([f"results_dir={folder}"]) == 2
+    assert f"cannot write {folder / 'tables'}" in capsys.readouterr().err
+
+
+def test_a_folder_with_nothing_finished_yet_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "runs" / "going").mkdir(parents=True)
+    assert main([f"results_dir={tmp_path}"]) == 0
+    printed = capsys.readouterr().out
+    assert "No run has finished yet." in printed
+    assert "left out: runs/going" in printed

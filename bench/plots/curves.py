@@ -80,7 +80,7 @@ def _scatter(runs: Runs, column: str, label: str) -> Figure:
     shown = runs[~runs["pipeline"].isin(["threshold", "oracle"]) & runs[column].notna() & runs["dice"].notna()]
     used = counted(shown)
     if used.empty:
-        raise NoDataError(f"no finished learning run has a score and {column}")
+        raise NoDataError(f"no finished learning run has a score and {label.split(',')[0]}")
     figure, axes = make_figure()
     styles = arm_styles(_arms(used))
     for arm, (color, marker) in styles.items():

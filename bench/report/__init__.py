@@ -35,7 +35,7 @@ def main(overrides: list[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(f"error: cannot write below {error.filename or 'results_dir'}: {error.strerror}", file=sys.stderr)
+        print(f"error: cannot write {error.filename or 'below results_dir'}: {error.strerror}", file=sys.stderr)
         return 2
     print(format_table(comparison(tables)))
     for section in gather(results_dir.name, tables, plotted).sections:

@@ -42,6 +42,9 @@ def main(overrides: list[str]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        print(f"error: cannot write {error.filename or 'below results_dir'}: {error.strerror}", file=sys.stderr)
+        return 2
     print(format_table(comparison(tables)))
     for unfinished in tables.unfinished:
         print(f"left out: runs/{unfinished.directory}: {unfinished.why}")

@@ -197,7 +197,7 @@ def comparison(tables: Tables) -> pd.DataFrame:
     groups = runs.groupby(GROUP, dropna=False, sort=True)
     rows = [{**dict(zip(GROUP, key, strict=True)), **_summary(group)} for key, group in groups]
     rows.sort(key=lambda row: (row["dataset"], row["machine"], arm_rank(row["arm"])))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else [*GROUP, "peak_memory_kind"])
 
 
 def arm_rank(arm: str) -> int:

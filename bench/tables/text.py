@@ -42,7 +42,7 @@ def format_table(frame: pd.DataFrame) -> str:
     """The comparison as plain text of at most 120 columns: one block per data set and machine."""
     groups = frame.groupby(["dataset", "machine"], dropna=False)
     blocks = [_block(str(dataset), str(machine), group) for (dataset, machine), group in groups]
-    return "\n\n".join([*blocks, _NOTES])
+    return "\n\n".join([*blocks, _NOTES]) if blocks else "No run has finished yet."
 
 
 def _block(dataset: str, machine: str, group: pd.DataFrame) -> str:
