@@ -119,7 +119,7 @@ def plot_learning_curves(runs: Runs, history: pd.DataFrame) -> Figure:
     _log_if_wide(axes, pd.concat([line["seconds"] for lines in curves.values() for line in lines]), 20)
     axes.set(xlabel="seconds since training began (superpixels of train and val included)")
     axes.set_ylabel("macro Dice on validation pixels")
-    axes.legend(loc="lower right")
+    figure.legend(loc="outside upper center", ncols=len(curves))
     return figure
 
 
