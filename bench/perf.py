@@ -146,13 +146,14 @@ def measure(step: str, size: int, config: PerfConfig) -> dict[str, Any]:
     ours, rival = STEPS[step](config)
     largest = config.graph_rival_largest if step == "graph" else config.rival_largest
     warm_up(2, 1, superpixels_of(step, "slic", config))
-    seconds, nodes = alternate([ours, rival] if size <= largest else [ours], picture(size), config.repeats)
+    seconds, work, nodes = alternate([ours, rival] if size <= largest else [ours], picture(size), config.repeats)
     row: dict[str, Any] = {"step": step, "size": size, "threads": thread_count(), "repeats": config.repeats}
     row |= {"seconds": median(seconds[0]), "ns_per_pixel": median(seconds[0]) * 1e9 / size**2, "num_nodes": nodes[0]}
     if len(seconds) > 1:
         ratios = [theirs / mine for mine, theirs in zip(*seconds, strict=True)]
         row |= {"rival_seconds": median(seconds[1]), "rival_num_nodes": nodes[1]}
         row |= {"ratio": median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios)}
+        row["cpu_ratio"] = median(work[1]) / median(work[0])
     if config.memory:
         row["bytes_per_pixel"] = bytes_per_pixel(step, size, config)
     return row
@@ -160,18 +161,23 @@ def measure(step: str, size: int, config: PerfConfig) -> dict[str, Any]:
 
 def alternate(
     works: list[Work], scene: tuple[NDArray[np.float32], NDArray[np.uint8]], repeats: int
-) -> tuple[list[list[float]], list[int]]:
-    """Seconds of every run of every work, after one unmeasured run on a tiny scene, and what each returned last."""
+) -> tuple[list[list[float]], list[list[float]], list[int]]:
+    """Seconds and seconds of CPU time (of all threads) of every run of every work, and what each returned last.
+
+    One run on a tiny scene goes before, unmeasured.
+    """
     for work in works:
         work(*picture(64))
     seconds: list[list[float]] = [[] for _ in works]
+    busy: list[list[float]] = [[] for _ in works]
     returned = [0 for _ in works]
     for repeat in range(repeats):
         for which in range(len(works))[:: 1 if repeat % 2 == 0 else -1]:
-            start = time.perf_counter()
+            start, start_busy = time.perf_counter(), time.process_time()
             returned[which] = works[which](*scene)
             seconds[which].append(time.perf_counter() - start)
-    return seconds, returned
+            busy[which].append(time.process_time() - start_busy)
+    return seconds, busy, returned
 
 
 def bytes_per_pixel(step: str, size: int, config: PerfConfig) -> float | None:
@@ -194,7 +200,9 @@ def _peak(argument: tuple[str, int, PerfConfig]) -> int | None:
     return None if peak is None else peak.rss_bytes - before
 
 
-HEADER = "step     size    nodes   seconds  ns/pixel  bytes/pixel | rival: seconds    nodes  times slower (min-max)"
+HEADER = (
+    "step     size    nodes   seconds  ns/pixel  bytes/pixel | rival: seconds    nodes  times slower (range), in CPU"
+)
 
 
 def line(row: dict[str, Any]) -> str:
@@ -205,4 +213,5 @@ def line(row: dict[str, Any]) -> str:
     if "ratio" not in row:
         return text + f"{'-':>14}"
     spread = f"({row['ratio_min']:.1f}-{row['ratio_max']:.1f})"
-    return text + f"{row['rival_seconds']:14.3f} {row['rival_num_nodes']:8}  {row['ratio']:6.1f} {spread}"
+    text += f"{row['rival_seconds']:14.3f} {row['rival_num_nodes']:8}  {row['ratio']:6.1f} {spread}"
+    return f"{text}, {row['cpu_ratio']:.1f}"

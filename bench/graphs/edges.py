@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
 from bench.superpixels.adjacency import region_adjacency
+from bench.superpixels.threads import thread_count
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ def knn(
     del image, segments
     nodes = len(centroids)
     reach = min(neighbours + 1, nodes)  # the nearest is the node itself, or a twin at the same place
-    _, near = KDTree(centroids).query(centroids, k=reach)
+    _, near = KDTree(centroids).query(centroids, k=reach, workers=thread_count())
     near = near.reshape(nodes, reach)
     index = np.stack([np.repeat(np.arange(nodes), reach), near.ravel()], axis=1)
     index = np.unique(np.sort(index[index[:, 0] != index[:, 1]], axis=1), axis=0).astype(np.int64)

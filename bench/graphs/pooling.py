@@ -4,6 +4,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+_VECTOR_SORT = 48  # pixels per segment
+
 
 @njit(cache=True, nogil=True)
 def _sums(values: NDArray[np.float32], ids: NDArray[np.int32], sums: NDArray[np.float64]) -> None:
@@ -15,19 +17,49 @@ def _sums(values: NDArray[np.float32], ids: NDArray[np.int32], sums: NDArray[np.
 
 
 @njit(cache=True, nogil=True)
-def _grouped(values: NDArray[np.float32], ids: NDArray[np.int32], ends: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Values segment after segment (a counting sort), ascending within each."""
+def _grouped(
+    values: NDArray[np.float32], ids: NDArray[np.int32], ends: NDArray[np.int64], ascending: bool
+) -> NDArray[np.float32]:
+    """Values segment after segment (a counting sort), within each ascending if asked for."""
     cursor = np.zeros(ends.size, np.int64)
     cursor[1:] = ends[:-1]
     grouped = np.empty(values.size, np.float32)
     for pixel in range(ids.size):
         grouped[cursor[ids[pixel]]] = values[pixel]
         cursor[ids[pixel]] += 1
+    if ascending:
+        start = 0
+        for end in ends:
+            grouped[start:end].sort()
+            start = end
+    return grouped
+
+
+def _sorted_groups(values: NDArray[np.float32], ids: NDArray[np.int32], ends: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Values segment after segment, ascending within each.
+
+    numpy sorts with vector instructions, which pays the cost of its calls from some dozens of values on.
+    """
+    large = values.size >= _VECTOR_SORT * ends.size
+    grouped = _grouped(values, ids, ends, not large)
     start = 0
-    for end in ends:
+    for end in ends.tolist() if large else ():
         grouped[start:end].sort()
         start = end
-    return grouped
+    return np.asarray(grouped)
+
+
+@njit(cache=True, nogil=True)
+def _centroid_sums(segments: NDArray[np.int32], sums: NDArray[np.int64]) -> None:
+    """Add up z, y, x over the pixels of each segment of (D, H, W)."""
+    depth, height, width = segments.shape
+    for z in range(depth):
+        for y in range(height):
+            line = segments[z, y]
+            for x in range(width):
+                sums[line[x], 0] += z
+                sums[line[x], 1] += y
+                sums[line[x], 2] += x
 
 
 def pixel_counts(segments: NDArray[np.int32]) -> NDArray[np.int64]:
@@ -62,7 +94,7 @@ def segment_quantiles(
 ) -> NDArray[np.float32]:
     """Quantiles in [0, 1] of `values` (*spatial) in each segment, (N, Q), linear between ranks as `numpy.quantile`."""
     ends = np.cumsum(counts)
-    grouped = _grouped(np.ascontiguousarray(values).ravel(), segments.ravel(), ends)
+    grouped = _sorted_groups(np.ascontiguousarray(values).ravel(), segments.ravel(), ends)
     rank = quantiles * (counts[:, None] - 1)  # (N, Q), from the segment's first value
     low = np.floor(rank).astype(np.int64)
     high = np.ceil(rank).astype(np.int64)
@@ -73,11 +105,6 @@ def segment_quantiles(
 
 def segment_centroids(segments: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.float32]:
     """Mean pixel index of each segment along each axis, (N, spatial_axes)."""
-    flat = segments.ravel()
-    columns = []
-    for axis, size in enumerate(segments.shape):
-        shape = [1] * segments.ndim
-        shape[axis] = size
-        index = np.broadcast_to(np.arange(size, dtype=np.float32).reshape(shape), segments.shape)
-        columns.append(np.bincount(flat, weights=index.ravel(), minlength=counts.size) / counts)
-    return np.stack(columns, axis=1).astype(np.float32)
+    sums = np.zeros((counts.size, 3), np.int64)
+    _centroid_sums(np.ascontiguousarray(segments).reshape((1,) * (3 - segments.ndim) + segments.shape), sums)
+    return (sums[:, 3 - segments.ndim :] / counts[:, None]).astype(np.float32)
