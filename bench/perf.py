@@ -149,6 +149,7 @@ def measure(step: str, size: int, config: PerfConfig) -> dict[str, Any]:
     seconds, work, nodes = alternate([ours, rival] if size <= largest else [ours], picture(size), config.repeats)
     row: dict[str, Any] = {"step": step, "size": size, "threads": thread_count(), "repeats": config.repeats}
     row |= {"seconds": median(seconds[0]), "ns_per_pixel": median(seconds[0]) * 1e9 / size**2, "num_nodes": nodes[0]}
+    row["cpu_ns_per_pixel"] = median(work[0]) * 1e9 / size**2
     if len(seconds) > 1:
         ratios = [theirs / mine for mine, theirs in zip(*seconds, strict=True)]
         row |= {"rival_seconds": median(seconds[1]), "rival_num_nodes": nodes[1]}

@@ -51,7 +51,8 @@ def connect(labels: NDArray[np.int32], image: NDArray[np.uint16], smallest: int,
 
 
 @njit(cache=True, nogil=True)
-def _find(parent, node):  # type: ignore[no-untyped-def]
+def find(parent, node):  # type: ignore[no-untyped-def]
+    """Root of `node` in a union-find forest, whose paths it halves."""
     while parent[node] != node:
         parent[node] = parent[parent[node]]
         node = parent[node]
@@ -61,7 +62,7 @@ def _find(parent, node):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _join(parent, first, second):  # type: ignore[no-untyped-def]
     """The root that begins first stays a root."""
-    first, second = _find(parent, first), _find(parent, second)
+    first, second = find(parent, first), find(parent, second)
     if first < second:
         parent[second] = first
     elif second < first:
@@ -156,7 +157,7 @@ def _roots(used, smallest, parent, sums):  # type: ignore[no-untyped-def]
     final, count = np.empty(parent.size, dtype=np.int32), 0
     for first, last in used:
         for piece in range(first, last):
-            root = _find(parent, piece)
+            root = find(parent, piece)
             if root == piece:
                 final[piece] = count
                 sums[count] = sums[piece]
@@ -234,7 +235,7 @@ def _merge(edges, smallest, sums):  # type: ignore[no-untyped-def]
             head[target] = head[piece]
     final, numbered = np.full(count, -1, dtype=np.int32), 0
     for piece in range(count):
-        root = _find(parent, piece)
+        root = find(parent, piece)
         if final[root] < 0:
             final[root] = numbered
             numbered += 1
@@ -247,7 +248,7 @@ def _most_alike(piece, edge, following, edges, parent, sums):  # type: ignore[no
     """The neighbour of nearest mean intensity, the first of equals; -1 without neighbours."""
     best, target = np.inf, -1
     while edge >= 0:
-        other = _find(parent, edges[edge, 1])
+        other = find(parent, edges[edge, 1])
         edge = following[edge]
         if other == piece:
             continue

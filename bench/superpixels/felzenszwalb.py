@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bench.config import SuperpixelsConfig
-from bench.superpixels.connectivity import _find, connected
+from bench.superpixels.connectivity import find, connected
 from bench.superpixels.scaling import rescaled, segments_asked
 
 _TRIALS = 12
@@ -62,7 +62,7 @@ def _grow(first, second, weight, pixels, scale, smallest):  # type: ignore[no-un
     count = pixels
     for forced in (False, True):  # second round: what stayed too small joins its most similar neighbour
         for edge in range(weight.size):
-            one, two = _find(parent, first[edge]), _find(parent, second[edge])
+            one, two = find(parent, first[edge]), find(parent, second[edge])
             if one == two:
                 continue
             if forced:
@@ -76,5 +76,5 @@ def _grow(first, second, weight, pixels, scale, smallest):  # type: ignore[no-un
                 inner[keep] = weight[edge]
                 count -= 1
     for pixel in range(pixels):
-        parent[pixel] = _find(parent, pixel)
+        parent[pixel] = find(parent, pixel)
     return parent, count

@@ -18,7 +18,7 @@ def slic(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.in
     """Cluster intensity and place around the cells of a grid, then make every segment one piece.
 
     The squared distance is that of the intensities, rescaled to [0, 1] over the image, plus compactness squared times
-    that in space in units of the grid's step. Beyond the image it takes 4 + 2 C bytes per pixel and some 100 per
+    that in space in units of the grid's step. Beyond the image it takes 5 + 4 C bytes per pixel and some hundred per
     segment.
     """
     shape = image.shape[:-1]
