@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bench.config import SuperpixelsConfig
-from bench.superpixels.connectivity import find, connected
+from bench.superpixels.connectivity import connected, find
 from bench.superpixels.scaling import rescaled, segments_asked
 
 _TRIALS = 12
