@@ -40,6 +40,8 @@ def test_a_stage_sees_its_own_peak_and_the_next_does_not(tmp_path: Path) -> None
     assert meter.headline() == (prepare["peak_rss_bytes"], "cpu_rss")
     assert meter.headline(["train"]) == (train["peak_rss_bytes"], "cpu_rss")
     assert meter.headline(["predict"]) == (None, None)
+    assert meter.headline(splits=["test"]) == (None, None)
+    assert 0 < meter.facts()["rss_floor_bytes"] <= prepare["peak_rss_bytes"]
     assert 0 < train["pss_end_bytes"] <= train["peak_rss_bytes"] * 1.05
 
 

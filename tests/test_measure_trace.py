@@ -26,8 +26,9 @@ def test_a_span_takes_its_samples_edges_included() -> None:
 def test_gaps_reach_from_edge_to_edge() -> None:
     assert trace(1, 1, 1).gaps((-2 * SECOND, 3 * SECOND)) == [2, 1, 1, 1]
     assert trace(1).gaps((SECOND, 6 * SECOND)) == [5]
-    assert trace(1, 1, 1, 1).period() == 1
-    assert trace(1).period() is None
+    assert trace(1, 1, 1, 1).period([(0, 3 * SECOND)]) == 1
+    assert trace(1, 1, 1, 1).period([(0, SECOND), (3 * SECOND, 4 * SECOND)]) == 1
+    assert trace(1, 1, 1, 1).period([(0, 1), (3 * SECOND, 4 * SECOND)]) is None
 
 
 def test_the_integral_of_a_ramp_is_its_triangle() -> None:
@@ -75,13 +76,18 @@ def test_the_kept_file_names_the_innermost_stage(tmp_path: Path) -> None:
 
 def test_the_pace_widens_until_the_cost_fits_and_comes_back() -> None:
     pace = Pace(0.02, share=0.005)
-    for _ in range(30):
-        pace.adapt(0.001 / pace.period, 1.0)  # each sample costs a millisecond
-    assert pace.period == pytest.approx(0.2, rel=0.01)
-    for _ in range(30):
-        pace.adapt(0.00001 / pace.period, 1.0)
+    assert pace.adapt(0.001) == pytest.approx(0.2)
+    for _ in range(40):
+        pace.adapt(0.0003)
+    assert pace.period == pytest.approx(0.06, rel=0.01)
+    for _ in range(40):
+        pace.adapt(0.00001)
     assert pace.period == 0.02
 
 
-def test_the_pace_widens_fourfold_at_most_at_once() -> None:
-    assert Pace(0.02).adapt(cost=1.0, elapsed=1.0) == 0.08
+def test_the_pace_does_not_jump_for_one_busy_window_nor_stop_looking() -> None:
+    pace = Pace(0.02, share=0.005)
+    pace.adapt(0.0001)
+    assert pace.adapt(0.0002) < 0.025
+    assert Pace(0.02).adapt(1.0) == 0.25
+    assert Pace(1.0).adapt(1.0) == 1.0

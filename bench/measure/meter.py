@@ -47,6 +47,7 @@ class Meter:
     def __enter__(self) -> "Meter":
         self._memory = MemoryProbe()
         self._device = open_device(self._device_name)
+        self._rss_floor = self._memory.rss()
         gpu = self._device.gpu.facts.uuid if self._device.gpu.present else None
         sampler = SamplerProcess(self._trace_path, self._period, gpu=gpu, gpu_pid=self._device.own_pid)
         self._sampler = self._exit.enter_context(sampler)
@@ -109,21 +110,24 @@ class Meter:
         stages = list(self._stages.values())
         return [*self._problems, *run_flags(stages, self._trace, self._device, self._summary, self.load)]
 
-    def headline(self, stages: Sequence[str] = TRAIN_SIDE) -> tuple[int | None, str | None]:
-        """Highest `peak_memory_bytes` of these stages and its kind.
+    def headline(
+        self, stages: Sequence[str] = TRAIN_SIDE, splits: Sequence[str] = ("train", "val")
+    ) -> tuple[int | None, str | None]:
+        """Highest `peak_memory_bytes` of these stages and splits, and its kind; by default of all that training takes.
 
         (None, None) where kinds differ or nothing was measured.
         """
-        rows = [row for row in self.rows() if row["stage"] in stages and row["peak_memory_bytes"] is not None]
-        kinds = {row["peak_memory_kind"] for row in rows}
+        chosen = [row for row in self.rows() if row["stage"] in stages and row["split"] in splits]
+        kinds = {row["peak_memory_kind"] for row in chosen if row["peak_memory_bytes"] is not None}
         if len(kinds) != 1:
             return None, None
-        return highest(row["peak_memory_bytes"] for row in rows), kinds.pop()
+        return highest(row["peak_memory_bytes"] for row in chosen), kinds.pop()
 
     def facts(self) -> dict[str, Any]:
         """Columns of `runs` about the measuring itself: what others took of the machine, what the sampler took."""
         load, said = self.load, self._summary
         return {
+            "rss_floor_bytes": self._rss_floor,
             "others_share": None if load is None else load.others_share,
             "throttled_seconds": None if load is None else load.throttled_seconds,
             "sampler_samples": None if said is None else said.samples,

@@ -8,7 +8,6 @@ library, psutil and pynvml only. Clock: CLOCK_MONOTONIC, the same that `time.per
 import argparse
 import gc
 import json
-import math
 import os
 import select
 import sys
@@ -37,28 +36,31 @@ COLUMNS = (
     "throttle_reasons",
     "utilization_percent",
 )
-SHARE = 0.0045  # of one core: what the sampler may cost, a tenth below the promised 0.5 %
+SHARE = 0.0047  # of one core: what the sampler may cost, a little below the promised 0.5 %
+LONGEST_PERIOD = 0.25  # half of the gap that makes an unproven peak invalid
 TREE_PERIOD = 0.2
 DETAIL_PERIOD = 1.0
 Sample = dict[str, float | int | None]
 
 
 class Pace:
-    """Widens a period until the measured cost fits the share, and narrows it again down to what was asked for.
+    """Widens a period until the cost of a sample fits the share, and narrows it again down to what was asked for.
 
-    `asked` and `period` are in seconds, `share` in seconds of work per second.
+    `asked` and `period` are in seconds, `share` in seconds of work per second. The cost is averaged over about five
+    windows, so that one busy second does not tear a gap into the trace.
     """
 
     def __init__(self, asked: float, share: float = SHARE) -> None:
         self.asked, self.share, self.period = asked, share, asked
+        self._cost: float | None = None
 
-    def adapt(self, cost: float, elapsed: float) -> float:
-        """New period after `cost` seconds of work within `elapsed` seconds.
+    def adapt(self, cost: float) -> float:
+        """New period after a window in which a sample cost so many seconds.
 
-        Half way there (in logarithms), at most fourfold.
+        Never above a quarter of a second or `asked`.
         """
-        excess = cost / (elapsed * self.share)
-        self.period = max(self.asked, self.period * min(4.0, math.sqrt(excess)))
+        self._cost = cost if self._cost is None else self._cost + 0.2 * (cost - self._cost)
+        self.period = max(self.asked, min(LONGEST_PERIOD, self._cost / self.share))
         return self.period
 
 
@@ -167,6 +169,7 @@ class Sampler:
     def __init__(self, host: HostReader, gpu: Gpu, gpu_pid: int | None, period: float, trace: TextIO) -> None:
         self._host, self._gpu, self._gpu_pid, self._trace = host, gpu, gpu_pid, trace
         self._pace, self._samples, self._max_gap_ns = Pace(period), 0, 0
+        self._pending: list[Sample] = []
         self._next_tree = self._next_detail = 0.0
         self._started, self._cpu_started = time.perf_counter(), time.process_time()
 
@@ -176,17 +179,17 @@ class Sampler:
         while not stop.wait(self._pace.period):
             begin = time.perf_counter_ns()
             try:
-                self._write(self._read(begin))
+                self._pending.append(self._read(begin))
             except (OSError, GpuLostError):
                 break
             self._max_gap_ns, last = max(self._max_gap_ns, begin - last if last else 0), begin
             costs.append((time.perf_counter_ns() - begin) / 1e9)
-            if (elapsed := time.perf_counter() - window) >= 1:
+            if time.perf_counter() - window >= 1:
+                self._write()
                 used = time.process_time() - cpu
-                self._pace.adapt(max(used, median(costs) * len(costs)), elapsed)
+                self._pace.adapt(max(used / len(costs), median(costs)))
                 window, cpu, costs = time.perf_counter(), time.process_time(), []
-                self._trace.flush()
-        self._trace.flush()
+        self._write()
         return self.summary()
 
     def summary(self) -> dict[str, float | int]:
@@ -208,10 +211,14 @@ class Sampler:
             self._next_detail = now + DETAIL_PERIOD
         return sample
 
-    def _write(self, sample: Sample) -> None:
-        self._samples += 1
-        cells = (sample.get(column) for column in COLUMNS)
-        self._trace.write(",".join("" if cell is None else str(cell) for cell in cells) + "\n")
+    def _write(self) -> None:
+        """Once a second: text made in bulk costs a fraction of text made sample by sample between others' work."""
+        self._samples += len(self._pending)
+        for sample in self._pending:
+            cells = [sample.get(column) for column in COLUMNS]
+            self._trace.write(",".join(["" if cell is None else str(cell) for cell in cells]) + "\n")
+        self._pending.clear()
+        self._trace.flush()
 
 
 def _arguments(argv: list[str] | None) -> argparse.Namespace:

@@ -109,8 +109,8 @@ def phase_row(
     row: dict[str, Any] = dict.fromkeys(stage_row(Stage(name, split), Trace([]), device, summary, []))
     row |= {"stage": name, "split": split, "seconds": sampled.seconds}
     row |= sampled_gpu_columns(samples, device)
-    row |= {"peak_rss_bytes": samples.peak("rss_bytes"), "peak_rss_tree_bytes": samples.peak("rss_tree_bytes")}
-    row["peak_rss_source"] = "sampled" if row["peak_rss_bytes"] is not None else None
+    host = host_columns(sampled, samples)
+    row |= {name: host[name] for name in ("peak_rss_bytes", "peak_rss_source", "peak_rss_tree_bytes")}
     return row | sampling_columns(spans, trace, samples, summary)
 
 
@@ -207,7 +207,7 @@ def sampling_columns(spans: Sequence[Span], trace: Trace, samples: Trace, summar
     gaps = [gap for span in spans for gap in trace.gaps(span)]
     return {
         "samples": len(samples),
-        "period_s": samples.period(),
+        "period_s": trace.period(spans),
         "max_gap_s": max(gaps) if gaps else None,
         "duty": summary.duty,
     }

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from bench.measure.sampler import COLUMNS, Sample
 
@@ -54,10 +55,11 @@ class Trace:
         edges = [span[0], *inside, span[1]]
         return [(later - earlier) / 1e9 for earlier, later in pairwise(edges)]
 
-    def period(self) -> float | None:
-        """Median seconds between samples; None with fewer than two."""
-        steps = sorted(b - a for a, b in pairwise(self._times))
-        return steps[len(steps) // 2] / 1e9 if steps else None
+    def period(self, spans: Iterable[Span]) -> float | None:
+        """Median seconds between two samples of the same span; None where no span holds two."""
+        times = [self._times[bisect_left(self._times, a) : bisect_right(self._times, b)] for a, b in spans]
+        steps = [later - earlier for inside in times for earlier, later in pairwise(inside)]
+        return median(steps) / 1e9 if steps else None
 
     def integrate(self, column: str, spans: Iterable[Span]) -> float | None:
         """Integral over time (trapezoids) of a column, e.g. watts to joules; edges are held.
