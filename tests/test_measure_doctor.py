@@ -1,10 +1,15 @@
 """`doctor` says what it saw and ends with a verdict that follows from it."""
 
+from pathlib import Path
+
 import pytest
+from fake_nvml.driver import COMPILER, FakeDriver, compile_driver
+from fake_nvml.report import doctor_lines
 
 from bench.measure import doctor
 from bench.measure.calibration import Check
 from bench.measure.doctor import Beside, main, quantile, verdict
+from bench.measure.isolation import run_isolated
 from bench.measure.load import Load
 
 MIB = 2**20
@@ -73,3 +78,19 @@ def test_quantile_of_a_hundred() -> None:
     assert quantile(list(range(100)), 0.99) == 99
     assert quantile(list(range(100)), 0.5) == 50
     assert quantile([7.0], 0.99) == 7
+
+
+@pytest.mark.skipif(COMPILER is None, reason="no C compiler (cc, gcc or clang) to build the driver's stand-in")
+def test_a_gpu_is_described_and_strangers_on_it_are_named(tmp_path: Path) -> None:
+    driver = FakeDriver(compile_driver(tmp_path), tmp_path / "answers")
+    driver.say(used=5 * MIB, compute_77=5 * MIB, graphics_78=-1, milliwatts=70000, millijoules=5)
+    abilities, flags = run_isolated(doctor_lines, None, timeout=30, environment=driver.environment).result
+    assert abilities == [
+        "GPU Fake GPU, 24.0 GiB, driver 555.42, CUDA 12.5",
+        "  memory of the device: total minus free (v2)",
+        "  memory per process: yes",
+        "  power: yes; energy counter: yes",
+        "on Fake GPU: process 77, 5 MiB",
+        "on Fake GPU: process 78, memory not told",
+    ]
+    assert flags == ["contended: process 77 computes on Fake GPU"]

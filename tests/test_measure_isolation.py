@@ -72,7 +72,7 @@ def test_a_hanging_child_is_killed_with_all_below_it(tmp_path: Path) -> None:
     assert outcome.status == "timeout"
     assert "2.5 s" in outcome.reason
     assert outcome.seconds < 10
-    assert all(_gone(int(pid)) for pid in (tmp_path / "pids").read_text().split())
+    _until(lambda: all(_gone(int(pid)) for pid in (tmp_path / "pids").read_text().split()))
 
 
 def test_what_cannot_be_handed_over_says_so() -> None:

@@ -90,6 +90,7 @@ def kill_tree(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
     process.wait()
+    psutil.wait_procs(descendants, timeout=1.0)  # they are dying; one that nobody collects would stay for ever
 
 
 def _descendants(pid: int) -> list[psutil.Process]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from bench.measure import nvml
+from bench.measure.doctor import foreign_flags, foreign_lines, gpu_abilities
 from bench.measure.gpu import GpuLostError
 
 
@@ -30,3 +31,9 @@ def report(uuid: str) -> dict[str, Any]:
 def uuids(_: None) -> list[str | None]:
     gpus, _reason = nvml.open_gpus()
     return [gpu.facts.uuid for gpu in gpus]
+
+
+def doctor_lines(_: None) -> tuple[list[str], list[str]]:
+    """What doctor would say of the devices, and its flags."""
+    gpus, reason = nvml.open_gpus()
+    return [*gpu_abilities(gpus, reason), *foreign_lines(gpus)], foreign_flags(gpus)
