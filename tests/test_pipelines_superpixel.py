@@ -21,11 +21,11 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
+from bench.losses import macro_dice
 from bench.metrics import confusion_matrix
 from bench.pipelines.controls import Bands, Oracle, Threshold, dice_of_counts
 from bench.pipelines.superpixel_gnn import SuperpixelGnn, node_confusion
 from bench.superpixels.labels import class_counts, paint
-from bench.training import macro_dice
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
 SIZE = SuperpixelsConfig(superpixel_size=20)

@@ -11,10 +11,10 @@ from torch import Tensor, nn
 
 from bench.config import CnnConfig, Config, DatasetConfig, InputError, TiledCnnConfig, TrainingConfig
 from bench.datasets.sample import Sample, Task
+from bench.losses import macro_dice
 from bench.metrics import confusion_matrix
 from bench.pipelines import tiled_cnn
 from bench.pipelines.tiled_cnn import TiledCnn, convolution_dtype
-from bench.training import macro_dice
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
 

@@ -21,6 +21,7 @@ FORBIDDEN = {
     "bench/statistics.py": {"torch", "bench.pipelines", "bench.run"},
     "bench/datasets": {"torch", "bench.pipelines", "bench.training", "bench.measure", "requests", "urllib"},
     "bench/training.py": {"models", *(f"bench.{r}" for r in ("tiles", "graphs", "datasets", "measure", "pipelines"))},
+    "bench/losses.py": {"models", "bench"},
     "bench/pipelines": {"bench.measure", "bench.metrics", "bench.scoring", "bench.tables", "hydra", "bench.run"},
     "bench/measure": {
         "bench.config", "bench.datasets", "bench.pipelines", "bench.training", "bench.superpixels", "bench.graphs",

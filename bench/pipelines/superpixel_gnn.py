@@ -16,18 +16,11 @@ from bench.config import Config, SuperpixelGnnConfig
 from bench.datasets.sample import Sample, Task
 from bench.fitlog import FitLog
 from bench.graphs.windows import cut
+from bench.losses import class_weights, macro_dice, segmentation_loss
 from bench.superpixels import segment, warm_up
 from bench.superpixels.labels import class_counts, paint
 from bench.superpixels.scaling import segments_asked
-from bench.training import (
-    autocast,
-    class_weights,
-    macro_dice,
-    resolve_device,
-    seed_everything,
-    segmentation_loss,
-    train,
-)
+from bench.training import autocast, resolve_device, seed_everything, train
 from models.gnn import Gnn, build_gnn
 
 

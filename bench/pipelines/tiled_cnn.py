@@ -16,18 +16,10 @@ from bench import tiles
 from bench.config import Config, InputError, TiledCnnConfig
 from bench.datasets.sample import Sample, Task
 from bench.fitlog import FitLog
+from bench.losses import class_weights, macro_dice, segmentation_loss
 from bench.pipelines.crops import IGNORED, Batch, CropSampler, Labelled
 from bench.tiles import Window
-from bench.training import (
-    amp_dtype,
-    autocast_to,
-    class_weights,
-    macro_dice,
-    resolve_device,
-    seed_everything,
-    segmentation_loss,
-    train,
-)
+from bench.training import amp_dtype, autocast_to, resolve_device, seed_everything, train
 from models.unet import build_cnn
 
 STRIDE = 32  # of the deepest features of an encoder
