@@ -22,7 +22,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench import config as settings
 from bench.config import Config, InputError
-from bench.jobs import Job, execute, expand
+from bench.jobs import Job, execute, expand, prepared
 
 VERBS = {"collect": "bench.tables", "report": "bench.report", "doctor": "bench.measure.doctor", "perf": "bench.perf"}
 INSTALLED = Path(__file__).parent / "conf"  # in a wheel; a checkout has it one level up
@@ -79,8 +79,7 @@ def _sentence(error: BaseException) -> str:
 
 def _bench(arguments: list[str]) -> int:
     """Compose and check every run before the first one starts; then run them, and report each results folder once."""
-    jobs = compose(arguments)
-    check_data(jobs)
+    jobs = prepared(compose(arguments))
     statuses: dict[str, list[str]] = {}
     try:
         for number, job in enumerate(jobs, start=1):
@@ -117,17 +116,6 @@ def compose(arguments: list[str]) -> list[Job]:
     if refused:
         raise refused[0]
     return jobs
-
-
-def check_data(jobs: Sequence[Job]) -> None:
-    """Load every data set that the runs name, once, so that bad files are named before any training starts."""
-    from bench.datasets import load
-
-    checked: list[object] = []
-    for job in jobs:
-        if job.config.dataset not in checked:
-            load(job.config.dataset)
-            checked.append(job.config.dataset)
 
 
 def register() -> None:

@@ -6,13 +6,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.config import Config, ExperimentConfig, InputError, flatten
+from bench.config import Config, DatasetConfig, ExperimentConfig, InputError, flatten
 
 CODE = Path(__file__).parent
 # settings that change no result
@@ -26,6 +26,7 @@ class Job:
     config: Config
     overrides: tuple[str, ...]
     label: str = ""  # what tells it from the others of its experiment
+    known: dict[str, Any] = field(default_factory=dict)  # columns found out before it starts: its data, flags
 
 
 def expand(experiment: ExperimentConfig, given: Sequence[str]) -> list[list[str]]:
@@ -65,6 +66,38 @@ def _alternate(runs: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return [run for turn, group in enumerate(groups) for run in (group[::-1] if turn % 2 else group)]
 
 
+def prepared(jobs: Sequence[Job]) -> list[Job]:
+    """The jobs with what is known of their data, each data set loaded once; InputError where it cannot be used.
+
+    Where one will run on a GPU, the meter is calibrated on it first, and what failed flags every run.
+    """
+    from bench.datasets import load
+
+    found: list[tuple[DatasetConfig, dict[str, Any]]] = []
+    for job in jobs:
+        if all(job.config.dataset != config for config, _ in found):
+            data = load(job.config.dataset)
+            found.append((job.config.dataset, {"dataset": data.name, **data.facts}))
+    flags = calibration({job.config.device for job in jobs})
+    columns = [next(facts for config, facts in found if config == job.config.dataset) for job in jobs]
+    return [replace(job, known={**facts, **flags}) for job, facts in zip(jobs, columns, strict=True)]
+
+
+def calibration(devices: Iterable[str]) -> dict[str, str]:
+    """The column `flags` for what the meter could not see on a GPU; nothing without one."""
+    from bench.measure.calibration import calibrate, calibration_flags
+    from bench.measure.machine import machine_facts
+
+    gpus = sorted({"cuda" if device == "auto" else device for device in devices} - {"cpu"})
+    if not gpus or not machine_facts()["gpu"]:
+        return {}
+    flags: list[str] = []
+    for gpu in gpus:
+        checks, problem = calibrate(gpu)
+        flags += [*calibration_flags(checks), *([f"invalid: calibration {problem}"] if problem else [])]
+    return {"flags": "; ".join(flags)}
+
+
 def execute(job: Job, number: int, total: int) -> str:
     """Run `job` in a fresh process and see to it that its directory holds a row, whatever happened. Its status."""
     row = describe(job)
@@ -89,7 +122,7 @@ def _run(job: Job, directory: Path, row: dict[str, Any]) -> tuple[str, str]:
     outcome = run_isolated(run_in_child, (job.config, directory, row), job.config.measure.timeout, environment)
     if outcome.status == "ok":
         return "ok", str(outcome.result)
-    tables.write_run(directory, {**row, "status": outcome.status, "reason": outcome.reason}, [], [], [])
+    tables.write_row(directory, {**row, "status": outcome.status, "reason": outcome.reason})
     return outcome.status, f"{outcome.status}: {outcome.reason}"
 
 
@@ -115,13 +148,14 @@ def run_in_child(argument: tuple[Config, Path, dict[str, Any]]) -> str:
 
 def describe(job: Job) -> dict[str, Any]:
     """The columns of a run's row that are known before it starts."""
+    from bench.measure.machine import machine_facts
+
     flat = flatten(job.config)
     now = datetime.now(UTC)
     settings = {name: value for name, value in flat.items() if not name.startswith(NOT_PART_OF_A_RUN)}
     key = hashlib.sha256(json.dumps([settings, code_version()], sort_keys=True).encode()).hexdigest()[:12]
     return {
         "run_id": f"{now:%Y%m%dT%H%M%S}-{now.microsecond // 1000:03d}-{job.config.pipeline.name}-{key[:6]}",
-        "run_key": key,
         "settings_key": key,
         "started": now.isoformat(timespec="seconds"),
         "git_commit": git_commit(),
@@ -129,6 +163,8 @@ def describe(job: Job) -> dict[str, Any]:
         **{name: value for name, value in flat.items() if not name.startswith(("experiment.", "results_dir"))},
         "experiment": job.config.experiment.name,
         "dataset": job.config.dataset.name,
+        **{f"machine.{name}": value for name, value in machine_facts().items()},
+        **job.known,
         "pipeline": job.config.pipeline.name,
         "model": str(flat.get("pipeline.model.conv", flat.get("pipeline.model.architecture", ""))),
     }

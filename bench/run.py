@@ -13,10 +13,10 @@ import numpy as np
 from bench import tables
 from bench.config import Config
 from bench.datasets import load
-from bench.datasets.sample import Sample
+from bench.datasets.sample import Sample, Splits
 from bench.fitlog import FitLog
 from bench.measure.environment import pin_torch
-from bench.measure.machine import default_threads, machine_facts
+from bench.measure.machine import default_threads
 from bench.measure.meter import Meter
 from bench.panels import Panels
 from bench.pipelines import PIPELINES
@@ -29,59 +29,70 @@ Row = dict[str, Any]
 def run(config: Config, directory: Path, row: Row) -> str:
     """Measure one arm on one data set and write its tables to `directory`; returns the line to tell the user.
 
-    `row` holds what was known before. Imports, loading, saving and scoring lie outside the stages. Test images are
-    prepared and predicted one at a time, so that no more than one image's pixels are in memory on an arm's account.
+    `row` holds what was known before. Imports, loading, saving and scoring lie outside the stages. A run that fails
+    leaves the stages that it came through, and raises.
     """
     started = time.perf_counter()
     data = load(config.dataset)
     loaded = time.perf_counter()
-    pipeline: Pipeline[Prepared] = PIPELINES[config.pipeline.name](
-        config, data.task
-    )  # imports and compiles what it needs
+    pipeline: Pipeline[Prepared] = PIPELINES[config.pipeline.name](config, data.task)
     device, pinned = _pin(config)
-    ready = time.perf_counter()
-    val_scores, test_scores = (SplitScores(data.task, config.metrics.boundary_tolerance) for _ in range(2))
-    panels, facts = Panels(data.task.class_names), Counter[str]()
-    with Meter(directory, device, config.measure.sample_period) as meter:
-        with meter.stage("prepare", split="train", **_size(data.train)):
-            train = [pipeline.prepare(sample) for sample in data.train]
-        with meter.stage("prepare", split="val", **_size(data.val)):
-            val = [pipeline.prepare(sample) for sample in data.val]
-        with meter.stage("train", split="train", **_size(data.train)):
-            log = pipeline.fit(train, val)
-        for interval in log.intervals:
-            meter.add_interval(interval.phase, interval.start_ns, interval.end_ns)
-        meter.add_data_wait("train", "train", log.data_wait_seconds)
-        pipeline.save(directory / "checkpoint.pt")
-        del train
-        for sample, item in zip(data.val, val, strict=True):
-            with meter.stage("predict", split="val", **_size([sample])):
-                predicted = pipeline.predict(item)
-            val_scores.add(sample.name, np.asarray(sample.mask), predicted, item.segments)
-        del val
-        for sample in data.test:
-            with meter.stage("prepare", split="test", **_size([sample])):
-                item = pipeline.prepare(sample)
-            with meter.stage("predict", split="test", **_size([sample])):
-                predicted = pipeline.predict(item)
-            test_scores.add(sample.name, np.asarray(sample.mask), predicted, item.segments)
-            panels.add(sample, predicted)
-            facts.update(item.facts)
+    row |= {"load_seconds": loaded - started, "startup_seconds": time.perf_counter() - loaded}
+    row |= pinned | data.facts | {"dataset": data.name, "run_key": tables.run_key(row["settings_key"], data.facts)}
+    meter = Meter(directory, device, config.measure.sample_period)
+    try:
+        with meter:
+            log, val_scores = _learn(pipeline, data, meter, config.metrics.boundary_tolerance)
+            pipeline.save(directory / "checkpoint.pt")
+            test_scores, panels, facts = _test(pipeline, data, meter, config.metrics.boundary_tolerance)
+    except BaseException:
+        tables.write_part(directory, "stages", row["run_id"], meter.rows())
+        raise
     panels.save(directory / "panels.npz")
     peak, kind = meter.headline()
-    row |= _machine() | pinned | data.facts | _learned(log) | {name: n / len(data.test) for name, n in facts.items()}
-    row |= {
-        "dataset": data.name,
-        "peak_memory_bytes": peak,
-        "peak_memory_kind": kind,
-        "flags": "; ".join(meter.flags()),
-    }
-    row |= {"load_seconds": loaded - started, "startup_seconds": ready - loaded}
-    row |= {"status": "ok", "reason": "", "run_seconds": time.perf_counter() - started}
+    flags = [row.get("flags"), *meter.flags()]
+    row |= _learned(log) | facts | meter.facts() | {"flags": "; ".join(flag for flag in flags if flag)}
+    row |= {"peak_memory_bytes": peak, "peak_memory_kind": kind, "status": "ok", "reason": ""}
+    row |= {"run_seconds": time.perf_counter() - started}
     scores = [{"split": "val", **score} for score in val_scores.rows()]
     scores += [{"split": "test", **score} for score in test_scores.rows()]
     tables.write_run(directory, row, meter.rows(), scores, [asdict(epoch) for epoch in log.history])
     return f"macro Dice {test_scores.macro_dice():.4f} on {len(data.test)} test images"
+
+
+def _learn(pipeline: Pipeline[Prepared], data: Splits, meter: Meter, tolerance: float) -> tuple[FitLog, SplitScores]:
+    """Prepare and fit, and score the validation images with the weights that were kept."""
+    with meter.stage("prepare", split="train", **_size(data.train)):
+        train = [pipeline.prepare(sample) for sample in data.train]
+    with meter.stage("prepare", split="val", **_size(data.val)):
+        val = [pipeline.prepare(sample) for sample in data.val]
+    with meter.stage("train", split="train", **_size(data.train)):
+        log = pipeline.fit(train, val)
+    for interval in log.intervals:
+        meter.add_interval(interval.phase, interval.start_ns, interval.end_ns)
+    meter.add_data_wait("train", "train", log.data_wait_seconds)
+    scores = SplitScores(data.task, tolerance)
+    for sample, item in zip(data.val, val, strict=True):
+        with meter.stage("predict", split="val", **_size([sample])):
+            predicted = pipeline.predict(item)
+        scores.add(sample.name, np.asarray(sample.mask), predicted, item.segments)
+    return log, scores
+
+
+def _test(
+    pipeline: Pipeline[Prepared], data: Splits, meter: Meter, tolerance: float
+) -> tuple[SplitScores, Panels, dict[str, float]]:
+    """Prepare, predict and score the test images one at a time, so that the pixels of one are in memory, not of all."""
+    scores, panels, facts = SplitScores(data.task, tolerance), Panels(data.task.class_names), Counter[str]()
+    for sample in data.test:
+        with meter.stage("prepare", split="test", **_size([sample])):
+            item = pipeline.prepare(sample)
+        with meter.stage("predict", split="test", **_size([sample])):
+            predicted = pipeline.predict(item)
+        scores.add(sample.name, np.asarray(sample.mask), predicted, item.segments)
+        panels.add(sample, predicted)
+        facts.update(item.facts)
+    return scores, panels, {name: total / len(data.test) for name, total in facts.items()}
 
 
 def _pin(config: Config) -> tuple[str, Row]:
@@ -91,10 +102,6 @@ def _pin(config: Config) -> tuple[str, Row]:
     from bench.training import resolve_device
 
     return str(resolve_device(config.device)), pin_torch(config.measure.threads or default_threads())
-
-
-def _machine() -> Row:
-    return {f"machine.{name}": value for name, value in machine_facts().items()}
 
 
 def _size(samples: Sequence[Sample]) -> dict[str, int]:

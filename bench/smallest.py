@@ -39,7 +39,7 @@ def search(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[s
     """Bisect, write each trial to `directory/trials.csv`, and return the run's row and what to tell the user."""
     from bench import tables
     from bench.measure.environment import pinned_environment
-    from bench.measure.machine import default_threads, machine_facts
+    from bench.measure.machine import default_threads
     from bench.measure.smallest_card import MIB, find_smallest
 
     short = replace(config, training=replace(config.training, epochs=None, seconds=None, steps=STEPS))
@@ -52,7 +52,7 @@ def search(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[s
         timeout=config.measure.timeout,
     )
     tables.write_rows(directory / "trials.csv", [asdict(one) for one in found.trials])
-    row = row | {f"machine.{name}": value for name, value in machine_facts().items()} | {
+    row = row | {
         "status": "ok" if found.least_bytes is not None else "failed",
         "reason": found.reason,
         "smallest_memory_bytes": found.least_bytes,

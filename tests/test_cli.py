@@ -92,8 +92,11 @@ def test_bad_settings_are_one_sentence_and_exit_code_two(
 
 QUICK = ExperimentConfig(
     "quick",
-    "",
-    [{"pipeline": "oracle", "size": [1, 2]}, {"pipeline": "gnn", "size": [1, 2], "seed": [0, 1]}, {"pipeline": "cnn"}],
+    sweeps=[
+        {"pipeline": "oracle", "size": [1, 2]},
+        {"pipeline": "gnn", "size": [1, 2], "seed": [0, 1]},
+        {"pipeline": "cnn"},
+    ],
 )
 
 
@@ -115,7 +118,7 @@ def test_what_the_user_gives_wins_over_the_sweep() -> None:
 
 
 def test_arms_alternate_from_seed_to_seed() -> None:
-    sweep = ExperimentConfig("e", "", [{"pipeline": "a", "seed": [0, 1]}, {"pipeline": "b", "seed": [0, 1]}])
+    sweep = ExperimentConfig("e", sweeps=[{"pipeline": "a", "seed": [0, 1]}, {"pipeline": "b", "seed": [0, 1]}])
     assert [run[0][-1] for run in expand(sweep, [])] == ["a", "b", "b", "a"]
 
 

@@ -12,6 +12,9 @@ from bench.tables.store import (
     current,
     load,
     results_dir_of,
+    run_key,
+    write_part,
+    write_row,
     write_rows,
     write_run,
 )
@@ -29,6 +32,9 @@ __all__ = [
     "main",
     "ratio",
     "results_dir_of",
+    "run_key",
+    "write_part",
+    "write_row",
     "write_rows",
     "write_run",
 ]

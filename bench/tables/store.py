@@ -72,14 +72,34 @@ def write_run(directory: Path, run: Row, stages: Iterable[Row], scores: Iterable
 
     `run_id` is filled into every row. None and NaN are empty cells; a column that the schema does not know is kept.
     """
-    require("run_id" in run and "status" in run, "a run's row needs at least run_id and status")
-    require(run["status"] in STATUSES, f"status must be one of {', '.join(STATUSES)}, got {run['status']!r}")
-    directory.mkdir(parents=True, exist_ok=True)
+    _check(run)
     for name, rows in zip(_PARTS, (stages, scores, history), strict=True):
-        owned = [{**row, "run_id": run["run_id"]} for row in rows]
-        write_atomically(directory / f"{name}.csv", _to_csv(owned, SCHEMAS[name]))
+        write_part(directory, name, str(run["run_id"]), rows)
+    write_row(directory, run)
+
+
+def write_part(directory: Path, name: str, run_id: str, rows: Iterable[Row]) -> None:
+    """Write one run's rows of one table (stages, scores or history); a run that dies later keeps what it had."""
+    directory.mkdir(parents=True, exist_ok=True)
+    owned = [{**row, "run_id": run_id} for row in rows]
+    write_atomically(directory / f"{name}.csv", _to_csv(owned, SCHEMAS[name]))
+
+
+def write_row(directory: Path, run: Row) -> None:
+    """Write a run's row of `runs`, which says that the run is over; what else its directory holds stays."""
+    _check(run)
     text = json.dumps({key: _plain(value) for key, value in run.items()}, indent=1, allow_nan=False)
     write_atomically(directory / "run.json", text + "\n")
+
+
+def run_key(settings_key: str, facts: Row) -> str:
+    """What makes two runs the same: settings and code (`settings_key`), and the content of the data."""
+    return f"{settings_key}-{facts['dataset.content']}"
+
+
+def _check(run: Row) -> None:
+    require("run_id" in run and "status" in run, "a run's row needs at least run_id and status")
+    require(run["status"] in STATUSES, f"status must be one of {', '.join(STATUSES)}, got {run['status']!r}")
 
 
 def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
