@@ -24,7 +24,13 @@ from bench import config as settings
 from bench.config import Config, InputError
 from bench.jobs import Job, execute, expand, prepared
 
-VERBS = {"collect": "bench.tables", "report": "bench.report", "doctor": "bench.measure.doctor", "perf": "bench.perf"}
+VERBS = {
+    "collect": "bench.tables",
+    "report": "bench.report",
+    "doctor": "bench.measure.doctor",
+    "perf": "bench.perf",
+    "overhead": "bench.overhead",
+}
 INSTALLED = Path(__file__).parent / "conf"  # in a wheel; a checkout has it one level up
 CONF = INSTALLED if INSTALLED.is_dir() else Path(__file__).parents[1] / "conf"
 

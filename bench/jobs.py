@@ -120,10 +120,13 @@ def _run(job: Job, directory: Path, row: dict[str, Any]) -> tuple[str, str]:
 
     environment = pinned_environment(job.config.measure.threads or default_threads())
     outcome = run_isolated(run_in_child, (job.config, directory, row), job.config.measure.timeout, environment)
-    if outcome.status == "ok":
-        return "ok", str(outcome.result)
-    tables.write_row(directory, {**row, "status": outcome.status, "reason": outcome.reason})
-    return outcome.status, f"{outcome.status}: {outcome.reason}"
+    if outcome.status != "ok":
+        tables.write_row(directory, {**row, "status": outcome.status, "reason": outcome.reason})
+        return outcome.status, f"{outcome.status}: {outcome.reason}"
+    done, said = outcome.result
+    times = {"process_seconds": outcome.seconds, "interpreter_seconds": outcome.startup_seconds}
+    tables.write_row(directory, {**done, **times, "harness_seconds": outcome.seconds - done["stages_seconds"]})
+    return "ok", str(said)
 
 
 def _search(job: Job, directory: Path, row: dict[str, Any]) -> tuple[str, str]:
@@ -135,7 +138,7 @@ def _search(job: Job, directory: Path, row: dict[str, Any]) -> tuple[str, str]:
     return str(found["status"]), said
 
 
-def run_in_child(argument: tuple[Config, Path, dict[str, Any]]) -> str:
+def run_in_child(argument: tuple[Config, Path, dict[str, Any]]) -> tuple[dict[str, Any], str]:
     """What the spawned process does. Imported lazily: the parent never loads torch."""
     import warnings
 

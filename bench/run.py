@@ -26,8 +26,8 @@ from bench.scoring import SplitScores
 Row = dict[str, Any]
 
 
-def run(config: Config, directory: Path, row: Row) -> str:
-    """Measure one arm on one data set and write its tables to `directory`; returns the line to tell the user.
+def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
+    """Measure one arm on one data set; write its stages, scores and history; return its row and a line for the user.
 
     `row` holds what was known before. Imports, loading, saving and scoring lie outside the stages. A run that fails
     leaves the stages that it came through, and raises.
@@ -53,11 +53,12 @@ def run(config: Config, directory: Path, row: Row) -> str:
     flags = [row.get("flags"), *meter.flags()]
     row |= _learned(log) | facts | meter.facts() | {"flags": "; ".join(flag for flag in flags if flag)}
     row |= {"peak_memory_bytes": peak, "peak_memory_kind": kind, "status": "ok", "reason": ""}
-    row |= {"run_seconds": time.perf_counter() - started}
+    stages = meter.rows()
     scores = [{"split": "val", **score} for score in val_scores.rows()]
     scores += [{"split": "test", **score} for score in test_scores.rows()]
-    tables.write_run(directory, row, meter.rows(), scores, [asdict(epoch) for epoch in log.history])
-    return f"macro Dice {test_scores.macro_dice():.4f} on {len(data.test)} test images"
+    tables.write_parts(directory, row["run_id"], stages, scores, [asdict(epoch) for epoch in log.history])
+    row |= {"stages_seconds": sum(stage["seconds"] for stage in stages), "run_seconds": time.perf_counter() - started}
+    return row, f"macro Dice {test_scores.macro_dice():.4f} on {len(data.test)} test images"
 
 
 def _learn(pipeline: Pipeline[Prepared], data: Splits, meter: Meter, tolerance: float) -> tuple[FitLog, SplitScores]:

@@ -119,6 +119,13 @@ def test_a_common_budget_in_seconds_makes_training_time_say_nothing(tmp_path: Pa
     assert "99 %" in sentence
 
 
+def test_budgets_of_our_own_choice_are_not_sold_as_a_speed(tmp_path: Path) -> None:
+    make_run(tmp_path, "superpixel_gnn", stopped="seconds", training__seconds=60.0)
+    make_run(tmp_path, "tiled_cnn", stopped="seconds", training__seconds=600.0)
+    sentence = only(tmp_path).answer[1]
+    assert sentence.startswith("The GNN was given 60 s of training and the CNN 600 s, so training times say nothing")
+
+
 def test_seeds_without_a_partner_are_left_out(tmp_path: Path) -> None:
     for seed in (0, 1):
         make_run(tmp_path, "superpixel_gnn", seed)

@@ -25,19 +25,24 @@ def write_report(results_dir: Path, tables: Tables, plotted: Sequence[Plotted] |
 
 
 def main(overrides: list[str]) -> int:
-    """`python -m bench report results_dir=...`: collect, draw, write, print table and verdict. The exit code."""
+    """`python -m bench report results_dir=...`: collect, draw, write, print table and verdict. The exit code.
+
+    The comparison is kept beside the tables it is made of, as `tables/comparison.csv`.
+    """
     try:
         results_dir = results_dir_of(overrides, "report")
         tables = collect(results_dir)
         plotted = plot_all(results_dir, tables)
         paths = write_report(results_dir, tables, plotted)
+        compared = comparison(tables)
+        write_atomically(results_dir / "tables" / "comparison.csv", compared.to_csv(index=False, lineterminator="\n"))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
         print(f"error: cannot write {error.filename or 'below results_dir'}: {error.strerror}", file=sys.stderr)
         return 2
-    print(format_table(comparison(tables)))
+    print(format_table(compared))
     for section in gather(results_dir.name, tables, plotted).sections:
         print("\n" + "\n".join([section.verdict.heading + ":", *section.verdict.answer]))
     _print_rest(tables, plotted, paths, results_dir)

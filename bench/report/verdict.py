@@ -139,9 +139,9 @@ def _time(pair: Pair, history: pd.DataFrame) -> str:
     if np.isnan([*gnn, *cnn]).any():
         return "Training time was not measured."
     target = _to_target(pair, history)
-    if _same_budget(pair):
-        equal = f"Both had the same budget of {_seconds(float(pair.gnn['training.seconds'].iloc[0]))}"
-        return f"{equal}, so training times say nothing; {target}." if target else f"{equal}: time is not compared."
+    if _set_beforehand(pair):
+        budgets = _budgets(pair)
+        return f"{budgets}, so training times say nothing; {target}." if target else f"{budgets}: time is not compared."
     bare_gnn, bare_cnn = pair.column("fit_s")
     without = f"without them {_factor(median_ratio(bare_cnn, bare_gnn).value, 'faster', 'slower')}"
     means = f"{_seconds(float(np.median(gnn)))} against {_seconds(float(np.median(cnn)))}"
@@ -157,12 +157,17 @@ def _company(pair: Pair) -> str:
     return f" (Indicative only: {contended} of these runs shared the machine.)" if contended else ""
 
 
-def _same_budget(pair: Pair) -> bool:
-    """Whether every run of both was ended by one and the same budget in seconds."""
+def _set_beforehand(pair: Pair) -> bool:
+    """Whether every run of both was ended by a budget in seconds: how long they took was then somebody's choice."""
     runs = pd.concat([pair.gnn, pair.cnn])
-    if "training.seconds" not in runs or not (runs["stopped"] == "seconds").all():
-        return False
-    return bool((runs["training.seconds"] == runs["training.seconds"].iloc[0]).all())
+    return "training.seconds" in runs and bool((runs["stopped"] == "seconds").all())
+
+
+def _budgets(pair: Pair) -> str:
+    gnn, cnn = (float(np.median(values)) for values in pair.column("training.seconds"))
+    if gnn == cnn:
+        return f"Both had the same budget of {_seconds(gnn)}"
+    return f"The GNN was given {_seconds(gnn)} of training and the CNN {_seconds(cnn)}"
 
 
 def _to_target(pair: Pair, history: pd.DataFrame) -> str:

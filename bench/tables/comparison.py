@@ -43,7 +43,8 @@ def configurations(tables: Tables) -> pd.DataFrame:
     Adds to `runs`: machine, arm (pipeline, and what tells it from other configurations of that pipeline),
     superpixel_size (pixels asked for; NaN for pixel arms), invalid and contended (from flags), the pooled test scores
     dice, accuracy, boundary_f1, oracle_dice and val_dice, prepare_s, train_s (superpixels included), fit_s (without),
-    predict_s_per_mpx (superpixels included), predict_only_s_per_mpx; net_peak_bytes of training with net_peak_kind.
+    prepare_s_per_epoch (amortised), predict_s_per_mpx (superpixels included), predict_only_s_per_mpx; net_peak_bytes of
+    training with net_peak_kind.
     """
     runs = current(tables.runs)
     runs["machine"] = machine_labels(runs)
@@ -54,6 +55,7 @@ def configurations(tables: Tables) -> pd.DataFrame:
         runs[flag] = runs["flags"].fillna("").str.contains(rf"(?:^|;\s*){flag}")
     runs = runs.merge(_pooled(tables.scores), on="run_id", how="left")
     runs = runs.merge(_times(tables.stages), on="run_id", how="left")
+    runs["prepare_s_per_epoch"] = runs["prepare_s"] / _number(runs, "epochs")
     return runs.merge(_net_peaks(tables.stages), on="run_id", how="left")
 
 
@@ -218,7 +220,14 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
     for column in ("dice", "accuracy", "boundary_f1", "oracle_dice", "val_dice"):
         row |= _spread(column, used[column])
     row["num_nodes"] = _mean(_number(used, "num_nodes"))
-    for column in ("prepare_s", "fit_s", "train_s", "predict_s_per_mpx", "predict_only_s_per_mpx"):
+    for column in (
+        "prepare_s",
+        "prepare_s_per_epoch",
+        "fit_s",
+        "train_s",
+        "predict_s_per_mpx",
+        "predict_only_s_per_mpx",
+    ):
         row |= _spread(column, used[column])
     row |= _spread("peak_memory_bytes", _number(used, "peak_memory_bytes")[: None if len(kinds) == 1 else 0])
     row["peak_memory_kind"] = "+".join(kinds) or None

@@ -73,9 +73,16 @@ def write_run(directory: Path, run: Row, stages: Iterable[Row], scores: Iterable
     `run_id` is filled into every row. None and NaN are empty cells; a column that the schema does not know is kept.
     """
     _check(run)
-    for name, rows in zip(_PARTS, (stages, scores, history), strict=True):
-        write_part(directory, name, str(run["run_id"]), rows)
+    write_parts(directory, str(run["run_id"]), stages, scores, history)
     write_row(directory, run)
+
+
+def write_parts(
+    directory: Path, run_id: str, stages: Iterable[Row], scores: Iterable[Row], history: Iterable[Row]
+) -> None:
+    """Write all of a run's rows but its own."""
+    for name, rows in zip(_PARTS, (stages, scores, history), strict=True):
+        write_part(directory, name, run_id, rows)
 
 
 def write_part(directory: Path, name: str, run_id: str, rows: Iterable[Row]) -> None:

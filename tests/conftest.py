@@ -1,0 +1,7 @@
+"""What all tests share: one thread for libraries, because threads that spin on a busy machine slow tiny networks most."""
+
+import os
+
+os.environ.setdefault(
+    "OMP_NUM_THREADS", "1"
+)  # before anything imports numpy or torch; runs of the harness pin their own
