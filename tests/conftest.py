@@ -1,7 +1,7 @@
-"""What all tests share: one thread for libraries, because threads that spin on a busy machine slow tiny networks most."""
+"""What all tests share: one thread for libraries. Threads that spin on a busy machine slow tiny networks most."""
 
 import os
 
-os.environ.setdefault(
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch; runs of the harness pin their own
     "OMP_NUM_THREADS", "1"
 )  # before anything imports numpy or torch; runs of the harness pin their own
