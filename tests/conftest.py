@@ -3,5 +3,3 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch; runs of the harness pin their own
-    "OMP_NUM_THREADS", "1"
-)  # before anything imports numpy or torch; runs of the harness pin their own
