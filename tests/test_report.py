@@ -163,6 +163,16 @@ def test_each_data_set_and_machine_has_its_own_verdict(folder: Path) -> None:
     assert len(verdicts(collect(folder))) == 3
 
 
+def test_images_of_another_data_set_in_the_folder_are_not_counted(tmp_path: Path) -> None:
+    for pipeline in ("superpixel_gnn", "tiled_cnn"):
+        make_run(tmp_path, pipeline)
+        other = make_run(tmp_path, pipeline, run_id=f"data-{pipeline}", dataset="data", dataset__root="there")
+        table = other / "scores.csv"
+        table.write_text(table.read_text().replace(",00", ",other_00"))  # images with names of their own
+    answers = [found.answer[0] for found in verdicts(collect(tmp_path))]
+    assert [answer.split(" and ")[0] for answer in answers] == ["On 4 test images"] * 2
+
+
 def test_the_page_fetches_nothing_runs_only_its_own_script_and_escapes_the_tables(folder: Path) -> None:
     make_run(folder, "superpixel_gnn", 0, 50, run_id="n", run_key="n", status="failed", reason=NASTY, model=NASTY)
     make_run(folder, "tiled_cnn", 3, run_id="m", run_key="m", machine__cpu=NASTY, command=NASTY)

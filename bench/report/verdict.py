@@ -73,7 +73,10 @@ def _paired(gnn: pd.DataFrame, cnn: pd.DataFrame) -> Pair:
 
 def _image_differences(pair: Pair, scores: pd.DataFrame) -> NDArray[np.float64]:
     """GNN minus CNN, macro Dice by seed and test image, (seeds, images); NaN where either is undefined."""
-    wanted = scores[(scores["split"] == "test") & (scores["metric"] == "dice") & (scores["class"] == "macro")]
+    ours = scores[
+        scores["run_id"].isin([*pair.gnn["run_id"], *pair.cnn["run_id"]])
+    ]  # a folder may hold other data sets
+    wanted = ours[(ours["split"] == "test") & (ours["metric"] == "dice") & (ours["class"] == "macro")]
     table = wanted[wanted["image"] != "all"].pivot_table(
         index="run_id", columns="image", values="value", aggfunc="first"
     )
