@@ -166,7 +166,8 @@ def test_each_data_set_and_machine_has_its_own_verdict(folder: Path) -> None:
 def test_images_of_another_data_set_in_the_folder_are_not_counted(tmp_path: Path) -> None:
     for pipeline in ("superpixel_gnn", "tiled_cnn"):
         make_run(tmp_path, pipeline)
-        other = make_run(tmp_path, pipeline, run_id=f"data-{pipeline}", dataset="data", dataset__root="there")
+        name = f"data-{pipeline}"
+        other = make_run(tmp_path, pipeline, run_id=name, run_key=name, dataset="data", dataset__root="there")
         table = other / "scores.csv"
         table.write_text(table.read_text().replace(",00", ",other_00"))  # images with names of their own
     answers = [found.answer[0] for found in verdicts(collect(tmp_path))]
