@@ -94,6 +94,18 @@ def test_boundary_pixels_by_hand() -> None:
     np.testing.assert_array_equal(metrics.class_boundary(mask, 1), expected)  # the image's edge is no boundary
 
 
+@pytest.mark.parametrize("tolerance", [0.0, 1.0, 1.5, 2.0, 3.7, 4.0])
+@pytest.mark.parametrize("shape", [(23, 17), (9, 11, 7), (3, 40)])
+def test_shifted_edges_reach_as_far_as_a_distance_transform(
+    tolerance: float, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge = np.random.default_rng(0).random(shape) < 0.03
+    assert edge.any()
+    shifted = metrics._near(edge, tolerance)
+    monkeypatch.setattr(metrics, "SHIFTED", -1.0)
+    np.testing.assert_array_equal(shifted, metrics._near(edge, tolerance))
+
+
 def test_boundaries_of_empty_classes() -> None:
     empty = np.zeros((8, 8), np.int64)
     assert np.isnan(metrics.boundary_hits(empty, empty, 2, 1.0)[1].f1)
