@@ -12,6 +12,7 @@ from bench.measure.outcome import Outcome
 MIB = 2**20
 RESOLUTION = 128 * MIB
 SLOWDOWN = 1.25  # a trial that takes longer than this many times the run without a limit has not passed
+HANGING = 5.0  # times as long as without a limit, and a trial on the host is taken to hang
 GRACE_SECONDS = 0.5  # which a clock's jitter may cost on top, so that a run of a second or two is not judged by it
 
 
@@ -92,17 +93,18 @@ def find_smallest(
     """Least memory of `device` (cpu, cuda, cuda:N) under which `function(argument)` works.
 
     The function is `run_isolated`'s: a short training with the largest batch, a validation and the largest
-    prediction, which raises where the loss is not finite. It is first run without a limit (and must work then); a
-    trial may take 1.25 times as long. On a GPU a ballast process holds the rest of the device; where it cannot,
-    torch's allocator is limited. On the CPU the process's writable memory is limited. `high` is where to begin, by
-    default all the memory there is.
+    prediction, which raises where the loss is not finite. It is first run without a limit (and must work then); on a
+    GPU a trial may take 1.25 times as long, as one that only crawls has not passed. A limit on the host refuses
+    memory and slows nothing, so there time only ends what hangs. On a GPU a ballast process holds the rest of the
+    device; where it cannot, torch's allocator is limited. On the CPU the process's writable memory is limited. `high`
+    is where to begin, by default all the memory there is.
     """
     kind = HOST if device == "cpu" else SOFT
     free = run_isolated(function, argument, timeout, environment)
     if not free.ok:
         return Smallest(None, kind, resolution, f"does not work without a limit: {free.status}: {free.reason}", ())
-    allowed = max(SLOWDOWN * call_seconds(free), call_seconds(free) + GRACE_SECONDS)
-    killed_after = SLOWDOWN * free.seconds + 10.0  # room for a slow start; `allowed` is what judges
+    allowed = None if kind == HOST else max(SLOWDOWN * call_seconds(free), call_seconds(free) + GRACE_SECONDS)
+    killed_after = (HANGING if kind == HOST else SLOWDOWN) * free.seconds + 10.0  # room for a slow start
     if device == "cpu":
         ceiling = memory_bytes()
     else:
