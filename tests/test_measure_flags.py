@@ -1,11 +1,11 @@
 """Flags that need no device: gaps without proof, counters that disagree."""
 
 import pytest
-from bench.measure.gpu import NoGpu
 
 from bench.measure.allocator import AllocatorReading
 from bench.measure.device import Device, cpu_device
 from bench.measure.flags import energy_flags, gap_flags, run_flags
+from bench.measure.gpu import NoGpu
 from bench.measure.memory import Peak
 from bench.measure.sampling import Summary
 from bench.measure.stages import Entry, Stage
