@@ -111,7 +111,11 @@ def test_the_child_and_all_below_it_go_with_the_parent(tmp_path: Path, end: sign
 
 def _parent_of_a_hanging_child(folder: Path) -> tuple["subprocess.Popen[str]", list[int]]:
     file = folder / "pids"
-    code = f"import made_work, bench.measure.isolation as i; i.run_isolated(made_work.hang_with_a_child, {str(file)!r})"
+    heeds = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a job in the background ignores it
+    )
+    call = f"i.run_isolated(made_work.hang_with_a_child, {str(file)!r})"
+    code = f"{heeds}; import made_work, bench.measure.isolation as i; {call}"
     path = os.pathsep.join((str(ROOT), str(Path(__file__).parent)))
     parent = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True
