@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from bench import metrics
 from bench.datasets.sample import Task
 from bench.metrics import ImageScore, Row
-from bench.superpixels import labels, quality
+from bench.superpixels import quality
 
 
 @dataclass
@@ -33,7 +33,7 @@ class SplitScores:
         self.images.append(metrics.score_image(image, truth, predicted, classes, self.tolerance, ignored))
         if segments is None:
             return
-        best = labels.paint(labels.majority_labels(truth, segments, classes, ignored), segments)
+        best = quality.oracle_mask(truth, segments, classes, ignored)
         confusion = metrics.confusion_matrix(truth, best, classes, ignored)
         self.ceilings.append(ImageScore(image, confusion, ()))
         self.superpixels.append(
