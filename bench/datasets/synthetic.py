@@ -126,11 +126,12 @@ def scenes_of(config: SyntheticConfig, split: int, count: int) -> list[Scene]:
     return scenes
 
 
-def sample_of(name: str, scene: Scene, scaling: Scaling, cache: Path | None) -> Sample:
+def sample_of(name: str, scene: Scene, mode: str, train: Moments | None, cache: Path | None) -> Sample:
     """A scene as a sample: in memory if it is small, else in files below `cache`, else generated when asked for."""
-    image, mask = SceneImage(scene, scaling), SceneMask(scene)
     if scene.size[0] * scene.size[1] <= KEPT_PIXELS:
-        return Sample(name, cast(Source, np.asarray(image)), cast(Source, np.asarray(mask)))
+        return small_sample(name, scene, mode, train)
+    scaling = scaling_of(mode, train or scene_moments(scene))
+    image, mask = SceneImage(scene, scaling), SceneMask(scene)
     if cache is None:
         return Sample(name, image, mask)
     image_path, mask_path = cache / "images" / f"{name}.tif", cache / "masks" / f"{name}.tif"
@@ -138,6 +139,18 @@ def sample_of(name: str, scene: Scene, scaling: Scaling, cache: Path | None) -> 
     write_once(mask_path, mask)
     stored = ImageFile(image_path, Layout(None, alpha=False), scaling, image.shape)
     return Sample(name, stored, MaskFile(mask_path, Classes(None, mask.dtype), mask.shape, prod(mask.shape)))
+
+
+def small_sample(name: str, scene: Scene, mode: str, train: Moments | None) -> Sample:
+    """A scene in memory, every block of it generated once."""
+    image, mask = np.empty((*scene.size, 1), np.float32), np.empty(scene.size, np.uint8)
+    found = []
+    for window in blocks(scene.size):
+        part = np.s_[window.y0 : window.y1, window.x0 : window.x1]
+        values, mask[part] = generate_block(scene, window)
+        image[part] = values[..., None]
+        found.append(moments(image[part]))
+    return Sample(name, cast(Source, scaling_of(mode, train or pool(found)).apply(image)), cast(Source, mask))
 
 
 def write_once(path: Path, layer: SceneImage | SceneMask) -> None:
@@ -173,11 +186,9 @@ def facts_of(config: SyntheticConfig, scenes: dict[str, list[Scene]]) -> dict[st
     return facts
 
 
-def scaling_of(scene: Scene, mode: str, train: Moments | None) -> Scaling:
-    """The scaling of one scene; `train` are the training scenes' pooled moments in the mode `dataset`, else None."""
-    if mode == "none":
-        return Scaling(np.zeros(1), np.ones(1))
-    return standardise(train or scene_moments(scene))
+def scaling_of(mode: str, over: Moments) -> Scaling:
+    """The scaling of a scene under `dataset.normalization`, by its own moments or the training scenes' pooled ones."""
+    return Scaling(np.zeros(1), np.ones(1)) if mode == "none" else standardise(over)
 
 
 def load(config: SyntheticConfig) -> Splits:
@@ -188,8 +199,7 @@ def load(config: SyntheticConfig) -> Splits:
     cache = None if config.cache_dir is None else Path(config.cache_dir) / f"{config.modality}_{content_of(config)}"
     samples = {
         name: [
-            sample_of(f"{name}_{n:03d}", scene, scaling_of(scene, config.normalization, train), cache)
-            for n, scene in enumerate(members)
+            sample_of(f"{name}_{n:03d}", scene, config.normalization, train, cache) for n, scene in enumerate(members)
         ]
         for name, members in scenes.items()
     }
