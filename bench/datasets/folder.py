@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.config import FolderConfig, require
 from bench.datasets.files import Classes, ImageFile, Layout, MaskFile
 from bench.datasets.manifest import SPLITS, Entry, Manifest, read_manifest, root_of
-from bench.datasets.normalization import Moments, choose, moments, pool
+from bench.datasets.normalization import Moments, Stored, choose, moments, pool
 from bench.datasets.readers import Header, read_header, read_mask, read_pixels
 from bench.datasets.sample import Sample, Splits, Task
 
@@ -230,4 +230,6 @@ def load(config: FolderConfig) -> Splits:
     }
     task = Task(class_names, checked[0].shape[-1], len(checked[0].shape) - 1, config.ignore_index)
     name = root_of(config).resolve().name
-    return Splits(name, task, samples["train"], samples["val"], samples["test"], facts_of(manifest, checked))
+    dtypes = tuple(sorted({str(item.dtype) for item in checked if item.entry.split == "train"}))
+    facts, stored = facts_of(manifest, checked), Stored(pooled, dtypes)
+    return Splits(name, task, samples["train"], samples["val"], samples["test"], facts, stored)

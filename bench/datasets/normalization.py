@@ -2,7 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from math import prod
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,14 @@ class Moments:
 
 
 @dataclass(frozen=True)
+class Stored:
+    """What the training images hold before scaling: moments of all their pixels, and their number types, sorted."""
+
+    moments: Moments
+    dtypes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Scaling:
     """`(value - offset) / divisor` per channel; both (C,) float64."""
 
@@ -34,14 +43,22 @@ class Scaling:
         return np.asarray(np.divide(shifted, divisor, out=shifted), dtype=np.float32)
 
 
-def slabs(image: NDArray[Any]) -> Iterable[NDArray[np.float64]]:
+class Pixels(Protocol):
+    """An array (*spatial, C), in memory or not, of which bands along the first axis can be had."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    def __getitem__(self, key: Any, /) -> NDArray[Any]: ...
+
+
+def slabs(image: Pixels) -> Iterable[NDArray[np.float64]]:
     """`image` (*spatial, C) as (pixels, C) float64 in slabs along its first axis."""
-    rows = max(1, SLAB_PIXELS * image.shape[0] // max(1, image.size))
+    rows = max(1, SLAB_PIXELS * image.shape[0] // max(1, prod(image.shape)))
     for start in range(0, image.shape[0], rows):
         yield image[start : start + rows].reshape(-1, image.shape[-1]).astype(np.float64)
 
 
-def moments(image: NDArray[Any]) -> Moments:
+def moments(image: Pixels) -> Moments:
     """Mean and variance per channel of an image (*spatial, C)."""
     parts = [Moments(len(slab), slab.mean(axis=0), slab.var(axis=0)) for slab in slabs(image)]
     return pool(parts)
@@ -59,9 +76,13 @@ def pool(parts: Sequence[Moments]) -> Moments:
 
 def standardise(over: Moments) -> Scaling:
     """To mean 0 and standard deviation 1; a channel that is constant within rounding becomes 0."""
-    deviation = np.sqrt(over.variance)
-    constant = deviation <= 1e-9 * np.abs(over.mean)
-    return Scaling(over.mean, np.where(constant, 1.0, deviation))
+    return z_score(over.mean, np.sqrt(over.variance))
+
+
+def z_score(mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> Scaling:
+    """As `standardise`, of a mean and a standard deviation per channel."""
+    constant = deviation <= 1e-9 * np.abs(mean)
+    return Scaling(mean, np.where(constant, 1.0, deviation))
 
 
 def full_scale(dtype: np.dtype[Any]) -> float:

@@ -7,6 +7,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.datasets.normalization import Stored
+
 
 class Source(Protocol):
     """An array that need not be in memory: a numpy array, a memory map, or a file that is read when asked.
@@ -47,7 +49,10 @@ class Task:
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set, split by image. `name` labels it in tables; `facts` are further columns of the `runs` table."""
+    """A data set, split by image. `name` labels it in tables; `facts` are further columns of the `runs` table.
+
+    `stored` says what the values of the training images were before scaling, for those who scale a new image alike.
+    """
 
     name: str
     task: Task
@@ -55,3 +60,4 @@ class Splits:
     val: Sequence[Sample]
     test: Sequence[Sample]
     facts: dict[str, str | int | float]
+    stored: Stored | None = None

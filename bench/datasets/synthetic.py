@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.config import SyntheticConfig
 from bench.datasets.files import Classes, ImageFile, Layout, MaskFile
-from bench.datasets.normalization import Moments, Scaling, moments, pool, standardise
+from bench.datasets.normalization import Moments, Scaling, Stored, moments, pool, standardise
 from bench.datasets.sample import Sample, Source, Splits, Task
 from bench.datasets.scene import VERSION, Scene, Window, generate_block
 
@@ -196,6 +196,7 @@ def load(config: SyntheticConfig) -> Splits:
     counts = {"train": config.train_images, "val": config.val_images, "test": config.test_images}
     scenes = {name: scenes_of(config, n, count) for n, (name, count) in enumerate(counts.items())}
     train = pool([scene_moments(scene) for scene in scenes["train"]]) if config.normalization == "dataset" else None
+    stored = None if train is None else Stored(train, ("float32",))
     cache = None if config.cache_dir is None else Path(config.cache_dir) / f"{config.modality}_{content_of(config)}"
     samples = {
         name: [
@@ -205,4 +206,4 @@ def load(config: SyntheticConfig) -> Splits:
     }
     task = Task(CLASS_NAMES[config.num_classes], in_channels=1, spatial_axes=2)
     name = f"synthetic_{config.modality}"
-    return Splits(name, task, samples["train"], samples["val"], samples["test"], facts_of(config, scenes))
+    return Splits(name, task, samples["train"], samples["val"], samples["test"], facts_of(config, scenes), stored)

@@ -1,7 +1,8 @@
 """Arms that say what the comparison means: the ceiling of any superpixel method, and a method without learning."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -9,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_multiotsu
 
-from bench.config import Config, ThresholdConfig, require
-from bench.datasets.sample import Sample, Task
+from bench.config import Config, InputError, ThresholdConfig, require
+from bench.datasets.sample import Sample, Source, Task
 from bench.fitlog import FitLog
+from bench.pipelines.protocol import Writable
 from bench.superpixels import segment, warm_up
 from bench.superpixels.labels import majority_labels, paint
 from bench.superpixels.scaling import segments_asked
 
 BINS = 128  # of the pooled histogram: trying every set of four thresholds among 256 takes seconds
+BAND_PIXELS = 1 << 22  # of a large image, classified at once
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,14 @@ class Oracle:
 
     def save(self, path: Path) -> None:
         """There is nothing to keep."""
+
+    def load(self, path: Path) -> None:
+        """There is nothing to take."""
+
+    def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
+        """Refuse: a new image has no true mask."""
+        del image, out, scratch, progress
+        raise InputError("pipeline oracle cannot predict a new image, because it needs the true mask: use another arm")
 
 
 @dataclass(frozen=True)
@@ -125,6 +136,19 @@ class Threshold:
         """Write the thresholds and the classes of the bands beside `path`, as JSON."""
         learned = {"thresholds": self.bands.thresholds.tolist(), "classes": self.bands.classes.tolist()}
         path.with_suffix(".json").write_text(json.dumps(learned) + "\n")
+
+    def load(self, path: Path) -> None:
+        """Take the thresholds that lie beside `path`."""
+        learned = json.loads(path.with_suffix(".json").read_text())
+        self.bands = Bands(np.array(learned["thresholds"], np.float64), np.array(learned["classes"], np.int64))
+
+    def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
+        del scratch
+        length, size = image.shape[0], math.prod(image.shape)
+        rows = max(BAND_PIXELS * length // size, 1)
+        for start in range(0, length, rows):
+            out[start : start + rows] = self.bands.predict(image[start : start + rows][..., self.channel])
+            progress(min(start + rows, length) / length)
 
     def _histogram(self, items: Sequence[Grey], edges: NDArray[np.float64]) -> NDArray[np.int64]:
         """Pixels of each class in each bin, (BINS, K); values beyond the ends fall into the first or last bin."""

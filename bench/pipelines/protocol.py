@@ -1,13 +1,13 @@
-"""The three verbs that make a pipeline, and what they hand back."""
+"""The verbs that make a pipeline, and what they hand back."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.datasets.sample import Sample
+from bench.datasets.sample import Sample, Source
 from bench.fitlog import FitLog
 
 
@@ -21,6 +21,16 @@ class Prepared(Protocol):
     @property
     def facts(self) -> Mapping[str, float]:
         """Counts worth a column of `runs`, as means over the test images: num_nodes, num_edges, n_segments (asked)."""
+
+
+class Writable(Protocol):
+    """What takes the classes of a large image block by block, (*spatial): a memory map, a Zarr array, a numpy array."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def __setitem__(self, key: Any, value: Any, /) -> None: ...
 
 
 P = TypeVar("P", bound=Prepared)
@@ -40,3 +50,13 @@ class Pipeline(Protocol[P]):
 
     def save(self, path: Path) -> None:
         """Write the learned weights to `path`; an arm that learns nothing writes nothing."""
+
+    def load(self, path: Path) -> None:
+        """Take what `save` wrote under the same configuration and task."""
+
+    def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
+        """Class indices of an image that need not fit in memory, (*spatial, C), block by block into `out` (*spatial).
+
+        The same as `predict` of the prepared image, bit for bit. What is as large as the image lies in the folder
+        `scratch`, which the caller removes. `progress` is called with the share done, 0 to 1.
+        """

@@ -1,0 +1,106 @@
+"""What a run's model was trained for, as `task.json` beside its checkpoint: enough to prepare a new image alike."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import InputError, require, require_one_of
+from bench.datasets.normalization import Pixels, Scaling, Stored, full_scale, moments, standardise, z_score
+from bench.datasets.sample import Task
+
+MODES = ("per_image", "dataset", "none")
+
+
+@dataclass(frozen=True)
+class Normalization:
+    """How grey values are scaled: `mean` and `std` (C,) of the training pixels and their number types, where known."""
+
+    mode: str  # per_image | dataset | none
+    mean: tuple[float, ...] = ()
+    std: tuple[float, ...] = ()
+    dtypes: tuple[str, ...] = ()
+
+    def of(self, image: Pixels, dtype: np.dtype[Any]) -> Scaling:
+        """The scaling of a new image (*spatial, C) of stored values; reads it, in slabs, where it needs its moments."""
+        channels = image.shape[-1]
+        if self.mode == "per_image":
+            return standardise(moments(image))
+        if self.mode == "none":
+            return Scaling(np.zeros(channels), np.full(channels, full_scale(dtype)))
+        require(
+            not self.dtypes or str(dtype) in self.dtypes,
+            f"the image holds {dtype} values and the run was trained with dataset.normalization=dataset on "
+            f"{' and '.join(self.dtypes)}, whose grey values mean something else: convert the image",
+        )
+        return z_score(np.array(self.mean), np.array(self.std))
+
+
+def write(path: Path, task: Task, mode: str, stored: Stored | None) -> None:
+    """Write `task.json`, whole or not at all; `mode` is `dataset.normalization` and `stored` that of the `Splits`."""
+    normalization: dict[str, Any] = {"mode": mode, "mean": [], "std": [], "dtypes": []}
+    if stored is not None:
+        normalization["mean"] = stored.moments.mean.tolist()
+        normalization["std"] = np.sqrt(stored.moments.variance).tolist()
+        normalization["dtypes"] = list(stored.dtypes)
+    content = {
+        "class_names": list(task.class_names),
+        "in_channels": task.in_channels,
+        "spatial_axes": task.spatial_axes,
+        "ignore_index": task.ignore_index,
+        "normalization": normalization,
+    }
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    partial.replace(path)
+
+
+def read(path: Path) -> tuple[Task, Normalization]:
+    """What `write` wrote. Raises `InputError` naming the file and what is wrong with it."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    try:
+        task = _task(content)
+        normalization = _normalization(content["normalization"], task.in_channels)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"{error} is missing" if isinstance(error, KeyError) else str(error)
+        raise InputError(f"{path} does not describe a task: {reason}") from error
+    return task, normalization
+
+
+def _task(content: dict[str, Any]) -> Task:
+    names, channels, axes, ignored = (
+        content[key] for key in ("class_names", "in_channels", "spatial_axes", "ignore_index")
+    )
+    require(
+        isinstance(names, list) and len(names) >= 1 and all(isinstance(name, str) for name in names),
+        f"class_names must be a list of names, got {names!r}",
+    )
+    require(type(channels) is int and channels >= 1, f"in_channels must be a positive whole number, got {channels!r}")
+    require(type(axes) is int and axes in (2, 3), f"spatial_axes must be 2 or 3, got {axes!r}")
+    require(ignored is None or type(ignored) is int, f"ignore_index must be a whole number or null, got {ignored!r}")
+    return Task(tuple(names), channels, axes, ignored)
+
+
+def _normalization(content: dict[str, Any], channels: int) -> Normalization:
+    require_one_of("normalization.mode", content["mode"], MODES)
+    mean, std = (_numbers(content[key]) for key in ("mean", "std"))
+    needed = content["mode"] == "dataset"
+    lengths = (channels,) if needed else (0, channels)
+    require(
+        len(mean) in lengths and len(std) == len(mean),
+        f"normalization.mean and normalization.std must hold one number for each of {channels} channels",
+    )
+    return Normalization(content["mode"], tuple(mean), tuple(std), tuple(str(name) for name in content["dtypes"]))
+
+
+def _numbers(values: Any) -> list[float]:
+    array: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
+    require(array.ndim == 1 and bool(np.isfinite(array).all()), f"must be a list of finite numbers, got {values!r}")
+    return [float(value) for value in array]
