@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import zarr
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench import bands
 from bench.config import CnnConfig, Config, DatasetConfig, InputError, TiledCnnConfig, TrainingConfig
 from bench.datasets.sample import Sample, Task
 from bench.losses import macro_dice
@@ -166,3 +168,40 @@ def test_precision_follows_the_settings_and_the_processor(monkeypatch: pytest.Mo
         assert convolution_dtype("auto", cpu, amp=False) == torch.float32
         assert convolution_dtype("float32", cpu, amp=True) == torch.float32
         assert convolution_dtype("bfloat16", cpu, amp=False) == torch.bfloat16
+
+
+class Band:
+    """An image of which no more than `most` rows may be asked for at once."""
+
+    def __init__(self, content: Any, most: int) -> None:
+        self.content, self.most = content, most
+        self.shape, self.dtype = content.shape, content.dtype
+
+    def __getitem__(self, key: Any) -> NDArray[Any]:
+        part: NDArray[Any] = self.content[key]
+        assert len(part) <= self.most
+        return part
+
+    def __array__(self, dtype: Any = None, /, *, copy: bool | None = None) -> NDArray[Any]:
+        raise AssertionError("the whole image was asked for")
+
+
+@pytest.mark.parametrize("blend", ["discard", "gaussian"])
+@pytest.mark.parametrize("shape", [(190, 97), (3, 70, 100)])
+def test_a_large_image_gets_the_same_mask_from_bands_of_it(
+    blend: str, shape: tuple[int, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bands, "MOST_ROWS", 32)
+    torch.manual_seed(0)
+    arm = pipeline(blend, batch_size=3, task=Task(("a", "b", "c"), 1, len(shape)))
+    image = np.random.default_rng(0).standard_normal((*shape, 1), dtype=np.float32)
+    expected = arm.predict(arm.prepare(Sample("", image, np.zeros(shape, np.uint8))))
+    out = zarr.create_array(
+        tmp_path / "mask.zarr", shape=shape, chunks=(shape[0] // 3, 50, 50)[: len(shape)], dtype="u1"
+    )
+    shares: list[float] = []
+    arm.predict_into(Band(image, 64 + 32), out, tmp_path, shares.append)
+    np.testing.assert_array_equal(out[...], expected)
+    assert len(np.unique(expected)) > 1
+    assert shares == sorted(shares)
+    assert shares[-1] == 1

@@ -1,24 +1,23 @@
 """The pixel arm: random crops train a convolutional network, overlapping tiles are predicted and stitched."""
 
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench import tiles
+from bench import bands, tiles
 from bench.config import Config, InputError, TiledCnnConfig
-from bench.datasets.sample import Sample, Task
+from bench.datasets.sample import Sample, Source, Task
 from bench.fitlog import FitLog
 from bench.losses import class_weights, macro_dice, segmentation_loss
 from bench.pipelines.crops import IGNORED, Batch, CropSampler, Labelled
-from bench.tiles import Window
+from bench.tiles import Readable, Window, Writable
 from bench.training import amp_dtype, autocast_to, resolve_device, seed_everything, train
 from models.unet import build_cnn
 
@@ -65,11 +64,7 @@ class TiledCnn:
 
     def prepare(self, sample: Sample) -> TiledImage:
         image, mask = np.asarray(sample.image), np.asarray(sample.mask)
-        slices = [1] * (mask.ndim - 2)  # a tile is one slice thick
-        size, overlap = [self.settings.tile_size] * 2, [self.settings.overlap] * 2
-        windows = tiles.windows(
-            mask.shape, [*slices, *size], [*(0 for _ in slices), *overlap], [*slices, STRIDE, STRIDE]
-        )
+        windows = self._windows(mask.shape)
         return TiledImage(image, mask, windows, {"num_tiles": float(len(windows))})
 
     def fit(self, train_items: Sequence[TiledImage], val_items: Sequence[TiledImage]) -> FitLog:
@@ -96,12 +91,20 @@ class TiledCnn:
         return replace(log, facts={"convolution_bits": float(torch.finfo(self.dtype).bits)})
 
     def predict(self, item: TiledImage) -> NDArray[np.integer]:
-        out = np.empty(item.mask.shape, np.min_scalar_type(self.task.num_classes - 1))
-        if self.settings.blend == "gaussian":
-            tiles.blend(self._scored(item), out)
-        else:
-            tiles.stitch(self._classified(item), out)
+        out = np.empty(item.mask.shape, self._mask_dtype())
+        self._segment(item.image, item.windows, out, lambda _: None)
         return out
+
+    def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
+        """Class indices of `image` (*spatial, C) into `out` (*spatial), block by block; `progress` gets shares of 1.
+
+        In memory are the rows that one row of tiles needs, of the image and of the result: each row is read once and
+        written once. The mask is that of `predict`, to the bit. `scratch` is not needed.
+        """
+        del scratch
+        windows = self._windows(image.shape[:-1])
+        with bands.writer(out, self._mask_dtype()) as rows:
+            self._segment(bands.reader(image), windows, rows, progress)
 
     def save(self, path: Path) -> None:
         """Write the `state_dict`."""
@@ -145,14 +148,7 @@ class TiledCnn:
 
     def _ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches; a GPU need not wait for them, as a thread assembles the next one while it works."""
-        if self.device.type == "cpu":
-            yield from batches
-            return
-        with ThreadPoolExecutor(1) as thread:
-            coming = thread.submit(next, batches, None)
-            while (batch := coming.result()) is not None:
-                coming = thread.submit(next, batches, None)
-                yield batch
+        return batches if self.device.type == "cpu" else bands.ahead(batches)
 
     def _loss(self, batch: Batch) -> Tensor:
         images, labels = batch
@@ -174,23 +170,54 @@ class TiledCnn:
         logits: Tensor = self.model(inputs)
         return logits
 
-    def _batches(self, item: TiledImage) -> Iterator[tuple[list[Window], Tensor]]:
-        """Windows in groups of the batch size, with their logits (B, K, H, W)."""
-        windows = iter(item.windows)
-        lead = (0,) * (item.mask.ndim - 2)
-        while group := list(islice(windows, self.settings.batch_size)):
-            images = np.stack([tiles.read(item.image, window.read)[lead] for window in group])
+    def _windows(self, shape: Sequence[int]) -> list[Window]:
+        """The tiles of an image of `shape` (*spatial); a tile is one slice thick."""
+        slices = [1] * (len(shape) - 2)
+        size, overlap = [self.settings.tile_size] * 2, [self.settings.overlap] * 2
+        return tiles.windows(shape, [*slices, *size], [*(0 for _ in slices), *overlap], [*slices, STRIDE, STRIDE])
+
+    def _mask_dtype(self) -> np.dtype[Any]:
+        return np.min_scalar_type(self.task.num_classes - 1)
+
+    def _segment(
+        self, image: Readable, windows: Sequence[Window], out: Writable, progress: Callable[[float], None]
+    ) -> None:
+        """Class indices of `image` into `out`, tile by tile."""
+        if self.settings.blend == "gaussian":
+            tiles.blend(self._scored(image, windows, progress), out)
+        else:
+            tiles.stitch(self._classified(image, windows, progress), out)
+
+    def _read(self, image: Readable, windows: Sequence[Window]) -> Iterator[tuple[list[Window], NDArray[np.float32]]]:
+        """Windows in groups of the batch size, with their images (B, H, W, C)."""
+        lead = (0,) * (len(image.shape) - 3)
+        for start in range(0, len(windows), self.settings.batch_size):
+            group = list(windows[start : start + self.settings.batch_size])
+            yield group, np.stack([tiles.read(image, window.read)[lead] for window in group])
+
+    def _batches(
+        self, image: Readable, windows: Sequence[Window], progress: Callable[[float], None]
+    ) -> Iterator[tuple[list[Window], Tensor]]:
+        """Windows in groups of the batch size, with their logits (B, K, H, W); the next group is read meanwhile."""
+        done = 0
+        for group, images in bands.ahead(self._read(image, windows)):
             with torch.inference_mode(), autocast_to(self.device, self.dtype):
                 yield group, self._logits(images)
+            done += len(group)
+            progress(done / len(windows))
 
-    def _classified(self, item: TiledImage) -> Iterator[tuple[Window, NDArray[np.integer]]]:
+    def _classified(
+        self, image: Readable, windows: Sequence[Window], progress: Callable[[float], None]
+    ) -> Iterator[tuple[Window, NDArray[np.integer]]]:
         narrow = torch.uint8 if self.task.num_classes <= 256 else torch.int32
-        for group, logits in self._batches(item):
+        for group, logits in self._batches(image, windows, progress):
             classes = logits.argmax(dim=1).to(narrow).cpu().numpy()  # (B, H, W)
             yield from ((window, tile.reshape(window.shape)) for window, tile in zip(group, classes, strict=True))
 
-    def _scored(self, item: TiledImage) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-        for group, logits in self._batches(item):
+    def _scored(
+        self, image: Readable, windows: Sequence[Window], progress: Callable[[float], None]
+    ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+        for group, logits in self._batches(image, windows, progress):
             scores = logits.float().softmax(dim=1).permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, K)
             yield from ((window, tile.reshape(*window.shape, -1)) for window, tile in zip(group, scores, strict=True))
 
