@@ -51,6 +51,9 @@ class Meter:
         gpu = self._device.gpu.facts.uuid if self._device.gpu.present else None
         sampler = SamplerProcess(self._trace_path, self._period, gpu=gpu, gpu_pid=self._device.own_pid)
         self._sampler = self._exit.enter_context(sampler)
+        gc.collect()
+        gc.freeze()  # what the libraries made while they started is not garbage: stages need not search it again
+        self._exit.callback(gc.unfreeze)
         self._load_probe, self._start_ns = LoadProbe(), time.perf_counter_ns()
         return self
 
