@@ -12,7 +12,7 @@ import numpy as np
 
 from bench import tables
 from bench.config import Config
-from bench.datasets import load
+from bench.datasets import load, task_file
 from bench.datasets.sample import Sample, Splits
 from bench.fitlog import FitLog
 from bench.measure.environment import pin_torch
@@ -44,6 +44,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
         with meter:
             log, val_scores = _learn(pipeline, data, meter, config.metrics.boundary_tolerance)
             pipeline.save(directory / "checkpoint.pt")
+            task_file.write(directory / "task.json", data.task, config.dataset.normalization, data.stored)
             test_scores, panels, facts = _test(pipeline, data, meter, config.metrics.boundary_tolerance)
     except BaseException:
         tables.write_part(directory, "stages", row["run_id"], meter.rows())
