@@ -32,22 +32,37 @@ def make_results(folder: Path, seeds: int = 3, sizes: tuple[int, ...] = (50, 100
 
 
 def make_run(
-    folder: Path, pipeline: str, seed: int = 0, size: int = 100, *, panels: bool = False, **changes: object
+    folder: Path,
+    pipeline: str,
+    seed: int = 0,
+    size: int = 100,
+    *,
+    panels: bool = False,
+    gain: float = 0.0,
+    slow: float = 1.0,
+    **changes: object,
 ) -> Path:
-    """One finished run; `changes` replace columns of its row (with `_` for a dot written as `__`)."""
+    """One finished run; `changes` replace columns of its row (with `_` for a dot written as `__`).
+
+    `gain` is added to every Dice, every time is multiplied by `slow`.
+    """
     row = _row(pipeline, seed, size) | {name.replace("__", "."): value for name, value in changes.items()}
     directory = folder / "runs" / str(row["run_id"])
     finished = row["status"] == "ok"
     write_run(
         directory,
         row,
-        _stages(pipeline, seed, size) if finished else [],
-        _scores(pipeline, seed, size) if finished else [],
-        _history(pipeline, seed, size) if finished else [],
+        _scaled(_stages(pipeline, seed, size), "seconds", factor=slow) if finished else [],
+        _scaled(_scores(pipeline, seed, size), "value", offset=gain) if finished else [],
+        _scaled(_history(pipeline, seed, size), "seconds", factor=slow) if finished else [],
     )
     if panels and finished:
         _save_panels(directory, pipeline, size)
     return directory
+
+
+def _scaled(rows: list[dict[str, Any]], column: str, factor: float = 1.0, offset: float = 0.0) -> list[dict[str, Any]]:
+    return [row | {column: row[column] * factor + offset} for row in rows]
 
 
 def _row(pipeline: str, seed: int, size: int) -> dict[str, Any]:

@@ -8,27 +8,38 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.plots import curves, panels, traces
+from bench.plots.frontier import plot_frontier
 from bench.plots.style import NoDataError, Plotted, save, slug, styled
 from bench.tables.chosen import chosen
 from bench.tables.comparison import arm_rank, configurations
+from bench.tables.frontier import MEMORY, PREDICTION, TRAINING
 from bench.tables.store import Tables
 
+_FRONTIER = (
+    "Every configuration that was run, its mean over seeds; small dots are runs, bars 95 % intervals of the mean "
+    "from three runs on. Each arm's line is the best it reaches for at most that cost; letters are explained in the "
+    "table of the frontier. Up and to the left is better."
+)
+_FEW = "Of more than six arms, those that did best on validation images."
 _CAPTIONS = {
     "score_vs_nodes": (
         "Score against number of superpixels",
         "Dice is macro over the classes and pooled over all test pixels; bars run from the least to the greatest seed. "
-        "The dashed line is what the best labelling of the superpixels would score.",
+        "The dashed line is what the best labelling of the superpixels would score. " + _FEW,
     ),
     "score_vs_memory": (
         "Score against peak memory",
         "Means over seeds, bars from the least to the greatest; the number beside a point is its superpixel size in "
-        "pixels. Up and to the left is better.",
+        "pixels. Up and to the left is better. " + _FEW,
     ),
     "score_vs_time": (
         "Score against training time",
         "Means over seeds, bars from the least to the greatest. Building superpixels and graphs of the training and "
-        "validation images is on the clock. Up and to the left is better.",
+        "validation images is on the clock. Up and to the left is better. " + _FEW,
     ),
+    "frontier_memory": ("Frontier: score against peak memory", _FRONTIER),
+    "frontier_time": ("Frontier: score against training time", _FRONTIER),
+    "frontier_prediction": ("Frontier: score against prediction time", _FRONTIER),
     "learning_curves": (
         "Learning curves",
         "One line per seed of the configuration that did best on the validation images. Time includes building "
@@ -74,6 +85,9 @@ def _drawings(results_dir: Path, tables: Tables) -> dict[str, Callable[[pd.DataF
         "score_vs_nodes": curves.plot_score_vs_nodes,
         "score_vs_memory": curves.plot_score_vs_memory,
         "score_vs_time": curves.plot_score_vs_time,
+        "frontier_memory": partial(plot_frontier, cost=MEMORY),
+        "frontier_time": partial(plot_frontier, cost=TRAINING),
+        "frontier_prediction": partial(plot_frontier, cost=PREDICTION),
         "learning_curves": lambda group: curves.plot_learning_curves(group, tables.history),
         "panels": lambda group: panels.plot_panels(panels.arm_crops(results_dir, group)),
         "memory_trace": lambda group: traces.plot_memory_trace(_traces(results_dir, group)),

@@ -13,6 +13,7 @@ from bench.tables.chosen import chosen
 from bench.tables.comparison import MIB, arm_rank, counted
 
 Runs = pd.DataFrame
+MOST_ARMS = 6  # in one legend
 DICE = "macro Dice on test pixels"
 
 
@@ -20,7 +21,7 @@ def plot_score_vs_nodes(runs: Runs) -> Figure:
     """Superpixel arms over the number of superpixels obtained, the CNN as a line with its range, the ceiling dashed."""
     used = counted(runs)
     nodes = used[used["num_nodes"].notna() & used["dice"].notna()] if "num_nodes" in used else used.iloc[:0]
-    arms = nodes[nodes["pipeline"] != "oracle"]
+    arms = few_arms(nodes[nodes["pipeline"] != "oracle"])
     if arms.empty:
         raise NoDataError("no finished superpixel run has a score and a number of superpixels")
     figure, axes = make_figure()
@@ -30,7 +31,7 @@ def plot_score_vs_nodes(runs: Runs) -> Figure:
         points = _points(arms[arms["arm"] == arm], "num_nodes")
         axes.plot(points["x"], points["y"], color=color, linewidth=1.2)
         _errorbars(axes, points, color, marker, arm)
-    _log_if_wide(axes, nodes["num_nodes"])
+    log_if_wide(axes, nodes["num_nodes"])
     axes.set(xlabel="superpixels per image (mean over test images)", ylabel=DICE)
     _legend(axes, used)
     return figure
@@ -78,6 +79,7 @@ def plot_score_vs_time(runs: Runs) -> Figure:
 def _scatter(runs: Runs, column: str, label: str) -> Figure:
     """Means over seeds with least-to-greatest bars both ways; the threshold control stays in the table."""
     shown = runs[~runs["pipeline"].isin(["threshold", "oracle"]) & runs[column].notna() & runs["dice"].notna()]
+    shown = few_arms(shown)
     used = counted(shown)
     if used.empty:
         raise NoDataError(f"no finished learning run has a score and {label.split(',')[0]}")
@@ -88,7 +90,7 @@ def _scatter(runs: Runs, column: str, label: str) -> Figure:
         if len(points) > 1:
             axes.plot(points["x"], points["y"], color=color, linewidth=0.8, alpha=0.6)
         _errorbars(axes, points, color, marker, arm)
-    _log_if_wide(axes, used[column])
+    log_if_wide(axes, used[column])
     _label_sizes(axes, used, column, styles)
     invalid = shown[(shown["status"] == "ok") & shown["invalid"]]
     if not invalid.empty:
@@ -116,7 +118,7 @@ def plot_learning_curves(runs: Runs, history: pd.DataFrame) -> Figure:
                 line["seconds"], line["val_score"], color=color, marker=marker, markersize=4, markevery=every,
                 linewidth=1.1, alpha=0.85, label=label,
             )  # fmt: skip
-    _log_if_wide(axes, pd.concat([line["seconds"] for lines in curves.values() for line in lines]), 20)
+    log_if_wide(axes, pd.concat([line["seconds"] for lines in curves.values() for line in lines]), 20)
     axes.set(xlabel="seconds since training began (superpixels of train and val included)")
     axes.set_ylabel("macro Dice on validation pixels")
     figure.legend(loc="outside upper center", ncols=len(curves))
@@ -140,6 +142,14 @@ def _curve_label(pipeline: str, group: Runs) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------- parts
+
+
+def few_arms(runs: Runs) -> Runs:
+    """All arms, or of more than a legend holds only the one of each pipeline that did best on validation images."""
+    if runs["arm"].nunique() <= MOST_ARMS:
+        return runs
+    best = {str(group["arm"].iloc[0]) for group in chosen(runs).values()}
+    return runs[runs["arm"].isin(best)]
 
 
 def _arms(runs: Runs) -> list[str]:
@@ -180,7 +190,7 @@ def _label_sizes(axes: Axes, used: Runs, column: str, styles: dict[str, tuple[st
             axes.annotate(text, where, xytext=offset, ha=side, textcoords="offset points", fontsize=7, color=color)
 
 
-def _log_if_wide(axes: Axes, values: "pd.Series[float]", factor: float = 4) -> None:
+def log_if_wide(axes: Axes, values: "pd.Series[float]", factor: float = 4) -> None:
     """A logarithmic x axis with plain numbers where the values span more than `factor`."""
     if values.min() <= 0 or values.max() / values.min() < factor:
         axes.margins(x=0.12)

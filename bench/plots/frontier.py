@@ -1,0 +1,84 @@
+"""The fronts of both arms: score against peak memory, training time and prediction time, every configuration shown."""
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from bench.plots.curves import DICE, log_if_wide
+from bench.plots.style import GREY, KINDS, NoDataError, arm_style, make_figure
+from bench.tables.frontier import MEMORY, Cost, frontier, learners, pipelines, too_few
+
+
+def plot_frontier(runs: pd.DataFrame, cost: Cost) -> Figure:
+    """One panel per kind of memory (one alone for times): points, intervals over seeds, a front per arm."""
+    if reason := too_few(runs):
+        raise NoDataError(reason)
+    found = frontier(runs)
+    found = found[found["cost_name"] == cost.name]
+    if found.empty:
+        raise NoDataError(f"no finished learning run has a {cost.name}")
+    kinds = sorted(found["kind"].unique())
+    figure, first = make_figure(7.0, 1.0 + 3.4 * len(kinds))
+    first.remove()
+    panels = figure.subplots(len(kinds), 1, squeeze=False)[:, 0]
+    for axes, kind in zip(panels, kinds, strict=True):
+        _panel(axes, found[found["kind"] == kind], _single_runs(runs, cost, kind))
+        what = f" ({KINDS.get(kind, kind)})" if kind else ""
+        axes.set(xlabel=f"{cost.name}, {cost.unit}{what}", ylabel=DICE)
+    _legend(figure, found)
+    return figure
+
+
+def _single_runs(runs: pd.DataFrame, cost: Cost, kind: str) -> pd.DataFrame:
+    """The runs behind the means, with their cost in the figure's unit as `x`."""
+    used = learners(runs)
+    used = used[used[cost.column].notna()]
+    used = used[used["peak_memory_kind"] == kind] if cost is MEMORY and kind else used
+    return used.assign(x=used[cost.column] / cost.scale)
+
+
+def _panel(axes: Axes, found: pd.DataFrame, single: pd.DataFrame) -> None:
+    log_if_wide(axes, found["cost"])
+    for pipeline in pipelines(found):
+        color, marker = arm_style(pipeline)
+        own = found[found["pipeline"] == pipeline]
+        several = single[(single["pipeline"] == pipeline) & single["seed"].duplicated(keep=False)]
+        axes.scatter(several["x"], several["dice"], marker=".", s=9, color=color, alpha=0.35, linewidths=0)
+        _intervals(axes, own, color)
+        beaten, best = own[~own["on_own_front"]], own[own["on_own_front"]]
+        axes.scatter(beaten["cost"], beaten["dice"], marker=marker, s=26, facecolors="white", edgecolors=color)
+        axes.scatter(best["cost"], best["dice"], marker=marker, s=38, color=color, zorder=3)
+        _front(axes, best.sort_values("cost"), color)
+        for point in best.to_dict("records"):
+            axes.annotate(
+                point["mark"], (point["cost"], point["dice"]), xytext=(5, -10), textcoords="offset points", color=color
+            )
+
+
+def _front(axes: Axes, best: pd.DataFrame, color: str) -> None:
+    """Steps to the right: what can be had for at most a cost."""
+    reach = max(axes.get_xlim()[1], float(best["cost"].iloc[-1]))
+    costs, scores = [*best["cost"], reach], [*best["dice"], best["dice"].iloc[-1]]
+    axes.step(costs, scores, where="post", color=color, linewidth=1.2)
+
+
+def _intervals(axes: Axes, own: pd.DataFrame, color: str) -> None:
+    """95 % intervals of the means, from three runs on: of two they reach six times further than the runs lie apart."""
+    known = own[own["runs"] >= 3]
+    errors = {
+        name: [known[name] - known[f"{name}_low"], known[f"{name}_high"] - known[name]] for name in ("cost", "dice")
+    }
+    axes.errorbar(
+        known["cost"], known["dice"], xerr=errors["cost"], yerr=errors["dice"], fmt="none", ecolor=color,
+        elinewidth=0.9, capsize=2, alpha=0.7,
+    )  # fmt: skip
+
+
+def _legend(figure: Figure, found: pd.DataFrame) -> None:
+    axes = figure.axes[0]
+    for pipeline in pipelines(found):
+        color, marker = arm_style(pipeline)
+        axes.plot([], [], color=color, marker=marker, markersize=5, linewidth=1.2, label=f"{pipeline} and its front")
+    axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5, label="hollow: beaten within its arm")
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=2)

@@ -1,0 +1,197 @@
+"""Both arms' frontiers: what each configuration costs and scores, which are not beaten, and the best in a budget."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.statistics import Estimate, mean_interval, paired_difference, pareto_front, pareto_membership
+from bench.tables.comparison import ARMS, MIB, arm_rank, counted
+
+RIVALS = ("superpixel_gnn", "tiled_cnn")
+ENOUGH = 2  # configurations of each rival: a front of one point is a point
+TOLERANCE = 1.05  # two runs with the same budget differ by as much
+CONFIGURATION = ["pipeline", "arm", "superpixel_size"]
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is paid: a column of `configurations`, what it is called, and its unit in tables (`scale` divides by it)."""
+
+    column: str
+    name: str
+    unit: str
+    scale: float = 1.0
+
+
+MEMORY = Cost("peak_memory_bytes", "peak memory in training", "MiB", MIB)
+TRAINING = Cost("train_s", "training time, superpixels included", "s")
+PREDICTION = Cost("predict_s_per_mpx", "prediction time per megapixel, superpixels included", "s/Mpx")
+COSTS = (MEMORY, TRAINING, PREDICTION)
+
+
+def learners(runs: pd.DataFrame) -> pd.DataFrame:
+    """The counted runs of arms that learn: the oracle knows the truth and the threshold has no cost worth a front."""
+    used = counted(runs)
+    return used[~used["pipeline"].isin(["oracle", "threshold"]) & used["dice"].notna()]
+
+
+def too_few(runs: pd.DataFrame) -> str:
+    """Why these runs of one data set and machine make no frontier; empty if they do."""
+    used = learners(runs)
+    tried = {name: len(used[used["pipeline"] == name][CONFIGURATION].drop_duplicates()) for name in RIVALS}
+    if min(tried.values()) >= ENOUGH:
+        return ""
+    counts = " and ".join(f"{count} of {name}" for name, count in tried.items())
+    return f"a frontier needs at least {ENOUGH} finished, valid configurations of each rival; there are {counts}"
+
+
+def points(runs: pd.DataFrame, cost: Cost) -> pd.DataFrame:
+    """One row per configuration and kind of memory of one data set and machine, by arm and rising cost.
+
+    Columns: pipeline, arm, superpixel_size, kind (of memory; empty for times), runs, val_dice; cost (in `cost.unit`)
+    and dice, means over runs, with `*_low` and `*_high`, 95 % intervals of the mean (NaN for one run); on_front (not
+    beaten by any other configuration), on_own_front (by none of its arm), share and own_share: in how many of the
+    redrawn runs (bootstrap within each configuration) that holds. Memory of different kinds is kept apart.
+    """
+    used = learners(runs)
+    used = used[used[cost.column].notna()]
+    used = used.assign(kind=used["peak_memory_kind"].fillna("") if cost is MEMORY else "", rank=used["arm"].map(_rank))
+    found = [_kind(group, cost) for _, group in used.groupby("kind")]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def _rank(arm: str) -> int:
+    return arm_rank(arm)
+
+
+def _kind(used: pd.DataFrame, cost: Cost) -> pd.DataFrame:
+    groups = list(used.groupby(["rank", *CONFIGURATION, "kind"], dropna=False, sort=True))
+    rows = pd.DataFrame([_point(key, group, cost) for key, group in groups])
+    costs = [group[cost.column].to_numpy(np.float64) for _, group in groups]
+    scores = [group["dice"].to_numpy(np.float64) for _, group in groups]
+    rows["on_front"], rows["share"] = pareto_front(rows["cost"], rows["dice"]), pareto_membership(costs, scores)
+    for _, own in rows.groupby("pipeline"):
+        index = list(own.index)
+        rows.loc[index, "on_own_front"] = pareto_front(own["cost"], own["dice"])
+        rows.loc[index, "own_share"] = pareto_membership([costs[i] for i in index], [scores[i] for i in index])
+    rows["on_own_front"] = rows["on_own_front"].astype(bool)
+    return rows.sort_values(["rank", "cost"]).drop(columns="rank").reset_index(drop=True)
+
+
+def _point(key: tuple[Hashable, ...], group: pd.DataFrame, cost: Cost) -> dict[str, object]:
+    rank, pipeline, arm, size, kind = key
+    row: dict[str, object] = {"rank": rank, "pipeline": pipeline, "arm": arm, "superpixel_size": size, "kind": kind}
+    row |= {"runs": len(group), "val_dice": validation_score(group)}
+    for name, values in (("cost", group[cost.column] / cost.scale), ("dice", group["dice"])):
+        estimate = mean_interval(values)
+        row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
+    return row
+
+
+def validation_score(runs: pd.DataFrame) -> float:
+    """Mean validation Dice of some runs: as scored, else the score that picked the checkpoint. NaN without either."""
+    picked = pd.to_numeric(runs["best_val_score"], errors="coerce")
+    return float(runs["val_dice"].fillna(picked).mean())
+
+
+# ------------------------------------------------------------------------------------------------- within a budget
+
+
+@dataclass(frozen=True)
+class Within:
+    """One question of the kind "the best CNN within the GNN's memory", and its answer.
+
+    `budget` is what the giver's best configuration costs (mean, in `cost.unit`). `taker` is the best configuration of
+    the other arm that costs no more (up to `TOLERANCE`), empty if there is none; `least` is then the least that one of
+    that arm costs. `difference` is taker minus giver in test Dice, paired by seed.
+    """
+
+    cost: Cost
+    kind: str
+    giver: pd.DataFrame
+    taker: pd.DataFrame
+    taker_pipeline: str
+    budget: float
+    least: float
+    difference: Estimate
+
+
+def within_budgets(runs: pd.DataFrame) -> list[Within]:
+    """For every cost, the best of each rival within what the other's best one costs; best by validation score.
+
+    `runs` are of one data set and machine. Where a rival ran with several kinds of memory, its best is sought within
+    each kind that both have.
+    """
+    used = learners(runs)
+    found = []
+    for cost in COSTS:
+        known = used[used[cost.column].notna()]
+        kinds = known["peak_memory_kind"].fillna("") if cost is MEMORY else pd.Series("", index=known.index)
+        for kind, group in known.groupby(kinds):
+            arms = {name: group[group["pipeline"] == name] for name in RIVALS}
+            if all(len(arm) for arm in arms.values()):
+                found += [_within(cost, str(kind), arms, giver) for giver in RIVALS]
+    return found
+
+
+def _within(cost: Cost, kind: str, arms: dict[str, pd.DataFrame], giver: str) -> Within:
+    [taker] = [name for name in RIVALS if name != giver]
+    given = _best(arms[giver])
+    budget = float(given[cost.column].mean())
+    means = arms[taker].groupby(CONFIGURATION, dropna=False)[cost.column].transform("mean")
+    taken = _best(arms[taker][means <= TOLERANCE * budget])
+    scaled = budget / cost.scale, float(means.min()) / cost.scale
+    return Within(cost, kind, given, taken, taker, *scaled, _difference(taken, given))
+
+
+def _best(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs of the configuration with the highest validation score; of equals the first by name."""
+    groups = [group for _, group in runs.groupby(CONFIGURATION, dropna=False, sort=True)]
+    scores = [validation_score(group) for group in groups]
+    if not scores or np.isnan(scores).all():
+        return runs.iloc[:0]
+    return groups[int(np.nanargmax(scores))]
+
+
+def _difference(taken: pd.DataFrame, given: pd.DataFrame) -> Estimate:
+    """Test Dice of one configuration minus another's over the seeds that both have; NaN if they have none."""
+    ours, theirs = (runs.groupby("seed")["dice"].mean() for runs in (taken, given))
+    differences: NDArray[np.float64] = (ours - theirs).dropna().to_numpy(np.float64)
+    if len(differences) == 0:
+        return Estimate(float("nan"), float("nan"), float("nan"))
+    return paired_difference(differences.reshape(-1, 1))
+
+
+def pipelines(found: pd.DataFrame) -> list[str]:
+    """The pipelines among some points in the order of `ARMS`, others after them by name."""
+    names = sorted(set(found["pipeline"]))
+    return sorted(names, key=lambda name: ARMS.index(name) if name in ARMS else len(ARMS))
+
+
+# --------------------------------------------------------------------------------------------------------- one table
+
+
+def frontier(runs: pd.DataFrame) -> pd.DataFrame:
+    """Every configuration's points for every cost below each other, with `cost_name`, `unit` and a `mark`.
+
+    The mark is a letter for those that their own arm does not beat at some cost, by which figures and texts call them;
+    empty for the others. Empty if there are too few configurations (`too_few`).
+    """
+    if too_few(runs):
+        return pd.DataFrame()
+    found = pd.concat([points(runs, cost).assign(cost_name=cost.name, unit=cost.unit) for cost in COSTS])
+    found = found.reset_index(drop=True)
+    names = found[CONFIGURATION].assign(rank=found["arm"].map(_rank), size=found["superpixel_size"].fillna(0.0))
+    keys = list(names[["rank", "arm", "size"]].itertuples(index=False, name=None))
+    best = sorted({key for key, kept in zip(keys, found["on_own_front"], strict=True) if kept})
+    marks = {key: _letters(number) for number, key in enumerate(best)}
+    return found.assign(mark=[marks.get(key, "") for key in keys])
+
+
+def _letters(number: int) -> str:
+    """0: a, 25: z, 26: aa, as spreadsheets count."""
+    head, last = divmod(number, 26)
+    return (_letters(head - 1) if head else "") + chr(ord("a") + last)

@@ -1,0 +1,144 @@
+"""The frontier against a plain search, budgets against a hand count, and no frontier where there is none."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from made_results import copy_results, make_results, make_run
+
+from bench.plots.frontier import plot_frontier
+from bench.plots.style import NoDataError
+from bench.tables import collect
+from bench.tables.comparison import configurations
+from bench.tables.frontier import COSTS, MEMORY, TRAINING, Cost, frontier, points, too_few, within_budgets
+
+ENCODERS = {"tiny": (-0.05, 0.2, 600), "small": (-0.02, 0.5, 1200), "large": (0.0, 1.0, 2400)}  # gain, slow, MiB
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("frontier")
+    make_results(folder, seeds=3, sizes=(50, 200))
+    for directory in (folder / "runs").glob("*tiled_cnn*"):
+        (directory / "run.json").unlink()
+    for seed in range(3):
+        for name, (gain, slow, mib) in ENCODERS.items():
+            make_run(
+                folder, "tiled_cnn", seed, run_id=f"{name}-{seed}", run_key=f"{name}-{seed}", gain=gain, slow=slow,
+                peak_memory_bytes=mib * 2**20, pipeline__model__encoder_name=name,
+            )  # fmt: skip
+    return folder
+
+
+@pytest.fixture
+def runs(template: Path) -> pd.DataFrame:
+    return configurations(collect(template))
+
+
+def beaten(point: pd.Series, others: pd.DataFrame) -> bool:
+    """By the definition, one pair at a time."""
+    return any(
+        other["cost"] <= point["cost"]
+        and other["dice"] >= point["dice"]
+        and (other["cost"] < point["cost"] or other["dice"] > point["dice"])
+        for _, other in others.iterrows()
+    )
+
+
+@pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.column)
+def test_the_fronts_are_what_nothing_beats(runs: pd.DataFrame, cost: Cost) -> None:
+    found = points(runs, cost)
+    assert len(found) == 3 + 2 + 2
+    for _, point in found.iterrows():
+        assert point["on_front"] == (not beaten(point, found))
+        assert point["on_own_front"] == (not beaten(point, found[found["pipeline"] == point["pipeline"]]))
+        assert point["on_own_front"] or not point["on_front"]
+        assert 0 <= point["share"] <= min(1, point["own_share"] + 0.05)  # drawn separately
+
+
+def test_points_are_means_within_their_intervals(runs: pd.DataFrame) -> None:
+    found = points(runs, TRAINING)
+    small = runs[runs["arm"] == "tiled_cnn encoder_name=small"]
+    [point] = found[found["arm"] == "tiled_cnn encoder_name=small"].to_dict("records")
+    assert point["cost"] == pytest.approx(small["train_s"].mean())
+    assert point["dice_low"] < point["dice"] < point["dice_high"]
+    assert point["runs"] == 3
+    alone = points(runs[runs["seed"] == 0], TRAINING)
+    assert alone["dice_low"].isna().all()
+    assert set(alone["share"]) <= {0.0, 1.0}
+
+
+def test_a_front_needs_two_configurations_of_each_rival(runs: pd.DataFrame) -> None:
+    assert too_few(runs) == ""
+    few = runs[runs["arm"].isin(["tiled_cnn encoder_name=tiny"]) | (runs["pipeline"] == "superpixel_gnn")]
+    assert "there are 2 of superpixel_gnn and 1 of tiled_cnn" in too_few(few)
+    assert frontier(few).empty
+    with pytest.raises(NoDataError, match="at least 2"):
+        plot_frontier(few, MEMORY)
+
+
+def test_marks_name_the_fronts_and_are_the_same_for_every_cost(runs: pd.DataFrame) -> None:
+    found = frontier(runs)
+    assert set(found["cost_name"]) == {cost.name for cost in COSTS}
+    assert (found.loc[found["on_own_front"], "mark"] != "").all()
+    names = found[found["mark"] != ""].groupby("mark")[["arm", "superpixel_size"]].nunique(dropna=False)
+    assert (names == 1).all(axis=None)
+    marks = sorted(set(found["mark"]) - {""})
+    assert marks == [chr(ord("a") + number) for number in range(len(marks))]
+
+
+def test_the_best_within_a_budget_by_hand(runs: pd.DataFrame) -> None:
+    found = {(item.cost, item.taker_pipeline): item for item in within_budgets(runs)}
+    assert len(found) == 6
+    cnn = found[MEMORY, "tiled_cnn"]  # the GNN at 50 px takes 1100 MiB
+    assert cnn.budget == pytest.approx(700 + 2e4 / 50)
+    assert set(cnn.taker["arm"]) == {"tiled_cnn encoder_name=tiny"}
+    expected = cnn.taker.sort_values("seed")["dice"].to_numpy() - cnn.giver.sort_values("seed")["dice"].to_numpy()
+    assert cnn.difference.value == pytest.approx(expected.mean())
+    assert cnn.difference.low < expected.min()
+    gnn = found[MEMORY, "superpixel_gnn"]  # the best CNN on validation takes 2400 MiB, which every GNN keeps within
+    assert set(gnn.giver["arm"]) == {"tiled_cnn encoder_name=large"}
+    assert set(gnn.taker["superpixel_size"]) == {50.0}
+
+
+def test_no_configuration_within_a_budget_is_said_with_the_least_there_is(runs: pd.DataFrame) -> None:
+    [item] = [i for i in within_budgets(runs) if i.cost is TRAINING and i.taker_pipeline == "tiled_cnn"]
+    assert item.taker.empty
+    assert item.least > item.budget
+    assert not item.difference.has_interval
+    assert np.isnan(item.difference.value)
+
+
+def test_the_choice_looks_at_validation_images_only(runs: pd.DataFrame) -> None:
+    flattered = runs.assign(dice=runs["dice"].mask(runs["superpixel_size"] == 200, 1.0))
+    flattered.loc[flattered["pipeline"] == "tiled_cnn", "dice"] = 0.5
+    for before, after in zip(within_budgets(runs), within_budgets(flattered), strict=True):
+        assert list(before.taker["run_id"]) == list(after.taker["run_id"])
+        assert list(before.giver["run_id"]) == list(after.giver["run_id"])
+
+
+def test_kinds_of_memory_have_panels_of_their_own(template: Path, tmp_path: Path) -> None:
+    folder = copy_results(template, tmp_path / "copy")
+    for seed in range(2):
+        for name in ("e1", "e2"):
+            make_run(
+                folder, "tiled_cnn", seed, run_id=f"gpu-{name}-{seed}", run_key=f"gpu-{name}-{seed}", device="cuda",
+                peak_memory_kind="gpu_process", pipeline__model__encoder_name=name,
+            )  # fmt: skip
+    runs = configurations(collect(folder))
+    assert set(points(runs, MEMORY)["kind"]) == {"cpu_rss", "gpu_process"}
+    figure = plot_frontier(runs, MEMORY)
+    assert len(figure.axes) == 2
+    assert {item.kind for item in within_budgets(runs) if item.cost is MEMORY} == {"cpu_rss"}
+
+
+def test_every_point_is_drawn_and_the_front_never_falls(runs: pd.DataFrame) -> None:
+    figure = plot_frontier(runs, TRAINING)
+    [axes] = figure.axes
+    drawn = np.concatenate([np.asarray(part.get_offsets(), float).reshape(-1, 2) for part in axes.collections])
+    for point in points(runs, TRAINING).to_dict("records"):
+        assert np.isclose(drawn, [point["cost"], point["dice"]]).all(axis=1).any()
+    heights = [np.asarray(line.get_ydata(), float) for line in axes.lines if line.get_drawstyle() == "steps-post"]
+    assert len(heights) == 3
+    assert all((np.diff(height) >= 0).all() for height in heights)
