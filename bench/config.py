@@ -126,6 +126,7 @@ class GraphConfig:
     features: list[str] = field(default_factory=lambda: ["intensity", "quantiles", "texture", "shape"])
     edges: list[str] = field(default_factory=lambda: ["adjacency"])
     neighbours: int = 8  # of the k-nearest-neighbour edges
+    cache_dir: str | None = None  # prepared graphs are kept here and taken from here; null: made anew in every run
 
     def __post_init__(self) -> None:
         require(len(self.features) > 0, "graph.features must name at least one feature set")

@@ -16,7 +16,7 @@ from bench.config import Config, DatasetConfig, ExperimentConfig, InputError, fl
 
 CODE = Path(__file__).parent
 # settings that change no result
-NOT_PART_OF_A_RUN = ("results_dir", "experiment.", "measure.timeout", "dataset.cache_dir")
+NOT_PART_OF_A_RUN = ("results_dir", "experiment.", "measure.timeout", "dataset.cache_dir", "graph.cache_dir")
 
 
 @dataclass(frozen=True)

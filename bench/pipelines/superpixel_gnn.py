@@ -12,11 +12,12 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from bench import graphs
-from bench.config import Config, SuperpixelGnnConfig
+from bench.config import Config, GraphConfig, SuperpixelGnnConfig, SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
 from bench.fitlog import FitLog
 from bench.graphs.windows import cut
 from bench.losses import class_weights, macro_dice, segmentation_loss
+from bench.prepared import Cache
 from bench.superpixels import segment, warm_up
 from bench.superpixels.labels import class_counts, paint
 from bench.superpixels.scaling import segments_asked
@@ -43,6 +44,17 @@ def node_confusion(counts: NDArray[np.integer], predicted: NDArray[np.integer]) 
     return confusion
 
 
+def graph_of(sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task) -> SuperpixelGraph:
+    """The graph of a sample. Kept by `bench.prepared` under its four arguments: nothing else may matter."""
+    image = np.asarray(sample.image)
+    segments = segment(image, superpixels)
+    data = graphs.build(image, segments, graph)
+    counts = class_counts(np.asarray(sample.mask), segments, task.num_classes, task.ignore_index)
+    data.y_counts = torch.from_numpy(counts)
+    asked = segments_asked(segments.shape, superpixels)
+    return SuperpixelGraph(data, segments, {"n_segments": asked, "num_nodes": len(counts), "num_edges": data.num_edges})
+
+
 class SuperpixelGnn:
     """A pipeline (`bench.pipelines.protocol`) whose model is `models.gnn.build_gnn` as `config.pipeline.model` says."""
 
@@ -53,18 +65,11 @@ class SuperpixelGnn:
         graphs.warm_up(task.spatial_axes, task.in_channels, config.graph)
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
+        self.cache = Cache(config.superpixels, config.graph, task, graph_of, SuperpixelGraph)
         self.model: Gnn | None = None
 
     def prepare(self, sample: Sample) -> SuperpixelGraph:
-        image = np.asarray(sample.image)
-        segments = segment(image, self.config.superpixels)
-        data = graphs.build(image, segments, self.config.graph)
-        counts = class_counts(np.asarray(sample.mask), segments, self.task.num_classes, self.task.ignore_index)
-        data.y_counts = torch.from_numpy(counts)
-        asked = segments_asked(segments.shape, self.config.superpixels)
-        return SuperpixelGraph(
-            data, segments, {"n_segments": asked, "num_nodes": len(counts), "num_edges": data.num_edges}
-        )
+        return self.cache.prepared(sample)
 
     def fit(self, train_items: Sequence[SuperpixelGraph], val_items: Sequence[SuperpixelGraph]) -> FitLog:
         started_ns = time.perf_counter_ns()

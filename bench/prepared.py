@@ -1,0 +1,309 @@
+"""Prepared graphs kept on disk: what was made of the same pixels, by the same code, under the same settings.
+
+One file per image, a plain `.npz` (nothing is pickled) that ends in its own SHA-256. It appears whole or not at all; a
+damaged one is dropped and made again. With a graph its file keeps how long it took to make, and rows report that.
+"""
+
+import hashlib
+import inspect
+import json
+import os
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Generic, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import GraphConfig, InputError, SuperpixelsConfig
+from bench.datasets.sample import Sample, Source, Task
+from bench.measure.machine import cpu_model, usable_cores
+from bench.measure.memory import MemoryProbe
+
+CODE = Path(__file__).parent
+FOLDERS = ("superpixels", "graphs")  # whose code makes a graph, beside the module that puts it together
+PACKAGES = ("numpy", "numba", "scipy", "scikit-image")
+BAND_BYTES = 1 << 26  # hashed at once
+STALE_SECONDS = 86400.0  # after which a file that nobody finished is taken for a dead process's
+
+Array = NDArray[Any]
+
+
+class GraphItem(Protocol):
+    """What is kept: a graph, its segments and the counts worth a column."""
+
+    @property
+    def data(self) -> Any:
+        """A `torch_geometric.data.Data` of tensors."""
+
+    @property
+    def segments(self) -> NDArray[np.int32]: ...
+    @property
+    def facts(self) -> dict[str, float]: ...
+
+
+Item = TypeVar("Item", bound=GraphItem)
+Made = TypeVar("Made", bound=GraphItem, covariant=True)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a file holds: arrays, facts, and what making them took when it was done (seconds of wall time, bytes)."""
+
+    arrays: Mapping[str, Array]
+    facts: Mapping[str, float]
+    seconds: float
+    peak_rss_bytes: int | None  # of the process, since its mark was last reset
+
+
+class Maker(Protocol[Made]):
+    """Makes an item of a sample from nothing but what it is given: that and its module are what the key holds."""
+
+    def __call__(self, sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task, /) -> Made: ...
+
+
+class Cache(Generic[Item]):
+    """Graphs below `graph.cache_dir`, made by `make` and put together by `kind(data, segments, facts)`.
+
+    A key holds the pixels of image and mask, the settings, the task, the code, and the processor and its threads: the
+    times that are kept would not be true of others. Raises `InputError` where the folder cannot be written.
+    """
+
+    def __init__(
+        self,
+        superpixels: SuperpixelsConfig,
+        graph: GraphConfig,
+        task: Task,
+        make: Maker[Item],
+        kind: Callable[[Any, NDArray[np.int32], dict[str, float]], Item],
+    ) -> None:
+        self.settings, self.make, self.kind = (superpixels, graph, task), make, kind
+        self.folder = None if graph.cache_dir is None else _opened(Path(graph.cache_dir))
+
+    def prepared(self, sample: Sample) -> Item:
+        """`make(sample, ...)`, or the same from the cache, of which its facts tell: see `Origin`.
+
+        Image and mask are read once, whole.
+        """
+        if self.folder is None:
+            return self.make(sample, *self.settings)
+        started = time.perf_counter()
+        whole = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
+        read = time.perf_counter() - started
+        path = self.folder / f"{self.key(whole)}.npz"
+        entry = load(path)
+        if entry is None:
+            return self._made(path, whole, read)
+        data = _data({name: array for name, array in entry.arrays.items() if name != "segments"})
+        origin = Origin(1.0, entry.seconds, time.perf_counter() - started, entry.peak_rss_bytes)
+        return self.kind(data, entry.arrays["segments"], {**entry.facts, **origin.facts()})
+
+    def _made(self, path: Path, sample: Sample, read: float) -> Item:
+        started = time.perf_counter()
+        item = self.make(sample, *self.settings)
+        seconds, peak = read + time.perf_counter() - started, MemoryProbe().peak()
+        arrays = {"segments": item.segments, **_arrays(item.data)}
+        entry = Entry(arrays, item.facts, seconds, None if peak is None else peak.rss_bytes)
+        try:
+            store(path, entry)
+        except OSError as error:
+            raise _unusable(path.parent, error) from error
+        origin = Origin(0.0, seconds, seconds, entry.peak_rss_bytes)
+        return self.kind(item.data, item.segments, {**item.facts, **origin.facts()})
+
+    def key(self, sample: Sample) -> str:
+        """What the file of a sample is called."""
+        from bench.superpixels.threads import thread_count
+
+        superpixels, graph, task = self.settings
+        settings = [asdict(superpixels), {**asdict(graph), "cache_dir": None}]
+        classes = [task.num_classes, task.in_channels, task.spatial_axes, task.ignore_index]
+        machine = [cpu_model(), usable_cores(), thread_count()]
+        pixels = [pixels_digest(sample.image), pixels_digest(sample.mask)]
+        said = json.dumps([settings, classes, machine, pixels, code_version(self.make)], sort_keys=True)
+        return hashlib.sha256(said.encode()).hexdigest()[:40]
+
+
+def _opened(folder: Path) -> Path:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _remove_stale(folder)
+    except OSError as error:
+        raise _unusable(folder, error) from error
+    return folder
+
+
+def _unusable(folder: Path, error: OSError) -> InputError:
+    return InputError(f"graph.cache_dir {folder} cannot be used ({error.strerror or error}): name a folder to write to")
+
+
+# ------------------------------------------------------------------------------------------------ what it says of it
+
+
+@dataclass(frozen=True)
+class Origin:
+    """How items came about: how many from the cache, and what they took.
+
+    `made_seconds` and `made_peak_bytes` are of when they were made, `fetched_seconds` is what getting them took now.
+    """
+
+    from_cache: float = 0.0
+    made_seconds: float = 0.0
+    fetched_seconds: float = 0.0
+    made_peak_bytes: float | None = None
+
+    def facts(self) -> dict[str, float]:
+        return {name: float(value) for name, value in asdict(self).items() if value is not None}
+
+    @property
+    def saved_seconds(self) -> float:
+        """What a run must add to the time it took, to say what the work took."""
+        return self.made_seconds - self.fetched_seconds
+
+
+def origin_of(facts: Iterable[Mapping[str, float]]) -> Origin:
+    """Of those items that came from the cache: their number, sums of seconds, the highest peak. `facts` are theirs."""
+    taken = [item for item in facts if item.get("from_cache")]
+    peaks = [item["made_peak_bytes"] for item in taken if "made_peak_bytes" in item]
+    return Origin(
+        float(len(taken)),
+        sum(item["made_seconds"] for item in taken),
+        sum(item["fetched_seconds"] for item in taken),
+        max(peaks) if peaks else None,
+    )
+
+
+# -------------------------------------------------------------------------------------------------------------- keys
+
+
+def pixels_digest(source: Source) -> str:
+    """Hash of shape, type and values, read in bands along the first axis."""
+    digest = hashlib.sha256(repr((tuple(source.shape), np.dtype(source.dtype).str)).encode())
+    rows = max(1, BAND_BYTES * source.shape[0] // max(1, int(np.prod(source.shape)) * source.dtype.itemsize))
+    for start in range(0, source.shape[0], rows):
+        digest.update(np.ascontiguousarray(source[start : start + rows]).data)
+    return digest.hexdigest()
+
+
+def code_version(make: Callable[..., Any]) -> str:
+    """Hash of the modules that make a graph, of the one that defines `make`, and of the packages beneath them."""
+    return _hash_of_code(inspect.getsourcefile(inspect.unwrap(make)) or "", FOLDERS)
+
+
+@lru_cache
+def _hash_of_code(module: str, folders: tuple[str, ...]) -> str:
+    digest = hashlib.sha256(repr([(name, metadata.version(name)) for name in PACKAGES]).encode())
+    paths = [path for folder in folders for path in sorted((CODE / folder).rglob("*.py"))]
+    for path in (*paths, Path(__file__), *([Path(module)] if module else [])):
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+
+
+class _Sealed:
+    """A file that is written once, from front to back, and at last gets the hash of all that was written."""
+
+    def __init__(self, path: Path) -> None:
+        self._file, self._digest = path.open("xb"), hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        self._digest.update(data)
+        return self._file.write(data)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        """Without the hash: what was written is not whole."""
+        self._file.close()
+
+    def seal(self) -> None:
+        self._file.write(self._digest.digest())
+        self._file.flush()
+        os.fsync(self._file.fileno())
+
+
+def store(path: Path, entry: Entry) -> None:
+    """Write a file that is there whole or not at all, whoever else writes it and whenever this process dies."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
+    about = {"facts": dict(entry.facts), "seconds": entry.seconds, "peak_rss_bytes": entry.peak_rss_bytes}
+    text = np.frombuffer(json.dumps(about).encode(), np.uint8)
+    sealed = _Sealed(temporary)
+    try:
+        with zipfile.ZipFile(sealed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:  # type: ignore[call-overload]
+            for name, array in (*entry.arrays.items(), ("about", text)):
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                    np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
+        sealed.seal()
+        temporary.replace(path)
+        _settle(path.parent)
+    finally:
+        sealed.close()
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: Path) -> Entry | None:
+    """What `store` wrote; None where there is nothing. A file whose hash does not match is removed."""
+    if not path.exists():
+        return None
+    try:
+        if not intact(path):
+            path.unlink(missing_ok=True)
+            return None
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except FileNotFoundError:  # another process found it damaged
+        return None
+    about = json.loads(arrays.pop("about").tobytes())
+    return Entry(arrays, about["facts"], about["seconds"], about["peak_rss_bytes"])
+
+
+def intact(path: Path) -> bool:
+    """Whether a file ends in the SHA-256 of what comes before."""
+    digest, left = hashlib.sha256(), path.stat().st_size - 32
+    with path.open("rb") as file:
+        while left > 0 and (data := file.read(min(left, 1 << 20))):
+            digest.update(data)
+            left -= len(data)
+        return left == 0 and file.read() == digest.digest()
+
+
+def _settle(folder: Path) -> None:
+    """Make the folder's new entry last through a power cut, where the system lets folders be synchronised."""
+    if os.name == "posix":
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+
+
+def _remove_stale(folder: Path) -> None:
+    """Files of processes that were killed while they wrote; those of living ones are younger."""
+    for path in folder.glob(".*.tmp"):
+        with suppress(FileNotFoundError):
+            if time.time() - path.stat().st_mtime > STALE_SECONDS:
+                path.unlink()
+
+
+# ------------------------------------------------------------------------------------------------- graphs as arrays
+
+
+def _arrays(data: Any) -> dict[str, Array]:
+    return {f"data.{name}": tensor.numpy() for name, tensor in data.to_dict().items()}
+
+
+def _data(arrays: Mapping[str, Array]) -> Any:
+    import torch
+    from torch_geometric.data import Data
+
+    return Data(**{name.removeprefix("data."): torch.from_numpy(array) for name, array in arrays.items()})

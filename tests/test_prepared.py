@@ -1,0 +1,317 @@
+"""Prepared graphs on disk: a hit equals what was made, what changed is made anew, and what is damaged is noticed."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch_geometric.data import Data
+
+from bench import prepared
+from bench.config import GraphConfig, InputError, SuperpixelsConfig
+from bench.datasets.sample import Sample, Task
+from bench.pipelines.superpixel_gnn import SuperpixelGraph, graph_of
+from bench.prepared import Cache, Entry, Origin, code_version, load, origin_of, pixels_digest, store
+
+TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2)
+SUPERPIXELS = SuperpixelsConfig(method="grid", superpixel_size=30)
+ROOT = Path(__file__).parents[1]
+
+
+class Counted:
+    """Makes graphs, and counts how many."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(
+        self, sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task
+    ) -> SuperpixelGraph:
+        self.calls += 1
+        return graph_of(sample, superpixels, graph, task)
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> Counted:
+    """The maker of all caches of a test; its class is what `code_version` finds the module of."""
+    monkeypatch.setattr(prepared, "code_version", lambda _: "some code")
+    return Counted()
+
+
+def graph_settings(folder: Path | None) -> GraphConfig:
+    return GraphConfig(features=["intensity"], cache_dir=None if folder is None else str(folder))
+
+
+def cache(folder: Path | None, make: Any, **changed: Any) -> Cache[SuperpixelGraph]:
+    settings = {"superpixels": SUPERPIXELS, "graph": graph_settings(folder), "task": TASK} | changed
+    return Cache(settings["superpixels"], settings["graph"], settings["task"], make, SuperpixelGraph)
+
+
+def scene(seed: int = 0) -> Sample:
+    rng = np.random.default_rng(seed)
+    mask = (rng.random((24, 30)) > 0.5).astype(np.uint8)
+    return Sample(f"scene {seed}", rng.normal(mask, 0.3)[..., None].astype(np.float32), mask)
+
+
+def assert_same(one: SuperpixelGraph, other: SuperpixelGraph) -> None:
+    """Everything but the facts that tell where it came from, field by field, tensor by tensor."""
+    assert {field.name for field in fields(SuperpixelGraph)} == {"data", "segments", "facts"}
+    assert set(one.data.keys()) == set(other.data.keys())
+    for name, tensor in one.data.to_dict().items():
+        again = other.data[name]
+        assert tensor.dtype == again.dtype, name
+        assert torch.equal(tensor, again), name
+    np.testing.assert_array_equal(one.segments, other.segments)
+    assert one.segments.dtype == other.segments.dtype
+    told = set(Origin(made_peak_bytes=0).facts())
+    assert {k: v for k, v in one.facts.items() if k not in told} == {
+        k: v for k, v in other.facts.items() if k not in told
+    }
+
+
+def test_what_comes_from_the_cache_is_what_was_made(tmp_path: Path, made: Counted) -> None:
+    plain, first, again = (cache(folder, made).prepared(scene()) for folder in (None, tmp_path, tmp_path))
+    assert made.calls == 2
+    assert_same(plain, first)
+    assert_same(plain, again)
+    assert "from_cache" not in plain.facts
+    assert (first.facts["from_cache"], again.facts["from_cache"]) == (0, 1)
+    assert first.facts["made_seconds"] == again.facts["made_seconds"] > 0
+    assert first.facts["made_peak_bytes"] == again.facts["made_peak_bytes"] > 2**20
+    assert isinstance(again.data, Data)
+
+
+def test_names_do_not_matter_and_neither_does_the_folder_they_came_from(tmp_path: Path, made: Counted) -> None:
+    cache(tmp_path, made).prepared(scene())
+    cache(tmp_path, made).prepared(replace(scene(), name="another name"))
+    assert made.calls == 1
+
+
+def changed_samples() -> Iterator[Sample]:
+    image, mask = np.asarray(scene().image), np.asarray(scene().mask)
+    moved, flipped = image.copy(), mask.copy()
+    moved[3, 4, 0] = np.nextafter(moved[3, 4, 0], np.float32(9))
+    flipped[23, 29] ^= 1
+    yield Sample("scene 0", moved, mask)
+    yield Sample("scene 0", image, flipped)
+    yield Sample("scene 0", image.reshape(30, 24, 1), mask.reshape(30, 24))
+    yield Sample("scene 0", image.astype(np.float64), mask)
+
+
+@pytest.mark.parametrize("sample", list(changed_samples()))
+def test_one_changed_value_is_another_graph(sample: Sample, tmp_path: Path, made: Counted) -> None:
+    assert cache(tmp_path, made).key(scene()) != cache(tmp_path, made).key(sample)
+
+
+OTHER_SETTINGS: list[dict[str, Any]] = [
+    {"superpixels": replace(SUPERPIXELS, superpixel_size=31)},
+    {"superpixels": replace(SUPERPIXELS, superpixel_size=None, n_segments=24)},
+    {"superpixels": replace(SUPERPIXELS, method="slic")},
+    {"superpixels": replace(SUPERPIXELS, compactness=0.2)},
+    {"superpixels": replace(SUPERPIXELS, sigma=0.5)},
+    {"superpixels": replace(SUPERPIXELS, iterations=3)},
+    {"graph": GraphConfig(features=["intensity", "shape"])},
+    {"graph": GraphConfig(features=["intensity"], edges=["knn"])},
+    {"graph": GraphConfig(features=["intensity"], neighbours=3)},
+    {"task": replace(TASK, class_names=("background", "cell", "another"))},
+    {"task": replace(TASK, ignore_index=1)},
+]
+
+
+@pytest.mark.parametrize("other", OTHER_SETTINGS)
+def test_a_changed_setting_never_hits(other: dict[str, Any], tmp_path: Path, made: Counted) -> None:
+    if "graph" in other:
+        other = {"graph": replace(other["graph"], cache_dir=str(tmp_path))}
+    assert cache(tmp_path, made, **other).key(scene()) != cache(tmp_path, made).key(scene())
+
+
+def test_every_setting_of_superpixels_and_graph_is_tried_above() -> None:
+    tried = {
+        name
+        for other in OTHER_SETTINGS
+        for part in other.values()
+        for base in (SUPERPIXELS, graph_settings(None), TASK)
+        if type(part) is type(base)
+        for name in (field.name for field in fields(part))
+        if getattr(part, name) != getattr(base, name)
+    }
+    known = {field.name for kind in (SuperpixelsConfig, GraphConfig) for field in fields(kind)} - {"cache_dir"}
+    assert known <= tried
+
+
+def test_other_code_other_threads_and_another_processor_never_hit(
+    tmp_path: Path, made: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {cache(tmp_path, made).key(scene())}
+    for module, name, value in (
+        ("bench.prepared.code_version", "code", lambda _: "other code"),
+        ("bench.prepared.cpu_model", "processor", lambda: "another processor"),
+        ("bench.superpixels.threads.thread_count", "threads", lambda: 63),
+    ):
+        with monkeypatch.context() as patch:
+            patch.setattr(module, value)
+            keys.add(cache(tmp_path, made).key(scene()))
+            assert name
+    assert len(keys) == 4
+
+
+def test_the_version_of_the_code_follows_every_module_that_makes_a_graph(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in prepared.FOLDERS:
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "one.py").write_text("pass\n")
+    monkeypatch.setattr(prepared, "CODE", tmp_path)
+    versions = []
+    for changed in ("", *prepared.FOLDERS):
+        if changed:
+            (tmp_path / changed / "one.py").write_text("a = 1\n")
+        prepared._hash_of_code.cache_clear()
+        versions.append(code_version(graph_of))
+    prepared._hash_of_code.cache_clear()
+    assert len(set(versions)) == 3
+    assert code_version(graph_of) != code_version(scene), "the module that puts a graph together counts as well"
+    prepared._hash_of_code.cache_clear()
+
+
+def test_pixels_are_hashed_the_same_whatever_the_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    image = np.asarray(scene().image)
+    whole = pixels_digest(image)
+    monkeypatch.setattr(prepared, "BAND_BYTES", 7 * 30 * 4)
+    assert pixels_digest(image) == whole
+    assert pixels_digest(image[::-1][::-1]) == whole
+    assert pixels_digest(np.asfortranarray(image)) == whole
+
+
+def entry(seed: int = 0) -> Entry:
+    rng = np.random.default_rng(seed)
+    arrays = {"segments": rng.integers(0, 9, (6, 5), np.int32), "data.x": rng.random((9, 2))}
+    return Entry(arrays, {"num_nodes": 9.0}, 0.25, 12345)
+
+
+def test_a_file_is_a_plain_npz_and_holds_what_was_stored(tmp_path: Path) -> None:
+    store(tmp_path / "one.npz", entry())
+    found = load(tmp_path / "one.npz")
+    assert found is not None
+    assert (found.facts, found.seconds, found.peak_rss_bytes) == ({"num_nodes": 9.0}, 0.25, 12345)
+    with np.load(tmp_path / "one.npz", allow_pickle=False) as archive:
+        np.testing.assert_array_equal(archive["segments"], entry().arrays["segments"])
+    assert [path.name for path in tmp_path.iterdir()] == ["one.npz"]
+
+
+def test_objects_are_refused_rather_than_pickled(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="allow_pickle"):
+        store(tmp_path / "one.npz", replace(entry(), arrays={"segments": np.array([None])}))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_damaged_anywhere_is_dropped(tmp_path: Path) -> None:
+    path = tmp_path / "one.npz"
+    store(path, entry())
+    whole = path.read_bytes()
+    for position in range(0, len(whole), 7):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
+        assert load(path) is None, position
+        assert not path.exists()
+    for length in (0, 1, 31, 32, 33, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        assert load(path) is None, length
+
+
+def test_a_damaged_file_is_made_again(tmp_path: Path, made: Counted) -> None:
+    first = cache(tmp_path, made).prepared(scene())
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:-40])
+    again = cache(tmp_path, made).prepared(scene())
+    assert made.calls == 2
+    assert_same(first, again)
+    assert load(path) is not None
+
+
+WRITER = """
+import sys
+from pathlib import Path
+import numpy as np
+from bench.prepared import Entry, store
+arrays = {"segments": np.random.default_rng(0).integers(0, 10**6, (700, 700), np.int32)}
+print("ready", flush=True)
+for number in range(10**6):
+    store(Path(sys.argv[1]) / f"{number % 3}.npz", Entry(arrays, {}, 0.0, None))
+"""
+
+
+def test_a_writer_that_is_killed_leaves_nothing_that_is_taken_for_whole(tmp_path: Path) -> None:
+    wanted = np.random.default_rng(0).integers(0, 10**6, (700, 700), np.int32)
+    rng, torn = np.random.default_rng(1), 0
+    writer = [sys.executable, "-c", WRITER, str(tmp_path)]
+    for _ in range(10):
+        with subprocess.Popen(writer, cwd=ROOT, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
+            process.stdout.readline()
+            time.sleep(rng.uniform(0, 0.15))
+            os.kill(process.pid, signal.SIGKILL)
+        torn += len(list(tmp_path.glob(".*.tmp")))
+        for path in tmp_path.glob("*.npz"):
+            assert prepared.intact(path)
+            found = load(path)
+            assert found is not None
+            np.testing.assert_array_equal(found.arrays["segments"], wanted)
+        for path in tmp_path.iterdir():
+            path.unlink()
+    assert torn > 0, "no kill hit a writer at work: the test shows nothing"
+
+
+def test_two_who_write_the_same_file_do_not_disturb_each_other(tmp_path: Path) -> None:
+    path, problems = tmp_path / "one.npz", list[object]()
+
+    def write_and_read() -> None:
+        for _ in range(30):
+            store(path, entry())
+            found = load(path)
+            if found is None or not np.array_equal(found.arrays["data.x"], entry().arrays["data.x"]):
+                problems.append(found)
+
+    threads = [threading.Thread(target=write_and_read) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert [found.name for found in tmp_path.iterdir()] == ["one.npz"]
+
+
+def test_what_the_dead_left_is_removed_and_what_the_living_write_is_not(tmp_path: Path, made: Counted) -> None:
+    old, new = tmp_path / ".old.npz.1.tmp", tmp_path / ".new.npz.2.tmp"
+    for path in (old, new):
+        path.write_bytes(b"part")
+    os.utime(old, (time.time() - 2 * prepared.STALE_SECONDS,) * 2)
+    cache(tmp_path, made)
+    assert not old.exists()
+    assert new.exists()
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, made: Counted) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match=r"graph\.cache_dir .*file/below cannot be used"):
+        cache(tmp_path / "file" / "below", made)
+
+
+def test_the_origin_of_items_adds_up_what_came_from_the_cache() -> None:
+    facts: list[dict[str, float]] = [
+        {"num_nodes": 3},
+        Origin(0.0, 5.0, 5.0, 9.0).facts(),
+        Origin(1.0, 2.0, 0.5, 3.0).facts(),
+        Origin(1.0, 3.0, 0.25, 7.0).facts(),
+    ]
+    assert origin_of(facts) == Origin(2.0, 5.0, 0.75, 7.0)
+    assert origin_of(facts).saved_seconds == 4.25
+    assert origin_of(facts[:2]) == Origin()
