@@ -216,6 +216,7 @@ class SuperpixelGnnConfig(PipelineConfig):
     batch_nodes: int | None = (
         4096  # per step, from windows of large graphs and several small ones; null: one whole graph
     )
+    predict_nodes: int | None = 65536  # of a larger graph in prediction: parts of so many, with a halo; null: whole
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
 
@@ -223,6 +224,8 @@ class SuperpixelGnnConfig(PipelineConfig):
         require_one_of("pipeline.targets", self.targets, ("fractions", "majority"))
         nodes = self.batch_nodes
         require(nodes is None or nodes >= 1, f"pipeline.batch_nodes must be at least 1, got {nodes}")
+        limit = self.predict_nodes
+        require(limit is None or limit >= 1, f"pipeline.predict_nodes must be at least 1, got {limit}")
         require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
 
 
@@ -308,6 +311,7 @@ class MeasureConfig:
     timeout: float | None = None  # of the whole run
     threads: int | None = None  # CPU threads of the run; null: as many as the machine gives
     sample_period: float = 0.02  # of the memory probe
+    share_gpu: bool = False  # whether runs at the same time may use one GPU; false: each holds one, or waits for one
 
     def __post_init__(self) -> None:
         require(self.timeout is None or self.timeout > 0, f"measure.timeout must be positive, got {self.timeout}")
@@ -345,9 +349,11 @@ class Config:
     seed: int = 0
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     results_dir: str = "results/single"
+    rerun: str = "failed"  # of the runs that are finished already: do the failed ones again, all of them, or none
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
+        require_one_of("rerun", self.rerun, ("failed", "all", "none"))
         require(
             self.device in ("auto", "cpu", "cuda") or self.device.removeprefix("cuda:").isdigit(),
             f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}",

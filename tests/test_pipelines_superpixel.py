@@ -24,7 +24,7 @@ from bench.datasets.sample import Sample, Task
 from bench.losses import macro_dice
 from bench.metrics import confusion_matrix
 from bench.pipelines.controls import Bands, Oracle, Threshold, dice_of_counts
-from bench.pipelines.superpixel_gnn import SuperpixelGnn, node_confusion
+from bench.pipelines.superpixel_gnn import SuperpixelGnn, node_confusion, painted_bands
 from bench.superpixels.labels import class_counts, paint
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
@@ -47,11 +47,15 @@ def disc(seed: int, contrast: float = 2.0) -> Sample:
 
 
 def gnn(
-    targets: str = "fractions", epochs: int = 2, seed: int = 0, conv: str = "sage", device: str = "cpu"
+    targets: str = "fractions",
+    epochs: int = 2,
+    seed: int = 0,
+    conv: str = "sage",
+    device: str = "cpu",
+    predict_nodes: int | None = None,
 ) -> SuperpixelGnn:
-    pipeline = SuperpixelGnnConfig(
-        model=GnnConfig(conv, hidden_channels=8, num_layers=2, dropout=0.0), targets=targets, batch_nodes=200
-    )
+    model = GnnConfig(conv, hidden_channels=8, num_layers=2, dropout=0.0)
+    pipeline = SuperpixelGnnConfig(model=model, targets=targets, batch_nodes=200, predict_nodes=predict_nodes)
     training = TrainingConfig(epochs=epochs, seconds=None, patience=None)
     graph = GraphConfig(features=["intensity", "shape"])
     return SuperpixelGnn(Config(DatasetConfig(), pipeline, SIZE, graph, training, seed=seed, device=device), TASK)
@@ -96,6 +100,26 @@ def test_weights_come_back_with_the_statistics_of_the_features(tmp_path: Path) -
     weights = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
     features = torch.cat([item.data.x for item in items[:2]])
     torch.testing.assert_close(weights["feature_mean"], features.mean(dim=0), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("predict_nodes", [None, 30])
+def test_a_large_image_gets_the_classes_of_a_small_one(tmp_path: Path, predict_nodes: int | None) -> None:
+    pipeline, seen = gnn(predict_nodes=predict_nodes), disc(0)
+    items = [pipeline.prepare(disc(seed)) for seed in range(2)]
+    pipeline.fit(items[:1], items[1:])
+    out, told = np.full((48, 48), 7, np.uint8), list[float]()
+    pipeline.predict_into(np.asarray(seen.image), out, tmp_path, told.append)
+    np.testing.assert_array_equal(out, pipeline.predict(items[0]))
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
+def test_painted_bands_cover_the_rows_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bench.pipelines.superpixel_gnn.BAND_PIXELS", 700 * 3)
+    for shape in ((2000, 3), (2000, 1), (5, 4000), (1500, 2)):
+        bands = list(painted_bands(shape))
+        np.testing.assert_array_equal(np.concatenate([np.arange(*band) for band in bands]), np.arange(shape[0]))
+        assert all((stop - start) % 512 == 0 for start, stop in bands[:-1]) == (shape[1] < 4)
 
 
 def test_seeds_decide_the_weights() -> None:

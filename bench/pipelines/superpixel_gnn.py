@@ -1,8 +1,9 @@
 """The graph arm: image -> superpixels -> graph -> classes of nodes -> painted mask. Without edges: the MLP control."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -13,16 +14,21 @@ from torch_geometric.data import Batch, Data
 
 from bench import graphs
 from bench.config import Config, GraphConfig, SuperpixelGnnConfig, SuperpixelsConfig
-from bench.datasets.sample import Sample, Task
+from bench.datasets.sample import Sample, Source, Task
 from bench.fitlog import FitLog
 from bench.graphs.windows import cut
 from bench.losses import class_weights, macro_dice, segmentation_loss
+from bench.pipelines.parts import parts
 from bench.prepared import Cache
 from bench.superpixels import segment, warm_up
 from bench.superpixels.labels import class_counts, paint
 from bench.superpixels.scaling import segments_asked
+from bench.tiles import Writable
 from bench.training import autocast, resolve_device, seed_everything, train
 from models.gnn import Gnn, build_gnn
+
+BAND_PIXELS = 1 << 24  # painted at once
+CHUNK_ROWS = 512  # bands of so many rows, or of a multiple, fill the chunks of most files
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,13 @@ def node_confusion(counts: NDArray[np.integer], predicted: NDArray[np.integer]) 
     confusion = np.zeros((counts.shape[1], counts.shape[1]), np.int64)
     np.add.at(confusion.T, predicted, counts)
     return confusion
+
+
+def painted_bands(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+    """First and last row (exclusive) of bands of about `BAND_PIXELS` pixels of an array of `shape`."""
+    rows = max(BAND_PIXELS * shape[0] // prod(shape), 1)
+    rows = rows // CHUNK_ROWS * CHUNK_ROWS or rows
+    yield from ((start, min(start + rows, shape[0])) for start in range(0, shape[0], rows))
 
 
 def graph_of(sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task) -> SuperpixelGraph:
@@ -96,6 +109,22 @@ class SuperpixelGnn:
 
     def predict(self, item: SuperpixelGraph) -> NDArray[np.integer]:
         return paint(self._node_classes(item.data), item.segments)
+
+    def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
+        """Class indices of `image` (*spatial, C) into `out` (*spatial), equal to those of `predict`.
+
+        What is as large as the image lies in the folder `scratch` or passes by in bands; the graph is in memory.
+        `progress` is told the share done, in [0, 1].
+        """
+        segments = segment(image, self.config.superpixels, scratch=scratch)
+        progress(0.6)
+        data = graphs.build(image, segments, self.config.graph)
+        progress(0.85)
+        classes = self._node_classes(data).astype(np.min_scalar_type(self.task.num_classes - 1))
+        progress(0.9)
+        for start, stop in painted_bands(segments.shape):
+            out[start:stop] = paint(classes, segments[start:stop])
+            progress(0.9 + 0.1 * stop / len(segments))
 
     def save(self, path: Path) -> None:
         """Write the `state_dict`, the statistics of the features included."""
@@ -159,8 +188,13 @@ class SuperpixelGnn:
         )
 
     def _node_classes(self, data: Data) -> NDArray[np.int64]:
+        """Class of each node (N,), of a graph of more than `predict_nodes` nodes part by part."""
+        classes = np.empty(int(data.x.shape[0]), np.int64)
+        hops = self.settings.model.num_layers + 1  # one more for the degrees that a convolution may divide by
         with torch.inference_mode(), autocast(self.device, self.config.training.amp):
-            return self._logits(data).argmax(dim=1).cpu().numpy()
+            for part in parts(data, self.settings.predict_nodes or len(classes), hops):
+                classes[part.inner.numpy()] = self._logits(part.data).argmax(dim=1).cpu().numpy()[part.kept.numpy()]
+        return classes
 
     def _score(self, items: Sequence[SuperpixelGraph]) -> float:
         """Pooled macro Dice on pixels."""

@@ -1,0 +1,89 @@
+"""A large graph in parts that each know what the whole would tell their nodes: prediction in bounded memory."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch_geometric.data import Data
+
+
+@dataclass(frozen=True)
+class Part:
+    """The nodes `inner` (M,) of a graph, within a graph `data` of them and all that their messages come from.
+
+    `kept` (M,) are the rows of `data` that are `inner`.
+    """
+
+    data: Data
+    inner: Tensor
+    kept: Tensor
+
+
+def parts(graph: Data, nodes: int, hops: int) -> Iterator[Part]:
+    """Cut `graph` into cubes of about `nodes` nodes, each with a halo of `hops` edges; a small graph stays whole.
+
+    Every node is in `inner` of exactly one part. What a network of `hops` layers says of `inner` is what it says
+    within the whole graph: all nodes that can reach them in so many steps are there, with all edges that such a
+    message takes. Edges must be sorted by target, as `bench.graphs.build` leaves them.
+    """
+    total = int(graph.x.shape[0])
+    everything = torch.arange(total)
+    if total <= nodes:
+        yield Part(graph, everything, everything)
+        return
+    starts = torch.searchsorted(graph.edge_index[1].contiguous(), torch.arange(total + 1))  # first edge into each node
+    place = torch.full((total,), -1)
+    for inner in _cubes(graph.pos, nodes):
+        members, edges = _halo(graph.edge_index[0], starts, inner, hops, place)
+        place[members] = torch.arange(len(members))
+        index = place[graph.edge_index[:, edges]]
+        data = Data(
+            x=graph.x[members],
+            pos=graph.pos[members],
+            edge_index=index,
+            edge_attr=graph.edge_attr[edges],
+            edge_weight=graph.edge_weight[edges],
+        )
+        yield Part(data, inner, place[inner])
+        place[members] = -1
+
+
+def _cubes(pos: Tensor, nodes: int) -> Iterator[Tensor]:
+    """Nodes of each cell of a lattice of cubes over `pos` (N, axes), ascending within a cell."""
+    low = pos.min(dim=0).values.double()
+    extent = (pos.max(dim=0).values - low).clamp_min(1)
+    side = float((extent.prod() * nodes / len(pos)) ** (1 / pos.shape[1]))
+    cell = torch.zeros(len(pos), dtype=torch.int64)
+    for axis in range(pos.shape[1]):
+        cell = cell * (int(extent[axis] / side) + 1) + ((pos[:, axis] - low[axis]) / side).long()
+    order = torch.argsort(cell, stable=True)
+    _, sizes = torch.unique_consecutive(cell[order], return_counts=True)
+    yield from torch.split(order, sizes.tolist())
+
+
+def _halo(source: Tensor, starts: Tensor, inner: Tensor, hops: int, place: Tensor) -> tuple[Tensor, Tensor]:
+    """All nodes within `hops` steps against the edges' direction from `inner`, ascending; the edges into all but the
+    last of them, ascending.
+
+    `place` (N,) is -1 everywhere, and so again at the end.
+    """
+    found, edges, frontier = [inner], [], inner
+    place[inner] = 0
+    for _ in range(hops):
+        into = _edges_into(starts, frontier)
+        edges.append(into)
+        near = torch.unique(source[into])
+        frontier = near[place[near] < 0]
+        place[frontier] = 0
+        found.append(frontier)
+    members = torch.cat(found)
+    place[members] = -1
+    return members.sort().values, torch.cat(edges).sort().values if edges else torch.empty(0, dtype=torch.int64)
+
+
+def _edges_into(starts: Tensor, nodes: Tensor) -> Tensor:
+    """The edges whose target is one of `nodes`; those into node i are starts[i] to starts[i + 1]."""
+    counts = starts[nodes + 1] - starts[nodes]
+    before = torch.cumsum(counts, 0) - counts
+    return torch.arange(int(counts.sum())) + torch.repeat_interleave(starts[nodes] - before, counts)

@@ -1,0 +1,74 @@
+"""Laws of a graph in parts: every node once, and each part knows all that the whole would tell its nodes."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.spatial import KDTree
+from torch_geometric.data import Data
+
+from bench.pipelines.parts import parts
+from models.gnn import CONVS, build_gnn
+
+NODES, LAYERS = 400, 3
+
+
+def graph(axes: int, nodes: int = NODES) -> Data:
+    """Nodes at random places, each told by its five nearest: a directed graph, sorted by target."""
+    rng = np.random.default_rng(axes)
+    pos = rng.uniform(0, 100, (nodes, axes)).astype(np.float32)
+    near = KDTree(pos).query(pos, k=6)[1][:, 1:]
+    edges = near.size
+    return Data(
+        x=torch.from_numpy(rng.normal(size=(nodes, 4)).astype(np.float32)),
+        pos=torch.from_numpy(pos),
+        edge_index=torch.from_numpy(np.stack([near.ravel(), np.repeat(np.arange(nodes), 5)])),
+        edge_attr=torch.from_numpy(rng.normal(size=(edges, 3)).astype(np.float32)),
+        edge_weight=torch.from_numpy(rng.uniform(0.1, 1, edges).astype(np.float32)),
+    )
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("nodes", [1, 37, 100, 10_000])
+def test_every_node_is_in_one_part_and_keeps_its_features(axes: int, nodes: int) -> None:
+    whole = graph(axes, 60)
+    found = list(parts(whole, nodes, 1))
+    assert torch.equal(torch.cat([part.inner for part in found]).sort().values, torch.arange(60))
+    for part in found:
+        assert torch.equal(part.data.x[part.kept], whole.x[part.inner])
+        assert torch.equal(part.data.pos[part.kept], whole.pos[part.inner])
+
+
+@pytest.mark.parametrize("conv", CONVS)
+def test_a_network_says_in_parts_what_it_says_of_the_whole(conv: str) -> None:
+    whole = graph(2)
+    torch.manual_seed(0)
+    model = build_gnn(conv, 4, 8, LAYERS, 3, 3).eval()
+    together, said = torch.zeros(NODES, 3), model(whole.x, whole.edge_index, whole.edge_weight, whole.edge_attr)
+    sizes = []
+    for part in parts(whole, 60, LAYERS + 1):
+        data = part.data
+        logits = model(data.x, data.edge_index, data.edge_weight, data.edge_attr)
+        together[part.inner] = logits[part.kept]
+        sizes.append(len(data.x))
+    assert len(sizes) > 4
+    assert max(sizes) < NODES
+    torch.testing.assert_close(together, said, rtol=1e-4, atol=1e-5)
+
+
+def test_a_halo_too_thin_would_show() -> None:
+    whole = graph(2)
+    torch.manual_seed(0)
+    model = build_gnn("sage", 4, 8, LAYERS, 3, 3).eval()
+    said = model(whole.x, whole.edge_index, whole.edge_weight, whole.edge_attr)
+    off = [
+        (model(part.data.x, part.data.edge_index, part.data.edge_weight, part.data.edge_attr)[part.kept]
+         - said[part.inner]).abs().max().item()
+        for part in parts(whole, 60, 1)
+    ]  # fmt: skip
+    assert max(off) > 1e-3
+
+
+def test_edges_keep_their_order_so_that_sums_do_too() -> None:
+    whole = graph(2)
+    for part in parts(whole, 60, 2):
+        assert (part.data.edge_index[1].diff() >= 0).all()
