@@ -1,11 +1,14 @@
-"""`python -m bench overhead`: what the meter costs the loop that it watches, as a ratio within one process.
+"""`python -m bench overhead`: what the harness and its meter cost, in two answers.
 
-The same fit, of a fixed number of steps, runs bare and under the meter in turn (A B B A), on synthetic images.
+A whole run of each learning arm, as users start it: the time outside its stages, part by part. And the same fit, of a
+fixed number of steps, bare and under the meter in turn (A B B A), within one process.
 """
 
+import io
+import json
 import tempfile
 import time
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -13,17 +16,30 @@ from typing import Any
 from bench.config import Config, InputError, SuperpixelGnnConfig, SyntheticConfig, TrainingConfig
 from bench.measure.isolation import run_isolated
 
-DEFAULTS = {"steps": 100, "repeats": 6}
+DEFAULTS = {"seconds": 60, "steps": 100, "repeats": 10}
+PARTS = {
+    "interpreter_seconds": "start of the interpreter",
+    "import_seconds": "the project's own modules, numpy, scipy, numba, pandas",
+    "load_seconds": "loading and checking the data set",
+    "startup_seconds": "the arm's libraries (torch and what builds on it), compiled code",
+}
 
 
 def main(overrides: list[str]) -> int:
-    """Measure in a fresh process and print the median ratio with its range; settings `steps=` and `repeats=`."""
+    """Measure and print; settings `seconds=` (of a whole run), `steps=` and `repeats=` (of the fits compared)."""
     settings = dict(DEFAULTS)
     for override in overrides:
         name, _, text = override.partition("=")
         if name not in settings or not text.isdigit() or int(text) < 1:
-            raise InputError(f"{override!r} is not a setting of overhead: use steps=N or repeats=N with N at least 1")
+            known = ", ".join(f"{known}=N" for known in settings)
+            raise InputError(f"{override!r} is not a setting of overhead: use {known} with N at least 1")
         settings[name] = int(text)
+    for pipeline in ("superpixel_gnn", "tiled_cnn"):
+        row = whole_run(pipeline, settings["seconds"])
+        if row["status"] != "ok":
+            print(f"{row['status']}: {row['reason']}")
+            return 1
+        print("\n".join(account(row)))
     outcome = run_isolated(ratios, (settings["steps"], settings["repeats"]))
     if outcome.status != "ok":
         print(f"{outcome.status}: {outcome.reason}")
@@ -32,6 +48,30 @@ def main(overrides: list[str]) -> int:
     print(f"a fit under the meter takes {median(found):.4f} times as long as bare ", end="")
     print(f"({min(found):.4f} to {max(found):.4f} over {len(found)} pairs of {settings['steps']} steps)")
     return 0
+
+
+def whole_run(pipeline: str, seconds: int) -> dict[str, Any]:
+    """The row of one run of an arm on the embedded data set whose fit takes `seconds`."""
+    from bench.cli import main as bench
+
+    with tempfile.TemporaryDirectory() as folder:
+        budget = [f"training.seconds={seconds}", "training.patience=null"]
+        with redirect_stdout(io.StringIO()):
+            bench([f"pipeline={pipeline}", *budget, f"results_dir={folder}"])
+        (path,) = Path(folder).glob("runs/*/run.json")
+        return dict(json.loads(path.read_text()))
+
+
+def account(row: dict[str, Any]) -> list[str]:
+    """Lines that say where the time of a run outside its stages went."""
+    whole, inside = row["process_seconds"], row["stages_seconds"]
+    parts = {said: row[name] for name, said in PARTS.items()}
+    parts["scoring, saving, the meter, the end of the process"] = whole - inside - sum(parts.values())
+    lines = [
+        f"{row['pipeline']}: a run of {whole:.1f} s, {inside:.1f} s in its stages; outside {whole - inside:.1f} s,"
+    ]
+    lines[0] += f" {(whole - inside) / whole:.1%} of the run"
+    return lines + [f"  {seconds:5.2f} s  {said}" for said, seconds in parts.items()]
 
 
 def ratios(argument: tuple[int, int]) -> list[float]:
