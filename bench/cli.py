@@ -7,6 +7,7 @@ python -m bench collect|report|doctor|perf ...            verbs that need no com
 """
 
 import os
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from importlib import import_module
@@ -22,7 +23,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench import config as settings
 from bench.config import Config, InputError
-from bench.jobs import Job, execute, expand, prepared
+from bench.jobs import Job, expand, prepared
 
 VERBS = {
     "collect": "bench.tables",
@@ -63,10 +64,8 @@ def main(arguments: Sequence[str]) -> int:
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
-        print(
-            "\ninterrupted: finished runs are kept; `python -m bench report results_dir=...` reads them",
-            file=sys.stderr,
-        )
+        again = shlex.join(["python", "-m", "bench", *arguments])
+        print(f"\ninterrupted: finished runs are kept, and this goes on with the others:\n  {again}", file=sys.stderr)
         return 130
     return 2
 
@@ -85,11 +84,12 @@ def _sentence(error: BaseException) -> str:
 
 def _bench(arguments: list[str]) -> int:
     """Compose and check every run before the first one starts; then run them, and report each results folder once."""
-    jobs = prepared(compose(arguments))
+    from bench.sweep import plan, sweep
+
+    planned = plan(prepared(compose(arguments)))
     statuses: dict[str, list[str]] = {}
     try:
-        for number, job in enumerate(jobs, start=1):
-            statuses.setdefault(job.config.results_dir, []).append(execute(job, number, len(jobs)))
+        sweep(planned, statuses)
     finally:
         for results_dir in statuses:
             import_module("bench.report").main([f"results_dir={results_dir}"])

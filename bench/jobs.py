@@ -12,11 +12,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from bench.claims import Claim
 from bench.config import Config, DatasetConfig, ExperimentConfig, InputError, flatten
+from bench.gpus import held_gpu
 
 CODE = Path(__file__).parent
 # settings that change no result
-NOT_PART_OF_A_RUN = ("results_dir", "experiment.", "measure.timeout", "dataset.cache_dir", "graph.cache_dir")
+NOT_PART_OF_A_RUN = (
+    *("results_dir", "rerun", "experiment.", "measure.timeout", "measure.share_gpu", "dataset.cache_dir"),
+    "graph.cache_dir",
+)
+NOT_A_COLUMN = ("results_dir", "rerun", "experiment.")
+# modules that only read what runs left behind: a change of theirs makes no run another run
+READERS = ("report", "plots", "statistics.py", "published.py", "perf.py", "overhead.py", "predict.py")
 
 
 @dataclass(frozen=True)
@@ -98,44 +106,59 @@ def calibration(devices: Iterable[str]) -> dict[str, str]:
     return {"flags": "; ".join(flags)}
 
 
-def execute(job: Job, number: int, total: int) -> str:
-    """Run `job` in a fresh process and see to it that its directory holds a row, whatever happened. Its status."""
-    row = describe(job)
-    directory = Path(job.config.results_dir) / "runs" / str(row["run_id"])
-    directory.mkdir(parents=True)
+def execute(job: Job, number: int, total: int, claim: Claim) -> str:
+    """Run `job`, which is claimed, in a fresh process and see to it that its directory holds a row. Its status.
+
+    Whatever happens to the run. Raises OSError where the results folder cannot be written.
+    """
+    from bench import resume, tables
+
+    results_dir, row = Path(job.config.results_dir), describe(job)
+    directory = results_dir / "runs" / str(row["run_id"])
+    resume.begin(directory, row)
     (directory / "config.json").write_text(json.dumps(asdict(job.config), indent=1))
     print(f"[{number}/{total}] {job.label}", file=sys.stderr, flush=True)
     started = time.perf_counter()
-    status, said = (_search if job.config.experiment.kind == "smallest_memory" else _run)(job, directory, row)
+    done, said = (_search if job.config.experiment.kind == "smallest_memory" else _run)(job, directory, row)
+    claim.look()
+    tables.write_row(directory, done | _beside(claim.beside, done.get("flags")))
+    resume.settle(results_dir, row["run_key"])
     print(f"[{number}/{total}] {said} ({time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
-    return status
+    return str(done["status"])
 
 
-def _run(job: Job, directory: Path, row: dict[str, Any]) -> tuple[str, str]:
-    """Measure the job once; its status and what to tell the user."""
-    from bench import tables
+def _beside(others: int, flags: str | None) -> dict[str, Any]:
+    """How many runs of this folder were going on beside ours, and the flag that says so."""
+    said = f"contended: {others} other {'run' if others == 1 else 'runs'} of the sweep beside it" if others else None
+    return {"concurrent_runs": others, "flags": "; ".join(flag for flag in (flags, said) if flag)}
+
+
+def _run(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Measure the job once; its row and what to tell the user."""
     from bench.measure.environment import pinned_environment
     from bench.measure.isolation import run_isolated
     from bench.measure.machine import default_threads
 
     environment = pinned_environment(job.config.measure.threads or default_threads())
-    outcome = run_isolated(run_in_child, (job.config, directory, row), job.config.measure.timeout, environment)
+    with held_gpu(job.config.device, job.config.measure.share_gpu) as gpu:
+        argument = (job.config, directory, row)
+        outcome = run_isolated(run_in_child, argument, job.config.measure.timeout, environment | gpu)
     if outcome.status != "ok":
-        tables.write_row(directory, {**row, "status": outcome.status, "reason": outcome.reason})
-        return outcome.status, f"{outcome.status}: {outcome.reason}"
+        row = row | {"status": outcome.status, "reason": outcome.reason}
+        return row, f"{outcome.status}: {outcome.reason}"
     done, said = outcome.result
     times = {"process_seconds": outcome.seconds, "interpreter_seconds": outcome.startup_seconds}
-    tables.write_row(directory, {**done, **times, "harness_seconds": outcome.seconds - done["stages_seconds"]})
-    return "ok", str(said)
+    return {**done, **times, "harness_seconds": outcome.seconds - done["stages_seconds"]}, str(said)
 
 
-def _search(job: Job, directory: Path, row: dict[str, Any]) -> tuple[str, str]:
-    """Find the least memory with which the job works; its status and what to tell the user."""
+def _search(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Find the least memory with which the job works; its row and what to tell the user."""
     from bench import smallest, tables
 
-    found, said = smallest.search(job.config, directory, row)
-    tables.write_run(directory, found, [], [], [])
-    return str(found["status"]), said
+    with held_gpu(job.config.device, job.config.measure.share_gpu):
+        found, said = smallest.search(job.config, directory, row)
+    tables.write_parts(directory, str(row["run_id"]), [], [], [])
+    return found, said
 
 
 def run_in_child(argument: tuple[Config, Path, dict[str, Any]]) -> tuple[dict[str, Any], str]:
@@ -144,26 +167,30 @@ def run_in_child(argument: tuple[Config, Path, dict[str, Any]]) -> tuple[dict[st
 
     # torch_geometric uses it while it is imported; nothing that a user could mend
     warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
+    started = time.perf_counter()
     from bench.run import run
 
-    return run(*argument)
+    config, directory, row = argument
+    return run(config, directory, row | {"import_seconds": time.perf_counter() - started})
 
 
 def describe(job: Job) -> dict[str, Any]:
     """The columns of a run's row that are known before it starts."""
+    from bench import resume
     from bench.measure.machine import machine_facts
 
     flat = flatten(job.config)
     now = datetime.now(UTC)
-    settings = {name: value for name, value in flat.items() if not name.startswith(NOT_PART_OF_A_RUN)}
-    key = hashlib.sha256(json.dumps([settings, code_version()], sort_keys=True).encode()).hexdigest()[:12]
+    settings, run_key = keys(job)
+    moment = f"{now:%Y%m%dT%H%M%S}-{now.microsecond // 1000:03d}"
     return {
-        "run_id": f"{now:%Y%m%dT%H%M%S}-{now.microsecond // 1000:03d}-{job.config.pipeline.name}-{key[:6]}",
-        "settings_key": key,
+        "run_id": resume.run_id(moment, job.config.pipeline.name, run_key),
+        "settings_key": settings,
+        "run_key": run_key,
         "started": now.isoformat(timespec="seconds"),
         "git_commit": git_commit(),
         "command": " ".join(["python -m bench", *job.overrides]),
-        **{name: value for name, value in flat.items() if not name.startswith(("experiment.", "results_dir"))},
+        **{name: value for name, value in flat.items() if not name.startswith(NOT_A_COLUMN)},
         "experiment": job.config.experiment.name,
         "dataset": job.config.dataset.name,
         **{f"machine.{name}": value for name, value in machine_facts().items()},
@@ -173,13 +200,37 @@ def describe(job: Job) -> dict[str, Any]:
     }
 
 
+def keys(job: Job) -> tuple[str, str]:
+    """Which run this is, before it starts: `settings_key` and `run_key`.
+
+    The first is a hash of all settings that change a result, of the project's code and of the libraries' versions; the
+    second adds the content of the data. No place in a list, no folder and no date goes into them.
+    """
+    from bench import tables
+
+    settings = {name: value for name, value in flatten(job.config).items() if not name.startswith(NOT_PART_OF_A_RUN)}
+    experiment = job.config.experiment
+    searched = experiment.resolution_mib if experiment.kind == "smallest_memory" else None
+    text = json.dumps([settings, searched, code_version(), library_versions()], sort_keys=True)
+    settings_key = hashlib.sha256(text.encode()).hexdigest()[:12]
+    return settings_key, tables.run_key(settings_key, job.known)
+
+
 def code_version() -> str:
-    """A hash over the project's own modules: what produced a number, whether committed or not."""
+    """A hash over the project's own modules that make a number, whether committed or not."""
     digest = hashlib.sha256()
     for folder in (CODE, CODE.parent / "models"):
         for path in sorted(folder.rglob("*.py")):
-            digest.update(path.relative_to(folder.parent).as_posix().encode() + path.read_bytes())
+            if path.relative_to(folder).parts[0] not in READERS:
+                digest.update(path.relative_to(folder.parent).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def library_versions() -> dict[str, Any]:
+    """The installed versions that a row names: another torch makes another run."""
+    from bench.measure.machine import machine_facts
+
+    return {name: value for name, value in machine_facts().items() if name.endswith("_version") or name == "python"}
 
 
 def git_commit() -> str | None:

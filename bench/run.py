@@ -21,6 +21,7 @@ from bench.measure.meter import Meter
 from bench.panels import Panels
 from bench.pipelines import PIPELINES
 from bench.pipelines.protocol import Pipeline, Prepared
+from bench.resume import check_promised
 from bench.scoring import SplitScores
 
 Row = dict[str, Any]
@@ -35,6 +36,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     started = time.perf_counter()
     data = load(config.dataset)
     loaded = time.perf_counter()
+    check_promised(row, data.facts)
     pipeline: Pipeline[Prepared] = PIPELINES[config.pipeline.name](config, data.task)
     device, pinned = _pin(config)
     row |= {"load_seconds": loaded - started, "startup_seconds": time.perf_counter() - loaded}

@@ -101,7 +101,7 @@ def write_row(directory: Path, run: Row) -> None:
 
 def run_key(settings_key: str, facts: Row) -> str:
     """What makes two runs the same: settings and code (`settings_key`), and the content of the data."""
-    return f"{settings_key}-{facts['dataset.content']}"
+    return f"{settings_key}-{facts.get('dataset.content', '')}"
 
 
 def _check(run: Row) -> None:
@@ -175,7 +175,7 @@ def collect(results_dir: Path) -> Tables:
     seen: dict[str, str] = {}
     for directory in _run_directories(results_dir):
         try:
-            found = _read_run(directory)
+            found = read_run(directory)
             run_id = str(found["runs"][0]["run_id"])
             if run_id in seen:
                 raise InputError(f"it repeats the run_id of runs/{seen[run_id]}")
@@ -203,7 +203,7 @@ def _run_directories(results_dir: Path) -> list[Path]:
     return directories
 
 
-def _read_run(directory: Path) -> dict[str, list[dict[str, Any]]]:
+def read_run(directory: Path) -> dict[str, list[dict[str, Any]]]:
     """The rows of one run by table. Raises InputError with the reason if the run is unfinished or damaged."""
     run = _read_json(directory / "run.json")
     found: dict[str, list[dict[str, Any]]] = {"runs": [run]}

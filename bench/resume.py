@@ -1,0 +1,116 @@
+"""What a results folder already holds of a sweep: which runs are finished, which are done anew, what they replace."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.config import InputError, require
+from bench.tables.store import read_run, write_atomically
+
+RERUNS = ("failed", "all", "none")
+STARTED = "started.json"  # in a run's directory from its beginning: the columns of its row known by then
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A run directory. `status` is None where no whole row is in it: killed, damaged, or still going."""
+
+    directory: Path
+    run_key: str
+    status: str | None
+    machine: str
+    started: str
+
+    @property
+    def rank(self) -> tuple[bool, bool, str, str]:
+        """Orders the attempts at one run: the last one counts, and any that ended well before any that did not."""
+        return (self.status == "ok", self.status is not None, self.started, self.directory.name)
+
+
+def attempts(results_dir: Path, ending: str = "") -> list[Attempt]:
+    """Every run directory whose name ends so; those without a key of their own (older than keys) are left out."""
+    found = sorted((results_dir / "runs").glob(f"*{ending}"))
+    read = [_attempt(directory) for directory in found if directory.is_dir()]
+    return [attempt for attempt in read if attempt.run_key]
+
+
+def _attempt(directory: Path) -> Attempt:
+    try:
+        row, whole = read_run(directory)["runs"][0], True
+    except InputError:
+        row, whole = _started(directory), False
+    text = {name: str(row.get(name) or "") for name in ("run_key", "machine.id", "started")}
+    status = str(row["status"]) if whole else None
+    return Attempt(directory, text["run_key"], status, text["machine.id"], text["started"])
+
+
+def _started(directory: Path) -> dict[str, Any]:
+    try:
+        row = json.loads((directory / STARTED).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return row if isinstance(row, dict) else {}
+
+
+def begin(directory: Path, row: dict[str, Any]) -> None:
+    """Make the run's directory, in which `started.json` says from the first moment which run this is."""
+    new = directory.parents[1] / "claims" / directory.name
+    new.mkdir(parents=True)
+    write_atomically(new / STARTED, json.dumps(row, indent=1, default=str))
+    directory.parent.mkdir(exist_ok=True)
+    new.rename(directory)
+
+
+def check_promised(row: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Raise InputError where a run loads other data than the sweep saw when it began: they are not mixed."""
+    promised, content = row.get("dataset.content"), facts.get("dataset.content")
+    require(
+        promised in (None, content),
+        f"the data set changed while the sweep was going on (its content was {promised} and is {content}): "
+        "start the sweep again, and the runs on the data as it is now are done",
+    )
+
+
+def finished(found: Sequence[Attempt], run_key: str, rerun: str) -> Attempt | None:
+    """The attempt that makes doing this run again unnecessary; None where it is to be done."""
+    require(rerun in RERUNS, f"rerun must be one of {', '.join(RERUNS)}, got {rerun!r}")
+    ended = [attempt for attempt in found if attempt.run_key == run_key and attempt.status is not None]
+    last = max(ended, key=lambda attempt: attempt.rank, default=None)
+    if last is None or rerun == "all" or (rerun == "failed" and last.status != "ok"):
+        return None
+    return last
+
+
+def settle(results_dir: Path, run_key: str) -> None:
+    """Leave one attempt of a run per machine in `runs/`: the newest that ended well, else the newest.
+
+    A failure after that one stays as well. The others move to `superseded/`, unread by anything; nothing is deleted. To
+    be called by whoever claims the run.
+    """
+    found = [attempt for attempt in attempts(results_dir, _ending(run_key)) if attempt.run_key == run_key]
+    for machine in {attempt.machine for attempt in found}:
+        ranked = sorted((a for a in found if a.machine == machine), key=lambda attempt: attempt.rank)
+        for attempt in ranked[:-1]:
+            if attempt.status is None or attempt.directory.name < ranked[-1].directory.name:
+                (results_dir / "superseded").mkdir(exist_ok=True)
+                attempt.directory.rename(results_dir / "superseded" / attempt.directory.name)
+
+
+def newer(results_dir: Path, run_key: str, known: Sequence[Attempt]) -> Attempt | None:
+    """A finished attempt at this run that was not there when `known` was read: somebody else did it meanwhile."""
+    names = {attempt.directory.name for attempt in known}
+    found = [
+        a for a in attempts(results_dir, _ending(run_key)) if a.run_key == run_key and a.directory.name not in names
+    ]
+    return max((a for a in found if a.status is not None), key=lambda attempt: attempt.rank, default=None)
+
+
+def run_id(moment: str, pipeline: str, run_key: str) -> str:
+    """The name of a run's directory: when, which arm, and the first digits of its key."""
+    return f"{moment}-{pipeline}{_ending(run_key)}"
+
+
+def _ending(run_key: str) -> str:
+    return f"-{run_key[:6]}"

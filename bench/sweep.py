@@ -1,0 +1,120 @@
+"""A sweep: every job that is not finished already, each done by one process only, however many sweep one folder."""
+
+import errno
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.claims import take
+from bench.config import InputError
+from bench.jobs import Job, execute, keys
+from bench.resume import Attempt, attempts, finished, newer, settle
+
+POLL = 0.5  # seconds between two looks at runs that another process is doing
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A job with its place among the others, its key, and what its results folder held when the sweep began."""
+
+    job: Job
+    number: int
+    total: int
+    run_key: str
+    known: tuple[Attempt, ...] = field(repr=False)
+
+    @property
+    def results_dir(self) -> Path:
+        return Path(self.job.config.results_dir)
+
+    @property
+    def before(self) -> Attempt | None:
+        """The finished attempt for which it needs not be done."""
+        return finished(self.known, self.run_key, self.job.config.rerun)
+
+    def say(self, words: str) -> None:
+        print(f"[{self.number}/{self.total}] {words}", file=sys.stderr, flush=True)
+
+
+def plan(jobs: Sequence[Job]) -> list[Planned]:
+    """What is to be done, seen from what is there. Raises InputError where a results folder cannot be written."""
+    folders = {job.config.results_dir: Path(job.config.results_dir) for job in jobs}
+    known = {name: tuple(attempts(folder)) for name, folder in folders.items()}
+    for folder in folders.values():
+        check_writable(folder)
+    return [
+        Planned(job, number, len(jobs), keys(job)[1], known[job.config.results_dir])
+        for number, job in enumerate(jobs, start=1)
+    ]
+
+
+def check_writable(folder: Path) -> None:
+    """Raises InputError where no run directory could be made below `folder`."""
+    try:
+        (folder / "runs").mkdir(parents=True, exist_ok=True)
+        claim = take(folder / "claims" / "writable.claim")
+        if claim is not None:
+            claim.release()
+    except OSError as error:
+        raise unwritable(folder, error) from error
+
+
+def unwritable(folder: Path, error: OSError) -> InputError:
+    """The sentence for a results folder that cannot be written, or not any more."""
+    advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "choose another one"
+    return InputError(f"results_dir {folder} cannot be written ({error.strerror or error}): {advice}, and start again")
+
+
+def sweep(planned: Sequence[Planned], statuses: dict[str, list[str]]) -> None:
+    """Do what is not finished; `statuses` gathers how each job stands, by results folder.
+
+    Runs that another process is doing are waited for at the end: if it dies, they are done here.
+    """
+    left = [one for one in planned if not _found(one, statuses)]
+    waited = False
+    while left:
+        held = [one for one in left if not done(one, statuses)]
+        if held and len(held) == len(left):
+            if not waited:
+                held[0].say(
+                    f"waiting for {len(held)} {'run' if len(held) == 1 else 'runs'} that another process is doing"
+                )
+            waited = True
+            time.sleep(POLL)
+        left = held
+
+
+def _found(one: Planned, statuses: dict[str, list[str]]) -> bool:
+    """Whether it was finished before; then says so."""
+    if one.before is None:
+        return False
+    _note(one, one.before, "before", statuses)
+    return True
+
+
+def _note(one: Planned, attempt: Attempt, when: str, statuses: dict[str, list[str]]) -> None:
+    one.say(f"{one.job.label}: finished {when} ({attempt.status}, runs/{attempt.directory.name})")
+    statuses.setdefault(one.job.config.results_dir, []).append(str(attempt.status))
+
+
+def done(one: Planned, statuses: dict[str, list[str]]) -> bool:
+    """Do one job, unless somebody did it meanwhile; False where somebody is doing it."""
+    try:
+        claim = take(one.results_dir / "claims" / f"{one.run_key}.claim")
+        if claim is None:
+            return False
+        try:
+            meanwhile = newer(one.results_dir, one.run_key, one.known)
+            if meanwhile is not None:
+                _note(one, meanwhile, "meanwhile", statuses)
+            else:
+                status = execute(one.job, one.number, one.total, claim)
+                statuses.setdefault(one.job.config.results_dir, []).append(status)
+            settle(one.results_dir, one.run_key)
+        finally:
+            claim.release()
+    except OSError as error:
+        raise unwritable(one.results_dir, error) from error
+    return True

@@ -1,0 +1,138 @@
+"""A claim is held by one living process at a time: no two get it, and the dead do not keep it."""
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+
+from bench import claims
+from bench.claims import Owner, alive, read, take, this_host
+
+ROOT = Path(__file__).parents[1]
+
+
+def left_behind(path: Path, owner: Owner, silent_for: float = 0.0) -> None:
+    """A claim as a process that is no more left it."""
+    path.write_text(json.dumps(asdict(owner)))
+    os.utime(path, (time.time() - silent_for, time.time() - silent_for))
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "run.claim"
+
+
+def test_one_of_many_gets_it_and_after_its_release_another(path: Path) -> None:
+    with ThreadPoolExecutor(8) as pool:
+        got = [claim for claim in pool.map(lambda _: take(path), range(16)) if claim is not None]
+    assert len(got) == 1
+    assert take(path) is None
+    got[0].release()
+    assert list(path.parent.iterdir()) == []
+    again = take(path)
+    assert again is not None
+    again.release()
+
+
+def test_the_claim_of_a_killed_process_is_taken_over_by_one(path: Path) -> None:
+    code = (
+        f"from bench.claims import take; import os, pathlib; take(pathlib.Path({str(path)!r})); os.kill(os.getpid(), 9)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == -9
+    assert path.exists()
+    with ThreadPoolExecutor(8) as pool:
+        got = [claim for claim in pool.map(lambda _: take(path), range(16)) if claim is not None]
+    assert len(got) == 1
+    got[0].release()
+
+
+def test_many_processes_never_hold_it_together(path: Path) -> None:
+    """Each holder notes its coming and going in one file; two at once would show as two comings in a row."""
+    log = path.with_name("log")
+    code = (
+        "import sys, time, pathlib; from bench.claims import take\n"
+        "path, log = pathlib.Path(sys.argv[1]), open(sys.argv[2], 'a', buffering=1)\n"
+        "while (claim := take(path)) is None: time.sleep(0.001)\n"
+        "log.write('in\\n'); time.sleep(0.02); log.write('out\\n'); claim.release()\n"
+    )
+    left_behind(path, Owner(this_host(), 2**22 + 1, 0.0, "dead"))
+    command = [sys.executable, "-c", code, str(path), str(log)]
+    processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(5)]
+    assert [process.wait(30) for process in processes] == [0] * 5
+    assert log.read_text().split() == ["in", "out"] * 5
+
+
+def test_a_process_number_used_again_is_not_the_owner(path: Path) -> None:
+    held = take(path)
+    assert held is not None
+    owner = held.owner
+    held.release()
+    left_behind(path, owner)
+    assert alive(path)
+    left_behind(path, replace(owner, started=owner.started - 60))
+    assert not alive(path)
+
+
+def test_of_another_machine_silence_decides(path: Path) -> None:
+    left_behind(path, Owner("elsewhere", 1, 0.0, "x"), silent_for=claims.SILENCE - 30)
+    assert take(path) is None
+    left_behind(path, Owner("elsewhere", 1, 0.0, "x"), silent_for=claims.SILENCE + 30)
+    claim = take(path)
+    assert claim is not None
+    claim.release()
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": 1}'])
+def test_a_claim_that_names_nobody_falls_to_silence(path: Path, content: str) -> None:
+    path.write_text(content)
+    assert take(path) is None
+    os.utime(path, (0, 0))
+    claim = take(path)
+    assert claim is not None
+    claim.release()
+
+
+def test_a_claim_taken_from_us_is_not_removed_by_us(path: Path) -> None:
+    claim = take(path)
+    assert claim is not None
+    other = replace(claim.owner, token="other")
+    left_behind(path, other)
+    claim.release()
+    assert read(path) == other
+
+
+def test_life_is_shown_and_neighbours_are_counted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(claims, "BEAT", 0.02)
+    claim = take(path)
+    assert claim is not None
+    assert claim.beside == 0
+    os.utime(path, (0, 0))
+    other = take(path.with_name("other.claim"))
+    assert other is not None
+    time.sleep(0.2)
+    other.release()
+    assert time.time() - path.stat().st_mtime < 10
+    claim.release()
+    assert Counter([claim.beside, other.beside]) == {1: 2}
+
+
+def test_a_guard_left_by_a_killed_taker_does_not_last(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    left_behind(path, Owner(this_host(), 2**22 + 1, 0.0, "dead"))
+    path.with_suffix(".taking").mkdir()
+    monkeypatch.setattr(claims, "BEAT", -1.0)
+    assert take(path) is None
+    claim = take(path)
+    assert claim is not None
+    claim.release()
+
+
+def test_nobody_is_named() -> None:
+    assert os.uname().nodename not in this_host()
+    assert len(this_host()) == 12
