@@ -11,8 +11,8 @@ import tifffile
 from numpy.typing import NDArray
 
 from bench.config import FolderConfig, InputError
-from bench.datasets import files, folder, load
-from bench.datasets.readers import read_pixels
+from bench.datasets import load, pictures
+from bench.datasets.pictures import read_picture
 from bench.datasets.sample import Splits
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"
@@ -47,12 +47,11 @@ def test_what_was_saved_is_what_a_sample_gives(tmp_path: Path) -> None:
 def test_pixels_are_read_when_asked_and_not_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     reads: list[str] = []
 
-    def noted(path: Path) -> NDArray[Any]:
-        reads.append(path.stem)
-        return read_pixels(path)
+    def noted(path: Path, palette_index: bool) -> NDArray[Any]:
+        reads.extend([path.stem] if path.parent.name == "images" else [])
+        return read_picture(path, palette_index)
 
-    for module in (folder, files):
-        monkeypatch.setattr(module, "read_pixels", noted)
+    monkeypatch.setattr(pictures, "read_picture", noted)
     splits = raw(sets.make(tmp_path))
     assert sorted(reads) == ["a", "b", "c", "d", "e"]
     np.asarray(splits.test[0].image)

@@ -33,7 +33,7 @@ def test_other_number_types_are_refused_where_grey_values_must_mean_the_same(tmp
     task_file.write(tmp_path / "task.json", TASK, "dataset", Stored(moments(image(0)), ("uint16",)))
     _, normalization = task_file.read(tmp_path / "task.json")
     new = image(1, np.uint8)
-    with pytest.raises(InputError, match="holds uint8 values .* on uint16"):
+    with pytest.raises(InputError, match=r"holds uint8 values .* on uint16"):
         normalization.of(new, new.dtype)
 
 

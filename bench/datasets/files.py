@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.datasets.normalization import Scaling
-from bench.datasets.readers import read_mask, read_pixels
+from bench.datasets.chunked import Box, StoredArray, boxed
+from bench.datasets.normalization import Scaling, bands
+from bench.datasets.opening import MAX_PIXELS, open_image, open_mask
 
 
 @dataclass(frozen=True)
@@ -27,20 +28,85 @@ class Layout:
 
 
 @dataclass(frozen=True)
-class ImageFile:
-    """An image in a file, (*spatial, C) float32: every access reads the file and scales what was asked for."""
+class Arranged:
+    """The stored values of an image as (*spatial, C); slices read only what they ask for."""
 
-    path: Path
+    array: StoredArray
     layout: Layout
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        stored, axis = self.array.shape, self.layout.channel_axis
+        if axis is None:
+            return (*stored, 1)
+        return (*stored[:axis], *stored[axis + 1 :], stored[axis] - self.layout.alpha)
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+    def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        found = boxed(key, self.shape)
+        if found is None:
+            return np.asarray(self[...][key])
+        box, rest = found
+        return np.asarray(self.block(box[:-1])[..., box[-1]][rest])
+
+    def block(self, box: Box) -> NDArray[Any]:
+        """All channels of a box of the spatial axes."""
+        axis = self.layout.channel_axis
+        stored = box if axis is None else (*box[:axis], slice(None), *box[axis:])
+        return self.layout.arrange(self.array[stored])
+
+
+@dataclass(frozen=True)
+class Scaled:
+    """An image that is read when asked, (*spatial, C) float32: bands of what is asked for are read and scaled."""
+
+    stored: Arranged
     scaling: Scaling
-    shape: tuple[int, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self.stored.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(np.float32)
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        return self.scaling.apply(self.layout.arrange(read_pixels(self.path)), key)
+        found = boxed(key, self.shape)
+        if found is None:
+            return np.asarray(self[...][key])
+        (first, *others, channels), rest = found
+        lengths = tuple(part.stop - part.start for part in (first, *others, channels))
+        out = np.empty(lengths, np.float32)
+        for band in bands(lengths):
+            rows = slice(first.start + band.start, first.start + band.stop)
+            out[band] = self.scaling.apply(self.stored.block((rows, *others)), (..., channels))
+        return np.asarray(out[rest])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[...].astype(dtype or self.dtype, copy=False)
+
+
+@dataclass(frozen=True)
+class ImageFile:
+    """An image in a file, (*spatial, C) float32: every access opens the file and scales what was asked for."""
+
+    path: Path
+    layout: Layout
+    scaling: Scaling
+    shape: tuple[int, ...]
+    max_pixels: int = MAX_PIXELS
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return np.dtype(np.float32)
+
+    def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        array = open_image(self.path, self.layout.channel_axis, self.max_pixels).array
+        return Scaled(Arranged(array, self.layout), self.scaling)[key]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)
@@ -75,7 +141,7 @@ class MaskFile:
         return self.classes.dtype
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        return self.classes.of(read_mask(self.path, self.max_pixels)[key])
+        return self.classes.of(open_mask(self.path, self.max_pixels)[key])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)

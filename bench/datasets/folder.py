@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import FolderConfig, require
-from bench.datasets.files import Classes, ImageFile, Layout, MaskFile
+from bench.datasets.files import Arranged, Classes, ImageFile, Layout, MaskFile
 from bench.datasets.manifest import SPLITS, Entry, Manifest, read_manifest, root_of
-from bench.datasets.normalization import Moments, Stored, choose, moments, pool
-from bench.datasets.readers import Header, read_header, read_mask, read_pixels
+from bench.datasets.normalization import Moments, Stored, bands, choose, moments_of, pool
+from bench.datasets.opening import StoredMask, open_image, open_mask
 from bench.datasets.sample import Sample, Splits, Task
+from bench.datasets.stored import Header
 
 MOST_CLASSES = 32  # that masks may hold without `dataset.class_names`: more look like cell numbers or grey values
 
@@ -70,55 +71,82 @@ def mismatch(path: Path, shape: tuple[int, ...], mask_shape: tuple[int, ...], ax
     return f"{path} has the shape {shape} with channels on axis {axis}, and its mask {mask_shape}: {advice}"
 
 
-def check_alpha(path: Path, stored: NDArray[Any], layout: Layout) -> None:
+def examine(path: Path, image: Arranged) -> Moments:
+    """Read an image once, band by band: its moments, and that its values are real, finite and opaque."""
+    require(image.dtype.kind in "buif", f"{path} holds {image.dtype} values: an image must hold real numbers")
+    whole = Arranged(image.array, replace(image.layout, alpha=False))
+    opaque, parts = None, []
+    for band in bands(image.shape):
+        part = whole[band]
+        if image.layout.alpha:
+            opaque = part[..., -1].flat[0] if opaque is None else opaque
+            check_alpha(path, part[..., -1], opaque)
+            part = part[..., :-1]
+        check_finite(path, part)
+        parts.append(moments_of(part))
+    return pool(parts)
+
+
+def check_alpha(path: Path, alpha: NDArray[Any], opaque: Any) -> None:
     """Transparency is no measurement, so it is dropped; but not where it says something."""
-    if layout.alpha and layout.channel_axis is not None:
-        alpha = np.moveaxis(stored, layout.channel_axis, -1)[..., -1]
+    require(
+        bool(np.all(alpha == opaque)),
+        f"{path} has a transparency channel that varies: save it without, or as a TIFF with plain channels",
+    )
+
+
+def check_finite(path: Path, part: NDArray[Any]) -> None:
+    if part.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            finite = bool(np.isfinite(part.astype(np.float32, copy=False)).all())
         require(
-            bool(np.all(alpha == alpha.flat[0])),
-            f"{path} has a transparency channel that varies: save it without, or as a TIFF with plain channels",
+            finite,
+            f"{path} holds NaN or infinite values: replace them, or mark them by dataset.ignore_index in its mask",
         )
 
 
-def check_finite(path: Path, image: NDArray[Any]) -> None:
-    require(image.dtype.kind in "buif", f"{path} holds {image.dtype} values: an image must hold real numbers")
-    if image.dtype.kind == "f":
-        for part in image:
-            with np.errstate(over="ignore"):
-                finite = bool(np.isfinite(part.astype(np.float32, copy=False)).all())
-            require(
-                finite,
-                f"{path} holds NaN or infinite values: replace them, or mark them by dataset.ignore_index in its mask",
-            )
-
-
-def distinct(numbers: NDArray[Any]) -> tuple[int, ...]:
-    """The numbers that occur in a mask, sorted."""
+def distinct(mask: StoredMask) -> tuple[int, ...]:
+    """The numbers that occur in a mask, sorted; it is read band by band."""
     found: set[int] = set()
-    for part in numbers:
-        found.update(int(number) for number in np.unique(part))
+    for band in bands(mask.shape):
+        found.update(int(number) for number in np.unique(mask[band]))
     return tuple(sorted(found))
 
 
 def digest_of(paths: Iterable[Path]) -> str:
+    """Hash of the content of files; of a folder, of the names and contents of all files in it."""
     digest = hashlib.sha256()
     for path in paths:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
+        for file in files_of(path):
+            if file != path:
+                digest.update(file.relative_to(path).as_posix().encode())
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
     return digest.hexdigest()
 
 
+def files_of(path: Path) -> list[Path]:
+    """A file itself, or all files below a folder in a fixed order. Raises `InputError` for a link out of the folder."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    for file in files:
+        require(
+            not file.is_symlink() or file.resolve().is_relative_to(path.resolve()),
+            f"{file} is a link that leads out of the store: replace it by the file itself",
+        )
+    return files
+
+
 def check(entry: Entry, config: FolderConfig) -> Checked:
-    """Read one image and its mask, whole; what is kept is small."""
-    header = read_header(entry.image, config.max_pixels)
-    mask = read_mask(entry.mask, config.max_pixels)
-    layout = layout_of(entry.image, header, mask.shape, config.channel_axis)
-    stored = read_pixels(entry.image)
-    check_alpha(entry.image, stored, layout)
-    image = layout.arrange(stored)
-    check_finite(entry.image, image)
+    """Read one image and its mask, in bands; what is kept is small."""
+    opened = open_image(entry.image, config.channel_axis, config.max_pixels)
+    mask = open_mask(entry.mask, config.max_pixels)
+    layout = layout_of(entry.image, opened.header, mask.shape, config.channel_axis)
+    image = Arranged(opened.array, layout)
+    found = examine(entry.image, image)
     digest = digest_of((entry.image, entry.mask))
-    return Checked(entry, layout, image.shape, image.dtype, moments(image), distinct(mask), digest)
+    return Checked(entry, layout, image.shape, image.dtype, found, distinct(mask), digest)
 
 
 # ------------------------------------------------------------------------------------------------- the whole set
@@ -212,7 +240,7 @@ def facts_of(manifest: Manifest, checked: Sequence[Checked]) -> dict[str, str | 
 
 def sample_of(item: Checked, config: FolderConfig, train: Moments, classes: Classes) -> Sample:
     scaling = choose(config.normalization, item.dtype, item.moments, train)
-    image = ImageFile(item.entry.image, item.layout, scaling, item.shape)
+    image = ImageFile(item.entry.image, item.layout, scaling, item.shape, config.max_pixels)
     return Sample(item.entry.name, image, MaskFile(item.entry.mask, classes, item.shape[:-1], config.max_pixels))
 
 

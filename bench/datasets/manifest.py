@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bench.config import FolderConfig, InputError, require
-from bench.datasets.readers import SUFFIXES
+from bench.datasets.opening import SUFFIXES, is_image, stem_of
 
 SPLITS = ("train", "val", "test")
 
@@ -66,17 +66,18 @@ def read_manifest(config: FolderConfig) -> Manifest:
 
 
 def by_stem(folder: Path) -> dict[str, Path]:
-    """Readable files of a folder by their names without suffix."""
+    """Readable images of a folder by their names without suffix."""
     require(folder.is_dir(), f"{folder} is not a folder: a data set has one folder of images and one of masks")
-    files = [path for path in sorted(folder.iterdir()) if path.suffix.lower() in SUFFIXES and path.name[0] != "."]
+    files = [path for path in sorted(folder.iterdir()) if is_image(path) and path.name[0] != "."]
     require(len(files) > 0, f"{folder} holds no images: files must end in {', '.join(SUFFIXES)}")
     found: dict[str, Path] = {}
     for path in files:
+        stem = stem_of(path)
         require(
-            path.stem not in found,
-            f"{folder} holds both {found.get(path.stem, path).name} and {path.name}: give each image a name of its own",
+            stem not in found,
+            f"{folder} holds both {found.get(stem, path).name} and {path.name}: give each image a name of its own",
         )
-        found[path.stem] = path
+        found[stem] = path
     return found
 
 
@@ -132,11 +133,12 @@ def from_csv(root: Path, path: Path) -> Manifest:
     """Rows of `image`, `mask` and `split`; paths are relative to `root`. Rows of the split `excluded` are left out."""
     rows = read_rows(path)
     check_once(path, [row["image"] for row in rows])
-    stems = Counter(Path(row["image"]).stem for row in rows)
+    stems = Counter(stem_of(Path(row["image"])) for row in rows)
     entries = []
     for row in rows:
         image = Path(row["image"])
-        name = image.stem if stems[image.stem] == 1 else image.with_suffix("").as_posix()
+        stem = stem_of(image)
+        name = stem if stems[stem] == 1 else image.with_name(stem).as_posix()
         entries.append(Entry(name, root / image, root / row["mask"], row["split"]))
     kept = sorted((entry for entry in entries if entry.split in SPLITS), key=lambda e: (SPLITS.index(e.split), e.name))
     return Manifest(tuple(kept), path.name)

@@ -1,6 +1,6 @@
 """Scaling of grey values per channel, decided once per image before either arm of the comparison sees a pixel."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import Any, Protocol
@@ -51,17 +51,22 @@ class Pixels(Protocol):
     def __getitem__(self, key: Any, /) -> NDArray[Any]: ...
 
 
-def slabs(image: Pixels) -> Iterable[NDArray[np.float64]]:
-    """`image` (*spatial, C) as (pixels, C) float64 in slabs along its first axis."""
-    rows = max(1, SLAB_PIXELS * image.shape[0] // max(1, prod(image.shape)))
-    for start in range(0, image.shape[0], rows):
-        yield image[start : start + rows].reshape(-1, image.shape[-1]).astype(np.float64)
+def bands(shape: Sequence[int]) -> Iterator[slice]:
+    """Slices of the first axis that cover an array of `shape`, of about `SLAB_PIXELS` values each."""
+    rows = max(1, SLAB_PIXELS * shape[0] // max(1, prod(shape)))
+    for start in range(0, shape[0], rows):
+        yield slice(start, min(start + rows, shape[0]))
 
 
 def moments(image: Pixels) -> Moments:
-    """Mean and variance per channel of an image (*spatial, C)."""
-    parts = [Moments(len(slab), slab.mean(axis=0), slab.var(axis=0)) for slab in slabs(image)]
-    return pool(parts)
+    """Mean and variance per channel of an image (*spatial, C), read in bands."""
+    return pool([moments_of(image[band]) for band in bands(image.shape)])
+
+
+def moments_of(part: NDArray[Any]) -> Moments:
+    """Mean and variance per channel of a part of an image, all of it at once."""
+    slab = part.reshape(-1, part.shape[-1]).astype(np.float64, order="C")
+    return Moments(len(slab), slab.mean(axis=0), slab.var(axis=0))
 
 
 def pool(parts: Sequence[Moments]) -> Moments:

@@ -1,0 +1,299 @@
+"""Zarr stores (version 2 and 3, OME-Zarr) as arrays: the metadata is checked by us before the library sees it.
+
+Only number types and codecs of a list are opened, so nothing in a store is ever executed.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import InputError, require
+from bench.datasets.chunked import Box, ChunkedArray
+from bench.datasets.stored import MOST_VALUES, Opened, reading
+
+METADATA = ("zarr.json", ".zarray", ".zgroup")
+METADATA_BYTES = 1 << 26
+LARGEST_SHARD = 1 << 24  # values; a larger one is read by its inner chunks
+DTYPES = {
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64", "float16", "float32", "float64",
+}  # fmt: skip
+CODECS = {
+    "bytes", "transpose", "sharding_indexed", "crc32c", "blosc", "gzip", "zstd",
+    "numcodecs.blosc", "numcodecs.bz2", "numcodecs.crc32c", "numcodecs.delta", "numcodecs.gzip", "numcodecs.lz4",
+    "numcodecs.lzma", "numcodecs.shuffle", "numcodecs.zlib", "numcodecs.zstd",
+}  # fmt: skip
+COMPRESSORS = {"blosc", "bz2", "crc32", "crc32c", "delta", "gzip", "lz4", "lzma", "shuffle", "zlib", "zstd"}
+
+
+@dataclass(frozen=True)
+class ZarrArray:
+    """An array of a store, checked: its folder, axes in lower case where named, and pixel sizes where known."""
+
+    folder: Path
+    shape: tuple[int, ...]
+    chunks: tuple[int, ...]
+    axes: tuple[str, ...] | None
+    pixel_size: tuple[float, ...] | None
+    units: tuple[str | None, ...] | None
+
+
+def is_store(path: Path) -> bool:
+    return path.is_dir() and any((path / name).is_file() for name in METADATA)
+
+
+def find_array(path: Path, max_values: int) -> ZarrArray:
+    """The array of a store that is meant: itself, the only one of a group, the full resolution of an OME-Zarr image.
+
+    Raises `InputError` naming what is wrong; `max_values` bounds a chunk, which is decoded whole.
+    """
+    require(path.is_dir(), f"{path} is not a folder: a Zarr store on disk is one")
+    found = _metadata(path)
+    require(found is not None, f"{path} is not a Zarr store: it holds none of {', '.join(METADATA)}")
+    assert found is not None
+    kind, content, attributes = found
+    if kind == "array":
+        return _checked(path, content, attributes, max_values)
+    ome = attributes.get("ome", attributes)
+    require(isinstance(ome, Mapping), f"{path}: the metadata under ome must be an object")
+    require("plate" not in ome, f"{path} is a plate of many images: give the folder of one of them")
+    if "multiscales" in ome:
+        return _full_resolution(path, ome["multiscales"], max_values)
+    if "bioformats2raw.layout" in ome:
+        return find_array(_only(path, [child for child in _children(path) if child.name.isdigit()]), max_values)
+    arrays = [child for child in _children(path) if (_metadata(child) or ("",))[0] == "array"]
+    return find_array(_only(path, arrays), max_values)
+
+
+def open_store(path: Path, max_values: int, channel_axis: int | None = None) -> Opened:
+    """The image of a store, decoded when asked; named axes t, c and z of length 1 are left out.
+
+    `max_values` bounds a chunk. Raises `InputError` naming what is wrong.
+    """
+    found = find_array(path, max_values)
+    names = found.axes or ("",) * len(found.shape)
+    kept = [axis for axis, name in enumerate(names) if found.shape[axis] > 1 or name not in ("t", "c", "z", "channel")]
+    for axis in kept:
+        require(
+            names[axis] != "t",
+            f"{path} holds {found.shape[axis]} points in time: save each as an image of its own",
+        )
+    stated = next((n for n, axis in enumerate(kept) if names[axis] in ("c", "channel")), None)
+    axis = stated if channel_axis is None else channel_axis
+    array = open_array(found, kept, band_axis=1 if axis == 0 and len(kept) > 1 else 0)
+    sizes = None if found.pixel_size is None else tuple(found.pixel_size[axis] for axis in kept)
+    units = None if found.units is None else tuple(found.units[axis] for axis in kept)
+    return Opened(path, array, stated, False, sizes, units)
+
+
+def open_array(found: ZarrArray, kept: Sequence[int], band_axis: int = 0) -> ChunkedArray:
+    """The stored values, decoded when asked; axes that are not `kept` have length 1."""
+    import zarr
+
+    with reading(found.folder):
+        array: Any = zarr.open_array(str(found.folder), mode="r")
+    dtype = np.dtype(array.dtype).newbyteorder("=")
+
+    def read(box: Box) -> NDArray[Any]:
+        whole = [slice(0, 1)] * len(found.shape)
+        for axis, part in zip(kept, box, strict=True):
+            whole[axis] = part
+        with reading(found.folder):
+            values = np.asarray(array[tuple(whole)]).astype(dtype, copy=False)
+        return values.reshape([part.stop - part.start for part in box])
+
+    shape, chunks = ([lengths[axis] for axis in kept] for lengths in (found.shape, found.chunks))
+    return ChunkedArray(tuple(shape), dtype, tuple(chunks), read, band_axis)
+
+
+# ------------------------------------------------------------------------------------------------------- metadata
+
+
+def _metadata(path: Path) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
+    """(array or group, metadata, attributes) of a folder; None where it is neither."""
+    if (path / "zarr.json").is_file():
+        content = _json(path / "zarr.json")
+        kind = content.get("node_type")
+        require(kind in ("array", "group"), f"{path / 'zarr.json'} must say array or group under node_type")
+        return str(kind), content, _object(path / "zarr.json", content.get("attributes", {}))
+    attributes = _json(path / ".zattrs") if (path / ".zattrs").is_file() else {}
+    for name, kind in ((".zarray", "array"), (".zgroup", "group")):
+        if (path / name).is_file():
+            return kind, _json(path / name), attributes
+    return None
+
+
+def _json(path: Path) -> dict[str, Any]:
+    require(path.stat().st_size <= METADATA_BYTES, f"{path} is larger than {METADATA_BYTES} bytes: no such metadata")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    return _object(path, content)
+
+
+def _object(path: Path, content: Any) -> dict[str, Any]:
+    require(isinstance(content, dict), f"{path} must hold an object, got {type(content).__name__}")
+    return dict(content)
+
+
+def _children(path: Path) -> list[Path]:
+    return [child for child in sorted(path.iterdir()) if is_store(child)]
+
+
+def _only(path: Path, children: Sequence[Path]) -> Path:
+    require(len(children) > 0, f"{path} is a Zarr group without an array: nothing of it can be read as an image")
+    names = ", ".join(str(child) for child in children[:4])
+    require(len(children) == 1, f"{path} holds {len(children)} arrays or images: give one of them, as in {names}")
+    return _inside(path, children[0].name)
+
+
+def _inside(path: Path, name: Any) -> Path:
+    """A folder below `path`. Raises `InputError` for a name that leads out of the store."""
+    parts = PurePosixPath(name).parts if isinstance(name, str) else ()
+    proper = len(parts) > 0 and not PurePosixPath(str(name)).is_absolute() and ".." not in parts
+    folder = path.joinpath(*parts)
+    require(
+        proper and folder.resolve().is_relative_to(path.resolve()),
+        f"{path} names the array {name!r}, which lies outside the store: correct its metadata",
+    )
+    return folder
+
+
+# ----------------------------------------------------------------------------------------------------- OME-Zarr
+
+
+def _full_resolution(path: Path, multiscales: Any, max_values: int) -> ZarrArray:
+    """The first data set of an image's metadata: the specification puts the full resolution there."""
+    image = _first(path, multiscales, "multiscales")
+    level = _first(path, image.get("datasets"), "multiscales/datasets")
+    folder = _inside(path, level.get("path"))
+    found = _metadata(folder) if folder.is_dir() else None
+    require(
+        found is not None and found[0] == "array",
+        f"{path} names the array {level.get('path')} as its full resolution, and that is not there: copy it completely",
+    )
+    assert found is not None
+    array = _checked(folder, found[1], found[2], max_values)
+    names, units = _axes(path, image.get("axes"), len(array.shape))
+    return ZarrArray(folder, array.shape, array.chunks, names, _scale(level, image, len(names)), units)
+
+
+def _first(path: Path, entries: Any, name: str) -> dict[str, Any]:
+    proper = isinstance(entries, list) and len(entries) > 0 and isinstance(entries[0], dict)
+    require(proper, f"{path}: the metadata under {name} must be a list of objects")
+    return dict(entries[0])
+
+
+def _axes(path: Path, axes: Any, count: int) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
+    """Names and units of the axes; versions before 0.3 have no names and the order t, c, z, y, x."""
+    entries = list("tczyx")[-count:] if axes is None else axes
+    require(isinstance(entries, list), f"{path}: multiscales/axes must be a list")
+    named = [entry if isinstance(entry, dict) else {"name": entry} for entry in entries]
+    names = tuple(str(entry.get("name", "")).lower() for entry in named)
+    units = tuple(str(entry["unit"]) if entry.get("unit") else None for entry in named)
+    require(len(names) == count, f"{path} names the axes {', '.join(names)}, and its array has {count}")
+    return names, units
+
+
+def _scale(level: Mapping[str, Any], image: Mapping[str, Any], count: int) -> tuple[float, ...] | None:
+    """Pixel size along each axis: the level's scale times the image's; None where the metadata has none of use."""
+    total, known = np.ones(count), False
+    for owner in (level, image):
+        transformations = owner.get("coordinateTransformations")
+        for entry in transformations if isinstance(transformations, list) else []:
+            factors = entry.get("scale") if isinstance(entry, dict) and entry.get("type") == "scale" else None
+            proper = isinstance(factors, list) and len(factors) == count
+            if proper and all(isinstance(factor, int | float) and factor > 0 for factor in factors or []):
+                total, known = total * np.array(factors, dtype=np.float64), True
+    return tuple(float(factor) for factor in total) if known and np.isfinite(total).all() else None
+
+
+# -------------------------------------------------------------------------------------------------------- arrays
+
+
+def _checked(folder: Path, content: Mapping[str, Any], attributes: Mapping[str, Any], max_values: int) -> ZarrArray:
+    """What an array's metadata says, and nothing that would run code or allocate too much."""
+    three = content.get("zarr_format") == 3
+    shape = _lengths(folder, content.get("shape"), "shape", least=0)
+    require(prod(shape) > 0, f"{folder} holds no pixels: its shape is {shape}")
+    require(prod(shape) <= MOST_VALUES, f"{folder} says that it has {prod(shape)} values: more than {MOST_VALUES}")
+    chunks = _chunks_3(folder, content) if three else _lengths(folder, content.get("chunks"), "chunks")
+    require(len(chunks) == len(shape), f"{folder} has {len(shape)} axes, and its chunks {len(chunks)}")
+    _check_dtype(folder, content.get("data_type" if three else "dtype"), three)
+    for name in _codecs_3(folder, content.get("codecs")) if three else _codecs_2(content):
+        allowed = CODECS if three else COMPRESSORS
+        require(name in allowed, f"{folder} uses the codec {name}, which is not read: use {', '.join(sorted(allowed))}")
+    inner = _inner_chunks(folder, content) if three else None
+    if inner is not None and prod(chunks) > LARGEST_SHARD:
+        chunks = inner
+    require(
+        prod(min(pair) for pair in zip(chunks, shape, strict=True)) <= max_values,
+        f"{folder} has chunks of {prod(chunks)} values, more than the {max_values} of max_pixels, and a chunk is "
+        "decoded whole: write it with smaller chunks",
+    )
+    return ZarrArray(folder, shape, chunks, _dimension_names(content, attributes, len(shape)), None, None)
+
+
+def _lengths(folder: Path, values: Any, name: str, least: int = 1) -> tuple[int, ...]:
+    proper = isinstance(values, list) and 1 <= len(values) <= 8 and all(type(v) is int and v >= least for v in values)
+    require(proper, f"{folder}: {name} must be a list of up to 8 whole numbers from {least}, got {values!r}")
+    return tuple(values)
+
+
+def _chunks_3(folder: Path, content: Mapping[str, Any]) -> tuple[int, ...]:
+    grid = content.get("chunk_grid")
+    regular = isinstance(grid, dict) and grid.get("name") == "regular" and isinstance(grid.get("configuration"), dict)
+    require(regular, f"{folder} has no regular chunk_grid in its metadata: write it with chunks of one size")
+    assert isinstance(grid, dict)
+    return _lengths(folder, grid["configuration"].get("chunk_shape"), "chunk_shape")
+
+
+def _check_dtype(folder: Path, name: Any, three: bool) -> None:
+    plain = isinstance(name, str) and "O" not in name and "V" not in name
+    try:
+        known = plain and (name if three else np.dtype(name).name) in DTYPES
+    except TypeError:
+        known = False
+    require(
+        known, f"{folder} holds values of the type {name!r}: an image must hold plain numbers, as uint16 or float32"
+    )
+
+
+def _codecs_3(folder: Path, codecs: Any) -> Iterator[str]:
+    """Names of an array's codecs, those inside shards included."""
+    proper = isinstance(codecs, list) and all(isinstance(codec, dict | str) for codec in codecs)
+    require(proper, f"{folder} has no list of codecs in its metadata")
+    for codec in codecs:
+        named = codec if isinstance(codec, dict) else {"name": codec}
+        yield str(named.get("name"))
+        if named.get("name") == "sharding_indexed":
+            inside = named.get("configuration", {})
+            yield from _codecs_3(folder, inside.get("codecs"))
+            yield from _codecs_3(folder, inside.get("index_codecs", []))
+
+
+def _codecs_2(content: Mapping[str, Any]) -> Iterator[str]:
+    for codec in (content.get("compressor"), *(content.get("filters") or [])):
+        if codec is not None:
+            yield str(codec.get("id") if isinstance(codec, dict) else codec)
+
+
+def _inner_chunks(folder: Path, content: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Shape of the chunks inside a shard; None where there are no shards."""
+    for codec in content["codecs"]:
+        if isinstance(codec, dict) and codec.get("name") == "sharding_indexed":
+            return _lengths(folder, codec.get("configuration", {}).get("chunk_shape"), "chunk_shape of the shards")
+    return None
+
+
+def _dimension_names(content: Mapping[str, Any], attributes: Mapping[str, Any], count: int) -> tuple[str, ...] | None:
+    """Names of the axes as version 3 stores them, or as xarray did before."""
+    names = content.get("dimension_names") or attributes.get("_ARRAY_DIMENSIONS")
+    proper = isinstance(names, list) and len(names) == count and all(isinstance(name, str) for name in names)
+    return tuple(str(name).lower() for name in names) if proper else None
