@@ -9,6 +9,7 @@ from bench.superpixels.clustering import cluster
 from bench.superpixels.connectivity import connect, connected
 from bench.superpixels.grid import grid_cells
 from bench.superpixels.smoothing import LEVELS, quantised
+from bench.superpixels.storage import Storage
 from bench.superpixels.threads import Workers, split
 
 SHAPES = [(1, 37, 53), (1, 1, 41), (1, 41, 1), (7, 12, 19)]
@@ -51,9 +52,9 @@ def plain_clusters(
 def test_clusters_agree_with_plain_numpy(
     shape: tuple[int, int, int], cells: tuple[int, int, int], channels: int, iterations: int
 ) -> None:
-    with Workers(1) as workers:
-        image = quantised(noise(*shape, channels), 0.0, workers)
-        labels = cluster(image, cells, (0.3 * LEVELS / 8) ** 2, iterations, workers)
+    with Workers(1) as workers, Storage(None) as storage:
+        image = quantised(noise(*shape, channels), 0.0, workers, storage, shape[0])
+        labels = cluster(image, cells, (0.3 * LEVELS / 8) ** 2, iterations, workers, storage, image[0].size)
     assert np.mean(labels == plain_clusters(image, cells, (0.3 * LEVELS / 8) ** 2, iterations)) > 0.999
 
 
@@ -62,10 +63,10 @@ def test_clusters_agree_with_plain_numpy(
 def test_threads_change_nothing(shape: tuple[int, int, int], channels: int) -> None:
     results = []
     for threads in (1, 2, 5):
-        with Workers(threads) as workers:
-            image = quantised(noise(*shape, channels), 1.0, workers)
-            labels = cluster(image, (1, 6, 5), 1e6, 6, workers)
-            connect(labels, image, 20, workers)
+        with Workers(threads) as workers, Storage(None) as storage:
+            image = quantised(noise(*shape, channels), 1.0, workers, storage, shape[0])
+            labels = cluster(image, (1, 6, 5), 1e6, 6, workers, storage, image[0].size)
+            connect(labels, image, 20, workers, storage, labels.size)
             results.append(labels)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
@@ -77,15 +78,15 @@ def test_smoothing_agrees_with_scipy(shape: tuple[int, int, int], sigma: float) 
     volume = noise(*shape, 2)
     scaled = (volume - volume.min()) / (volume.max() - volume.min())
     expected = ndimage.gaussian_filter(scaled, [sigma if length > 1 else 0 for length in shape] + [0]) * LEVELS
-    with Workers(2) as workers:
-        found = quantised(volume, sigma, workers)
+    with Workers(2) as workers, Storage(None) as storage:
+        found = quantised(volume, sigma, workers, storage, shape[0])
     assert np.abs(found - np.moveaxis(expected, -1, 0)).max() < 0.6
 
 
 def pieces_of(labels: NDArray[np.int32], image: NDArray[np.uint16], smallest: int, threads: int) -> NDArray[np.int32]:
     pieces = labels.copy()
-    with Workers(threads) as workers:
-        assert connect(pieces, image, smallest, workers) == pieces.max() + 1
+    with Workers(threads) as workers, Storage(None) as storage:
+        assert connect(pieces, image, smallest, workers, storage, pieces.size) == pieces.max() + 1
     return pieces
 
 

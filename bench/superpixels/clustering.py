@@ -6,13 +6,15 @@ is split.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from bench.superpixels.scaling import cell_edges
-from bench.superpixels.threads import Workers, split
+from bench.superpixels.storage import Storage
+from bench.superpixels.threads import Band, Workers, split
 
 _LANES = 32  # blocks are computed in multiples of so many pixels, so that the inner loops have no remainder
 _PLANE, _SOLID = (1, 16, 64), (4, 8, 32)  # longest sides of a block
@@ -45,19 +47,26 @@ def cut(length: int, cells: int, longest: int) -> Blocks:
 
 
 def cluster(
-    image: NDArray[np.uint16], cells: tuple[int, ...], weight: float, iterations: int, workers: Workers
+    image: NDArray[np.uint16],
+    cells: tuple[int, ...],
+    weight: float,
+    iterations: int,
+    workers: Workers,
+    storage: Storage,
+    band: int,
 ) -> NDArray[np.int32]:
     """Assign each pixel of `image` (C, D, H, W) to a cluster: (D, H, W) int32 in 0..prod(cells)-1, not yet connected.
 
     The distance is the squared difference of intensities plus `weight` times the squared distance in pixels; ties go to
-    the first cell in raster order. As in scikit-image the first iteration takes the cells themselves.
+    the first cell in raster order. As in scikit-image the first iteration takes the cells themselves. About `band`
+    pixels are in hand at a time, the sums of the clusters all the while.
     """
     longest = _PLANE if image.shape[1] == 1 else _SOLID
     axes = [cut(length, count, side) for length, count, side in zip(image.shape[1:], cells, longest, strict=True)]
     layout = tuple((axis.edges, axis.cell) for axis in axes)
-    bands = split(axes[0].cell.size * axes[1].cell.size, 4 * workers.threads)
-    tiles = np.empty((image.shape[0], image[0].size), dtype=np.uint16)  # block by block, as `slots`
-    slots = np.empty(image[0].size, dtype=np.int8)  # which of the neighbouring cells' clusters
+    bands = _bands(axes, band, 4 * workers.threads)
+    tiles = storage.empty((image.shape[0], image[0].size), np.uint16)  # block by block, as `slots`
+    slots = storage.empty((image[0].size,), np.int8)  # which of the neighbouring cells' clusters
     centres = np.zeros((int(np.prod(cells)), 3 + image.shape[0]), dtype=np.float64)
     moved = np.ones(centres.shape[0], dtype=np.bool_)
     total = np.zeros((centres.shape[0], 4 + image.shape[0]), dtype=np.int64)
@@ -70,13 +79,27 @@ def cluster(
         return tuple(_shift(tiles, slots, layout, cells, centres, moved, scale, start, stop))
 
     for iteration in range(iterations):
-        for first, part in workers.run(shift if iteration else seed, bands):
-            total[first : first + part.shape[0]] += part
+        for inner in bands:
+            for first, part in workers.run(shift if iteration else seed, inner):
+                total[first : first + part.shape[0]] += part
+            storage.release()
         if not _move(centres, moved, total):
             break
-    labels = np.empty(image.shape[1:], dtype=np.int32)
-    workers.run(lambda start, stop: _label(labels, slots, layout, cells, start, stop), bands)
+    labels = storage.empty(image.shape[1:], np.int32)
+    for inner in bands:
+        workers.run(lambda start, stop: _label(labels, slots, layout, cells, start, stop), inner)
+        storage.release()
+    storage.drop(tiles, slots)
     return labels
+
+
+def _bands(axes: list[Blocks], pixels: int, pieces: int) -> list[list[Band]]:
+    """Rows of blocks in bands of about `pixels`, each cut into `pieces`."""
+    sides = [np.diff(axis.edges) for axis in axes]
+    ends = np.cumsum(np.outer(sides[0], sides[1]).reshape(-1) * int(axes[2].edges[-1]))
+    cuts = np.searchsorted(ends, np.arange(pixels, ends[-1], pixels)).tolist()
+    firsts = sorted({0, *cuts, ends.size})
+    return [split(stop, pieces, start) for start, stop in pairwise(firsts)]
 
 
 @njit(cache=True, nogil=True)

@@ -3,51 +3,116 @@
 The numbering follows the first pixels in raster order and every sum is whole, so nothing depends on the bands.
 """
 
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.superpixels.threads import Workers, split
+from bench.superpixels.storage import Storage
+from bench.superpixels.threads import Band, Workers, split
+
+Result = TypeVar("Result")
+_AT_ONCE = 1 << 20  # pieces to work on before the pages are handed back, where they are on disk
 
 
 def connected(labels: NDArray[np.integer]) -> NDArray[np.int32]:
     """Pieces of `labels` (2 or 3 axes), numbered 0..N-1 in the order of their first pixels."""
     volume = np.array(labels, dtype=np.int32, order="C", copy=True).reshape((1,) * (3 - labels.ndim) + labels.shape)
-    with Workers(1) as workers:
-        connect(volume, np.empty((0, *volume.shape), dtype=np.uint16), 1, workers)
+    with Workers(1) as workers, Storage(None) as storage:
+        connect(volume, np.empty((0, *volume.shape), dtype=np.uint16), 1, workers, storage, volume.size)
     return volume.reshape(labels.shape)
 
 
-def connect(labels: NDArray[np.int32], image: NDArray[np.uint16], smallest: int, workers: Workers) -> int:
+def connect(
+    labels: NDArray[np.int32], image: NDArray[np.uint16], smallest: int, workers: Workers, storage: Storage, band: int
+) -> int:
     """Replace `labels` (D, H, W) by its pieces, numbered by their first pixels; returns how many there are.
 
     Pieces of fewer than `smallest` pixels, from the first on, join the neighbour whose mean intensity in `image`
-    (C, D, H, W) is nearest (ties: the one that begins first), as it has become by then.
+    (C, D, H, W) is nearest (ties: the one that begins first), as it has become by then. Lists of pieces are kept in
+    `storage`; they are worked on in the order of the pixels, of which about `band` are in hand at a time.
     """
     lines = labels.reshape(-1, labels.shape[2])
     values = image.reshape(image.shape[0], *lines.shape)
-    bands, height = split(lines.shape[0], workers.threads), labels.shape[1]
-    ends = np.cumsum(workers.run(lambda start, stop: int(_count(lines, height, start, stop)), bands)).tolist()
-    offsets = dict(zip((start for start, _ in bands), [0, *ends[:-1]], strict=True))
-    parent, label = np.empty(ends[-1], dtype=np.int32), np.empty(ends[-1], dtype=np.int32)
-    sums = np.zeros((ends[-1], 1 + image.shape[0]), dtype=np.int64)
+    height, outer = labels.shape[1], -(-labels.size // band)
+    bands = [split(stop, workers.threads, start) for start, stop in split(lines.shape[0], outer)]
+
+    def walk(work: Callable[[int, int], Result]) -> Iterator[Result]:
+        for inner in bands:
+            yield from workers.run(work, inner)
+            storage.release()
+
+    ends = np.cumsum([0, *walk(lambda start, stop: int(_count(lines, height, start, stop)))]).tolist()
+    if ends[-1] > np.iinfo(np.int32).max:
+        raise ValueError(f"the image falls into up to {ends[-1]} pieces, more than can be numbered: smooth it more")
+    starts = [start for inner in bands for start, _ in inner]
+    offsets = dict(zip(starts, ends[:-1], strict=True))
+    parent, label = storage.empty((ends[-1],), np.int32), storage.empty((ends[-1],), np.int32)
+    sums = storage.zeros((ends[-1], 1 + image.shape[0]), np.int64)
 
     def scan(start: int, stop: int) -> int:
         return int(_scan(lines, values, height, start, stop, offsets[start], parent, label, sums))
 
-    used = np.array(list(zip(offsets.values(), workers.run(scan, bands), strict=True)), dtype=np.int64)
-    for start, _ in bands[1:]:
-        _sew(lines, height, start, parent, label)
-    final, roots = _roots(used, smallest, parent, sums)
+    used = list(zip(ends[:-1], walk(scan), strict=True))
+    for start, stop in [piece for inner in bands for piece in inner][1:]:
+        _sew(lines, height, start, stop, parent, label)
+        storage.release()
+    final, roots = _roots(used, smallest, parent, sums, storage)
+    storage.drop(label)
     if smallest > 1:
-        workers.run(lambda start, stop: _renumber(lines, start, stop, final), bands)
-        edges = workers.run(lambda start, stop: _small_edges(lines, height, start, stop), bands)
-        final = _merge(np.concatenate(edges), smallest, sums[:roots])
-        roots = int(final.max()) + 1
-        workers.run(lambda start, stop: _renumber_signed(lines, start, stop, final), bands)
+        for _ in walk(lambda start, stop: _renumber(lines, start, stop, final)):
+            pass
+        storage.drop(final, parent)
+        edges = storage.joined(walk(lambda start, stop: np.asarray(_small_edges(lines, height, start, stop))))
+        final, roots = _merged(edges, smallest, sums[:roots], storage)
+        for _ in walk(lambda start, stop: _renumber_signed(lines, start, stop, final)):
+            pass
     else:
-        workers.run(lambda start, stop: _renumber(lines, start, stop, final), bands)
-    return int(roots)
+        for _ in walk(lambda start, stop: _renumber(lines, start, stop, final)):
+            pass
+    return roots
+
+
+def _roots(
+    used: list[Band], smallest: int, parent: NDArray[np.int32], sums: NDArray[np.int64], storage: Storage
+) -> tuple[NDArray[np.int32], int]:
+    """Number the roots and move their sums to the front: provisional piece -> number, or ~number if it is too small."""
+    final, count = storage.empty(parent.shape, np.int32), 0
+    for first, last in used:
+        count = int(_number(first, last, count, parent, sums, final))
+        storage.release()
+    for first, last in used:
+        _mark_small(first, last, smallest, sums, final)
+        storage.release()
+    return final, count
+
+
+def _merged(
+    edges: NDArray[np.int32], smallest: int, sums: NDArray[np.int64], storage: Storage
+) -> tuple[NDArray[np.int32], int]:
+    """Final number of every piece, and how many numbers there are, after the small ones have joined a neighbour."""
+    count = sums.shape[0]
+    parent, final = storage.empty((count,), np.int32), storage.empty((count,), np.int32)
+    head, tail = storage.empty((count,), np.int64), storage.empty((count,), np.int64)
+    following = storage.empty((edges.shape[0],), np.int64)
+    pieces = split(count, -(-count // _AT_ONCE)) if storage.on_disk else [(0, count)]
+    for first, last in pieces:
+        _alone(first, last, parent, final, head)
+        storage.release()
+    for first, last in split(edges.shape[0], -(-edges.shape[0] // _AT_ONCE)):
+        _link(first, last, edges, head, tail, following)
+        storage.release()
+    for first, last in pieces:
+        _merge(first, last, edges, smallest, sums, parent, head, tail, following)
+        storage.release()
+    numbered = 0
+    for first, last in pieces:
+        numbered = int(_renumber_pieces(first, last, numbered, parent, final))
+        storage.release()
+    storage.drop(parent, head, tail, following, edges)
+    return final, numbered
 
 
 @njit(cache=True, nogil=True)
@@ -136,11 +201,11 @@ def _touching(other, begin, end, here, parent, label, piece):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True)
-def _sew(lines, height, start, parent, label):  # type: ignore[no-untyped-def]
+def _sew(lines, height, start, stop, parent, label):  # type: ignore[no-untyped-def]
     """Join what meets across the seam before row `start`: with the row above, and with the plane before."""
     if start % height:
         _sew_row(lines[start], lines[start - 1], parent, label)
-    for row in range(max(start, height), min(start + height, lines.shape[0])):
+    for row in range(max(start, height), min(start + height, stop)):
         _sew_row(lines[row], lines[row - height], parent, label)
 
 
@@ -152,24 +217,24 @@ def _sew_row(line, other, parent, label):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _roots(used, smallest, parent, sums):  # type: ignore[no-untyped-def]
-    """Number the roots and move their sums to the front: provisional piece -> number, or ~number if it is too small."""
-    final, count = np.empty(parent.size, dtype=np.int32), 0
-    for first, last in used:
-        for piece in range(first, last):
-            root = find(parent, piece)
-            if root == piece:
-                final[piece] = count
-                sums[count] = sums[piece]
-                count += 1
-            else:
-                final[piece] = final[root]
-                sums[final[root]] += sums[piece]
-    for first, last in used:
-        for piece in range(first, last):
-            if sums[final[piece], 0] < smallest:
-                final[piece] = ~final[piece]
-    return final, count
+def _number(first, last, count, parent, sums, final):  # type: ignore[no-untyped-def]
+    for piece in range(first, last):
+        root = find(parent, piece)
+        if root == piece:
+            final[piece] = count
+            sums[count] = sums[piece]
+            count += 1
+        else:
+            final[piece] = final[root]
+            sums[final[root]] += sums[piece]
+    return count
+
+
+@njit(cache=True, nogil=True)
+def _mark_small(first, last, smallest, sums, final):  # type: ignore[no-untyped-def]
+    for piece in range(first, last):
+        if sums[final[piece], 0] < smallest:
+            final[piece] = ~final[piece]
 
 
 @njit(cache=True, nogil=True)
@@ -208,19 +273,26 @@ def _small_edges(lines, height, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _merge(edges, smallest, sums):  # type: ignore[no-untyped-def]
-    """Final number of every piece; the neighbours of a small one are a linked list that goes on to what it joins."""
-    count = sums.shape[0]
-    parent = np.arange(count).astype(np.int32)
-    head, tail = np.full(count, -1, dtype=np.int64), np.full(count, -1, dtype=np.int64)
-    following = np.full(edges.shape[0], -1, dtype=np.int64)
-    for edge in range(edges.shape[0]):
+def _alone(first, last, parent, final, head):  # type: ignore[no-untyped-def]
+    for piece in range(first, last):
+        parent[piece], final[piece], head[piece] = piece, -1, -1
+
+
+@njit(cache=True, nogil=True)
+def _link(first, last, edges, head, tail, following):  # type: ignore[no-untyped-def]
+    """The edges of a small piece as a linked list from `head` through `following` to `tail`."""
+    for edge in range(first, last):
         small = edges[edge, 0]
         if head[small] < 0:
             tail[small] = edge
         following[edge] = head[small]
         head[small] = edge
-    for piece in range(count):
+
+
+@njit(cache=True, nogil=True)
+def _merge(first, last, edges, smallest, sums, parent, head, tail, following):  # type: ignore[no-untyped-def]
+    """Join small pieces to their neighbours; the edges of one go on to what it joins, as long as that is small."""
+    for piece in range(first, last):
         if parent[piece] != piece or sums[piece, 0] >= smallest:
             continue
         target = _most_alike(piece, head[piece], following, edges, parent, sums)
@@ -228,19 +300,22 @@ def _merge(edges, smallest, sums):  # type: ignore[no-untyped-def]
             continue
         parent[piece] = target
         sums[target] += sums[piece]
-        if head[piece] >= 0:
+        if head[piece] >= 0 and sums[target, 0] < smallest:
             following[tail[piece]] = head[target]
             if head[target] < 0:
                 tail[target] = tail[piece]
             head[target] = head[piece]
-    final, numbered = np.full(count, -1, dtype=np.int32), 0
-    for piece in range(count):
+
+
+@njit(cache=True, nogil=True)
+def _renumber_pieces(first, last, numbered, parent, final):  # type: ignore[no-untyped-def]
+    for piece in range(first, last):
         root = find(parent, piece)
         if final[root] < 0:
             final[root] = numbered
             numbered += 1
         final[piece] = final[root]
-    return final
+    return numbered
 
 
 @njit(cache=True, nogil=True)

@@ -15,10 +15,11 @@ def thread_count() -> int:
     return int(config.NUMBA_NUM_THREADS)
 
 
-def split(count: int, pieces: int) -> list[Band]:
-    """`range(count)` as at most `pieces` non-empty intervals (start, stop) of nearly equal length, in order."""
+def split(stop: int, pieces: int, start: int = 0) -> list[Band]:
+    """`range(start, stop)` as at most `pieces` non-empty intervals of nearly equal length, in order."""
+    count = stop - start
     pieces = max(min(pieces, count), 1)
-    return [(piece * count // pieces, (piece + 1) * count // pieces) for piece in range(pieces)]
+    return [(start + piece * count // pieces, start + (piece + 1) * count // pieces) for piece in range(pieces)]
 
 
 class Workers:
