@@ -29,11 +29,12 @@ class Meter:
 
     Use it as a context manager around the whole run; `rows`, `flags` and `headline` speak once it is left. `device`
     is cpu, cuda or cuda:N; `period` the seconds between samples, widened by the sampler when that costs more than
-    0.5 % of a core.
+    0.5 % of a core. With `workers` (processes below this one that do its work) memory on the CPU is that of the tree.
     """
 
-    def __init__(self, run_directory: Path, device: str, period: float = 0.02) -> None:
+    def __init__(self, run_directory: Path, device: str, period: float = 0.02, workers: bool = False) -> None:
         self._trace_path, self._device_name, self._period = run_directory / TRACE_FILE, device, period
+        self._workers = workers
         self._stages: dict[tuple[str, str], Stage] = {}
         self._phases: dict[tuple[str, str], list[Span]] = {}
         self._inside: dict[tuple[str, str], list[Span]] = {}
@@ -98,10 +99,19 @@ class Meter:
         stage = self._stages[(name, split)]
         stage.data_wait_seconds = (stage.data_wait_seconds or 0.0) + seconds
 
+    def add_cached(self, name: str, split: str, images: int, seconds: float, peak_rss_bytes: int | None) -> None:
+        """`images` of a stage came from a cache: the work took `seconds` more when it was done, and so much memory.
+
+        They are added to the stage's `seconds` and `peak_rss_bytes`; `wall_seconds` stays what this run spent.
+        """
+        stage = self._stages[(name, split)]
+        stage.cached_images, stage.cached_seconds = stage.cached_images + images, stage.cached_seconds + seconds
+        stage.cached_peak_bytes = highest([stage.cached_peak_bytes, peak_rss_bytes])
+
     def rows(self) -> list[dict[str, Any]]:
         """One row per stage and split, then one per phase; see `results/README.md` for the columns."""
         rows = [
-            stage_row(stage, self._trace, self._device, self._summary, self._inside.get(key, []))
+            stage_row(stage, self._trace, self._device, self._summary, self._inside.get(key, []), self._workers)
             for key, stage in self._stages.items()
         ]
         for (phase, split), spans in self._phases.items():

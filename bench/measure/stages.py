@@ -46,6 +46,9 @@ class Stage:
     images: int | None = None
     pixels: int | None = None
     data_wait_seconds: float | None = None
+    cached_images: int = 0  # taken from a cache, and what making them took beyond getting them
+    cached_seconds: float = 0.0
+    cached_peak_bytes: int | None = None
 
     @property
     def spans(self) -> list[Span]:
@@ -81,14 +84,22 @@ def total(values: Iterable[int | None]) -> int | None:
 
 
 def stage_row(
-    stage: Stage, trace: Trace, device: Device, summary: Summary | None, inside: Sequence[Span]
+    stage: Stage,
+    trace: Trace,
+    device: Device,
+    summary: Summary | None,
+    inside: Sequence[Span],
+    workers: bool = False,
 ) -> dict[str, Any]:
     """One row. The time of `inside`, the phases reported from within, is left out; their memory is not."""
     samples = trace.within(stage.spans)
+    wall = stage.seconds - sum((end - start) / 1e9 for start, end in inside)
     row: dict[str, Any] = {
         "stage": stage.name,
         "split": stage.split,
-        "seconds": stage.seconds - sum((end - start) / 1e9 for start, end in inside),
+        "seconds": wall + stage.cached_seconds,
+        "wall_seconds": wall,
+        "images_from_cache": None if stage.images is None else stage.cached_images,
         "data_wait_seconds": stage.data_wait_seconds,
         "images": stage.images,
         "pixels": stage.pixels,
@@ -97,7 +108,7 @@ def stage_row(
     row |= host_columns(stage, samples)
     row |= sampling_columns(stage.spans, trace, samples, summary)
     row |= energy_columns(stage, samples, device)
-    return row | dict(zip(("peak_memory_bytes", "peak_memory_kind"), headline_of(row, device), strict=True))
+    return row | dict(zip(("peak_memory_bytes", "peak_memory_kind"), headline_of(row, device, workers), strict=True))
 
 
 def phase_row(
@@ -107,7 +118,7 @@ def phase_row(
     samples = trace.within(spans)
     sampled = Stage(name, split, [Entry(span) for span in spans])
     row: dict[str, Any] = dict.fromkeys(stage_row(Stage(name, split), Trace([]), device, summary, []))
-    row |= {"stage": name, "split": split, "seconds": sampled.seconds}
+    row |= {"stage": name, "split": split, "seconds": sampled.seconds, "wall_seconds": sampled.seconds}
     row |= sampled_gpu_columns(samples, device)
     host = host_columns(sampled, samples)
     row |= {name: host[name] for name in ("peak_rss_bytes", "peak_rss_source", "peak_rss_tree_bytes")}
@@ -121,6 +132,7 @@ def host_columns(stage: Stage, samples: Trace) -> dict[str, Any]:
     sampled = samples.peak("rss_bytes")
     if not stage.hwm_reset and sampled is not None:
         mark, source = sampled, "sampled"
+    mark = highest([mark, stage.cached_peak_bytes])
     tree = highest([samples.peak("rss_tree_bytes"), sampled, mark])
     return {
         "peak_rss_bytes": mark,
@@ -229,15 +241,17 @@ def energy_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, An
     return empty if power is None else {"energy_j": power, "energy_source": "power"}
 
 
-def headline_of(row: dict[str, Any], device: Device) -> tuple[int | None, str | None]:
+def headline_of(row: dict[str, Any], device: Device, workers: bool) -> tuple[int | None, str | None]:
     """The one number of a row and its kind.
 
-    The process on the GPU, else torch's allocator, else (a CPU run) resident memory.
+    The process on the GPU, else torch's allocator, else (a CPU run) resident memory: with `workers` the tree's.
     """
     if row["gpu_peak_process_bytes"] is not None:
         return row["gpu_peak_process_bytes"], "gpu_process"
     if row["gpu_allocated_peak_bytes"] is not None:
         return row["gpu_allocated_peak_bytes"], "gpu_allocator"
+    if workers and not device.gpu.present:
+        return row["peak_rss_tree_bytes"], "cpu_rss_tree"
     if row["peak_rss_bytes"] is not None and not device.gpu.present:
         return row["peak_rss_bytes"], "cpu_rss"
     return None, None
