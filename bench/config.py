@@ -320,6 +320,24 @@ class MeasureConfig:
 
 
 @dataclass
+class ParallelConfig:
+    """Who prepares the images of superpixel arms: this process, workers of this machine, or a Dask cluster's."""
+
+    workers: int = 0  # images at once; 0: one after the other
+    kind: str = "processes"  # threads | processes of this machine
+    scheduler: str | None = None  # address of a dask.distributed scheduler, as in tcp://host:8786; outweighs both
+
+    def __post_init__(self) -> None:
+        require(self.workers >= 0, f"parallel.workers must not be negative, got {self.workers}")
+        require_one_of("parallel.kind", self.kind, ("threads", "processes"))
+        address = self.scheduler
+        require(
+            address is None or "://" in address,
+            f"parallel.scheduler must be an address such as tcp://host:8786, got {address!r}",
+        )
+
+
+@dataclass
 class ExperimentConfig:
     """A list of sweeps, each a map from settings to values: one run per combination, on top of the command line."""
 
@@ -345,6 +363,7 @@ class Config:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     measure: MeasureConfig = field(default_factory=MeasureConfig)
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
     seed: int = 0
     device: str = "auto"  # auto | cpu | cuda | cuda:N

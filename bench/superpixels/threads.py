@@ -1,18 +1,34 @@
 """Work in bands on plain threads: the kernels hold no lock, and no runtime objects to forked or spawned processes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import TypeVar
 
 from numba import config
 
 Result = TypeVar("Result")
 Band = tuple[int, int]
+_LIMIT: ContextVar[int | None] = ContextVar("threads", default=None)
 
 
 def thread_count() -> int:
-    """Threads that this process may use: numba's setting, which is `NUMBA_NUM_THREADS` or else the cores it has."""
-    return int(config.NUMBA_NUM_THREADS)
+    """Threads that the caller may use.
+
+    `limited` says so, else numba's setting, which is `NUMBA_NUM_THREADS` or else the cores it has.
+    """
+    return _LIMIT.get() or int(config.NUMBA_NUM_THREADS)
+
+
+@contextmanager
+def limited(threads: int) -> Iterator[None]:
+    """Work within the block uses at most so many threads, if it runs in this very thread: others work beside it."""
+    token = _LIMIT.set(min(threads, thread_count()))
+    try:
+        yield
+    finally:
+        _LIMIT.reset(token)
 
 
 def split(stop: int, pieces: int, start: int = 0) -> list[Band]:
