@@ -8,6 +8,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from bench.plots import curves, panels, traces
+from bench.plots.breakeven import plot_break_even
 from bench.plots.frontier import plot_frontier
 from bench.plots.style import NoDataError, Plotted, save, slug, styled
 from bench.tables.chosen import chosen
@@ -40,6 +41,12 @@ _CAPTIONS = {
     "frontier_memory": ("Frontier: score against peak memory", _FRONTIER),
     "frontier_time": ("Frontier: score against training time", _FRONTIER),
     "frontier_prediction": ("Frontier: score against prediction time", _FRONTIER),
+    "break_even": (
+        "Break-even: when the GNN takes less time",
+        "Computed from the rates of both arms' chosen configurations on this machine; each panel varies one quantity "
+        "and keeps the others as in these runs. Brackets are 95 % intervals over redrawn runs, "
+        "too narrow where these are few.",
+    ),
     "learning_curves": (
         "Learning curves",
         "One line per seed of the configuration that did best on the validation images. Time includes building "
@@ -88,6 +95,7 @@ def _drawings(results_dir: Path, tables: Tables) -> dict[str, Callable[[pd.DataF
         "frontier_memory": partial(plot_frontier, cost=MEMORY),
         "frontier_time": partial(plot_frontier, cost=TRAINING),
         "frontier_prediction": partial(plot_frontier, cost=PREDICTION),
+        "break_even": lambda group: plot_break_even(group, tables.stages),
         "learning_curves": lambda group: curves.plot_learning_curves(group, tables.history),
         "panels": lambda group: panels.plot_panels(panels.arm_crops(results_dir, group)),
         "memory_trace": lambda group: traces.plot_memory_trace(_traces(results_dir, group)),

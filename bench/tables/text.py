@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.tables.breakeven import Crossing
 from bench.tables.comparison import MIB
 
 COLUMNS = {  # heading -> (column, format, what it means)
@@ -113,3 +114,21 @@ def _with_range(row: dict[Any, Any]) -> str:
         return f"{row['dice']:.3f}"
     low, high = (f"{row[column]:.3f}".removeprefix("0") for column in ("dice_low", "dice_high"))
     return f"{row['dice']:.3f} [{low}, {high}]"
+
+
+def outcome_text(crossing: Crossing) -> str:
+    """A crossing in words, from the GNN's side, with its interval where runs were redrawn."""
+    if crossing.outcome in ("always", "never"):
+        return f"the GNN {crossing.outcome} takes less time"
+    low, x, high = (_whole(value, crossing) for value in (crossing.low, crossing.x, crossing.high))
+    interval = "" if math.isnan(crossing.low) or low == high else f" [{low}, {high}]"
+    if crossing.outcome == "up to":
+        return f"the GNN takes less time up to {x}{interval}"
+    return f"the GNN takes less time from {'the first' if x == '1' else x}{interval} on"
+
+
+def _whole(value: float, crossing: Crossing) -> str:
+    """Three digits; of what comes in whole numbers the first one on the GNN's side."""
+    if math.isnan(value) or not crossing.quantity.whole:
+        return f"{value:.3g}"
+    return f"{math.ceil(value) if crossing.outcome == 'from' else math.floor(value)}"

@@ -1,0 +1,234 @@
+"""From which image size, number of images or epochs on the GNN costs less time end to end, from the rates measured."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.config import InputError
+from bench.statistics import break_even
+from bench.tables.chosen import chosen
+
+RIVALS = ("superpixel_gnn", "tiled_cnn")
+RESAMPLES = 1000
+FORMULA = (
+    "Seconds from images to masks = start + prepare x megapixels to train and validate on "
+    "+ epochs x epoch x megapixels to train on + predict x megapixels to predict. `start` is initialisation and "
+    "warm-up; `prepare` builds superpixels and graphs (or tiles), once; `epoch` is one pass with its validation; "
+    "`predict` includes superpixels and graphs. Starting the program and reading files is left out. "
+    "One quantity is varied at a time, the others stay as in these runs; each arm keeps its own number of epochs, but "
+    "where epochs are varied both have the same number."
+)
+
+
+@dataclass(frozen=True)
+class Project:
+    """What is to be done: images to train on, to validate on and to predict, and megapixels per image (mean)."""
+
+    train: float
+    val: float
+    predicted: float
+    megapixels: float
+
+
+@dataclass(frozen=True)
+class Rates:
+    """What one arm was measured to cost, one number per run each.
+
+    start in s; prepare in s per megapixel; epoch in s per epoch and megapixel; epochs as run; predict in s per
+    megapixel.
+    """
+
+    start: NDArray[np.float64]
+    prepare: NDArray[np.float64]
+    epoch: NDArray[np.float64]
+    epochs: NDArray[np.float64]
+    predict: NDArray[np.float64]
+
+    def means(self, drawn: NDArray[np.int64] | None = None) -> tuple[float, float, float, float, float]:
+        """Means over the runs, or over those `drawn`; in the order of the fields."""
+        rows = np.stack([self.start, self.prepare, self.epoch, self.epochs, self.predict], axis=1)
+        start, prepare, epoch, epochs, predict = map(float, rows[drawn if drawn is not None else ...].mean(axis=0))
+        return start, prepare, epoch, epochs, predict
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+
+Line = tuple[float, float]  # seconds = first + second x
+Means = tuple[float, float, float, float, float]
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """Something that is varied: its name, what it is in these runs, and an arm's seconds as a line over it.
+
+    `whole`: it comes in whole numbers.
+    """
+
+    name: str
+    whole: bool
+    now: Callable[[Project], float]
+    line: Callable[[Means, Project], Line]
+
+
+def _by_size(means: Means, project: Project) -> Line:
+    start, prepare, epoch, epochs, predict = means
+    per_megapixel = prepare * (project.train + project.val) + epochs * epoch * project.train
+    return start, per_megapixel + predict * project.predicted
+
+
+def _by_images(means: Means, project: Project) -> Line:
+    start, prepare, epoch, epochs, predict = means
+    share = project.train / (project.train + project.val)
+    return start + predict * project.predicted * project.megapixels, project.megapixels * (
+        prepare + epochs * epoch * share
+    )
+
+
+def _by_epochs(means: Means, project: Project) -> Line:
+    start, prepare, epoch, _, predict = means
+    once = prepare * (project.train + project.val) + predict * project.predicted
+    return start + project.megapixels * once, project.megapixels * epoch * project.train
+
+
+def _by_predicted(means: Means, project: Project) -> Line:
+    start, prepare, epoch, epochs, predict = means
+    training = prepare * (project.train + project.val) + epochs * epoch * project.train
+    return start + project.megapixels * training, project.megapixels * predict
+
+
+QUANTITIES = (
+    Quantity("megapixels per image", False, lambda project: project.megapixels, _by_size),
+    Quantity("images to train and validate on", True, lambda project: project.train + project.val, _by_images),
+    Quantity("epochs", True, lambda _: math.nan, _by_epochs),
+    Quantity("images to predict", True, lambda project: project.predicted, _by_predicted),
+)
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Where the two arms cost the same over one quantity.
+
+    `outcome` is for the GNN: `always` or `never` the cheaper one, cheaper `from` x on, or cheaper `up to` x. `low` and
+    `high` are the 95 % interval of x over redrawn runs, NaN where an arm has one run; `agreement` is the share of
+    redrawn runs with this outcome.
+    """
+
+    quantity: Quantity
+    gnn: Line
+    cnn: Line
+    outcome: str
+    x: float
+    low: float = math.nan
+    high: float = math.nan
+    agreement: float = math.nan
+
+
+@dataclass(frozen=True)
+class BreakEven:
+    """The rates of both arms' chosen configurations on one machine and what follows from them."""
+
+    gnn: Rates
+    cnn: Rates
+    project: Project
+    crossings: tuple[Crossing, ...]
+    budgeted: bool  # whether an arm's number of epochs was set by a budget in seconds
+
+
+def break_evens(runs: pd.DataFrame, stages: pd.DataFrame) -> BreakEven:
+    """From `runs`, rows of `configurations` of one data set and machine, and the table `stages`.
+
+    Raises InputError with the reason where an arm is missing, all its runs are flagged, or its times are incomplete.
+    """
+    found = chosen(runs)
+    used = [_undisturbed(found.get(name), name) for name in RIVALS]
+    gnn, cnn = (_rates(arm, stages, name) for arm, name in zip(used, RIVALS, strict=True))
+    project = _project(used[0], stages)
+    crossings = tuple(_crossing(quantity, gnn, cnn, project) for quantity in QUANTITIES)
+    return BreakEven(gnn, cnn, project, crossings, bool((pd.concat(used)["stopped"] == "seconds").any()))
+
+
+def _undisturbed(runs: pd.DataFrame | None, name: str) -> pd.DataFrame:
+    if runs is None or runs.empty:
+        raise InputError(f"there is no finished, valid run of {name}")
+    clean = runs[~runs["contended"]]
+    if clean.empty:
+        raise InputError(f"every run of {name} that counts is flagged as contended, so its times are too long")
+    return clean
+
+
+def _rates(runs: pd.DataFrame, stages: pd.DataFrame, name: str) -> Rates:
+    rows = stages[stages["run_id"].isin(runs["run_id"])]
+    rows = rows.assign(seconds=pd.to_numeric(rows["seconds"]), megapixels=pd.to_numeric(rows["pixels"]) / 1e6)
+    epochs = pd.to_numeric(runs.set_index("run_id")["epochs"]) if "epochs" in runs else pd.Series(dtype=float)
+
+    def total(names: list[str], splits: list[str], column: str = "seconds") -> "pd.Series[float]":
+        wanted = rows[rows["stage"].isin(names) & rows["split"].isin(splits)]
+        return wanted.groupby("run_id")[column].sum(min_count=1).reindex(runs["run_id"])
+
+    learned, every = ["train", "val"], ["train", "val", "test"]
+    size, test = total(["train"], ["train"], "megapixels"), total(["predict"], ["test"], "megapixels")
+    columns = (
+        total(["init", "warmup"], every).fillna(0.0),
+        total(["prepare"], learned) / total(["prepare"], learned, "megapixels"),
+        total(["train", "validate"], every) / epochs / size,
+        epochs.reindex(runs["run_id"]),
+        total(["predict", "prepare"], ["test"]) / test,
+    )
+    start, prepare, epoch, run, predict = (np.asarray(column.to_numpy(), np.float64) for column in columns)
+    rates = Rates(start, prepare, epoch, run, predict)
+    if not np.isfinite(rates.means()).all():
+        raise InputError(f"the runs of {name} lack times, pixels or epochs of a stage")
+    return rates
+
+
+def _project(runs: pd.DataFrame, stages: pd.DataFrame) -> Project:
+    """The data set of these runs."""
+    rows = stages[(stages["run_id"] == runs["run_id"].iloc[0])].assign(images=pd.to_numeric(stages["images"]))
+    sizes = {}
+    for stage, split in (("prepare", "train"), ("prepare", "val"), ("predict", "test")):
+        part = rows[(rows["stage"] == stage) & (rows["split"] == split)]
+        sizes[split] = (float(part["images"].sum()), float(pd.to_numeric(part["pixels"]).sum()))
+    if not all(images for images, _ in sizes.values()):
+        raise InputError("the stages do not say how many images each split had")
+    total = sum(images for images, _ in sizes.values()), sum(pixels for _, pixels in sizes.values())
+    return Project(sizes["train"][0], sizes["val"][0], sizes["test"][0], total[1] / total[0] / 1e6)
+
+
+# ---------------------------------------------------------------------------------------------------- crossings
+
+
+def _crossing(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> Crossing:
+    lines = quantity.line(gnn.means(), project), quantity.line(cnn.means(), project)
+    outcome, x = compare(*lines)
+    if min(len(gnn), len(cnn)) < 2:
+        return Crossing(quantity, *lines, outcome, x)
+    redrawn = _redrawn(quantity, gnn, cnn, project)
+    same = np.array([other for kind, other in redrawn if kind == outcome])
+    low, high = np.quantile(same, [0.025, 0.975]) if outcome in ("from", "up to") and len(same) else (math.nan,) * 2
+    return Crossing(quantity, *lines, outcome, x, float(low), float(high), len(same) / len(redrawn))
+
+
+def _redrawn(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> list[tuple[str, float]]:
+    """Outcomes when the runs of each arm are drawn anew with replacement."""
+    rng = np.random.default_rng(0)
+    draws = [[rng.integers(len(rates), size=len(rates)) for rates in (gnn, cnn)] for _ in range(RESAMPLES)]
+    return [
+        compare(quantity.line(gnn.means(first), project), quantity.line(cnn.means(second), project))
+        for first, second in draws
+    ]
+
+
+def compare(gnn: Line, cnn: Line) -> tuple[str, float]:
+    """The outcome for the GNN and the x of the crossing (NaN where there is none for x >= 0)."""
+    x = break_even(*gnn, *cnn)
+    if math.isnan(x):
+        end = break_even(*cnn, *gnn)
+        return ("up to", end) if end > 0 else ("never", math.nan)  # 0: equal at the start, then dearer
+    if math.isinf(x):
+        return "never", math.nan
+    return ("always", math.nan) if x == 0 else ("from", x)
