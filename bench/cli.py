@@ -31,6 +31,8 @@ VERBS = {
     "doctor": "bench.measure.doctor",
     "perf": "bench.perf",
     "overhead": "bench.overhead",
+    "predict": "bench.predict",
+    "scene": "bench.datasets.scene_file",
 }
 INSTALLED = Path(__file__).parent / "conf"  # in a wheel; a checkout has it one level up
 CONF = INSTALLED if INSTALLED.is_dir() else Path(__file__).parents[1] / "conf"
@@ -91,9 +93,8 @@ def _bench(arguments: list[str]) -> int:
     try:
         sweep(planned, statuses)
     finally:
-        for results_dir in statuses:
-            import_module("bench.report").main([f"results_dir={results_dir}"])
-    return int(any(status != "ok" for folder in statuses.values() for status in folder))
+        reported = [import_module("bench.report").main([f"results_dir={results_dir}"]) for results_dir in statuses]
+    return int(any(reported) or any(status != "ok" for folder in statuses.values() for status in folder))
 
 
 def compose(arguments: list[str]) -> list[Job]:

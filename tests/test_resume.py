@@ -1,6 +1,7 @@
 """A sweep started again does what is missing: a run is known by settings, code and data, not by its place."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -160,7 +161,7 @@ def test_a_run_in_other_hands_is_waited_for_and_not_done_twice(
         other(one, 1, 1, claim)
         claim.release()
 
-    monkeypatch.setattr(sweep.time, "sleep", finish)
+    monkeypatch.setattr(time, "sleep", finish)
     assert run([one, job(tmp_path, seed=1)], doer) == ["ok", "ok"]
     assert (doer.done, other.done) == ([1], [0])
     said = capsys.readouterr().err
@@ -172,7 +173,7 @@ def test_a_run_whose_doer_dies_is_done_here(tmp_path: Path, run: Go, monkeypatch
     one, doer = job(tmp_path), Doer()
     claim = take(tmp_path / "claims" / f"{key(one)}.claim")
     assert claim is not None
-    monkeypatch.setattr(sweep.time, "sleep", lambda _: claim.release())
+    monkeypatch.setattr(time, "sleep", lambda _: claim.release())
     run([one], doer)
     assert doer.done == [0]
 

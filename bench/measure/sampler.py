@@ -234,16 +234,22 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Say `ready` on standard output, sample until the end, then print the summary as one line of JSON."""
+    """Say `ready` on standard output, sample until the end, then print the summary as one line of JSON.
+
+    Ends with a sentence where the trace cannot be written, as on a full disk.
+    """
     arguments = _arguments(argv)
     gpu = open_gpu(arguments.gpu) if arguments.gpu else NoGpu("no device was named")
-    with arguments.trace.open("w", encoding="utf-8") as trace:
-        trace.write(",".join(COLUMNS) + "\n")
-        sampler = Sampler(HostReader(arguments.pid), gpu, arguments.gpu_pid, arguments.period, trace)
-        gc.freeze()
-        gc.disable()
-        print("ready", flush=True)
-        print(json.dumps(sampler.run(EndOfInput())), flush=True)
+    try:
+        with arguments.trace.open("w", encoding="utf-8") as trace:
+            trace.write(",".join(COLUMNS) + "\n")
+            sampler = Sampler(HostReader(arguments.pid), gpu, arguments.gpu_pid, arguments.period, trace)
+            gc.freeze()
+            gc.disable()
+            print("ready", flush=True)
+            print(json.dumps(sampler.run(EndOfInput())), flush=True)
+    except OSError as error:
+        sys.exit(f"the memory trace {arguments.trace} cannot be written: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -54,6 +54,11 @@ def main(overrides: list[str]) -> int:
         print(f"error: cannot write {error.filename or 'below results_dir'}: {error.strerror}", file=sys.stderr)
         return 2
     print(format_table(comparison(tables)))
+    count = len(tables.unfinished)
+    if count:
+        print(
+            f"{count} run {'directory' if count == 1 else 'directories'} without a row; the sweep started again does it"
+        )
     for unfinished in tables.unfinished:
         print(f"left out: runs/{unfinished.directory}: {unfinished.why}")
     print(f"tables: {results_dir / 'tables'}")
