@@ -2,13 +2,13 @@
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch_geometric.data import Data
 
 from bench.config import GraphConfig, require_one_of
 from bench.graphs.edges import EDGES, directed, union
-from bench.graphs.features import FEATURES
-from bench.graphs.pooling import pixel_counts, segment_centroids, segment_means
+from bench.graphs.features import FEATURES, rows_of, wanted
+from bench.graphs.pooling import pool
+from bench.superpixels.bands import Array
 
 __all__ = ["EDGES", "FEATURES", "build", "check", "warm_up"]
 
@@ -21,27 +21,31 @@ def check(config: GraphConfig) -> None:
         require_one_of("graph.edges", name, tuple(EDGES))
 
 
-def build(image: NDArray[np.float32], segments: NDArray[np.int32], config: GraphConfig) -> Data:
-    """The graph of `image` (*spatial, C) and its `segments` (*spatial), ids 0..N-1.
+def build(image: Array, segments: Array, config: GraphConfig, rows: int | None = None) -> Data:
+    """The graph of `image` (*spatial, C) and its `segments` (*spatial), ids 0..N-1 all used.
+
+    Both may be memory maps or files: they are walked once in bands of about `rows` rows of the first axis, and all
+    tensors are the same to the last bit whatever the bands and the threads. What is in memory is a band with the rows
+    around it that filters reach, the pixels of the segments that go on below it, and what is kept per segment.
 
     x (N, F) raw features; edge_index (2, E), both directions, no self loops, sorted by target; edge_attr
     (E, 4 + spatial_axes) and edge_weight (E,) in (0, 1] as in `bench.graphs.edges.directed`; pos (N, spatial_axes)
     centroids in pixels; num_pixels (N,).
     """
     check(config)
-    counts = pixel_counts(segments)
-    centroids = segment_centroids(segments, counts)
-    means = np.stack([segment_means(channel, segments, counts) for channel in np.moveaxis(image, -1, 0)], axis=1)
-    found = [EDGES[name](image, segments, centroids, config.neighbours) for name in config.edges]
-    edges = directed(union(found, len(counts)), centroids, means)
-    features = np.concatenate([FEATURES[name](image, segments) for name in config.features], axis=1)
+    wants = wanted(config.features)
+    for name in config.edges:
+        wants |= EDGES[name].wants
+    pooled = pool(image, segments, wants, rows)
+    found = [EDGES[name].find(pooled, config.neighbours) for name in config.edges]
+    edges = directed(union(found, len(pooled.counts)), pooled.centroids, pooled.mean)
     return Data(
-        x=torch.from_numpy(features),
+        x=torch.from_numpy(rows_of(config.features, pooled)),
         edge_index=torch.from_numpy(edges.index),
         edge_attr=torch.from_numpy(edges.attributes),
         edge_weight=torch.from_numpy(edges.weights),
-        pos=torch.from_numpy(centroids),
-        num_pixels=torch.from_numpy(counts),
+        pos=torch.from_numpy(pooled.centroids),
+        num_pixels=torch.from_numpy(pooled.counts),
     )
 
 

@@ -7,7 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from bench.superpixels.adjacency import region_adjacency
+from bench.graphs.pooling import NOTHING, Pooled, Wants
+from bench.superpixels.adjacency import pair_order
 from bench.superpixels.threads import thread_count
 
 
@@ -24,34 +25,52 @@ class Pairs:
     contrast: NDArray[np.float32]
 
 
-EdgeFinder = Callable[[NDArray[np.float32], NDArray[np.int32], NDArray[np.float32], int], Pairs]
+@dataclass(frozen=True)
+class EdgeFinder:
+    """`find(pooled, neighbours)` the pairs; `wants` is what it needs of the image."""
+
+    find: Callable[[Pooled, int], Pairs]
+    wants: Wants = NOTHING
 
 
-def adjacency(
-    image: NDArray[np.float32], segments: NDArray[np.int32], centroids: NDArray[np.float32], neighbours: int
-) -> Pairs:
+def adjacency(pooled: Pooled, neighbours: int) -> Pairs:
     """Segments that share a boundary."""
-    del centroids, neighbours
-    index, boundary, contrast = region_adjacency(segments, image)
-    return Pairs(index, boundary.astype(np.float32), contrast.astype(np.float32))
+    del neighbours
+    assert pooled.touching is not None
+    touching = pooled.touching
+    return Pairs(touching.pairs, touching.length.astype(np.float32), touching.contrast.astype(np.float32))
 
 
-def knn(
-    image: NDArray[np.float32], segments: NDArray[np.int32], centroids: NDArray[np.float32], neighbours: int
-) -> Pairs:
+def knn(pooled: Pooled, neighbours: int) -> Pairs:
     """Pairs of which one is among the `neighbours` nearest centroids of the other; all pairs where there are fewer."""
-    del image, segments
-    nodes = len(centroids)
+    nodes = len(pooled.centroids)
     reach = min(neighbours + 1, nodes)  # the nearest is the node itself, or a twin at the same place
-    _, near = KDTree(centroids).query(centroids, k=reach, workers=thread_count())
+    _, near = KDTree(pooled.centroids).query(pooled.centroids, k=reach, workers=thread_count())
     near = near.reshape(nodes, reach)
-    index = np.stack([np.repeat(np.arange(nodes), reach), near.ravel()], axis=1)
-    index = np.unique(np.sort(index[index[:, 0] != index[:, 1]], axis=1), axis=0).astype(np.int64)
+    return _untouched(np.repeat(np.arange(nodes), reach), near.ravel(), nodes)
+
+
+def _untouched(one: NDArray[np.int64], other: NDArray[np.int64], nodes: int) -> Pairs:
+    """Each pair of different nodes once, whichever is named first."""
+    index = _once(np.minimum(one, other), np.maximum(one, other), nodes)
     nothing = np.zeros(len(index), np.float32)
     return Pairs(index, nothing, nothing)
 
 
-EDGES: dict[str, EdgeFinder] = {"adjacency": adjacency, "knn": knn}
+def _once(first: NDArray[np.integer], second: NDArray[np.integer], nodes: int) -> NDArray[np.int64]:
+    different = first != second
+    first, second = first[different], second[different]
+    order = pair_order(first, second, nodes)
+    index = np.stack([first[order], second[order]], axis=1)
+    fresh = np.ones(len(index), np.bool_)
+    fresh[1:] = (np.diff(index, axis=0) != 0).any(axis=1)
+    return index[fresh].astype(np.int64)
+
+
+EDGES: dict[str, EdgeFinder] = {
+    "adjacency": EdgeFinder(adjacency, Wants(faces=True)),
+    "knn": EdgeFinder(knn),
+}
 
 
 def union(parts: list[Pairs], num_nodes: int) -> Pairs:

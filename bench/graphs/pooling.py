@@ -1,110 +1,186 @@
-"""Pixel values to one row per segment, each in a single compiled pass over the pixels."""
+"""Pixel values to one row per segment: one walk over the image in which every collector takes what it needs.
+
+The partial sums of a block (`bench.superpixels.bands`) are added in the order of the blocks, so that every number is
+the same to the last bit whatever the bands and the threads.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-_VECTOR_SORT = 48  # pixels per segment
+from bench.graphs.quantiles import Quantiles
+from bench.graphs.texture import Texture
+from bench.superpixels.adjacency import Faces, Touching
+from bench.superpixels.bands import Array, Block, Window, blocks, one_by_one, windows, workers_for
+from bench.superpixels.labels import pixel_counts
+from bench.superpixels.threads import Workers
 
 
-@njit(cache=True, nogil=True)
-def _sums(values: NDArray[np.float32], ids: NDArray[np.int32], sums: NDArray[np.float64]) -> None:
-    for pixel in range(ids.size):
-        value = np.float64(values[pixel])
-        node = ids[pixel]
-        sums[node, 0] += value
-        sums[node, 1] += value * value
+@dataclass(frozen=True)
+class Wants:
+    """What to pool beside moments of intensity and place, which are always there."""
+
+    levels: tuple[float, ...] = ()  # quantiles in [0, 1], ascending
+    texture: bool = False
+    faces: bool = False
+
+    def __or__(self, other: "Wants") -> "Wants":
+        levels = tuple(sorted({*self.levels, *other.levels}))
+        return Wants(levels, self.texture or other.texture, self.faces or other.faces)
 
 
-@njit(cache=True, nogil=True)
-def _grouped(
-    values: NDArray[np.float32], ids: NDArray[np.int32], ends: NDArray[np.int64], ascending: bool
-) -> NDArray[np.float32]:
-    """Values segment after segment (a counting sort), within each ascending if asked for."""
-    cursor = np.zeros(ends.size, np.int64)
-    cursor[1:] = ends[:-1]
-    grouped = np.empty(values.size, np.float32)
-    for pixel in range(ids.size):
-        grouped[cursor[ids[pixel]]] = values[pixel]
-        cursor[ids[pixel]] += 1
-    if ascending:
-        start = 0
-        for end in ends:
-            grouped[start:end].sort()
-            start = end
-    return grouped
+NOTHING = Wants()
 
 
-def _sorted_groups(values: NDArray[np.float32], ids: NDArray[np.int32], ends: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Values segment after segment, ascending within each.
+@dataclass(frozen=True)
+class Pooled:
+    """What is known of N segments of an image of `shape` (*spatial) and C channels.
 
-    numpy sorts with vector instructions, which pays the cost of its calls from some dozens of values on.
+    `counts` (N,) pixels; `places` (N, 9) sums of z, y, x, zz, zy, zx, yy, yx, xx over them; `mean` and `deviation`
+    (N, C); `quantiles` (N, C, Q) at `levels`; `texture` (N, C, columns); `border` (N,) faces at the image's border.
+    What was not wanted is None.
     """
-    large = values.size >= _VECTOR_SORT * ends.size
-    grouped = _grouped(values, ids, ends, not large)
-    start = 0
-    for end in ends.tolist() if large else ():
-        grouped[start:end].sort()
-        start = end
-    return np.asarray(grouped)
+
+    shape: tuple[int, ...]
+    counts: NDArray[np.int64]
+    places: NDArray[np.int64]
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    levels: tuple[float, ...]
+    quantiles: NDArray[np.float32] | None
+    texture: NDArray[np.float32] | None
+    touching: Touching | None
+    border: NDArray[np.int64] | None
+
+    @cached_property
+    def centroids(self) -> NDArray[np.float32]:
+        """Mean pixel index along each axis, (N, spatial_axes)."""
+        return (self.places[:, self._axes] / self.counts[:, None]).astype(np.float32)
+
+    @cached_property
+    def covariance(self) -> NDArray[np.float64]:
+        """Of the pixel positions, (N, axes, axes), with the pixel's own extent (1/12) added."""
+        mean = self.places[:, self._axes] / self.counts[:, None]
+        square = np.array([[3, 4, 5], [4, 6, 7], [5, 7, 8]])[np.ix_(self._axes, self._axes)]
+        second = self.places[:, square] / self.counts[:, None, None]
+        return np.asarray(second - mean[:, :, None] * mean[:, None, :] + np.eye(len(self._axes)) / 12)
+
+    @property
+    def _axes(self) -> list[int]:
+        return [0, 2] if len(self.shape) == 2 else [0, 1, 2]
+
+
+class Collector(Protocol):
+    """Takes what it needs of each window; `halo` is how many more rows of pixels it looks at."""
+
+    @property
+    def halo(self) -> int: ...
+    def collect(self, window: Window, parts: list[Block], workers: Workers) -> None: ...
+
+
+def pool(image: Array, segments: Array, wants: Wants, rows: int | None = None) -> Pooled:
+    """Pool `image` (*spatial, C) over `segments` (*spatial), ids 0..N-1 all used, in bands of about `rows` rows.
+
+    Both may be memory maps or files; the pages of the former are handed back. Raises ValueError for shapes that differ.
+    """
+    axes, channels = len(segments.shape), image.shape[-1]
+    with workers_for(tuple(segments.shape)) as workers:
+        counts = pixel_counts(segments, rows, workers)
+        moments = Moments(len(counts), channels)
+        faces = Faces(channels) if wants.faces else None
+        quantiles = Quantiles(counts, channels, wants.levels) if wants.levels else None
+        texture = Texture(len(counts), channels, axes) if wants.texture else None
+        collectors: list[Collector] = [item for item in (moments, faces, quantiles, texture) if item is not None]
+        for window in windows(image, segments, rows, max(item.halo for item in collectors)):
+            parts = blocks(window, workers)
+            for collector in collectors:
+                collector.collect(window, parts, workers)
+    mean, deviation = moments.finished(counts)
+    return Pooled(
+        tuple(segments.shape),
+        counts,
+        moments.places,
+        mean,
+        deviation,
+        wants.levels,
+        quantiles.found if quantiles else None,
+        texture.columns(counts) if texture else None,
+        faces.touching(len(counts)) if faces else None,
+        faces.border(len(counts)) if faces else None,
+    )
+
+
+class Moments:
+    """Sums of place, and of intensity beyond that of the first pixel: a bright background costs no digits."""
+
+    halo = 0
+
+    def __init__(self, num_nodes: int, channels: int) -> None:
+        self.places = np.zeros((num_nodes, 9), np.int64)
+        self.offset = np.zeros(channels, np.float32)
+        self._sums = np.zeros((num_nodes, channels, 2))
+
+    def collect(self, window: Window, parts: list[Block], workers: Workers) -> None:
+        if window.start == 0:
+            self.offset = window.pixels[:, 0, 0, 0].copy()
+        _, height, width = window.shape
+        pixels = window.pixels.reshape(len(window.pixels), -1, width)
+
+        def add(index: int, _: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+            block = parts[index]
+            line = (block.first - window.top) * height
+            places, sums = _moments(
+                *block.runs, pixels, self.offset, line, block.first, block.stop, block.right, height
+            )
+            return places, sums
+
+        for block, (places, sums) in zip(parts, workers.run(add, one_by_one(len(parts))), strict=True):
+            self.places[block.runs.ids] += places
+            self._sums[block.runs.ids] += sums
+
+    def finished(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Mean and population standard deviation, each (N, C)."""
+        mean, square = np.moveaxis(self._sums / counts[:, None, None], 2, 0)
+        deviation = np.sqrt(np.maximum(square - mean**2, 0))
+        return (mean + self.offset).astype(np.float32), deviation.astype(np.float32)
 
 
 @njit(cache=True, nogil=True)
-def _centroid_sums(segments: NDArray[np.int32], sums: NDArray[np.int64]) -> None:
-    """Add up z, y, x over the pixels of each segment of (D, H, W)."""
-    depth, height, width = segments.shape
-    for z in range(depth):
-        for y in range(height):
-            line = segments[z, y]
-            for x in range(width):
-                sums[line[x], 0] += z
-                sums[line[x], 1] += y
-                sums[line[x], 2] += x
-
-
-def pixel_counts(segments: NDArray[np.int32]) -> NDArray[np.int64]:
-    """Pixels of each segment, (N,)."""
-    return np.bincount(segments.ravel())
-
-
-def segment_means(
-    values: NDArray[np.float32], segments: NDArray[np.int32], counts: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Mean of `values` (*spatial) in each segment, (N,)."""
-    return segment_moments(values, segments, counts)[:, 0]
-
-
-def segment_moments(
-    values: NDArray[np.float32], segments: NDArray[np.int32], counts: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Mean and population standard deviation of `values` (*spatial) in each segment, (N, 2).
-
-    Summed in double precision around a common offset, so that a bright background costs no digits.
-    """
-    offset = np.float32(values.mean())
-    sums = np.zeros((counts.size, 2))
-    _sums(np.ascontiguousarray(values - offset).ravel(), segments.ravel(), sums)
-    mean, square = (sums / counts[:, None]).T
-    spread = np.sqrt(np.maximum(square - mean**2, 0))
-    return np.stack([mean + offset, spread], axis=1).astype(np.float32)
-
-
-def segment_quantiles(
-    values: NDArray[np.float32], segments: NDArray[np.int32], counts: NDArray[np.int64], quantiles: NDArray[np.float64]
-) -> NDArray[np.float32]:
-    """Quantiles in [0, 1] of `values` (*spatial) in each segment, (N, Q), linear between ranks as `numpy.quantile`."""
-    ends = np.cumsum(counts)
-    grouped = _sorted_groups(np.ascontiguousarray(values).ravel(), segments.ravel(), ends)
-    rank = quantiles * (counts[:, None] - 1)  # (N, Q), from the segment's first value
-    low = np.floor(rank).astype(np.int64)
-    high = np.ceil(rank).astype(np.int64)
-    first = (ends - counts)[:, None]
-    share = (rank - low).astype(np.float32)
-    return np.asarray(grouped[first + low] * (1 - share) + grouped[first + high] * share, np.float32)
-
-
-def segment_centroids(segments: NDArray[np.int32], counts: NDArray[np.int64]) -> NDArray[np.float32]:
-    """Mean pixel index of each segment along each axis, (N, spatial_axes)."""
-    sums = np.zeros((counts.size, 3), np.int64)
-    _centroid_sums(np.ascontiguousarray(segments).reshape((1,) * (3 - segments.ndim) + segments.shape), sums)
-    return (sums[:, 3 - segments.ndim :] / counts[:, None]).astype(np.float32)
+def _moments(first, node, start, end, ids, pixels, offset, line, row, stop, right, height):  # type: ignore[no-untyped-def]
+    """Sums over the block's own pixels; its first line is `line` of the pixels."""
+    places = np.zeros((ids.size, 9), dtype=np.int64)
+    sums = np.zeros((ids.size, offset.size, 2), dtype=np.float64)
+    for here in range((stop - row) * height):
+        z, y = row + here // height, here % height
+        for run in range(first[here], first[here + 1]):
+            low, high = np.int64(start[run]), np.int64(end[run])
+            if low >= right:
+                break
+            count = high - low
+            x = (low + high - 1) * count // 2
+            xx = (high - 1) * high * (2 * high - 1) // 6 - (low - 1) * low * (2 * low - 1) // 6
+            to = places[node[run]]
+            to[0] += z * count
+            to[1] += y * count
+            to[2] += x
+            to[3] += z * z * count
+            to[4] += z * y * count
+            to[5] += z * x
+            to[6] += y * y * count
+            to[7] += y * x
+            to[8] += xx
+            for channel in range(offset.size):
+                values = pixels[channel, line + here]
+                base = np.float64(offset[channel])
+                total, square = 0.0, 0.0
+                for column in range(low, high):
+                    value = np.float64(values[column]) - base
+                    total += value
+                    square += value * value
+                sums[node[run], channel, 0] += total
+                sums[node[run], channel, 1] += square
+    return places, sums

@@ -1,96 +1,93 @@
-"""A multi-scale filter bank, pooled into segments one response at a time: memory is a few images at any scale."""
+"""A multi-scale filter bank, pooled into segments block by block: no response is ever held for a whole image.
 
-from collections.abc import Iterator
+Smoothed intensity, gradient magnitude, eigenvalues of the Hessian and square roots of those of the structure tensor,
+with derivatives multiplied by sigma so that they compare across scales. Beyond the image its border is repeated.
+"""
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from bench.graphs.pooling import pixel_counts, segment_means, segment_moments
+from bench.graphs.filters import Level, plane_sums, taps
+from bench.graphs.volume import volume_sums
+from bench.superpixels.bands import Block, Window
+from bench.superpixels.threads import Workers, split
 
 FINE = (1.0, 2.0, 4.0)  # standard deviations of the Gaussians, in pixels
 COARSE = (8.0, 16.0, 32.0)
+_WIDEST = 4.0  # on its own level
 
 
-def _smoothed(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    return ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=3)
+def strides() -> list[int]:
+    """Image pixels per pixel at the level of each scale: a coarse one is filtered where it is four pixels wide."""
+    return [max(int(sigma / _WIDEST), 1) for sigma in (*FINE, *COARSE)]
 
 
-def _derivative(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
-    return ndimage.correlate1d(values, np.array([-0.5, 0, 0.5], np.float32), axis=axis, mode="nearest")
+class Texture:
+    """Collects the responses of every channel and scale; means and squares for the fine scales, means for the coarse.
 
-
-def symmetric_eigenvalues(entries: list[NDArray[np.float32]], axes: int) -> Iterator[NDArray[np.float32]]:
-    """Eigenvalues, largest first, of a symmetric matrix per pixel; `entries` is its upper triangle, row by row."""
-    if axes == 2:
-        a, b, c = entries
-        centre: NDArray[np.float32] = (a + c) / np.float32(2)
-        radius: NDArray[np.float32] = np.hypot((a - c) / np.float32(2), b)
-        yield centre + radius
-        yield centre - radius
-        return
-    rows, columns = np.triu_indices(axes)
-    matrix = np.empty((*entries[0].shape, axes, axes), np.float32)
-    for row, column, entry in zip(rows, columns, entries, strict=True):
-        matrix[..., row, column] = matrix[..., column, row] = entry
-    yield from np.moveaxis(np.linalg.eigvalsh(matrix), -1, 0)[::-1]
-
-
-def responses(channel: NDArray[np.float32], sigma: float) -> Iterator[NDArray[np.float32]]:
-    """Filter responses (*spatial) of one channel at one scale in pixels.
-
-    Smoothed intensity, gradient magnitude, eigenvalues of the Hessian and square roots of those of the structure
-    tensor, with derivatives multiplied by sigma so that they compare across scales.
+    The latter hardly vary within a segment. They are filtered on a halved, quartered, ... image: context is cheap.
     """
-    axes = channel.ndim
-    pairs = [(row, column) for row in range(axes) for column in range(row, axes)]
-    smooth = _smoothed(channel, sigma)
-    yield smooth
-    gradient = [np.float32(sigma) * _derivative(smooth, axis) for axis in range(axes)]
-    yield np.sqrt(sum(np.square(part) for part in gradient[1:]) + np.square(gradient[0]))
-    hessian = [np.float32(sigma) * _derivative(gradient[row], column) for row, column in pairs]
-    yield from symmetric_eigenvalues(hessian, axes)
-    del hessian
-    tensor = [_smoothed(gradient[row] * gradient[column], sigma) for row, column in pairs]
-    for eigenvalue in symmetric_eigenvalues(tensor, axes):
-        yield np.sqrt(np.maximum(eigenvalue, 0))
+
+    halo = (2 * (taps(_WIDEST).size - 1) + 1) * max(strides())
+
+    def __init__(self, num_nodes: int, channels: int, axes: int) -> None:
+        self._responses = 2 + 2 * axes
+        scales = len(FINE) + len(COARSE)
+        self._sums = np.zeros((num_nodes, channels, scales, self._responses))
+        self._squares = np.zeros((num_nodes, channels, len(FINE), self._responses))
+        self._offset = np.zeros(channels, np.float32)
+
+    def collect(self, window: Window, parts: list[Block], workers: Workers) -> None:
+        if window.start == 0:
+            self._offset = window.pixels[:, 0, 0, 0].copy()
+        pooled = plane_sums if window.axes == 2 else volume_sums
+        for channel, pixels in enumerate(window.pixels):
+            level, stride = pixels, 1
+            for scale, (sigma, wanted) in enumerate(zip((*FINE, *COARSE), strides(), strict=True)):
+                while stride < wanted:
+                    level, stride = halved(level, workers), 2 * stride
+                fine = scale < len(FINE)
+                height = -(-window.shape[0] // stride)
+                part = Level(level, window.top // stride, height, stride, sigma / stride, self._offset[channel], fine)
+                for block, (sums, squares) in zip(parts, pooled(part, window, parts, workers), strict=True):
+                    self._sums[block.runs.ids, channel, scale] += sums
+                    if fine:
+                        self._squares[block.runs.ids, channel, scale] += squares
+
+    def columns(self, counts: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(N, C, columns): mean and deviation of each response at each fine scale, then the means at the coarse."""
+        sums = self._sums / counts[:, None, None, None]
+        fine = sums[:, :, : len(FINE)]
+        deviation = np.sqrt(np.maximum(self._squares / counts[:, None, None, None] - fine**2, 0))
+        sums[:, :, :, 0] += self._offset[:, None]
+        nodes, channels = sums.shape[:2]
+        both = np.stack([fine, deviation], axis=-1).reshape(nodes, channels, -1)
+        coarse = sums[:, :, len(FINE) :].reshape(nodes, channels, -1)
+        return np.concatenate([both, coarse], axis=2).astype(np.float32)
 
 
-def halved(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Mean of each block of 2 pixels along every axis; an odd end is repeated. An axis of one pixel stays."""
-    for axis in range(values.ndim):
-        if values.shape[axis] > 1:
-            even = np.moveaxis(values, axis, 0)
-            even = np.concatenate([even, even[-1:]]) if len(even) % 2 else even
-            values = np.moveaxis((even[::2] + even[1::2]) / np.float32(2), 0, axis)
-    return values
+def halved(values: NDArray[np.float32], workers: Workers) -> NDArray[np.float32]:
+    """Mean of every 2 pixels along each axis of (D, H, W); an odd end is repeated, an axis of one pixel stays."""
+    step = tuple(2 if size > 1 else 1 for size in values.shape)
+    out = np.empty(tuple(-(-size // each) for size, each in zip(values.shape, step, strict=True)), np.float32)
+    workers.run(lambda low, high: _halve(values, out, step, low, high), split(len(out), 4 * workers.threads))
+    return out
 
 
-def enlarged(values: NDArray[np.float32], shape: tuple[int, ...], stride: int) -> NDArray[np.float32]:
-    """Each pixel `stride` times along every axis, cut to `shape`: undoes the sizes of repeated halving."""
-    if stride == 1:
-        return values
-    for axis, size in enumerate(shape):
-        index = np.minimum(np.arange(size) // stride, values.shape[axis] - 1)
-        values = values.take(index, axis=axis)
-    return values
-
-
-def texture(image: NDArray[np.float32], segments: NDArray[np.int32]) -> NDArray[np.float32]:
-    """Filter responses pooled in each segment: (N, C * (2 * fine + coarse scales) * (2 + 2 spatial_axes)).
-
-    Mean and standard deviation of the fine scales; the mean of the coarse ones, which hardly vary within a segment. The
-    latter are filtered on a halved, quartered, ... image, where they are four pixels wide: context at little cost.
-    """
-    counts = pixel_counts(segments)
-    columns = []
-    for channel in np.moveaxis(image, -1, 0):
-        level, stride = np.ascontiguousarray(channel), 1
-        for sigma in FINE:
-            columns += [segment_moments(response, segments, counts) for response in responses(level, sigma)]
-        for sigma in COARSE:
-            while sigma >= 8 * stride:
-                level, stride = halved(level), 2 * stride
-            for response in responses(level, sigma / stride):
-                columns.append(segment_means(enlarged(response, segments.shape, stride), segments, counts)[:, None])
-    return np.concatenate(columns, axis=1)
+@njit(cache=True, nogil=True)
+def _halve(values, out, step, low, high):  # type: ignore[no-untyped-def]
+    depth, height, width = values.shape
+    half = np.float32(0.5)
+    for z in range(low, high):
+        near, far = z * step[0], min(z * step[0] + step[0] - 1, depth - 1)
+        for y in range(out.shape[1]):
+            up, down = y * step[1], min(y * step[1] + step[1] - 1, height - 1)
+            for x in range(out.shape[2]):
+                left, right = x * step[2], min(x * step[2] + step[2] - 1, width - 1)
+                one = (values[near, up, left] + values[far, up, left]) * half
+                two = (values[near, up, right] + values[far, up, right]) * half
+                if down != up:
+                    one = (one + (values[near, down, left] + values[far, down, left]) * half) * half
+                    two = (two + (values[near, down, right] + values[far, down, right]) * half) * half
+                out[z, y, x] = (one + two) * half

@@ -1,73 +1,192 @@
 """Which superpixels touch, along how many pixel faces, and with how much contrast across them."""
 
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.superpixels.bands import Array, Block, Window, blocks, one_by_one, windows, workers_for
+from bench.superpixels.threads import Workers
+
+
+@dataclass(frozen=True)
+class Touching:
+    """Pairs of touching segments: `pairs` (E, 2) with i < j in ascending order, `length` (E,) of their boundary in
+    pixel faces, and `contrast` (E,): the mean over those faces and the channels of the absolute step of intensity.
+    """
+
+    pairs: NDArray[np.int64]
+    length: NDArray[np.int64]
+    contrast: NDArray[np.float64]
+
 
 def region_adjacency(
-    segments: NDArray[np.int32], image: NDArray[np.float32]
+    segments: Array, image: Array, rows: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Pairs of touching segments of `segments` (*spatial) under `image` (*spatial, C).
+    """Pairs, boundary lengths and contrasts (`Touching`) of `segments` (*spatial) under `image` (*spatial, C).
 
-    Returns `pairs` (E, 2) with i < j in ascending order, `boundary_length` (E,) in pixel faces between them, and
-    `contrast` (E,): the mean over those faces and the channels of the absolute difference of intensities.
+    Walked in bands of about `rows` rows, of which the result does not depend.
     """
-    if image.shape[:-1] != segments.shape:
-        raise ValueError(f"image must be (*spatial, C) over segments {segments.shape}, got {image.shape}")
-    lift = (1,) * (3 - segments.ndim)
-    volume = np.ascontiguousarray(segments).reshape(lift + segments.shape)
-    first, second, length, total = _scan(volume, image.reshape(lift + image.shape), int(segments.max()) + 1)
-    order = np.lexsort((second, first))
-    length = length[order]
-    pairs = np.stack([first[order], second[order]], axis=1).astype(np.int64)
-    return pairs, length, total[order] / (length * image.shape[-1])
+    faces, count = Faces(image.shape[-1]), 0
+    with workers_for(segments.shape) as workers:
+        for window in windows(image, segments, rows, Faces.halo):
+            faces.collect(window, blocks(window, workers), workers)
+            count = max(count, int(window.segments.max()) + 1)
+    found = faces.touching(count)
+    return found.pairs, found.length, found.contrast
+
+
+class Faces:
+    """Collects, window by window, the faces between the segments and those at the border of the image."""
+
+    halo = 1
+
+    def __init__(self, channels: int) -> None:
+        self._channels = channels
+        self._pairs: list[NDArray[np.int32]] = []
+        self._length: list[NDArray[np.int64]] = []
+        self._total: list[NDArray[np.float64]] = []
+        self._border: list[tuple[NDArray[np.int32], NDArray[np.int64]]] = []
+
+    def collect(self, window: Window, parts: list[Block], workers: Workers) -> None:
+        depth, height, width = window.shape
+        pixels = window.pixels.reshape(len(window.pixels), -1, width)
+
+        def scan(index: int, _: int) -> tuple[NDArray[Any], ...]:
+            block = parts[index]
+            line = (block.first - window.top) * height
+            place = (block.first, block.stop, block.right, depth, height, window.axes)
+            return _scan(*block.runs, pixels, line, *place)  # type: ignore[no-any-return]
+
+        for block, found in zip(parts, workers.run(scan, one_by_one(len(parts))), strict=True):
+            pairs, length, total, border = found
+            self._pairs.append(pairs)
+            self._length.append(length)
+            self._total.append(total)
+            self._border.append((block.runs.ids, border))
+
+    def touching(self, num_nodes: int) -> Touching:
+        """All pairs, of segments 0..num_nodes - 1."""
+        first, second = np.concatenate(self._pairs, axis=1)
+        order = pair_order(first, second, num_nodes)
+        length, total = np.concatenate(self._length), np.concatenate(self._total)
+        pairs, length, total = _merged(first, second, length, total, order)
+        return Touching(pairs, length, total / (length * self._channels))
+
+    def border(self, num_nodes: int) -> NDArray[np.int64]:
+        """Faces of each segment at the border of the image, (N,)."""
+        faces = np.zeros(num_nodes, np.int64)
+        for ids, count in self._border:
+            faces[ids] += count
+        return faces
 
 
 @njit(cache=True, nogil=True)
-def _scan(segments, image, count):  # type: ignore[no-untyped-def]
-    """One pass; the edges of node i form a linked list from `head[i]` through `following`."""
-    depth, height, width = segments.shape
-    head = np.full(count, -1, dtype=np.int64)
-    room = 4 * count + 16
-    first, second = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int32)
-    following = np.empty(room, dtype=np.int64)
+def pair_order(first, second, count):  # type: ignore[no-untyped-def]
+    """The order that sorts pairs of numbers below `count` by first, then second; equal pairs keep theirs."""
+    order = np.empty(first.size, dtype=np.int64)
+    by_second = np.empty(first.size, dtype=np.int64)
+    cursor = np.zeros(count + 1, dtype=np.int64)
+    for pair in range(first.size):
+        cursor[second[pair] + 1] += 1
+    cursor = np.cumsum(cursor)
+    for pair in range(first.size):
+        by_second[cursor[second[pair]]] = pair
+        cursor[second[pair]] += 1
+    cursor[:] = 0
+    for pair in range(first.size):
+        cursor[first[pair] + 1] += 1
+    cursor = np.cumsum(cursor)
+    for pair in by_second:
+        order[cursor[first[pair]]] = pair
+        cursor[first[pair]] += 1
+    return order
+
+
+@njit(cache=True, nogil=True)
+def _merged(first, second, length, total, order):  # type: ignore[no-untyped-def]
+    """Each pair once, in `order`, with the sums of its parts."""
+    pairs = np.empty((order.size, 2), dtype=np.int64)
+    lengths, totals = np.zeros(order.size, dtype=np.int64), np.zeros(order.size, dtype=np.float64)
+    last = -1
+    for part in order:
+        if last < 0 or pairs[last, 0] != first[part] or pairs[last, 1] != second[part]:
+            last += 1
+            pairs[last, 0], pairs[last, 1] = first[part], second[part]
+        lengths[last] += length[part]
+        totals[last] += total[part]
+    return pairs[: last + 1], lengths[: last + 1], totals[: last + 1]
+
+
+@njit(cache=True, nogil=True)
+def _edge(one, other, head, second, following, known):  # type: ignore[no-untyped-def]
+    """The number of an edge among `known`, which is that of the next one where it is new.
+
+    The edges of node i form a linked list from `head[i]` through `following`.
+    """
+    low, high = min(one, other), max(one, other)
+    edge = head[low]
+    while edge >= 0 and second[edge] != high:
+        edge = following[edge]
+    if edge < 0:
+        edge = known
+        second[edge], following[edge] = high, head[low]
+        head[low] = edge
+    return edge
+
+
+@njit(cache=True, nogil=True)
+def _scan(first, node, start, end, ids, pixels, line, row, stop, right, depth, height, axes):  # type: ignore[no-untyped-def]
+    """Faces of the block's own lines: along them, to the next line and to the next row; its first is `line`."""
+    room = (2 * axes - 1) * node.size
+    head = np.full(ids.size, -1, dtype=np.int64)
+    second, following = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int64)
     length, total = np.zeros(room, dtype=np.int64), np.zeros(room, dtype=np.float64)
-    edges = 0
-    for z in range(depth):
-        for y in range(height):
-            for x in range(width):
-                here = segments[z, y, x]
-                for axis in range(3):
-                    nz, ny, nx = z + (axis == 0), y + (axis == 1), x + (axis == 2)
-                    if nz == depth or ny == height or nx == width or segments[nz, ny, nx] == here:
-                        continue
-                    there = segments[nz, ny, nx]
-                    low, high = min(here, there), max(here, there)
-                    edge = head[low]
-                    while edge >= 0 and second[edge] != high:
-                        edge = following[edge]
-                    if edge < 0:
-                        if edges == room:
-                            room *= 2
-                            first, second = _grown(first, room), _grown(second, room)
-                            following, length, total = (
-                                _grown(following, room),
-                                _grown(length, room),
-                                _grown(total, room),
-                            )
-                        edge, edges = edges, edges + 1
-                        first[edge], second[edge], following[edge] = low, high, head[low]
-                        length[edge], total[edge] = 0, 0.0
-                        head[low] = edge
-                    length[edge] += 1
-                    for channel in range(image.shape[3]):
-                        total[edge] += abs(np.float64(image[z, y, x, channel]) - image[nz, ny, nx, channel])
-    return first[:edges], second[:edges], length[:edges], total[:edges]
-
-
-@njit(cache=True, nogil=True)
-def _grown(array, room):  # type: ignore[no-untyped-def]
-    larger = np.empty(room, dtype=array.dtype)
-    larger[: array.size] = array
-    return larger
+    border = np.zeros(ids.size, dtype=np.int64)
+    width = pixels.shape[2]
+    known = 0
+    for here in range((stop - row) * height):
+        z, y = row + here // height, here % height
+        for run in range(first[here], first[here + 1]):
+            if start[run] >= right:
+                break
+            outside = (start[run] == 0) + (end[run] == width)
+            outside += ((z == 0) + (z == depth - 1)) * (end[run] - start[run])
+            if axes == 3:
+                outside += ((y == 0) + (y == height - 1)) * (end[run] - start[run])
+            border[node[run]] += outside
+            if run + 1 < first[here + 1] and node[run] != node[run + 1]:
+                edge = _edge(node[run], node[run + 1], head, second, following, known)
+                known = max(known, edge + 1)
+                length[edge] += 1
+                x = end[run]
+                for channel in range(pixels.shape[0]):
+                    values = pixels[channel, line + here]
+                    total[edge] += abs(np.float64(values[x]) - np.float64(values[x - 1]))
+        for way in range(2):
+            if (way == 0 and y + 1 == height) or (way == 1 and z + 1 == depth):
+                continue
+            there = here + (1 if way == 0 else height)
+            one, two = first[here], first[there]
+            x = start[one]
+            while x < right:
+                until = min(end[one], end[two])
+                if node[one] != node[two]:
+                    edge = _edge(node[one], node[two], head, second, following, known)
+                    known = max(known, edge + 1)
+                    length[edge] += until - x
+                    for channel in range(pixels.shape[0]):
+                        above, below = pixels[channel, line + here], pixels[channel, line + there]
+                        for column in range(x, until):
+                            total[edge] += abs(np.float64(above[column]) - np.float64(below[column]))
+                one, two = one + (end[one] == until), two + (end[two] == until)
+                x = until
+    pairs = np.empty((2, known), dtype=np.int32)
+    for low in range(ids.size):
+        edge = head[low]
+        while edge >= 0:
+            pairs[0, edge], pairs[1, edge] = min(ids[low], ids[second[edge]]), max(ids[low], ids[second[edge]])
+            edge = following[edge]
+    return pairs, length[:known].copy(), total[:known].copy(), border

@@ -4,27 +4,29 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.superpixels.bands import Array, Rows, bands, release, workers_for
+from bench.superpixels.threads import Workers, split
+
+Mask = NDArray[np.integer]
+Votes = tuple[int, NDArray[np.int64], int]
+
 
 def class_counts(
-    mask: NDArray[np.integer], segments: NDArray[np.integer], num_classes: int, ignore_index: int | None = None
+    mask: Array, segments: Array, num_classes: int, ignore_index: int | None = None, rows: int | None = None
 ) -> NDArray[np.int64]:
     """Pixels of each class in each superpixel: (N, num_classes). Pixels of `ignore_index` are counted nowhere.
 
-    Raises ValueError for shapes that differ and for classes outside [0, num_classes).
+    Both may be memory maps or files, walked in bands of about `rows` rows. Raises ValueError for shapes that differ and
+    for classes outside [0, num_classes).
     """
-    if mask.shape != segments.shape:
+    if tuple(mask.shape) != tuple(segments.shape):
         raise ValueError(f"mask and segments must have one shape, got {mask.shape} and {segments.shape}")
-    ignored = -1 if ignore_index is None else ignore_index
-    counts = np.zeros((int(segments.max()) + 1, num_classes), dtype=np.int64)
-    stray = _count(np.ravel(mask), np.ravel(segments), ignored, ignore_index is not None, counts)
-    if stray >= 0:
-        value = np.ravel(mask)[stray]
-        raise ValueError(f"mask must hold classes in [0, {num_classes}) or ignore_index {ignore_index}, got {value}")
-    return counts
+    with workers_for(tuple(segments.shape)) as workers:
+        return _votes(mask, segments, num_classes, ignore_index, rows, workers)
 
 
 def majority_labels(
-    mask: NDArray[np.integer], segments: NDArray[np.integer], num_classes: int, ignore_index: int | None = None
+    mask: Array, segments: Array, num_classes: int, ignore_index: int | None = None
 ) -> NDArray[np.int64]:
     """Most frequent class of each superpixel: (N,). Ties, and superpixels of ignored pixels, get the lowest index."""
     return np.asarray(class_counts(mask, segments, num_classes, ignore_index).argmax(axis=1))
@@ -35,13 +37,91 @@ def paint(node_labels: NDArray[np.integer], segments: NDArray[np.integer]) -> ND
     return np.asarray(np.take(node_labels, segments))
 
 
+def pixel_counts(segments: Array, rows: int | None, workers: Workers) -> NDArray[np.int64]:
+    """Pixels of each superpixel, (N,), in bands of about `rows` rows."""
+    shape = tuple(segments.shape)
+    counts = np.zeros((0, 1), np.int64)
+    labels = Rows(segments, np.int32)
+    for start, stop in bands(shape, rows, 1):
+        flat = labels.window(start, stop).ravel()
+
+        def count(low: int, high: int, flat: NDArray[np.int32] = flat) -> tuple[int, NDArray[np.int64]]:
+            return _sizes(flat[low:high])  # type: ignore[no-any-return]
+
+        for low, part in workers.run(count, split(flat.size, 4 * workers.threads)):
+            counts = _added(counts, low, part)
+    return counts[:, 0]
+
+
+def _votes(
+    mask: Array, segments: Array, num_classes: int, ignore_index: int | None, rows: int | None, workers: Workers
+) -> NDArray[np.int64]:
+    counts = np.zeros((0, num_classes), np.int64)
+    labels, ignored = Rows(segments, np.int32), -1 if ignore_index is None else ignore_index
+    for start, stop in bands(tuple(segments.shape), rows, 1):
+        flat = labels.window(start, stop).ravel()
+        classes = np.ravel(mask[start:stop])
+
+        tasks = split(flat.size, 4 * workers.threads)
+
+        def count(low: int, high: int, classes: Mask = classes, flat: NDArray[np.int32] = flat) -> Votes:
+            return _count(classes[low:high], flat[low:high], ignored, ignore_index is not None, num_classes)  # type: ignore[no-any-return]
+
+        parts = workers.run(count, tasks)
+        for (begin, _), (low, part, stray) in zip(tasks, parts, strict=True):
+            if stray >= 0:
+                value = classes[begin + stray]
+                raise ValueError(
+                    f"mask must hold classes in [0, {num_classes}) or ignore_index {ignore_index}, got {value}"
+                )
+            counts = _added(counts, low, part)
+        release(mask)
+    return counts
+
+
+def _added(total: NDArray[np.int64], first: int, part: NDArray[np.int64]) -> NDArray[np.int64]:
+    """`total` with the rows of `part` added from row `first` on, longer where need be."""
+    end = first + len(part)
+    if end > len(total):
+        total = np.concatenate([total, np.zeros((max(end, len(total)) - len(total), part.shape[1]), np.int64)])
+    total[first:end] += part
+    return total
+
+
 @njit(cache=True, nogil=True)
-def _count(mask, segments, ignored, ignoring, counts):  # type: ignore[no-untyped-def]
-    for pixel in range(mask.size):
-        value = np.int64(mask[pixel])
-        if ignoring and value == ignored:
+def _range(segments):  # type: ignore[no-untyped-def]
+    low, high = segments[0], segments[0]
+    for segment in segments:
+        low, high = min(low, segment), max(high, segment)
+    return low, high
+
+
+@njit(cache=True, nogil=True)
+def _sizes(segments):  # type: ignore[no-untyped-def]
+    """The lowest id, and the pixels of each id from it on (ids, 1)."""
+    low, high = _range(segments)
+    counts = np.zeros((high - low + 1, 1), dtype=np.int64)
+    begin = 0
+    for pixel in range(1, segments.size + 1):
+        if pixel == segments.size or segments[pixel] != segments[begin]:
+            counts[segments[begin] - low, 0] += pixel - begin
+            begin = pixel
+    return low, counts
+
+
+@njit(cache=True, nogil=True)
+def _count(mask, segments, ignored, ignoring, num_classes):  # type: ignore[no-untyped-def]
+    """The lowest id; votes from it on (ids, classes); the place of a class that there is not, else -1."""
+    low, high = _range(segments)
+    counts = np.zeros((high - low + 1, num_classes), dtype=np.int64)
+    begin = 0
+    for pixel in range(1, segments.size + 1):
+        if pixel < segments.size and segments[pixel] == segments[begin] and mask[pixel] == mask[begin]:
             continue
-        if value < 0 or value >= counts.shape[1]:
-            return pixel
-        counts[segments[pixel], value] += 1
-    return -1
+        value = np.int64(mask[begin])
+        if not (ignoring and value == ignored):
+            if value < 0 or value >= num_classes:
+                return low, counts, begin
+            counts[segments[begin] - low, value] += pixel - begin
+        begin = pixel
+    return low, counts, -1

@@ -1,0 +1,197 @@
+"""Exact quantiles of the pixels of each segment, with the pixels of unfinished segments carried from band to band."""
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bench.superpixels.bands import Block, Window, one_by_one
+from bench.superpixels.threads import Workers, split
+
+_FEW = 24  # values that are sorted by insertion
+
+
+class Quantiles:
+    """Collects the quantiles `levels` in [0, 1], linear between ranks as `numpy.quantile`: `found` (N, C, Q).
+
+    `counts` (N,) tells when the last pixel of a segment was seen. Besides the pixels of a band it holds those of the
+    segments that go on below it.
+    """
+
+    halo = 0
+
+    def __init__(self, counts: NDArray[np.int64], channels: int, levels: tuple[float, ...]) -> None:
+        self._counts, self._levels = counts, np.array(levels)
+        self.found = np.empty((len(counts), channels, len(levels)), np.float32)
+        self._held = np.empty((channels, 0), np.float32)  # values carried over
+        self._pieces = np.zeros((3, 0), np.int64)  # node, first of its values, their number
+
+    def collect(self, window: Window, parts: list[Block], workers: Workers) -> None:
+        values, pieces = self._grouped(window, parts, workers)
+        pieces = pieces[:, np.argsort(pieces[0], kind="stable")]
+        nodes, first = np.unique(pieces[0], return_index=True)
+        seen = np.add.reduceat(pieces[2], first) if len(nodes) else np.zeros(0, np.int64)
+        ends = np.append(first[1:], pieces.shape[1])
+        whole = seen == self._counts[nodes]
+        ready = np.stack([nodes, seen, first, ends])[:, whole]
+        workers.run(
+            lambda low, high: _measure(values, pieces, ready, low, high, self._levels, self.found),
+            split(ready.shape[1], 8 * workers.threads) if whole.any() else [],
+        )
+        self._held, self._pieces = _carried(values, pieces, np.stack([nodes, seen, first, ends])[:, ~whole])
+
+    def _grouped(
+        self, window: Window, parts: list[Block], workers: Workers
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Values (C, M), what was held before those of each block, segment after segment; and where they are."""
+        _, height, width = window.shape
+        pixels = window.pixels.reshape(len(window.pixels), -1, width)
+        sizes = [(part.stop - part.first) * height * (part.right - part.left) for part in parts]
+        bases = np.cumsum([self._held.shape[1], *sizes]).tolist()
+        values = np.empty((len(pixels), bases[-1]), np.float32)
+        values[:, : bases[0]] = self._held
+
+        def group(index: int, _: int) -> NDArray[np.int64]:
+            part = parts[index]
+            line = (part.first - window.top) * height
+            count = (part.stop - part.first) * height
+            return np.asarray(_group(*part.runs, pixels, line, count, part.right, bases[index], values))
+
+        found = workers.run(group, one_by_one(len(parts)))
+        return values, np.concatenate([self._pieces, *found], axis=1)
+
+
+@njit(cache=True, nogil=True)
+def _group(first, node, start, end, ids, pixels, line, count, right, base, values):  # type: ignore[no-untyped-def]
+    """Counting sort of the block's own pixels into `values` from `base` on; (3, segments): id, place, number."""
+    sizes = np.zeros(ids.size, dtype=np.int64)
+    for run in range(first[count]):
+        if start[run] < right:
+            sizes[node[run]] += end[run] - start[run]
+    cursor = np.empty(ids.size, dtype=np.int64)
+    pieces = np.empty((3, ids.size), dtype=np.int64)
+    known = 0
+    for local in range(ids.size):
+        cursor[local] = base
+        if sizes[local] > 0:
+            pieces[0, known], pieces[1, known], pieces[2, known] = ids[local], base, sizes[local]
+            known += 1
+        base += sizes[local]
+    for here in range(count):
+        for run in range(first[here], first[here + 1]):
+            low, high = start[run], end[run]
+            if low >= right:
+                break
+            place = cursor[node[run]]
+            for channel in range(pixels.shape[0]):
+                source = pixels[channel, line + here]
+                target = values[channel]
+                for column in range(high - low):
+                    target[place + column] = source[low + column]
+            cursor[node[run]] = place + high - low
+    return pieces[:, :known].copy()
+
+
+@njit(cache=True, nogil=True)
+def _carried(values, pieces, nodes):  # type: ignore[no-untyped-def]
+    """The values of `nodes` alone, and where they are."""
+    total = 0
+    for index in range(nodes.shape[1]):
+        total += nodes[1, index]
+    held = np.empty((values.shape[0], total), dtype=np.float32)
+    places = np.empty((3, nodes.shape[1]), dtype=np.int64)
+    base = 0
+    for index in range(nodes.shape[1]):
+        places[0, index], places[1, index], places[2, index] = nodes[0, index], base, nodes[1, index]
+        for channel in range(values.shape[0]):
+            _collect(values[channel], pieces, nodes[2, index], nodes[3, index], held[channel, base:])
+        base += nodes[1, index]
+    return held, places
+
+
+@njit(cache=True, nogil=True)
+def _collect(values, pieces, first, stop, target):  # type: ignore[no-untyped-def]
+    place = 0
+    for piece in range(first, stop):
+        base = pieces[1, piece]
+        for index in range(pieces[2, piece]):
+            target[place + index] = values[base + index]
+        place += pieces[2, piece]
+
+
+@njit(cache=True, nogil=True)
+def _measure(values, pieces, nodes, low, high, levels, found):  # type: ignore[no-untyped-def]
+    """Quantiles of the nodes low..high: rows of `nodes` are id, pixels, first and end of the pieces."""
+    longest = 0
+    for index in range(low, high):
+        longest = max(longest, nodes[1, index])
+    one, two = np.empty(longest, dtype=np.float32), np.empty(longest, dtype=np.float32)
+    buckets = 1
+    while buckets < 4096 and 4 * buckets < longest:
+        buckets *= 2
+    ends = np.empty(buckets, dtype=np.int64)
+    for index in range(low, high):
+        size = nodes[1, index]
+        for channel in range(values.shape[0]):
+            _collect(values[channel], pieces, nodes[2, index], nodes[3, index], one)
+            quantiles_of(one[:size], two[:size], ends, levels, found[nodes[0, index], channel])
+
+
+@njit(cache=True, nogil=True)
+def quantiles_of(values, scratch, ends, levels, found):  # type: ignore[no-untyped-def]
+    """Quantiles `levels` (ascending) of `values`: only the buckets in which their ranks lie are sorted."""
+    size = values.size
+    least, most = values[0], values[0]
+    for index in range(size):
+        least, most = min(least, values[index]), max(most, values[index])
+    if least == most:
+        found[:] = least
+        return
+    buckets = 1
+    while buckets < ends.size and 4 * buckets < size:
+        buckets *= 2
+    ends = ends[:buckets]
+    scale = np.float32(buckets) / (most - least)
+    ends[:] = 0
+    for index in range(size):
+        ends[_bucket(values[index], least, scale, buckets)] += 1
+    total = 0
+    for bucket in range(buckets):
+        total, ends[bucket] = total + ends[bucket], total
+    for index in range(size):
+        bucket = _bucket(values[index], least, scale, buckets)
+        scratch[ends[bucket]] = values[index]
+        ends[bucket] += 1
+    bucket, ready = -1, 0  # the values before `ready` that were asked for are in their places
+    for number in range(levels.size):
+        rank = levels[number] * (size - 1)
+        below = int(rank)
+        share = np.float32(rank - below)
+        above = below + (share > 0)
+        while ready <= above:
+            bucket += 1
+            start, ready = ready, ends[bucket]
+            if ready > below:
+                _sort(scratch[start:ready])
+        found[number] = scratch[below] * (np.float32(1) - share) + scratch[above] * share
+
+
+@njit(cache=True, nogil=True)
+def _bucket(value, least, scale, buckets):  # type: ignore[no-untyped-def]
+    """Grows with the value; any bucket for what is not a number."""
+    place = (value - least) * scale
+    if place < buckets:
+        return max(np.int64(place), 0)
+    return buckets - 1
+
+
+@njit(cache=True, nogil=True)
+def _sort(values):  # type: ignore[no-untyped-def]
+    if values.size > _FEW:
+        values.sort()
+        return
+    for index in range(1, values.size):
+        value, place = values[index], index
+        while place > 0 and values[place - 1] > value:
+            values[place] = values[place - 1]
+            place -= 1
+        values[place] = value
