@@ -13,7 +13,7 @@ import uuid
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -163,6 +163,10 @@ class Origin:
         return {name: float(value) for name, value in asdict(self).items() if value is not None}
 
     @property
+    def peak_rss_bytes(self) -> int | None:
+        return None if self.made_peak_bytes is None else int(self.made_peak_bytes)
+
+    @property
     def saved_seconds(self) -> float:
         """What a run must add to the time it took, to say what the work took."""
         return self.made_seconds - self.fetched_seconds
@@ -178,6 +182,12 @@ def origin_of(facts: Iterable[Mapping[str, float]]) -> Origin:
         sum(item["fetched_seconds"] for item in taken),
         max(peaks) if peaks else None,
     )
+
+
+def without_origin(facts: Mapping[str, float]) -> dict[str, float]:
+    """The facts that a fresh item has as well."""
+    told = {field.name for field in fields(Origin)}
+    return {name: value for name, value in facts.items() if name not in told}
 
 
 # -------------------------------------------------------------------------------------------------------------- keys

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from bench import tables
+from bench import parallel, tables
 from bench.config import Config
 from bench.datasets import load, task_file
 from bench.datasets.sample import Sample, Splits
@@ -21,6 +21,7 @@ from bench.measure.meter import Meter
 from bench.panels import Panels
 from bench.pipelines import PIPELINES
 from bench.pipelines.protocol import Pipeline, Prepared
+from bench.prepared import origin_of, without_origin
 from bench.resume import check_promised
 from bench.scoring import SplitScores
 
@@ -41,41 +42,54 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     device, pinned = _pin(config)
     row |= {"load_seconds": loaded - started, "startup_seconds": time.perf_counter() - loaded}
     row |= pinned | data.facts | {"dataset": data.name, "run_key": tables.run_key(row["settings_key"], data.facts)}
-    meter = Meter(directory, device, config.measure.sample_period)
+    meter = Meter(directory, device, config.measure.sample_period, workers=parallel.below(config))
     try:
         with meter:
-            log, val_scores = _learn(pipeline, data, meter, config.metrics.boundary_tolerance)
+            log, val_scores = _learn(pipeline, data, meter, config)
             pipeline.save(directory / "checkpoint.pt")
             task_file.write(directory / "task.json", data.task, config.dataset.normalization, data.stored)
-            test_scores, panels, facts = _test(pipeline, data, meter, config.metrics.boundary_tolerance)
+            test_scores, panels, facts = _test(pipeline, data, meter, config)
     except BaseException:
         tables.write_part(directory, "stages", row["run_id"], meter.rows())
         raise
     panels.save(directory / "panels.npz")
     peak, kind = meter.headline()
-    flags = [row.get("flags"), *meter.flags()]
+    flags = [row.get("flags"), *meter.flags(), *parallel.flags(config)]
     row |= _learned(log) | facts | meter.facts() | {"flags": "; ".join(flag for flag in flags if flag)}
     row |= {"peak_memory_bytes": peak, "peak_memory_kind": kind, "status": "ok", "reason": ""}
     stages = meter.rows()
     scores = [{"split": "val", **score} for score in val_scores.rows()]
     scores += [{"split": "test", **score} for score in test_scores.rows()]
     tables.write_parts(directory, row["run_id"], stages, scores, [asdict(epoch) for epoch in log.history])
-    row |= {"stages_seconds": sum(stage["seconds"] for stage in stages), "run_seconds": time.perf_counter() - started}
+    row["prepared_from_cache"] = sum(stage["images_from_cache"] or 0 for stage in stages)
+    row |= {"stages_seconds": sum(stage["wall_seconds"] for stage in stages)}
+    row |= {"run_seconds": time.perf_counter() - started}
     return row, f"macro Dice {test_scores.macro_dice():.4f} on {len(data.test)} test images"
 
 
-def _learn(pipeline: Pipeline[Prepared], data: Splits, meter: Meter, tolerance: float) -> tuple[FitLog, SplitScores]:
+def _prepare(
+    pipeline: Pipeline[Prepared], samples: Sequence[Sample], split: str, data: Splits, meter: Meter, config: Config
+) -> list[Prepared]:
+    """Prepare within the stage; of graphs from the cache, the stage reports what they took when they were made."""
+    with meter.stage("prepare", split=split, **_size(samples)):
+        items = parallel.prepared(pipeline, samples, config, data.task)
+    origin, at_once = origin_of(item.facts for item in items), parallel.at_once(samples, config)
+    meter.add_cached(
+        "prepare", split, int(origin.from_cache), origin.saved_seconds / at_once, origin.peak_rss_bytes
+    )
+    return items
+
+
+def _learn(pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Config) -> tuple[FitLog, SplitScores]:
     """Prepare and fit, and score the validation images with the weights that were kept."""
-    with meter.stage("prepare", split="train", **_size(data.train)):
-        train = [pipeline.prepare(sample) for sample in data.train]
-    with meter.stage("prepare", split="val", **_size(data.val)):
-        val = [pipeline.prepare(sample) for sample in data.val]
+    train = _prepare(pipeline, data.train, "train", data, meter, config)
+    val = _prepare(pipeline, data.val, "val", data, meter, config)
     with meter.stage("train", split="train", **_size(data.train)):
         log = pipeline.fit(train, val)
     for interval in log.intervals:
         meter.add_interval(interval.phase, interval.start_ns, interval.end_ns)
     meter.add_data_wait("train", "train", log.data_wait_seconds)
-    scores = SplitScores(data.task, tolerance)
+    scores = SplitScores(data.task, config.metrics.boundary_tolerance)
     for sample, item in zip(data.val, val, strict=True):
         with meter.stage("predict", split="val", **_size([sample])):
             predicted = pipeline.predict(item)
@@ -84,18 +98,18 @@ def _learn(pipeline: Pipeline[Prepared], data: Splits, meter: Meter, tolerance: 
 
 
 def _test(
-    pipeline: Pipeline[Prepared], data: Splits, meter: Meter, tolerance: float
+    pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Config
 ) -> tuple[SplitScores, Panels, dict[str, float]]:
     """Prepare, predict and score the test images one at a time, so that the pixels of one are in memory, not of all."""
-    scores, panels, facts = SplitScores(data.task, tolerance), Panels(data.task.class_names), Counter[str]()
+    scores = SplitScores(data.task, config.metrics.boundary_tolerance)
+    panels, facts = Panels(data.task.class_names), Counter[str]()
     for sample in data.test:
-        with meter.stage("prepare", split="test", **_size([sample])):
-            item = pipeline.prepare(sample)
+        (item,) = _prepare(pipeline, [sample], "test", data, meter, config)
         with meter.stage("predict", split="test", **_size([sample])):
             predicted = pipeline.predict(item)
         scores.add(sample.name, np.asarray(sample.mask), predicted, item.segments)
         panels.add(sample, predicted)
-        facts.update(item.facts)
+        facts.update(without_origin(item.facts))
     return scores, panels, {name: total / len(data.test) for name, total in facts.items()}
 
 

@@ -43,6 +43,7 @@ def search(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[s
     from bench.measure.smallest_card import MIB, find_smallest
 
     short = replace(config, training=replace(config.training, epochs=None, seconds=None, steps=STEPS))
+    short = replace(short, graph=replace(config.graph, cache_dir=None))  # making graphs needs memory too
     found = find_smallest(
         trial,
         short,

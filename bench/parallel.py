@@ -1,0 +1,219 @@
+"""Many images at once, by Dask: threads or processes of this machine, or the workers of a cluster by its address.
+
+The results are those of one image after the other. Whoever works beside others uses its share of the processor alone.
+"""
+
+import os
+import pickle
+import sys
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache, partial
+from typing import Any, TypeVar
+
+from bench.config import Config, InputError, ParallelConfig
+from bench.datasets.sample import Sample, Task
+from bench.measure.environment import THREAD_VARIABLES
+from bench.measure.machine import default_threads
+from bench.pipelines.protocol import Pipeline, Prepared
+
+PATIENCE = 3.0  # seconds until a scheduler counts as unreachable
+AHEAD = 2  # pieces of work that a cluster holds for each of its threads
+
+Argument = TypeVar("Argument")
+Result = TypeVar("Result")
+Item = TypeVar("Item", bound=Prepared)
+
+
+def prepared(pipeline: Pipeline[Item], samples: Sequence[Sample], config: Config, task: Task) -> list[Item]:
+    """`[pipeline.prepare(sample) for sample in samples]`, by the workers of `config.parallel` where there are any.
+
+    `pipeline` is what `PIPELINES` builds from `config` and `task`; workers that share no memory build their own.
+    """
+    if at_once(samples, config) == 1:
+        return [pipeline.prepare(sample) for sample in samples]
+    alone = config.parallel.scheduler is None and config.parallel.kind == "threads"
+    function = pipeline.prepare if alone else partial(prepare_one, config, task)
+    return mapped(function, samples, config.parallel, config.measure.threads or default_threads())
+
+
+def concerns(config: Config) -> bool:
+    """Whether workers prepare the images of this run: there are some, and the arm does more than read pixels."""
+    from bench.tables.comparison import uses_superpixels
+
+    workers = config.parallel.workers > 0 or config.parallel.scheduler is not None
+    return workers and uses_superpixels(config.pipeline.name)
+
+
+def at_once(samples: Sequence[Sample], config: Config) -> int:
+    """How many of these images are prepared at a time, where that is known: 1 without workers."""
+    if len(samples) < 2 or not concerns(config):
+        return 1
+    return min(len(samples), config.parallel.workers) if config.parallel.scheduler is None else len(samples)
+
+
+def below(config: Config) -> bool:
+    """Whether processes below this one do some of the work: their memory then counts as well."""
+    parallel = config.parallel
+    return parallel.workers > 0 and parallel.kind == "processes" and parallel.scheduler is None
+
+
+def flags(config: Config) -> list[str]:
+    """What spoils a run whose work was done where no meter looks."""
+    address = config.parallel.scheduler
+    if address is None or not concerns(config):
+        return []
+    return [f"invalid: the workers of {address} prepared the images, and their memory is not in this row"]
+
+
+def mapped(
+    function: Callable[[Argument], Result], arguments: Sequence[Argument], config: ParallelConfig, threads: int
+) -> list[Result]:
+    """`[function(argument) for argument in arguments]` by the workers of `config`; an error of one is raised here.
+
+    `threads` of this machine are shared among its workers; each thread of a cluster uses one. Except for threads,
+    function, arguments and results must pickle, and the function must be importable where the workers are. Raises
+    `InputError` where the scheduler does not answer.
+    """
+    if config.scheduler is not None:
+        return list(_by_cluster(function, arguments, config.scheduler))
+    if config.workers == 0:
+        return [function(argument) for argument in arguments]
+    share = max(1, threads // config.workers)
+    return (_by_threads if config.kind == "threads" else _by_processes)(function, arguments, config.workers, share)
+
+
+def _by_threads(
+    function: Callable[[Argument], Result], arguments: Sequence[Argument], workers: int, share: int
+) -> list[Result]:
+    import dask
+
+    tasks = [dask.delayed(_limited, pure=False)(function, _Whole(argument), share) for argument in arguments]
+    with _torch_threads_restored():
+        return list(dask.compute(*tasks, scheduler="threads", num_workers=workers))
+
+
+def _by_processes(
+    function: Callable[[Argument], Result], arguments: Sequence[Argument], workers: int, share: int
+) -> list[Result]:
+    import dask
+
+    tasks = [dask.delayed(_packed, pure=False)(_pack(function, argument), share) for argument in arguments]
+    with _environment(dict.fromkeys(THREAD_VARIABLES, str(share))):
+        results = dask.compute(*tasks, scheduler="processes", num_workers=workers, chunksize=1)
+    return [pickle.loads(result) for result in results]
+
+
+def _by_cluster(
+    function: Callable[[Argument], Result], arguments: Sequence[Argument], address: str
+) -> Iterator[Result]:
+    """In order, with a few pieces of work per thread on their way, so that the cluster does not hold all pixels."""
+    with _client(address) as client:
+        ahead = AHEAD * max(1, sum(client.nthreads().values()))
+        pending: deque[Any] = deque()
+        for argument in arguments:
+            (work,) = client.scatter([_pack(function, argument)], hash=False)
+            pending.append(client.submit(_same_code, work, _own_version(), pure=False))
+            if len(pending) == ahead:
+                yield pickle.loads(pending.popleft().result())
+        while pending:
+            yield pickle.loads(pending.popleft().result())
+
+
+@contextmanager
+def _client(address: str) -> Iterator[Any]:
+    from distributed import Client
+
+    try:
+        client = Client(address, timeout=PATIENCE, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InputError(
+            f"parallel.scheduler {address} does not answer: start one with `dask scheduler`, or set it to null"
+        ) from error
+    with client:
+        if not client.nthreads():
+            raise InputError(f"parallel.scheduler {address} has no workers: start some with `dask worker {address}`")
+        yield client
+
+
+# --------------------------------------------------------------------------------------------- what the workers do
+
+
+class _Whole:
+    """An argument that Dask is not to look into."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+def _pack(function: Callable[[Any], Any], argument: Any) -> bytes:
+    """Packed here, so that no library between makes shared memory of the tensors within."""
+    return pickle.dumps((function, argument), pickle.HIGHEST_PROTOCOL)
+
+
+def _packed(work: bytes, share: int) -> bytes:
+    function, argument = pickle.loads(work)
+    return pickle.dumps(_limited(function, _Whole(argument), share), pickle.HIGHEST_PROTOCOL)
+
+
+def _same_code(work: bytes, version: str) -> bytes:
+    """One thread each: that is what a thread of a Dask worker stands for."""
+    if _own_version() != version:
+        raise InputError("a worker of parallel.scheduler runs another version of this code: install the same there")
+    return _packed(work, 1)
+
+
+@lru_cache(maxsize=1)
+def _own_version() -> str:
+    from bench.jobs import code_version
+
+    return code_version()
+
+
+def _limited(function: Callable[[Any], Any], argument: _Whole, share: int) -> Any:
+    from bench.superpixels.threads import limited
+
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(share)
+    with limited(share):
+        return function(argument.value)
+
+
+def prepare_one(config: Config, task: Task, sample: Sample) -> Any:
+    """The sample as the pipeline of `config` prepares it; a worker builds that pipeline once."""
+    return _pipeline(pickle.dumps((config, task))).prepare(sample)
+
+
+@lru_cache(maxsize=1)
+def _pipeline(settings: bytes) -> Pipeline[Any]:
+    from bench.pipelines import PIPELINES
+
+    config, task = pickle.loads(settings)
+    return PIPELINES[config.pipeline.name](config, task)
+
+
+@contextmanager
+def _environment(variables: dict[str, str]) -> Iterator[None]:
+    """Processes that start within the block find these variables."""
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+
+
+@contextmanager
+def _torch_threads_restored() -> Iterator[None]:
+    torch = sys.modules.get("torch")
+    before = 0 if torch is None else torch.get_num_threads()
+    try:
+        yield
+    finally:
+        if torch is not None:
+            torch.set_num_threads(before)
