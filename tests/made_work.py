@@ -65,5 +65,14 @@ def hang_with_a_child(pids: str) -> None:
     time.sleep(120)
 
 
+def hang_without_letting_go(pids: str) -> None:
+    """As above, but in foreign code that never hands the interpreter to another thread."""
+    import ctypes
+
+    sleeper = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(120)"])
+    Path(pids).write_text(f"{os.getpid()} {sleeper.pid}")
+    ctypes.PyDLL(None).sleep(120)
+
+
 def say_on_standard_error(words: str) -> None:
     print(words, file=sys.stderr)

@@ -102,19 +102,27 @@ def test_standard_error_passes_through(capfd: pytest.CaptureFixture[str]) -> Non
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 @pytest.mark.parametrize("end", [signal.SIGINT, signal.SIGKILL])
 def test_the_child_and_all_below_it_go_with_the_parent(tmp_path: Path, end: signal.Signals) -> None:
-    parent, pids = _parent_of_a_hanging_child(tmp_path)
+    parent, pids = _parent_of_a_hanging_child(tmp_path, "hang_with_a_child")
     parent.send_signal(end)
     _, error = parent.communicate(timeout=20)
     assert ("KeyboardInterrupt" in error) == (end == signal.SIGINT)
     _until(lambda: all(_gone(pid) for pid in pids))
 
 
-def _parent_of_a_hanging_child(folder: Path) -> tuple["subprocess.Popen[str]", list[int]]:
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's help that this needs")
+def test_a_child_that_holds_the_interpreter_goes_with_the_parent_too(tmp_path: Path) -> None:
+    parent, pids = _parent_of_a_hanging_child(tmp_path, "hang_without_letting_go")
+    parent.kill()
+    parent.communicate(timeout=20)
+    _until(lambda: all(_gone(pid) for pid in pids))
+
+
+def _parent_of_a_hanging_child(folder: Path, work: str) -> tuple["subprocess.Popen[str]", list[int]]:
     file = folder / "pids"
     heeds = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a job in the background ignores it
     )
-    call = f"i.run_isolated(made_work.hang_with_a_child, {str(file)!r})"
+    call = f"i.run_isolated(made_work.{work}, {str(file)!r})"
     code = f"{heeds}; import made_work, bench.measure.isolation as i; {call}"
     path = os.pathsep.join((str(ROOT), str(Path(__file__).parent)))
     parent = subprocess.Popen(
