@@ -25,7 +25,7 @@ def test_a_new_image_is_scaled_as_in_training(mode: str, tmp_path: Path) -> None
     task, normalization = task_file.read(tmp_path / "task.json")
     assert task == TASK
     expected = choose(mode, new.dtype, moments(new), train).apply(new)
-    np.testing.assert_array_equal(normalization.of(new, new.dtype).apply(new), expected)
+    np.testing.assert_array_equal(normalization.scaling(new.dtype, moments(new)).apply(new), expected)
     assert [path.name for path in tmp_path.iterdir()] == ["task.json"]
 
 
@@ -34,7 +34,7 @@ def test_other_number_types_are_refused_where_grey_values_must_mean_the_same(tmp
     _, normalization = task_file.read(tmp_path / "task.json")
     new = image(1, np.uint8)
     with pytest.raises(InputError, match=r"holds uint8 values .* on uint16"):
-        normalization.of(new, new.dtype)
+        normalization.scaling(new.dtype, moments(new))
 
 
 MISTAKES = {

@@ -1,5 +1,6 @@
 """Images and masks that stay in their files: every access reads what was asked for, and nothing is kept."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,15 @@ class ImageFile:
         return np.dtype(np.float32)
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        return self._scaled(lambda array: array)[key]
+
+    def held(self) -> Scaled:
+        """The same image with the stored values in memory, in the file's own type; scaled when asked for."""
+        return self._scaled(lambda array: np.ascontiguousarray(array[...]))
+
+    def _scaled(self, stored: Callable[[StoredArray], StoredArray]) -> Scaled:
         array = open_image(self.path, self.layout.channel_axis, self.max_pixels).array
-        return Scaled(Arranged(array, self.layout), self.scaling)[key]
+        return Scaled(Arranged(stored(array), self.layout), self.scaling)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)

@@ -2,18 +2,18 @@
 
 import hashlib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from bench.config import FolderConfig, require
+from bench.datasets.examine import examine
 from bench.datasets.files import Arranged, Classes, ImageFile, Layout, MaskFile
 from bench.datasets.manifest import SPLITS, Entry, Manifest, read_manifest, root_of
-from bench.datasets.normalization import Moments, Stored, bands, choose, moments_of, pool
+from bench.datasets.normalization import Moments, Stored, bands, choose, pool
 from bench.datasets.opening import StoredMask, open_image, open_mask
 from bench.datasets.sample import Sample, Splits, Task
 from bench.datasets.stored import Header
@@ -69,40 +69,6 @@ def mismatch(path: Path, shape: tuple[int, ...], mask_shape: tuple[int, ...], ax
         f"set dataset.channel_axis={fitting[0]}" if fitting else "they must agree on all axes but that of the channels"
     )
     return f"{path} has the shape {shape} with channels on axis {axis}, and its mask {mask_shape}: {advice}"
-
-
-def examine(path: Path, image: Arranged) -> Moments:
-    """Read an image once, band by band: its moments, and that its values are real, finite and opaque."""
-    require(image.dtype.kind in "buif", f"{path} holds {image.dtype} values: an image must hold real numbers")
-    whole = Arranged(image.array, replace(image.layout, alpha=False))
-    opaque, parts = None, []
-    for band in bands(image.shape):
-        part = whole[band]
-        if image.layout.alpha:
-            opaque = part[..., -1].flat[0] if opaque is None else opaque
-            check_alpha(path, part[..., -1], opaque)
-            part = part[..., :-1]
-        check_finite(path, part)
-        parts.append(moments_of(part))
-    return pool(parts)
-
-
-def check_alpha(path: Path, alpha: NDArray[Any], opaque: Any) -> None:
-    """Transparency is no measurement, so it is dropped; but not where it says something."""
-    require(
-        bool(np.all(alpha == opaque)),
-        f"{path} has a transparency channel that varies: save it without, or as a TIFF with plain channels",
-    )
-
-
-def check_finite(path: Path, part: NDArray[Any]) -> None:
-    if part.dtype.kind == "f":
-        with np.errstate(over="ignore"):
-            finite = bool(np.isfinite(part.astype(np.float32, copy=False)).all())
-        require(
-            finite,
-            f"{path} holds NaN or infinite values: replace them, or mark them by dataset.ignore_index in its mask",
-        )
 
 
 def distinct(mask: StoredMask) -> tuple[int, ...]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,19 @@ class Source(Protocol):
     def dtype(self) -> np.dtype[Any]: ...
     def __getitem__(self, key: Any, /) -> NDArray[Any]: ...
     def __array__(self, dtype: Any = None, /, *, copy: bool | None = None) -> NDArray[Any]: ...
+
+
+@runtime_checkable
+class Holdable(Protocol):
+    """A source that knows how to be in memory in fewer bytes than its float32 values take."""
+
+    def held(self) -> Source:
+        """The same values, no longer read from a file."""
+
+
+def held(source: Source) -> Source:
+    """`source` in memory: in the type that its file has, scaled when asked for, where it offers that."""
+    return source.held() if isinstance(source, Holdable) else np.asarray(source)
 
 
 @dataclass(frozen=True)

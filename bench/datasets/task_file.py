@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import InputError, require, require_one_of
-from bench.datasets.normalization import Pixels, Scaling, Stored, full_scale, moments, standardise, z_score
+from bench.datasets.normalization import Moments, Scaling, Stored, choose, z_score
 from bench.datasets.sample import Task
 
 MODES = ("per_image", "dataset", "none")
@@ -25,13 +25,10 @@ class Normalization:
     std: tuple[float, ...] = ()
     dtypes: tuple[str, ...] = ()
 
-    def of(self, image: Pixels, dtype: np.dtype[Any]) -> Scaling:
-        """The scaling of a new image (*spatial, C) of stored values; reads it, in slabs, where it needs its moments."""
-        channels = image.shape[-1]
-        if self.mode == "per_image":
-            return standardise(moments(image))
-        if self.mode == "none":
-            return Scaling(np.zeros(channels), np.full(channels, full_scale(dtype)))
+    def scaling(self, dtype: np.dtype[Any], own: Moments) -> Scaling:
+        """The scaling of a new image of stored values `dtype` whose moments are `own`."""
+        if self.mode != "dataset":
+            return choose(self.mode, dtype, own, own)
         require(
             not self.dtypes or str(dtype) in self.dtypes,
             f"the image holds {dtype} values and the run was trained with dataset.normalization=dataset on "

@@ -1,0 +1,129 @@
+"""What a finished run left behind, read back with suspicion: its settings, its task and its checkpoint."""
+
+import json
+import types
+from collections.abc import Iterator
+from dataclasses import dataclass, fields, is_dataclass
+from pathlib import Path
+from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from bench.config import Config, DatasetConfig, InputError, PipelineConfig, require
+from bench.datasets import task_file
+from bench.datasets.sample import Task
+from bench.datasets.task_file import Normalization
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """A run whose model can be used again."""
+
+    directory: Path
+    config: Config
+    task: Task
+    normalization: Normalization
+
+    @property
+    def checkpoint(self) -> Path:
+        return self.directory / "checkpoint.pt"
+
+
+def read_run(directory: Path) -> FinishedRun:
+    """The run of a directory. Raises `InputError` saying what is missing or wrong, and in which file."""
+    require(
+        directory.is_dir(), f"{directory} is not a folder: give run= the directory of a run, below results_dir/runs"
+    )
+    require(
+        (directory / "config.json").is_file(),
+        f"{directory} is no run directory, as it has no config.json: give one of those below results_dir/runs",
+    )
+    config = read_config(directory / "config.json")
+    name = config.pipeline.name
+    require(
+        name != "oracle", f"{directory} is a run of the oracle, which needs the true mask: give a run of another arm"
+    )
+    require(
+        config.experiment.kind == "runs",
+        f"{directory} is a run of the kind {config.experiment.kind}, which keeps no model: give an ordinary run",
+    )
+    require(
+        any(directory.glob("checkpoint.*")),
+        f"{directory} has no checkpoint, so the run did not get as far: give a run whose status is ok",
+    )
+    require((directory / "task.json").is_file(), f"{directory} has no task.json: repeat the run, as it is an old one")
+    task, normalization = task_file.read(directory / "task.json")
+    return FinishedRun(directory, config, task, normalization)
+
+
+def read_config(path: Path) -> Config:
+    """The settings of a run as `asdict(Config)` wrote them. Raises `InputError` naming `path` and the setting."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    try:
+        rebuilt = rebuild(Config, content, "")
+    except InputError as error:
+        raise InputError(f"{path} does not hold the settings of a run: {error}") from error
+    assert isinstance(rebuilt, Config)
+    return rebuilt
+
+
+def rebuild(kind: Any, value: Any, name: str) -> Any:
+    """`value`, as JSON has it, as the type `kind`: a data class, a list, a dict, an optional or a plain type."""
+    if is_dataclass(kind):
+        return _rebuilt_class(kind, value, name)
+    origin, inner = get_origin(kind), get_args(kind)
+    if origin in (Union, types.UnionType):
+        if value is None and type(None) in inner:
+            return None
+        [kind] = [option for option in inner if option is not type(None)]
+        return rebuild(kind, value, name)
+    if origin is list:
+        require(isinstance(value, list), f"{name} must be a list, got {value!r}")
+        return [rebuild(inner[0], item, name) for item in value]
+    if origin is dict:
+        require(isinstance(value, dict), f"{name} must be an object, got {value!r}")
+        return {
+            rebuild(inner[0], _key(inner[0], key), name): rebuild(inner[1], item, name) for key, item in value.items()
+        }
+    return _plain(kind, value, name)
+
+
+def _rebuilt_class(kind: Any, value: Any, name: str) -> Any:
+    require(isinstance(value, dict), f"{name or 'the settings'} must be an object, got {value!r}")
+    if kind in (DatasetConfig, PipelineConfig):
+        kind = _named(kind, value.get("name"), name)
+    prefix = f"{name}." if name else ""
+    known = [item.name for item in fields(kind)]
+    for key in [*(set(value) - set(known))]:
+        raise InputError(f"{prefix}{key} is no setting of this version")
+    for key in known:
+        require(key in value, f"{prefix}{key} is missing: the run is of another version")
+    hints = get_type_hints(kind)
+    return kind(**{key: rebuild(hints[key], value[key], prefix + key) for key in known})
+
+
+def _named(base: Any, wanted: Any, name: str) -> Any:
+    """The settings class below `base` that is of the arm or data set `wanted`."""
+    classes = {found().name: found for found in _below(base)}
+    require(wanted in classes, f"{name}.name must be one of {', '.join(classes)}, got {wanted!r}")
+    return classes[wanted]
+
+
+def _below(base: Any) -> Iterator[Any]:
+    for child in base.__subclasses__():
+        yield child
+        yield from _below(child)
+
+
+def _key(kind: Any, key: str) -> Any:
+    """A key of a JSON object, whose keys are always text, as a whole number where one is meant."""
+    return int(key) if kind is int and key.lstrip("-").isdigit() else key
+
+
+def _plain(kind: Any, value: Any, name: str) -> Any:
+    if kind is Any:
+        return value
+    fits = type(value) is kind or (kind is float and type(value) is int)
+    require(fits, f"{name} must be of the type {kind.__name__}, got {value!r}")
+    return kind(value)
