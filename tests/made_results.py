@@ -40,20 +40,25 @@ def make_run(
     panels: bool = False,
     gain: float = 0.0,
     slow: float = 1.0,
+    voted: float | None = None,
     **changes: object,
 ) -> Path:
     """One finished run; `changes` replace columns of its row (with `_` for a dot written as `__`).
 
-    `gain` is added to every Dice, every time is multiplied by `slow`.
+    `gain` is added to every score, every time is multiplied by `slow`; `voted` is the Dice of the mask voted onto the
+    superpixels.
     """
     row = _row(pipeline, seed, size) | {name.replace("__", "."): value for name, value in changes.items()}
     directory = folder / "runs" / str(row["run_id"])
     finished = row["status"] == "ok"
+    scores = _scaled(_scores(pipeline, seed, size), "value", offset=gain)
+    if voted is not None:
+        scores.append({"split": "test", "image": "all", "metric": "voted_dice", "class": "macro", "value": voted})
     write_run(
         directory,
         row,
         _scaled(_stages(pipeline, seed, size), "seconds", factor=slow) if finished else [],
-        _scaled(_scores(pipeline, seed, size), "value", offset=gain) if finished else [],
+        scores if finished else [],
         _scaled(_history(pipeline, seed, size), "seconds", factor=slow) if finished else [],
     )
     if panels and finished:

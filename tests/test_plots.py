@@ -61,11 +61,11 @@ def test_the_same_tables_give_the_same_bytes_whatever_the_users_style(tmp_path: 
     first = plot_all(folder, tables)
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "pink"}):
         assert drawn(plot_all(folder, tables)) == drawn(first)
-    assert len(drawn(first)) == 8
+    assert len(drawn(first)) == 10
     skipped = {figure.name: figure.skipped for figure in first if figure.skipped}
     assert "panels.npz" in skipped["panels-made-up"]
     assert "memory_trace.csv" in skipped["memory_trace-made-up"]
-    assert len(list((folder / "figures").iterdir())) == 8
+    assert len(list((folder / "figures").iterdir())) == 10
 
 
 def test_points_are_the_means_of_the_comparison(tables: Tables) -> None:

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from bench.plots import curves, panels, traces
 from bench.plots.breakeven import plot_break_even
+from bench.plots.decomposition import plot_decomposition
 from bench.plots.frontier import plot_frontier
 from bench.plots.style import NoDataError, Plotted, save, slug, styled
 from bench.tables.chosen import chosen
@@ -46,6 +47,11 @@ _CAPTIONS = {
         "Computed from the rates of both arms' chosen configurations on this machine; each panel varies one quantity "
         "and keeps the others as in these runs. Brackets are 95 % intervals over redrawn runs, "
         "too narrow where these are few.",
+    ),
+    "decomposition": (
+        "Where the accuracy goes",
+        "From the CNN down to the network without edges; dots are runs, brackets 95 % intervals over seeds of the "
+        "paired difference. The configurations are those that did best on validation images.",
     ),
     "learning_curves": (
         "Learning curves",
@@ -96,6 +102,7 @@ def _drawings(results_dir: Path, tables: Tables) -> dict[str, Callable[[pd.DataF
         "frontier_time": partial(plot_frontier, cost=TRAINING),
         "frontier_prediction": partial(plot_frontier, cost=PREDICTION),
         "break_even": lambda group: plot_break_even(group, tables.stages),
+        "decomposition": plot_decomposition,
         "learning_curves": lambda group: curves.plot_learning_curves(group, tables.history),
         "panels": lambda group: panels.plot_panels(panels.arm_crops(results_dir, group)),
         "memory_trace": lambda group: traces.plot_memory_trace(_traces(results_dir, group)),

@@ -42,9 +42,9 @@ def configurations(tables: Tables) -> pd.DataFrame:
 
     Adds to `runs`: machine, arm (pipeline, and what tells it from other configurations of that pipeline),
     superpixel_size (pixels asked for; NaN for pixel arms), invalid and contended (from flags), the pooled test scores
-    dice, accuracy, boundary_f1, oracle_dice and val_dice, prepare_s, train_s (superpixels included), fit_s (without),
-    prepare_s_per_epoch (amortised), predict_s_per_mpx (superpixels included), predict_only_s_per_mpx; net_peak_bytes of
-    training with net_peak_kind.
+    dice, accuracy, boundary_f1, oracle_dice, voted_dice and val_dice, prepare_s, train_s (superpixels included), fit_s
+    (without), prepare_s_per_epoch (amortised), predict_s_per_mpx (superpixels included), predict_only_s_per_mpx;
+    net_peak_bytes of training with net_peak_kind.
     """
     runs = current(tables.runs)
     runs["machine"] = machine_labels(runs)
@@ -147,7 +147,7 @@ def _pooled(scores: pd.DataFrame) -> pd.DataFrame:
     name = wanted["metric"].where(wanted["split"] == "test", "val_" + wanted["metric"])
     values = wanted.assign(name=name, value=_number(wanted, "value"))
     table = values.pivot_table(index="run_id", columns="name", values="value", aggfunc="first")
-    columns = ["dice", "accuracy", "boundary_f1", "oracle_dice", "val_dice"]
+    columns = ["dice", "accuracy", "boundary_f1", "oracle_dice", "voted_dice", "val_dice"]
     return table.reindex(columns=columns).reset_index().rename_axis(columns=None)
 
 

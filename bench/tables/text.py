@@ -8,6 +8,7 @@ import pandas as pd
 
 from bench.tables.breakeven import Crossing
 from bench.tables.comparison import MIB
+from bench.tables.decomposition import Step
 
 COLUMNS = {  # heading -> (column, format, what it means)
     "arm": ("arm", "{}", "the pipeline, and what tells it from its other configurations"),
@@ -132,3 +133,10 @@ def _whole(value: float, crossing: Crossing) -> str:
     if math.isnan(value) or not crossing.quantity.whole:
         return f"{value:.3g}"
     return f"{math.ceil(value) if crossing.outcome == 'from' else math.floor(value)}"
+
+
+def points_text(step: Step) -> str:
+    """A loss in points of Dice as a change, with its interval."""
+    estimate = step.points
+    interval = f" [{-estimate.high:+.1f}, {-estimate.low:+.1f}]" if estimate.has_interval else ""
+    return f"{-estimate.value:+.1f} points{interval}"

@@ -1,0 +1,130 @@
+"""Where the accuracy goes between the CNN and a classifier of single superpixels, and whether edges matter."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.config import InputError
+from bench.statistics import Estimate, mean_interval
+from bench.tables.chosen import best_configuration, chosen
+from bench.tables.comparison import counted
+
+IDLE = 0.001  # of the labels: edges whose removal changes fewer do nothing worth their cost
+_STEPS = {  # from one level to the next: what the difference is due to
+    ("CNN", "CNN voted"): ("superpixels", "the CNN's own mask, voted onto the superpixels"),
+    ("CNN voted", "GNN"): ("model", "same superpixels, the GNN's labels instead of the CNN's votes"),
+    ("CNN", "GNN"): ("superpixels and model", "not told apart: the CNN's mask was not voted onto these superpixels"),
+    ("GNN", "MLP"): ("missing context", "the same network without edges"),
+}
+
+
+@dataclass(frozen=True)
+class Step:
+    """A loss in points of Dice: from one level to the next, paired by seed; the interval is over seeds."""
+
+    name: str
+    meaning: str
+    points: Estimate
+    seeds: int
+
+
+@dataclass(frozen=True)
+class Decomposition:
+    """Levels of test Dice by falling expectation (CNN, CNN voted, GNN, MLP), runs of each, and the steps between them.
+
+    `ceiling` is the oracle's Dice on the same superpixels, `size` their pixels asked for.
+    """
+
+    size: float
+    ceiling: float
+    levels: dict[str, NDArray[np.float64]]
+    steps: tuple[Step, ...]
+
+
+def decompose(runs: pd.DataFrame) -> Decomposition:
+    """Of `runs`, rows of `configurations` of one data set and machine; the GNN that did best on validation images.
+
+    Raises InputError unless the CNN, and oracle and MLP on the very superpixels of that GNN, were run.
+    """
+    found = chosen(runs)
+    absent = [name for name in ("superpixel_gnn", "tiled_cnn") if name not in found]
+    if absent:
+        raise InputError(f"there is no finished, valid run of {' and '.join(absent)}")
+    gnn = found["superpixel_gnn"]
+    alike = runs[_same_superpixels(runs, gnn.iloc[0])]
+    controls = {name: best_configuration(alike[alike["pipeline"] == name]) for name in ("superpixel_mlp", "oracle")}
+    absent = [name for name, rows in controls.items() if rows.empty]
+    if absent:
+        raise InputError(f"{' and '.join(absent)} did not run on the superpixels of the chosen GNN")
+    levels = _cnn_levels(found["tiled_cnn"], gnn.iloc[0]) | {
+        "GNN": gnn.set_index("seed")["dice"],
+        "MLP": controls["superpixel_mlp"].set_index("seed")["dice"],
+    }
+    names = list(levels)
+    steps = tuple(_step(a, b, levels) for a, b in pairwise(names))
+    ceiling = float(controls["oracle"]["dice"].mean())
+    values = {name: np.asarray(level.to_numpy(), np.float64) for name, level in levels.items()}
+    return Decomposition(float(gnn["superpixel_size"].iloc[0]), ceiling, values, steps)
+
+
+def _same_superpixels(runs: pd.DataFrame, run: "pd.Series[Any]") -> "pd.Series[bool]":
+    """Which runs have every superpixel setting of one run."""
+    columns = [str(column) for column in runs if str(column).startswith("superpixels.")]
+    same = pd.Series(True, index=runs.index)
+    for column in columns:
+        same &= runs[column].isna() if pd.isna(run[column]) else runs[column] == run[column]
+    return same
+
+
+def _cnn_levels(cnn: pd.DataFrame, gnn: "pd.Series[Any]") -> dict[str, "pd.Series[float]"]:
+    """The CNN's score, and that of its mask voted onto the GNN's superpixels where such a run has one."""
+    voted = cnn[_same_superpixels(cnn, gnn) & cnn["voted_dice"].notna()]
+    if voted.empty:
+        return {"CNN": cnn.set_index("seed")["dice"]}
+    by_seed = voted.set_index("seed")
+    return {"CNN": by_seed["dice"], "CNN voted": by_seed["voted_dice"]}
+
+
+def _step(above: str, below: str, levels: dict[str, "pd.Series[float]"]) -> Step:
+    """Paired by seed where the two have seeds in common, else the difference of the means without an interval."""
+    upper, lower = (levels[name].groupby(level=0).mean() for name in (above, below))
+    differences = 100 * (upper - lower).dropna()
+    if differences.empty:
+        return Step(*_STEPS[above, below], Estimate(100 * (upper.mean() - lower.mean()), math.nan, math.nan), 0)
+    return Step(*_STEPS[above, below], mean_interval(differences), len(differences))
+
+
+# ------------------------------------------------------------------------------------------------ edge liveness
+
+
+def edge_liveness(runs: pd.DataFrame) -> pd.DataFrame:
+    """One row per graph configuration whose runs say what their edges did; empty if none does.
+
+    Columns: arm, superpixel_size, runs; message_share, of the messages' mass that does not come from the node itself;
+    flip_share, of the test labels that change when the edges are removed: means, with the least and greatest.
+    """
+    columns = {"edge_message_share": "message_share", "edge_flip_share": "flip_share"}
+    used = counted(runs).reindex(columns=[*runs.columns, *(name for name in columns if name not in runs)])
+    used = used.assign(**{name: pd.to_numeric(used[name], errors="coerce") for name in columns})
+    used = used[used[list(columns)].notna().any(axis=1)]
+    rows = []
+    for (arm, size), group in used.groupby(["arm", "superpixel_size"], dropna=False):
+        row: dict[str, object] = {"arm": arm, "superpixel_size": size, "runs": len(group)}
+        for column, name in columns.items():
+            values = group[column]
+            row |= {name: values.mean(), f"{name}_low": values.min(), f"{name}_high": values.max()}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def idle_edges(liveness: pd.DataFrame) -> list[tuple[str, float]]:
+    """The configurations whose edges do nothing, as arm and superpixel size: removing them changes hardly a label."""
+    if liveness.empty:
+        return []
+    idle = liveness[liveness["flip_share"] < IDLE]
+    return [(str(arm), float(size)) for arm, size in zip(idle["arm"], idle["superpixel_size"], strict=True)]
