@@ -126,11 +126,13 @@ class GraphConfig:
     features: list[str] = field(default_factory=lambda: ["intensity", "quantiles", "texture", "shape"])
     edges: list[str] = field(default_factory=lambda: ["adjacency"])
     neighbours: int = 8  # of the k-nearest-neighbour edges
+    edge_weight: str = "spacing"  # spacing | published: exp(-distance in pixels) | normalised: exp(-distance / median)
     cache_dir: str | None = None  # prepared graphs are kept here and taken from here; null: made anew in every run
 
     def __post_init__(self) -> None:
         require(len(self.features) > 0, "graph.features must name at least one feature set")
         require(self.neighbours >= 1, f"graph.neighbours must be at least 1, got {self.neighbours}")
+        require_one_of("graph.edge_weight", self.edge_weight, ("spacing", "published", "normalised"))
 
 
 # ------------------------------------------------------------------------------------------------------ pipelines
@@ -150,7 +152,14 @@ class CnnConfig:
     architecture: str = "Unet"
     encoder_name: str = "resnet18"
     encoder_weights: str | None = None  # null: from scratch; "imagenet" where the weights can be fetched
+    weights_file: str | None = None  # of the whole network, as a run's checkpoint.pt; training starts from them
     decoder_channels: list[int] | None = None  # of the decoder's levels, deepest first; null: the architecture's own
+
+    def __post_init__(self) -> None:
+        require(
+            self.encoder_weights is None or self.weights_file is None,
+            "give pipeline.model.encoder_weights or pipeline.model.weights_file, not both: the file has all weights",
+        )
 
 
 @dataclass
@@ -163,7 +172,12 @@ class TiledCnnConfig(PipelineConfig):
     tile_size: int = 256  # side of a tile in prediction
     overlap: int = 32  # on each side of a tile, discarded or blended
     blend: str = "discard"  # discard | gaussian
+    flips: bool = False  # predict each tile in its four mirror images too, and average
     batch_size: int = 8  # crops per step, and tiles per forward pass in prediction
+    accumulate: int = 1  # parts in which a step's crops go through the network: less memory, one more forward pass
+    checkpointing: bool = False  # compute activations within blocks again for the gradient: less memory, more time
+    compile: bool = False  # torch.compile; the first steps then take long
+    foreground: float = 0.0  # share of crops centred on a pixel of a class other than the most frequent one
     precision: str = "auto"  # auto | float32 | bfloat16; auto: training.amp, and bfloat16 on a CPU that has it
     jitter: float = 0.1  # strength of the random gain, offset and noise on the intensities of a crop; 0: off
     learning_rate: float = 1e-3
@@ -183,13 +197,22 @@ class TiledCnnConfig(PipelineConfig):
         require_one_of("pipeline.blend", self.blend, ("discard", "gaussian"))
         require_one_of("pipeline.precision", self.precision, ("auto", "float32", "bfloat16"))
         require(self.jitter >= 0, f"pipeline.jitter must not be negative, got {self.jitter}")
+        require(0 <= self.foreground <= 1, f"pipeline.foreground must lie in [0, 1], got {self.foreground}")
         require(self.batch_size >= 1, f"pipeline.batch_size must be at least 1, got {self.batch_size}")
+        require(
+            1 <= self.accumulate <= self.batch_size,
+            f"pipeline.accumulate must lie in [1, batch_size], got {self.accumulate} with batch_size {self.batch_size}",
+        )
         require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
 
 
 @dataclass
 class GnnConfig:
-    """A network of torch_geometric layers (`models.gnn`); `conv` is a key of its `CONVS`, "none" has no edges."""
+    """A network of torch_geometric layers (`models.gnn`); `conv` is a key of its `CONVS`, "none" has no edges.
+
+    Or `tokens`, SAGE with attention to the whole graph; `hierarchy` (`models.hierarchy`); `jain2024`, the published
+    network, which has three layers and no norm whatever the settings say.
+    """
 
     conv: str = "sage"
     hidden_channels: int = 64
@@ -217,6 +240,11 @@ class SuperpixelGnnConfig(PipelineConfig):
         4096  # per step, from windows of large graphs and several small ones; null: one whole graph
     )
     predict_nodes: int | None = 65536  # of a larger graph in prediction: parts of so many, with a halo; null: whole
+    weights: str | None = None  # file of published weights for model.conv=jain2024, replayed instead of training
+    edge_dropout: float = 0.0  # share of the edges missing in each step
+    feature_dropout: float = 0.0  # share of all features at their mean in each step
+    jitter: float = 0.0  # spread of a random gain and offset of the intensities behind the features
+    mirror: bool = False  # turn graphs over at random: for positions and directions of edges
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
 
@@ -226,6 +254,13 @@ class SuperpixelGnnConfig(PipelineConfig):
         require(nodes is None or nodes >= 1, f"pipeline.batch_nodes must be at least 1, got {nodes}")
         limit = self.predict_nodes
         require(limit is None or limit >= 1, f"pipeline.predict_nodes must be at least 1, got {limit}")
+        for name, share in (("edge_dropout", self.edge_dropout), ("feature_dropout", self.feature_dropout)):
+            require(0 <= share < 1, f"pipeline.{name} must lie in [0, 1), got {share}")
+        require(self.jitter >= 0, f"pipeline.jitter must not be negative, got {self.jitter}")
+        require(
+            self.weights is None or self.model.conv == "jain2024",
+            f"pipeline.weights are for pipeline.model.conv=jain2024, got {self.model.conv!r}",
+        )
         require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
 
 
@@ -343,12 +378,17 @@ class ExperimentConfig:
 
     name: str = "single"
     description: str = ""
-    kind: str = "runs"  # runs | smallest_memory: of each combination, the least memory with which it works
-    resolution_mib: int = 128  # of that search
+    kind: str = "runs"  # runs | smallest_memory: of each, the least memory with which it works | tuning: `search`
+    resolution_mib: int = 128  # of the search for the least memory
     sweeps: list[dict[str, Any]] = field(default_factory=list)
+    search: list[dict[str, Any]] = field(
+        default_factory=list
+    )  # per arm: settings and their ranges, for Optuna
+    trials: int = 20  # of each arm
 
     def __post_init__(self) -> None:
-        require_one_of("experiment.kind", self.kind, ("runs", "smallest_memory"))
+        require_one_of("experiment.kind", self.kind, ("runs", "smallest_memory", "tuning"))
+        require(self.trials >= 1, f"experiment.trials must be at least 1, got {self.trials}")
         require(self.resolution_mib >= 1, f"experiment.resolution_mib must be at least 1, got {self.resolution_mib}")
 
 

@@ -1,12 +1,14 @@
 """Networks by name: their shapes, that tiling them is exact, and what is said when a name is wrong."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import segmentation_models_pytorch as smp
 import torch
 
 from bench.tiles import read, windows
-from models.unet import build_cnn
+from models.unet import build_cnn, load_weights
 
 
 @pytest.mark.parametrize("architecture", ["Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus"])
@@ -70,3 +72,22 @@ def test_weights_that_cannot_be_fetched_say_so(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(smp.encoders, "hf_hub_download", offline)
     with pytest.raises(ValueError, match=r"encoder_weights 'imagenet' of resnet18 .* give encoder_weights null"):
         build_cnn("Unet", "resnet18", "imagenet", 1, 2)
+
+
+def test_weights_that_do_not_fit_are_refused_by_name(tmp_path: Path) -> None:
+    network, file = build_cnn("Unet", "resnet18", None, 1, 2), tmp_path / "weights.pt"
+    weights = network.state_dict()
+    torch.save({**weights, "encoder.conv1.weight": torch.zeros(64, 3, 7, 7)}, file)
+    with pytest.raises(
+        ValueError, match=r"weights\.pt does not fit: encoder\.conv1\.weight has the shape \(64, 3, 7, 7\)"
+    ):
+        load_weights(network, file)
+    torch.save({**weights, "more": torch.zeros(1)}, file)
+    with pytest.raises(ValueError, match=r"does not fit: more has the shape \(1,\) there and absent in the network"):
+        load_weights(network, file)
+    torch.save([1, 2], file)
+    with pytest.raises(ValueError, match="holds a list, and must hold a state_dict"):
+        load_weights(network, file)
+    file.write_text("no pickle")
+    with pytest.raises(ValueError, match=r"weights_file .* cannot be read"):
+        load_weights(network, file)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tifffile
 import torch
 import zarr
 from numpy.typing import NDArray
@@ -12,6 +13,8 @@ from torch import Tensor, nn
 
 from bench import bands
 from bench.config import CnnConfig, Config, DatasetConfig, InputError, TiledCnnConfig, TrainingConfig
+from bench.datasets.files import ImageFile, Layout, Scaled
+from bench.datasets.normalization import Scaling
 from bench.datasets.sample import Sample, Task
 from bench.losses import macro_dice
 from bench.metrics import confusion_matrix
@@ -50,6 +53,7 @@ def pipeline(
     epochs: int = 15,
     model: CnnConfig | None = None,
     task: Task = TASK,
+    **options: bool | int,
 ) -> TiledCnn:
     settings = TiledCnnConfig(
         model=model or CnnConfig(),
@@ -61,6 +65,7 @@ def pipeline(
         learning_rate=0.1,
         jitter=0.02,
         precision="float32",
+        **options,  # type: ignore[arg-type]
     )
     training = TrainingConfig(epochs=epochs, seconds=None)
     return TiledCnn(Config(DatasetConfig(), settings, training=training, device="cpu"), task)
@@ -205,3 +210,96 @@ def test_a_large_image_gets_the_same_mask_from_bands_of_it(
     assert len(np.unique(expected)) > 1
     assert shares == sorted(shares)
     assert shares[-1] == 1
+
+
+def test_flips_make_the_prediction_follow_the_image() -> None:
+    """Mirroring the image mirrors the averaged mask; without flips a network that was not trained does not do so."""
+
+    def disagreement(flips: bool) -> float:
+        torch.manual_seed(0)
+        arm = pipeline(tile_size=64, task=Task(("a", "b", "c"), 1, 2), flips=flips)
+        image = np.random.default_rng(0).standard_normal((64, 64, 1), dtype=np.float32)
+        seen, mirrored = (
+            arm.predict(arm.prepare(Sample("", view, np.zeros((64, 64), np.uint8)))) for view in (image, image[:, ::-1])
+        )
+        return float(np.mean(seen != mirrored[:, ::-1]))
+
+    assert disagreement(flips=True) < 0.001 < disagreement(flips=False)
+
+
+def test_options_that_save_memory_change_no_step(monkeypatch: pytest.MonkeyPatch) -> None:
+    def weights(checkpointing: bool, compiled: bool) -> dict[str, Tensor]:
+        arm = pipeline(tile_size=32, epochs=1, checkpointing=checkpointing, compile=compiled)
+        item = arm.prepare(sample(0, 60, 40))
+        arm.fit([item], [item])
+        return arm.model.state_dict()
+
+    monkeypatch.setattr(tiled_cnn, "COMPILER", "eager")  # traces the network as the real one does
+    plain = weights(checkpointing=False, compiled=False)
+    for other in (weights(checkpointing=True, compiled=False), weights(checkpointing=False, compiled=True)):
+        assert other.keys() == plain.keys()
+        for name, value in plain.items():
+            torch.testing.assert_close(other[name], value, rtol=1e-3, atol=1e-3, msg=name)
+
+
+@pytest.mark.usefixtures("stand_in")
+def test_a_batch_in_parts_takes_the_step_of_the_whole_batch() -> None:
+    def step(accumulate: int) -> tuple[dict[str, Tensor], int]:
+        torch.manual_seed(0)
+        arm = pipeline(batch_size=5, epochs=1, accumulate=accumulate)
+        item = arm.prepare(sample(0, 100, 70))
+        arm.fit([item], [item])
+        assert isinstance(arm.model, Pixelwise)
+        return arm.model.state_dict(), arm.model.shapes[0][0]
+
+    (whole, five), (parts, two) = step(1), step(3)
+    assert (five, two) == (5, 2)
+    for name, value in whole.items():
+        torch.testing.assert_close(parts[name], value, msg=name)
+
+
+def test_without_a_compiler_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    def compiled(*_: object, **__: object) -> None:
+        raise RuntimeError("no C++ here\nand a long trace")
+
+    monkeypatch.setattr(torch, "compile", compiled)
+    with pytest.raises(InputError, match=r"pipeline\.compile=true needs a compiler .*: no C\+\+ here$"):
+        pipeline(compile=True)
+
+
+def test_training_starts_from_a_weights_file_and_the_row_says_so(tmp_path: Path) -> None:
+    first = pipeline(epochs=1, tile_size=32)
+    item = first.prepare(sample(0, 60, 40))
+    assert first.fit([item], [item]).facts["from_scratch"] is True
+    first.save(tmp_path / "checkpoint.pt")
+    second = pipeline(epochs=1, tile_size=32, model=CnnConfig(weights_file=str(tmp_path / "checkpoint.pt")))
+    np.testing.assert_array_equal(second.predict(item), first.predict(item))
+    assert second.fit([item], [item]).facts["from_scratch"] is False
+    with pytest.raises(InputError, match=r"pipeline\.model: weights_file .*absent.* cannot be read"):
+        pipeline(model=CnnConfig(weights_file=str(tmp_path / "absent.pt")))
+
+
+def test_images_are_held_in_the_type_of_their_file_or_stay_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile.imwrite(tmp_path / "image.tif", np.random.default_rng(0).integers(0, 65535, (130, 97), dtype=np.uint16))
+    scaling = Scaling(np.array([30000.0]), np.array([20000.0]))
+    file = ImageFile(tmp_path / "image.tif", Layout(None, False), scaling, (130, 97, 1))
+    torch.manual_seed(0)
+    arm = pipeline(tile_size=64)
+    mask = np.zeros((130, 97), np.uint8)
+    plain = arm.prepare(Sample("", file[...], mask))
+    items = [arm.prepare(Sample("", file, mask))]
+    monkeypatch.setattr(tiled_cnn, "HELD_PIXELS", 1000)
+    items.append(arm.prepare(Sample("", file, mask)))
+    assert isinstance(items[0].image, Scaled)
+    assert items[0].image.stored.array.dtype == np.uint16
+    assert items[1].image is file
+    for item in items:
+        np.testing.assert_array_equal(arm.predict(item), arm.predict(plain))
+        for (one, _), (other, _) in zip(
+            arm._sampler([item]).epoch(np.random.default_rng(0)),
+            arm._sampler([plain]).epoch(np.random.default_rng(0)),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(one, other)

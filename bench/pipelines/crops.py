@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench import tiles
+from bench.pipelines.foreground import Foreground
 from bench.tiles import Readable
 
 IGNORED = -1  # label of pixels that count for nothing
@@ -32,7 +34,8 @@ class CropSampler:
 
     `size` is a crop's side in pixels, `jitter` the strength of the random gain, offset and noise on intensities (in
     units of the normalised image; 0: none). Labels equal to `ignore_index`, and what a crop shows beyond the edge of
-    its image, are `IGNORED`.
+    its image, are `IGNORED`. A share `focus` of the crops has a pixel of `foreground` at its centre, as far as the
+    image reaches around it; the rest are drawn as if there was none.
     """
 
     images: Sequence[Labelled]
@@ -40,6 +43,8 @@ class CropSampler:
     batch_size: int
     jitter: float = 0.0
     ignore_index: int | None = None
+    foreground: Foreground | None = None
+    focus: float = 0.0
 
     def __len__(self) -> int:
         """Batches per epoch; every one is full."""
@@ -47,10 +52,32 @@ class CropSampler:
         return max(-(-pixels // (self.size**2 * self.batch_size)), 1)
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
-        chosen = self._planes(rng)
-        for start in range(0, len(chosen), self.batch_size):
-            crops = [self._crop(*plane, rng) for plane in chosen[start : start + self.batch_size]]
+        places = self._places(rng)
+        for _ in range(len(self)):
+            crops = [self._crop(*place, rng) for place in islice(places, self.batch_size)]
             yield np.stack([image for image, _ in crops]), np.stack([mask for _, mask in crops])
+
+    def class_counts(self, rng: np.random.Generator, num_classes: int, crops: int = 512) -> NDArray[np.int64]:
+        """Pixels of each class (K,) in about that many crops, drawn as those of an epoch are."""
+        counts = np.zeros(num_classes, np.int64)
+        for _ in range(-(-crops // (len(self) * self.batch_size))):
+            for labelled, where in islice(self._places(rng), crops):
+                labels = self._labels(labelled, where)
+                counts += np.bincount(labels[labels != IGNORED], minlength=num_classes)
+        return counts
+
+    def _places(self, rng: np.random.Generator) -> Iterator[tuple[Labelled, list[slice]]]:
+        """The crops of an epoch: an image, and a slice per spatial axis."""
+        for labelled, plane in self._planes(rng):
+            if self.foreground is not None and rng.random() < self.focus:
+                which, position = self.foreground.draw(rng)
+                chosen, lead = self.images[which], position[:-2]
+                starts = [self._around(*pair) for pair in zip(position[-2:], chosen.mask.shape[-2:], strict=True)]
+            else:
+                chosen, lead = labelled, plane
+                starts = [self._origin(length, rng) for length in labelled.mask.shape[-2:]]
+            where = [slice(index, index + 1) for index in lead]
+            yield chosen, [*where, *(slice(start, start + self.size) for start in starts)]
 
     def _planes(self, rng: np.random.Generator) -> list[tuple[Labelled, tuple[int, ...]]]:
         """One plane per crop, in random order, each in proportion to its pixels (systematic sampling)."""
@@ -61,15 +88,16 @@ class CropSampler:
         return [planes[index] for index in rng.permutation(np.searchsorted(shares, marks, side="right"))]
 
     def _crop(
-        self, labelled: Labelled, plane: tuple[int, ...], rng: np.random.Generator
+        self, labelled: Labelled, where: list[slice], rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        spatial = labelled.mask.shape[-2:]
-        where = [slice(index, index + 1) for index in plane]
-        where += [slice(start, start + self.size) for start in (self._origin(length, rng) for length in spatial)]
-        lead = (0,) * len(plane)
-        image = tiles.read(labelled.image, where)[lead]
-        mask = self._labels(tiles.read(labelled.mask, where)[lead], spatial, where[-2:])
-        return self._jittered(_turned(image, mask, rng), rng)
+        image = tiles.read(labelled.image, where)[(0,) * (len(where) - 2)]
+        return self._jittered(_turned(image, self._labels(labelled, where), rng), rng)
+
+    def _around(self, position: int, length: int) -> int:
+        """Where a crop starts that has `position` in its middle, as far as the image allows."""
+        if length <= self.size:
+            return (length - self.size) // 2
+        return int(np.clip(position - self.size // 2, 0, length - self.size))
 
     def _origin(self, length: int, rng: np.random.Generator) -> int:
         """Where a crop starts on an axis: anywhere, the ends more often, as few crops reach them."""
@@ -78,11 +106,11 @@ class CropSampler:
         margin = self.size // 4
         return int(np.clip(rng.integers(-margin, length - self.size + margin + 1), 0, length - self.size))
 
-    def _labels(self, mask: NDArray[np.integer], spatial: tuple[int, ...], where: Sequence[slice]) -> NDArray[np.int64]:
-        labels = mask.astype(np.int64)
+    def _labels(self, labelled: Labelled, where: list[slice]) -> NDArray[np.int64]:
+        labels: NDArray[np.int64] = tiles.read(labelled.mask, where)[(0,) * (len(where) - 2)].astype(np.int64)
         if self.ignore_index is not None:
             labels[labels == self.ignore_index] = IGNORED
-        for axis, (length, part) in enumerate(zip(spatial, where, strict=True)):
+        for axis, (length, part) in enumerate(zip(labelled.mask.shape[-2:], where[-2:], strict=True)):
             positions = np.arange(part.start, part.stop)
             outside = (positions < 0) | (positions >= length)
             labels[outside if axis == 0 else (slice(None), outside)] = IGNORED

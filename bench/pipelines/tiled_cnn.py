@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,28 +12,37 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench import bands, tiles
+from bench import bands
 from bench.config import Config, InputError, TiledCnnConfig
-from bench.datasets.sample import Sample, Source, Task
+from bench.datasets.sample import Sample, Source, Task, held
 from bench.fitlog import FitLog
 from bench.losses import class_weights, macro_dice, segmentation_loss
 from bench.pipelines.crops import IGNORED, Batch, CropSampler, Labelled
+from bench.pipelines.foreground import find_foreground
+from bench.pipelines.inference import STRIDE, Inferer, Tiling, to_device
 from bench.tiles import Readable, Window, Writable
 from bench.training import amp_dtype, autocast_to, resolve_device, seed_everything, train
-from models.unet import build_cnn
+from models.checkpointing import checkpoint_blocks, in_parts
+from models.unet import build_cnn, load_weights
 
-STRIDE = 32  # of the deepest features of an encoder
 BAND_PIXELS = 1 << 20  # counted at once
+COMPILER = "inductor"  # of torch.compile
+HELD_PIXELS = 1 << 28  # values of an image that is still read into memory
 
 
 @dataclass(frozen=True)
 class TiledImage:
-    """A sample, image (*spatial, C) and mask (*spatial), and the windows through which it is predicted."""
+    """A sample, image (*spatial, C) and mask (*spatial), and the windows through which it is predicted.
 
-    image: NDArray[np.float32]
-    mask: NDArray[np.integer]
+    Held in memory in the types of the files, unless the image has more than `HELD_PIXELS` values: such a one is read
+    from its file again and again.
+    """
+
+    image: Source
+    mask: Source
     windows: Sequence[Window]
     facts: dict[str, float]
+    is_held: bool
     segments: None = None
 
 
@@ -49,6 +59,17 @@ def convolution_dtype(precision: str, device: torch.device, amp: bool) -> torch.
     return torch.bfloat16 if amp and capable else torch.float32
 
 
+def check_compiler(device: torch.device) -> None:
+    """Raise `InputError` where `torch.compile` cannot compile for `device`, before anything is prepared."""
+    try:
+        torch.compile(lambda x: x.sin() + 1, backend=COMPILER)(torch.zeros(4, device=device))
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0]
+        raise InputError(
+            f"pipeline.compile=true needs a compiler that works with torch, set it to false: {reason}"
+        ) from error
+
+
 class TiledCnn:
     """A pipeline (`bench.pipelines.protocol`) whose model is `models.unet.build_cnn` as `config.pipeline.model` says.
 
@@ -60,20 +81,27 @@ class TiledCnn:
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
         self.dtype = convolution_dtype(self.settings.precision, self.device, config.training.amp)
+        self.tiling = Tiling(self.settings.tile_size, self.settings.overlap)
+        if self.settings.compile:
+            check_compiler(self.device)
         self.model = self._build()  # settings that do not fit together are refused here, before anything is prepared
 
     def prepare(self, sample: Sample) -> TiledImage:
-        image, mask = np.asarray(sample.image), np.asarray(sample.mask)
-        windows = self._windows(mask.shape)
-        return TiledImage(image, mask, windows, {"num_tiles": float(len(windows))})
+        is_held = prod(sample.image.shape) <= HELD_PIXELS
+        image, mask = (held(sample.image), np.asarray(sample.mask)) if is_held else (sample.image, sample.mask)
+        windows = self.tiling.windows(mask.shape)
+        return TiledImage(image, mask, windows, {"num_tiles": float(len(windows))}, is_held)
 
     def fit(self, train_items: Sequence[TiledImage], val_items: Sequence[TiledImage]) -> FitLog:
         started_ns = time.perf_counter_ns()
         seed_everything(self.config.seed)
         self.model = self._build()  # a second fit starts afresh
+        if self.settings.checkpointing:
+            checkpoint_blocks(self.model)
+        if self.settings.compile:
+            self.model.compile(backend=COMPILER)
         sampler = self._sampler(train_items)
-        balance = class_weights(self._counts(train_items), self.config.training.class_weights)
-        self.class_weights = balance.to(self.device)
+        self.class_weights = self._balance(train_items, sampler).to(self.device)
         log = train(
             self.model,
             lambda epoch: self._ahead(sampler.epoch(np.random.default_rng([self.config.seed, epoch]))),
@@ -88,11 +116,13 @@ class TiledCnn:
             steps_per_epoch=len(sampler),
             started_ns=started_ns,
         )
-        return replace(log, facts={"convolution_bits": float(torch.finfo(self.dtype).bits)})
+        from_scratch = self.settings.model.encoder_weights is None and self.settings.model.weights_file is None
+        return replace(log, facts={"convolution_bits": torch.finfo(self.dtype).bits, "from_scratch": from_scratch})
 
     def predict(self, item: TiledImage) -> NDArray[np.integer]:
         out = np.empty(item.mask.shape, self._mask_dtype())
-        self._segment(item.image, item.windows, out, lambda _: None)
+        image = item.image if item.is_held else bands.reader(item.image)
+        self._inferer().segment(image, item.windows, out, lambda _: None)
         return out
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
@@ -102,9 +132,9 @@ class TiledCnn:
         written once. The mask is that of `predict`, to the bit. `scratch` is not needed.
         """
         del scratch
-        windows = self._windows(image.shape[:-1])
+        windows = self.tiling.windows(image.shape[:-1])
         with bands.writer(out, self._mask_dtype()) as rows:
-            self._segment(bands.reader(image), windows, rows, progress)
+            self._inferer().segment(bands.reader(image), windows, rows, progress)
 
     def save(self, path: Path) -> None:
         """Write the `state_dict`."""
@@ -112,7 +142,7 @@ class TiledCnn:
 
     def load(self, path: Path) -> None:
         """Take the weights that `save` wrote under the same configuration."""
-        self.model.load_state_dict(torch.load(path, map_location=self.device, weights_only=True))
+        load_weights(self.model, path)
         self.model.eval()
 
     def _build(self) -> nn.Module:
@@ -126,6 +156,8 @@ class TiledCnn:
                 self.task.num_classes,
                 model.decoder_channels,
             )
+            if model.weights_file is not None:
+                load_weights(network, Path(model.weights_file))
         except ValueError as error:
             raise InputError(f"pipeline.model: {error}") from error
         return network.to(self.device).to(memory_format=torch.channels_last).eval()
@@ -133,18 +165,31 @@ class TiledCnn:
     def _sampler(self, items: Sequence[TiledImage]) -> CropSampler:
         """Crops of the size asked for, or of the smallest one that covers every image."""
         longest = max(max(item.mask.shape[-2:]) for item in items)
+        settings, ignored = self.settings, self.task.ignore_index
+        masks = [item.mask for item in items]
         return CropSampler(
             [Labelled(item.image, item.mask) for item in items],
-            min(self.settings.crop_size, -(-longest // STRIDE) * STRIDE),
-            self.settings.batch_size,
-            self.settings.jitter,
-            self.task.ignore_index,
+            min(settings.crop_size, -(-longest // STRIDE) * STRIDE),
+            settings.batch_size,
+            settings.jitter,
+            ignored,
+            find_foreground(masks, self.task.num_classes, ignored) if settings.foreground > 0 else None,
+            settings.foreground,
         )
 
-    def _counts(self, items: Sequence[TiledImage]) -> NDArray[np.int64]:
-        """Pixels of each class (K,), ignored ones not counted."""
+    def _balance(self, items: Sequence[TiledImage], sampler: CropSampler) -> Tensor:
+        """Weights (K,) of the cross-entropy, from the pixels of each class in the images, ignored ones not counted.
+
+        Crops around rare classes show these more often than the images do. Their weights are divided by how much
+        more often, so that every class has the share in the loss that it has with crops from anywhere.
+        """
         counts: NDArray[np.int64] = np.sum([self._confusion(item.mask, item.mask).diagonal() for item in items], axis=0)
-        return counts
+        weights = class_weights(counts, self.config.training.class_weights)
+        if sampler.foreground is None:
+            return weights
+        drawn = sampler.class_counts(np.random.default_rng([self.config.seed, 0]), self.task.num_classes)
+        shown = np.where(counts > 0, np.maximum(drawn, 1) / drawn.sum() / np.maximum(counts / counts.sum(), 1e-12), 1)
+        return weights / torch.from_numpy(shown).float()
 
     def _ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches; a GPU need not wait for them, as a thread assembles the next one while it works."""
@@ -153,7 +198,7 @@ class TiledCnn:
     def _loss(self, batch: Batch) -> Tensor:
         images, labels = batch
         with autocast_to(self.device, self.dtype):
-            logits = self._logits(images)  # (B, K, H, W)
+            logits = in_parts(self.model, to_device(images, self.device), self.settings.accumulate)  # (B, K, H, W)
         return segmentation_loss(
             logits.permute(0, 2, 3, 1).reshape(-1, self.task.num_classes),
             torch.from_numpy(labels).to(self.device).reshape(-1),
@@ -164,69 +209,20 @@ class TiledCnn:
             ignore_index=IGNORED,
         )
 
-    def _logits(self, images: NDArray[np.float32]) -> Tensor:
-        """(B, H, W, C) -> (B, K, H, W); the numpy layout is channels_last already."""
-        inputs = torch.from_numpy(images).to(self.device, non_blocking=True).permute(0, 3, 1, 2)
-        logits: Tensor = self.model(inputs)
-        return logits
-
-    def _windows(self, shape: Sequence[int]) -> list[Window]:
-        """The tiles of an image of `shape` (*spatial); a tile is one slice thick."""
-        slices = [1] * (len(shape) - 2)
-        size, overlap = [self.settings.tile_size] * 2, [self.settings.overlap] * 2
-        return tiles.windows(shape, [*slices, *size], [*(0 for _ in slices), *overlap], [*slices, STRIDE, STRIDE])
-
     def _mask_dtype(self) -> np.dtype[Any]:
         return np.min_scalar_type(self.task.num_classes - 1)
 
-    def _segment(
-        self, image: Readable, windows: Sequence[Window], out: Writable, progress: Callable[[float], None]
-    ) -> None:
-        """Class indices of `image` into `out`, tile by tile."""
-        if self.settings.blend == "gaussian":
-            tiles.blend(self._scored(image, windows, progress), out)
-        else:
-            tiles.stitch(self._classified(image, windows, progress), out)
+    def _inferer(self) -> Inferer:
+        settings = self.settings
+        gaussian = settings.blend == "gaussian"
+        return Inferer(self.model, self.device, self.dtype, settings.batch_size, gaussian, settings.flips)
 
-    def _read(self, image: Readable, windows: Sequence[Window]) -> Iterator[tuple[list[Window], NDArray[np.float32]]]:
-        """Windows in groups of the batch size, with their images (B, H, W, C)."""
-        lead = (0,) * (len(image.shape) - 3)
-        for start in range(0, len(windows), self.settings.batch_size):
-            group = list(windows[start : start + self.settings.batch_size])
-            yield group, np.stack([tiles.read(image, window.read)[lead] for window in group])
-
-    def _batches(
-        self, image: Readable, windows: Sequence[Window], progress: Callable[[float], None]
-    ) -> Iterator[tuple[list[Window], Tensor]]:
-        """Windows in groups of the batch size, with their logits (B, K, H, W); the next group is read meanwhile."""
-        done = 0
-        for group, images in bands.ahead(self._read(image, windows)):
-            with torch.inference_mode(), autocast_to(self.device, self.dtype):
-                yield group, self._logits(images)
-            done += len(group)
-            progress(done / len(windows))
-
-    def _classified(
-        self, image: Readable, windows: Sequence[Window], progress: Callable[[float], None]
-    ) -> Iterator[tuple[Window, NDArray[np.integer]]]:
-        narrow = torch.uint8 if self.task.num_classes <= 256 else torch.int32
-        for group, logits in self._batches(image, windows, progress):
-            classes = logits.argmax(dim=1).to(narrow).cpu().numpy()  # (B, H, W)
-            yield from ((window, tile.reshape(window.shape)) for window, tile in zip(group, classes, strict=True))
-
-    def _scored(
-        self, image: Readable, windows: Sequence[Window], progress: Callable[[float], None]
-    ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
-        for group, logits in self._batches(image, windows, progress):
-            scores = logits.float().softmax(dim=1).permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, K)
-            yield from ((window, tile.reshape(*window.shape, -1)) for window, tile in zip(group, scores, strict=True))
-
-    def _confusion(self, truth: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.int64]:
+    def _confusion(self, truth: Readable, predicted: Readable) -> NDArray[np.int64]:
         """(K, K) pixels, rows = true. A band of rows at a time, so that a large image needs little memory."""
         classes, ignored = self.task.num_classes, self.task.ignore_index
         counts = np.zeros(classes**2, np.int64)
-        rows = max(BAND_PIXELS * len(truth) // truth.size, 1)
-        for start in range(0, len(truth), rows):
+        rows = max(BAND_PIXELS * truth.shape[0] // prod(truth.shape), 1)
+        for start in range(0, truth.shape[0], rows):
             true, guess = truth[start : start + rows].ravel(), predicted[start : start + rows].ravel()
             if ignored is not None:
                 true, guess = true[true != ignored], guess[true != ignored]

@@ -1,0 +1,109 @@
+"""A convolutional network over an image of any size: tiles through the network in batches, classes stitched or blended.
+
+All that is held is a batch of tiles, and with Gaussian blending the scores of one row of tiles.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from bench import bands, tiles
+from bench.tiles import Readable, Window, Writable
+from bench.training import autocast_to
+
+STRIDE = 32  # of the deepest features of an encoder
+MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))  # axes of (B, C, H, W) that are flipped
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Tiling:
+    """Which tiles of an image go through the network. `tile_size` and `overlap` in pixels, as in `tiles.windows`."""
+
+    tile_size: int
+    overlap: int
+
+    def windows(self, shape: Sequence[int]) -> list[Window]:
+        """The tiles of an image of `shape` (*spatial); a tile is one slice thick."""
+        slices = [1] * (len(shape) - 2)
+        halo, stride = [*(0 for _ in slices), self.overlap, self.overlap], [*slices, STRIDE, STRIDE]
+        return tiles.windows(shape, [*slices, self.tile_size, self.tile_size], halo, stride)
+
+
+@dataclass(frozen=True)
+class Inferer:
+    """`network` takes (B, C, H, W) float32 to logits (B, K, H, W), in eval mode and on `device` already.
+
+    With `gaussian`, the class probabilities of overlapping tiles are blended; else every pixel has the class that it
+    gets furthest inside of a tile. With `flips`, probabilities are means over the four mirror images of a tile.
+    """
+
+    network: nn.Module
+    device: torch.device
+    dtype: torch.dtype
+    batch_size: int
+    gaussian: bool = False
+    flips: bool = False
+
+    def segment(self, image: Readable, windows: Sequence[Window], out: Writable, progress: Progress) -> None:
+        """Class indices of `image` (*spatial, C) into `out` (*spatial), in the order of `windows`.
+
+        `progress` is called with the share of the windows that are done.
+        """
+        if self.gaussian:
+            tiles.blend(self._scored(image, windows, progress), out)
+        else:
+            tiles.stitch(self._classified(image, windows, progress), out)
+
+    def _read(self, image: Readable, windows: Sequence[Window]) -> Iterator[tuple[list[Window], NDArray[np.float32]]]:
+        """Windows in groups of the batch size, with their images (B, H, W, C)."""
+        lead = (0,) * (len(image.shape) - 3)
+        for start in range(0, len(windows), self.batch_size):
+            group = list(windows[start : start + self.batch_size])
+            yield group, np.stack([tiles.read(image, window.read)[lead] for window in group])
+
+    def _batches(
+        self, image: Readable, windows: Sequence[Window], progress: Progress
+    ) -> Iterator[tuple[list[Window], Tensor]]:
+        """Windows in groups of the batch size, with logits or scores (B, K, H, W); the next group is read meanwhile."""
+        done = 0
+        for group, images in bands.ahead(self._read(image, windows)):
+            with torch.inference_mode(), autocast_to(self.device, self.dtype):
+                yield group, self._forward(to_device(images, self.device))
+            done += len(group)
+            progress(done / len(windows))
+
+    def _forward(self, images: Tensor) -> Tensor:
+        """Logits, or with `flips` the mean of the probabilities in float32."""
+        if not self.flips:
+            return self.network(images)  # type: ignore[no-any-return]
+        views = (self.network(images.flip(axes)).float().softmax(dim=1).flip(axes) for axes in MIRRORS)
+        total: Tensor = next(views)
+        for view in views:
+            total += view
+        return total / len(MIRRORS)
+
+    def _classified(
+        self, image: Readable, windows: Sequence[Window], progress: Progress
+    ) -> Iterator[tuple[Window, NDArray[np.integer]]]:
+        for group, logits in self._batches(image, windows, progress):
+            narrow = torch.uint8 if logits.shape[1] <= 256 else torch.int32
+            classes = logits.argmax(dim=1).to(narrow).cpu().numpy()  # (B, H, W)
+            yield from ((window, tile.reshape(window.shape)) for window, tile in zip(group, classes, strict=True))
+
+    def _scored(
+        self, image: Readable, windows: Sequence[Window], progress: Progress
+    ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+        for group, logits in self._batches(image, windows, progress):
+            shares = logits if self.flips else logits.float().softmax(dim=1)
+            scores = shares.permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, K)
+            yield from ((window, tile.reshape(*window.shape, -1)) for window, tile in zip(group, scores, strict=True))
+
+
+def to_device(images: NDArray[np.float32], device: torch.device) -> Tensor:
+    """(B, H, W, C) -> (B, C, H, W) on `device`; the numpy layout is channels_last already."""
+    return torch.from_numpy(images).to(device, non_blocking=True).permute(0, 3, 1, 2)
