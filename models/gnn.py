@@ -75,21 +75,45 @@ class Block(nn.Module):
         self.conv = conv
         self.update = nn.Sequential(nn.GELU(), nn.Linear(channels, channels), nn.Dropout(dropout))
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor) -> Tensor:
+    def forward(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor, batch: Tensor | None = None
+    ) -> Tensor:
+        del batch
         message = self.conv(self.norm(x), edge_index, edge_weight, edge_attr)  # (N, H)
         return x + self.update(message)  # type: ignore[no-any-return]
 
 
-class Gnn(nn.Module):
-    """Features (N, F) and edges to logits (N, K). Standardises its inputs by buffers that travel with the weights."""
+class TokenBlock(Block):
+    """A block that also hears of the whole graph: each node writes to and reads from a few tokens.
 
-    def __init__(
-        self, encoder: nn.Module, blocks: nn.ModuleList, head: nn.Module, in_channels: int, edge_dim: int
-    ) -> None:
+    Attention through tokens, as in Lee et al., Set Transformer, 2019: its cost is linear in the nodes.
+    """
+
+    def __init__(self, conv: nn.Module, channels: int, dropout: float, norm: str, tokens: int = 16) -> None:
+        super().__init__(conv, channels, dropout, norm)
+        self.token_norm = _norm(norm, channels)
+        self.write, self.read = nn.Linear(channels, tokens), nn.Linear(channels, tokens)
+        self.value, self.out = nn.Linear(channels, channels), nn.Linear(channels, channels)
+
+    def forward(
+        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor, batch: Tensor | None = None
+    ) -> Tensor:
+        x = super().forward(x, edge_index, edge_weight, edge_attr)
+        sizes = [len(x)] if batch is None else torch.bincount(batch).tolist()
+        return torch.cat([self.heard(part) for part in torch.split(x, sizes)])
+
+    def heard(self, x: Tensor) -> Tensor:
+        """One graph's nodes (N, H) after they have heard of one another."""
+        h = self.token_norm(x)
+        tokens = self.write(h).softmax(dim=0).T @ self.value(h)  # (T, H)
+        return x + self.out(self.read(h).softmax(dim=1) @ tokens)  # type: ignore[no-any-return]
+
+
+class Standardized(nn.Module):
+    """A network that standardises its inputs by buffers, which travel with the weights."""
+
+    def __init__(self, in_channels: int, edge_dim: int) -> None:
         super().__init__()
-        self.encoder = encoder
-        self.blocks = blocks
-        self.head = head
         for name, size in (("feature", in_channels), ("edge", edge_dim)):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))
@@ -102,15 +126,59 @@ class Gnn(nn.Module):
                 self.get_buffer(f"{name}_mean").copy_(rows.double().mean(dim=0))
                 self.get_buffer(f"{name}_scale").copy_(torch.where(scale > 1e-6, scale, 1))
 
-    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor) -> Tensor:
-        """x (N, F), edges (2, E) from source to target, their weights (E,), attributes (E, D) -> logits (N, K)."""
-        edge_attr = (edge_attr - self.get_buffer("edge_mean")) / self.get_buffer("edge_scale")
-        x = self.encoder((x - self.get_buffer("feature_mean")) / self.get_buffer("feature_scale"))  # (N, H)
-        states = [x]
+    def standardized(self, name: str, rows: Tensor) -> Tensor:
+        """Rows of `feature` (N, F) or `edge` (E, D) in units of the training inputs' spread."""
+        return (rows - self.get_buffer(f"{name}_mean")) / self.get_buffer(f"{name}_scale")
+
+
+class Gnn(Standardized):
+    """Features (N, F) and edges to logits (N, K): an encoder, blocks, a head on the first and the last state."""
+
+    def __init__(
+        self, encoder: nn.Module, blocks: nn.ModuleList, head: nn.Module, in_channels: int, edge_dim: int
+    ) -> None:
+        super().__init__(in_channels, edge_dim)
+        self.encoder = encoder
+        self.blocks = blocks
+        self.head = head
+
+    @property
+    def hops(self) -> int | None:
+        """Steps along the edges after which nothing matters to a node; None: all of its graph matters.
+
+        One more than there are blocks, for the degrees that a convolution may divide by.
+        """
+        return None if any(isinstance(block, TokenBlock) for block in self.blocks) else len(self.blocks) + 1
+
+    def forward(
+        self,
+        x: Tensor,
+        edge_index: Tensor,
+        edge_weight: Tensor,
+        edge_attr: Tensor,
+        pos: Tensor | None = None,
+        batch: Tensor | None = None,
+    ) -> Tensor:
+        """x (N, F), edges (2, E) from source to target, their weights (E,), attributes (E, D) -> logits (N, K).
+
+        `batch` (N,) numbers the graphs from 0, ascending; None: it is one. `pos` (N, axes) is not used here.
+        """
+        del pos
+        edge_attr = self.standardized("edge", edge_attr)
+        first = x = self.encoder(self.standardized("feature", x))  # (N, H)
         for block in self.blocks:
-            x = block(x, edge_index, edge_weight, edge_attr)
-            states.append(x)
-        return self.head(torch.cat([states[0], states[-1]], dim=1))  # type: ignore[no-any-return]
+            x = block(x, edge_index, edge_weight, edge_attr, batch)
+        return self.head(torch.cat([first, x], dim=1))  # type: ignore[no-any-return]
+
+
+def encoder_of(in_channels: int, width: int, dropout: float) -> nn.Sequential:
+    """Features (N, in_channels) to states (N, width)."""
+    return nn.Sequential(nn.Linear(in_channels, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width))
+
+
+def head_of(width: int, num_classes: int, norm: str) -> nn.Sequential:
+    """First and last states, side by side (N, 2 width), to logits."""
+    return nn.Sequential(_norm(norm, 2 * width), nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, num_classes))
 
 
 def build_gnn(
@@ -125,14 +193,15 @@ def build_gnn(
 ) -> Gnn:
     """A network of `num_layers` residual blocks of the convolution `conv`, a key of `CONVS`.
 
-    Raises ValueError for a convolution or norm (layer | batch | none) that does not exist.
+    `tokens` is `sage` in blocks that also hear of the whole graph (`TokenBlock`). Raises ValueError for a convolution
+    or norm (layer | batch | none) that does not exist.
     """
-    if conv not in CONVS:
-        raise ValueError(f"conv must be one of {', '.join(CONVS)}, got {conv!r}")
+    if conv not in (*CONVS, "tokens"):
+        raise ValueError(f"conv must be one of {', '.join(CONVS)}, tokens, got {conv!r}")
     if norm not in ("layer", "batch", "none"):
         raise ValueError(f"norm must be layer, batch or none, got {norm!r}")
-    width = hidden_channels
-    encoder = nn.Sequential(nn.Linear(in_channels, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width))
-    blocks = nn.ModuleList(Block(CONVS[conv](width, edge_dim), width, dropout, norm) for _ in range(num_layers))
-    head = nn.Sequential(_norm(norm, 2 * width), nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, num_classes))
+    block, width = TokenBlock if conv == "tokens" else Block, hidden_channels
+    make = CONVS["sage" if conv == "tokens" else conv]
+    blocks = nn.ModuleList(block(make(width, edge_dim), width, dropout, norm) for _ in range(num_layers))
+    encoder, head = encoder_of(in_channels, width, dropout), head_of(width, num_classes, norm)
     return Gnn(encoder, blocks, head, in_channels, edge_dim)

@@ -16,7 +16,7 @@ def graph(axes: int, nodes: int = NODES) -> Data:
     """Nodes at random places, each told by its five nearest: a directed graph, sorted by target."""
     rng = np.random.default_rng(axes)
     pos = rng.uniform(0, 100, (nodes, axes)).astype(np.float32)
-    near = KDTree(pos).query(pos, k=6)[1][:, 1:]
+    near = np.asarray(KDTree(pos).query(pos, k=6)[1])[:, 1:]
     edges = near.size
     return Data(
         x=torch.from_numpy(rng.normal(size=(nodes, 4)).astype(np.float32)),

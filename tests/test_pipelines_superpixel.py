@@ -1,5 +1,6 @@
 """Laws of the superpixel arms: scores without painting, weights that come back, controls that know what they should."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -53,9 +54,12 @@ def gnn(
     conv: str = "sage",
     device: str = "cpu",
     predict_nodes: int | None = None,
+    augmented: bool = False,
 ) -> SuperpixelGnn:
     model = GnnConfig(conv, hidden_channels=8, num_layers=2, dropout=0.0)
     pipeline = SuperpixelGnnConfig(model=model, targets=targets, batch_nodes=200, predict_nodes=predict_nodes)
+    if augmented:
+        pipeline = replace(pipeline, jitter=0.1, mirror=True, edge_dropout=0.2, feature_dropout=0.1)
     training = TrainingConfig(epochs=epochs, seconds=None, patience=None)
     graph = GraphConfig(features=["intensity", "shape"])
     return SuperpixelGnn(Config(DatasetConfig(), pipeline, SIZE, graph, training, seed=seed, device=device), TASK)
@@ -120,6 +124,57 @@ def test_painted_bands_cover_the_rows_once(monkeypatch: pytest.MonkeyPatch) -> N
         bands = list(painted_bands(shape))
         np.testing.assert_array_equal(np.concatenate([np.arange(*band) for band in bands]), np.arange(shape[0]))
         assert all((stop - start) % 512 == 0 for start, stop in bands[:-1]) == (shape[1] < 4)
+
+
+def jain(weights: Path | None = None) -> SuperpixelGnn:
+    model = GnnConfig("jain2024", hidden_channels=32, num_layers=3, dropout=0.5, norm="none")
+    given = None if weights is None else str(weights)
+    pipeline = SuperpixelGnnConfig(model=model, targets="majority", batch_nodes=None, learning_rate=1e-2, weights=given)
+    training = TrainingConfig(epochs=20, seconds=None, patience=10, class_weights="inverse", dice_weight=0)
+    graph = GraphConfig(features=["intensity"], edges=["knn"], neighbours=10, edge_weight="normalised")
+    return SuperpixelGnn(Config(DatasetConfig(), pipeline, SIZE, graph, training, device="cpu"), TASK)
+
+
+def test_published_weights_are_replayed_without_training(tmp_path: Path) -> None:
+    trained = jain()
+    items = [trained.prepare(disc(seed)) for seed in range(3)]
+    log = trained.fit(items[:2], items[2:])
+    assert log.best_score is not None
+    assert log.best_score > 0.8
+    trained.save(tmp_path / "model.pt")
+    replayed = jain(tmp_path / "model.pt")
+    silent = replayed.fit(items[:2], items[2:])
+    assert silent.history == ()
+    assert silent.facts == log.facts
+    assert silent.facts["edge_flip_share"] > 0
+    np.testing.assert_array_equal(replayed.predict(items[2]), trained.predict(items[2]))
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
+    torch.save({"conv_first.lin_rel.bias": torch.zeros(32)}, tmp_path / "model.pt")
+    items = [jain().prepare(disc(0))]
+    with pytest.raises(InputError, match=r"missing conv1\.lin_rel\.bias"):
+        jain(tmp_path / "model.pt").fit(items, items)
+    with pytest.raises(InputError, match="there is no file"):
+        jain(tmp_path / "nothing.pt").fit(items, items)
+
+
+def test_what_the_edges_do_is_told_and_has_its_own_time() -> None:
+    for conv, told in (("sage", {"edge_message_share", "edge_flip_share"}), ("none", set[str]())):
+        pipeline = gnn(conv=conv)
+        items = [pipeline.prepare(disc(seed)) for seed in range(2)]
+        log = pipeline.fit(items[:1], items[1:])
+        assert set(log.facts) == told
+        assert [span.phase for span in log.intervals].count("inspect") == bool(told)
+
+
+@pytest.mark.parametrize("conv", ["tokens", "hierarchy"])
+def test_networks_that_need_the_whole_graph_learn_too(conv: str) -> None:
+    pipeline = gnn(conv=conv, epochs=25, predict_nodes=30, augmented=True)
+    items = [pipeline.prepare(disc(seed)) for seed in range(4)]
+    log = pipeline.fit(items[:3], items[3:])
+    assert log.best_score is not None
+    assert log.best_score > 0.9
 
 
 def test_seeds_decide_the_weights() -> None:

@@ -1,8 +1,9 @@
 """The graph arm: image -> superpixels -> graph -> classes of nodes -> painted mask. Without edges: the MLP control."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
 
@@ -15,9 +16,13 @@ from torch_geometric.data import Batch, Data
 from bench import graphs
 from bench.config import Config, GraphConfig, SuperpixelGnnConfig, SuperpixelsConfig
 from bench.datasets.sample import Sample, Source, Task
-from bench.fitlog import FitLog
+from bench.fitlog import FitLog, Interval
+from bench.graphs.weights import reweighted
 from bench.graphs.windows import cut
 from bench.losses import class_weights, macro_dice, segmentation_loss
+from bench.pipelines.augment import edges_dropped, features_dropped, jittered, mirrored, response
+from bench.pipelines.liveness import edge_liveness, idle_edges
+from bench.pipelines.networks import Network, build_network, published_network
 from bench.pipelines.parts import parts
 from bench.prepared import Cache
 from bench.superpixels import segment, warm_up
@@ -25,7 +30,6 @@ from bench.superpixels.labels import class_counts, paint
 from bench.superpixels.scaling import segments_asked
 from bench.tiles import Writable
 from bench.training import autocast, resolve_device, seed_everything, train
-from models.gnn import Gnn, build_gnn
 
 BAND_PIXELS = 1 << 24  # painted at once
 CHUNK_ROWS = 512  # bands of so many rows, or of a multiple, fill the chunks of most files
@@ -57,11 +61,16 @@ def painted_bands(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     yield from ((start, min(start + rows, shape[0])) for start in range(0, shape[0], rows))
 
 
+def built(image: Source, segments: NDArray[np.int32], graph: GraphConfig) -> Data:
+    """`bench.graphs.build`, with the edge weights that the settings ask for."""
+    return reweighted(graphs.build(image, segments, graph), graph.edge_weight, graph.neighbours)
+
+
 def graph_of(sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task) -> SuperpixelGraph:
     """The graph of a sample. Kept by `bench.prepared` under its four arguments: nothing else may matter."""
     image = np.asarray(sample.image)
     segments = segment(image, superpixels)
-    data = graphs.build(image, segments, graph)
+    data = built(image, segments, graph)
     counts = class_counts(np.asarray(sample.mask), segments, task.num_classes, task.ignore_index)
     data.y_counts = torch.from_numpy(counts)
     asked = segments_asked(segments.shape, superpixels)
@@ -69,7 +78,7 @@ def graph_of(sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig,
 
 
 class SuperpixelGnn:
-    """A pipeline (`bench.pipelines.protocol`) whose model is `models.gnn.build_gnn` as `config.pipeline.model` says."""
+    """A pipeline (`bench.pipelines.protocol`) whose network is the one that `config.pipeline.model` asks for."""
 
     def __init__(self, config: Config, task: Task) -> None:
         assert isinstance(config.pipeline, SuperpixelGnnConfig)
@@ -79,7 +88,9 @@ class SuperpixelGnn:
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
         self.cache = Cache(config.superpixels, config.graph, task, graph_of, SuperpixelGraph)
-        self.model: Gnn | None = None
+        self.model: Network | None = None
+        if self.settings.jitter > 0:
+            self.answers = response(task.spatial_axes, task.in_channels, config.graph)
 
     def prepare(self, sample: Sample) -> SuperpixelGraph:
         return self.cache.prepared(sample)
@@ -88,12 +99,17 @@ class SuperpixelGnn:
         started_ns = time.perf_counter_ns()
         seed_everything(self.config.seed)
         items = [item.data for item in train_items]
+        if self.settings.weights is not None:
+            self.model = published_network(Path(self.settings.weights), items[0].num_features, self.task.num_classes)
+            self.model.to(self.device)
+            return self._with_liveness(FitLog(), val_items)
         self.model = self._build(items[0].num_features, items[0].edge_attr.shape[1])
         self.model.standardize(torch.cat([data.x for data in items]), torch.cat([data.edge_attr for data in items]))
         self.model.to(self.device)
         pixels = torch.stack([data.y_counts.sum(dim=0) for data in items]).sum(dim=0)
         self.class_weights = class_weights(pixels, self.config.training.class_weights).to(self.device)
-        return train(
+        self.feature_mean = torch.cat([data.x for data in items]).mean(dim=0)
+        log = train(
             self.model,
             lambda epoch: self._batches(items, epoch),
             self._loss,
@@ -104,8 +120,10 @@ class SuperpixelGnn:
             seed=self.config.seed,
             device=self.device,
             description=self.settings.name,
+            steps_per_epoch=self._steps(items),
             started_ns=started_ns,
         )
+        return self._with_liveness(log, val_items)
 
     def predict(self, item: SuperpixelGraph) -> NDArray[np.integer]:
         return paint(self._node_classes(item.data), item.segments)
@@ -118,7 +136,7 @@ class SuperpixelGnn:
         """
         segments = segment(image, self.config.superpixels, scratch=scratch)
         progress(0.6)
-        data = graphs.build(image, segments, self.config.graph)
+        data = built(image, segments, self.config.graph)
         progress(0.85)
         classes = self._node_classes(data).astype(np.min_scalar_type(self.task.num_classes - 1))
         progress(0.9)
@@ -133,26 +151,37 @@ class SuperpixelGnn:
     def load(self, path: Path) -> None:
         """Take the weights that `save` wrote under the same configuration."""
         weights = torch.load(path, map_location=self.device, weights_only=True)
-        self.model = self._build(len(weights["feature_mean"]), len(weights["edge_mean"])).to(self.device).eval()
+        if self.settings.model.conv == "jain2024":
+            features, edge_dim = weights["conv_first.lin_rel.weight"].shape[1], 0
+        else:
+            features, edge_dim = len(weights["feature_mean"]), len(weights["edge_mean"])
+        self.model = self._build(features, edge_dim).to(self.device).eval()
         self.model.load_state_dict(weights)
 
-    def _build(self, in_channels: int, edge_dim: int) -> Gnn:
-        model = self.settings.model
-        return build_gnn(
-            model.conv,
-            in_channels,
-            model.hidden_channels,
-            model.num_layers,
-            self.task.num_classes,
-            edge_dim,
-            model.dropout,
-            model.norm,
-        )
+    def _build(self, in_channels: int, edge_dim: int) -> Network:
+        return build_network(self.settings.model, in_channels, self.task.num_classes, edge_dim)
 
-    def _fitted(self) -> Gnn:
+    def _fitted(self) -> Network:
         if self.model is None:
             raise RuntimeError("this pipeline has no model yet: fit or load it first")
         return self.model
+
+    def _with_liveness(self, log: FitLog, val_items: Sequence[SuperpixelGraph]) -> FitLog:
+        """The log, and what the edges do on the validation graphs; finding that out is a phase of its own."""
+        start_ns = time.perf_counter_ns()
+        graphs_seen = [item.data for item in val_items]
+        facts = edge_liveness(self._fitted(), graphs_seen, self._node_classes)
+        if idle := idle_edges(facts):
+            print(f"{self.settings.name}: {idle}", file=sys.stderr, flush=True)
+        inspected = Interval("inspect", start_ns, time.perf_counter_ns())
+        return replace(
+            log, facts={**log.facts, **facts}, intervals=(*log.intervals, inspected) if facts else log.intervals
+        )
+
+    def _steps(self, items: Sequence[Data]) -> int:
+        """Steps in an epoch, about."""
+        nodes = self.settings.batch_nodes
+        return len(items) if nodes is None else max(sum(int(data.x.shape[0]) for data in items) // nodes, 1)
 
     def _batches(self, items: Sequence[Data], epoch: int) -> Iterator[Data]:
         """Graphs one by one in random order; with `batch_nodes`, so many nodes or more, in windows of half as many."""
@@ -170,8 +199,22 @@ class SuperpixelGnn:
 
     def _logits(self, data: Data) -> Tensor:
         """Logits (N, K) on the device. `Data.to` would move the graph itself, so its tensors are moved one by one."""
-        inputs = (data.x, data.edge_index, data.edge_weight, data.edge_attr)
-        return self._fitted()(*(tensor.to(self.device) for tensor in inputs))  # type: ignore[no-any-return]
+        inputs = (data.x, data.edge_index, data.edge_weight, data.edge_attr, data.pos)
+        batch = data.batch.to(self.device) if isinstance(data, Batch) else None
+        return self._fitted()(*(tensor.to(self.device) for tensor in inputs), batch)  # type: ignore[no-any-return]
+
+    def _augmented(self, batch: Data) -> Data:
+        """The batch as it might also have been, by the settings; on the host, before it is moved."""
+        settings = self.settings
+        if settings.jitter > 0:
+            batch = jittered(batch, settings.jitter, self.answers)
+        if settings.mirror:
+            batch = mirrored(batch)
+        if settings.edge_dropout > 0:
+            batch = edges_dropped(batch, settings.edge_dropout)
+        if settings.feature_dropout > 0:
+            batch = features_dropped(batch, settings.feature_dropout, self.feature_mean)
+        return batch
 
     def _loss(self, batch: Data) -> Tensor:
         counts = batch.y_counts.to(self.device)  # (N, K)
@@ -179,7 +222,7 @@ class SuperpixelGnn:
         majority = self.settings.targets == "majority"
         targets = counts.argmax(dim=1) if majority else counts / pixels.clamp_min(1)[:, None]
         return segmentation_loss(
-            self._logits(batch),
+            self._logits(self._augmented(batch)),
             targets,
             pixels,
             self.class_weights,
@@ -188,11 +231,15 @@ class SuperpixelGnn:
         )
 
     def _node_classes(self, data: Data) -> NDArray[np.int64]:
-        """Class of each node (N,), of a graph of more than `predict_nodes` nodes part by part."""
+        """Class of each node (N,), of a graph of more than `predict_nodes` nodes part by part.
+
+        A network to which the whole graph matters gets it whole.
+        """
         classes = np.empty(int(data.x.shape[0]), np.int64)
-        hops = self.settings.model.num_layers + 1  # one more for the degrees that a convolution may divide by
+        hops = self._fitted().hops
+        nodes = self.settings.predict_nodes if hops is not None else None
         with torch.inference_mode(), autocast(self.device, self.config.training.amp):
-            for part in parts(data, self.settings.predict_nodes or len(classes), hops):
+            for part in parts(data, nodes or len(classes), hops or 0):
                 classes[part.inner.numpy()] = self._logits(part.data).argmax(dim=1).cpu().numpy()[part.kept.numpy()]
         return classes
 

@@ -1,0 +1,32 @@
+"""The graph network that the settings ask for."""
+
+from pathlib import Path
+from typing import TypeAlias
+
+import torch
+
+from bench.config import GnnConfig, InputError
+from models.gnn import Gnn, build_gnn
+from models.hierarchy import HierarchicalGnn
+from models.jain2024 import Jain2024, replay
+
+Network: TypeAlias = Gnn | HierarchicalGnn | Jain2024
+
+
+def build_network(model: GnnConfig, in_channels: int, num_classes: int, edge_dim: int) -> Network:
+    """A network of fresh weights; `model.conv` is a key of `models.gnn.CONVS`, tokens, hierarchy or jain2024."""
+    if model.conv == "jain2024":
+        return Jain2024(in_channels, num_classes, model.hidden_channels, model.dropout)
+    sizes = (in_channels, model.hidden_channels, model.num_layers, num_classes, edge_dim, model.dropout, model.norm)
+    return HierarchicalGnn(*sizes) if model.conv == "hierarchy" else build_gnn(model.conv, *sizes)
+
+
+def published_network(path: Path, in_channels: int, num_classes: int) -> Jain2024:
+    """The published network with the weights in a file; InputError where they are not such weights or do not fit."""
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+        return replay(weights, in_channels, num_classes)
+    except FileNotFoundError as error:
+        raise InputError(f"pipeline.weights: there is no file {path}") from error
+    except Exception as error:
+        raise InputError(f"pipeline.weights {path}: {error}") from error
