@@ -27,7 +27,8 @@ def plot_decomposition(runs: pd.DataFrame) -> Figure:
         axes.bar(number + 0.5, above - below, 0.42, below, color=_CAUSES[step.name], alpha=0.75, zorder=2)
         text = f"{step.name}\n{points_text(step)}"
         axes.annotate(text, (number + 0.5, max(above, below)), xytext=(0, 4), textcoords="offset points",
-                      ha="center", va="bottom", fontsize=8)  # fmt: skip
+                      ha="center", va="bottom", fontsize=8, zorder=5,
+                      bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
     axes.axhline(found.ceiling, color=BLACK, linestyle="--", linewidth=1)
     axes.annotate("ceiling of these superpixels", (len(means) - 0.55, found.ceiling), xytext=(0, 3),
                   textcoords="offset points", ha="right", fontsize=8)  # fmt: skip

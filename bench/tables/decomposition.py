@@ -25,7 +25,10 @@ _STEPS = {  # from one level to the next: what the difference is due to
 
 @dataclass(frozen=True)
 class Step:
-    """A loss in points of Dice: from one level to the next, paired by seed; the interval is over seeds."""
+    """A loss in points of Dice from one level to the next.
+
+    The interval is over seeds and there only if both levels have the same ones; `seeds` counts those in common.
+    """
 
     name: str
     meaning: str
@@ -91,12 +94,13 @@ def _cnn_levels(cnn: pd.DataFrame, gnn: "pd.Series[Any]") -> dict[str, "pd.Serie
 
 
 def _step(above: str, below: str, levels: dict[str, "pd.Series[float]"]) -> Step:
-    """Paired by seed where the two have seeds in common, else the difference of the means without an interval."""
+    """Difference of the means, so that the steps add up; with an interval where both have the same seeds, as pairs."""
     upper, lower = (levels[name].groupby(level=0).mean() for name in (above, below))
-    differences = 100 * (upper - lower).dropna()
-    if differences.empty:
-        return Step(*_STEPS[above, below], Estimate(100 * (upper.mean() - lower.mean()), math.nan, math.nan), 0)
-    return Step(*_STEPS[above, below], mean_interval(differences), len(differences))
+    value = 100 * float(levels[above].mean() - levels[below].mean())
+    common = set(upper.index) & set(lower.index)
+    if not common == set(upper.index) == set(lower.index):
+        return Step(*_STEPS[above, below], Estimate(value, math.nan, math.nan), len(common))
+    return Step(*_STEPS[above, below], mean_interval(100 * (upper - lower)), len(common))
 
 
 # ------------------------------------------------------------------------------------------------ edge liveness
