@@ -155,7 +155,7 @@ def without_download(config: Config) -> Config:
     if not isinstance(model, CnnConfig):
         return config
     pipeline: Any = config.pipeline
-    return replace(config, pipeline=replace(pipeline, model=replace(model, encoder_weights=None)))
+    return replace(config, pipeline=replace(pipeline, model=replace(model, encoder_weights=None, weights_file=None)))
 
 
 def pin(config: Config) -> None:
