@@ -300,6 +300,7 @@ class TrainingConfig:
     patience: int | None = 30  # validations without a better pixel score before stopping; null: never
     min_epochs: int = 1
     validate_every: int = 1  # epochs
+    schedule: str = "cosine"  # of the learning rate after its warmup: cosine (to zero at the budget's end) | constant
     warmup: float = 0.05  # share of the budget in which the learning rate rises
     cross_entropy_weight: float = 1.0
     dice_weight: float = 1.0
@@ -319,6 +320,7 @@ class TrainingConfig:
         require(self.validate_every >= 1, f"training.validate_every must be at least 1, got {self.validate_every}")
         require(0 <= self.warmup < 1, f"training.warmup must lie in [0, 1), got {self.warmup}")
         require(self.gradient_clip >= 0, f"training.gradient_clip must not be negative, got {self.gradient_clip}")
+        require_one_of("training.schedule", self.schedule, ("cosine", "constant"))
         require_one_of("training.class_weights", self.class_weights, ("none", "sqrt", "inverse"))
         require(
             min(self.cross_entropy_weight, self.dice_weight) >= 0 and self.cross_entropy_weight + self.dice_weight > 0,
@@ -331,6 +333,7 @@ class MetricsConfig:
     """How predictions are scored. `boundary_tolerance` in pixels."""
 
     boundary_tolerance: float = 2.0
+    voted: bool = False  # score a pixel arm's masks also as voted onto the superpixels of the settings: voted_dice
 
     def __post_init__(self) -> None:
         require(

@@ -39,6 +39,7 @@ class FitLog:
     best_score: float | None = None
     stopped: str = ""  # epochs | steps | seconds | patience: what ended the fit
     facts: dict[str, float] = field(default_factory=dict)
+    flags: tuple[str, ...] = ()  # what the run's row should warn of, each beginning with `warn: `
 
     @property
     def data_wait_seconds(self) -> float:

@@ -23,7 +23,7 @@ from bench.pipelines import PIPELINES
 from bench.pipelines.protocol import Pipeline, Prepared
 from bench.prepared import origin_of, without_origin
 from bench.resume import check_promised
-from bench.scoring import SplitScores
+from bench.scoring import SplitScores, voting
 
 Row = dict[str, Any]
 
@@ -54,7 +54,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
         raise
     panels.save(directory / "panels.npz")
     peak, kind = meter.headline()
-    flags = [row.get("flags"), *meter.flags(), *parallel.flags(config)]
+    flags = [row.get("flags"), *meter.flags(), *parallel.flags(config), *log.flags]
     row |= _learned(log) | facts | meter.facts() | {"flags": "; ".join(flag for flag in flags if flag)}
     row |= {"peak_memory_bytes": peak, "peak_memory_kind": kind, "status": "ok", "reason": ""}
     stages = meter.rows()
@@ -70,13 +70,11 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
 def _prepare(
     pipeline: Pipeline[Prepared], samples: Sequence[Sample], split: str, data: Splits, meter: Meter, config: Config
 ) -> list[Prepared]:
-    """Prepare within the stage; of graphs from the cache, the stage reports what they took when they were made."""
+    """Prepare within the stage; with a cache of graphs, the stage reports what they took when they were made."""
     with meter.stage("prepare", split=split, **_size(samples)):
         items = parallel.prepared(pipeline, samples, config, data.task)
     origin, at_once = origin_of(item.facts for item in items), parallel.at_once(samples, config)
-    meter.add_cached(
-        "prepare", split, int(origin.from_cache), origin.saved_seconds / at_once, origin.peak_rss_bytes
-    )
+    meter.add_cached("prepare", split, int(origin.from_cache), origin.saved_seconds / at_once, origin.peak_rss_bytes)
     return items
 
 
@@ -89,11 +87,12 @@ def _learn(pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Con
     for interval in log.intervals:
         meter.add_interval(interval.phase, interval.start_ns, interval.end_ns)
     meter.add_data_wait("train", "train", log.data_wait_seconds)
-    scores = SplitScores(data.task, config.metrics.boundary_tolerance)
+    scores = SplitScores(data.task, config.metrics.boundary_tolerance, voting(config))
     for sample, item in zip(data.val, val, strict=True):
         with meter.stage("predict", split="val", **_size([sample])):
             predicted = pipeline.predict(item)
         scores.add(sample.name, np.asarray(sample.mask), predicted, item.segments)
+        scores.add_vote(sample, predicted)
     return log, scores
 
 
@@ -101,13 +100,14 @@ def _test(
     pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Config
 ) -> tuple[SplitScores, Panels, dict[str, float]]:
     """Prepare, predict and score the test images one at a time, so that the pixels of one are in memory, not of all."""
-    scores = SplitScores(data.task, config.metrics.boundary_tolerance)
+    scores = SplitScores(data.task, config.metrics.boundary_tolerance, voting(config))
     panels, facts = Panels(data.task.class_names), Counter[str]()
     for sample in data.test:
         (item,) = _prepare(pipeline, [sample], "test", data, meter, config)
         with meter.stage("predict", split="test", **_size([sample])):
             predicted = pipeline.predict(item)
         scores.add(sample.name, np.asarray(sample.mask), predicted, item.segments)
+        scores.add_vote(sample, predicted)
         panels.add(sample, predicted)
         facts.update(without_origin(item.facts))
     return scores, panels, {name: total / len(data.test) for name, total in facts.items()}

@@ -6,9 +6,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench import metrics
-from bench.datasets.sample import Task
+from bench.config import Config, SuperpixelsConfig
+from bench.datasets.sample import Sample, Task
 from bench.metrics import ImageScore, Row
-from bench.superpixels import quality
+from bench.superpixels import quality, segment
+from bench.superpixels.labels import majority_labels, paint
+
+PIXEL_ARMS = ("tiled_cnn", "threshold")
+
+
+def voting(config: Config) -> SuperpixelsConfig | None:
+    """The superpixels onto which a pixel arm's masks are voted, if the settings ask for it."""
+    asked = config.metrics.voted and config.pipeline.name in PIXEL_ARMS
+    return config.superpixels if asked else None
 
 
 @dataclass
@@ -17,8 +27,10 @@ class SplitScores:
 
     task: Task
     tolerance: float
+    voting: SuperpixelsConfig | None = None  # superpixels onto which predictions are voted, by `add_vote`
     images: list[ImageScore] = field(default_factory=list)
     ceilings: list[ImageScore] = field(default_factory=list)
+    votes: list[ImageScore] = field(default_factory=list)
     superpixels: list[dict[str, float]] = field(default_factory=list)
 
     def add(
@@ -43,6 +55,16 @@ class SplitScores:
             }
         )
 
+    def add_vote(self, sample: Sample, predicted: NDArray[np.integer]) -> None:
+        """Score the prediction with each superpixel given its majority class: what the superpixels alone cost it."""
+        if self.voting is None:
+            return
+        classes, ignored = self.task.num_classes, self.task.ignore_index
+        segments = segment(np.asarray(sample.image), self.voting)
+        voted = paint(majority_labels(predicted, segments, classes), segments)
+        confusion = metrics.confusion_matrix(np.asarray(sample.mask), voted, classes, ignored)
+        self.votes.append(ImageScore(sample.name, confusion, ()))
+
     def macro_dice(self) -> float:
         """Pooled over the images' pixels, mean over the classes."""
         return metrics.macro(metrics.dice(metrics.pool(self.images).confusion))
@@ -55,19 +77,23 @@ class SplitScores:
         made = [row for score in (*self.images, metrics.pool(self.images)) for row in metrics.rows(score, self._names)]
         if self.ceilings:
             pooled = ImageScore("all", np.sum([score.confusion for score in self.ceilings], axis=0), ())
-            made += [row for score in (*self.ceilings, pooled) for row in self._ceiling_rows(score)]
+            made += [row for score in (*self.ceilings, pooled) for row in self._superposed_rows("oracle", score)]
             made += self._superpixel_rows()
+        if self.votes:
+            pooled = ImageScore("all", np.sum([score.confusion for score in self.votes], axis=0), ())
+            made += [row for score in (*self.votes, pooled) for row in self._superposed_rows("voted", score)]
         return made
 
     @property
     def _names(self) -> tuple[str, ...]:
         return self.task.class_names
 
-    def _ceiling_rows(self, score: ImageScore) -> list[Row]:
+    def _superposed_rows(self, kind: str, score: ImageScore) -> list[Row]:
+        """Dice and accuracy of a mask that has one class per superpixel: of the truth (oracle), of another (voted)."""
         per_class = metrics.dice(score.confusion)
         values = [*per_class, metrics.macro(per_class)]
-        named = [("oracle_dice", name, v) for name, v in zip((*self._names, "macro"), values, strict=True)]
-        named.append(("oracle_accuracy", "macro", metrics.accuracy(score.confusion)))
+        named = [(f"{kind}_dice", name, v) for name, v in zip((*self._names, "macro"), values, strict=True)]
+        named.append((f"{kind}_accuracy", "macro", metrics.accuracy(score.confusion)))
         return [{"image": score.image, "metric": m, "class": c, "value": float(v)} for m, c, v in named]
 
     def _superpixel_rows(self) -> list[Row]:

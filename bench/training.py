@@ -66,7 +66,7 @@ def train(
             fit.begin_epoch()
             for batch in fit.timed(batches(fit.epoch)):
                 step_ns = time.perf_counter_ns()
-                rate = learning_rate * schedule(fit.progress(), settings.warmup)
+                rate = learning_rate * schedule(fit.progress(), settings.warmup, settings.schedule)
                 for group in optimizer.param_groups:
                     group["lr"] = rate
                 with autocast(device, settings.amp):
@@ -90,13 +90,16 @@ def train(
     return fit.log(sum(p.numel() for p in model.parameters() if p.requires_grad))
 
 
-def schedule(progress: float, warmup: float) -> float:
-    """Share of the peak learning rate at `progress` in [0, 1]: a straight rise in `warmup`, then half a cosine to 0.
+def schedule(progress: float, warmup: float, kind: str = "cosine") -> float:
+    """Share of the peak learning rate at `progress` in [0, 1]: a straight rise in `warmup`, then half a cosine to 0,
+    or with `kind` constant no fall.
 
     The rise starts at a hundredth, so that the first step is not lost.
     """
     if progress < warmup:
         return max(progress / warmup, 0.01)
+    if kind == "constant":
+        return 1.0
     return 0.5 * (1 + math.cos(math.pi * min((progress - warmup) / (1 - warmup), 1.0)))
 
 

@@ -73,7 +73,7 @@ def _shares(model: nn.Module) -> Iterator[list[tuple[float, int]]]:
             hook.remove()
 
 
-def idle_edges(facts: dict[str, float]) -> str:
-    """A sentence where the edges do nothing, else the empty string."""
+def idle_edges(facts: dict[str, float]) -> tuple[str, ...]:
+    """A warning for the run's row where the edges do nothing, else none."""
     share = facts.get("edge_flip_share", 1.0)
-    return f"warn: removing all edges changes {share:.2%} of the labels" if share < IDLE_FLIPS else ""
+    return (f"warn: removing all edges changes {share:.2%} of the labels",) if share < IDLE_FLIPS else ()

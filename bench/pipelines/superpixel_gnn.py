@@ -1,6 +1,5 @@
 """The graph arm: image -> superpixels -> graph -> classes of nodes -> painted mask. Without edges: the MLP control."""
 
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -169,14 +168,12 @@ class SuperpixelGnn:
     def _with_liveness(self, log: FitLog, val_items: Sequence[SuperpixelGraph]) -> FitLog:
         """The log, and what the edges do on the validation graphs; finding that out is a phase of its own."""
         start_ns = time.perf_counter_ns()
-        graphs_seen = [item.data for item in val_items]
-        facts = edge_liveness(self._fitted(), graphs_seen, self._node_classes)
-        if idle := idle_edges(facts):
-            print(f"{self.settings.name}: {idle}", file=sys.stderr, flush=True)
+        facts = edge_liveness(self._fitted(), [item.data for item in val_items], self._node_classes)
+        if not facts:
+            return log
         inspected = Interval("inspect", start_ns, time.perf_counter_ns())
-        return replace(
-            log, facts={**log.facts, **facts}, intervals=(*log.intervals, inspected) if facts else log.intervals
-        )
+        log = replace(log, facts={**log.facts, **facts}, intervals=(*log.intervals, inspected))
+        return replace(log, flags=(*log.flags, *idle_edges(facts)))
 
     def _steps(self, items: Sequence[Data]) -> int:
         """Steps in an epoch, about."""
