@@ -109,7 +109,7 @@ def created(folder: Path, kind: str, shape: tuple[int, ...], meaning: Meaning) -
     chunks, names = chunks_of(shape), axes_of(len(shape))
     if group is not None:
         return group.create_array("0", shape=shape, chunks=chunks, dtype=dtype, dimension_names=names, fill_value=0)
-    attributes = {"class_names": list(meaning.class_names)}
+    attributes: dict[str, Any] = {"class_names": list(meaning.class_names)}
     return zarr.create_array(
         str(folder), shape=shape, chunks=chunks, dtype=dtype, dimension_names=names, fill_value=0, attributes=attributes
     )
@@ -146,7 +146,7 @@ def describe(folder: Path, array: Any, name: str, meaning: Meaning) -> None:
         {"name": axis, "type": "space", **({} if unit is None else {"unit": unit})}
         for axis, unit in zip(axes, units, strict=True)
     ]
-    image = {"name": name, "type": "nearest", "axes": described, "datasets": datasets}
+    image: Any = {"name": name, "type": "nearest", "axes": described, "datasets": datasets}
     group.attrs["ome"] = {"version": "0.5", "multiscales": [image], "image-label": label(meaning.class_names)}
 
 

@@ -67,8 +67,9 @@ class ChunkedArray:
         if 0 in lengths:
             return np.empty(lengths, self.dtype)
         grid = [range(part.start // unit, -(-part.stop // unit)) for part, unit in zip(box, self.unit, strict=True)]
-        touched = prod(len(places) for places in grid) * prod(self.unit) * self.dtype.itemsize
-        if lengths == self.shape or touched > self.keeps:
+        corners = self._place([places[0] for places in grid]), self._place([places[-1] for places in grid])
+        touched = prod(last.stop - first.start for first, last in zip(*corners, strict=True))
+        if lengths == self.shape or touched * self.dtype.itemsize > self.keeps:
             return self._read(box)
         out = np.empty(lengths, self.dtype)
         with self._lock:

@@ -75,17 +75,15 @@ def open_store(path: Path, max_values: int, channel_axis: int | None = None) -> 
 
     `max_values` bounds a chunk. Raises `InputError` naming what is wrong.
     """
-    found = find_array(path, max_values)
+    with reading(path):
+        found = find_array(path, max_values)
     names = found.axes or ("",) * len(found.shape)
     kept = [axis for axis, name in enumerate(names) if found.shape[axis] > 1 or name not in ("t", "c", "z", "channel")]
-    for axis in kept:
-        require(
-            names[axis] != "t",
-            f"{path} holds {found.shape[axis]} points in time: save each as an image of its own",
-        )
+    times = [found.shape[axis] for axis in kept if names[axis] == "t"]
+    require(not times, f"{path} holds {sum(times)} points in time: save each as an image of its own")
     stated = next((n for n, axis in enumerate(kept) if names[axis] in ("c", "channel")), None)
-    axis = stated if channel_axis is None else channel_axis
-    array = open_array(found, kept, band_axis=1 if axis == 0 and len(kept) > 1 else 0)
+    channels = stated if channel_axis is None else channel_axis
+    array = open_array(found, kept, band_axis=1 if channels == 0 and len(kept) > 1 else 0)
     sizes = None if found.pixel_size is None else tuple(found.pixel_size[axis] for axis in kept)
     units = None if found.units is None else tuple(found.units[axis] for axis in kept)
     return Opened(path, array, stated, False, sizes, units)
@@ -294,6 +292,6 @@ def _inner_chunks(folder: Path, content: Mapping[str, Any]) -> tuple[int, ...] |
 
 def _dimension_names(content: Mapping[str, Any], attributes: Mapping[str, Any], count: int) -> tuple[str, ...] | None:
     """Names of the axes as version 3 stores them, or as xarray did before."""
-    names = content.get("dimension_names") or attributes.get("_ARRAY_DIMENSIONS")
+    names: Any = content.get("dimension_names") or attributes.get("_ARRAY_DIMENSIONS")
     proper = isinstance(names, list) and len(names) == count and all(isinstance(name, str) for name in names)
     return tuple(str(name).lower() for name in names) if proper else None
