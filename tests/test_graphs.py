@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 import torch
 from made_segments import SHAPES, noise, voronoi
+from numba import config
 from numpy.typing import NDArray
 
 from bench.config import GraphConfig, InputError
-from bench.graphs import EDGES, build
+from bench.graphs import EDGES, FEATURES, build
 from bench.graphs.edges import Pairs, directed, union
 from bench.graphs.pooling import Wants, pool
 from bench.graphs.windows import cut
@@ -35,6 +36,25 @@ def pairs_of(name: str, segments: NDArray[np.int32], neighbours: int = 3) -> set
 def test_adjacent_segments_are_those_that_share_a_face(shape: tuple[int, ...]) -> None:
     segments = voronoi(shape)
     assert pairs_of("adjacency", segments) == touching(segments)
+
+
+@pytest.mark.parametrize("neighbours", [2, 40])
+@pytest.mark.parametrize("shape", SHAPES)
+def test_second_neighbours_are_the_nearest_of_those_two_steps_away(shape: tuple[int, ...], neighbours: int) -> None:
+    segments = voronoi(shape, 20)
+    nodes = segments.max() + 1
+    steps = np.zeros((nodes, nodes), np.int64)
+    for low, high in touching(segments):
+        steps[low, high] = steps[high, low] = 1
+    two = (steps @ steps > 0) & (steps == 0) & ~np.eye(nodes, dtype=bool)
+    centroids = pool(noise(shape), segments, Wants()).centroids
+    distances = np.linalg.norm(centroids[:, None] - centroids[None], axis=-1)
+    ranked = np.argsort(np.where(two, distances, np.inf), axis=1, kind="stable")
+    expected = {
+        (min(i, int(j)), max(i, int(j))) for i, row in enumerate(ranked) for j in row[: min(neighbours, two[i].sum())]
+    }
+    assert expected
+    assert pairs_of("adjacency2", segments, neighbours) == expected
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -79,7 +99,7 @@ def test_two_halves_by_hand() -> None:
     np.testing.assert_allclose(graph.pos, [[1.5, 1], [1.5, 4]])
 
 
-@pytest.mark.parametrize("edges", [["adjacency"], ["knn"], ["adjacency", "knn"]])
+@pytest.mark.parametrize("edges", [["adjacency"], ["knn"], ["adjacency", "knn"], ["knn", "adjacency2", "adjacency"]])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_edges_run_both_ways_without_loops_or_twins(shape: tuple[int, ...], edges: list[str]) -> None:
     segments = voronoi(shape)
@@ -94,7 +114,32 @@ def test_edges_run_both_ways_without_loops_or_twins(shape: tuple[int, ...], edge
     touch = touching(segments)
     shares = np.bincount(index[1], weights=graph.edge_attr[:, 0].numpy())
     np.testing.assert_allclose(shares, 1 if "adjacency" in edges else 0, atol=1e-5)
-    assert edges == ["knn"] or touch <= ways
+    assert "adjacency" not in edges or touch <= ways
+
+
+@pytest.mark.parametrize("name", EDGES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_finder_gives_ascending_pairs_of_different_nodes(name: str, shape: tuple[int, ...]) -> None:
+    segments = voronoi(shape)
+    found = EDGES[name].find(pool(noise(shape), segments, EDGES[name].wants), 3)
+    assert found.index.shape == (len(found.boundary), 2)
+    assert found.boundary.dtype == found.contrast.dtype == np.float32
+    assert (found.index[:, 0] < found.index[:, 1]).all()
+    keys = found.index[:, 0] * (segments.max() + 1) + found.index[:, 1]
+    assert (np.diff(keys) > 0).all()
+
+
+@pytest.mark.parametrize(("shape", "rows"), [((200, 1100), (1, 130)), ((21, 9, 10), (1, 16))])
+def test_a_graph_is_the_same_to_the_bit_in_any_bands_and_on_any_threads(
+    shape: tuple[int, ...], rows: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    segments, image = voronoi(shape, 60), noise(shape, 2)
+    settings = GraphConfig(features=list(FEATURES), edges=list(EDGES))
+    expected = build(image, segments, settings).to_dict()
+    for count, threads in zip(rows, (1, 3), strict=True):
+        monkeypatch.setattr(config, "NUMBA_NUM_THREADS", threads)
+        for name, value in build(image, segments, settings, count).to_dict().items():
+            np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
 def test_weights_ignore_the_size_of_a_pixel_and_never_vanish() -> None:
@@ -107,17 +152,25 @@ def test_weights_ignore_the_size_of_a_pixel_and_never_vanish() -> None:
     assert near.max() == pytest.approx(0.5)
 
 
+def test_bands_of_no_rows_and_an_image_that_does_not_fit_are_refused() -> None:
+    segments = np.zeros((5, 5), np.int32)
+    with pytest.raises(ValueError, match="rows must be at least 1"):
+        build(noise((5, 5)), segments, GraphConfig(), rows=0)
+    with pytest.raises(ValueError, match="over segments"):
+        build(noise((5, 6)), segments, GraphConfig())
+
+
 def test_one_segment_is_a_graph_without_edges() -> None:
-    graph = build(noise((5, 5)), np.zeros((5, 5), np.int32), GraphConfig(edges=["adjacency", "knn"]))
+    graph = build(noise((5, 5)), np.zeros((5, 5), np.int32), GraphConfig(edges=list(EDGES)))
     assert graph.num_nodes == 1
     assert graph.num_edges == 0
     assert graph.edge_attr.shape == (0, 6)
 
 
-@pytest.mark.parametrize("config", [GraphConfig(features=["intensity", "shine"]), GraphConfig(edges=["adjacent"])])
-def test_unknown_names_are_refused_by_setting(config: GraphConfig) -> None:
+@pytest.mark.parametrize("wrong", [GraphConfig(features=["intensity", "shine"]), GraphConfig(edges=["adjacent"])])
+def test_unknown_names_are_refused_by_setting(wrong: GraphConfig) -> None:
     with pytest.raises(InputError, match=r"graph\.(features|edges) must be one of"):
-        build(noise((5, 5)), np.zeros((5, 5), np.int32), config)
+        build(noise((5, 5)), np.zeros((5, 5), np.int32), wrong)
 
 
 @pytest.mark.parametrize("axes", [2, 3])

@@ -29,13 +29,15 @@ def test_by_hand() -> None:
     np.testing.assert_allclose(contrast, [4, (3 + 2) / 2, 0])
 
 
-@pytest.mark.parametrize("shape", [(17, 23, 1), (17, 23, 3), (5, 9, 11, 2), (1, 30, 1), (400, 3, 1)])
+@pytest.mark.parametrize("shape", [(17, 23, 1), (17, 23, 3), (5, 9, 11, 2), (1, 30, 1), (400, 3, 1), (3, 1030, 1)])
 @pytest.mark.parametrize("regions", [2, 40])
 def test_agrees_with_plain_numpy(shape: tuple[int, ...], regions: int) -> None:
     rng = np.random.default_rng(regions)
     segments = rng.integers(0, regions, shape[:-1]).astype(np.int32)
     image = rng.normal(size=shape).astype(np.float32)
     pairs, length, contrast = region_adjacency(segments, image)
+    for band, whole in zip(region_adjacency(segments, image, rows=1), (pairs, length, contrast), strict=True):
+        np.testing.assert_array_equal(band, whole)
     expected = dict(sorted(naive(segments, image).items()))
     assert [tuple(pair) for pair in pairs.tolist()] == list(expected)
     np.testing.assert_array_equal(length, [len(values) // shape[-1] for values in expected.values()])

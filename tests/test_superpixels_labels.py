@@ -1,5 +1,7 @@
 """Mask to nodes and back: written out by hand, and as inverse of each other."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -19,6 +21,17 @@ def test_counts_agree_with_a_plain_loop() -> None:
     mask, segments = rng.integers(0, 4, (5, 6, 7)), rng.integers(0, 9, (5, 6, 7))
     expected = [[np.sum((mask == k) & (segments == n) & (mask != 2)) for k in range(4)] for n in range(9)]
     np.testing.assert_array_equal(class_counts(mask, segments, 4, ignore_index=2), expected)
+    np.testing.assert_array_equal(class_counts(mask, segments, 4, ignore_index=2, rows=1), expected)
+
+
+def test_counts_of_memory_maps_are_those_of_arrays(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    mask, segments = rng.integers(0, 4, (500, 600), np.uint8), rng.integers(0, 9, (500, 600), np.int32)
+    expected = class_counts(mask, segments, 4)
+    maps = [np.memmap(tmp_path / str(part.dtype), part.dtype, "w+", shape=part.shape) for part in (mask, segments)]
+    maps[0][:], maps[1][:] = mask, segments
+    np.testing.assert_array_equal(class_counts(maps[0], maps[1], 4, rows=70), expected)
+    np.testing.assert_array_equal(expected.sum(axis=1), np.bincount(segments.ravel()))
 
 
 def test_ties_and_ignored_superpixels_get_the_lowest_class() -> None:

@@ -8,6 +8,7 @@ from bench.superpixels.bands import Block, Window, one_by_one
 from bench.superpixels.threads import Workers, split
 
 _FEW = 24  # values that are sorted by insertion
+_BUCKETS = 4096  # at most, of some four values each
 
 
 class Quantiles:
@@ -81,13 +82,12 @@ def _group(first, node, start, end, ids, pixels, line, count, right, base, value
             low, high = start[run], end[run]
             if low >= right:
                 break
-            place = cursor[node[run]]
+            size, place = high - low, cursor[node[run]]
             for channel in range(pixels.shape[0]):
-                source = pixels[channel, line + here]
-                target = values[channel]
-                for column in range(high - low):
-                    target[place + column] = source[low + column]
-            cursor[node[run]] = place + high - low
+                source, target = pixels[channel, line + here, low:high], values[channel, place : place + size]
+                for column in range(size):
+                    target[column] = source[column]
+            cursor[node[run]] = place + size
     return pieces[:, :known].copy()
 
 
@@ -112,76 +112,72 @@ def _carried(values, pieces, nodes):  # type: ignore[no-untyped-def]
 def _collect(values, pieces, first, stop, target):  # type: ignore[no-untyped-def]
     place = 0
     for piece in range(first, stop):
-        base = pieces[1, piece]
-        for index in range(pieces[2, piece]):
-            target[place + index] = values[base + index]
-        place += pieces[2, piece]
+        base, size = pieces[1, piece], pieces[2, piece]
+        source, into = values[base : base + size], target[place : place + size]
+        for index in range(size):
+            into[index] = source[index]
+        place += size
 
 
 @njit(cache=True, nogil=True)
 def _measure(values, pieces, nodes, low, high, levels, found):  # type: ignore[no-untyped-def]
     """Quantiles of the nodes low..high: rows of `nodes` are id, pixels, first and end of the pieces."""
-    longest = 0
+    longest = 1
     for index in range(low, high):
         longest = max(longest, nodes[1, index])
-    one, two = np.empty(longest, dtype=np.float32), np.empty(longest, dtype=np.float32)
-    buckets = 1
-    while buckets < 4096 and 4 * buckets < longest:
-        buckets *= 2
-    ends = np.empty(buckets, dtype=np.int64)
+    whole, scratch = np.empty(longest, dtype=np.float32), np.empty(longest, dtype=np.float32)
+    bucket, ends = np.empty(longest, dtype=np.uint16), np.empty(_BUCKETS, dtype=np.int64)
     for index in range(low, high):
         size = nodes[1, index]
         for channel in range(values.shape[0]):
-            _collect(values[channel], pieces, nodes[2, index], nodes[3, index], one)
-            quantiles_of(one[:size], two[:size], ends, levels, found[nodes[0, index], channel])
+            _collect(values[channel], pieces, nodes[2, index], nodes[3, index], whole)
+            _quantiles(whole[:size], scratch, bucket, ends, levels, found[nodes[0, index], channel])
 
 
 @njit(cache=True, nogil=True)
-def quantiles_of(values, scratch, ends, levels, found):  # type: ignore[no-untyped-def]
+def _quantiles(values, scratch, bucket, ends, levels, found):  # type: ignore[no-untyped-def]
     """Quantiles `levels` (ascending) of `values`: only the buckets in which their ranks lie are sorted."""
     size = values.size
-    least, most = values[0], values[0]
-    for index in range(size):
-        least, most = min(least, values[index]), max(most, values[index])
+    least, most = _extent(values)
     if least == most:
         found[:] = least
         return
     buckets = 1
     while buckets < ends.size and 4 * buckets < size:
         buckets *= 2
-    ends = ends[:buckets]
-    scale = np.float32(buckets) / (most - least)
-    ends[:] = 0
+    scale, top = np.float32(buckets) / (most - least), np.float32(buckets - 1)
     for index in range(size):
-        ends[_bucket(values[index], least, scale, buckets)] += 1
+        place = (values[index] - least) * scale
+        bucket[index] = np.uint16(place if place < top else top)  # the top one also for what is not a number
+    ends[:buckets] = 0
+    for index in range(size):
+        ends[bucket[index]] += 1
     total = 0
-    for bucket in range(buckets):
-        total, ends[bucket] = total + ends[bucket], total
+    for number in range(buckets):
+        total, ends[number] = total + ends[number], total
     for index in range(size):
-        bucket = _bucket(values[index], least, scale, buckets)
-        scratch[ends[bucket]] = values[index]
-        ends[bucket] += 1
-    bucket, ready = -1, 0  # the values before `ready` that were asked for are in their places
-    for number in range(levels.size):
-        rank = levels[number] * (size - 1)
+        scratch[ends[bucket[index]]] = values[index]
+        ends[bucket[index]] += 1
+    number, ready = -1, 0  # the values before `ready` that were asked for are in their places
+    for level in range(levels.size):
+        rank = levels[level] * (size - 1)
         below = int(rank)
         share = np.float32(rank - below)
         above = below + (share > 0)
         while ready <= above:
-            bucket += 1
-            start, ready = ready, ends[bucket]
+            number += 1
+            start, ready = ready, ends[number]
             if ready > below:
                 _sort(scratch[start:ready])
-        found[number] = scratch[below] * (np.float32(1) - share) + scratch[above] * share
+        found[level] = scratch[below] * (np.float32(1) - share) + scratch[above] * share
 
 
-@njit(cache=True, nogil=True)
-def _bucket(value, least, scale, buckets):  # type: ignore[no-untyped-def]
-    """Grows with the value; any bucket for what is not a number."""
-    place = (value - least) * scale
-    if place < buckets:
-        return max(np.int64(place), 0)
-    return buckets - 1
+@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+def _extent(values):  # type: ignore[no-untyped-def]
+    least, most = values[0], values[0]
+    for value in values:
+        least, most = min(least, value), max(most, value)
+    return least, most
 
 
 @njit(cache=True, nogil=True)

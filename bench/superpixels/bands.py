@@ -166,12 +166,12 @@ def _runs(lines, first_line, stop_line, left, right):  # type: ignore[no-untyped
     count, low, high = 0, lines[first_line, left], lines[first_line, left]
     for row in range(first_line, stop_line):
         line = lines[row, left : left + width]
-        steps = 1 + (left + width > right)
-        for x in range(1, right - left):
-            steps += line[x] != line[x - 1]
-        for x in range(width):
-            low, high = min(low, line[x]), max(high, line[x])
-        count += steps
+        before, after = line[: right - left - 1], line[1 : right - left]
+        for x in range(before.size):
+            count += before[x] != after[x]
+        for value in line:
+            low, high = min(low, value), max(high, value)
+        count += 1 + (left + width > right)
     first = np.empty(stop_line - first_line + 1, dtype=np.int64)
     node = np.empty(count, dtype=np.int32)
     start = np.empty(count, dtype=np.int32)
@@ -183,15 +183,16 @@ def _runs(lines, first_line, stop_line, left, right):  # type: ignore[no-untyped
         line = lines[row, left : left + width]
         first[row - first_line] = run
         begin = 0
-        for x in range(1, width + 1):
-            if x < width and line[x] == line[begin] and left + x != right:
-                continue
-            place = line[begin] - low
-            if local[place] < 0:
-                local[place] = known
-                ids[known] = line[begin]
+        while begin < width:
+            here, x = line[begin], begin + 1
+            limit = width if begin >= right - left else min(width, right - left)
+            while x < limit and line[x] == here:
+                x += 1
+            if local[here - low] < 0:
+                local[here - low] = known
+                ids[known] = here
                 known += 1
-            node[run], start[run], end[run] = local[place], left + begin, left + x
+            node[run], start[run], end[run] = local[here - low], left + begin, left + x
             begin = x
             run += 1
     first[-1] = run

@@ -102,10 +102,12 @@ def _sizes(segments):  # type: ignore[no-untyped-def]
     low, high = _range(segments)
     counts = np.zeros((high - low + 1, 1), dtype=np.int64)
     begin = 0
-    for pixel in range(1, segments.size + 1):
-        if pixel == segments.size or segments[pixel] != segments[begin]:
-            counts[segments[begin] - low, 0] += pixel - begin
-            begin = pixel
+    while begin < segments.size:
+        segment, pixel = segments[begin], begin + 1
+        while pixel < segments.size and segments[pixel] == segment:
+            pixel += 1
+        counts[segment - low, 0] += pixel - begin
+        begin = pixel
     return low, counts
 
 
@@ -115,13 +117,14 @@ def _count(mask, segments, ignored, ignoring, num_classes):  # type: ignore[no-u
     low, high = _range(segments)
     counts = np.zeros((high - low + 1, num_classes), dtype=np.int64)
     begin = 0
-    for pixel in range(1, segments.size + 1):
-        if pixel < segments.size and segments[pixel] == segments[begin] and mask[pixel] == mask[begin]:
-            continue
-        value = np.int64(mask[begin])
+    while begin < segments.size:
+        segment, given, pixel = segments[begin], mask[begin], begin + 1
+        while pixel < segments.size and segments[pixel] == segment and mask[pixel] == given:
+            pixel += 1
+        value = np.int64(given)
         if not (ignoring and value == ignored):
             if value < 0 or value >= num_classes:
                 return low, counts, begin
-            counts[segments[begin] - low, value] += pixel - begin
+            counts[segment - low, value] += pixel - begin
         begin = pixel
     return low, counts, -1
