@@ -86,12 +86,20 @@ def _sentence(error: BaseException) -> str:
 
 def _bench(arguments: list[str]) -> int:
     """Compose and check every run before the first one starts; then run them, and report each results folder once."""
+    from bench.launch import check_installed, launch, split, tune
     from bench.sweep import plan, sweep
 
-    planned = plan(prepared(compose(arguments)))
+    what, how = split(arguments)
+    check_installed(how)
+    jobs = compose(what)
     statuses: dict[str, list[str]] = {}
     try:
-        sweep(planned, statuses)
+        if jobs and jobs[0].config.experiment.kind == "tuning":
+            statuses |= tune(jobs[0].config.experiment, what, how)
+        elif how:
+            launch(plan(prepared(jobs)), how, statuses)
+        else:
+            sweep(plan(prepared(jobs)), statuses)
     finally:
         reported = [import_module("bench.report").main([f"results_dir={results_dir}"]) for results_dir in statuses]
     return int(any(reported) or any(status != "ok" for folder in statuses.values() for status in folder))
@@ -111,7 +119,7 @@ def compose(arguments: list[str]) -> list[Job]:
     def gather(composed: DictConfig) -> None:
         try:
             given = list(HydraConfig.get().overrides.task)
-            jobs.extend(_job(overrides, given) for overrides in expand(typed(composed).experiment, given))
+            jobs.extend(job_of(overrides, given) for overrides in expand(typed(composed).experiment, given))
         except (InputError, HydraException, OmegaConfBaseException) as error:
             refused.append(error)  # raised below: Hydra would print lines of its own around it
 
@@ -132,7 +140,8 @@ def register() -> None:
         store.store(group=group, name=name, node=schema)
 
 
-def _job(overrides: list[str], given: list[str]) -> Job:
+def job_of(overrides: list[str], given: list[str]) -> Job:
+    """The run that `overrides` compose; its label is what the user did not give."""
     config = typed(hydra.compose("config", overrides))
     swept = [part for part in overrides if part not in given and not part.startswith("pipeline=")]
     return Job(config, tuple(overrides), " ".join([config.pipeline.name, *(swept or given)]))

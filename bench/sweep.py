@@ -17,7 +17,7 @@ POLL = 0.5  # seconds between two looks at runs that another process is doing
 
 @dataclass(frozen=True)
 class Planned:
-    """A job with its place among the others, its key, and what its results folder held when the sweep began."""
+    """A job with its place among the others, its key, and the attempts at it that were there when the sweep began."""
 
     job: Job
     number: int
@@ -44,10 +44,12 @@ def plan(jobs: Sequence[Job]) -> list[Planned]:
     known = {name: tuple(attempts(folder)) for name, folder in folders.items()}
     for folder in folders.values():
         check_writable(folder)
-    return [
-        Planned(job, number, len(jobs), keys(job)[1], known[job.config.results_dir])
-        for number, job in enumerate(jobs, start=1)
-    ]
+    planned = []
+    for number, job in enumerate(jobs, start=1):
+        run_key = keys(job)[1]
+        same = tuple(attempt for attempt in known[job.config.results_dir] if attempt.run_key == run_key)
+        planned.append(Planned(job, number, len(jobs), run_key, same))
+    return planned
 
 
 def check_writable(folder: Path) -> None:
@@ -72,7 +74,7 @@ def sweep(planned: Sequence[Planned], statuses: dict[str, list[str]]) -> None:
 
     Runs that another process is doing are waited for at the end: if it dies, they are done here.
     """
-    left = [one for one in planned if not _found(one, statuses)]
+    left = [one for one in planned if not note_found(one, statuses)]
     waited = False
     while left:
         held = [one for one in left if not done(one, statuses)]
@@ -86,8 +88,8 @@ def sweep(planned: Sequence[Planned], statuses: dict[str, list[str]]) -> None:
         left = held
 
 
-def _found(one: Planned, statuses: dict[str, list[str]]) -> bool:
-    """Whether it was finished before; then says so."""
+def note_found(one: Planned, statuses: dict[str, list[str]]) -> bool:
+    """Whether it was finished before the sweep began; then says so."""
     if one.before is None:
         return False
     _note(one, one.before, "before", statuses)

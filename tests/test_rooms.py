@@ -33,7 +33,7 @@ FORBIDDEN = {
     "bench/run.py": {"hydra", "omegaconf", "matplotlib"},
 }  # fmt: skip
 ARMS = ("tiled_cnn", "superpixel_gnn", "controls")
-HYDRA_ONLY_IN = {Path("bench/cli.py")}
+HYDRA_ONLY_IN = {Path("bench/cli.py"), Path("bench/launch.py")}
 
 
 def files(room: str) -> list[Path]:

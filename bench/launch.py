@@ -1,0 +1,171 @@
+"""Hydra's launchers and Optuna's sweeper: runs side by side, here or on a cluster, or chosen trial by trial."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.callbacks import Callbacks
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig
+
+from bench.cli import CONF, job_of, register
+from bench.config import ExperimentConfig, InputError
+from bench.jobs import Job, prepared
+from bench.resume import attempts
+from bench.sweep import Planned, note_found, plan, sweep
+from bench.tables.store import read_run
+
+NEEDS = {  # beginning of a launcher's or sweeper's name: the package it comes from
+    "parallel": "hydra-joblib-launcher",
+    "joblib": "hydra-joblib-launcher",
+    "slurm": "hydra-submitit-launcher",
+    "submitit": "hydra-submitit-launcher",
+    "optuna": "hydra-optuna-sweeper",
+}
+PREFIXES = ("hydra/launcher", "hydra.launcher.", "hydra/sweeper", "hydra.sweeper.")
+SEED = 0  # of Optuna's sampler: the same trials again, so that a search started again finds them finished
+
+
+def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The arguments that say what is run, and those that say how it is launched."""
+    how = [argument for argument in arguments if argument.lstrip("+").startswith(PREFIXES)]
+    return [argument for argument in arguments if argument not in how], how
+
+
+def check_installed(how: Sequence[str]) -> None:
+    """Raises InputError where a launcher or sweeper is asked for whose package is not there."""
+    for part, package in NEEDS.items():
+        asked = [argument for argument in how if argument.partition("=")[2].startswith(part)]
+        if asked and not _found(package.replace("-", "_")):
+            raise InputError(f"{asked[0]} needs the package {package}: pip install 'gnn-vs-cnn[sweeps]'")
+
+
+def _found(module: str) -> bool:
+    try:
+        return find_spec(f"hydra_plugins.{module}") is not None
+    except ModuleNotFoundError:
+        return False
+
+
+def launch(planned: Sequence[Planned], how: Sequence[str], statuses: dict[str, list[str]]) -> None:
+    """As `sweep`, but each job that is to be done goes through the launcher that `how` names.
+
+    Raises InputError where the launcher does not start, or one of its processes dies without an answer.
+    """
+    left = [one for one in planned if not note_found(one, statuses)]
+    if not left:
+        return
+    context, config = _composed(how, left[0].job.config.results_dir)
+    launcher = Plugins.instance().instantiate_launcher(context, Launched(tuple(left)), config)
+    try:
+        done = launcher.launch([list(one.job.overrides) for one in left], 0)
+    except Exception as error:  # whatever a cluster may answer
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise InputError(
+            f"{how[0]} did not do its work ({said[0]}): finished runs are kept, start again to go on with the others"
+        ) from error
+    for one, answer in zip(left, done, strict=True):
+        statuses.setdefault(one.job.config.results_dir, []).append(str(answer.return_value))
+
+
+@dataclass(frozen=True)
+class Launched:
+    """What a launched process does: the one job of the list that its number names. Returns the status."""
+
+    planned: tuple[Planned, ...]
+
+    def __call__(self, _: DictConfig) -> str:
+        statuses: dict[str, list[str]] = {}
+        sweep([self.planned[int(HydraConfig.get().job.num)]], statuses)
+        return next(status for folder in statuses.values() for status in folder)
+
+
+def tune(experiment: ExperimentConfig, given: Sequence[str], how: Sequence[str]) -> dict[str, list[str]]:
+    """Search each arm's settings with the same number of trials; how the trials ended, by results folder.
+
+    Trials come from Optuna's sampler, which sees their validation scores and nothing else. A trial that fails counts as
+    one, and those finished before are not done again.
+    """
+    check_installed(["hydra/sweeper=optuna"])
+    chosen = next((item.partition("=")[2] for item in given if item.startswith("pipeline=")), None)
+    searches = [search for search in experiment.search if chosen in (None, search.get("pipeline"))]
+    if not searches:
+        raise InputError(f"experiment {experiment.name} searches no arm called {chosen}: choose another pipeline")
+    names = [item.partition("=")[0] for item in given]
+    arms = [[f"{key}={value}" for key, value in search.items() if key not in names] for search in searches]
+    first = [_compose_job([*given, *(part for part in arm if part.startswith("pipeline="))], given) for arm in arms]
+    prepared(first)  # what cannot be used is said before the first trial
+    folder = Path(first[0].config.results_dir)
+    before = {attempt.directory for attempt in attempts(folder)}
+    for arm, job in zip(arms, first, strict=True):
+        _search_arm(arm, given, [*_sampler(experiment.trials), *how], folder / "tuning" / job.config.pipeline.name)
+    ended = [attempt for attempt in attempts(folder) if attempt.directory not in before]
+    return {str(folder): [str(attempt.status) for attempt in ended]}
+
+
+def _sampler(trials: int) -> list[str]:
+    """Hydra's settings for Optuna: one trial after the other, failed ones allowed, the best score sought."""
+    settings = {"direction": "maximize", "n_jobs": 1, "n_trials": trials, "max_failure_rate": 1.0, "sampler.seed": SEED}
+    return ["hydra/sweeper=optuna", *(f"hydra.sweeper.{name}={value}" for name, value in settings.items())]
+
+
+def _search_arm(arm: Sequence[str], given: Sequence[str], how: Sequence[str], folder: Path) -> None:
+    """All trials of one arm; Optuna's best one is written into `folder`."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    fixed = tuple(item for item in given if item not in arm)
+    context, config = _composed(how, str(folder))
+    sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=Trial(fixed), config=config)
+    sweeper.sweep([*fixed, *arm])
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Does one run, unless it is finished, and returns its validation score; None where it has none."""
+
+    given: tuple[str, ...]
+
+    def __call__(self, _: DictConfig) -> float | None:
+        job = _compose_job(list(HydraConfig.get().overrides.task), self.given)
+        [one] = plan(prepared([job]))
+        number = int(HydraConfig.get().job.num) + 1
+        sweep([replace(one, number=number, total=max(number, job.config.experiment.trials))], {})
+        done = [a for a in attempts(one.results_dir) if a.run_key == one.run_key and a.status == "ok"]
+        if not done:
+            return None
+        score = read_run(max(done, key=lambda attempt: attempt.rank).directory)["runs"][0].get("best_val_score")
+        return None if score is None else float(score)
+
+
+def _compose_job(overrides: list[str], given: Sequence[str]) -> Job:
+    """A job from a command line, whatever Hydra is doing meanwhile."""
+    state = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
+    try:
+        with _hydra():
+            return job_of(overrides, list(given))
+    finally:
+        GlobalHydra.instance().clear()
+        GlobalHydra.instance().hydra = state
+
+
+def _hydra() -> Any:
+    register()
+    return hydra.initialize_config_dir(str(CONF), version_base="1.3", job_name="gnn-vs-cnn")
+
+
+def _composed(how: Sequence[str], results_dir: str) -> tuple[HydraContext, DictConfig]:
+    """What launchers and sweepers are made from."""
+    check_installed(how)
+    places = ["hydra.mode=MULTIRUN", f"hydra.sweep.dir={results_dir}"]
+    with _hydra():
+        config = hydra.compose("config", [*places, *how], return_hydra_config=True)
+        loader = GlobalHydra.instance().config_loader()
+    return HydraContext(config_loader=loader, callbacks=Callbacks()), config
