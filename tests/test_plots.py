@@ -126,7 +126,7 @@ def test_machines_have_figures_of_their_own(folder: Path) -> None:
 
 
 def test_panels_show_every_arm_with_its_errors(template: Path, tables: Tables) -> None:
-    arms = arm_crops(template, configurations(tables))
+    arms = arm_crops([template], configurations(tables))
     assert [arm.title.split("\n")[0] for arm in arms] == [
         "tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle", "threshold",
     ]  # fmt: skip

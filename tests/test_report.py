@@ -10,7 +10,7 @@ from made_results import copy_results, make_results, make_run, score
 
 from bench.plots.all import groups
 from bench.report import main, write_report
-from bench.report.content import gather
+from bench.report.content import failures, gather
 from bench.report.markdown import escape, table
 from bench.report.verdict import Verdict, verdict
 from bench.tables import Tables, collect
@@ -204,7 +204,9 @@ def test_sections_hold_every_row_and_every_odd_run(folder: Path) -> None:
     make_run(folder, "superpixel_gnn", 9, 50, status="timeout", reason="still running after 10 s")
     [section] = gather("r", collect(folder), []).sections
     assert len(section.rows) == 2 + 3 * 2
-    assert section.oddities == (("superpixel_gnn at 50 px, seed 9", "timeout", "still running after 10 s"),)
+    assert [row[1:] for row in failures(section.runs)] == [("timeout", "still running after 10 s")]
+    assert failures(section.runs)[0][0].startswith("superpixel_gnn at 50 px, seed 9 (")
+    assert [part.title for part in section.ends] == ["What did not run", "Machine and versions"]
     assert all(set(row.cells) == set(row.keys) for row in section.rows)
     assert len(section.commands) == len(section.runs.drop_duplicates("command"))
     assert any("front of Dice against peak memory" in line for line in section.front)

@@ -1,6 +1,6 @@
 """Draws what can be drawn for every data set and machine of a result folder, and says why the rest cannot."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from bench.plots.frontier import plot_frontier
 from bench.plots.style import NoDataError, Plotted, save, slug, styled
 from bench.tables.chosen import chosen
 from bench.tables.comparison import arm_rank, configurations
+from bench.tables.folders import run_file
 from bench.tables.frontier import MEMORY, PREDICTION, TRAINING
 from bench.tables.store import Tables
 
@@ -71,8 +72,11 @@ _CAPTIONS = {
 }
 
 
-def plot_all(results_dir: Path, tables: Tables) -> list[Plotted]:
-    """Draw every figure into `results_dir/figures`; one that lacks its data comes back with `skipped` saying why."""
+def plot_all(results_dir: Path, tables: Tables, folders: Sequence[Path] = ()) -> list[Plotted]:
+    """Draw every figure into `results_dir/figures`; one that lacks its data comes back with `skipped` saying why.
+
+    `folders` are those with the run directories, where it is not `results_dir` itself.
+    """
     runs = configurations(tables)
     folder = results_dir / "figures"
     folder.mkdir(exist_ok=True)
@@ -80,7 +84,7 @@ def plot_all(results_dir: Path, tables: Tables) -> list[Plotted]:
         return [
             _draw(folder, kind, suffix, heading, partial(draw, group))
             for group, suffix, heading in groups(runs)
-            for kind, draw in _drawings(results_dir, tables).items()
+            for kind, draw in _drawings(folders or (results_dir,), tables).items()
         ]
 
 
@@ -93,7 +97,7 @@ def groups(runs: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str, str]]:
         yield group, suffix, f"{dataset}" + (f" on {machine}" if several else "")
 
 
-def _drawings(results_dir: Path, tables: Tables) -> dict[str, Callable[[pd.DataFrame], Figure]]:
+def _drawings(folders: Sequence[Path], tables: Tables) -> dict[str, Callable[[pd.DataFrame], Figure]]:
     return {
         "score_vs_nodes": curves.plot_score_vs_nodes,
         "score_vs_memory": curves.plot_score_vs_memory,
@@ -104,12 +108,12 @@ def _drawings(results_dir: Path, tables: Tables) -> dict[str, Callable[[pd.DataF
         "break_even": lambda group: plot_break_even(group, tables.stages),
         "decomposition": plot_decomposition,
         "learning_curves": lambda group: curves.plot_learning_curves(group, tables.history),
-        "panels": lambda group: panels.plot_panels(panels.arm_crops(results_dir, group)),
-        "memory_trace": lambda group: traces.plot_memory_trace(_traces(results_dir, group)),
+        "panels": lambda group: panels.plot_panels(panels.arm_crops(folders, group)),
+        "memory_trace": lambda group: traces.plot_memory_trace(_traces(folders, group)),
     }
 
 
-def _traces(results_dir: Path, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def _traces(folders: Sequence[Path], runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """The trace of one run of each learning arm; NoDataError if no arm has one."""
     found: dict[str, pd.DataFrame] = {}
     reasons: list[str] = []
@@ -117,7 +121,7 @@ def _traces(results_dir: Path, runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
         run_id = str(group.sort_values("seed")["run_id"].iloc[0])
         try:
             if pipeline not in ("oracle", "threshold"):
-                found[pipeline] = traces.load_trace(results_dir / "runs" / run_id / "memory_trace.csv")
+                found[pipeline] = traces.load_trace(run_file(folders, run_id, "memory_trace.csv"))
         except NoDataError as error:
             reasons.append(str(error))
     if not found:

@@ -2,6 +2,7 @@
 
 import math
 import zipfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from bench.plots.style import CLASSES, VERMILION, NoDataError
 from bench.tables.chosen import chosen
 from bench.tables.comparison import arm_rank
+from bench.tables.folders import run_file
 
 Rgb = NDArray[np.float64]
 MOST = 2  # images per figure
@@ -57,12 +59,15 @@ def load_crops(path: Path) -> tuple[tuple[str, ...], tuple[Crop, ...]]:
     return names, crops
 
 
-def arm_crops(results_dir: Path, runs: pd.DataFrame) -> list[ArmCrops]:
-    """Crops of each arm's chosen configuration, lowest seed, of arms that kept the same crops as the first."""
+def arm_crops(folders: Sequence[Path], runs: pd.DataFrame) -> list[ArmCrops]:
+    """Crops of each arm's chosen configuration, lowest seed, of arms that kept the same crops as the first.
+
+    `folders` are the results folders in which a run's directory may lie.
+    """
     found: list[ArmCrops] = []
     for pipeline, group in sorted(chosen(runs).items(), key=lambda item: arm_rank(item[0])):
         run = group.sort_values("seed").iloc[0]
-        path = results_dir / "runs" / str(run["run_id"]) / "panels.npz"
+        path = run_file(folders, str(run["run_id"]), "panels.npz")
         if not path.exists():
             continue
         classes, crops = load_crops(path)

@@ -9,31 +9,37 @@ from bench.plots import Plotted, plot_all
 from bench.report.content import gather
 from bench.report.html import render_html
 from bench.report.markdown import render_markdown
-from bench.tables import Tables, collect, comparison, format_table, results_dir_of
+from bench.tables import Tables, comparison, folders_of, format_table, read
 from bench.tables.store import write_atomically
 
 __all__ = ["main", "write_report"]
 
 
-def write_report(results_dir: Path, tables: Tables, plotted: Sequence[Plotted] | None = None) -> list[Path]:
-    """Write `report.md` (figures beside it in `figures/`) and `report.html` (all inside). Draws what is not given."""
-    report = gather(results_dir.resolve().name, tables, plot_all(results_dir, tables) if plotted is None else plotted)
+def write_report(
+    results_dir: Path, tables: Tables, plotted: Sequence[Plotted] | None = None, folders: Sequence[Path] = ()
+) -> list[Path]:
+    """Write `report.md` (figures beside it in `figures/`) and `report.html` (all inside). Draws what is not given.
+
+    `folders` are those with the run directories, where it is not `results_dir` itself.
+    """
+    plotted = plot_all(results_dir, tables, folders) if plotted is None else plotted
+    report = gather(results_dir.resolve().name, tables, plotted)
     paths = [results_dir / "report.md", results_dir / "report.html"]
     write_atomically(paths[0], render_markdown(report))
-    write_atomically(paths[1], render_html(report, results_dir))
+    write_atomically(paths[1], render_html(report, folders or (results_dir,)))
     return paths
 
 
 def main(overrides: list[str]) -> int:
-    """`python -m bench report results_dir=...`: collect, draw, write, print table and verdict. The exit code.
+    """`python -m bench report results_dir=A[,B...]`: collect, draw, write, print table and verdict. The exit code.
 
     The comparison is kept beside the tables it is made of, as `tables/comparison.csv`.
     """
     try:
-        results_dir = results_dir_of(overrides, "report")
-        tables = collect(results_dir)
-        plotted = plot_all(results_dir, tables)
-        paths = write_report(results_dir, tables, plotted)
+        folders, results_dir = folders_of(overrides, "report")
+        tables = read(folders, results_dir)
+        plotted = plot_all(results_dir, tables, folders)
+        paths = write_report(results_dir, tables, plotted, folders)
         compared = comparison(tables)
         write_atomically(results_dir / "tables" / "comparison.csv", compared.to_csv(index=False, lineterminator="\n"))
     except InputError as error:

@@ -10,11 +10,16 @@ import pandas as pd
 from bench.plots import Plotted
 from bench.plots.all import groups
 from bench.plots.style import KINDS
+from bench.report.parts import Part, answers
 from bench.report.verdict import Verdict, verdict
 from bench.statistics import pareto_membership
 from bench.tables import Tables, comparison
 from bench.tables.comparison import configurations, counted
+from bench.tables.store import current
 from bench.tables.text import COLUMNS, display_row, memory_kinds, row_name
+
+_COMPARED = ("score_vs", "learning_curves")
+_PICTURES = ("panels", "memory_trace")
 
 
 @dataclass(frozen=True)
@@ -33,9 +38,10 @@ class Section:
     memory_kinds: str
     rows: tuple[Row, ...]
     front: tuple[str, ...]
-    figures: tuple[Plotted, ...]
-    machine: tuple[tuple[str, str], ...]
-    oddities: tuple[tuple[str, str, str], ...]  # run, status, why
+    compared: tuple[Plotted, ...]  # the figures of the comparison
+    answers: tuple[Part, ...]  # frontier, break-even ...
+    pictures: tuple[Plotted, ...]  # test images, memory over time
+    ends: tuple[Part, ...]  # what was not drawn, what did not run, what is flagged, machine
     commands: tuple[str, ...]
     runs: pd.DataFrame
 
@@ -63,15 +69,17 @@ def _section(
     runs: pd.DataFrame, heading: str, frame: pd.DataFrame, tables: Tables, figures: Sequence[Plotted]
 ) -> Section:
     dataset, machine = runs["dataset"].iloc[0], runs["machine"].iloc[0]
+    drawn = [figure for figure in figures if figure.png is not None]
     rows = frame[(frame["dataset"] == dataset) & (frame["machine"] == machine)]
     return Section(
         verdict(heading, runs, tables.scores, tables.history),
         "; ".join(f"{kind} ({KINDS.get(kind, kind)})" for kind in memory_kinds(rows).split(", ")),
         tuple(_row(row) for row in rows.to_dict("records")),
         front(runs),
-        tuple(figures),
-        machine_facts(runs),
-        oddities(runs),
+        tuple(figure for figure in drawn if figure.name.startswith(_COMPARED)),
+        answers(runs, tables, figures),
+        tuple(figure for figure in drawn if figure.name.startswith(_PICTURES)),
+        _ends(runs, tables, figures),
         tuple(dict.fromkeys(runs.sort_values("started")["command"].dropna())) if "command" in runs else (),
         runs,
     )
@@ -117,11 +125,28 @@ def front(runs: pd.DataFrame) -> tuple[str, ...]:
     return tuple(found)
 
 
+def _ends(runs: pd.DataFrame, tables: Tables, figures: Sequence[Plotted]) -> tuple[Part, ...]:
+    """What every report closes with, as far as there is something to say."""
+    undrawn = tuple((figure.title, figure.skipped) for figure in figures if figure.skipped)
+    replaced = len(tables.runs) - len(current(tables.runs))
+    earlier = (
+        f"{replaced} earlier runs of the same settings, code and data in this folder were run again: the newest counts."
+    )
+    parts = (
+        Part("Figures that were not drawn", headings=("figure", "why"), rows=undrawn),
+        Part("What did not run", headings=("run", "status", "why"), rows=failures(runs)),
+        Part("Flagged runs", headings=("run", "what is said of it"), rows=flagged(runs)),
+        Part("Machine and versions", (earlier,) if replaced else (), ("fact", "value"), machine_facts(runs)),
+    )
+    return tuple(part for part in parts if part.rows)
+
+
 def machine_facts(runs: pd.DataFrame) -> tuple[tuple[str, str], ...]:
     """Machine and versions; a fact that is not the same in all runs shows all its values."""
     columns = [str(column) for column in runs if str(column).startswith("machine.")]
     facts = [(column.removeprefix("machine."), _values(runs[column])) for column in columns]
     facts.append(("code version (commit)", _values(runs["git_commit"])))
+    facts.append(("share of a run that is not measured", harness_share(runs)))
     return tuple((name, value) for name, value in facts if value)
 
 
@@ -133,11 +158,36 @@ def _value(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def oddities(runs: pd.DataFrame) -> tuple[tuple[str, str, str], ...]:
-    """Every run that failed or carries a flag: what it was, how it ended, why."""
-    odd = runs[(runs["status"] != "ok") | runs["flags"].fillna("").ne("")]
-    found = []
-    for run in odd.to_dict("records"):
-        why = "; ".join(str(run[column]) for column in ("reason", "flags") if not pd.isna(run[column]) and run[column])
-        found.append((f"{row_name(run)}, seed {run['seed']}", str(run["status"]), why))
-    return tuple(found)
+def harness_share(runs: pd.DataFrame) -> str:
+    """What the harness itself takes of a run's time: interpreter, libraries, loading, scoring, writing."""
+    columns = ("harness_seconds", "process_seconds")
+    if any(column not in runs for column in columns):
+        return ""
+    harness, whole = (pd.to_numeric(runs[column], errors="coerce") for column in columns)
+    shares = (harness / whole)[whole > 0].dropna()
+    if shares.empty:
+        return ""
+    return (
+        f"{shares.median():.0%} (median of {len(shares)} runs, {shares.min():.0%} to {shares.max():.0%}; "
+        f"{harness.median():.3g} s): interpreter, libraries, loading, scoring, writing"
+    )
+
+
+def failures(runs: pd.DataFrame) -> tuple[tuple[str, str, str], ...]:
+    """Every run that did not end well: what it was, how it ended, why."""
+    failed = runs[runs["status"] != "ok"].to_dict("records")
+    return tuple((_run_name(run), str(run["status"]), _said(run, "reason", "flags")) for run in failed)
+
+
+def flagged(runs: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    """Every finished run with flags, and all of them."""
+    odd = runs[(runs["status"] == "ok") & runs["flags"].fillna("").ne("")].to_dict("records")
+    return tuple((_run_name(run), _said(run, "flags")) for run in odd)
+
+
+def _run_name(run: dict[Any, Any]) -> str:
+    return f"{row_name(run)}, seed {run['seed']} ({run['run_id']})"
+
+
+def _said(run: dict[Any, Any], *columns: str) -> str:
+    return "; ".join(str(run[column]) for column in columns if not pd.isna(run[column]) and run[column])

@@ -7,15 +7,16 @@ from pathlib import Path
 
 from bench.plots import Plotted
 from bench.report.content import Report, Row, Section
+from bench.report.parts import Part
 from bench.report.sliders import Slider, sliders
 from bench.tables.text import COLUMNS
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
-def render_html(report: Report, results_dir: Path) -> str:
-    """The whole page. Every text from a table is escaped, and the page's policy forbids it to load anything."""
-    body = [f"<h1>{escape(report.title)}</h1>", *(_section(section, results_dir) for section in report.sections)]
+def render_html(report: Report, folders: Sequence[Path]) -> str:
+    """The whole page; `folders` hold the run directories. Every text from a table is escaped, and the page's policy forbids it to load anything."""
+    body = [f"<h1>{escape(report.title)}</h1>", *(_section(section, folders) for section in report.sections)]
     if report.unfinished:
         rows = [(f"runs/{directory}", why) for directory, why in report.unfinished]
         body.append("<h2>Run directories without a finished run</h2>" + _table(["directory", "why"], rows))
@@ -32,27 +33,39 @@ def render_html(report: Report, results_dir: Path) -> str:
     )
 
 
-def _section(section: Section, results_dir: Path) -> str:
+def _section(section: Section, folders: Sequence[Path]) -> str:
     verdict = section.verdict
     parts = [f"<section>\n<h2>{escape(verdict.heading)}</h2>"]
     parts.append('<div class="verdict">' + "".join(f"<p>{escape(s)}</p>" for s in verdict.answer) + "</div>")
     parts += [f"<p>{escape(sentence)}</p>" for sentence in verdict.details]
-    notes = [*verdict.caveats, *section.front]
-    parts.append("<ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>" if notes else "")
+    parts.append(_list([*verdict.caveats, *section.front]))
     parts.append(f"<h3>Comparison</h3>\n<p>Peak memory: {escape(section.memory_kinds)}.</p>")
-    parts += [_comparison(section.rows), *(_figure(figure) for figure in section.figures if figure.svg is not None)]
-    parts.append(_sliders(sliders(results_dir, section.runs)))
-    skipped = [f"<li>{escape(f.title)}: {escape(f.skipped)}</li>" for f in section.figures if f.skipped]
-    parts.append(f"<h3>Figures that were not drawn</h3><ul>{''.join(skipped)}</ul>" if skipped else "")
-    if section.oddities:
-        parts.append("<h3>Runs that failed or carry a flag</h3>" + _table(["run", "status", "why"], section.oddities))
-    parts.append("<h3>Machine and versions</h3>" + _table(["fact", "value"], section.machine))
-    if section.commands:
-        lines = escape("\n".join(section.commands))
-        parts.append(
-            f"<h3>Commands</h3><details><summary>{len(section.commands)} runs</summary><pre>{lines}</pre></details>"
-        )
+    parts += [_comparison(section.rows), *(_figure(figure) for figure in section.compared)]
+    parts += [_part(part) for part in section.answers]
+    parts += [_figure(figure) for figure in section.pictures if figure.name.startswith("panels")]
+    parts.append(_sliders(sliders(folders, section.runs)))
+    parts += [_figure(figure) for figure in section.pictures if not figure.name.startswith("panels")]
+    parts += [_part(part) for part in section.ends]
+    parts.append(_commands(section.commands))
     return "\n".join(part for part in parts if part) + "\n</section>"
+
+
+def _part(part: Part) -> str:
+    """Figures first, then what they say."""
+    sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in part.sentences)
+    table = _table(part.headings, part.rows) if part.rows else ""
+    return f"<h3>{escape(part.title)}</h3>\n{sentences}{''.join(map(_figure, part.figures))}{table}"
+
+
+def _list(notes: Sequence[str]) -> str:
+    return "<ul>" + "".join(f"<li>{escape(note)}</li>" for note in notes) + "</ul>" if notes else ""
+
+
+def _commands(commands: Sequence[str]) -> str:
+    if not commands:
+        return ""
+    lines, count = escape("\n".join(commands)), f"{len(commands)} run{'s'[: len(commands) > 1]}"
+    return f"<h3>Commands</h3><details><summary>{count}</summary><pre>{lines}</pre></details>"
 
 
 def _comparison(rows: Sequence[Row]) -> str:
@@ -88,7 +101,7 @@ def _figure(figure: Plotted) -> str:
     assert path is not None
     picture = data_uri(path.read_bytes(), kind)
     return (
-        f'<figure>\n<h3>{escape(figure.title)}</h3>\n<img alt="{escape(figure.title)}" src="{picture}">'
+        f'<figure>\n<h4>{escape(figure.title)}</h4>\n<img alt="{escape(figure.title)}" src="{picture}">'
         f"\n<figcaption>{escape(figure.caption)}</figcaption>\n</figure>"
     )
 

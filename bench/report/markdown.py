@@ -3,7 +3,9 @@
 import re
 from collections.abc import Sequence
 
+from bench.plots import Plotted
 from bench.report.content import Report, Section
+from bench.report.parts import Part
 from bench.tables.text import COLUMNS
 
 
@@ -22,17 +24,25 @@ def _section(section: Section) -> str:
     parts += [escape(" ".join(verdict.details))] if verdict.details else []
     parts += [bullets([*verdict.caveats, *section.front])] if section.front or verdict.caveats else []
     parts += [f"### Comparison (peak memory: {escape(section.memory_kinds)})", _comparison(section)]
-    for figure in section.figures:
-        if figure.png is not None:
-            parts += [f"### {escape(figure.title)}", f"![{escape(figure.title)}](figures/{figure.png.name})"]
-            parts.append(escape(figure.caption))
-    skipped = [f"{figure.title}: {figure.skipped}" for figure in section.figures if figure.skipped]
-    parts += ["### Figures that were not drawn", bullets(skipped)] if skipped else []
-    if section.oddities:
-        parts += ["### Runs that failed or carry a flag", table(["run", "status", "why"], section.oddities)]
-    parts += ["### Machine and versions", table(["fact", "value"], section.machine)]
+    parts += [line for figure in section.compared for line in _figure(figure)]
+    parts += [line for part in section.answers for line in _part(part)]
+    parts += [line for figure in section.pictures for line in _figure(figure)]
+    parts += [line for part in section.ends for line in _part(part)]
     parts += ["### Commands", "```sh\n" + "\n".join(section.commands) + "\n```"] if section.commands else []
     return "\n\n".join(parts)
+
+
+def _part(part: Part) -> list[str]:
+    """Figures first, then the table."""
+    lines = [f"### {escape(part.title)}", *(escape(sentence) for sentence in part.sentences)]
+    lines += [line for figure in part.figures for line in _figure(figure)]
+    return [*lines, table(part.headings, part.rows)] if part.rows else lines
+
+
+def _figure(figure: Plotted) -> list[str]:
+    assert figure.png is not None
+    title = escape(figure.title)
+    return [f"#### {title}", f"![{title}](figures/{figure.png.name})", escape(figure.caption)]
 
 
 def _comparison(section: Section) -> str:

@@ -1,6 +1,7 @@
 """Pictures for the before/after sliders: the truth and each arm's prediction over the same crop."""
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,10 +24,10 @@ class Slider:
     predicted: bytes
 
 
-def sliders(results_dir: Path, runs: pd.DataFrame) -> list[Slider]:
+def sliders(folders: Sequence[Path], runs: pd.DataFrame) -> list[Slider]:
     """Image by image, the arms in their order; the oracle is left out. Empty where no run kept its crops."""
     try:
-        arms = arm_crops(results_dir, runs)
+        arms = arm_crops(folders, runs)
     except NoDataError:
         return []
     classes = len(arms[0].class_names)

@@ -4,6 +4,7 @@ import sys
 
 from bench.config import InputError
 from bench.tables.comparison import comparison, ratio
+from bench.tables.folders import folders_of, read
 from bench.tables.store import (
     SCHEMAS,
     Tables,
@@ -28,10 +29,12 @@ __all__ = [
     "collect",
     "comparison",
     "current",
+    "folders_of",
     "format_table",
     "load",
     "main",
     "ratio",
+    "read",
     "results_dir_of",
     "run_key",
     "write_part",
@@ -43,10 +46,10 @@ __all__ = [
 
 
 def main(overrides: list[str]) -> int:
-    """`python -m bench collect results_dir=...`: collect the tables and print the comparison. Returns the exit code."""
+    """`python -m bench collect results_dir=A[,B...]`: collect tables, print the comparison. Returns the exit code."""
     try:
-        results_dir = results_dir_of(overrides, "collect")
-        tables = collect(results_dir)
+        folders, results_dir = folders_of(overrides, "collect")
+        tables = read(folders, results_dir)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

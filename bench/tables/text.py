@@ -102,6 +102,11 @@ def _format(value: Any, form: str) -> str:
     return "<0.01" if 0 < value < 0.01 else f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
+def seconds_text(value: float) -> str:
+    """Three digits, and no powers of ten."""
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+
+
 def _count(value: float) -> str:
     if math.isnan(value):
         return ""

@@ -1,0 +1,200 @@
+"""The parts of a report that answer one question each: frontier, budgets, break-even, decomposition, edges."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from bench.config import InputError
+from bench.plots import Plotted
+from bench.plots.style import KINDS
+from bench.statistics import Estimate
+from bench.tables import Tables
+from bench.tables.breakeven import FORMULA, Rates, break_evens
+from bench.tables.comparison import arm_rank
+from bench.tables.decomposition import decompose, edge_liveness, idle_edges
+from bench.tables.frontier import CONFIGURATION, COSTS, TOLERANCE, Cost, Within, frontier, within_budgets
+from bench.tables.text import outcome_text, points_text, row_name, seconds_text
+
+Rows = tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A heading with sentences, a table and figures, any of them empty."""
+
+    title: str
+    sentences: tuple[str, ...] = ()
+    headings: tuple[str, ...] = ()
+    rows: Rows = ()
+    figures: tuple[Plotted, ...] = ()
+
+
+def answers(runs: pd.DataFrame, tables: Tables, figures: Sequence[Plotted]) -> tuple[Part, ...]:
+    """What `runs` of one data set and machine can answer beyond the comparison; what they cannot is left out."""
+    found = (
+        _frontier(runs, _of(figures, "frontier")),
+        _budgets(runs),
+        _break_even(runs, tables.stages, _of(figures, "break_even")),
+        _decomposition(runs, _of(figures, "decomposition")),
+        _edges(runs),
+    )
+    return tuple(part for part in found if part is not None)
+
+
+def _of(figures: Sequence[Plotted], kind: str) -> tuple[Plotted, ...]:
+    return tuple(figure for figure in figures if figure.name.startswith(kind) and figure.png is not None)
+
+
+# --------------------------------------------------------------------------------------------------------- frontier
+
+
+def _frontier(runs: pd.DataFrame, figures: tuple[Plotted, ...]) -> Part | None:
+    found = frontier(runs)
+    if found.empty:
+        return None
+    marked = found[found["mark"] != ""]
+    groups = sorted(marked.groupby("mark"), key=lambda item: (len(str(item[0])), str(item[0])))
+    rows = tuple(_front_row(str(mark), group) for mark, group in groups)
+    beaten = len(found[CONFIGURATION].drop_duplicates()) - len(rows)
+    sentences = (
+        f"Configurations that their own arm does not beat at some cost; {beaten} more were run and are beaten at every "
+        "cost. In brackets the 95 % interval of the mean over runs; in percent how often a configuration is on the "
+        "front of all arms together when its runs are drawn anew, where one run can only give 0 % or 100 %.",
+    )
+    headings = ("", "configuration", "runs", "test Dice", *(f"{cost.unit}, {cost.name}" for cost in COSTS))
+    return Part("Frontier", sentences, headings, rows, figures)
+
+
+def _front_row(mark: str, group: pd.DataFrame) -> tuple[str, ...]:
+    first = group.iloc[0]
+    dice = _with_interval(Estimate(first["dice"], first["dice_low"], first["dice_high"]), "{:.3f}")
+    cells = []
+    for cost in COSTS:
+        points = group[group["cost_name"] == cost.name]
+        kinds = len(points) > 1
+        cells.append("; ".join(_cost_cell(point, kinds) for _, point in points.iterrows()))
+    return (mark, row_name(dict(first)), f"{first['runs']}", dice, *cells)
+
+
+def _cost_cell(point: "pd.Series[float]", kinds: bool) -> str:
+    cost = _with_interval(Estimate(point["cost"], point["cost_low"], point["cost_high"]), "{:.3g}", whole=True)
+    return f"{cost}, {point['share']:.0%}" + (f" ({point['kind']})" if kinds else "")
+
+
+def _with_interval(estimate: Estimate, form: str, whole: bool = False) -> str:
+    value, low, high = (
+        f"{number:.0f}" if whole and abs(number) >= 1000 else form.format(number)
+        for number in (estimate.value, estimate.low, estimate.high)
+    )
+    return f"{value} [{low}, {high}]" if estimate.has_interval else value
+
+
+# ---------------------------------------------------------------------------------------------------------- budgets
+
+
+def _budgets(runs: pd.DataFrame) -> Part | None:
+    if frontier(runs).empty:
+        return None
+    rows = tuple(_budget_row(item) for item in within_budgets(runs))
+    sentences = (
+        "Each rival's best configuration sets a budget, and the other's best one within it (up to "
+        f"{TOLERANCE - 1:.0%} more) is sought; best by validation Dice, compared by test Dice over common seeds.",
+    )
+    headings = ("question", "budget", "answer", "it takes", "test Dice", "against", "difference in points")
+    return Part("Within the other's budget", sentences, headings, rows)
+
+
+def _budget_row(item: Within) -> tuple[str, ...]:
+    taker, giver = ("CNN", "GNN") if item.taker_pipeline == "tiled_cnn" else ("GNN", "CNN")
+    kind = f" ({KINDS.get(item.kind, item.kind)})" if item.kind else ""
+    question = f"the best {taker} within the {giver}'s {item.cost.name}{kind}"
+    budget = f"{_amount(item.budget, item.cost)} ({row_name(dict(item.giver.iloc[0]))})"
+    given = f"{item.giver['dice'].mean():.3f}"
+    if item.taker.empty:
+        return question, budget, f"none: the least is {_amount(item.least, item.cost)}", "", "", given, ""
+    takes = _amount(float(item.taker[item.cost.column].mean()) / item.cost.scale, item.cost)
+    points = Estimate(*(100 * value for value in (item.difference.value, item.difference.low, item.difference.high)))
+    difference = _with_interval(points, "{:+.1f}") if points.value == points.value else "no common seed"
+    name = row_name(dict(item.taker.iloc[0]))
+    return question, budget, name, takes, f"{item.taker['dice'].mean():.3f}", given, difference
+
+
+def _amount(value: float, cost: Cost) -> str:
+    return f"{seconds_text(value)} {cost.unit}"
+
+
+# ------------------------------------------------------------------------------------------------------- break-even
+
+
+def _break_even(runs: pd.DataFrame, stages: pd.DataFrame, figures: tuple[Plotted, ...]) -> Part | None:
+    """Absent without its arms; with the reason in words where they are there and cannot be believed."""
+    try:
+        found = break_evens(runs, stages)
+    except InputError as error:
+        arms = {"superpixel_gnn", "tiled_cnn"} <= set(runs["pipeline"])
+        return Part("Break-even", (f"Not computed: {error}.",)) if arms else None
+    rows = [_crossing_row(crossing.quantity.name, crossing.quantity.now(found.project), outcome_text(crossing))
+            for crossing in found.crossings]  # fmt: skip
+    rates = "; ".join(f"{name}: {_rates(rates)}" for name, rates in (("GNN", found.gnn), ("CNN", found.cnn)))
+    sentences = [FORMULA, f"Measured on this machine, means over runs: {rates}."]
+    if found.budgeted:
+        sentences.append(
+            "A budget in seconds ended runs here, so how many epochs an arm took was somebody's choice: only the line "
+            "on epochs does not depend on it."
+        )
+    return Part("Break-even", tuple(sentences), ("what is varied", "here", "outcome"), tuple(rows), figures)
+
+
+def _crossing_row(name: str, now: float, outcome: str) -> tuple[str, ...]:
+    return name, "" if now != now else f"{now:.3g}", outcome
+
+
+def _rates(rates: Rates) -> str:
+    start, prepare, epoch, epochs, predict = (seconds_text(value) for value in rates.means())
+    return (
+        f"start {start} s, prepare {prepare} s/Mpx, epoch {epoch} s/Mpx, {epochs} epochs, predict {predict} s/Mpx "
+        f"({len(rates)} run{'s'[: len(rates) > 1]})"
+    )
+
+
+# ------------------------------------------------------------------------------------------------- decomposition
+
+
+def _decomposition(runs: pd.DataFrame, figures: tuple[Plotted, ...]) -> Part | None:
+    try:
+        found = decompose(runs)
+    except InputError:
+        return None
+    rows = tuple((step.name, points_text(step), str(step.seeds), step.meaning) for step in found.steps)
+    levels = ", ".join(f"{name} {values.mean():.3f}" for name, values in found.levels.items())
+    sentence = (
+        f"Pooled macro Dice at {found.size:g} px per superpixel: {levels}; the ceiling of these superpixels is "
+        f"{found.ceiling:.3f}. Brackets are 95 % intervals over seeds, where both levels have the same ones."
+    )
+    return Part(
+        "Where the accuracy goes", (sentence,), ("loss due to", "change", "seeds", "how it is seen"), rows, figures
+    )
+
+
+def _edges(runs: pd.DataFrame) -> Part | None:
+    found = edge_liveness(runs)
+    if found.empty:
+        return None
+    idle = [row_name({"arm": arm, "superpixel_size": size}) for arm, size in idle_edges(found)]
+    sentences = [
+        f"The edges of {name} do nothing: without them fewer than 0.1 % of the test labels change." for name in idle
+    ]
+    ranked = sorted(found.to_dict("records"), key=lambda row: (arm_rank(str(row["arm"])), row["superpixel_size"]))
+    rows = tuple(
+        (row_name(row), f"{row['runs']}", _share(row, "message_share"), _share(row, "flip_share")) for row in ranked
+    )
+    headings = ("configuration", "runs", "message mass from other nodes", "labels that change without edges")
+    return Part("What the edges do", tuple(sentences), headings, rows)
+
+
+def _share(row: dict[object, object], name: str) -> str:
+    value, low, high = (float(str(row[column])) for column in (name, f"{name}_low", f"{name}_high"))
+    if value != value:
+        return ""
+    return f"{value:.2%}" + (f" [{low:.2%}, {high:.2%}]" if high > low else "")

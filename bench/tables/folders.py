@@ -1,0 +1,113 @@
+"""Result folders, one or several at once: read, put together without mixing machines, and where what is drawn goes."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from bench.config import InputError, require
+from bench.tables.store import SCHEMAS, Tables, Unfinished, collect, load, write_atomically
+
+_SAME = ("run_key", "started", "machine.id")  # two rows of one run_id are one run if these are equal
+
+
+def folders_of(overrides: Sequence[str], verb: str) -> tuple[tuple[Path, ...], Path]:
+    """The folders named by `results_dir=A` or `results_dir=A,B,...`, and the one to write to.
+
+    That is `output=FOLDER`, else the only folder, else one beside their common parent named after them: `A+B`.
+    """
+    usage = f"python -m bench {verb} results_dir=FOLDER[,FOLDER...] [output=FOLDER]"
+    given = {name: value for name, _, value in (override.partition("=") for override in overrides)}
+    unknown = sorted(set(given) - {"results_dir", "output"})
+    require(not unknown and len(given) == len(overrides), f"{unknown or overrides} is not a setting of {verb}: {usage}")
+    require(bool(given.get("results_dir")), f"say which folder: {usage}")
+    text = given["results_dir"]
+    folders = (Path(text),) if Path(text).is_dir() else tuple(Path(part) for part in text.split(",") if part)
+    for folder in folders:
+        require(folder.is_dir(), f"results_dir {folder} is not a folder: use {usage}")
+    folders = tuple({folder.resolve(): folder for folder in folders}.values())
+    output = Path(given["output"]) if given.get("output") else _beside(folders)
+    output.mkdir(parents=True, exist_ok=True)
+    return folders, output
+
+
+def _beside(folders: Sequence[Path]) -> Path:
+    if len(folders) == 1:
+        return folders[0]
+    resolved = [folder.resolve() for folder in folders]
+    parent = Path(os.path.commonpath([folder.parent for folder in resolved]))
+    return parent / "+".join("-".join(folder.relative_to(parent).parts) for folder in resolved)
+
+
+def read(folders: Sequence[Path], output: Path) -> Tables:
+    """The tables of all folders as one, kept in `output/tables`; a folder that brings tables alone is read as it is.
+
+    Machines stay apart by their `machine.*` columns: nothing downstream averages over them. A run that lies in two
+    folders counts once. Raises InputError if two different runs have one run_id.
+    """
+    parts = [_tables(folder) for folder in folders]
+    if len(parts) == 1 and output.resolve() == folders[0].resolve():
+        return parts[0]
+    merged = merge(parts)
+    _write(merged, output)
+    return merged
+
+
+def _tables(folder: Path) -> Tables:
+    alone = not (folder / "runs").is_dir() and (folder / "tables" / "runs.csv").exists()
+    return load(folder) if alone else collect(folder)
+
+
+def merge(parts: Sequence[Tables]) -> Tables:
+    """Tables of several folders below each other, each run once."""
+    seen: dict[str, tuple[str, ...]] = {}
+    kept: list[Tables] = []
+    for part in parts:
+        runs = _with_machine(part.runs)
+        keys = {str(row["run_id"]): tuple(str(row.get(c)) for c in _SAME) for row in runs.to_dict("records")}
+        clash = sorted(run_id for run_id in keys if seen.get(run_id, keys[run_id]) != keys[run_id])
+        if clash:
+            raise InputError(f"two different runs have the run_id {clash[0]}: their folders cannot be read at once")
+        kept.append(_only(Tables(runs, part.stages, part.scores, part.history), set(keys) - set(seen)))
+        seen |= keys
+    frames = {name: [getattr(part, name) for part in kept] for name in SCHEMAS}
+    whole = {
+        name: pd.concat([frame for frame in found if len(frame)] or found[:1], ignore_index=True)
+        for name, found in frames.items()
+    }
+    unfinished: tuple[Unfinished, ...] = tuple(item for part in parts for item in part.unfinished)
+    return Tables(whole["runs"], whole["stages"], whole["scores"], whole["history"], unfinished)
+
+
+def _only(tables: Tables, wanted: set[str]) -> Tables:
+    """The rows of some runs."""
+    runs, stages, scores, history = (
+        frame[frame["run_id"].isin(wanted)] for frame in (tables.runs, tables.stages, tables.scores, tables.history)
+    )
+    return Tables(runs, stages, scores, history)
+
+
+def _with_machine(runs: pd.DataFrame) -> pd.DataFrame:
+    """A run that died before it could say where it ran takes its folder's machine, if that is the only one there."""
+    columns = [str(column) for column in runs if str(column).startswith("machine.")]
+    if "machine.id" not in columns or len(set(runs["machine.id"].dropna())) != 1:
+        return runs
+    unknown = runs["machine.id"].isna()
+    known = runs.loc[~unknown, columns].iloc[0]
+    filled = {column: runs[column].astype("object").mask(unknown, known[column]) for column in columns}
+    return runs.assign(**{name: column.infer_objects() for name, column in filled.items()}) if unknown.any() else runs
+
+
+def _write(tables: Tables, output: Path) -> None:
+    (output / "tables").mkdir(exist_ok=True)
+    unfinished = pd.DataFrame([(item.directory, item.why) for item in tables.unfinished], columns=["directory", "why"])
+    frames = {name: getattr(tables, name) for name in SCHEMAS} | {"unfinished": unfinished}
+    for name, frame in frames.items():
+        write_atomically(output / "tables" / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+
+
+def run_file(folders: Sequence[Path], run_id: str, name: str) -> Path:
+    """A file of a run's directory in whichever folder has it; where none does, where the first one would."""
+    paths = [folder / "runs" / run_id / name for folder in folders]
+    return next((path for path in paths if path.exists()), paths[0])
