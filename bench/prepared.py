@@ -100,22 +100,22 @@ class Cache(Generic[Item]):
         path = self.folder / f"{self.key(whole)}.npz"
         entry = load(path)
         if entry is None:
-            return self._made(path, whole, read)
+            return self._made(path, whole, read, started)
         data = _data({name: array for name, array in entry.arrays.items() if name != "segments"})
         origin = Origin(1.0, entry.seconds, time.perf_counter() - started, entry.peak_rss_bytes)
         return self.kind(data, entry.arrays["segments"], {**entry.facts, **origin.facts()})
 
-    def _made(self, path: Path, sample: Sample, read: float) -> Item:
-        started = time.perf_counter()
+    def _made(self, path: Path, sample: Sample, read: float, started: float) -> Item:
+        begun = time.perf_counter()
         item = self.make(sample, *self.settings)
-        seconds, peak = read + time.perf_counter() - started, MemoryProbe().peak()
+        seconds, peak = read + time.perf_counter() - begun, MemoryProbe().peak()
         arrays = {"segments": item.segments, **_arrays(item.data)}
         entry = Entry(arrays, item.facts, seconds, None if peak is None else peak.rss_bytes)
         try:
             store(path, entry)
         except OSError as error:
             raise _unusable(path.parent, error) from error
-        origin = Origin(0.0, seconds, seconds, entry.peak_rss_bytes)
+        origin = Origin(0.0, seconds, time.perf_counter() - started, entry.peak_rss_bytes)
         return self.kind(item.data, item.segments, {**item.facts, **origin.facts()})
 
     def key(self, sample: Sample) -> str:
@@ -151,12 +151,13 @@ def _unusable(folder: Path, error: OSError) -> InputError:
 class Origin:
     """How items came about: how many from the cache, and what they took.
 
-    `made_seconds` and `made_peak_bytes` are of when they were made, `fetched_seconds` is what getting them took now.
+    `made_seconds` and `made_peak_bytes` are of when they were made, with reading their images. `spent_seconds` is what
+    getting them took now: reading, hashing, and loading or else making and storing.
     """
 
     from_cache: float = 0.0
     made_seconds: float = 0.0
-    fetched_seconds: float = 0.0
+    spent_seconds: float = 0.0
     made_peak_bytes: float | None = None
 
     def facts(self) -> dict[str, float]:
@@ -168,18 +169,18 @@ class Origin:
 
     @property
     def saved_seconds(self) -> float:
-        """What a run must add to the time it took, to say what the work took."""
-        return self.made_seconds - self.fetched_seconds
+        """What a run must add to the time it took, to say what the work took; negative where entries were stored."""
+        return self.made_seconds - self.spent_seconds
 
 
 def origin_of(facts: Iterable[Mapping[str, float]]) -> Origin:
-    """Of those items that came from the cache: their number, sums of seconds, the highest peak. `facts` are theirs."""
-    taken = [item for item in facts if item.get("from_cache")]
-    peaks = [item["made_peak_bytes"] for item in taken if "made_peak_bytes" in item]
+    """Of items with these facts: how many came from the cache, sums of seconds, and the highest peak of those."""
+    told = [item for item in facts if "made_seconds" in item]
+    peaks = [item["made_peak_bytes"] for item in told if item["from_cache"] and "made_peak_bytes" in item]
     return Origin(
-        float(len(taken)),
-        sum(item["made_seconds"] for item in taken),
-        sum(item["fetched_seconds"] for item in taken),
+        sum(item["from_cache"] for item in told),
+        sum(item["made_seconds"] for item in told),
+        sum(item["spent_seconds"] for item in told),
         max(peaks) if peaks else None,
     )
 
@@ -249,8 +250,9 @@ def store(path: Path, entry: Entry) -> None:
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     sealed = _Sealed(temporary)
     try:
-        with zipfile.ZipFile(sealed, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:  # type: ignore[call-overload]
+        with zipfile.ZipFile(sealed, "w", compresslevel=1) as archive:  # type: ignore[call-overload]
             for name, array in (*entry.arrays.items(), ("about", text)):
+                archive.compression = zipfile.ZIP_DEFLATED if array.dtype.kind in "iu" else zipfile.ZIP_STORED
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
         sealed.seal()

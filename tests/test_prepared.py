@@ -1,5 +1,7 @@
 """Prepared graphs on disk: a hit equals what was made, what changed is made anew, and what is damaged is noticed."""
 
+import copy
+import math
 import os
 import signal
 import subprocess
@@ -12,15 +14,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch_geometric.data import Data
 
 from bench import prepared
-from bench.config import GraphConfig, InputError, SuperpixelsConfig
+from bench.config import (
+    Config,
+    GnnConfig,
+    GraphConfig,
+    InputError,
+    SuperpixelGnnConfig,
+    SuperpixelsConfig,
+    SyntheticConfig,
+    TrainingConfig,
+)
 from bench.datasets.sample import Sample, Task
 from bench.pipelines.superpixel_gnn import SuperpixelGraph, graph_of
-from bench.prepared import Cache, Entry, Origin, code_version, load, origin_of, pixels_digest, store
+from bench.prepared import Cache, Entry, Origin, code_version, load, origin_of, pixels_digest, store, without_origin
+from bench.run import run
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2)
 SUPERPIXELS = SuperpixelsConfig(method="grid", superpixel_size=30)
@@ -112,40 +125,33 @@ def test_one_changed_value_is_another_graph(sample: Sample, tmp_path: Path, made
     assert cache(tmp_path, made).key(scene()) != cache(tmp_path, made).key(sample)
 
 
-OTHER_SETTINGS: list[dict[str, Any]] = [
-    {"superpixels": replace(SUPERPIXELS, superpixel_size=31)},
-    {"superpixels": replace(SUPERPIXELS, superpixel_size=None, n_segments=24)},
-    {"superpixels": replace(SUPERPIXELS, method="slic")},
-    {"superpixels": replace(SUPERPIXELS, compactness=0.2)},
-    {"superpixels": replace(SUPERPIXELS, sigma=0.5)},
-    {"superpixels": replace(SUPERPIXELS, iterations=3)},
-    {"graph": GraphConfig(features=["intensity", "shape"])},
-    {"graph": GraphConfig(features=["intensity"], edges=["knn"])},
-    {"graph": GraphConfig(features=["intensity"], neighbours=3)},
-    {"task": replace(TASK, class_names=("background", "cell", "another"))},
-    {"task": replace(TASK, ignore_index=1)},
-]
+def changed(settings: Any, name: str) -> Any:
+    """A copy with another value, whatever its type: a key asks not whether settings make sense."""
+    other = copy.copy(settings)
+    object.__setattr__(other, name, f"not {getattr(settings, name)}")
+    return other
 
 
-@pytest.mark.parametrize("other", OTHER_SETTINGS)
-def test_a_changed_setting_never_hits(other: dict[str, Any], tmp_path: Path, made: Counted) -> None:
-    if "graph" in other:
-        other = {"graph": replace(other["graph"], cache_dir=str(tmp_path))}
-    assert cache(tmp_path, made, **other).key(scene()) != cache(tmp_path, made).key(scene())
+@pytest.mark.parametrize("name", [field.name for field in fields(SuperpixelsConfig)])
+def test_a_changed_setting_of_superpixels_never_hits(name: str, tmp_path: Path, made: Counted) -> None:
+    other = cache(tmp_path, made, superpixels=changed(SUPERPIXELS, name))
+    assert other.key(scene()) != cache(tmp_path, made).key(scene())
 
 
-def test_every_setting_of_superpixels_and_graph_is_tried_above() -> None:
-    tried = {
-        name
-        for other in OTHER_SETTINGS
-        for part in other.values()
-        for base in (SUPERPIXELS, graph_settings(None), TASK)
-        if type(part) is type(base)
-        for name in (field.name for field in fields(part))
-        if getattr(part, name) != getattr(base, name)
-    }
-    known = {field.name for kind in (SuperpixelsConfig, GraphConfig) for field in fields(kind)} - {"cache_dir"}
-    assert known <= tried
+@pytest.mark.parametrize("name", [field.name for field in fields(GraphConfig)])
+def test_a_changed_setting_of_the_graph_never_hits_but_the_folder_is_none(
+    name: str, tmp_path: Path, made: Counted
+) -> None:
+    other = cache(tmp_path, made)
+    other.settings = (SUPERPIXELS, changed(other.settings[1], name), TASK)
+    assert (other.key(scene()) == cache(tmp_path, made).key(scene())) == (name == "cache_dir")
+
+
+@pytest.mark.parametrize(
+    "task", [replace(TASK, class_names=("background", "cell", "another")), replace(TASK, ignore_index=1)]
+)
+def test_other_classes_never_hit(task: Task, tmp_path: Path, made: Counted) -> None:
+    assert cache(tmp_path, made, task=task).key(scene()) != cache(tmp_path, made).key(scene())
 
 
 def test_other_code_other_threads_and_another_processor_never_hit(
@@ -305,13 +311,46 @@ def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path, made: Counted) ->
         cache(tmp_path / "file" / "below", made)
 
 
-def test_the_origin_of_items_adds_up_what_came_from_the_cache() -> None:
+def test_the_origin_of_items_adds_up_what_they_took() -> None:
     facts: list[dict[str, float]] = [
         {"num_nodes": 3},
-        Origin(0.0, 5.0, 5.0, 9.0).facts(),
+        Origin(0.0, 5.0, 6.0, 9.0).facts(),
         Origin(1.0, 2.0, 0.5, 3.0).facts(),
         Origin(1.0, 3.0, 0.25, 7.0).facts(),
     ]
-    assert origin_of(facts) == Origin(2.0, 5.0, 0.75, 7.0)
-    assert origin_of(facts).saved_seconds == 4.25
-    assert origin_of(facts[:2]) == Origin()
+    assert origin_of(facts) == Origin(2.0, 10.0, 6.75, 7.0)
+    assert origin_of(facts).saved_seconds == 3.25
+    assert origin_of(facts[:1]) == Origin()
+    assert origin_of(facts[:2]).peak_rss_bytes is None
+    assert without_origin({"num_nodes": 3.0, **facts[2]}) == {"num_nodes": 3.0}
+
+
+def run_once(folder: Path, name: str, cache_dir: Path) -> pd.DataFrame:
+    """The stages of one small run in this process."""
+    config = Config(
+        dataset=SyntheticConfig(image_size=[64, 64], train_images=3, val_images=1, test_images=2),
+        pipeline=SuperpixelGnnConfig(model=GnnConfig(hidden_channels=4, num_layers=1)),
+        superpixels=SUPERPIXELS,
+        graph=graph_settings(cache_dir),
+        training=TrainingConfig(epochs=1, seconds=None),
+        device="cpu",
+    )
+    (folder / name).mkdir()
+    row, _ = run(config, folder / name, {"run_id": name, "settings_key": "settings"})
+    assert row["prepared_from_cache"] == (6 if name == "again" else 0)
+    assert "made_seconds" not in row
+    return pd.read_csv(folder / name / "stages.csv")
+
+
+def test_a_run_from_the_cache_reports_the_seconds_of_the_run_that_filled_it(tmp_path: Path) -> None:
+    first, again = (run_once(tmp_path, name, tmp_path / "cache") for name in ("first", "again"))
+    first, again = (stages[stages["stage"] == "prepare"].set_index("split") for stages in (first, again))
+    assert list(first["images_from_cache"]) == [0, 0, 0]
+    assert dict(again["images_from_cache"]) == dict(again["images"]) == {"train": 3, "val": 1, "test": 2}
+    assert (first["seconds"] < first["wall_seconds"]).all(), "storing is not part of the work"
+    assert (again["peak_rss_bytes"] >= 0.99 * first["peak_rss_bytes"]).all()
+    with np.load(next(iter((tmp_path / "cache").iterdir()))) as archive:
+        assert "data.x" in archive.files
+    work = sum(entry.seconds for path in (tmp_path / "cache").iterdir() if (entry := load(path)))
+    for stages in (first, again):
+        assert math.isclose(stages["seconds"].sum(), work, rel_tol=0.2, abs_tol=0.01)

@@ -102,7 +102,8 @@ class Meter:
     def add_cached(self, name: str, split: str, images: int, seconds: float, peak_rss_bytes: int | None) -> None:
         """`images` of a stage came from a cache: the work took `seconds` more when it was done, and so much memory.
 
-        They are added to the stage's `seconds` and `peak_rss_bytes`; `wall_seconds` stays what this run spent.
+        Both go into the stage's `seconds` and `peak_rss_bytes`; `wall_seconds` stays what this run spent. `seconds` is
+        negative where this run did the work and also filled the cache.
         """
         stage = self._stages[(name, split)]
         stage.cached_images, stage.cached_seconds = stage.cached_images + images, stage.cached_seconds + seconds
