@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Interval:
-    """A span of `time.perf_counter_ns()` in which a fit was in one phase: init, warmup, validate."""
+    """A span of `time.perf_counter_ns()` in which a fit was in one phase: init, warmup, validate, inspect."""
 
     phase: str
     start_ns: int

@@ -25,6 +25,7 @@ from bench.pipelines.networks import Network, build_network, published_network
 from bench.pipelines.parts import parts
 from bench.prepared import Cache
 from bench.superpixels import segment, warm_up
+from bench.superpixels.bands import release
 from bench.superpixels.labels import class_counts, paint
 from bench.superpixels.scaling import segments_asked
 from bench.tiles import Writable
@@ -141,6 +142,7 @@ class SuperpixelGnn:
         progress(0.9)
         for start, stop in painted_bands(segments.shape):
             out[start:stop] = paint(classes, segments[start:stop])
+            release(segments)
             progress(0.9 + 0.1 * stop / len(segments))
 
     def save(self, path: Path) -> None:
