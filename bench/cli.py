@@ -30,6 +30,7 @@ VERBS = {
     "report": "bench.report",
     "doctor": "bench.measure.doctor",
     "perf": "bench.perf",
+    "inferer": "bench.inferer",
     "overhead": "bench.overhead",
     "predict": "bench.predict",
     "scene": "bench.datasets.scene_file",

@@ -149,6 +149,7 @@ def blend(tiles: Iterable[tuple[Window, NDArray[np.float32]]], out: Writable) ->
         )
         target = (inside[0], *(slice(seen.start, seen.stop) for seen in window.read[1:]))
         scores[target] += (tile * weights[..., None])[inside]
+        del tile  # the batch it is a part of, before the next one is made
     if scores is not None:
         _write_classes(scores, start, out)
 

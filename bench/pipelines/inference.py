@@ -93,6 +93,7 @@ class Inferer:
         for group, logits in self._batches(image, windows, progress):
             narrow = torch.uint8 if logits.shape[1] <= 256 else torch.int32
             classes = logits.argmax(dim=1).to(narrow).cpu().numpy()  # (B, H, W)
+            del logits  # before the next ones are made
             yield from ((window, tile.reshape(window.shape)) for window, tile in zip(group, classes, strict=True))
 
     def _scored(
@@ -101,7 +102,9 @@ class Inferer:
         for group, logits in self._batches(image, windows, progress):
             shares = logits if self.flips else logits.float().softmax(dim=1)
             scores = shares.permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, K)
+            del logits, shares
             yield from ((window, tile.reshape(*window.shape, -1)) for window, tile in zip(group, scores, strict=True))
+            del scores  # before the next ones are made
 
 
 def to_device(images: NDArray[np.float32], device: torch.device) -> Tensor:

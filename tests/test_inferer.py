@@ -1,0 +1,37 @@
+"""`python -m bench inferer` on a tiny image: its row, its settings, and what it says without MONAI."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from bench import inferer
+from bench.config import InputError
+from bench.inferer import main, parse
+
+
+def test_both_sides_are_measured_and_their_masks_are_alike(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inferer, "_isolated", lambda function, argument: function(argument))  # fresh ones take seconds
+    settings = ["size=96", "tile_size=64", "overlap=16", "batch_size=2", "repeats=2", "blend=gaussian", "threads=1"]
+    assert main([*settings, "device=cpu", "precision=float32", f"results_dir={tmp_path}"]) == 0
+    (row,) = pd.read_csv(tmp_path / "inferer.csv").to_dict("records")
+    assert row["ratio_min"] <= row["throughput_ratio"] <= row["ratio_max"]
+    assert row["throughput_ratio"] > 0.2
+    assert 0 < row["peak_ratio"] < 1.2
+    assert row["agreement"] > 0.9
+    assert "times MONAI's" in capsys.readouterr().out
+
+
+def test_settings_are_read_by_their_type_and_misspelt_ones_refused() -> None:
+    assert parse(["size=512", "blend=discard"]).size == 512
+    for wrong in ("sizes=512", "size=big", "blend=linear", "repeats=0", "size=64"):
+        with pytest.raises(InputError, match=wrong.partition("=")[0]):
+            parse([wrong])
+
+
+def test_without_monai_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inferer, "find_spec", lambda _: None)
+    with pytest.raises(InputError, match=r"MONAI, which is not installed: pip install"):
+        main([])
