@@ -1,11 +1,10 @@
-"""`python -m bench perf`: our way from image to graph beside scikit-image's and the published one, as ratios.
+"""`python -m bench perf`: our steps from image to graph beside scikit-image's and the published recipe, as ratios.
 
 Both sides run in one process, in turn (A B B A), so that a busy machine slows both; memory is measured in a process of
 its own for each figure.
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from statistics import median
@@ -14,28 +13,26 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config import GraphConfig, InputError, SuperpixelsConfig, SyntheticConfig, require
+from bench.config import InputError, SuperpixelsConfig, SyntheticConfig, require
 from bench.datasets.synthetic import SceneImage, SceneMask, scaling_of, scene_moments, scenes_of
 from bench.measure.isolation import run_isolated
 from bench.measure.memory import MemoryProbe
-from bench.superpixels import segment, warm_up
-from bench.superpixels.labels import majority_labels
+from bench.steps import CLASSES, STEPS, Picture, Work
+from bench.superpixels import segment
 from bench.superpixels.threads import thread_count
 from bench.tables.store import write_rows
 
-CLASSES = 3
 _TILE = 1024  # pixels a side of the generated scene; larger images mirror it
-Work = Callable[[NDArray[np.float32], NDArray[np.uint8]], int]
 
 
 @dataclass
 class PerfConfig:
     """Settings of `python -m bench perf`, each as name=value; lists with commas."""
 
-    steps: list[str] = field(default_factory=lambda: ["slic", "graph"])
+    steps: list[str] = field(default_factory=lambda: list(STEPS))
     sizes: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # pixels a side
     repeats: int = 5
-    superpixel_size: float = 100.0  # of the step slic
+    superpixel_size: float = 100.0  # of every step but graph
     graph_superpixel_size: float = 420.0  # of the step graph: 10,000 nodes at 2048 x 2048
     compactness: float = 0.1
     iterations: int = 10
@@ -102,114 +99,84 @@ def picture(size: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     return np.ascontiguousarray(image), np.pad(np.asarray(SceneMask(scene)), (rest, rest), mode="symmetric")
 
 
-def superpixels_of(step: str, method: str, config: PerfConfig) -> SuperpixelsConfig:
+def superpixels_of(step: str, config: PerfConfig) -> SuperpixelsConfig:
     size = config.graph_superpixel_size if step == "graph" else config.superpixel_size
-    return SuperpixelsConfig(method, size, None, config.compactness, iterations=config.iterations)
+    return SuperpixelsConfig("slic", size, None, config.compactness, iterations=config.iterations)
 
 
-def slic_pair(config: PerfConfig) -> tuple[Work, Work]:
-    """Our SLIC and scikit-image's; each returns the number of segments."""
-
-    def ours(image: NDArray[np.float32], _: NDArray[np.uint8]) -> int:
-        return int(segment(image, superpixels_of("slic", "slic", config)).max()) + 1
-
-    def rival(image: NDArray[np.float32], _: NDArray[np.uint8]) -> int:
-        return int(segment(image, superpixels_of("slic", "skimage_slic", config)).max()) + 1
-
-    return ours, rival
-
-
-def graph_pair(config: PerfConfig) -> tuple[Work, Work]:
-    """Our image -> graph with eleven statistics, ten neighbours and majority labels, and the published one."""
-    from bench.graphs import build  # torch: only for who asks for this step
-    from bench.published import NEIGHBOURS, published_graph
-
-    superpixels = superpixels_of("graph", "slic", config)
-    graph = GraphConfig(features=["intensity"], edges=["knn"], neighbours=NEIGHBOURS)
-
-    def ours(image: NDArray[np.float32], mask: NDArray[np.uint8]) -> int:
-        segments = segment(image, superpixels)
-        build(image, segments, graph)
-        return len(majority_labels(mask, segments, CLASSES))
-
-    def rival(image: NDArray[np.float32], mask: NDArray[np.uint8]) -> int:
-        return len(published_graph(image, mask, superpixels)[0])
-
-    return ours, rival
-
-
-STEPS: dict[str, Callable[[PerfConfig], tuple[Work, Work]]] = {"slic": slic_pair, "graph": graph_pair}
+def given(step: str, size: int, superpixels: SuperpixelsConfig) -> Picture:
+    """What the step begins with."""
+    scene = Picture(*picture(size))
+    return replace(scene, segments=segment(scene.image, superpixels)) if STEPS[step].segmented else scene
 
 
 def measure(step: str, size: int, config: PerfConfig) -> dict[str, Any]:
     """One row: median seconds; the ratio of each pair of runs (median, smallest, largest); nodes; bytes per pixel."""
-    ours, rival = STEPS[step](config)
-    largest = config.graph_rival_largest if step == "graph" else config.rival_largest
-    warm_up(2, 1, superpixels_of(step, "slic", config))
-    seconds, work, nodes = alternate([ours, rival] if size <= largest else [ours], picture(size), config.repeats)
+    chosen, superpixels = STEPS[step], superpixels_of(step, config)
+    works = [chosen.ours]
+    if size <= (config.graph_rival_largest if chosen.dense else config.rival_largest):
+        works.append(chosen.rival)
+    for work in works:
+        work(given(step, 64, superpixels), superpixels)  # once before, unmeasured
+    seconds, busy, made = alternate(works, given(step, size, superpixels), superpixels, config.repeats)
     row: dict[str, Any] = {"step": step, "size": size, "threads": thread_count(), "repeats": config.repeats}
-    row |= {"seconds": median(seconds[0]), "ns_per_pixel": median(seconds[0]) * 1e9 / size**2, "num_nodes": nodes[0]}
-    row["cpu_ns_per_pixel"] = median(work[0]) * 1e9 / size**2
-    if len(seconds) > 1:
+    row |= {"seconds": median(seconds[0]), "ns_per_pixel": median(seconds[0]) * 1e9 / size**2, "num_nodes": made[0]}
+    row["cpu_ns_per_pixel"] = median(busy[0]) * 1e9 / size**2
+    if len(works) > 1:
         ratios = [theirs / mine for mine, theirs in zip(*seconds, strict=True)]
-        row |= {"rival_seconds": median(seconds[1]), "rival_num_nodes": nodes[1]}
+        row |= {"rival": chosen.rival_name, "rival_seconds": median(seconds[1]), "rival_num_nodes": made[1]}
         row |= {"ratio": median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios)}
-        row["cpu_ratio"] = median(work[1]) / median(work[0])
+        row["cpu_ratio"] = median(busy[1]) / median(busy[0])
     if config.memory:
         row["bytes_per_pixel"] = bytes_per_pixel(step, size, config)
     return row
 
 
 def alternate(
-    works: list[Work], scene: tuple[NDArray[np.float32], NDArray[np.uint8]], repeats: int
+    works: list[Work], scene: Picture, superpixels: SuperpixelsConfig, repeats: int
 ) -> tuple[list[list[float]], list[list[float]], list[int]]:
-    """Seconds and seconds of CPU time (of all threads) of every run of every work, and what each returned last.
-
-    One run on a tiny scene goes before, unmeasured.
-    """
-    for work in works:
-        work(*picture(64))
+    """Seconds and seconds of CPU time (of all threads) of every run of every work, and what each returned last."""
     seconds: list[list[float]] = [[] for _ in works]
     busy: list[list[float]] = [[] for _ in works]
     returned = [0 for _ in works]
     for repeat in range(repeats):
         for which in range(len(works))[:: 1 if repeat % 2 == 0 else -1]:
             start, start_busy = time.perf_counter(), time.process_time()
-            returned[which] = works[which](*scene)
+            returned[which] = works[which](scene, superpixels)
             seconds[which].append(time.perf_counter() - start)
             busy[which].append(time.process_time() - start_busy)
     return seconds, busy, returned
 
 
 def bytes_per_pixel(step: str, size: int, config: PerfConfig) -> float | None:
-    """Peak resident bytes of our side beyond the image and mask and what is there before, in a fresh process."""
+    """Peak resident bytes of our side beyond what it is given and what is there before, in a fresh process."""
     outcome = run_isolated(_peak, (step, size, config))
     return outcome.result / size**2 if outcome.ok and outcome.result is not None else None
 
 
 def _peak(argument: tuple[str, int, PerfConfig]) -> int | None:
     step, size, config = argument
-    ours, _ = STEPS[step](config)
-    ours(*picture(64))
-    image, mask = picture(size)
+    superpixels, work = superpixels_of(step, config), STEPS[step].ours
+    work(given(step, 64, superpixels), superpixels)
+    scene = given(step, size, superpixels)
     probe = MemoryProbe()
     before = probe.rss()
     if not probe.reset():
         return None  # the mark would tell of the making of the picture
-    ours(image, mask)
+    work(scene, superpixels)
     peak = probe.peak()
     return None if peak is None else peak.rss_bytes - before
 
 
 HEADER = (
-    "step     size    nodes   seconds  ns/pixel  bytes/pixel | rival: seconds    nodes  times slower (range), in CPU"
+    "step        size     made   seconds  ns/pixel  bytes/pixel | rival: seconds     made  times slower (range), in CPU"
 )
 
 
 def line(row: dict[str, Any]) -> str:
     """A row for the eye; what was not measured is a dash."""
     memory = row.get("bytes_per_pixel")
-    text = f"{row['step']:6} {row['size']:6} {row['num_nodes']:8} {row['seconds']:9.4f} {row['ns_per_pixel']:9.1f}  "
+    text = f"{row['step']:9} {row['size']:6} {row['num_nodes']:8} {row['seconds']:9.4f} {row['ns_per_pixel']:9.1f}  "
     text += f"{'-' if memory is None else format(memory, '.1f'):>11} | "
     if "ratio" not in row:
         return text + f"{'-':>14}"

@@ -10,6 +10,7 @@ from bench.config import GraphConfig, InputError, SuperpixelsConfig
 from bench.graphs import build
 from bench.perf import main, parse, picture
 from bench.published import nearest, published_graph
+from bench.steps import STEPS, Picture
 from bench.superpixels import segment
 
 
@@ -17,8 +18,10 @@ def test_perf_writes_a_row_per_step_and_size(tmp_path: Path, capsys: pytest.Capt
     settings = ["sizes=64,96", "repeats=2", "rival_largest=64", "graph_superpixel_size=100", "memory=false"]
     assert main([*settings, f"results_dir={tmp_path}"]) == 0
     table = pd.read_csv(tmp_path / "perf.csv")
-    assert table[["step", "size"]].to_numpy().tolist() == [["slic", 64], ["slic", 96], ["graph", 64], ["graph", 96]]
-    assert table["ratio"].notna().tolist() == [True, False, True, True]
+    expected = [[step, size] for step in STEPS for size in (64, 96)]
+    assert table[["step", "size"]].to_numpy().tolist() == expected
+    beyond = {"graph": True}  # its rival has a bound of its own
+    assert table["ratio"].notna().tolist() == [size == 64 or beyond.get(step, False) for step, size in expected]
     assert (table["seconds"] > 0).all()
     assert "times slower" in capsys.readouterr().out
 
@@ -55,3 +58,11 @@ def test_pictures_larger_than_the_scene_mirror_it() -> None:
     image, mask = picture(40)
     assert image.shape == (40, 40, 1)
     assert mask.shape == (40, 40)
+
+
+@pytest.mark.parametrize("step", ["features", "texture", "adjacency"])
+def test_both_sides_of_a_step_make_as_many_nodes_or_edges(step: str) -> None:
+    image, mask = picture(80)
+    config = SuperpixelsConfig(superpixel_size=60.0)
+    scene = Picture(image, mask, segment(image, config))
+    assert STEPS[step].ours(scene, config) == STEPS[step].rival(scene, config) > 50

@@ -1,0 +1,130 @@
+"""What `python -m bench perf` times: each step from image to graph, ours beside a rival that does the same."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from bench.config import GraphConfig, SuperpixelsConfig
+from bench.superpixels import segment
+from bench.superpixels.adjacency import region_adjacency
+from bench.superpixels.labels import majority_labels
+
+CLASSES = 3
+LEVELS = tuple(tenth / 10 for tenth in range(1, 10))
+
+
+@dataclass(frozen=True)
+class Picture:
+    """`image` (H, W, 1), `mask` (H, W) and, for the steps that begin with them, `segments` (H, W)."""
+
+    image: NDArray[np.float32]
+    mask: NDArray[np.uint8]
+    segments: NDArray[np.int32] | None = None
+
+    @property
+    def ids(self) -> NDArray[np.int32]:
+        assert self.segments is not None
+        return self.segments
+
+
+Work = Callable[[Picture, SuperpixelsConfig], int]  # returns the number of nodes or edges it made
+
+
+@dataclass(frozen=True)
+class Step:
+    """`segmented`: both sides are given our segments; `dense`: the rival's memory grows with the nodes squared."""
+
+    ours: Work
+    rival: Work
+    rival_name: str
+    segmented: bool = False
+    dense: bool = False
+
+
+def _slic(picture: Picture, config: SuperpixelsConfig) -> int:
+    return int(segment(picture.image, config).max()) + 1
+
+
+def _skimage_slic(picture: Picture, config: SuperpixelsConfig) -> int:
+    return _slic(picture, replace(config, method="skimage_slic"))
+
+
+def _features(picture: Picture, config: SuperpixelsConfig) -> int:
+    from bench.graphs.features import features  # the graph room imports torch: only for who asks for its steps
+
+    del config
+    return len(features(["intensity"], picture.image, picture.ids))
+
+
+def _deciles(region: NDArray[np.bool_], values: NDArray[np.float32]) -> NDArray[np.floating]:
+    return np.asarray(np.quantile(values[region], LEVELS))
+
+
+def _regionprops(picture: Picture, config: SuperpixelsConfig) -> int:
+    from skimage.measure import regionprops_table
+
+    del config
+    names = ("intensity_mean", "intensity_std")
+    found = regionprops_table(
+        picture.ids + 1, picture.image[..., 0], properties=names, extra_properties=(_deciles,), separator="-"
+    )
+    return len(found["intensity_mean"])
+
+
+def _texture(picture: Picture, config: SuperpixelsConfig) -> int:
+    from bench.graphs.features import features
+
+    del config
+    return len(features(["texture"], picture.image, picture.ids))
+
+
+def _multiscale_basic_features(picture: Picture, config: SuperpixelsConfig) -> int:
+    """Intensity, edges and Hessian eigenvalues at six scales, then their means: no structure tensor, no deviations."""
+    from skimage.feature import multiscale_basic_features
+
+    del config
+    responses = multiscale_basic_features(picture.image[..., 0], sigma_min=1, sigma_max=32, workers=2)
+    nodes = np.arange(picture.ids.max() + 1)
+    for response in np.moveaxis(responses, -1, 0):
+        ndimage.mean(response, picture.ids, nodes)
+    return len(nodes)
+
+
+def _adjacency(picture: Picture, config: SuperpixelsConfig) -> int:
+    del config
+    return len(region_adjacency(picture.ids, picture.image)[0])
+
+
+def _rag_boundary(picture: Picture, config: SuperpixelsConfig) -> int:
+    from skimage.graph import rag_boundary
+
+    del config
+    return int(rag_boundary(picture.ids, picture.image[..., 0].astype(np.float64), connectivity=1).number_of_edges())
+
+
+def _graph(picture: Picture, config: SuperpixelsConfig) -> int:
+    """Eleven statistics, ten nearest neighbours, majority labels."""
+    from bench.graphs import build
+    from bench.published import NEIGHBOURS
+
+    segments = segment(picture.image, config)
+    build(picture.image, segments, GraphConfig(features=["intensity"], edges=["knn"], neighbours=NEIGHBOURS))
+    return len(majority_labels(picture.mask, segments, CLASSES))
+
+
+def _published(picture: Picture, config: SuperpixelsConfig) -> int:
+    from bench.published import published_graph
+
+    return len(published_graph(picture.image, picture.mask, config)[0])
+
+
+STEPS: dict[str, Step] = {
+    "slic": Step(_slic, _skimage_slic, "skimage.segmentation.slic"),
+    "features": Step(_features, _regionprops, "skimage.measure.regionprops_table", segmented=True),
+    "texture": Step(_texture, _multiscale_basic_features, "skimage.feature.multiscale_basic_features", segmented=True),
+    "adjacency": Step(_adjacency, _rag_boundary, "skimage.graph.rag_boundary", segmented=True),
+    "graph": Step(_graph, _published, "the published recipe", dense=True),
+}
