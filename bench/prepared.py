@@ -250,7 +250,7 @@ def store(path: Path, entry: Entry) -> None:
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     sealed = _Sealed(temporary)
     try:
-        with zipfile.ZipFile(sealed, "w", compresslevel=1) as archive:  # type: ignore[call-overload]
+        with zipfile.ZipFile(sealed, "w", compresslevel=1) as archive:
             for name, array in (*entry.arrays.items(), ("about", text)):
                 archive.compression = zipfile.ZIP_DEFLATED if array.dtype.kind in "iu" else zipfile.ZIP_STORED
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from made_results import make_run
 from torch_geometric.data import Data
 
 from bench import prepared
@@ -31,9 +32,12 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
+from bench.jobs import NOT_PART_OF_A_RUN
 from bench.pipelines.superpixel_gnn import SuperpixelGraph, graph_of
 from bench.prepared import Cache, Entry, Origin, code_version, load, origin_of, pixels_digest, store, without_origin
 from bench.run import run
+from bench.tables import collect
+from bench.tables.comparison import configurations
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2)
 SUPERPIXELS = SuperpixelsConfig(method="grid", superpixel_size=30)
@@ -65,7 +69,7 @@ def graph_settings(folder: Path | None) -> GraphConfig:
 
 
 def cache(folder: Path | None, make: Any, **changed: Any) -> Cache[SuperpixelGraph]:
-    settings = {"superpixels": SUPERPIXELS, "graph": graph_settings(folder), "task": TASK} | changed
+    settings: dict[str, Any] = {"superpixels": SUPERPIXELS, "graph": graph_settings(folder), "task": TASK} | changed
     return Cache(settings["superpixels"], settings["graph"], settings["task"], make, SuperpixelGraph)
 
 
@@ -354,3 +358,10 @@ def test_a_run_from_the_cache_reports_the_seconds_of_the_run_that_filled_it(tmp_
     work = sum(entry.seconds for path in (tmp_path / "cache").iterdir() if (entry := load(path)))
     for stages in (first, again):
         assert math.isclose(stages["seconds"].sum(), work, rel_tol=0.2, abs_tol=0.01)
+
+
+def test_the_folder_of_the_cache_makes_no_other_configuration(tmp_path: Path) -> None:
+    for seed, folder in enumerate((None, "one", "another")):
+        make_run(tmp_path, "superpixel_gnn", seed, graph__cache_dir=folder, graph__neighbours=8)
+    assert set(configurations(collect(tmp_path))["arm"]) == {"superpixel_gnn"}
+    assert "graph.cache_dir".startswith(NOT_PART_OF_A_RUN)

@@ -15,7 +15,10 @@ GROUP = ["dataset", "machine", "arm", "superpixel_size"]
 ARMS = ("tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle", "threshold")
 PIXEL_ARMS = ("tiled_cnn", "threshold")
 MIB = 2**20
-_NOT_A_VARIANT = ("dataset.", "machine.", "experiment.", "measure.timeout", "measure.sample_period", "pipeline.name")
+_NOT_A_VARIANT = (
+    *("dataset.", "machine.", "experiment.", "measure.timeout", "measure.sample_period", "pipeline.name"),
+    "graph.cache_dir",
+)
 _DATA_FACTS = (
     "dataset.content",
     "dataset.images_",
