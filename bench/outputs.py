@@ -75,10 +75,11 @@ def writing(path: Path, shape: tuple[int, ...], meaning: Meaning, scratch: Path)
     Its type is the smallest unsigned one for the classes. What was under `path` before is replaced.
     """
     kind, partial = kind_of(path), unfinished(path, "partial")
+    tiff = kind.endswith((".tif", ".tiff"))
+    place = scratch / "mask.zarr" if tiff else partial
     remove(partial)
     try:
-        tiff = kind.endswith((".tif", ".tiff"))
-        array = created(scratch / "mask.zarr" if tiff else partial, kind, shape, meaning)
+        array = created(place, kind, shape, meaning)
         yield array
         if tiff:
             write_tiff(partial, array, meaning, ome=kind == ".ome.tif")
@@ -87,6 +88,7 @@ def writing(path: Path, shape: tuple[int, ...], meaning: Meaning, scratch: Path)
         put_in_place(partial, path)
     finally:
         remove(partial)
+        remove(place)
 
 
 def put_in_place(partial: Path, path: Path) -> None:

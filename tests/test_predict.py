@@ -1,0 +1,260 @@
+"""`bench predict`: the mask of a file is that of the run's own predict, and every mistake is one sentence."""
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import folder_sets as sets
+import numpy as np
+import pytest
+import tifffile
+import torch
+import zarr
+from numpy.typing import NDArray
+
+from bench import prediction
+from bench.cli import main as command
+from bench.config import (
+    CnnConfig,
+    Config,
+    ExperimentConfig,
+    FolderConfig,
+    GnnConfig,
+    InputError,
+    OracleConfig,
+    PipelineConfig,
+    SuperpixelGnnConfig,
+    SuperpixelsConfig,
+    ThresholdConfig,
+    TiledCnnConfig,
+    TrainingConfig,
+)
+from bench.datasets import load, task_file
+from bench.datasets.opening import open_mask
+from bench.pipelines import PIPELINES
+from bench.predict import main, parse
+from bench.run_directory import read_config
+
+ARMS: dict[str, PipelineConfig] = {
+    "tiled_cnn": TiledCnnConfig(
+        tile_size=64, overlap=16, batch_size=2, model=CnnConfig(decoder_channels=[16, 8, 8, 8, 8])
+    ),
+    "superpixel_gnn": SuperpixelGnnConfig(model=GnnConfig(hidden_channels=8, num_layers=2)),
+    "threshold": ThresholdConfig(),
+}
+
+
+def picture(seed: int, shape: tuple[int, int] = (70, 90)) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A bright disc on noise, and its mask."""
+    rng = np.random.default_rng(seed)
+    rows, columns = np.indices(shape)
+    mask = ((rows - 35) ** 2 + (columns - 40 - seed) ** 2 < 300).astype(np.uint8)
+    return (mask * 90 + rng.integers(0, 70, shape)).astype(np.uint8), mask
+
+
+def data_set(root: Path) -> Path:
+    for seed, stem in enumerate("abc"):
+        image, mask = picture(seed)
+        sets.write(root / "images" / f"{stem}.png", image)
+        sets.write(root / "masks" / f"{stem}.png", mask)
+    (root / "splits.json").write_text(json.dumps({"train": ["a"], "val": ["b"], "test": ["c"]}))
+    return root
+
+
+def finished(folder: Path, arm: str, normalization: str = "per_image", task: bool = True) -> tuple[Path, Config]:
+    """A run directory as `bench.run` leaves one, after a fit of one step; and its configuration."""
+    torch.set_num_threads(1)
+    config = Config(
+        dataset=FolderConfig(root=str(data_set(folder / "set")), normalization=normalization),
+        pipeline=ARMS[arm],
+        superpixels=SuperpixelsConfig(superpixel_size=30),
+        training=TrainingConfig(steps=1, seconds=None),
+        device="cpu",
+    )
+    data, directory = load(config.dataset), folder / "run"
+    directory.mkdir()
+    pipeline = PIPELINES[arm](config, data.task)
+    if arm != "tiled_cnn":  # whose weights are those of the seed: a step of it takes seconds
+        pipeline.fit(*([pipeline.prepare(sample) for sample in split] for split in (data.train, data.val)))
+    pipeline.save(directory / "checkpoint.pt")
+    (directory / "config.json").write_text(json.dumps(asdict(config)))
+    if task:
+        task_file.write(directory / "task.json", data.task, normalization, data.stored)
+    return directory, config
+
+
+def expected(directory: Path, config: Config) -> NDArray[np.integer]:
+    """The run's own way: prepare and predict the test image."""
+    data = load(config.dataset)
+    pipeline = PIPELINES[config.pipeline.name](config, data.task)
+    pipeline.load(directory / "checkpoint.pt")
+    return pipeline.predict(pipeline.prepare(data.test[0]))
+
+
+@pytest.mark.parametrize(
+    ("arm", "normalization"),
+    [("tiled_cnn", "per_image"), ("superpixel_gnn", "per_image"), ("superpixel_gnn", "dataset"), ("threshold", "none")],
+)
+def test_the_mask_is_that_of_the_run(arm: str, normalization: str, tmp_path: Path) -> None:
+    directory, config = finished(tmp_path, arm, normalization)
+    image = tmp_path / "c.zarr"
+    zarr.create_array(image, data=picture(2)[0], chunks=(32, 32))
+    for name, source in (("one.tif", tmp_path / "set" / "images" / "c.png"), ("two.ome.zarr", image)):
+        assert main([f"run={directory}", f"image={source}", f"out={tmp_path / name}", "device=cpu"]) == 0
+        np.testing.assert_array_equal(np.asarray(open_mask(tmp_path / name)), expected(directory, config))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_several_images_give_as_many_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory, _ = finished(tmp_path, "threshold")
+    (tmp_path / "out").mkdir()
+    images = tmp_path / "set" / "images"
+    assert main([f"run={directory}", f"image={images}", f"out={tmp_path / 'out'}", "format=tif"]) == 0
+    assert main([f"run={directory}", f"image={images}/[ab].png", f"out={tmp_path / 'out'}", "format=zarr"]) == 0
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tif", "a.zarr", "b.tif", "b.zarr", "c.tif"]
+    for stem in "ab":
+        one, two = (np.asarray(open_mask(tmp_path / "out" / f"{stem}{kind}")) for kind in (".tif", ".zarr"))
+        np.testing.assert_array_equal(one, two)
+    assert "6300 pixels in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device"), RuntimeError])
+def test_interrupted_it_leaves_nothing(
+    error: type[BaseException] | BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, _ = finished(tmp_path, "threshold")
+    (tmp_path / "out").mkdir()
+
+    def halfway(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(prediction.Bar, "show", halfway)
+    with pytest.raises((KeyboardInterrupt, InputError, RuntimeError)) as caught:
+        main([f"run={directory}", f"image={tmp_path / 'set/images/c.png'}", f"out={tmp_path / 'out/c.zarr'}"])
+    assert list((tmp_path / "out").iterdir()) == []
+    if isinstance(error, OSError):
+        assert "c.zarr cannot be written: No space left on device" in str(caught.value)
+
+
+def test_the_encoder_of_a_checkpoint_is_not_fetched() -> None:
+    pipeline = TiledCnnConfig(model=CnnConfig(encoder_weights="imagenet", decoder_channels=[8]))
+    found = prediction.without_download(Config(FolderConfig(), pipeline))
+    assert found.pipeline == TiledCnnConfig(model=CnnConfig(decoder_channels=[8]))
+
+
+# ------------------------------------------------------------------------------------------------------ mistakes
+
+Break = Callable[[Path], list[str]]
+
+
+def setting(*overrides: str) -> Break:
+    return lambda _: list(overrides)
+
+
+def without(name: str) -> Break:
+    def damage(root: Path) -> list[str]:
+        (root / "run" / name).rename(root / "gone")
+        return []
+
+    return damage
+
+
+def changed(key: str, value: object) -> Break:
+    def damage(root: Path) -> list[str]:
+        path = root / "run" / "config.json"
+        content = json.loads(path.read_text())
+        content[key] = value
+        path.write_text(json.dumps(content))
+        return []
+
+    return damage
+
+
+def other_image(array: np.ndarray) -> Break:
+    def damage(root: Path) -> list[str]:
+        tifffile.imwrite(root / "other.tif", array, photometric="minisblack")
+        return [f"image={root / 'other.tif'}"]
+
+    return damage
+
+
+def inside(root: Path) -> list[str]:
+    store = zarr.create_array(root / "i.zarr", data=picture(0)[0])
+    assert store.shape == (70, 90)
+    return [f"image={root / 'i.zarr'}", f"out={root / 'i.zarr' / 'm.zarr'}"]
+
+
+def existing(root: Path) -> list[str]:
+    (root / "c.tif").write_bytes(b"")
+    return []
+
+
+def broken_checkpoint(root: Path) -> list[str]:
+    (root / "run" / "checkpoint.json").write_text("{")
+    return []
+
+
+MISTAKES: dict[str, tuple[Break, str]] = {
+    "no run": (setting("run="), "predict needs run="),
+    "another setting": (setting("images=x"), "'images=x' is not a setting of predict"),
+    "no value": (setting("overwrite"), "'overwrite' is not a setting"),
+    "a wrong value": (setting("overwrite=maybe"), "overwrite must be true or false"),
+    "no number": (setting("max_pixels=many"), "max_pixels must be a whole number"),
+    "a format": (setting("format=png"), "format must be one of"),
+    "run not there": (setting("run=nowhere"), "nowhere is not a folder"),
+    "no run directory": (setting("run=/"), "no run directory"),
+    "no checkpoint": (without("checkpoint.json"), "has no checkpoint"),
+    "no task": (without("task.json"), "has no task.json"),
+    "a broken checkpoint": (broken_checkpoint, r"checkpoint\.pt cannot be loaded"),
+    "an oracle": (changed("pipeline", asdict(OracleConfig())), "needs the true mask"),
+    "an unknown setting": (changed("speed", 3), "speed is no setting of this version"),
+    "a wrong type": (changed("seed", "3"), "seed must be of the type int"),
+    "an unknown arm": (changed("pipeline", {"name": "x"}), "pipeline.name must be one of"),
+    "a search for memory": (changed("experiment", asdict(ExperimentConfig(kind="smallest_memory"))), "smallest_memory"),
+    "image not there": (setting("image=nothing.png"), "nothing.png does not exist"),
+    "no images": (setting("image=no*thing.png", "out=."), "matches no image"),
+    "several images into a file": (setting("image=*.png"), "must be a folder"),
+    "too many channels": (other_image(np.zeros((8, 8, 3), np.uint8)), "with 3 channels on axis 2"),
+    "too many axes": (other_image(np.zeros((2, 3, 8, 8), np.uint8)), "has the shape"),
+    "not a number": (other_image(np.full((8, 8), np.nan, np.float32)), "holds NaN"),
+    "out of a kind": (setting("out=c.jpg"), "out must end in"),
+    "out nowhere": (setting("out=no/where/c.tif"), "is not a folder"),
+    "out is there": (existing, "exists already"),
+    "out inside the image": (inside, "lies inside the image"),
+    "no scratch": (setting("scratch=nowhere"), "scratch=nowhere is not a folder"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_a_mistake_is_one_sentence(
+    mistake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    directory, _ = finished(tmp_path, "threshold")
+    monkeypatch.chdir(tmp_path)
+    break_it, sentence = MISTAKES[mistake]
+    defaults = {"run": directory, "image": tmp_path / "set/images/c.png", "out": tmp_path / "c.tif"}
+    given = [f"{name}={value}" for name, value in defaults.items()] + break_it(tmp_path)
+    assert command(["predict", *given]) == 2
+    [line] = capsys.readouterr().err.strip().splitlines()
+    assert sentence.replace("\\", "") in line
+
+
+def test_a_disk_too_small_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory, _ = finished(tmp_path, "threshold")
+    monkeypatch.setattr(prediction, "scratch_bytes", lambda *_: 1 << 60)
+    with pytest.raises(InputError, match=r"GiB free, and .* needs about"):
+        main([f"run={directory}", f"image={tmp_path / 'set/images/c.png'}", f"out={tmp_path / 'c.tif'}"])
+
+
+@pytest.mark.parametrize("arm", ARMS)
+def test_the_settings_of_a_run_come_back_as_they_were(arm: str, tmp_path: Path) -> None:
+    dataset = FolderConfig(root="x", mask_values={0: 0, 255: 1}, class_names=["a", "b"])
+    config = Config(dataset=dataset, pipeline=ARMS[arm])
+    (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
+    assert read_config(tmp_path / "config.json") == config
+
+
+def test_workers_are_settings_too() -> None:
+    found = parse(["run=a", "image=b", "out=c", "parallel.workers=2", "channel_axis=null"])
+    assert (found.parallel.workers, found.channel_axis) == (2, None)
