@@ -24,6 +24,8 @@ _FRONTIER = (
     "table of the frontier. Up and to the left is better."
 )
 _FEW = "Of more than six arms, those that did best on validation images."
+_FROM_RUNS = ("panels", "memory_trace")
+_CLOCK = "Building superpixels and graphs of the training and validation images is on the clock."
 _CAPTIONS = {
     "score_vs_nodes": (
         "Score against number of superpixels",
@@ -37,12 +39,11 @@ _CAPTIONS = {
     ),
     "score_vs_time": (
         "Score against training time",
-        "Means over seeds, bars from the least to the greatest. Building superpixels and graphs of the training and "
-        "validation images is on the clock. Up and to the left is better. " + _FEW,
+        f"Means over seeds, bars from the least to the greatest. {_CLOCK} Up and to the left is better. {_FEW}",
     ),
     "frontier_memory": ("Frontier: score against peak memory", _FRONTIER),
-    "frontier_time": ("Frontier: score against training time", _FRONTIER),
-    "frontier_prediction": ("Frontier: score against prediction time", _FRONTIER),
+    "frontier_time": ("Frontier: score against training time", "As above. " + _CLOCK),
+    "frontier_prediction": ("Frontier: score against prediction time", "As above. Superpixels are on the clock."),
     "break_even": (
         "Break-even: when the GNN takes less time",
         "Computed from the rates of both arms' chosen configurations on this machine; each panel varies one quantity "
@@ -80,9 +81,10 @@ def plot_all(results_dir: Path, tables: Tables, folders: Sequence[Path] = ()) ->
     runs = configurations(tables)
     folder = results_dir / "figures"
     folder.mkdir(exist_ok=True)
+    alone = not any((source / "runs").is_dir() for source in folders or (results_dir,))
     with styled():
         return [
-            _draw(folder, kind, suffix, heading, partial(draw, group))
+            _draw(folder, kind, suffix, heading, partial(draw, group), alone)
             for group, suffix, heading in groups(runs)
             for kind, draw in _drawings(folders or (results_dir,), tables).items()
         ]
@@ -129,12 +131,16 @@ def _traces(folders: Sequence[Path], runs: pd.DataFrame) -> dict[str, pd.DataFra
     return found
 
 
-def _draw(folder: Path, kind: str, suffix: str, heading: str, draw: Callable[[], Figure]) -> Plotted:
+def _draw(folder: Path, kind: str, suffix: str, heading: str, draw: Callable[[], Figure], alone: bool) -> Plotted:
+    """`alone`: the tables came without run directories, so that what only these could show is kept as it was drawn."""
     title, caption = _CAPTIONS[kind]
     name = f"{kind}-{suffix}"
     try:
         png, svg = save(draw(), folder, name)
     except NoDataError as error:
+        kept = folder / f"{name}.png"
+        if alone and kind in _FROM_RUNS and kept.exists():
+            return Plotted(name, suffix, f"{title}: {heading}", caption, kept)
         for old in (folder / f"{name}.png", folder / f"{name}.svg"):  # of an earlier collection, no longer true
             old.unlink(missing_ok=True)
         return Plotted(name, suffix, f"{title}: {heading}", skipped=str(error))

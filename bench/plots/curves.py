@@ -199,7 +199,7 @@ def log_if_wide(axes: Axes, values: "pd.Series[float]", factor: float = 4) -> No
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
-    axes.set_xlim(values.min() / 1.25, values.max() * 1.35)
+    axes.set_xlim(values.min() / 1.4, values.max() * 1.35)
 
 
 def _legend(axes: Axes, used: Runs) -> None:

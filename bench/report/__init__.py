@@ -6,9 +6,10 @@ from pathlib import Path
 
 from bench.config import InputError
 from bench.plots import Plotted, plot_all
-from bench.report.content import gather
+from bench.report.content import gather, not_drawn
 from bench.report.html import render_html
 from bench.report.markdown import render_markdown
+from bench.report.verdict import Verdict
 from bench.tables import Tables, comparison, folders_of, format_table, read
 from bench.tables.store import write_atomically
 
@@ -50,18 +51,22 @@ def main(overrides: list[str]) -> int:
         return 2
     print(format_table(compared))
     for section in gather(results_dir.name, tables, plotted).sections:
-        print("\n" + "\n".join([section.verdict.heading + ":", *section.verdict.answer]))
+        print("\n" + "\n".join(_said(section.verdict)))
     _print_rest(tables, plotted, paths, results_dir)
     return 0
+
+
+def _said(verdict: Verdict) -> list[str]:
+    return [f"{verdict.heading}:", *([verdict.summary] if verdict.summary else []), *verdict.answer]
 
 
 def _print_rest(tables: Tables, plotted: Sequence[Plotted], paths: Sequence[Path], results_dir: Path) -> None:
     print()
     for unfinished in tables.unfinished:
         print(f"left out: runs/{unfinished.directory}: {unfinished.why}")
-    for figure in plotted:
-        if figure.skipped:
-            print(f"not drawn: {figure.name}: {figure.skipped}")
+    for group in dict.fromkeys(figure.group for figure in plotted):
+        for why, titles in not_drawn([figure for figure in plotted if figure.group == group]).items():
+            print(f"not drawn of {group}: {', '.join(titles)}: {why}")
     print(f"tables:  {results_dir / 'tables'}")
     print(f"figures: {results_dir / 'figures'}")
     print(f"report:  {' '.join(str(path) for path in paths)}")

@@ -15,6 +15,7 @@ from bench.report.verdict import Verdict, verdict
 from bench.statistics import pareto_membership
 from bench.tables import Tables, comparison
 from bench.tables.comparison import configurations, counted
+from bench.tables.frontier import too_few
 from bench.tables.store import current
 from bench.tables.text import COLUMNS, display_row, memory_kinds, row_name
 
@@ -75,7 +76,7 @@ def _section(
         verdict(heading, runs, tables.scores, tables.history),
         "; ".join(f"{kind} ({KINDS.get(kind, kind)})" for kind in memory_kinds(rows).split(", ")),
         tuple(_row(row) for row in rows.to_dict("records")),
-        front(runs),
+        front(runs) if too_few(runs) else (),  # else the table of the frontier says it
         tuple(figure for figure in drawn if figure.name.startswith(_COMPARED)),
         answers(runs, tables, figures),
         tuple(figure for figure in drawn if figure.name.startswith(_PICTURES)),
@@ -127,7 +128,7 @@ def front(runs: pd.DataFrame) -> tuple[str, ...]:
 
 def _ends(runs: pd.DataFrame, tables: Tables, figures: Sequence[Plotted]) -> tuple[Part, ...]:
     """What every report closes with, as far as there is something to say."""
-    undrawn = tuple((figure.title, figure.skipped) for figure in figures if figure.skipped)
+    undrawn = tuple((", ".join(titles), why) for why, titles in not_drawn(figures).items())
     replaced = len(tables.runs) - len(current(tables.runs))
     earlier = (
         f"{replaced} earlier runs of the same settings, code and data in this folder were run again: the newest counts."
@@ -139,6 +140,15 @@ def _ends(runs: pd.DataFrame, tables: Tables, figures: Sequence[Plotted]) -> tup
         Part("Machine and versions", (earlier,) if replaced else (), ("fact", "value"), machine_facts(runs)),
     )
     return tuple(part for part in parts if part.rows)
+
+
+def not_drawn(figures: Sequence[Plotted]) -> dict[str, list[str]]:
+    """The figures that lack their data, by reason."""
+    found: dict[str, list[str]] = {}
+    for figure in figures:
+        if figure.skipped:
+            found.setdefault(figure.skipped, []).append(figure.title.rsplit(": ", 1)[0])
+    return found
 
 
 def machine_facts(runs: pd.DataFrame) -> tuple[tuple[str, str], ...]:

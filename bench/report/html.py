@@ -15,7 +15,10 @@ _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-
 
 
 def render_html(report: Report, folders: Sequence[Path]) -> str:
-    """The whole page; `folders` hold the run directories. Every text from a table is escaped, and the page's policy forbids it to load anything."""
+    """The whole page; `folders` hold the run directories.
+
+    Every text from a table is escaped, and the page's policy forbids it to load anything.
+    """
     body = [f"<h1>{escape(report.title)}</h1>", *(_section(section, folders) for section in report.sections)]
     if report.unfinished:
         rows = [(f"runs/{directory}", why) for directory, why in report.unfinished]
@@ -36,7 +39,8 @@ def render_html(report: Report, folders: Sequence[Path]) -> str:
 def _section(section: Section, folders: Sequence[Path]) -> str:
     verdict = section.verdict
     parts = [f"<section>\n<h2>{escape(verdict.heading)}</h2>"]
-    parts.append('<div class="verdict">' + "".join(f"<p>{escape(s)}</p>" for s in verdict.answer) + "</div>")
+    summary = f"<p><strong>{escape(verdict.summary)}</strong></p>" if verdict.summary else ""
+    parts.append(f'<div class="verdict">{summary}{"".join(f"<p>{escape(s)}</p>" for s in verdict.answer)}</div>')
     parts += [f"<p>{escape(sentence)}</p>" for sentence in verdict.details]
     parts.append(_list([*verdict.caveats, *section.front]))
     parts.append(f"<h3>Comparison</h3>\n<p>Peak memory: {escape(section.memory_kinds)}.</p>")
@@ -131,7 +135,8 @@ body { margin: 0; font: 16px/1.5 system-ui, sans-serif; color: #1c1c1c; backgrou
 main { max-width: 68rem; margin: 0 auto; padding: 1rem; }
 h1, h2 { line-height: 1.2; overflow-wrap: anywhere; }
 h2 { margin-top: 2.5rem; border-bottom: 1px solid #ccc; }
-h3 { margin: 2rem 0 .5rem; font-size: 1.05rem; }
+h3 { margin: 2rem 0 .5rem; font-size: 1.15rem; }
+h4 { margin: 1.2rem 0 .3rem; font-size: .95rem; }
 .verdict { border-left: 4px solid #0072b2; padding: .1rem 1rem; background: #f3f8fc; font-size: 1.1rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
@@ -155,6 +160,10 @@ dt { font-weight: 600; } dd { margin: 0 0 .3rem 1rem; }
 .pair::after { content: ""; position: absolute; top: 0; bottom: 0; left: var(--edge); width: 2px;
   margin-left: -1px; background: #fff; box-shadow: 0 0 0 1px #000; pointer-events: none; }
 .slider input { width: 100%; margin: .3rem 0 0; }
+@media (max-width: 40rem) {
+  body { font-size: 15px; } .verdict { font-size: 1rem; padding: .1rem .7rem; } ul { padding-left: 1.2rem; }
+  th:first-child, td:first-child { white-space: normal; max-width: 8.5rem; overflow-wrap: anywhere; }
+}
 @media print {
   main { max-width: none; } .slider input, th button::after { display: none; }
   table { font-size: .65rem; } th, td { padding: .1rem .2rem; white-space: normal; } .wide { overflow: visible; }
@@ -178,6 +187,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     table.tBodies[0].append(...[...table.tBodies[0].rows].sort(compare));
   }));
 }
+addEventListener("beforeprint", () => document.querySelectorAll("details").forEach(part => part.open = true));
 for (const slider of document.querySelectorAll(".slider")) {
   slider.querySelector("input").addEventListener("input", event =>
     slider.style.setProperty("--edge", event.target.value + "%"));

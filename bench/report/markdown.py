@@ -20,7 +20,9 @@ def render_markdown(report: Report) -> str:
 
 def _section(section: Section) -> str:
     verdict = section.verdict
-    parts = [f"## {escape(verdict.heading)}", escape(" ".join(verdict.answer))]
+    parts = [f"## {escape(verdict.heading)}"]
+    parts += [f"**{escape(verdict.summary)}**"] if verdict.summary else []
+    parts += [escape(" ".join(verdict.answer))]
     parts += [escape(" ".join(verdict.details))] if verdict.details else []
     parts += [bullets([*verdict.caveats, *section.front])] if section.front or verdict.caveats else []
     parts += [f"### Comparison (peak memory: {escape(section.memory_kinds)})", _comparison(section)]

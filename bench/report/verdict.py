@@ -10,38 +10,28 @@ from numpy.typing import NDArray
 
 from bench.config import InputError
 from bench.plots.style import KINDS
+from bench.report.pair import Pair, at, count, image_differences, paired, seconds, set_beforehand
+from bench.report.summary import summary
 from bench.statistics import Estimate, median_ratio, paired_difference, pairs_needed, sign_flip_test
 from bench.tables.chosen import chosen
 from bench.tables.comparison import MIB, counted, ratio
 
+FEW_IMAGES = 6
 TARGET_SHARE = 0.99  # of the lower arm's best validation score
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one data set on one machine shows: the answer in three sentences, what else is seen, what limits it."""
+    """What one data set on one machine shows: the answer in one sentence, then in three, what else is seen, its limits.
+
+    `summary` is empty where there is no verdict; `answer` then says why.
+    """
 
     heading: str
     answer: tuple[str, ...]
     details: tuple[str, ...] = ()
     caveats: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Pair:
-    """The chosen runs of both rivals on the same seeds, in the order of the seeds; one run per seed each."""
-
-    gnn: pd.DataFrame
-    cnn: pd.DataFrame
-
-    @property
-    def seeds(self) -> int:
-        return len(self.gnn)
-
-    def column(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """A column of the GNN's and of the CNN's runs."""
-        gnn, cnn = (pd.to_numeric(runs[name]).to_numpy(dtype=np.float64) for runs in (self.gnn, self.cnn))
-        return gnn, cnn
+    summary: str = ""
 
 
 def verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.DataFrame) -> Verdict:
@@ -51,43 +41,26 @@ def verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.
     if missing:
         sentence = f"No verdict: there is no finished, valid run of {' and '.join(missing)}."
         return Verdict(heading, (sentence,), caveats=tuple(left_out(runs)))
-    pair = _paired(stand_ins["superpixel_gnn"], stand_ins["tiled_cnn"])
+    pair = paired(stand_ins["superpixel_gnn"], stand_ins["tiled_cnn"])
     if pair.seeds == 0:
         sentence = "No verdict: the GNN and the CNN have no seed in common, so nothing can be paired."
         return Verdict(heading, (sentence,), caveats=tuple(left_out(runs)))
-    differences = _image_differences(pair, scores)
+    differences = image_differences(pair, scores)
     answer = (_accuracy(pair, differences), _time(pair, history) + _company(pair), _memory(pair))
     details = tuple(sentence for sentence in (_prediction(pair), _order(stand_ins)) if sentence)
-    caveats = (*_seeds(pair, differences), *_choice(runs, pair), *_alike(pair), *left_out(runs))
-    return Verdict(heading, answer, details, caveats)
-
-
-def _paired(gnn: pd.DataFrame, cnn: pd.DataFrame) -> Pair:
-    """Newest run per seed, of the seeds that both have."""
-    gnn, cnn = (runs.sort_values(["seed", "started"]).drop_duplicates("seed", keep="last") for runs in (gnn, cnn))
-    return Pair(gnn[gnn["seed"].isin(cnn["seed"])], cnn[cnn["seed"].isin(gnn["seed"])])
+    caveats = (
+        *_seeds(pair, differences), *_images(differences), *_choice(runs, pair), *_alike(pair), *left_out(runs)
+    )  # fmt: skip
+    return Verdict(heading, answer, details, caveats, summary(pair, differences))
 
 
 # ---------------------------------------------------------------------------------------------------- accuracy
 
 
-def _image_differences(pair: Pair, scores: pd.DataFrame) -> NDArray[np.float64]:
-    """GNN minus CNN, macro Dice by seed and test image, (seeds, images); NaN where either is undefined."""
-    ours = scores[
-        scores["run_id"].isin([*pair.gnn["run_id"], *pair.cnn["run_id"]])
-    ]  # a folder may hold other data sets
-    wanted = ours[(ours["split"] == "test") & (ours["metric"] == "dice") & (ours["class"] == "macro")]
-    table = wanted[wanted["image"] != "all"].pivot_table(
-        index="run_id", columns="image", values="value", aggfunc="first"
-    )
-    gnn, cnn = (table.reindex(runs["run_id"]).to_numpy(dtype=np.float64) for runs in (pair.gnn, pair.cnn))
-    return np.asarray(gnn - cnn, np.float64)
-
-
 def _accuracy(pair: Pair, differences: NDArray[np.float64]) -> str:
     images, size = differences.shape[1], pair.gnn["superpixel_size"].iloc[0]
     gnn, cnn = (float(np.mean(values)) for values in pair.column("dice"))
-    start = f"On {_count(images, 'test image')} and {_count(pair.seeds, 'seed')}, the GNN{_at(size)}"
+    start = f"On {count(images, 'test image')} and {count(pair.seeds, 'seed')}, the GNN{at(size)}"
     pooled = f"pooled over all test pixels it is {gnn:.3f} against {cnn:.3f}"
     if np.isnan(differences).all():
         return f"{start} has no score per image to compare; {pooled}."
@@ -123,14 +96,12 @@ def _order(stand_ins: dict[str, pd.DataFrame]) -> str:
     means |= {"MLP": alike["superpixel_mlp"]["dice"].mean()} if "superpixel_mlp" in alike else {}
     absent = [name for name in ("oracle", "MLP") if name not in means]
     if absent:
-        return (
-            f"Whether oracle >= GNN >= MLP holds{_at(size)} cannot be said: {' and '.join(absent)} did not run there."
-        )
+        return f"Whether oracle >= GNN >= MLP holds{at(size)} cannot be said: {' and '.join(absent)} did not run there."
     shown = f"({means['oracle']:.3f}, {means['GNN']:.3f}, {means['MLP']:.3f})"
     gain = f"its edges change the Dice by {100 * (means['GNN'] - means['MLP']):+.1f} points against the MLP"
     if means["oracle"] >= means["GNN"] >= means["MLP"]:
-        return f"As expected, oracle >= GNN >= MLP holds{_at(size)} {shown}: {gain}."
-    return f"Unlike expected, oracle >= GNN >= MLP does not hold{_at(size)} {shown}: {gain}."
+        return f"As expected, oracle >= GNN >= MLP holds{at(size)} {shown}: {gain}."
+    return f"Unlike expected, oracle >= GNN >= MLP does not hold{at(size)} {shown}: {gain}."
 
 
 # ---------------------------------------------------------------------------------------------- time and memory
@@ -142,12 +113,12 @@ def _time(pair: Pair, history: pd.DataFrame) -> str:
     if np.isnan([*gnn, *cnn]).any():
         return "Training time was not measured."
     target = _to_target(pair, history)
-    if _set_beforehand(pair):
+    if set_beforehand(pair):
         budgets = _budgets(pair)
         return f"{budgets}, so training times say nothing; {target}." if target else f"{budgets}: time is not compared."
     bare_gnn, bare_cnn = pair.column("fit_s")
     without = f"without them {_factor(median_ratio(bare_cnn, bare_gnn).value, 'faster', 'slower')}"
-    means = f"{_seconds(float(np.median(gnn)))} against {_seconds(float(np.median(cnn)))}"
+    means = f"{seconds(float(np.median(gnn)))} against {seconds(float(np.median(cnn)))}"
     first = (
         f"In training, superpixels included, the GNN is {_compared(cnn, gnn, 'faster', 'slower')}: {means} ({without})"
     )
@@ -160,17 +131,11 @@ def _company(pair: Pair) -> str:
     return f" (Indicative only: {contended} of these runs shared the machine.)" if contended else ""
 
 
-def _set_beforehand(pair: Pair) -> bool:
-    """Whether every run of both was ended by a budget in seconds: how long they took was then somebody's choice."""
-    runs = pd.concat([pair.gnn, pair.cnn])
-    return "training.seconds" in runs and bool((runs["stopped"] == "seconds").all())
-
-
 def _budgets(pair: Pair) -> str:
     gnn, cnn = (float(np.median(values)) for values in pair.column("training.seconds"))
     if gnn == cnn:
-        return f"Both had the same budget of {_seconds(gnn)}"
-    return f"The GNN was given {_seconds(gnn)} of training and the CNN {_seconds(cnn)}"
+        return f"Both had the same budget of {seconds(gnn)}"
+    return f"The GNN was given {seconds(gnn)} of training and the CNN {seconds(cnn)}"
 
 
 def _to_target(pair: Pair, history: pd.DataFrame) -> str:
@@ -185,7 +150,7 @@ def _to_target(pair: Pair, history: pd.DataFrame) -> str:
     )
     if np.isnan([*gnn, *cnn]).any():
         return ""
-    times = f"{_seconds(float(np.median(gnn)))} against {_seconds(float(np.median(cnn)))}"
+    times = f"{seconds(float(np.median(gnn)))} against {seconds(float(np.median(cnn)))}"
     which = f"a validation Dice of {target:.3f} (99 % of the lowest best score among these runs)"
     return f"to {which} it is {_compared(cnn, gnn, 'faster', 'slower')}, superpixels included ({times})"
 
@@ -224,7 +189,7 @@ def _prediction(pair: Pair) -> str:
     gnn, cnn = pair.column("predict_s_per_mpx")
     if np.isnan([*gnn, *cnn]).any():
         return ""
-    means = f"{_seconds(float(np.median(gnn)))} against {_seconds(float(np.median(cnn)))} per megapixel"
+    means = f"{seconds(float(np.median(gnn)))} against {seconds(float(np.median(cnn)))} per megapixel"
     only_gnn, only_cnn = pair.column("predict_only_s_per_mpx")
     bare = _factor(median_ratio(only_cnn, only_gnn).value, "faster", "slower") if (only_gnn > 0).all() else ""
     compared = _compared(cnn, gnn, "faster", "slower")
@@ -256,13 +221,29 @@ def _seeds(pair: Pair, differences: NDArray[np.float64]) -> list[str]:
     """What the number of seeds allows."""
     needed = pairs_needed(0.05)
     if pair.seeds < needed:
-        few = f"{_count(pair.seeds, 'paired seed')}: no sign-flip test can give p < 0.05 with fewer than {needed}"
+        few = f"{count(pair.seeds, 'paired seed')}: no sign-flip test can give p < 0.05 with fewer than {needed}"
         inside = ", and the intervals of time and memory are missing" if pair.seeds == 1 else ""
         images = "; the interval of the score covers the choice of images only" if pair.seeds == 1 else ""
         return [f"{few}{inside}{images}. Run at least {needed} seeds for a test, ten for a headline."]
     known = ~np.isnan(differences).all(axis=1)
     p = sign_flip_test(np.nanmean(differences[known], axis=1))
-    return [f"Sign-flip test of the difference in Dice over {_count(int(known.sum()), 'paired seed')}: p = {p:.2g}."]
+    return [f"Sign-flip test of the difference in Dice over {count(int(known.sum()), 'paired seed')}: p = {p:.2g}."]
+
+
+def _images(differences: NDArray[np.float64]) -> list[str]:
+    """What the number of test images allows: over few, the t distribution is all there is."""
+    known = ~np.isnan(differences).all(axis=0)
+    means = 100 * np.nanmean(differences[:, known], axis=0)
+    if len(means) >= FEW_IMAGES or len(means) == 0:
+        return []
+    if len(means) == 1:
+        return ["One test image: nothing is said about other images."]
+    lower = int((means < 0).sum())
+    return [
+        f"Only {len(means)} test images: the interval is wide for that reason and takes differences between images to "
+        f"be normally distributed; seen were {means.min():+.1f} to {means.max():+.1f} points, the GNN below the CNN on "
+        f"{lower} of {len(means)}."
+    ]
 
 
 def _choice(runs: pd.DataFrame, pair: Pair) -> list[str]:
@@ -272,7 +253,7 @@ def _choice(runs: pd.DataFrame, pair: Pair) -> list[str]:
         for name in ("superpixel_gnn", "tiled_cnn")
     }
     gnn, cnn = tried["superpixel_gnn"], tried["tiled_cnn"]
-    names = f"{pair.gnn['arm'].iloc[0]}{_at(pair.gnn['superpixel_size'].iloc[0])}", str(pair.cnn["arm"].iloc[0])
+    names = f"{pair.gnn['arm'].iloc[0]}{at(pair.gnn['superpixel_size'].iloc[0])}", str(pair.cnn["arm"].iloc[0])
     chosen_on = f"{names[0]} was chosen among {gnn} on validation images" if gnn > 1 else f"{names[0]} was the only one"
     other = f"{names[1]} among {cnn}" if cnn > 1 else f"{names[1]} was the only one of its kind"
     uneven = " Trying more configurations favours the arm that tried them." if gnn != cnn else ""
@@ -301,26 +282,14 @@ def left_out(runs: pd.DataFrame) -> list[str]:
     """The runs that do not count, by reason."""
     invalid = int(((runs["status"] == "ok") & runs["invalid"]).sum())
     failed = runs[runs["status"] != "ok"]["status"].value_counts().sort_index()
-    found = [f"{_count(invalid, 'run')} flagged invalid {_is(invalid)} left out."] if invalid else []
+    found = [f"{count(invalid, 'run')} flagged invalid {_is(invalid)} left out."] if invalid else []
     if len(failed):
         named = ", ".join(f"{count} {status}" for status, count in failed.items())
         found.append(
-            f"{_count(int(failed.sum()), 'run')} did not finish ({named}) and {_is(int(failed.sum()))} listed below."
+            f"{count(int(failed.sum()), 'run')} did not finish ({named}) and {_is(int(failed.sum()))} listed below."
         )
     return found
 
 
 def _is(count: int) -> str:
     return "is" if count == 1 else "are"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def _at(size: float) -> str:
-    return "" if math.isnan(size) else f" at {size:g} px per superpixel"
-
-
-def _seconds(value: float) -> str:
-    return f"{value:.3g} s" if value < 1000 else f"{value:.0f} s"

@@ -16,9 +16,9 @@ RIVALS = ("superpixel_gnn", "tiled_cnn")
 RESAMPLES = 1000
 FORMULA = (
     "Seconds from images to masks = start + prepare x megapixels to train and validate on "
-    "+ epochs x epoch x megapixels to train on + predict x megapixels to predict. `start` is initialisation and "
-    "warm-up; `prepare` builds superpixels and graphs (or tiles), once; `epoch` is one pass with its validation; "
-    "`predict` includes superpixels and graphs. Starting the program and reading files is left out. "
+    "+ epochs x epoch x megapixels to train on + predict x megapixels to predict. Start is initialisation and "
+    "warm-up; prepare builds superpixels and graphs (or tiles), once; epoch is one pass with its validation; "
+    "predict includes superpixels and graphs. Starting the program and reading files is left out. "
     "One quantity is varied at a time, the others stay as in these runs; each arm keeps its own number of epochs, but "
     "where epochs are varied both have the same number."
 )
