@@ -102,7 +102,8 @@ class SuperpixelGnn:
         if self.settings.weights is not None:
             self.model = published_network(Path(self.settings.weights), items[0].num_features, self.task.num_classes)
             self.model.to(self.device)
-            return self._with_liveness(FitLog(), val_items)
+            replayed = FitLog(parameters=sum(weight.numel() for weight in self.model.parameters()))
+            return self._with_liveness(replayed, val_items)
         self.model = self._build(items[0].num_features, items[0].edge_attr.shape[1])
         self.model.standardize(torch.cat([data.x for data in items]), torch.cat([data.edge_attr for data in items]))
         self.model.to(self.device)
