@@ -121,8 +121,7 @@ def directed(pairs: Pairs, centroids: NDArray[np.float32], means: NDArray[np.flo
     """
     first, second = np.ascontiguousarray(pairs.index.T)
     source, target, pair = _both_ways(first, second, len(centroids))
-    perimeter = np.bincount(target, pairs.boundary[pair], len(centroids))
-    length = np.linalg.norm(centroids[second] - centroids[first], axis=1)
+    perimeter, length = _lengths(first, second, pairs.boundary, centroids)
     spacing = max(float(np.median(length)), 1e-6) if len(length) else 1.0
     attributes, weights = _describe(
         source, target, pair, pairs.boundary, pairs.contrast, perimeter, length, spacing, centroids, means
@@ -153,6 +152,23 @@ def _both_ways(first, second, nodes):  # type: ignore[no-untyped-def]
             source[place], target[place], of[place] = low + high - to, to, pair
             cursor[to] = place + 1
     return source, target, of
+
+
+@njit(cache=True, nogil=True)
+def _lengths(first, second, boundary, centroids):  # type: ignore[no-untyped-def]
+    """Boundary of each node, (N,), and distance of the two of each pair, (P,)."""
+    perimeter = np.zeros(centroids.shape[0], dtype=np.float64)
+    length = np.empty(first.size, dtype=np.float64)
+    for pair in range(first.size):
+        one, two = first[pair], second[pair]
+        perimeter[one] += boundary[pair]
+        perimeter[two] += boundary[pair]
+        square = 0.0
+        for axis in range(centroids.shape[1]):
+            step = np.float64(centroids[two, axis]) - np.float64(centroids[one, axis])
+            square += step * step
+        length[pair] = np.sqrt(square)
+    return perimeter, length
 
 
 @njit(cache=True, nogil=True)

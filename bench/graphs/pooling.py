@@ -6,6 +6,7 @@ the same to the last bit whatever the bands and the threads.
 
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from bench.graphs.quantiles import Quantiles
 from bench.graphs.texture import Texture
 from bench.superpixels.adjacency import Faces, Touching
-from bench.superpixels.bands import Array, Block, Window, blocks, one_by_one, windows, workers_for
+from bench.superpixels.bands import Array, Block, Window, blocks, one_by_one, run_sizes, windows, workers_for
 from bench.superpixels.labels import pixel_counts
 from bench.superpixels.threads import Workers
 
@@ -75,10 +76,8 @@ class Pooled:
 
 
 class Collector(Protocol):
-    """Takes what it needs of each window; `halo` is how many more rows of pixels it looks at."""
+    """Takes what it needs of each window."""
 
-    @property
-    def halo(self) -> int: ...
     def collect(self, window: Window, parts: list[Block], workers: Workers) -> None: ...
 
 
@@ -89,14 +88,18 @@ def pool(image: Array, segments: Array, wants: Wants, rows: int | None = None) -
     """
     axes, channels = len(segments.shape), image.shape[-1]
     with workers_for(tuple(segments.shape)) as workers:
-        counts = pixel_counts(segments, rows, workers)
+        walk = windows(image, segments, rows, _halo(wants))
+        first = next(walk)
+        parts = blocks(first, workers)
+        whole = first.stop == first.shape[0]
+        counts = _sizes(parts, first.shape[1]) if whole else pixel_counts(segments, rows, workers)
         moments = Moments(len(counts), channels)
         faces = Faces(channels) if wants.faces else None
         quantiles = Quantiles(counts, channels, wants.levels) if wants.levels else None
         texture = Texture(len(counts), channels, axes) if wants.texture else None
         collectors: list[Collector] = [item for item in (moments, faces, quantiles, texture) if item is not None]
-        for window in windows(image, segments, rows, max(item.halo for item in collectors)):
-            parts = blocks(window, workers)
+        for window in chain([first], walk):
+            parts = parts if window is first else blocks(window, workers)
             for collector in collectors:
                 collector.collect(window, parts, workers)
     mean, deviation = moments.finished(counts)
@@ -114,10 +117,21 @@ def pool(image: Array, segments: Array, wants: Wants, rows: int | None = None) -
     )
 
 
+def _halo(wants: Wants) -> int:
+    """How many more rows of pixels the collectors look at."""
+    return max(Faces.halo * wants.faces, Texture.halo * wants.texture)
+
+
+def _sizes(parts: list[Block], height: int) -> NDArray[np.int64]:
+    """Pixels of each segment of an image that is in memory with all its blocks."""
+    counts = np.zeros(max(int(block.runs.ids.max()) for block in parts) + 1, np.int64)
+    for block in parts:
+        counts[block.runs.ids] += run_sizes(*block.runs, (block.stop - block.first) * height, block.right)
+    return counts
+
+
 class Moments:
     """Sums of place, and of intensity beyond that of the first pixel: a bright background costs no digits."""
-
-    halo = 0
 
     def __init__(self, num_nodes: int, channels: int) -> None:
         self.places = np.zeros((num_nodes, 9), np.int64)

@@ -4,11 +4,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.superpixels.bands import Block, Window, one_by_one
+from bench.superpixels.bands import Block, Window, one_by_one, run_sizes
 from bench.superpixels.threads import Workers, split
 
 _FEW = 24  # values that are sorted by insertion
-_BUCKETS = 4096  # at most, of some four values each
+_BUCKETS = 4096  # at most, of about one value each
 
 
 class Quantiles:
@@ -17,8 +17,6 @@ class Quantiles:
     `counts` (N,) tells when the last pixel of a segment was seen. Besides the pixels of a band it holds those of the
     segments that go on below it.
     """
-
-    halo = 0
 
     def __init__(self, counts: NDArray[np.int64], channels: int, levels: tuple[float, ...]) -> None:
         self._counts, self._levels = counts, np.array(levels)
@@ -64,10 +62,7 @@ class Quantiles:
 @njit(cache=True, nogil=True)
 def _group(first, node, start, end, ids, pixels, line, count, right, base, values):  # type: ignore[no-untyped-def]
     """Counting sort of the block's own pixels into `values` from `base` on; (3, segments): id, place, number."""
-    sizes = np.zeros(ids.size, dtype=np.int64)
-    for run in range(first[count]):
-        if start[run] < right:
-            sizes[node[run]] += end[run] - start[run]
+    sizes = run_sizes(first, node, start, end, ids, count, right)
     cursor = np.empty(ids.size, dtype=np.int64)
     pieces = np.empty((3, ids.size), dtype=np.int64)
     known = 0
@@ -126,7 +121,7 @@ def _measure(values, pieces, nodes, low, high, levels, found):  # type: ignore[n
     for index in range(low, high):
         longest = max(longest, nodes[1, index])
     whole, scratch = np.empty(longest, dtype=np.float32), np.empty(longest, dtype=np.float32)
-    bucket, ends = np.empty(longest, dtype=np.uint16), np.empty(_BUCKETS, dtype=np.int64)
+    bucket, ends = np.empty(longest, dtype=np.uint16), np.empty(_BUCKETS, dtype=np.int32)
     for index in range(low, high):
         size = nodes[1, index]
         for channel in range(values.shape[0]):
@@ -143,12 +138,12 @@ def _quantiles(values, scratch, bucket, ends, levels, found):  # type: ignore[no
         found[:] = least
         return
     buckets = 1
-    while buckets < ends.size and 4 * buckets < size:
+    while buckets < ends.size and buckets < size:
         buckets *= 2
     scale, top = np.float32(buckets) / (most - least), np.float32(buckets - 1)
     for index in range(size):
-        place = (values[index] - least) * scale
-        bucket[index] = np.uint16(place if place < top else top)  # the top one also for what is not a number
+        height = (values[index] - least) * scale
+        bucket[index] = np.uint16(height if height < top else top)  # the top one also for what is not a number
     ends[:buckets] = 0
     for index in range(size):
         ends[bucket[index]] += 1
@@ -156,8 +151,9 @@ def _quantiles(values, scratch, bucket, ends, levels, found):  # type: ignore[no
     for number in range(buckets):
         total, ends[number] = total + ends[number], total
     for index in range(size):
-        scratch[ends[bucket[index]]] = values[index]
-        ends[bucket[index]] += 1
+        place = ends[bucket[index]]
+        scratch[place] = values[index]
+        ends[bucket[index]] = place + 1
     number, ready = -1, 0  # the values before `ready` that were asked for are in their places
     for level in range(levels.size):
         rank = levels[level] * (size - 1)
@@ -172,12 +168,18 @@ def _quantiles(values, scratch, bucket, ends, levels, found):  # type: ignore[no
         found[level] = scratch[below] * (np.float32(1) - share) + scratch[above] * share
 
 
-@njit(cache=True, nogil=True, fastmath={"nnan", "nsz"})
+@njit(cache=True, nogil=True)
 def _extent(values):  # type: ignore[no-untyped-def]
-    least, most = values[0], values[0]
-    for value in values:
-        least, most = min(least, value), max(most, value)
-    return least, most
+    """Smallest and largest; four at a time, as they do not wait for each other."""
+    a = b = c = d = aa = bb = cc = dd = values[0]
+    whole = values.size // 4 * 4
+    for x in range(0, whole, 4):
+        one, two, three, four = values[x], values[x + 1], values[x + 2], values[x + 3]
+        a, b, c, d = min(a, one), min(b, two), min(c, three), min(d, four)
+        aa, bb, cc, dd = max(aa, one), max(bb, two), max(cc, three), max(dd, four)
+    for x in range(whole, values.size):
+        a, aa = min(a, values[x]), max(aa, values[x])
+    return min(a, b, c, d), max(aa, bb, cc, dd)
 
 
 @njit(cache=True, nogil=True)

@@ -197,3 +197,13 @@ def _runs(lines, first_line, stop_line, left, right):  # type: ignore[no-untyped
             run += 1
     first[-1] = run
     return first, node, start, end, ids[:known]
+
+
+@njit(cache=True, nogil=True)
+def run_sizes(first, node, start, end, ids, lines, right):  # type: ignore[no-untyped-def]
+    """Pixels of each segment in the first `lines` lines, left of the column `right`."""
+    sizes = np.zeros(ids.size, dtype=np.int64)
+    for run in range(first[lines]):
+        if start[run] < right:
+            sizes[node[run]] += end[run] - start[run]
+    return sizes
