@@ -383,7 +383,9 @@ class ExperimentConfig:
     description: str = ""
     kind: str = "runs"  # runs | smallest_memory: of each, the least memory with which it works | tuning: `search`
     resolution_mib: int = 128  # of the search for the least memory
+    budget: str = "small"  # small | full: the runs of `sweeps`, or of `full_sweeps`
     sweeps: list[dict[str, Any]] = field(default_factory=list)
+    full_sweeps: list[dict[str, Any]] = field(default_factory=list)
     search: list[dict[str, Any]] = field(
         default_factory=list
     )  # per arm: settings and their ranges, for Optuna
@@ -391,8 +393,18 @@ class ExperimentConfig:
 
     def __post_init__(self) -> None:
         require_one_of("experiment.kind", self.kind, ("runs", "smallest_memory", "tuning"))
+        require_one_of("experiment.budget", self.budget, ("small", "full"))
+        require(
+            self.budget == "small" or len(self.full_sweeps) > 0,
+            f"experiment.budget=full is for experiments that have full_sweeps, and {self.name} has none",
+        )
         require(self.trials >= 1, f"experiment.trials must be at least 1, got {self.trials}")
         require(self.resolution_mib >= 1, f"experiment.resolution_mib must be at least 1, got {self.resolution_mib}")
+
+    @property
+    def chosen_sweeps(self) -> list[dict[str, Any]]:
+        """Those of the budget."""
+        return self.full_sweeps if self.budget == "full" else self.sweeps
 
 
 @dataclass

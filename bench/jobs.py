@@ -43,10 +43,10 @@ def expand(experiment: ExperimentConfig, given: Sequence[str]) -> list[list[str]
     What the user gave wins: `pipeline=...` keeps only the sweeps of that arm, any other setting replaces the sweep's
     values. Runs are ordered by seed, the arms in alternating order (A B, B A, ...), so that drift hits all alike.
     """
-    if not experiment.sweeps:
+    if not experiment.chosen_sweeps:
         return [list(given)]
     chosen = dict(item.lstrip("+").split("=", 1) for item in given if "=" in item)
-    runs = [run for sweep in experiment.sweeps for run in _product(sweep, chosen)]
+    runs = [run for sweep in experiment.chosen_sweeps for run in _product(sweep, chosen)]
     if not runs:
         raise InputError(f"experiment {experiment.name} has no sweep with pipeline={chosen.get('pipeline')}")
     unique = list(dict.fromkeys(runs))
