@@ -60,7 +60,7 @@ class Entry:
     arrays: Mapping[str, Array]
     facts: Mapping[str, float]
     seconds: float
-    peak_rss_bytes: int | None  # of the process, since its mark was last reset
+    added_rss_bytes: int | None  # the process's peak above what it held before, at most
 
 
 class Maker(Protocol[Made]):
@@ -94,28 +94,30 @@ class Cache(Generic[Item]):
         """
         if self.folder is None:
             return self.make(sample, *self.settings)
-        started = time.perf_counter()
+        started, held = time.perf_counter(), MemoryProbe().rss()
         whole = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
         read = time.perf_counter() - started
         path = self.folder / f"{self.key(whole)}.npz"
         entry = load(path)
         if entry is None:
-            return self._made(path, whole, read, started)
+            return self._made(path, whole, read, started, held)
         data = _data({name: array for name, array in entry.arrays.items() if name != "segments"})
-        origin = Origin(1.0, entry.seconds, time.perf_counter() - started, entry.peak_rss_bytes)
+        reached = None if entry.added_rss_bytes is None else held + entry.added_rss_bytes
+        origin = Origin(1.0, entry.seconds, time.perf_counter() - started, reached)
         return self.kind(data, entry.arrays["segments"], {**entry.facts, **origin.facts()})
 
-    def _made(self, path: Path, sample: Sample, read: float, started: float) -> Item:
+    def _made(self, path: Path, sample: Sample, read: float, started: float, held: int) -> Item:
         begun = time.perf_counter()
         item = self.make(sample, *self.settings)
         seconds, peak = read + time.perf_counter() - begun, MemoryProbe().peak()
         arrays = {"segments": item.segments, **_arrays(item.data)}
-        entry = Entry(arrays, item.facts, seconds, None if peak is None else peak.rss_bytes)
+        entry = Entry(arrays, item.facts, seconds, None if peak is None else peak.rss_bytes - held)
         try:
             store(path, entry)
         except OSError as error:
             raise _unusable(path.parent, error) from error
-        origin = Origin(0.0, seconds, time.perf_counter() - started, entry.peak_rss_bytes)
+        reached = None if peak is None else peak.rss_bytes
+        origin = Origin(0.0, seconds, time.perf_counter() - started, reached)
         return self.kind(item.data, item.segments, {**item.facts, **origin.facts()})
 
     def key(self, sample: Sample) -> str:
@@ -151,8 +153,9 @@ def _unusable(folder: Path, error: OSError) -> InputError:
 class Origin:
     """How items came about: how many from the cache, and what they took.
 
-    `made_seconds` and `made_peak_bytes` are of when they were made, with reading their images. `spent_seconds` is what
-    getting them took now: reading, hashing, and loading or else making and storing.
+    `made_seconds` is of when they were made, with reading their images. `spent_seconds` is what getting them took now:
+    reading, hashing, and loading or else making and storing. `made_peak_bytes` is the resident memory that making them
+    here would have reached: what the process held, and what making them added when they were made.
     """
 
     from_cache: float = 0.0
@@ -246,7 +249,7 @@ class _Sealed:
 def store(path: Path, entry: Entry) -> None:
     """Write a file that is there whole or not at all, whoever else writes it and whenever this process dies."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
-    about = {"facts": dict(entry.facts), "seconds": entry.seconds, "peak_rss_bytes": entry.peak_rss_bytes}
+    about = {"facts": dict(entry.facts), "seconds": entry.seconds, "added_rss_bytes": entry.added_rss_bytes}
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
     sealed = _Sealed(temporary)
     try:
@@ -276,7 +279,7 @@ def load(path: Path) -> Entry | None:
     except FileNotFoundError:  # another process found it damaged
         return None
     about = json.loads(arrays.pop("about").tobytes())
-    return Entry(arrays, about["facts"], about["seconds"], about["peak_rss_bytes"])
+    return Entry(arrays, about["facts"], about["seconds"], about["added_rss_bytes"])
 
 
 def intact(path: Path) -> bool:

@@ -33,6 +33,7 @@ from bench.config import (
 )
 from bench.datasets.sample import Sample, Task
 from bench.jobs import NOT_PART_OF_A_RUN
+from bench.measure.memory import MemoryProbe
 from bench.pipelines.superpixel_gnn import SuperpixelGraph, graph_of
 from bench.prepared import Cache, Entry, Origin, code_version, load, origin_of, pixels_digest, store, without_origin
 from bench.run import run
@@ -103,7 +104,7 @@ def test_what_comes_from_the_cache_is_what_was_made(tmp_path: Path, made: Counte
     assert "from_cache" not in plain.facts
     assert (first.facts["from_cache"], again.facts["from_cache"]) == (0, 1)
     assert first.facts["made_seconds"] == again.facts["made_seconds"] > 0
-    assert first.facts["made_peak_bytes"] == again.facts["made_peak_bytes"] > 2**20
+    assert min(first.facts["made_peak_bytes"], again.facts["made_peak_bytes"]) > 2**20
     assert isinstance(again.data, Data)
 
 
@@ -202,6 +203,21 @@ def test_pixels_are_hashed_the_same_whatever_the_bands(monkeypatch: pytest.Monke
     assert pixels_digest(np.asfortranarray(image)) == whole
 
 
+def heavy_graph_of(sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task) -> SuperpixelGraph:
+    """Needs 256 MiB for a moment."""
+    assert np.ones(2**28, np.uint8).any()
+    return graph_of(sample, superpixels, graph, task)
+
+
+def test_memory_that_making_took_is_told_of_what_is_fetched(tmp_path: Path, made: Counted) -> None:
+    assert made.calls == 0
+    MemoryProbe().reset()
+    first, again = (cache(tmp_path, heavy_graph_of).prepared(scene()) for _ in range(2))
+    held = MemoryProbe().rss()
+    for item in (first, again):
+        assert held + 2**27 < item.facts["made_peak_bytes"] < held + 2**30
+
+
 def entry(seed: int = 0) -> Entry:
     rng = np.random.default_rng(seed)
     arrays = {"segments": rng.integers(0, 9, (6, 5), np.int32), "data.x": rng.random((9, 2))}
@@ -212,7 +228,7 @@ def test_a_file_is_a_plain_npz_and_holds_what_was_stored(tmp_path: Path) -> None
     store(tmp_path / "one.npz", entry())
     found = load(tmp_path / "one.npz")
     assert found is not None
-    assert (found.facts, found.seconds, found.peak_rss_bytes) == ({"num_nodes": 9.0}, 0.25, 12345)
+    assert (found.facts, found.seconds, found.added_rss_bytes) == ({"num_nodes": 9.0}, 0.25, 12345)
     with np.load(tmp_path / "one.npz", allow_pickle=False) as archive:
         np.testing.assert_array_equal(archive["segments"], entry().arrays["segments"])
     assert [path.name for path in tmp_path.iterdir()] == ["one.npz"]
@@ -352,7 +368,6 @@ def test_a_run_from_the_cache_reports_the_seconds_of_the_run_that_filled_it(tmp_
     assert list(first["images_from_cache"]) == [0, 0, 0]
     assert dict(again["images_from_cache"]) == dict(again["images"]) == {"train": 3, "val": 1, "test": 2}
     assert (first["seconds"] < first["wall_seconds"]).all(), "storing is not part of the work"
-    assert (again["peak_rss_bytes"] >= 0.99 * first["peak_rss_bytes"]).all()
     with np.load(next(iter((tmp_path / "cache").iterdir()))) as archive:
         assert "data.x" in archive.files
     work = sum(entry.seconds for path in (tmp_path / "cache").iterdir() if (entry := load(path)))
