@@ -12,6 +12,8 @@ from bench.datasets import task_file
 from bench.datasets.sample import Task
 from bench.datasets.task_file import Normalization
 
+DECISIVE = ("dataset", "pipeline", "superpixels", "graph")  # what a prediction hangs on: must be there to the letter
+
 
 @dataclass(frozen=True)
 class FinishedRun:
@@ -55,12 +57,17 @@ def read_run(directory: Path) -> FinishedRun:
 
 
 def read_config(path: Path) -> Config:
-    """The settings of a run as `asdict(Config)` wrote them. Raises `InputError` naming `path` and the setting."""
+    """The settings of a run as `asdict(Config)` wrote them. Raises `InputError` naming `path` and the setting.
+
+    A run of another version may lack settings, or have others, that no prediction hangs on; those have defaults.
+    """
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}") from error
     try:
+        for group in DECISIVE:
+            require(isinstance(content, dict) and group in content, f"{group} is missing")
         rebuilt = rebuild(Config, content, "")
     except InputError as error:
         raise InputError(f"{path} does not hold the settings of a run: {error}") from error
@@ -95,12 +102,13 @@ def _rebuilt_class(kind: Any, value: Any, name: str) -> Any:
         kind = _named(kind, value.get("name"), name)
     prefix = f"{name}." if name else ""
     known = [item.name for item in fields(kind)]
-    for key in [*(set(value) - set(known))]:
-        raise InputError(f"{prefix}{key} is no setting of this version")
-    for key in known:
-        require(key in value, f"{prefix}{key} is missing: the run is of another version")
+    if name.split(".")[0] in DECISIVE:
+        for key in sorted(set(value) - set(known)):
+            raise InputError(f"{prefix}{key} is no setting of this version")
+        for key in known:
+            require(key in value, f"{prefix}{key} is missing: the run is of another version")
     hints = get_type_hints(kind)
-    return kind(**{key: rebuild(hints[key], value[key], prefix + key) for key in known})
+    return kind(**{key: rebuild(hints[key], value[key], prefix + key) for key in known if key in value})
 
 
 def _named(base: Any, wanted: Any, name: str) -> Any:

@@ -208,7 +208,9 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     "no task": (without("task.json"), "has no task.json"),
     "a broken checkpoint": (broken_checkpoint, r"checkpoint\.pt cannot be loaded"),
     "an oracle": (changed("pipeline", asdict(OracleConfig())), "needs the true mask"),
-    "an unknown setting": (changed("speed", 3), "speed is no setting of this version"),
+    "an unknown setting": (changed("graph", {"speed": 3}), "graph.speed is no setting of this version"),
+    "a missing setting": (changed("graph", {}), "graph.features is missing"),
+    "no object": (changed("superpixels", []), "superpixels must be an object"),
     "a wrong type": (changed("seed", "3"), "seed must be of the type int"),
     "an unknown arm": (changed("pipeline", {"name": "x"}), "pipeline.name must be one of"),
     "a search for memory": (changed("experiment", asdict(ExperimentConfig(kind="smallest_memory"))), "smallest_memory"),
@@ -252,6 +254,14 @@ def test_the_settings_of_a_run_come_back_as_they_were(arm: str, tmp_path: Path) 
     dataset = FolderConfig(root="x", mask_values={0: 0, 255: 1}, class_names=["a", "b"])
     config = Config(dataset=dataset, pipeline=ARMS[arm])
     (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
+    assert read_config(tmp_path / "config.json") == config
+
+
+def test_a_run_of_another_version_may_differ_in_what_no_prediction_hangs_on(tmp_path: Path) -> None:
+    config = Config(dataset=FolderConfig(root="x"), pipeline=ThresholdConfig(), device="cpu")
+    content = asdict(config) | {"speed": 3, "experiment": {"colour": "red"}}
+    del content["measure"]
+    (tmp_path / "config.json").write_text(json.dumps(content))
     assert read_config(tmp_path / "config.json") == config
 
 
