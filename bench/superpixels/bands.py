@@ -19,7 +19,7 @@ from bench.superpixels.threads import Workers, split, thread_count
 
 ROWS = {2: 64, 3: 8}  # of a block, by the number of spatial axes; a multiple of 8
 COLUMNS = 1024  # of a block
-_BAND = 1 << 24  # pixels in memory at a time
+_BAND = 1 << 23  # pixels in memory at a time
 _SERIAL = 1 << 16  # pixels below which threads cost more than they give
 
 
