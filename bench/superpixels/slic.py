@@ -24,7 +24,7 @@ def slic(
     """Cluster intensity and place around the cells of a grid, then make every segment one piece.
 
     The squared distance is that of the intensities, rescaled to [0, 1] over the image, plus compactness squared times
-    that in space in units of the grid's step. Beyond the image it takes 5 + 4 C bytes per pixel and some hundred per
+    that in space in units of the grid's step. Beyond the image it takes 4 + 4 C bytes per pixel and some hundred per
     segment: in memory, or in files in `scratch`, of which about `rows` rows of the first axis are in memory at a time.
     Neither of the two changes the segments.
     """

@@ -1,0 +1,392 @@
+"""The inner loops of `clustering`: the image in blocks, each inside one cell of the grid.
+
+So the candidate centres are constants of the innermost loops, which run over contiguous pixels. A quarter of a block's
+pixels, every other one of every other row, comes first: the coarse iterations stop there.
+"""
+
+import numpy as np
+from numba import njit
+
+_LANES = 32  # blocks are computed in multiples of so many pixels, so that the inner loops have no remainder
+_ROOM = 1024 + _LANES  # pixels of the largest block
+_MOST = 27  # cells around a pixel
+_PADDED = 32  # the same in whole vectors: a constant, so that loops over candidates have no remainder either
+_SHAPES = 64  # of blocks in one volume: every axis has at most four lengths
+
+
+@njit(cache=True, nogil=True)
+def move(centres, total):  # type: ignore[no-untyped-def]
+    """Put every centre in the middle of its pixels; False if none moved. A cluster without pixels stays in place."""
+    moved = False
+    for k in range(centres.shape[0]):
+        if total[k, 0]:
+            for item in range(centres.shape[1]):
+                mean = total[k, 1 + item] / total[k, 0]
+                moved |= mean != centres[k, item]
+                centres[k, item] = mean
+    return moved
+
+
+@njit(cache=True, nogil=True)
+def _touched(cells, cell_z, cell_y, start, last):  # type: ignore[no-untyped-def]
+    """Interval of the clusters that the pixels of block rows `start` to `last` may belong to."""
+    rows, plane = cell_y.size, cells[1] * cells[2]
+    first_z, last_z = start // rows, last // rows
+    first = cell_z[first_z] * plane
+    end = (cell_z[last_z] + 1) * plane
+    if first_z == last_z:
+        end = first + (cell_y[last % rows] + 1) * cells[2]
+        first += cell_y[start % rows] * cells[2]
+    reach = cells[2] + (plane if cells[0] > 1 else 0)
+    return max(first - reach, 0), min(end + reach, cells[0] * plane)
+
+
+@njit(cache=True, nogil=True)
+def seed(image, tiles, ranges, layout, cells, coarse, start, stop):  # type: ignore[no-untyped-def]
+    """Copy block rows `start` to `stop` into `tiles` and give every pixel to its own cell.
+
+    Returns the first cluster concerned and the sums of count, z, y, x and values: of the quarters if `coarse`.
+    """
+    (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout
+    channels, rows, plane = image.shape[0], cell_y.size, image.shape[2] * image.shape[3]
+    lowest, highest = _touched(cells, cell_z, cell_y, start, stop - 1)
+    sums = np.zeros((highest - lowest, 4 + channels), dtype=np.int64)
+    ids, shapes = np.empty(_MOST, dtype=np.int64), np.zeros((_SHAPES, 4), dtype=np.int64)
+    offsets, places = np.empty((_SHAPES, 3, _ROOM), dtype=np.int32), np.empty((_SHAPES, 3, _ROOM), dtype=np.float32)
+    for row in range(start, stop):
+        bz, by = row // rows, row % rows
+        z0, z1, y0, y1 = edges_z[bz], edges_z[bz + 1], edges_y[by], edges_y[by + 1]
+        for bx in range(cell_x.size):
+            x0, x1 = edges_x[bx], edges_x[bx + 1]
+            kind = _kind(shapes, (z1 - z0, y1 - y0, x1 - x0), np.float32(1), offsets, places)
+            size = (z1 - z0) * (y1 - y0) * (x1 - x0)
+            counted = shapes[kind, 3] if coarse else size
+            own = _neighbours(cells, (cell_z[bz], cell_y[by], cell_x[bx]), ids)[1]
+            place = z0 * plane + (z1 - z0) * (y0 * image.shape[3] + (y1 - y0) * x0)
+            mine = sums[ids[own] - lowest]
+            mine[0] += counted
+            mine[1] += counted * z0 + _sum(offsets[kind, 0, :counted])
+            mine[2] += counted * y0 + _sum(offsets[kind, 1, :counted])
+            mine[3] += counted * x0 + _sum(offsets[kind, 2, :counted])
+            for channel in range(channels):
+                target = tiles[channel, place : place + size]
+                _copy_box(image[channel], z0, z1, y0, y1, x0, x1, target)
+                mine[4 + channel] += _sum(target[:counted])
+                ranges[row * cell_x.size + bx, channel] = _range(target)
+    return lowest, sums
+
+
+@njit(cache=True, nogil=True)
+def _copy_box(image, z0, z1, y0, y1, x0, x1, target):  # type: ignore[no-untyped-def]
+    pixel = 0
+    for z in range(z0, z1):
+        for y in range(y0 + (z - z0) % 2, y1, 2):
+            line = image[z, y]
+            for x in range(x0, x1, 2):
+                target[pixel] = line[x]
+                pixel += 1
+    for z in range(z0, z1):
+        for y in range(y0, y1):
+            line = image[z, y]
+            step = 2 - (z - z0 + y - y0) % 2
+            for x in range(x0 + step - 1, x1, step):
+                target[pixel] = line[x]
+                pixel += 1
+
+
+@njit(cache=True, nogil=True)
+def _sum(line):  # type: ignore[no-untyped-def]
+    total = np.int64(0)
+    for k in range(line.size):
+        total += np.int64(line[k])
+    return total
+
+
+@njit(cache=True, nogil=True)
+def _range(line):  # type: ignore[no-untyped-def]
+    low, high = line[0], line[0]
+    for k in range(line.size):
+        low, high = min(low, line[k]), max(high, line[k])
+    return low, high
+
+
+@njit(cache=True, nogil=True)
+def _kind(shapes, shape, scale, offsets, places):  # type: ignore[no-untyped-def]
+    """Where the places of the pixels of such a block are: they are worked out when it is met for the first time."""
+    for kind in range(_SHAPES):
+        if shapes[kind, 0] == 0:
+            shapes[kind, 0], shapes[kind, 1], shapes[kind, 2] = shape
+            shapes[kind, 3] = _offsets(shape, scale, offsets[kind], places[kind])
+            return kind
+        if shapes[kind, 0] == shape[0] and shapes[kind, 1] == shape[1] and shapes[kind, 2] == shape[2]:
+            return kind
+    raise IndexError("blocks of too many shapes")
+
+
+@njit(cache=True, nogil=True)
+def _offsets(shape, scale, offsets, places):  # type: ignore[no-untyped-def]
+    """z, y, x of each pixel in its block, plain and scaled, the quarter first; returns how many these are."""
+    pixel, quarter = 0, 0
+    for rest in range(2):
+        quarter = pixel
+        for z in range(shape[0]):
+            for y in range(shape[1]):
+                for x in range(shape[2]):
+                    if ((z + y) % 2 == 0 and x % 2 == 0) != (rest == 1):
+                        offsets[0, pixel], offsets[1, pixel], offsets[2, pixel] = z, y, x
+                        places[0, pixel], places[1, pixel], places[2, pixel] = z * scale, y * scale, x * scale
+                        pixel += 1
+    places[:, pixel:] = 0
+    return quarter
+
+
+@njit(cache=True, nogil=True)
+def shift(  # type: ignore[no-untyped-def]
+    tiles, labels, ranges, layout, cells, centres, scale, coarse, last, start, stop
+):
+    """Give the pixels of block rows `start` to `stop` to their nearest centres.
+
+    Returns the first cluster concerned and the sums of count, z, y, x and values; the `last` time these are zero, and
+    the clusters are written to `labels`. `coarse` looks at the first quarter of each block only.
+    """
+    (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout
+    channels, rows, height, width = tiles.shape[0], cell_y.size, edges_y[-1], edges_x[-1]
+    lowest, highest = _touched(cells, cell_z, cell_y, start, stop - 1)
+    sums = np.zeros((highest - lowest, 4 + channels), dtype=np.int64)
+    values, origin = np.zeros((channels, _ROOM), dtype=np.float32), np.empty(channels, dtype=np.float32)
+    offsets, places = np.empty((_SHAPES, 3, _ROOM), dtype=np.int32), np.empty((_SHAPES, 3, _ROOM), dtype=np.float32)
+    best, nearest = np.empty(_ROOM, dtype=np.float32), np.zeros(_ROOM, dtype=np.int32)
+    ids, near = np.empty(_MOST, dtype=np.int64), np.zeros((4 + channels, _PADDED), dtype=np.float32)
+    kept, shapes = np.empty(_MOST + 2, dtype=np.int32), np.zeros((_SHAPES, 4), dtype=np.int64)
+    box, apart = np.empty((2, 3 + channels), dtype=np.float32), np.empty((2, _PADDED), dtype=np.float32)
+    booked = np.zeros((2, 1 + channels, _PADDED), dtype=np.int64)
+    for row in range(start, stop):
+        bz, by = row // rows, row % rows
+        z0, y0 = edges_z[bz], edges_y[by]
+        for bx in range(cell_x.size):
+            x0 = edges_x[bx]
+            found, own = _neighbours(cells, (cell_z[bz], cell_y[by], cell_x[bx]), ids)
+            shape = (edges_z[bz + 1] - z0, edges_y[by + 1] - y0, edges_x[bx + 1] - x0)
+            kind = _kind(shapes, shape, scale, offsets, places)
+            size = shapes[kind, 3] if coarse else shape[0] * shape[1] * shape[2]
+            place = (z0 * height + shape[0] * y0) * width + shape[0] * shape[1] * x0
+            _look(centres, scale, (z0, y0, x0), ids[own], origin, ids, found, near)
+            _enclose(ranges, row * cell_x.size + bx, shape, scale, origin, box)
+            found = _prune(near, found, box, apart, kept)
+            padded = (size + _LANES - 1) // _LANES * _LANES
+            if found == 1:
+                nearest[:size] = kept[0]
+            else:
+                _gather(tiles, place, size, origin, values)
+                if channels == 1 and edges_z[-1] == 1:
+                    _nearest_in_plane(values, places, kind, padded, near, kept, found, best, nearest)
+                else:
+                    _nearest(values, places[kind], padded, near, kept, found, best, nearest)
+            if last:
+                _write(labels, z0, z0 + shape[0], y0, y0 + shape[1], x0, x0 + shape[2], ids, nearest)
+            else:
+                _book(tiles, place, size, nearest, offsets, kind, booked)
+                _flush(booked, kept, found, (z0, y0, x0), ids, lowest, sums)
+    return lowest, sums
+
+
+@njit(cache=True, nogil=True)
+def keep(labels, layout, cells, start, stop):  # type: ignore[no-untyped-def]
+    """Write the cells of the pixels themselves to `labels`, as `shift` would clusters."""
+    (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout
+    rows = cell_y.size
+    for row in range(start, stop):
+        bz, by = row // rows, row % rows
+        for bx in range(cell_x.size):
+            own = (cell_z[bz] * cells[1] + cell_y[by]) * cells[2] + cell_x[bx]
+            box = labels[edges_z[bz] : edges_z[bz + 1], edges_y[by] : edges_y[by + 1], edges_x[bx] : edges_x[bx + 1]]
+            box[:] = own
+    return 0, np.zeros((0, 1), dtype=np.int64)
+
+
+@njit(cache=True, nogil=True)
+def _neighbours(cells, own, ids):  # type: ignore[no-untyped-def]
+    """Clusters of a cell and its neighbours in raster order: how many, and which of them is its own."""
+    found, mine = 0, 0
+    for z in range(max(own[0] - 1, 0), min(own[0] + 2, cells[0])):
+        for y in range(max(own[1] - 1, 0), min(own[1] + 2, cells[1])):
+            for x in range(max(own[2] - 1, 0), min(own[2] + 2, cells[2])):
+                if z == own[0] and y == own[1] and x == own[2]:
+                    mine = found
+                ids[found] = (z * cells[1] + y) * cells[2] + x
+                found += 1
+    return found, mine
+
+
+@njit(cache=True, nogil=True)
+def _gather(tiles, place, size, origin, values):  # type: ignore[no-untyped-def]
+    for channel in range(tiles.shape[0]):
+        line, target, middle = tiles[channel, place : place + size], values[channel], origin[channel]
+        for p in range(size):
+            target[p] = np.float32(line[p]) - middle
+
+
+@njit(cache=True, nogil=True)
+def _look(centres, scale, corner, own, origin, ids, found, near):  # type: ignore[no-untyped-def]
+    """|p - c|^2 - |p|^2 is linear in p: rows of coefficients for z, y, x and values, and last the constants.
+
+    Places count from the block's corner, intensities from those of its own centre, rounded, which become `origin`:
+    small numbers keep their digits.
+    """
+    last = near.shape[0] - 1
+    for k in range(_PADDED):
+        near[last, k] = 0
+    for axis in range(3):
+        for k in range(found):
+            near[axis, k] = (centres[ids[k], axis] - corner[axis]) * scale
+    for channel in range(origin.size):
+        origin[channel] = np.float32(np.rint(centres[own, 3 + channel]))
+        for k in range(found):
+            near[3 + channel, k] = centres[ids[k], 3 + channel] - origin[channel]
+    for item in range(last):
+        for k in range(_PADDED):
+            near[last, k] += near[item, k] * near[item, k]
+            near[item, k] *= np.float32(-2)
+
+
+@njit(cache=True, nogil=True)
+def _enclose(ranges, block, shape, scale, origin, box):  # type: ignore[no-untyped-def]
+    """The middle and half the sides of the block's box of places and intensities, in the units of `_look`."""
+    for axis in range(3):
+        box[0, axis] = box[1, axis] = np.float32(0.5) * (shape[axis] - 1) * scale
+    for channel in range(origin.size):
+        low, high = np.float32(ranges[block, channel, 0]), np.float32(ranges[block, channel, 1])
+        box[0, 3 + channel] = np.float32(0.5) * (high + low) - origin[channel]
+        box[1, 3 + channel] = np.float32(0.5) * (high - low)
+
+
+@njit(cache=True, nogil=True)
+def _prune(near, found, box, apart, kept):  # type: ignore[no-untyped-def]
+    """Keep only the candidates that may be nearest somewhere in the box; returns how many.
+
+    The difference of two of these distances is linear, so its least over the box is that in the middle less the
+    slopes times half the sides. The list `kept` is padded to a multiple of 3.
+    """
+    last = near.shape[0] - 1
+    for k in range(_PADDED):
+        apart[0, k] = near[last, k]
+    for item in range(last):
+        for k in range(_PADDED):
+            apart[0, k] += near[item, k] * box[0, item]
+    best = 0
+    for k in range(1, found):
+        best = k if apart[0, k] < apart[0, best] else best
+    for k in range(_PADDED):
+        apart[1, k] = apart[0, best]
+    for item in range(last):
+        slope, half = near[item, best], box[1, item]
+        for k in range(_PADDED):
+            apart[1, k] += abs(near[item, k] - slope) * half
+    count = 0
+    for k in range(found):
+        kept[count] = k
+        count += apart[0, k] <= apart[1, k]
+    kept[count] = kept[count + 1] = kept[count - 1]
+    return count
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _nearest_in_plane(values, places, kind, size, near, kept, found, best, nearest):  # type: ignore[no-untyped-def]
+    """The nearest of the candidates, of which there are two more than `found` in `kept`, for one channel in a plane."""
+    line, ys, xs = values[0], places[kind, 1], places[kind, 2]
+    for p in range(size):
+        best[p] = np.inf
+    for k in range(0, found, 3):
+        k0, k1, k2 = kept[k], kept[k + 1], kept[k + 2]
+        y0, x0, v0, c0 = near[1, k0], near[2, k0], near[3, k0], near[4, k0]
+        y1, x1, v1, c1 = near[1, k1], near[2, k1], near[3, k1], near[4, k1]
+        y2, x2, v2, c2 = near[1, k2], near[2, k2], near[3, k2], near[4, k2]
+        for p in range(size):
+            value, y, x = line[p], ys[p], xs[p]
+            distance, which = best[p], nearest[p]
+            d0 = c0 + y * y0 + x * x0 + value * v0
+            which = k0 if d0 < distance else which
+            distance = d0 if d0 < distance else distance
+            d1 = c1 + y * y1 + x * x1 + value * v1
+            which = k1 if d1 < distance else which
+            distance = d1 if d1 < distance else distance
+            d2 = c2 + y * y2 + x * x2 + value * v2
+            which = k2 if d2 < distance else which
+            distance = d2 if d2 < distance else distance
+            best[p], nearest[p] = distance, which
+
+
+@njit(cache=True, nogil=True, fastmath={"contract"})
+def _nearest(values, places, size, near, kept, found, best, nearest):  # type: ignore[no-untyped-def]
+    zs, ys, xs = places[0], places[1], places[2]
+    best[:size] = np.inf
+    apart = np.empty(size, dtype=np.float32)
+    for index in range(found):
+        k = kept[index]
+        z, y, x, constant = near[0, k], near[1, k], near[2, k], near[near.shape[0] - 1, k]
+        for p in range(size):
+            apart[p] = constant + z * zs[p] + y * ys[p] + x * xs[p]
+        for channel in range(values.shape[0]):
+            line, value = values[channel], near[3 + channel, k]
+            for p in range(size):
+                apart[p] += line[p] * value
+        _keep_nearer(apart, k, size, best, nearest)
+
+
+@njit(cache=True, nogil=True)
+def _keep_nearer(apart, k, size, best, nearest):  # type: ignore[no-untyped-def]
+    for p in range(size):
+        distance, which = best[p], nearest[p]
+        nearest[p] = k if apart[p] < distance else which
+        best[p] = apart[p] if apart[p] < distance else distance
+
+
+@njit(cache=True, nogil=True)
+def _book(tiles, place, size, nearest, offsets, kind, booked):  # type: ignore[no-untyped-def]
+    """Add up the pixels of each candidate: count and places in one number each, every other pixel apart.
+
+    A block has at most 1024 pixels and 64 along a side: 11 bits for the count and 17 for each axis are enough.
+    """
+    for p in range(size):
+        target, side = nearest[p], p & 1
+        here = 1 + (np.int64(offsets[kind, 0, p]) << 11) + (np.int64(offsets[kind, 1, p]) << 28)
+        booked[side, 0, target] += here + (np.int64(offsets[kind, 2, p]) << 45)
+    for channel in range(tiles.shape[0]):
+        for p in range(size):
+            booked[p & 1, 1 + channel, nearest[p]] += np.int64(tiles[channel, place + p])
+
+
+@njit(cache=True, nogil=True)
+def _flush(booked, kept, found, corner, ids, lowest, sums):  # type: ignore[no-untyped-def]
+    """Move what was booked to the clusters of the candidates."""
+    for index in range(found):
+        k = kept[index]
+        packed = booked[0, 0, k] + booked[1, 0, k]
+        if packed == 0:
+            continue
+        target, count = ids[k] - lowest, packed & 0x7FF
+        sums[target, 0] += count
+        sums[target, 1] += count * corner[0] + ((packed >> 11) & 0x1FFFF)
+        sums[target, 2] += count * corner[1] + ((packed >> 28) & 0x1FFFF)
+        sums[target, 3] += count * corner[2] + (packed >> 45)
+        for channel in range(1, booked.shape[1]):
+            sums[target, 3 + channel] += booked[0, channel, k] + booked[1, channel, k]
+        for side in range(2):
+            for item in range(booked.shape[1]):
+                booked[side, item, k] = 0
+
+
+@njit(cache=True, nogil=True)
+def _write(labels, z0, z1, y0, y1, x0, x1, ids, nearest):  # type: ignore[no-untyped-def]
+    pixel = 0
+    for z in range(z0, z1):
+        for y in range(y0 + (z - z0) % 2, y1, 2):
+            for x in range(x0, x1, 2):
+                labels[z, y, x] = ids[nearest[pixel]]
+                pixel += 1
+    for z in range(z0, z1):
+        for y in range(y0, y1):
+            step = 2 - (z - z0 + y - y0) % 2
+            for x in range(x0 + step - 1, x1, step):
+                labels[z, y, x] = ids[nearest[pixel]]
+                pixel += 1
