@@ -159,6 +159,11 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
         jain(tmp_path / "nothing.pt").fit(items, items)
 
 
+def test_a_network_that_does_not_exist_is_refused_before_anything_is_prepared() -> None:
+    with pytest.raises(InputError, match=r"pipeline\.model\.conv must be one of gcn, .*hierarchy"):
+        gnn(conv="sagee")
+
+
 def test_what_the_edges_do_is_told_and_has_its_own_time() -> None:
     for conv, told in (("sage", {"edge_message_share", "edge_flip_share"}), ("none", set[str]())):
         pipeline = gnn(conv=conv)

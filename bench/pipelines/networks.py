@@ -5,16 +5,24 @@ from typing import TypeAlias
 
 import torch
 
-from bench.config import GnnConfig, InputError
-from models.gnn import Gnn, build_gnn
+from bench.config import GnnConfig, InputError, require_one_of
+from models.gnn import CONVS, Gnn, build_gnn
 from models.hierarchy import HierarchicalGnn
 from models.jain2024 import Jain2024, replay
 
 Network: TypeAlias = Gnn | HierarchicalGnn | Jain2024
 
 
+CONVOLUTIONS = (*CONVS, "tokens", "hierarchy", "jain2024")
+
+
+def check(model: GnnConfig) -> None:
+    """Raise `InputError` where there is no such network."""
+    require_one_of("pipeline.model.conv", model.conv, CONVOLUTIONS)
+
+
 def build_network(model: GnnConfig, in_channels: int, num_classes: int, edge_dim: int) -> Network:
-    """A network of fresh weights; `model.conv` is a key of `models.gnn.CONVS`, tokens, hierarchy or jain2024."""
+    """A network of fresh weights; `model.conv` is one of `CONVOLUTIONS`."""
     if model.conv == "jain2024":
         return Jain2024(in_channels, num_classes, model.hidden_channels, model.dropout)
     sizes = (in_channels, model.hidden_channels, model.num_layers, num_classes, edge_dim, model.dropout, model.norm)

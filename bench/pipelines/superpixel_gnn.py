@@ -19,6 +19,7 @@ from bench.fitlog import FitLog, Interval
 from bench.graphs.weights import reweighted
 from bench.graphs.windows import cut
 from bench.losses import class_weights, macro_dice, segmentation_loss
+from bench.pipelines import networks
 from bench.pipelines.augment import edges_dropped, features_dropped, jittered, mirrored, response
 from bench.pipelines.liveness import edge_liveness, idle_edges
 from bench.pipelines.networks import Network, build_network, published_network
@@ -83,6 +84,7 @@ class SuperpixelGnn:
     def __init__(self, config: Config, task: Task) -> None:
         assert isinstance(config.pipeline, SuperpixelGnnConfig)
         graphs.check(config.graph)
+        networks.check(config.pipeline.model)
         warm_up(task.spatial_axes, task.in_channels, config.superpixels)
         graphs.warm_up(task.spatial_axes, task.in_channels, config.graph)
         self.config, self.settings, self.task = config, config.pipeline, task
