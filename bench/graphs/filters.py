@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.graphs.sums import gather_line
 from bench.superpixels.bands import Block, Window, one_by_one
 from bench.superpixels.threads import Workers
 
@@ -182,25 +183,3 @@ def _measures(smooth, ring, tensor, y, height, width, s0, g0, c0, c1, sigma, res
         radius = np.sqrt(step * step + tensor[1, x] * tensor[1, x])
         responses[4, x] = np.sqrt(max(centre + radius, np.float32(0)))
         responses[5, x] = np.sqrt(max(centre - radius, np.float32(0)))
-
-
-@njit(cache=True, nogil=True)
-def gather_line(low, high, node, start, end, responses, origin, stride, right, sums, squared, squares):  # type: ignore[no-untyped-def]
-    """Add a line of responses to the segments of the runs low..high, each pixel of the image counting once."""
-    for run in range(low, high):
-        if start[run] >= right:
-            break
-        for part in range(responses.shape[0]):
-            line = responses[part]
-            total, square = 0.0, 0.0
-            if squares:
-                for x in range(start[run] - origin, end[run] - origin):
-                    value = np.float64(line[x])
-                    total += value
-                    square += value * value
-                squared[node[run], part] += square
-            else:
-                for x in range(start[run] // stride, (end[run] - 1) // stride + 1):
-                    share = min(end[run], (x + 1) * stride) - max(start[run], x * stride)
-                    total += share * np.float64(line[x - origin])
-            sums[node[run], part] += total

@@ -14,6 +14,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bench.graphs.quantiles import Quantiles
+from bench.graphs.sums import powers
 from bench.graphs.texture import Texture
 from bench.superpixels.adjacency import Faces, Touching
 from bench.superpixels.bands import Array, Block, Window, blocks, one_by_one, run_sizes, windows, workers_for
@@ -164,23 +165,6 @@ class Moments:
 
 
 @njit(cache=True, nogil=True)
-def _powers(values, base):  # type: ignore[no-untyped-def]
-    """Sum of the values beyond `base`, and of their squares; four at a time, as they do not wait for each other."""
-    a, b, c, d = 0.0, 0.0, 0.0, 0.0
-    aa, bb, cc, dd = 0.0, 0.0, 0.0, 0.0
-    whole = values.size // 4 * 4
-    for x in range(0, whole, 4):
-        one, two = np.float64(values[x]) - base, np.float64(values[x + 1]) - base
-        three, four = np.float64(values[x + 2]) - base, np.float64(values[x + 3]) - base
-        a, b, c, d = a + one, b + two, c + three, d + four
-        aa, bb, cc, dd = aa + one * one, bb + two * two, cc + three * three, dd + four * four
-    for x in range(whole, values.size):
-        one = np.float64(values[x]) - base
-        a, aa = a + one, aa + one * one
-    return (a + b) + (c + d), (aa + bb) + (cc + dd)
-
-
-@njit(cache=True, nogil=True)
 def _moments(first, node, start, end, ids, pixels, offset, line, row, stop, right, height):  # type: ignore[no-untyped-def]
     """Sums over the block's own pixels; its first line is `line` of the pixels."""
     places = np.zeros((ids.size, 9), dtype=np.int64)
@@ -205,7 +189,7 @@ def _moments(first, node, start, end, ids, pixels, offset, line, row, stop, righ
             to[7] += y * x
             to[8] += xx
             for channel in range(offset.size):
-                total, square = _powers(pixels[channel, line + here, low:high], np.float64(offset[channel]))
+                total, square = powers(pixels[channel, line + here, low:high], np.float64(offset[channel]))
                 sums[node[run], channel, 0] += total
                 sums[node[run], channel, 1] += square
     return places, sums

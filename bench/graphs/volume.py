@@ -7,7 +7,8 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bench.graphs.filters import TRUNCATE, Level, Sums, gather_line
+from bench.graphs.filters import TRUNCATE, Level, Sums
+from bench.graphs.sums import gather_line
 from bench.superpixels.bands import Block, Window, one_by_one
 from bench.superpixels.threads import Workers, split
 
