@@ -139,3 +139,73 @@ def test_a_kind_of_file_that_is_not_read_is_refused_by_name(tmp_path: Path) -> N
     (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE")
     with pytest.raises(InputError, match=r"a\.czi is of a kind that is not read: use one of \.png"):
         read_header(tmp_path / "a.czi", LIMIT)
+
+
+KINDS: dict[str, dict[str, Any]] = {
+    "plain": {},
+    "tiled": {"tile": (32, 32), "compression": "zlib"},
+    "striped": {"rowsperstrip": 16, "compression": "zlib"},
+    "one strip": {"rowsperstrip": 90, "compression": "zlib"},
+    "big": {"bigtiff": True, "tile": (16, 48), "compression": "zstd"},
+    "big-endian": {"byteorder": ">", "tile": (32, 32)},
+    "predicted": {"tile": (32, 32), "compression": "zlib", "predictor": True},
+}
+SHAPES: dict[str, tuple[tuple[int, ...], dict[str, Any]]] = {
+    "grey": ((90, 110), {"photometric": "minisblack"}),
+    "colours": ((90, 110, 3), {"photometric": "rgb"}),
+    "planes": ((3, 90, 110), {"photometric": "rgb", "planarconfig": "separate"}),
+    "volume": ((4, 90, 110), {"photometric": "minisblack"}),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_any_part_of_a_large_tiff_is_that_of_the_array(
+    kind: str, shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tiffs, "SMALL", 0)
+    monkeypatch.setattr("bench.datasets.chunked.UNIT_VALUES", 1)
+    monkeypatch.setattr(tiffs, "MAPPED_VALUES", 500)
+    lengths, settings = SHAPES[shape]
+    array = np.random.default_rng(0).integers(0, 60_000, lengths).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", array, **settings, **KINDS[kind])
+    opened = open_image(tmp_path / "a.tif").array
+    for key in (np.s_[2:3], np.s_[..., 40:60, 3:], np.s_[1, 10:80:3], np.s_[...]):
+        np.testing.assert_array_equal(opened[key], array[key])
+
+
+def test_a_tile_is_bounded_but_the_image_is_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiffs, "SMALL", 0)
+    array = np.arange(96 * 96, dtype=np.uint16).reshape(96, 96)
+    tifffile.imwrite(tmp_path / "tiles.tif", array, tile=(32, 32), compression="zlib")
+    tifffile.imwrite(tmp_path / "strip.tif", array, rowsperstrip=96, compression="zlib")
+    np.testing.assert_array_equal(np.asarray(open_image(tmp_path / "tiles.tif", None, 32 * 32).array), array)
+    with pytest.raises(InputError, match=r"strip\.tif says that a tile or strip has 9216 values"):
+        open_image(tmp_path / "strip.tif", None, 32 * 32)
+
+
+def test_a_pyramid_is_its_full_resolution(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiffs, "SMALL", 0)
+    array = np.random.default_rng(0).integers(0, 60_000, (128, 96)).astype(np.uint16)
+    with tifffile.TiffWriter(tmp_path / "a.ome.tif") as tiff:
+        tiff.write(
+            array, subifds=1, tile=(32, 32), metadata={"axes": "YX", "PhysicalSizeX": 0.25, "PhysicalSizeY": 0.5}
+        )
+        tiff.write(array[::2, ::2], subfiletype=1, tile=(32, 32))
+    opened = open_image(tmp_path / "a.ome.tif")
+    assert (opened.array.shape, opened.pixel_size, opened.units) == ((128, 96), (0.5, 0.25), ("micrometer",) * 2)
+    np.testing.assert_array_equal(opened.array[30:70], array[30:70])
+
+
+def test_a_damaged_tile_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tiffs, "SMALL", 0)
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.arange(96 * 96, dtype=np.uint16).reshape(96, 96), tile=(32, 32), compression="zlib")
+    with tifffile.TiffFile(path) as tiff:
+        [page] = tiff.pages
+        place = page.dataoffsets[4]
+    data = bytearray(path.read_bytes())
+    data[place : place + 20] = bytes(20)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tif cannot be read as an image"):
+        np.asarray(open_image(path).array)

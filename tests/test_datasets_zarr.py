@@ -28,8 +28,8 @@ def write(path: Path, values: np.ndarray = VALUES, **settings: Any) -> Path:
 def write_ome(path: Path, values: np.ndarray, names: str, version: str = "0.5", **image: Any) -> Path:
     """An image with two levels, the second one of zeros."""
     group = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)
-    for level, content in (("full", values), ("half", np.zeros_like(values)[..., ::2, ::2])):
-        group.create_array(level, shape=content.shape, chunks=content.shape, dtype=content.dtype)[...] = content
+    for level, pixels in (("full", values), ("half", np.zeros_like(values)[..., ::2, ::2])):
+        group.create_array(level, shape=pixels.shape, chunks=pixels.shape, dtype=pixels.dtype)[...] = pixels
     named = [{"name": name, "type": "space", "unit": "micrometer"} for name in names]
     scale = {"type": "scale", "scale": [0.5] * len(names)}
     levels = [{"path": name, "coordinateTransformations": [scale]} for name in ("full", "half")]
@@ -41,7 +41,7 @@ def write_ome(path: Path, values: np.ndarray, names: str, version: str = "0.5", 
 @pytest.mark.parametrize("settings", [{"zarr_format": 2}, {"zarr_format": 3}, {"shards": (32, 32)}], ids=str)
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32, np.int32])
 def test_an_array_is_read_in_part_and_whole(settings: dict[str, Any], dtype: type, tmp_path: Path) -> None:
-    values = (VALUES % 251).astype(dtype)
+    values: np.ndarray = (VALUES % 251).astype(dtype)
     opened = open_image(write(tmp_path / "a.zarr", values, **settings))
     assert (opened.array.shape, opened.array.dtype) == (values.shape, values.dtype)
     np.testing.assert_array_equal(opened.array[10:20, 33:], values[10:20, 33:])
@@ -102,7 +102,7 @@ def test_a_folder_data_set_may_be_of_zarr_and_ome_tiff(tmp_path: Path) -> None:
 # ------------------------------------------------------------------------------------------------- what goes wrong
 
 
-def change(name: str, **values: Any) -> Callable[[Path], None]:
+def change(name: str, **values: Any) -> Callable[[Path], object]:
     def damage(store: Path) -> None:
         content = json.loads((store / name).read_text())
         (store / name).write_text(json.dumps(content | values))
@@ -110,7 +110,7 @@ def change(name: str, **values: Any) -> Callable[[Path], None]:
     return damage
 
 
-def drop(name: str, key: str) -> Callable[[Path], None]:
+def drop(name: str, key: str) -> Callable[[Path], object]:
     def damage(store: Path) -> None:
         content = json.loads((store / name).read_text())
         del content[key]
@@ -125,7 +125,7 @@ def regular(*chunks: int) -> dict[str, Any]:
 
 PICKLED = [{"name": "bytes"}, {"name": "numcodecs.pickle"}]
 SHARDED_PICKLE = [{"name": "sharding_indexed", "configuration": {"chunk_shape": [16, 16], "codecs": PICKLED}}]
-DAMAGES: dict[str, tuple[Callable[[Path], None], str]] = {
+DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "no metadata": (lambda store: (store / "zarr.json").unlink(), "is not a Zarr store"),
     "broken json": (lambda store: (store / "zarr.json").write_text("{"), r"zarr\.json cannot be read as JSON"),
     "json of another kind": (lambda store: (store / "zarr.json").write_text("[]"), r"zarr\.json must hold an object"),
