@@ -203,8 +203,11 @@ def pareto_membership(
     rng = np.random.default_rng(seed)
     means = [_resampled_means(rng, c, s, resamples) for c, s in zip(costs, scores, strict=True)]
     cost, score = (np.stack([pair[axis] for pair in means]) for axis in (0, 1))
-    fronts = np.stack([pareto_front(cost[:, i], score[:, i]) for i in range(resamples)])
-    return np.asarray(fronts.mean(axis=0), np.float64)
+    beaten = np.zeros(cost.shape, np.bool_)
+    for other in range(len(cost)):  # (n, resamples) at a time
+        no_worse = (cost[other] <= cost) & (score[other] >= score)
+        beaten |= no_worse & ((cost[other] < cost) | (score[other] > score))
+    return np.asarray((~beaten).mean(axis=1), np.float64)
 
 
 def _resampled_means(

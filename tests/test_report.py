@@ -10,7 +10,7 @@ from made_results import copy_results, make_results, make_run, score
 
 from bench.plots.all import groups
 from bench.report import main, write_report
-from bench.report.content import failures, gather
+from bench.report.content import failures, gather, harness_share
 from bench.report.markdown import escape, table
 from bench.report.verdict import Verdict, verdict
 from bench.tables import Tables, collect
@@ -227,3 +227,92 @@ def test_the_command_collects_draws_and_prints(
     assert "points less" in printed
     assert main(["results_dir=/nowhere/at/all"]) == 2
     assert "is not a folder" in capsys.readouterr().err
+
+
+def test_the_summary_answers_in_one_sentence_with_the_numbers_of_the_tables(folder: Path) -> None:
+    found = only(folder)
+    assert re.fullmatch(
+        r"On these 4 test images the GNN at 50 px per superpixel scores (\d\.\d) points less Dice \(95 % interval "
+        r"-\d\.\d to -\d\.\d\), trains 13\.?\d? times faster \(1\d.\d to 13.\d\), superpixels included, "
+        r"and needs 2.73 times less memory \(2.73 to 2.73\); its ceiling at this size is 0.985\.",
+        found.summary,
+    )
+    low, high = (float(text) for text in re.findall(r"interval (\S+) to (\S+?)\)", found.summary)[0])
+    assert low < high < 0
+
+
+def test_the_summary_never_says_more_than_the_data_shows(tmp_path: Path) -> None:
+    make_run(tmp_path / "a", "superpixel_gnn", flags="contended: others computed")
+    make_run(tmp_path / "a", "tiled_cnn", peak_memory_kind="gpu_process")
+    said = only(tmp_path / "a").summary
+    assert "with one seed," in said
+    assert "beside other work" in said
+    assert "its memory cannot be compared" in said
+    make_run(tmp_path / "b", "superpixel_gnn", stopped="seconds")
+    make_run(tmp_path / "b", "tiled_cnn", stopped="seconds", gain=-0.0265)
+    said = only(tmp_path / "b").summary
+    assert "was trained for a time set beforehand (60 s against 60 s)" in said
+    assert "may be chance" in said
+    make_run(tmp_path / "c", "superpixel_gnn")
+    assert only(tmp_path / "c").summary == ""
+
+
+def test_few_images_are_said_with_their_range(folder: Path) -> None:
+    said = text_of(only(folder))
+    images = [
+        np.mean([score("superpixel_gnn", s, 50, i) - score("tiled_cnn", s, 50, i) for s in range(6)]) for i in range(4)
+    ]
+    assert "Only 4 test images: the interval is wide for that reason" in said
+    assert (
+        f"seen were {100 * min(images):+.1f} to {100 * max(images):+.1f} points, the GNN below the CNN on 4 of 4."
+        in said
+    )
+
+
+def test_the_share_of_the_harness_stands_with_the_machine(tmp_path: Path) -> None:
+    make_run(tmp_path, "tiled_cnn", 0, harness_seconds=10.0, process_seconds=100.0)
+    make_run(tmp_path, "tiled_cnn", 1, harness_seconds=30.0, process_seconds=100.0)
+    make_run(tmp_path, "tiled_cnn", 2, status="failed")
+    [section] = gather("r", collect(tmp_path), []).sections
+    [machine] = [part for part in section.ends if part.title == "Machine and versions"]
+    [share] = [value for name, value in machine.rows if name == "share of a run that is not measured"]
+    assert share.startswith("20% (median of 2 runs, 10% to 30%; 20 s)")
+    assert harness_share(configurations(collect(tmp_path)).drop(columns="process_seconds")) == ""
+
+
+def test_frontier_budgets_break_even_and_edges_are_parts_with_their_numbers(tmp_path: Path) -> None:
+    for seed in range(2):
+        for size in (50, 200):
+            edges = {"edge_message_share": 0.5, "edge_flip_share": 0.0001 if size == 200 else 0.2}
+            make_run(tmp_path, "superpixel_gnn", seed, size, epochs=20, **edges)  # type: ignore[arg-type]
+            make_run(tmp_path, "superpixel_mlp", seed, size)
+            make_run(tmp_path, "oracle", seed, size)
+        for name, gain in (("small", -0.01), ("large", 0.0)):
+            row = {"run_id": f"{name}{seed}", "run_key": f"{name}{seed}", "pipeline__model__encoder_name": name}
+            make_run(tmp_path, "tiled_cnn", seed, epochs=20, gain=gain, **row)  # type: ignore[arg-type]
+    tables = collect(tmp_path)
+    [section] = gather("r", tables, []).sections
+    parts = {part.title: part for part in section.answers}
+    assert list(parts) == [
+        "Frontier", "Within the other's budget", "Break-even", "Where the accuracy goes", "What the edges do",
+    ]  # fmt: skip
+    assert section.front == ()
+    assert all(len(row) == len(part.headings) for part in section.answers for row in part.rows)
+    assert len(parts["Within the other's budget"].rows) == 6
+    assert parts["Break-even"].rows[0][0] == "megapixels per image"
+    assert parts["What the edges do"].sentences == (
+        "The edges of superpixel_gnn at 200 px do nothing: without them fewer than 0.1 % of the test labels change.",
+    )
+    markdown, page = (path.read_text() for path in write_report(tmp_path, tables, []))
+    for title in parts:
+        assert f"### {title}" in markdown
+        assert title.replace("'", "&#x27;") in page
+
+
+def test_times_that_cannot_be_believed_give_no_break_even_but_the_reason(tmp_path: Path) -> None:
+    make_run(tmp_path, "superpixel_gnn", epochs=20)
+    make_run(tmp_path, "tiled_cnn", epochs=20, flags="contended: others computed")
+    [part] = gather("r", collect(tmp_path), []).sections[0].answers
+    assert part.sentences == (
+        "Not computed: every run of tiled_cnn that counts is flagged as contended, so its times are too long.",
+    )

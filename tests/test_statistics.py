@@ -165,6 +165,10 @@ def test_every_point_off_the_front_is_beaten_by_one_on_it() -> None:
 def test_pareto_membership_is_certain_for_points_far_apart_and_shared_by_twins() -> None:
     clear = pareto_membership([[1, 1.1], [5, 5.1], [6, 6.1]], [[0.9, 0.91], [0.95, 0.96], [0.5, 0.51]])
     assert clear.tolist() == [1.0, 1.0, 0.0]
+    rng = np.random.default_rng(9)
+    runs = [(rng.integers(0, 4, 1), rng.integers(0, 4, 1)) for _ in range(20)]  # one run each: always the front itself
+    shares = pareto_membership([cost for cost, _ in runs], [score for _, score in runs], resamples=3)
+    assert shares.tolist() == pareto_front(*np.concatenate(runs, axis=1)).astype(float).tolist()
     twins = pareto_membership([[1, 1, 1], [1, 1, 1]], [[0.1, 0.5, 0.9], [0.9, 0.5, 0.1]])
     assert twins.sum() > 1
     assert twins == pytest.approx([0.55, 0.55], abs=0.1)

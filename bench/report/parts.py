@@ -13,7 +13,7 @@ from bench.tables import Tables
 from bench.tables.breakeven import FORMULA, Rates, break_evens
 from bench.tables.comparison import arm_rank
 from bench.tables.decomposition import decompose, edge_liveness, idle_edges
-from bench.tables.frontier import CONFIGURATION, COSTS, TOLERANCE, Cost, Within, frontier, within_budgets
+from bench.tables.frontier import CONFIGURATION, COSTS, TOLERANCE, Cost, Within, frontier, too_few, within_budgets
 from bench.tables.text import outcome_text, points_text, row_name, seconds_text
 
 Rows = tuple[tuple[str, ...], ...]
@@ -94,7 +94,7 @@ def _with_interval(estimate: Estimate, form: str, whole: bool = False) -> str:
 
 
 def _budgets(runs: pd.DataFrame) -> Part | None:
-    if frontier(runs).empty:
+    if too_few(runs):
         return None
     rows = tuple(_budget_row(item) for item in within_budgets(runs))
     sentences = (

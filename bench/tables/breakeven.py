@@ -48,11 +48,18 @@ class Rates:
     epochs: NDArray[np.float64]
     predict: NDArray[np.float64]
 
-    def means(self, drawn: NDArray[np.int64] | None = None) -> tuple[float, float, float, float, float]:
-        """Means over the runs, or over those `drawn`; in the order of the fields."""
-        rows = np.stack([self.start, self.prepare, self.epoch, self.epochs, self.predict], axis=1)
-        start, prepare, epoch, epochs, predict = map(float, rows[drawn if drawn is not None else ...].mean(axis=0))
+    def means(self) -> "Means":
+        """Means over the runs, in the order of the fields."""
+        start, prepare, epoch, epochs, predict = map(float, self._rows().mean(axis=0))
         return start, prepare, epoch, epochs, predict
+
+    def redrawn(self, rng: np.random.Generator) -> "list[Means]":
+        """Means over as many runs drawn with replacement, `RESAMPLES` times."""
+        drawn = rng.integers(len(self), size=(RESAMPLES, len(self)))
+        return [(a, b, c, d, e) for a, b, c, d, e in self._rows()[drawn].mean(axis=1).tolist()]
+
+    def _rows(self) -> NDArray[np.float64]:
+        return np.stack([self.start, self.prepare, self.epoch, self.epochs, self.predict], axis=1)
 
     def __len__(self) -> int:
         return len(self.start)
@@ -216,11 +223,8 @@ def _crossing(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> C
 def _redrawn(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> list[tuple[str, float]]:
     """Outcomes when the runs of each arm are drawn anew with replacement."""
     rng = np.random.default_rng(0)
-    draws = [[rng.integers(len(rates), size=len(rates)) for rates in (gnn, cnn)] for _ in range(RESAMPLES)]
-    return [
-        compare(quantity.line(gnn.means(first), project), quantity.line(cnn.means(second), project))
-        for first, second in draws
-    ]
+    pairs = zip(gnn.redrawn(rng), cnn.redrawn(rng), strict=True)
+    return [compare(quantity.line(first, project), quantity.line(second, project)) for first, second in pairs]
 
 
 def compare(gnn: Line, cnn: Line) -> tuple[str, float]:

@@ -25,6 +25,7 @@ _DATA_FACTS = (
     "dataset.pixels_",
     "dataset.cache_dir",
 )  # they follow from settings
+_PLACES = ("dataset.root", "dataset.manifest", "dataset.cache_dir")
 _SAME_AS_MODEL = ("pipeline.model.conv", "pipeline.model.architecture")
 _SIZES = ("superpixels.superpixel_size", "superpixels.n_segments")
 
@@ -65,6 +66,8 @@ def configurations(tables: Tables) -> pd.DataFrame:
 def _datasets(runs: pd.DataFrame) -> pd.Series:
     """The data set's name, followed by what tells it from others of that name; data that changed is another data set.
 
+    Where data of the same content lies does not matter: two machines keep it in different places.
+
     A run that died before it knew its data takes the label of a finished one with the same settings.
     """
     columns = [str(column) for column in runs if str(column).startswith("dataset.")]
@@ -72,6 +75,8 @@ def _datasets(runs: pd.DataFrame) -> pd.Series:
     labels: dict[Any, str] = {}
     for name, group in ok.groupby("dataset", dropna=False):
         varied = [column for column in columns if len(set(map(str, group[column]))) > 1]
+        if "dataset.content" in group and "dataset.content" not in varied:
+            varied = [column for column in varied if column not in _PLACES]
         told = [column for column in varied if not column.startswith(_DATA_FACTS)] or varied[:1]
         labels |= {row.Index: " ".join([str(name), *_settings(told, row[1:])]) for row in group[told].itertuples()}
     failed = runs[runs["status"] != "ok"]
