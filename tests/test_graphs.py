@@ -7,6 +7,7 @@ from made_segments import SHAPES, noise, voronoi
 from numba import config
 from numpy.typing import NDArray
 
+from bench import config as known
 from bench.config import GraphConfig, InputError
 from bench.graphs import EDGES, FEATURES, build
 from bench.graphs.edges import Pairs, directed, union
@@ -167,10 +168,16 @@ def test_one_segment_is_a_graph_without_edges() -> None:
     assert graph.edge_attr.shape == (0, 6)
 
 
-@pytest.mark.parametrize("wrong", [GraphConfig(features=["intensity", "shine"]), GraphConfig(edges=["adjacent"])])
-def test_unknown_names_are_refused_by_setting(wrong: GraphConfig) -> None:
-    with pytest.raises(InputError, match=r"graph\.(features|edges) must be one of"):
-        build(noise((5, 5)), np.zeros((5, 5), np.int32), wrong)
+@pytest.mark.parametrize("setting", ["features", "edges"])
+def test_unknown_names_are_refused_by_setting(setting: str) -> None:
+    settings = GraphConfig()
+    setattr(settings, setting, ["shine"])  # behind the back of the settings' own check
+    with pytest.raises(InputError, match=rf"graph\.{setting} must be one of"):
+        build(noise((5, 5)), np.zeros((5, 5), np.int32), settings)
+
+
+def test_the_settings_know_every_name() -> None:
+    assert (set(known.FEATURES), set(known.EDGES)) == (set(FEATURES), set(EDGES))
 
 
 @pytest.mark.parametrize("axes", [2, 3])
