@@ -96,22 +96,22 @@ def _merged(
     count = sums.shape[0]
     parent, final = storage.empty((count,), np.int32), storage.empty((count,), np.int32)
     head, tail = storage.empty((count,), np.int64), storage.empty((count,), np.int64)
-    following = storage.empty((edges.shape[0],), np.int64)
+    following, means = storage.empty((edges.shape[0],), np.int64), storage.empty((count, sums.shape[1] - 1), np.float64)
     pieces = split(count, -(-count // _AT_ONCE)) if storage.on_disk else [(0, count)]
     for first, last in pieces:
-        _alone(first, last, parent, final, head)
+        _alone(first, last, sums, parent, final, head, means)
         storage.release()
     for first, last in split(edges.shape[0], -(-edges.shape[0] // _AT_ONCE)):
         _link(first, last, edges, head, tail, following)
         storage.release()
     for first, last in pieces:
-        _merge(first, last, edges, smallest, sums, parent, head, tail, following)
+        _merge(first, last, edges, smallest, sums, means, parent, head, tail, following)
         storage.release()
     numbered = 0
     for first, last in pieces:
         numbered = int(_renumber_pieces(first, last, numbered, parent, final))
         storage.release()
-    storage.drop(parent, head, tail, following, edges)
+    storage.drop(parent, head, tail, following, means, edges)
     return final, numbered
 
 
@@ -273,9 +273,11 @@ def _small_edges(lines, height, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _alone(first, last, parent, final, head):  # type: ignore[no-untyped-def]
+def _alone(first, last, sums, parent, final, head, means):  # type: ignore[no-untyped-def]
     for piece in range(first, last):
         parent[piece], final[piece], head[piece] = piece, -1, -1
+        for channel in range(means.shape[1]):
+            means[piece, channel] = sums[piece, 1 + channel] / sums[piece, 0]
 
 
 @njit(cache=True, nogil=True)
@@ -283,23 +285,29 @@ def _link(first, last, edges, head, tail, following):  # type: ignore[no-untyped
     """The edges of a small piece as a linked list from `head` through `following` to `tail`."""
     for edge in range(first, last):
         small = edges[edge, 0]
-        if head[small] < 0:
+        before = head[small]
+        if before < 0:
             tail[small] = edge
-        following[edge] = head[small]
+        elif edges[before, 1] == edges[edge, 1]:
+            continue
+        following[edge] = before
         head[small] = edge
 
 
 @njit(cache=True, nogil=True)
-def _merge(first, last, edges, smallest, sums, parent, head, tail, following):  # type: ignore[no-untyped-def]
+def _merge(first, last, edges, smallest, sums, means, parent, head, tail, following):  # type: ignore[no-untyped-def]
     """Join small pieces to their neighbours; the edges of one go on to what it joins, as long as that is small."""
     for piece in range(first, last):
         if parent[piece] != piece or sums[piece, 0] >= smallest:
             continue
-        target = _most_alike(piece, head[piece], following, edges, parent, sums)
+        target = _most_alike(piece, head[piece], following, edges, parent, means)
         if target < 0:
             continue
         parent[piece] = target
-        sums[target] += sums[piece]
+        for item in range(sums.shape[1]):
+            sums[target, item] += sums[piece, item]
+        for channel in range(means.shape[1]):
+            means[target, channel] = sums[target, 1 + channel] / sums[target, 0]
         if head[piece] >= 0 and sums[target, 0] < smallest:
             following[tail[piece]] = head[target]
             if head[target] < 0:
@@ -319,7 +327,7 @@ def _renumber_pieces(first, last, numbered, parent, final):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def _most_alike(piece, edge, following, edges, parent, sums):  # type: ignore[no-untyped-def]
+def _most_alike(piece, edge, following, edges, parent, means):  # type: ignore[no-untyped-def]
     """The neighbour of nearest mean intensity, the first of equals; -1 without neighbours."""
     best, target = np.inf, -1
     while edge >= 0:
@@ -328,8 +336,8 @@ def _most_alike(piece, edge, following, edges, parent, sums):  # type: ignore[no
         if other == piece:
             continue
         distance = 0.0
-        for channel in range(1, sums.shape[1]):
-            distance += (sums[other, channel] / sums[other, 0] - sums[piece, channel] / sums[piece, 0]) ** 2
+        for channel in range(means.shape[1]):
+            distance += (means[other, channel] - means[piece, channel]) ** 2
         if distance < best or (distance == best and other < target):
             best, target = distance, other
     return target
