@@ -112,6 +112,8 @@ def test_nothing_but_tables_scrolls_sideways(started: Browser, page: Path, width
     assert started.run("document.documentElement.scrollWidth") <= width
     tables = "[...document.querySelectorAll('.wide')].every(box => box.getBoundingClientRect().right <= innerWidth)"
     assert started.run(tables)
+    shapes = "[...document.querySelectorAll('table.sortable td')].map(cell => cell.offsetHeight / cell.offsetWidth)"
+    assert started.run(f"Math.max(...{shapes})") < 3  # no column is so narrow that it reads from top to bottom
 
 
 def test_it_prints_every_row_and_command(browser: Browser) -> None:

@@ -162,7 +162,7 @@ dt { font-weight: 600; } dd { margin: 0 0 .3rem 1rem; }
 .slider input { width: 100%; margin: .3rem 0 0; }
 @media (max-width: 40rem) {
   body { font-size: 15px; } .verdict { font-size: 1rem; padding: .1rem .7rem; } ul { padding-left: 1.2rem; }
-  th:first-child, td:first-child { white-space: normal; max-width: 8.5rem; overflow-wrap: anywhere; }
+  th:first-child, td:first-child { white-space: normal; min-width: 7.5rem; overflow-wrap: anywhere; }
 }
 @media print {
   main { max-width: none; } .slider input, th button::after { display: none; }

@@ -16,8 +16,8 @@ ARMS = ("tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle", "threshold")
 PIXEL_ARMS = ("tiled_cnn", "threshold")
 MIB = 2**20
 _NOT_A_VARIANT = (
-    *("dataset.", "machine.", "experiment.", "measure.timeout", "measure.sample_period", "pipeline.name"),
-    "graph.cache_dir",
+    *("dataset.", "machine.", "experiment.", "measure.timeout", "measure.sample_period", "metrics.voted"),
+    *("pipeline.name", "graph.cache_dir"),
 )
 _DATA_FACTS = (
     "dataset.content",

@@ -303,14 +303,3 @@ def _machine(row: Mapping[Any, Any]) -> str:
     parts += [] if pd.isna(gpu) else [str(gpu)]
     name = ", ".join(parts)
     return name if pd.isna(key) else f"{name} ({key})".strip()
-
-
-def results_dir_of(overrides: list[str], verb: str) -> Path:
-    """The folder named by the one override `results_dir=...`; `verb` for the sentence that says what would be right."""
-    usage = f"python -m bench {verb} results_dir=FOLDER"
-    unknown = [override for override in overrides if not override.startswith("results_dir=")]
-    require(not unknown, f"{unknown[:1]} is not a setting of {verb}: use {usage}")
-    require(len(overrides) == 1, f"say which folder: {usage}")
-    folder = Path(overrides[0].removeprefix("results_dir="))
-    require(folder.is_dir(), f"results_dir {folder} is not a folder: use {usage}")
-    return folder
