@@ -4,7 +4,10 @@
 """
 
 import glob
-from collections.abc import Sequence
+import signal
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -21,7 +24,12 @@ from bench.run_directory import read_run
 def main(overrides: list[str]) -> int:
     """Predict one image or several; a line for each. The exit code."""
     settings = parse(overrides)
-    works = plan(settings)
+    with ended_politely():
+        return predict_all(plan(settings), settings)
+
+
+def predict_all(works: Sequence[Work], settings: PredictConfig) -> int:
+    """One image after the other, or several at once where there are workers."""
     if len(works) > 1 and (settings.parallel.workers > 0 or settings.parallel.scheduler is not None):
         from bench.measure.machine import default_threads
         from bench.parallel import mapped
@@ -33,6 +41,19 @@ def main(overrides: list[str]) -> int:
     for work in works:
         print(predict_one(work), flush=True)
     return 0
+
+
+@contextmanager
+def ended_politely() -> Iterator[None]:
+    """A request to terminate, as schedulers send, cleans up like Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def parse(overrides: Sequence[str]) -> PredictConfig:

@@ -1,6 +1,7 @@
 """`bench predict`: the mask of a file is that of the run's own predict, and every mistake is one sentence."""
 
 import json
+import signal
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -33,7 +34,7 @@ from bench.config import (
 from bench.datasets import load, task_file
 from bench.datasets.opening import open_mask
 from bench.pipelines import PIPELINES
-from bench.predict import main, parse
+from bench.predict import ended_politely, main, parse
 from bench.run_directory import read_config
 
 ARMS: dict[str, PipelineConfig] = {
@@ -141,6 +142,13 @@ def test_the_encoder_of_a_checkpoint_is_not_fetched() -> None:
     pipeline = TiledCnnConfig(model=CnnConfig(encoder_weights="imagenet", decoder_channels=[8]))
     found = prediction.without_download(Config(FolderConfig(), pipeline))
     assert found.pipeline == TiledCnnConfig(model=CnnConfig(decoder_channels=[8]))
+
+
+def test_a_request_to_end_is_an_interrupt() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), ended_politely():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 # ------------------------------------------------------------------------------------------------------ mistakes
