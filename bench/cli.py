@@ -10,9 +10,11 @@ import os
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from importlib import import_module
 from pathlib import Path
-from typing import cast
+from tempfile import TemporaryDirectory
+from typing import Any, cast
 
 import hydra
 from hydra.core.config_store import ConfigStore
@@ -20,6 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import MarkedYAMLError, YAMLError
 
 from bench import config as settings
 from bench.config import Config, InputError
@@ -38,6 +41,7 @@ VERBS = {
 INSTALLED = Path(__file__).parent / "conf"  # in a wheel; a checkout has it one level up
 CONF = INSTALLED if INSTALLED.is_dir() else Path(__file__).parents[1] / "conf"
 
+FREE = ("mask_values",)  # settings that are maps themselves
 SCHEMAS = {
     ("schema", "config"): Config,
     ("schema", "superpixels"): settings.SuperpixelsConfig,
@@ -62,7 +66,7 @@ def main(arguments: Sequence[str]) -> int:
         if arguments and arguments[0] in VERBS:
             return _verb(arguments[0])(list(arguments[1:]))
         return _bench(list(arguments))
-    except (HydraException, OmegaConfBaseException) as error:
+    except (HydraException, OmegaConfBaseException, YAMLError) as error:
         print(f"error: {_sentence(error)}", file=sys.stderr)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -78,21 +82,34 @@ def _verb(name: str) -> Callable[[list[str]], int]:
 
 
 def _sentence(error: BaseException) -> str:
-    """Hydra's and OmegaConf's messages, first lines only, outermost first."""
-    lines = [str(error).strip().splitlines()[0]] if str(error).strip() else [type(error).__name__]
-    if error.__cause__ is not None and str(error.__cause__).strip():
-        lines.append(str(error.__cause__).strip().splitlines()[0])
-    return ": ".join(dict.fromkeys(lines))
+    """Hydra's, OmegaConf's and YAML's messages in one line, outermost first."""
+    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
+        mark = error.problem_mark
+        what = [str(words) for words in (error.context, error.problem) if words]
+        return f"{mark.name}, line {mark.line + 1}, cannot be read as YAML: {': '.join(what)}"
+    errors = [error] if error.__cause__ is None else [error, error.__cause__]
+    return ": ".join(dict.fromkeys(_first_line(one) for one in errors if str(one).strip())) or type(error).__name__
+
+
+def _first_line(error: BaseException) -> str:
+    """The first line of a message, the second too where the first only announces it, and the setting's name."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
+    key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
+    return said if key in said else f"{said} ({key})"
 
 
 def _bench(arguments: list[str]) -> int:
     """Compose and check every run before the first one starts; then run them, and report each results folder once."""
-    from bench.launch import check_installed, launch, split, tune
+    from bench.expected import expected
+    from bench.launch import check_installed, composed, launch, split, tune
     from bench.sweep import plan, sweep
 
     what, how = split(arguments)
     check_installed(how)
     jobs = compose(what)
+    composed(how, "")
+    print(expected(jobs), end="", file=sys.stderr, flush=True)
     statuses: dict[str, list[str]] = {}
     try:
         if jobs and jobs[0].config.experiment.kind == "tuning":
@@ -121,14 +138,15 @@ def compose(arguments: list[str]) -> list[Job]:
         try:
             given = list(HydraConfig.get().overrides.task)
             jobs.extend(job_of(overrides, given) for overrides in expand(typed(composed).experiment, given))
-        except (InputError, HydraException, OmegaConfBaseException) as error:
+        except (InputError, HydraException, OmegaConfBaseException, YAMLError) as error:
             refused.append(error)  # raised below: Hydra would print lines of its own around it
 
-    sys.argv = [sys.argv[0], *arguments]
-    try:
-        gather()
-    except ValueError as error:
-        raise InputError(f"the command line {' '.join(arguments)!r} cannot be read: {error}") from error
+    with TemporaryDirectory() as scratch:  # Hydra notes a multirun before it composes it: not in the results
+        sys.argv = [sys.argv[0], *arguments, f"hydra.sweep.dir={scratch}"]
+        try:
+            gather()
+        except ValueError as error:
+            raise InputError(f"the command line {' '.join(arguments)!r} cannot be read: {error}") from error
     if refused:
         raise refused[0]
     return jobs
@@ -153,4 +171,21 @@ def typed(composed: DictConfig) -> Config:
     missing = OmegaConf.missing_keys(composed)
     if missing:
         raise InputError(f"{sorted(missing)[0]} has no value; give it on the command line as {sorted(missing)[0]}=...")
-    return cast(Config, OmegaConf.to_object(composed))
+    config = cast(Config, OmegaConf.to_object(composed))
+    unknown = _unknown(OmegaConf.to_container(composed), asdict(config), "")
+    if unknown is not None:
+        raise InputError(f"{unknown} is not a setting: `python -m bench --cfg job` prints all of them")
+    return config
+
+
+def _unknown(given: Any, known: Any, prefix: str) -> str | None:
+    """The first setting that was added with `+` and that no one reads."""
+    if not isinstance(given, dict) or not isinstance(known, dict) or not known:
+        return None
+    for name, value in given.items():
+        if name not in known:
+            return f"{prefix}{name}"
+        below = None if name in FREE else _unknown(value, known[name], f"{prefix}{name}.")
+        if below is not None:
+            return below
+    return None

@@ -5,6 +5,7 @@ would be nicer because that is what comes back from a YAML file.
 """
 
 from dataclasses import dataclass, field, fields, is_dataclass
+from math import inf
 from typing import Any
 
 
@@ -21,6 +22,12 @@ def require(condition: bool, sentence: str) -> None:
 def require_one_of(setting: str, value: object, allowed: tuple[str, ...]) -> None:
     """Raise `InputError` unless `value` is one of `allowed`."""
     require(value in allowed, f"{setting} must be one of {', '.join(allowed)}, got {value!r}")
+
+
+MOST_PIXELS = 2**34  # of a generated image: 131072 x 131072
+METHODS = ("slic", "grid", "skimage_slic", "felzenszwalb", "compact_watershed")  # keys of SUPERPIXELS
+FEATURES = ("intensity", "quantiles", "texture", "shape", "position")  # keys of bench.graphs.FEATURES
+EDGES = ("adjacency", "adjacency2", "knn")  # keys of bench.graphs.EDGES
 
 
 # ---------------------------------------------------------------------------------------------------- data sets
@@ -58,6 +65,11 @@ class SyntheticConfig(DatasetConfig):
         require(
             len(self.image_size) == 2 and min(self.image_size) >= 32,
             f"dataset.image_size must be [height, width] of at least 32 pixels each, got {self.image_size}",
+        )
+        height, width = self.image_size
+        require(
+            height * width <= MOST_PIXELS,
+            f"dataset.image_size must not exceed {MOST_PIXELS} pixels, got {self.image_size}",
         )
         for split in ("train_images", "val_images", "test_images"):
             require(getattr(self, split) >= 1, f"dataset.{split} must be at least 1, got {getattr(self, split)}")
@@ -112,7 +124,8 @@ class SuperpixelsConfig:
             f"got {self.superpixel_size} and {self.n_segments}",
         )
         size, count = self.superpixel_size, self.n_segments
-        require(size is None or size >= 1, f"superpixels.superpixel_size must be at least 1 pixel, got {size}")
+        require_one_of("superpixels.method", self.method, METHODS)
+        require(size is None or 1 <= size < inf, f"superpixels.superpixel_size must be at least 1 pixel, got {size}")
         require(count is None or count >= 1, f"superpixels.n_segments must be at least 1, got {count}")
         require(self.compactness > 0, f"superpixels.compactness must be positive, got {self.compactness}")
         require(self.sigma >= 0, f"superpixels.sigma must not be negative, got {self.sigma}")
@@ -131,6 +144,9 @@ class GraphConfig:
 
     def __post_init__(self) -> None:
         require(len(self.features) > 0, "graph.features must name at least one feature set")
+        for setting, names, allowed in (("features", self.features, FEATURES), ("edges", self.edges, EDGES)):
+            for name in names:
+                require_one_of(f"graph.{setting}", name, allowed)
         require(self.neighbours >= 1, f"graph.neighbours must be at least 1, got {self.neighbours}")
         require_one_of("graph.edge_weight", self.edge_weight, ("spacing", "published", "normalised"))
 
@@ -297,7 +313,7 @@ class TrainingConfig:
     epochs: int | None = None  # budget; at least one of epochs, seconds and steps
     seconds: float | None = 60.0  # budget of the whole fit, validation included
     steps: int | None = None  # budget of optimiser steps
-    patience: int | None = 30  # validations without a better pixel score before stopping; null: never
+    patience: int | None = 30  # validations without a better pixel score before the last stretch; null: never
     min_epochs: int = 1
     validate_every: int = 1  # epochs
     schedule: str = "cosine"  # of the learning rate after its warmup: cosine (to zero at the budget's end) | constant
@@ -386,9 +402,7 @@ class ExperimentConfig:
     budget: str = "small"  # small | full: the runs of `sweeps`, or of `full_sweeps`
     sweeps: list[dict[str, Any]] = field(default_factory=list)
     full_sweeps: list[dict[str, Any]] = field(default_factory=list)
-    search: list[dict[str, Any]] = field(
-        default_factory=list
-    )  # per arm: settings and their ranges, for Optuna
+    search: list[dict[str, Any]] = field(default_factory=list)  # per arm: settings and their ranges, for Optuna
     trials: int = 20  # of each arm
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.claims import Claim
-from bench.config import Config, DatasetConfig, ExperimentConfig, InputError, flatten
+from bench.config import Config, DatasetConfig, ExperimentConfig, InputError, flatten, require_one_of
 from bench.gpus import held_gpu
 
 CODE = Path(__file__).parent
@@ -80,7 +80,10 @@ def prepared(jobs: Sequence[Job]) -> list[Job]:
     Where one will run on a GPU, the meter is calibrated on it first, and what failed flags every run.
     """
     from bench.datasets import load
+    from bench.pipelines import PIPELINES
 
+    for job in jobs:
+        require_one_of("pipeline.name", job.config.pipeline.name, tuple(PIPELINES))
     found: list[tuple[DatasetConfig, dict[str, Any]]] = []
     for job in jobs:
         if all(job.config.dataset != config for config, _ in found):

@@ -61,7 +61,7 @@ def launch(planned: Sequence[Planned], how: Sequence[str], statuses: dict[str, l
     left = [one for one in planned if not note_found(one, statuses)]
     if not left:
         return
-    context, config = _composed(how, left[0].job.config.results_dir)
+    context, config = composed(how, left[0].job.config.results_dir)
     launcher = Plugins.instance().instantiate_launcher(context, Launched(tuple(left)), config)
     try:
         done = launcher.launch([list(one.job.overrides) for one in left], 0)
@@ -121,7 +121,7 @@ def _search_arm(arm: Sequence[str], given: Sequence[str], how: Sequence[str], fo
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     fixed = tuple(item for item in given if item not in arm)
-    context, config = _composed(how, str(folder))
+    context, config = composed(how, str(folder))
     sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=Trial(fixed), config=config)
     sweeper.sweep([*fixed, *arm])
 
@@ -161,7 +161,7 @@ def _hydra() -> Any:
     return hydra.initialize_config_dir(str(CONF), version_base="1.3", job_name="gnn-vs-cnn")
 
 
-def _composed(how: Sequence[str], results_dir: str) -> tuple[HydraContext, DictConfig]:
+def composed(how: Sequence[str], results_dir: str) -> tuple[HydraContext, DictConfig]:
     """What launchers and sweepers are made from."""
     check_installed(how)
     places = ["hydra.mode=MULTIRUN", f"hydra.sweep.dir={results_dir}"]

@@ -34,7 +34,7 @@ TINY = (
     *("device=cpu", "measure.threads=1", "training.seconds=null", "training.epochs=2"),
 )
 SMALL_SWEEP = ("-m", "pipeline=threshold,oracle", "superpixels=grid", *TINY)
-SWEEP = ("-m", "pipeline=oracle,threshold,superpixel_gnn", "superpixels.superpixel_size=30,60", "seed=0,1,2", *TINY)
+SWEEP = ("-m", "pipeline=threshold,oracle,superpixel_gnn", "superpixels=grid", "seed=0,1", *TINY)
 KINDS = ("run", "harness", "group", "everything")
 VOLATILE = (
     "seconds",
@@ -53,8 +53,11 @@ BUSY = ("others_share", "flags", "concurrent_runs", "hwm_reset", "git_commit", "
 
 
 def is_volatile(column: str) -> bool:
-    """Whether a column may differ between two runs of one key: times, memory, dates, sampling, other processes."""
-    return any(word in column for word in (*VOLATILE, *BUSY))
+    """Whether a column may differ between two runs of one key: times, memory, dates, sampling, other processes.
+
+    Settings, facts of the data and of the machine have a dot in their names, and may not.
+    """
+    return "." not in column and any(word in column for word in (*VOLATILE, *BUSY))
 
 
 def frozen(folder: Path) -> Path:
@@ -78,7 +81,7 @@ class Campaign:
     superseded: int = 0
     orphans: int = 0
     problems: list[str] = field(default_factory=list)
-    longest: float = 5.0  # seconds after the start within which a kill strikes
+    longest: float = 8.0  # seconds after the start within which a kill strikes
 
     def start(self, results: Path) -> "subprocess.Popen[bytes]":
         self.starts += 1
@@ -223,7 +226,7 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=0)
     asked = parser.parse_args()
-    with tempfile.TemporaryDirectory(prefix="campaign-") as folder:
+    with tempfile.TemporaryDirectory(prefix="campaign-", ignore_cleanup_errors=True) as folder:
         started = time.monotonic()
         one, problems = campaign(SWEEP, asked.kills, asked.seconds, asked.seed, Path(folder))
         expected = collect(Path(folder) / "undisturbed")

@@ -1,7 +1,5 @@
 """The command line composes typed settings, refuses misspelt ones by name, and orders an experiment's runs."""
 
-from pathlib import Path
-
 import hydra
 import pytest
 from hydra.core.global_hydra import GlobalHydra
@@ -55,39 +53,6 @@ def test_settings_arrive_as_plain_dataclasses() -> None:
     assert type(config) is Config
     assert type(config.pipeline) is SuperpixelMlpConfig
     assert (config.superpixels.superpixel_size, config.seed, config.pipeline.model.conv) == (30, 7, "none")
-
-
-@pytest.mark.parametrize(
-    ("arguments", "culprit"),
-    [
-        (["supepixels.superpixel_size=3"], "supepixels"),
-        (["superpixels.superpixel_sise=3"], "superpixel_sise"),
-        (["pipeline=unet"], "unet"),
-        (["training.epochs=soon"], "epochs"),
-        (["training.epochs=0"], "training.epochs"),
-        (["seed=-1"], "seed"),
-        (["device=tpu"], "device"),
-        (["superpixels.n_segments=10"], "superpixels.n_segments"),
-        (["pipeline=tiled_cnn", "pipeline.tile_size=100"], "tile_size"),
-        (["pipeline=tiled_cnn", "pipeline.overlap=128"], "overlap"),
-        (["dataset.image_size=[8,8]"], "image_size"),
-        (["training.seconds=null", "training.epochs=null"], "training.epochs"),
-        (["dataset=folder"], "dataset.root"),
-        (["dataset=folder", "dataset.root=nowhere_at_all"], "nowhere_at_all"),
-        (["experiment=quick", "pipeline=unheard_of"], "unheard_of"),
-        (["=3"], "=3"),
-    ],
-)
-def test_bad_settings_are_one_sentence_and_exit_code_two(
-    arguments: list[str], culprit: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    GlobalHydra.instance().clear()
-    assert cli.main([*arguments, f"results_dir={tmp_path}/results"]) == 2
-    said = capsys.readouterr().err.strip()
-    assert culprit in said
-    assert "Traceback" not in said
-    assert len(said.splitlines()) == 1
-    assert not (tmp_path / "results").exists(), "nothing that looks like a result was written"
 
 
 QUICK = ExperimentConfig(

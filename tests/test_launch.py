@@ -57,7 +57,7 @@ def test_a_missing_package_is_said_in_a_sentence(name: str, monkeypatch: pytest.
 
 def test_both_presets_compose() -> None:
     for name, kind in (("parallel", "JoblibLauncher"), ("slurm", "SlurmLauncher")):
-        _, config = launch._composed([f"hydra/launcher={name}"], "somewhere")
+        _, config = launch.composed([f"hydra/launcher={name}"], "somewhere")
         assert config.hydra.launcher._target_.endswith(kind)
         assert config.hydra.sweep.dir == "somewhere"
 

@@ -108,7 +108,7 @@ def from_json(path: Path, images: Mapping[str, Path], masks: Mapping[str, Path])
 def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}") from error
     require(isinstance(content, dict), f"{path} must be an object with the lists train, val and test")
     return dict(content)
@@ -157,6 +157,12 @@ def read_rows(path: Path) -> list[dict[str, str]]:
         for column in ("image", "mask", "split"):
             require(column in row, f"{path} has no column {column}: it needs image, mask, split")
             require(bool((row[column] or "").strip()), f"{path}, line {line}: the column {column} is empty")
+        for column in ("image", "mask"):
+            named = Path(row[column].strip())
+            require(
+                not named.is_absolute() and ".." not in named.parts,
+                f"{path}, line {line}: {column} {named} leaves the data set's folder: give a path below it",
+            )
         split = row["split"].strip()
         allowed = (*SPLITS, "excluded")
         require(split in allowed, f"{path}, line {line}: split must be one of {', '.join(allowed)}, got {split}")
