@@ -18,6 +18,7 @@ from bench.fitlog import Epoch, FitLog, Interval
 
 Batch = TypeVar("Batch")
 VALIDATION_SHARE = 0.2  # of the elapsed time, at most, while a budget in seconds runs
+LAST_STRETCH = 0.25  # of what was spent until patience ran out: in it the learning rate falls to 0
 
 
 class NonFiniteLoss(FloatingPointError):  # noqa: N818
@@ -49,7 +50,10 @@ def train(
     The budget is `settings.epochs`, `steps` or `seconds`, whichever ends first. A budget in seconds is checked at
     every step and keeps back, for the final validation, the time that the last one took. While it runs, validations
     are skipped that would push their share of the elapsed time above `VALIDATION_SHARE`, except the first and the
-    last. Patience counts validations.
+    last.
+
+    Patience counts validations. When it runs out, what is left of the schedule passes within `LAST_STRETCH` of what
+    was spent so far: weights that stopped getting better at a high rate do so once more as the rate falls.
 
     Seconds count from `started_ns` (default: now). What lies between it and the first batch is booked as `init`, the
     first step as `warmup`. Raises `NonFiniteLoss`.
@@ -80,7 +84,7 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
                 fit.count_step(value.item(), rate, step_ns)  # .item() waits for the device, so the clock is honest
                 bar.show(fit)
-                if fit.out_of_time() or fit.steps == settings.steps:
+                if fit.out_of_time() or fit.hurried_to_its_end() or fit.steps == settings.steps:
                     break
             fit.end_epoch(model, validate)
             bar.show(fit)
@@ -119,6 +123,7 @@ class _Fit:
     best_epoch: int | None = None
     best_weights: dict[str, Tensor] | None = None
     stale: int = 0  # validations since the best
+    hurried_from: float | None = None  # share of the budget that was spent when patience ran out
     validating: float = 0.0  # seconds in validation so far
     last_validation: float = 0.0  # seconds
     losses: float = 0.0
@@ -134,6 +139,14 @@ class _Fit:
         self.intervals.append(Interval(phase, start_ns, time.perf_counter_ns()))
 
     def progress(self) -> float:
+        """How far the schedule has come, in [0, 1]: the share that is spent, faster once patience ran out."""
+        spent, start = self.spent(), self.hurried_from
+        if start is None:
+            return spent
+        stretch = min(LAST_STRETCH * start, 1 - start)
+        return min(start + (1 - start) * (spent - start) / stretch, 1.0) if stretch > 0 else 1.0
+
+    def spent(self) -> float:
         """Share of the budget that is spent, in [0, 1]: of epochs, steps or seconds, whichever is furthest."""
         shares = [self.steps / self.settings.steps if self.settings.steps is not None else 0.0]
         if self.settings.epochs is not None:
@@ -147,6 +160,10 @@ class _Fit:
     def out_of_time(self) -> bool:
         """Whether what is left of a budget in seconds is only enough for the final validation."""
         return self.settings.seconds is not None and self.elapsed() + self.last_validation >= self.settings.seconds
+
+    def hurried_to_its_end(self) -> bool:
+        """Whether the last stretch is over that began when patience ran out."""
+        return self.hurried_from is not None and self.progress() >= 1
 
     def begin_epoch(self) -> None:
         self.epoch += 1
@@ -181,6 +198,8 @@ class _Fit:
             self.stopped = "steps"
         elif self.epoch == self.settings.epochs:
             self.stopped = "epochs"
+        elif self.hurried_to_its_end():
+            self.stopped = "patience"
         if self.stopped or self.validation_is_due():
             self.keep_best(model, self.validated(model, validate))
             if not self.stopped and self.out_of_time():
@@ -215,12 +234,12 @@ class _Fit:
             }
         patience = self.settings.patience
         if (
-            not self.stopped
+            self.hurried_from is None
             and patience is not None
             and self.stale >= patience
             and self.epoch >= self.settings.min_epochs
         ):
-            self.stopped = "patience"
+            self.hurried_from = self.spent()
 
     def log(self, parameters: int) -> FitLog:
         return FitLog(

@@ -110,9 +110,20 @@ def test_the_best_weights_come_back() -> None:
 def test_patience_counts_validations_without_improvement() -> None:
     scores = itertools.chain([0.1, 0.5, 0.4, 0.3, 0.2], itertools.repeat(0.1))
     log = fit(Line(), epochs(50, patience=3), lambda: next(scores))
-    assert (log.stopped, len(log.history), log.best_epoch) == ("patience", 5, 2)
-    assert len(fit(Line(), epochs(50, patience=3, min_epochs=9)).history) == 9
-    assert len(fit(Line(), epochs(50, patience=3, validate_every=2)).history) == 8
+    assert (log.stopped, len(log.history), log.best_epoch) == ("patience", 7, 2)  # 5 and a quarter of that
+    assert len(fit(Line(), epochs(50, patience=3, min_epochs=9)).history) == 12
+    assert len(fit(Line(), epochs(50, patience=3, validate_every=2)).history) in (10, 11)
+
+
+def test_when_patience_runs_out_the_learning_rate_falls_to_nothing_without_a_jump() -> None:
+    """And no longer than the budget lasts."""
+    for count, patience in ((400, 80), (400, 350)):
+        log = fit(Line(), epochs(count, patience=patience), lambda: 0.5)
+        rates = [row.learning_rate for row in log.history]
+        assert log.stopped == ("patience" if patience < 300 else "epochs")
+        assert len(rates) == pytest.approx(min(1.25 * (patience + 1), count), abs=2)
+        assert max(abs(a - b) for a, b in itertools.pairwise(rates[40:])) < 0.1 * 0.15
+        assert rates[-1] < 0.01 * max(rates)
 
 
 def test_a_score_that_is_not_a_number_is_never_the_best() -> None:

@@ -69,9 +69,11 @@ class Inferer:
     def _batches(
         self, image: Readable, windows: Sequence[Window], progress: Progress
     ) -> Iterator[tuple[list[Window], Tensor]]:
-        """Windows in groups of the batch size, with logits or scores (B, K, H, W); the next group is read meanwhile."""
-        done = 0
-        for group, images in bands.ahead(self._read(image, windows)):
+        """Windows in groups of the batch size, and logits or scores (B, K, H, W); files are read one group ahead."""
+        done, groups = 0, self._read(image, windows)
+        if len(windows) > self.batch_size and (type(image) is not np.ndarray or self.device.type != "cpu"):
+            groups = bands.ahead(groups)  # what is at hand, for the processor that would fetch it, needs no thread
+        for group, images in groups:
             with torch.inference_mode(), autocast_to(self.device, self.dtype):
                 yield group, self._forward(to_device(images, self.device))
             done += len(group)
