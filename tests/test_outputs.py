@@ -1,6 +1,7 @@
 """Masks on disk: what was assigned is what every reader finds, and a file under its name is whole."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,7 +70,8 @@ def test_an_ome_zarr_is_a_valid_label_image_with_halved_levels(tmp_path: Path) -
     assert [axis.name for axis in multiscale.axes] == ["y", "x"]
     np.testing.assert_array_equal(np.asarray(group["1"]), mask()[::2, ::2])
     np.testing.assert_array_equal(np.asarray(group["2"]), mask()[::4, ::4])
-    levels = group.attrs.asdict()["ome"]["multiscales"][0]["datasets"]
+    ome: Any = group.attrs.asdict()["ome"]
+    levels = ome["multiscales"][0]["datasets"]
     scales = [level["coordinateTransformations"][0]["scale"] for level in levels]
     assert scales[:2] == [[0.5, 0.25], [1, 0.5]]
 
