@@ -1,5 +1,6 @@
 """Hydra's launchers and Optuna's sweeper: runs side by side, here or on a cluster, or chosen trial by trial."""
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -119,7 +120,7 @@ def _search_arm(arm: Sequence[str], given: Sequence[str], how: Sequence[str], fo
     """All trials of one arm; Optuna's best one is written into `folder`."""
     import optuna
 
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    optuna.logging.set_verbosity(logging.WARNING)
     fixed = tuple(item for item in given if item not in arm)
     context, config = composed(how, str(folder))
     sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=Trial(fixed), config=config)

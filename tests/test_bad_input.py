@@ -4,8 +4,6 @@ Images and masks that cannot be used are in `test_datasets_malformed.py`, which 
 """
 
 import ast
-import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -169,26 +167,22 @@ def cut(name: str) -> Callable[[Path], None]:
     return damage
 
 
-def deep(folder: Path) -> None:
-    (folder / "runs" / "r" / "run.json").write_text("[" * 100000)
+def overwrite(name: str, content: bytes) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        (folder / "runs" / "r" / name).write_bytes(content)
 
-
-def link_away(folder: Path) -> None:
-    shutil.rmtree(folder / "runs" / "r")
-    (folder / "runs" / "r").write_text("a file")
+    return damage
 
 
 RESULTS: dict[str, Callable[[Path], None]] = {
     "torn row": cut("run.json"),
     "torn scores": cut("scores.csv"),
     "torn stages": cut("stages.csv"),
-    "nested without end": deep,
-    "zeros": lambda folder: (folder / "runs" / "r" / "scores.csv").write_bytes(b"\0" * 99) and None,
+    "nested without end": overwrite("run.json", b"[" * 100000),
+    "zeros": overwrite("scores.csv", bytes(99)),
     "no scores": lambda folder: (folder / "runs" / "r" / "scores.csv").unlink(),
-    "another run's row": lambda folder: (folder / "runs" / "r" / "run.json").write_text('{"status": "ok"}') and None,
-    "number for a name": lambda folder: (
-        (folder / "runs" / "r" / "run.json").write_text(json.dumps({"run_id": 3, "status": "ok"})) and None
-    ),
+    "a row without a name": overwrite("run.json", b'{"status": "ok"}'),
+    "a number for a name": overwrite("run.json", b'{"run_id": 3, "status": "ok"}'),
 }
 
 
@@ -225,7 +219,8 @@ def test_a_results_folder_that_is_none(
 
 def test_results_are_read_without_executing_them(tmp_path: Path) -> None:
     """`panels.npz` with an object in it would run code if it were unpickled."""
-    from bench.plots.panels import NoDataError, load_crops
+    from bench.plots.panels import load_crops
+    from bench.plots.style import NoDataError
 
     np.savez(tmp_path / "panels.npz", class_names=np.array([{"a": 1}], dtype=object))
     with pytest.raises(NoDataError):
