@@ -259,7 +259,7 @@ class SuperpixelGnnConfig(PipelineConfig):
     weights: str | None = None  # file of published weights for model.conv=jain2024, replayed instead of training
     edge_dropout: float = 0.0  # share of the edges missing in each step
     feature_dropout: float = 0.0  # share of all features at their mean in each step
-    jitter: float = 0.0  # spread of a random gain and offset of the intensities behind the features
+    jitter: float = 0.1  # spread of a random gain and offset of the intensities behind the features; 0: off
     mirror: bool = False  # turn graphs over at random: for positions and directions of edges
     learning_rate: float = 3e-3
     weight_decay: float = 1e-4
