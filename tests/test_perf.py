@@ -18,10 +18,10 @@ def test_perf_writes_a_row_per_step_and_size(tmp_path: Path, capsys: pytest.Capt
     settings = ["sizes=64,96", "repeats=2", "rival_largest=64", "graph_superpixel_size=100", "memory=false"]
     assert main([*settings, f"results_dir={tmp_path}"]) == 0
     table = pd.read_csv(tmp_path / "perf.csv")
-    expected = [[step, size] for step in STEPS for size in (64, 96)]
-    assert table[["step", "size"]].to_numpy().tolist() == expected
-    beyond = {"graph": True}  # its rival has a bound of its own
-    assert table["ratio"].notna().tolist() == [size == 64 or beyond.get(step, False) for step, size in expected]
+    expected = [(step, size) for step in STEPS for size in (64, 96)]
+    assert list(zip(table["step"], table["size"], strict=True)) == expected
+    bounded = [size == 64 or step == "graph" for step, size in expected]  # the rival of `graph` has a bound of its own
+    assert table["ratio"].notna().tolist() == bounded
     assert (table["seconds"] > 0).all()
     assert "times slower" in capsys.readouterr().out
 
