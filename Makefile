@@ -33,7 +33,7 @@ check: $(STAMP) ## ruff and mypy
 	$(BIN)/mypy
 
 test: check ## ruff, mypy, pytest
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 clean: ## remove .venv and caches; results stay
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -293,9 +293,8 @@ def test_a_real_set_of_two_volumes_is_refused_until_it_has_three_splits(tmp_path
     root = SHARED / "qcanet_embryo3d"
     with pytest.raises(InputError, match=r"splits\.json leaves the split val"):
         load(FolderConfig(root=str(root)))
-    rows = [
-        f"{root}/images/{n}_cell_stage.tif,{root}/masks/{n}_cell_stage.tif,{s}" for n, s in ((8, "train"), (16, "test"))
-    ]
+    (tmp_path / "set").symlink_to(root)
+    rows = [f"set/images/{n}_cell_stage.tif,set/masks/{n}_cell_stage.tif,{s}" for n, s in ((8, "train"), (16, "test"))]
     third = tmp_path / "third.tif"
     tifffile.imwrite(third, tifffile.imread(root / "images" / "8_cell_stage.tif")[:20])
     tifffile.imwrite(tmp_path / "third_mask.tif", tifffile.imread(root / "masks" / "8_cell_stage.tif")[:20])

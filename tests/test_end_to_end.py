@@ -56,7 +56,7 @@ def test_scores_are_complete_and_the_oracle_is_the_ceiling(results: Path) -> Non
 
 def test_stages_add_up_to_less_than_the_run(results: Path) -> None:
     stages = table(results, "stages")
-    assert {"prepare", "init", "warmup", "train", "validate", "predict"} == set(stages["stage"])
+    assert {"prepare", "init", "warmup", "train", "validate", "inspect", "predict"} == set(stages["stage"])
     assert not stages.duplicated(["run_id", "stage", "split"]).any()
     assert stages["seconds"].ge(0).all()
     spent = stages.groupby("run_id")["seconds"].sum()
@@ -96,14 +96,14 @@ def test_collecting_again_changes_nothing(results: Path) -> None:
 def test_a_run_that_fails_leaves_its_row_and_the_sweep_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "results"
     done = bench(
-        "-m", "pipeline=oracle", "superpixels.superpixel_size=40", "measure.timeout=0.01,200",
+        "-m", "pipeline=threshold", "pipeline.channel=0,5",
         "dataset.image_size=[64,64]", "dataset.train_images=1", "dataset.val_images=1", "dataset.test_images=1",
         f"results_dir={folder}", "device=cpu",
     )  # fmt: skip
     assert done.returncode == 1, done.stderr[-3000:]
     runs = table(folder, "runs")
-    assert sorted(runs["status"]) == ["ok", "timeout"]
-    assert runs.set_index("status").loc["timeout", "reason"]
+    assert sorted(runs["status"]) == ["failed", "ok"]
+    assert "channel" in runs.set_index("status").loc["failed", "reason"]
 
 
 def test_a_run_directory_keeps_its_settings(results: Path) -> None:
