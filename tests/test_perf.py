@@ -8,10 +8,12 @@ import pytest
 
 from bench.config import GraphConfig, InputError, SuperpixelsConfig
 from bench.graphs import build
+from bench.graphs.weights import reweighted
 from bench.perf import main, parse, picture
-from bench.published import nearest, published_graph
-from bench.steps import STEPS, Picture
+from bench.published import nearest, published_graph, published_segments
+from bench.steps import CLASSES, STEPS, Picture
 from bench.superpixels import segment
+from bench.superpixels.labels import majority_labels
 
 
 def test_perf_writes_a_row_per_step_and_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,18 +42,27 @@ def test_settings_are_read_by_their_type_and_misspelt_ones_refused() -> None:
 
 def test_the_published_recipe_agrees_with_the_graph_room() -> None:
     image, mask = picture(64)
-    config = SuperpixelsConfig("skimage_slic", superpixel_size=100.0)
-    features, edges, labels = published_graph(image, mask, config)
-    graph = build(image, segment(image, config), GraphConfig(features=["intensity"], edges=["knn"], neighbours=10))
+    config = SuperpixelsConfig(superpixel_size=100.0)
+    features, edges, weights, labels = published_graph(image, mask, config)
+    segments = published_segments(image, config).astype(np.int32)
+    settings = GraphConfig(features=["intensity"], edges=["knn"], neighbours=10, edge_weight="published")
+    graph = build(image, segments, settings)
+    graph = reweighted(graph, "published", 10)
     np.testing.assert_allclose(features, graph.x.numpy(), atol=1e-4)
-    assert labels.shape == (len(features),)
-    ours = set(zip(*graph.edge_index.tolist(), strict=True))
-    assert len(set(zip(*edges.tolist(), strict=True)) - ours) <= 0.02 * edges.shape[1]  # but for equal distances
+    np.testing.assert_array_equal(labels, majority_labels(mask, segments, CLASSES))
+    theirs = dict(zip(zip(*edges.tolist(), strict=True), weights.tolist(), strict=True))
+    ours = dict(zip(zip(*graph.edge_index.tolist(), strict=True), graph.edge_weight.tolist(), strict=True))
+    shared = set(theirs) & set(ours)
+    assert len(shared) >= 0.98 * max(len(theirs), len(ours))  # but for equal distances
+    alike = [abs(theirs[edge] - ours[edge]) <= 1e-4 * ours[edge] + 1e-9 for edge in shared]
+    assert np.mean(alike) > 0.98
 
 
 def test_nearest_by_hand() -> None:
-    line = np.stack([np.arange(12.0) ** 1.01, np.zeros(12)], axis=1)
-    assert set(nearest(line)[0][:10]) == set(range(1, 11))
+    line = np.stack([np.arange(12.0) ** 1.01, np.zeros(12)], axis=1).astype(np.float32)
+    edges, weights = nearest(line)
+    assert set(edges[0][edges[1] == 0]) == set(range(12)) - {11}
+    assert weights[(edges[0] == 0) & (edges[1] == 0)].tolist() == [2.0]
 
 
 def test_pictures_larger_than_the_scene_mirror_it() -> None:
