@@ -1,10 +1,12 @@
 """Graph networks for node classification: an encoder, pre-norm residual blocks around one convolution, a head."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch_geometric import nn as pyg
+
+ROWS = 1 << 16  # of inputs in double precision at a time
 
 
 class Message(nn.Module):
@@ -109,6 +111,18 @@ class TokenBlock(Block):
         return x + self.out(self.read(h).softmax(dim=1) @ tokens)  # type: ignore[no-any-return]
 
 
+def mean_and_deviation(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Of each column, in double precision, over the rows of all `parts` (M, F): (F,) and (F,).
+
+    Some rows at a time: the training graphs are the largest thing in memory, and need no copies.
+    """
+    blocks = [block for part in parts for block in torch.split(part, ROWS)]  # views
+    count = sum(len(block) for block in blocks)
+    mean = torch.stack([block.sum(dim=0, dtype=torch.float64) for block in blocks]).sum(dim=0) / count
+    squares = torch.stack([(block.double() - mean).square().sum(dim=0) for block in blocks]).sum(dim=0)
+    return mean, (squares / count).sqrt()
+
+
 class Standardized(nn.Module):
     """A network that standardises its inputs by buffers, which travel with the weights."""
 
@@ -118,12 +132,15 @@ class Standardized(nn.Module):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))
 
-    def standardize(self, x: Tensor, edge_attr: Tensor) -> None:
-        """Take the mean and standard deviation of training inputs (M, F) and (E, D); a constant column becomes zero."""
-        for name, rows in (("feature", x), ("edge", edge_attr)):
-            if len(rows):
-                scale = rows.double().std(dim=0, correction=0)
-                self.get_buffer(f"{name}_mean").copy_(rows.double().mean(dim=0))
+    def standardize(self, x: Sequence[Tensor], edge_attr: Sequence[Tensor]) -> None:
+        """Take the mean and standard deviation of training inputs, graph by graph (M, F) and (E, D).
+
+        A constant column becomes zero.
+        """
+        for name, parts in (("feature", x), ("edge", edge_attr)):
+            if sum(len(part) for part in parts):
+                mean, scale = mean_and_deviation(parts)
+                self.get_buffer(f"{name}_mean").copy_(mean)
                 self.get_buffer(f"{name}_scale").copy_(torch.where(scale > 1e-6, scale, 1))
 
     def standardized(self, name: str, rows: Tensor) -> Tensor:

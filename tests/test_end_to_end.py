@@ -103,7 +103,7 @@ def test_a_run_that_fails_leaves_its_row_and_the_sweep_goes_on(tmp_path: Path) -
     assert done.returncode == 1, done.stderr[-3000:]
     runs = table(folder, "runs")
     assert sorted(runs["status"]) == ["failed", "ok"]
-    assert "channel" in runs.set_index("status").loc["failed", "reason"]
+    assert "channel" in str(runs.set_index("status").loc["failed", "reason"])
 
 
 def test_a_run_directory_keeps_its_settings(results: Path) -> None:

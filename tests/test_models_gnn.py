@@ -5,7 +5,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from models.gnn import CONVS, Gnn, build_gnn
+from models import gnn
+from models.gnn import CONVS, Gnn, build_gnn, mean_and_deviation
 
 NODES, FEATURES, CLASSES, EDGE_DIM = 7, 5, 3, 4
 
@@ -101,23 +102,31 @@ def test_attributes_reach_the_convolutions_that_take_them(conv: str) -> None:
 
 def test_standardizing_undoes_any_scale_and_offset_of_the_inputs() -> None:
     data, model = ring(NODES, 1), network("gine")
-    model.standardize(data.x, data.edge_attr)
+    model.standardize([data.x], [data.edge_attr])
     expected = logits(model, data)
     data.x, data.edge_attr = data.x * 50 - 3, data.edge_attr * 0.1 + 7
-    model.standardize(data.x, data.edge_attr)
+    model.standardize([data.x], [data.edge_attr])
     assert torch.allclose(logits(model, data), expected, atol=1e-4)
+
+
+def test_moments_do_not_depend_on_how_the_rows_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * 3 + 100
+    monkeypatch.setattr(gnn, "ROWS", 7)
+    mean, deviation = mean_and_deviation([rows[:20], rows[20:]])
+    assert torch.allclose(mean, rows.double().mean(dim=0))
+    assert torch.allclose(deviation, rows.double().std(dim=0, correction=0))
 
 
 def test_a_constant_feature_is_harmless() -> None:
     data, model = ring(NODES, 1), network("sage")
     data.x[:, 0] = 4.2
-    model.standardize(data.x, data.edge_attr)
+    model.standardize([data.x], [data.edge_attr])
     assert torch.isfinite(logits(model, data)).all()
 
 
 def test_the_statistics_travel_with_the_weights() -> None:
     data, model = ring(NODES, 1), network("sage")
-    model.standardize(data.x * 3 + 1, data.edge_attr)
+    model.standardize([data.x[:4] * 3 + 1, data.x[4:] * 3 + 1], [data.edge_attr])
     other = build_gnn("sage", FEATURES, 8, 2, CLASSES, EDGE_DIM).eval()
     other.load_state_dict(model.state_dict())
     assert torch.equal(logits(other, data), logits(model, data))

@@ -1,12 +1,51 @@
 """Large graphs cut into windows for training, so that a step has the same size whatever the size of the images."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 
-def cut(graph: Data, nodes: int, rng: np.random.Generator) -> list[Data]:
+@dataclass(frozen=True)
+class Window:
+    """Part of a graph, whose rows are copied when they are asked for: an epoch's windows would be all graphs again.
+
+    `nodes` (N,) and `edges` (E,) are those of `graph`, `edge_index` (2, E) counts within the window.
+    """
+
+    graph: Data
+    nodes: Tensor
+    edges: Tensor
+    edge_index: Tensor
+
+    @property
+    def num_nodes(self) -> int:
+        return len(self.nodes)
+
+    def data(self) -> Data:
+        """The window as a graph; the graph itself where it has no more nodes than the window."""
+        graph, nodes, edges = self.graph, self.nodes, self.edges
+        if len(nodes) == len(graph.x):
+            return graph
+        return Data(
+            x=graph.x[nodes],
+            pos=graph.pos[nodes],
+            num_pixels=graph.num_pixels[nodes],
+            y_counts=graph.y_counts[nodes],
+            edge_index=self.edge_index,
+            edge_attr=graph.edge_attr[edges],
+            edge_weight=graph.edge_weight[edges],
+        )
+
+
+def whole(graph: Data) -> Window:
+    """A graph as its own window."""
+    return Window(graph, torch.arange(len(graph.x)), torch.arange(graph.edge_index.shape[1]), graph.edge_index)
+
+
+def cut(graph: Data, nodes: int, rng: np.random.Generator) -> list[Window]:
     """Windows of about `nodes` nodes, a randomly shifted lattice of cubes over `graph.pos`; the graph itself if small.
 
     Every node is in exactly one window, with its rows of x, pos, num_pixels and y_counts; an edge is kept where both
@@ -14,7 +53,7 @@ def cut(graph: Data, nodes: int, rng: np.random.Generator) -> list[Data]:
     """
     total = graph.x.shape[0]
     if total <= nodes:
-        return [graph]
+        return [whole(graph)]
     window = _window_of_nodes(graph.pos, nodes, rng)  # (N,)
     order = torch.argsort(window, stable=True)
     sizes = torch.bincount(window)
@@ -26,7 +65,7 @@ def cut(graph: Data, nodes: int, rng: np.random.Generator) -> list[Data]:
     edges = torch.nonzero(inside).flatten()[torch.argsort(of_edge, stable=True)]
     edge_sizes = torch.bincount(of_edge, minlength=len(sizes)).tolist()
     parts = zip(torch.split(order, sizes.tolist()), torch.split(edges, edge_sizes), starts.tolist(), strict=True)
-    return [_part(graph, chosen, kept, place[graph.edge_index[:, kept]] - start) for chosen, kept, start in parts]
+    return [Window(graph, chosen, kept, place[graph.edge_index[:, kept]] - start) for chosen, kept, start in parts]
 
 
 def _window_of_nodes(pos: Tensor, nodes: int, rng: np.random.Generator) -> Tensor:
@@ -38,15 +77,3 @@ def _window_of_nodes(pos: Tensor, nodes: int, rng: np.random.Generator) -> Tenso
     cells = ((pos - low + shift) / side).long()  # (N, axes)
     unique: tuple[Tensor, Tensor] = torch.unique(cells, dim=0, return_inverse=True)
     return unique[1]
-
-
-def _part(graph: Data, nodes: Tensor, edges: Tensor, edge_index: Tensor) -> Data:
-    return Data(
-        x=graph.x[nodes],
-        pos=graph.pos[nodes],
-        num_pixels=graph.num_pixels[nodes],
-        y_counts=graph.y_counts[nodes],
-        edge_index=edge_index,
-        edge_attr=graph.edge_attr[edges],
-        edge_weight=graph.edge_weight[edges],
-    )

@@ -17,7 +17,7 @@ from bench.config import Config, GraphConfig, SuperpixelGnnConfig, SuperpixelsCo
 from bench.datasets.sample import Sample, Source, Task
 from bench.fitlog import FitLog, Interval
 from bench.graphs.weights import reweighted
-from bench.graphs.windows import cut
+from bench.graphs.windows import Window, cut, whole
 from bench.losses import class_weights, macro_dice, segmentation_loss
 from bench.pipelines import networks
 from bench.pipelines.augment import edges_dropped, features_dropped, jittered, mirrored, response
@@ -31,6 +31,7 @@ from bench.superpixels.labels import class_counts, paint
 from bench.superpixels.scaling import segments_asked
 from bench.tiles import Writable
 from bench.training import autocast, resolve_device, seed_everything, train
+from models.gnn import mean_and_deviation
 
 BAND_PIXELS = 1 << 24  # painted at once
 CHUNK_ROWS = 512  # bands of so many rows, or of a multiple, fill the chunks of most files
@@ -107,11 +108,11 @@ class SuperpixelGnn:
             replayed = FitLog(parameters=sum(weight.numel() for weight in self.model.parameters()))
             return self._with_liveness(replayed, val_items)
         self.model = self._build(items[0].num_features, items[0].edge_attr.shape[1])
-        self.model.standardize(torch.cat([data.x for data in items]), torch.cat([data.edge_attr for data in items]))
+        self.model.standardize([data.x for data in items], [data.edge_attr for data in items])
         self.model.to(self.device)
         pixels = torch.stack([data.y_counts.sum(dim=0) for data in items]).sum(dim=0)
         self.class_weights = class_weights(pixels, self.config.training.class_weights).to(self.device)
-        self.feature_mean = torch.cat([data.x for data in items]).mean(dim=0)
+        self.feature_mean = mean_and_deviation([data.x for data in items])[0].float()
         log = train(
             self.model,
             lambda epoch: self._batches(items, epoch),
@@ -189,15 +190,15 @@ class SuperpixelGnn:
         """Graphs one by one in random order; with `batch_nodes`, so many nodes or more, in windows of half as many."""
         rng = np.random.default_rng([self.config.seed, epoch])
         nodes = self.settings.batch_nodes
-        parts = list(items) if nodes is None else [part for graph in items for part in cut(graph, nodes // 2, rng)]
-        gathered: list[Data] = []
+        parts = [part for graph in items for part in ([whole(graph)] if nodes is None else cut(graph, nodes // 2, rng))]
+        gathered: list[Window] = []
         for index in rng.permutation(len(parts)):
             gathered.append(parts[index])
             if nodes is None or sum(part.num_nodes for part in gathered) >= nodes:
-                yield Batch.from_data_list(gathered)
+                yield Batch.from_data_list([part.data() for part in gathered])
                 gathered = []
         if gathered:
-            yield Batch.from_data_list(gathered)
+            yield Batch.from_data_list([part.data() for part in gathered])
 
     def _logits(self, data: Data) -> Tensor:
         """Logits (N, K) on the device. `Data.to` would move the graph itself, so its tensors are moved one by one."""
