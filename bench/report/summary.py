@@ -25,7 +25,7 @@ def _score_in_short(differences: NDArray[np.float64]) -> str:
         return "has no score per image to compare"
     estimate = paired_difference(differences)
     value, low, high = (100 * number for number in (estimate.value, estimate.low, estimate.high))
-    text = f"scores {abs(value):.1f} points {'less' if value < 0 else 'more'} Dice"
+    text = f"scores {abs(value):.1f} points {'less' if value < 0 else 'more'} Dice per image"
     if not estimate.has_interval:
         return f"{text} (no interval)"
     doubt = "" if estimate.excludes(0) else ": may be chance"
