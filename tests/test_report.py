@@ -232,7 +232,8 @@ def test_the_command_collects_draws_and_prints(
 def test_the_summary_answers_in_one_sentence_with_the_numbers_of_the_tables(folder: Path) -> None:
     found = only(folder)
     assert re.fullmatch(
-        r"On these 4 test images the GNN at 50 px per superpixel scores (\d\.\d) points less Dice per image \(95 % interval "
+        r"On these 4 test images the GNN at 50 px per superpixel scores (\d\.\d) points less Dice per image "
+        r"\(95 % interval "
         r"-\d\.\d to -\d\.\d\), trains 13\.?\d? times faster \(1\d.\d to 13.\d\), superpixels included, "
         r"and needs 2.73 times less memory \(2.73 to 2.73\); its ceiling at this size is 0.985\.",
         found.summary,
