@@ -16,7 +16,6 @@ from bench.datasets.tiffs import TIFFS, open_tiff
 
 ZARR = ".zarr"
 SUFFIXES = (*PICTURES, *TIFFS, ZARR)
-LOSSLESS = (".png", *TIFFS, ZARR)
 MAX_PIXELS = 1 << 30
 
 

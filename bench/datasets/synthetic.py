@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.config import SyntheticConfig
 from bench.datasets.files import Classes, ImageFile, Layout, MaskFile
-from bench.datasets.normalization import Moments, Scaling, Stored, moments, pool, standardise
+from bench.datasets.normalization import Moments, Scaling, Stored, choose, moments, pool
 from bench.datasets.sample import Sample, Source, Splits, Task
 from bench.datasets.scene import VERSION, Scene, Window, generate_block
 
@@ -130,7 +130,8 @@ def sample_of(name: str, scene: Scene, mode: str, train: Moments | None, cache: 
     """A scene as a sample: in memory if it is small, else in files below `cache`, else generated when asked for."""
     if scene.size[0] * scene.size[1] <= KEPT_PIXELS:
         return small_sample(name, scene, mode, train)
-    scaling = scaling_of(mode, train or scene_moments(scene))
+    over = train or scene_moments(scene)
+    scaling = choose(mode, np.dtype(np.float32), over, over)
     image, mask = SceneImage(scene, scaling), SceneMask(scene)
     if cache is None:
         return Sample(name, image, mask)
@@ -150,7 +151,9 @@ def small_sample(name: str, scene: Scene, mode: str, train: Moments | None) -> S
         values, mask[part] = generate_block(scene, window)
         image[part] = values[..., None]
         found.append(moments(image[part]))
-    return Sample(name, cast(Source, scaling_of(mode, train or pool(found)).apply(image)), cast(Source, mask))
+    over = train or pool(found)
+    scaled = choose(mode, image.dtype, over, over).apply(image)
+    return Sample(name, cast(Source, scaled), cast(Source, mask))
 
 
 def write_once(path: Path, layer: SceneImage | SceneMask) -> None:
@@ -184,11 +187,6 @@ def facts_of(config: SyntheticConfig, scenes: dict[str, list[Scene]]) -> dict[st
         facts[f"dataset.images_{split}"] = len(members)
         facts[f"dataset.pixels_{split}"] = sum(scene.size[0] * scene.size[1] for scene in members)
     return facts
-
-
-def scaling_of(mode: str, over: Moments) -> Scaling:
-    """The scaling of a scene under `dataset.normalization`, by its own moments or the training scenes' pooled ones."""
-    return Scaling(np.zeros(1), np.ones(1)) if mode == "none" else standardise(over)
 
 
 def load(config: SyntheticConfig) -> Splits:
