@@ -25,6 +25,7 @@ def require_one_of(setting: str, value: object, allowed: tuple[str, ...]) -> Non
 
 
 MOST_PIXELS = 2**34  # of a generated image: 131072 x 131072
+MOST_VIEWS = 9  # sizes from 0.4 to 2.4 times the one asked for
 METHODS = ("slic", "grid", "skimage_slic", "felzenszwalb", "compact_watershed")  # keys of SUPERPIXELS
 FEATURES = ("intensity", "quantiles", "texture", "shape", "position")  # keys of bench.graphs.FEATURES
 EDGES = ("adjacency", "adjacency2", "knn")  # keys of bench.graphs.EDGES
@@ -116,6 +117,7 @@ class SuperpixelsConfig:
     compactness: float = 0.1  # scikit-image's meaning, on normalised images
     sigma: float = 1.0  # Gaussian smoothing before clustering, in pixels
     iterations: int = 10
+    views: int = 1  # segmentations of each image, of several sizes: graphs to learn from, and one mask of their mean
 
     def __post_init__(self) -> None:
         require(
@@ -130,6 +132,7 @@ class SuperpixelsConfig:
         require(self.compactness > 0, f"superpixels.compactness must be positive, got {self.compactness}")
         require(self.sigma >= 0, f"superpixels.sigma must not be negative, got {self.sigma}")
         require(self.iterations >= 1, f"superpixels.iterations must be at least 1, got {self.iterations}")
+        require(1 <= self.views <= MOST_VIEWS, f"superpixels.views must lie in [1, {MOST_VIEWS}], got {self.views}")
 
 
 @dataclass

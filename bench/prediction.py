@@ -202,10 +202,10 @@ def scratch_for(work: Work, run: FinishedRun, shape: Sequence[int]) -> Iterator[
 
 
 def scratch_bytes(run: FinishedRun, shape: Sequence[int]) -> int:
-    """What an image takes on the disk for a while, in bytes: its mask; for superpixels the smoothed image and ids."""
+    """What an image takes on the disk for a while, in bytes: its mask; for superpixels a smoothed image and all ids."""
     pixels = prod(shape[:-1])
     superpixels = "superpixel" in run.config.pipeline.name
-    return pixels * (1 + superpixels * (8 + 4 * shape[-1]))
+    return pixels * (1 + superpixels * (8 + 4 * shape[-1] + 4 * (run.config.superpixels.views - 1)))
 
 
 @contextmanager

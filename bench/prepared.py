@@ -11,7 +11,8 @@ import os
 import time
 import uuid
 import zipfile
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, fields
 from functools import lru_cache
@@ -186,6 +187,23 @@ def origin_of(facts: Iterable[Mapping[str, float]]) -> Origin:
         sum(item["spent_seconds"] for item in told),
         max(peaks) if peaks else None,
     )
+
+
+def merged(facts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Facts of an image from those of its several graphs: sums. It came from the cache where all of them did."""
+    total = Counter[str]()
+    for item in facts:
+        total.update(without_origin(item))
+    if not all("made_seconds" in item for item in facts):
+        return dict(total)
+    peaks = [item["made_peak_bytes"] for item in facts if "made_peak_bytes" in item]
+    origin = Origin(
+        min(item["from_cache"] for item in facts),
+        sum(item["made_seconds"] for item in facts),
+        sum(item["spent_seconds"] for item in facts),
+        max(peaks) if peaks else None,
+    )
+    return {**total, **origin.facts()}
 
 
 def without_origin(facts: Mapping[str, float]) -> dict[str, float]:

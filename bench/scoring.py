@@ -11,6 +11,7 @@ from bench.datasets.sample import Sample, Task
 from bench.metrics import ImageScore, Row
 from bench.superpixels import quality, segment
 from bench.superpixels.labels import majority_labels, paint
+from bench.superpixels.views import oracle_mean
 
 PIXEL_ARMS = ("tiled_cnn", "threshold")
 
@@ -40,19 +41,22 @@ class SplitScores:
         predicted: NDArray[np.integer],
         segments: NDArray[np.int32] | None = None,
     ) -> None:
-        """Score one prediction, (*spatial) like `truth`; with `segments` also what those could have reached at best."""
+        """Score one prediction, (*spatial) like `truth`; with `segments` also what those could have reached at best.
+
+        Of several segmentations (V, *spatial) that is the mean of their true shares, and their errors are means.
+        """
         classes, ignored = self.task.num_classes, self.task.ignore_index
         self.images.append(metrics.score_image(image, truth, predicted, classes, self.tolerance, ignored))
         if segments is None:
             return
-        best = quality.oracle_mask(truth, segments, classes, ignored)
+        views = [*segments.reshape(-1, *truth.shape)]
+        best = oracle_mean(truth, views, classes, ignored)
         confusion = metrics.confusion_matrix(truth, best, classes, ignored)
         self.ceilings.append(ImageScore(image, confusion, ()))
+        errors = [quality.undersegmentation_error(truth, ids, ignored) for ids in views]
+        recalls = [quality.boundary_recall(truth, ids, self.tolerance, ignored) for ids in views]
         self.superpixels.append(
-            {
-                "undersegmentation_error": quality.undersegmentation_error(truth, segments, ignored),
-                "boundary_recall": quality.boundary_recall(truth, segments, self.tolerance, ignored),
-            }
+            {"undersegmentation_error": float(np.mean(errors)), "boundary_recall": float(np.mean(recalls))}
         )
 
     def add_vote(self, sample: Sample, predicted: NDArray[np.integer]) -> None:

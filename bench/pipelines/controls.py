@@ -15,8 +15,9 @@ from bench.datasets.sample import Sample, Source, Task
 from bench.fitlog import FitLog
 from bench.pipelines.protocol import Writable
 from bench.superpixels import segment, warm_up
-from bench.superpixels.labels import majority_labels, paint
+from bench.superpixels.labels import class_counts, paint
 from bench.superpixels.scaling import segments_asked
+from bench.superpixels.views import class_shares, paint_mean, views_of
 
 BINS = 128  # of the pooled histogram: trying every set of four thresholds among 256 takes seconds
 BAND_PIXELS = 1 << 22  # of a large image, classified at once
@@ -31,28 +32,50 @@ class LabelledSegments:
     facts: dict[str, float]
 
 
+@dataclass(frozen=True)
+class LabelledViews:
+    """Several segmentations (V, *spatial) with the true shares of the classes in each superpixel, `shares` (N_v, K)."""
+
+    segments: NDArray[np.int32]
+    shares: tuple[NDArray[np.float32], ...]
+    facts: dict[str, float]
+
+
+Labelled = LabelledSegments | LabelledViews
+
+
 class Oracle:
     """What the best possible classifier of these superpixels would get.
 
-    It sees the true mask of every image, test images included: a ceiling, not a method.
+    It sees the true mask of every image, test images included: a ceiling, not a method. With `superpixels.views` it
+    is one that knows the true shares of the classes in each superpixel, and paints their mean.
     """
 
     def __init__(self, config: Config, task: Task) -> None:
         self.config, self.task = config, task
         warm_up(task.spatial_axes, task.in_channels, config.superpixels)
 
-    def prepare(self, sample: Sample) -> LabelledSegments:
-        """The superpixels of the image, and the majority class of `sample.mask` in each."""
-        segments = segment(np.asarray(sample.image), self.config.superpixels)
-        labels = majority_labels(np.asarray(sample.mask), segments, self.task.num_classes, self.task.ignore_index)
-        asked = segments_asked(segments.shape, self.config.superpixels)
-        return LabelledSegments(segments, labels, {"n_segments": asked, "num_nodes": len(labels)})
+    def prepare(self, sample: Sample) -> Labelled:
+        """The superpixels of the image, and what `sample.mask` says of each."""
+        views = views_of(self.config.superpixels)
+        segments = [segment(np.asarray(sample.image), view) for view in views]
+        counts = [
+            class_counts(np.asarray(sample.mask), ids, self.task.num_classes, self.task.ignore_index)
+            for ids in segments
+        ]
+        asked = sum(segments_asked(segments[0].shape, view) for view in views)
+        facts: dict[str, float] = {"n_segments": asked, "num_nodes": sum(len(nodes) for nodes in counts)}
+        if len(views) == 1:
+            return LabelledSegments(segments[0], np.asarray(counts[0].argmax(axis=1)), facts)
+        return LabelledViews(np.stack(segments), tuple(class_shares(nodes) for nodes in counts), facts)
 
-    def fit(self, train_items: Sequence[LabelledSegments], val_items: Sequence[LabelledSegments]) -> FitLog:
+    def fit(self, train_items: Sequence[Labelled], val_items: Sequence[Labelled]) -> FitLog:
         del train_items, val_items
         return FitLog()
 
-    def predict(self, item: LabelledSegments) -> NDArray[np.integer]:
+    def predict(self, item: Labelled) -> NDArray[np.integer]:
+        if isinstance(item, LabelledViews):
+            return paint_mean(item.shares, [*item.segments])
         return paint(item.labels, item.segments)
 
     def save(self, path: Path) -> None:

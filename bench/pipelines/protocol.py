@@ -16,11 +16,14 @@ class Prepared(Protocol):
 
     @property
     def segments(self) -> NDArray[np.int32] | None:
-        """Superpixel ids, (*spatial); None for a pixel arm."""
+        """Superpixel ids, (*spatial), or (V, *spatial) of several segmentations; None for a pixel arm."""
 
     @property
     def facts(self) -> Mapping[str, float]:
-        """Counts worth a column of `runs`, as means over the test images: num_nodes, num_edges, n_segments (asked)."""
+        """Counts worth a column of `runs`, as means over the test images: num_nodes, num_edges, n_segments (asked).
+
+        Of several segmentations of an image they are sums: what is computed, not how fine any of them is.
+        """
 
 
 class Writable(Protocol):

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,16 +20,18 @@ from bench.fitlog import FitLog, Interval
 from bench.graphs.weights import reweighted
 from bench.graphs.windows import Window, cut, whole
 from bench.losses import class_weights, macro_dice, segmentation_loss
+from bench.metrics import confusion_matrix
 from bench.pipelines import networks
 from bench.pipelines.augment import edges_dropped, features_dropped, jittered, mirrored, response
 from bench.pipelines.liveness import edge_liveness, idle_edges
 from bench.pipelines.networks import Network, build_network, published_network
 from bench.pipelines.parts import parts
-from bench.prepared import Cache
+from bench.prepared import Cache, merged
 from bench.superpixels import segment, warm_up
 from bench.superpixels.bands import release
 from bench.superpixels.labels import class_counts, paint
 from bench.superpixels.scaling import segments_asked
+from bench.superpixels.views import paint_mean, views_of
 from bench.tiles import Writable
 from bench.training import autocast, resolve_device, seed_everything, train
 from models.gnn import mean_and_deviation
@@ -44,6 +47,26 @@ class SuperpixelGraph:
     data: Data
     segments: NDArray[np.int32]
     facts: dict[str, float]
+
+    @property
+    def views(self) -> tuple["SuperpixelGraph", ...]:
+        return (self,)
+
+
+@dataclass(frozen=True)
+class SuperpixelViews:
+    """A sample as several graphs, one of each segmentation. `segments` (V, *spatial); `facts` are sums over them.
+
+    The mask stays: how good the mean of the views is can only be told by the pixel.
+    """
+
+    views: tuple[SuperpixelGraph, ...]
+    segments: NDArray[np.int32]
+    facts: dict[str, float]
+    mask: NDArray[np.integer]
+
+
+Item = SuperpixelGraph | SuperpixelViews
 
 
 def node_confusion(counts: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.int64]:
@@ -61,6 +84,11 @@ def painted_bands(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     rows = max(BAND_PIXELS * shape[0] // prod(shape), 1)
     rows = rows // CHUNK_ROWS * CHUNK_ROWS or rows
     yield from ((start, min(start + rows, shape[0])) for start in range(0, shape[0], rows))
+
+
+def painted(votes: Sequence[NDArray[Any]], segments: Sequence[NDArray[np.int32]]) -> NDArray[np.integer]:
+    """The mask of one segmentation with the classes (N,) of its nodes, or of several with their shares (N, K)."""
+    return paint(votes[0], segments[0]) if len(votes) == 1 else paint_mean(votes, segments)
 
 
 def built(image: Source, segments: NDArray[np.int32], graph: GraphConfig) -> Data:
@@ -90,18 +118,29 @@ class SuperpixelGnn:
         graphs.warm_up(task.spatial_axes, task.in_channels, config.graph)
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
-        self.cache = Cache(config.superpixels, config.graph, task, graph_of, SuperpixelGraph)
+        self.views = views_of(config.superpixels)
+        self.caches = [Cache(view, config.graph, task, graph_of, SuperpixelGraph) for view in self.views]
         self.model: Network | None = None
         if self.settings.jitter > 0:
             self.answers = response(task.spatial_axes, task.in_channels, config.graph)
 
-    def prepare(self, sample: Sample) -> SuperpixelGraph:
-        return self.cache.prepared(sample)
+    def prepare(self, sample: Sample) -> Item:
+        """The graph of the sample, or with `superpixels.views` several."""
+        if len(self.caches) == 1:
+            return self.caches[0].prepared(sample)
+        whole = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
+        segments = np.empty((len(self.caches), *whole.mask.shape), np.int32)
+        views: list[SuperpixelGraph] = []
+        for cache, ids in zip(self.caches, segments, strict=True):
+            graph = cache.prepared(whole)
+            ids[...] = graph.segments
+            views.append(replace(graph, segments=ids))
+        return SuperpixelViews(tuple(views), segments, merged([view.facts for view in views]), np.asarray(whole.mask))
 
-    def fit(self, train_items: Sequence[SuperpixelGraph], val_items: Sequence[SuperpixelGraph]) -> FitLog:
+    def fit(self, train_items: Sequence[Item], val_items: Sequence[Item]) -> FitLog:
         started_ns = time.perf_counter_ns()
         seed_everything(self.config.seed)
-        items = [item.data for item in train_items]
+        items = [view.data for item in train_items for view in item.views]
         if self.settings.weights is not None:
             self.model = published_network(Path(self.settings.weights), items[0].num_features, self.task.num_classes)
             self.model.to(self.device)
@@ -129,25 +168,30 @@ class SuperpixelGnn:
         )
         return self._with_liveness(log, val_items)
 
-    def predict(self, item: SuperpixelGraph) -> NDArray[np.integer]:
-        return paint(self._node_classes(item.data), item.segments)
+    def predict(self, item: Item) -> NDArray[np.integer]:
+        return painted([self._votes(view.data) for view in item.views], [view.segments for view in item.views])
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
         """Class indices of `image` (*spatial, C) into `out` (*spatial), equal to those of `predict`.
 
-        What is as large as the image lies in the folder `scratch` or passes by in bands; the graph is in memory.
-        `progress` is told the share done, in [0, 1].
+        What is as large as the image lies in the folder `scratch` or passes by in bands; in memory is the graph of one
+        segmentation, and what is said of the nodes of all. `progress` is told the share done, in [0, 1].
         """
-        segments = segment(image, self.config.superpixels, scratch=scratch)
-        progress(0.6)
-        data = built(image, segments, self.config.graph)
-        progress(0.85)
-        classes = self._node_classes(data).astype(np.min_scalar_type(self.task.num_classes - 1))
-        progress(0.9)
-        for start, stop in painted_bands(segments.shape):
-            out[start:stop] = paint(classes, segments[start:stop])
-            release(segments)
-            progress(0.9 + 0.1 * stop / len(segments))
+        votes: list[NDArray[Any]] = []
+        segments: list[NDArray[np.int32]] = []
+        for done, view in enumerate(self.views):
+            segments.append(segment(image, view, scratch=scratch))
+            progress((done + 0.67) / len(self.views) * 0.9)
+            data = built(image, segments[-1], self.config.graph)
+            progress((done + 0.94) / len(self.views) * 0.9)
+            votes.append(self._votes(data))
+            del data
+            progress((done + 1) / len(self.views) * 0.9)
+        for start, stop in painted_bands(segments[0].shape):
+            out[start:stop] = painted(votes, [ids[start:stop] for ids in segments])
+            for ids in segments:
+                release(ids)
+            progress(0.9 + 0.1 * stop / len(segments[0]))
 
     def save(self, path: Path) -> None:
         """Write the `state_dict`, the statistics of the features included."""
@@ -171,10 +215,14 @@ class SuperpixelGnn:
             raise RuntimeError("this pipeline has no model yet: fit or load it first")
         return self.model
 
-    def _with_liveness(self, log: FitLog, val_items: Sequence[SuperpixelGraph]) -> FitLog:
-        """The log, and what the edges do on the validation graphs; finding that out is a phase of its own."""
+    def _with_liveness(self, log: FitLog, val_items: Sequence[Item]) -> FitLog:
+        """The log, and what the edges do on the validation graphs; finding that out is a phase of its own.
+
+        Of several views each counts as a graph, with the classes that its nodes alone would give.
+        """
         start_ns = time.perf_counter_ns()
-        facts = edge_liveness(self._fitted(), [item.data for item in val_items], self._node_classes)
+        graphs_seen = [view.data for item in val_items for view in item.views]
+        facts = edge_liveness(self._fitted(), graphs_seen, self._node_classes)
         if not facts:
             return log
         inspected = Interval("inspect", start_ns, time.perf_counter_ns())
@@ -233,20 +281,37 @@ class SuperpixelGnn:
             dice_weight=self.config.training.dice_weight,
         )
 
+    def _votes(self, data: Data) -> NDArray[Any]:
+        """What is painted of a graph: the classes of its nodes (N,) or, of one of several views, their shares (N, K).
+
+        Classes have the smallest type that holds them, as the mask will.
+        """
+        if len(self.views) == 1:
+            return self._node_classes(data).astype(np.min_scalar_type(self.task.num_classes - 1))
+        shares = np.empty((int(data.x.shape[0]), self.task.num_classes), np.float32)
+        return self._filled(shares, data, lambda logits: logits.float().softmax(dim=1))
+
     def _node_classes(self, data: Data) -> NDArray[np.int64]:
-        """Class of each node (N,), of a graph of more than `predict_nodes` nodes part by part.
+        """Class of each node (N,)."""
+        return self._filled(np.empty(int(data.x.shape[0]), np.int64), data, lambda logits: logits.argmax(dim=1))
+
+    def _filled(self, told: NDArray[Any], data: Data, of: Callable[[Tensor], Tensor]) -> NDArray[Any]:
+        """`told` (N, ...) filled with `of` the logits, of a graph of more than `predict_nodes` nodes part by part.
 
         A network to which the whole graph matters gets it whole.
         """
-        classes = np.empty(int(data.x.shape[0]), np.int64)
         hops = self._fitted().hops
         nodes = self.settings.predict_nodes if hops is not None else None
         with torch.inference_mode(), autocast(self.device, self.config.training.amp):
-            for part in parts(data, nodes or len(classes), hops or 0):
-                classes[part.inner.numpy()] = self._logits(part.data).argmax(dim=1).cpu().numpy()[part.kept.numpy()]
-        return classes
+            for part in parts(data, nodes or len(told), hops or 0):
+                told[part.inner.numpy()] = of(self._logits(part.data)).cpu().numpy()[part.kept.numpy()]
+        return told
 
-    def _score(self, items: Sequence[SuperpixelGraph]) -> float:
-        """Pooled macro Dice on pixels."""
-        parts = [node_confusion(item.data.y_counts.numpy(), self._node_classes(item.data)) for item in items]
-        return macro_dice(np.sum(parts, axis=0))
+    def _score(self, items: Sequence[Item]) -> float:
+        """Pooled macro Dice on pixels, of what `predict` paints."""
+        return macro_dice(np.sum([self._confusion(item) for item in items], axis=0))
+
+    def _confusion(self, item: Item) -> NDArray[np.int64]:
+        if isinstance(item, SuperpixelViews):
+            return confusion_matrix(item.mask, self.predict(item), self.task.num_classes, self.task.ignore_index)
+        return node_confusion(item.data.y_counts.numpy(), self._node_classes(item.data))

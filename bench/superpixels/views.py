@@ -1,0 +1,69 @@
+"""Several segmentations ("views") of one image: which they are, and how what is said of their nodes becomes one mask.
+
+Their boundaries differ, so that where they are averaged a mask can follow finer lines than any of them.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import SuperpixelsConfig
+from bench.superpixels.labels import class_counts
+from bench.superpixels.quality import oracle_mask
+
+STEP = 1.25  # from the size of one view to that of the next
+STRIP = 1 << 18  # pixels averaged at once
+
+
+def views_of(config: SuperpixelsConfig) -> tuple[SuperpixelsConfig, ...]:
+    """Settings of each of `config.views` segmentations, of one view each: as asked, then larger and smaller in turn.
+
+    Superpixels have the size asked for times 1, STEP, 1 / STEP, STEP squared, ...
+    """
+    exponents = [(index + 1) // 2 * (1 if index % 2 else -1) for index in range(config.views)]
+    return tuple(_resized(config, STEP**exponent) for exponent in exponents)
+
+
+def class_shares(counts: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Share of each class in each node: (N, K) pixels -> (N, K), 0 where no pixel counts."""
+    sizes = np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    return np.asarray(counts / sizes, np.float32)
+
+
+def paint_mean(shares: Sequence[NDArray[np.float32]], segments: Sequence[NDArray[np.int32]]) -> NDArray[np.integer]:
+    """The class with the highest mean share at each pixel: a (N_v, K) and a (*spatial) for each view -> (*spatial).
+
+    Ties get the lowest class. A pixel's class depends on its own ids alone, so that bands give what the whole gives.
+    """
+    tables = [np.ascontiguousarray(nodes.T) for nodes in shares]
+    flat = [np.ravel(ids) for ids in segments]
+    classes = np.empty(flat[0].size, np.min_scalar_type(len(tables[0]) - 1))
+    for start in range(0, classes.size, STRIP):
+        strip = slice(start, start + STRIP)
+        total = np.take(tables[0], flat[0][strip], axis=1)
+        for table, ids in zip(tables[1:], flat[1:], strict=True):
+            total += np.take(table, ids[strip], axis=1)
+        classes[strip] = total.argmax(axis=0)
+    return classes.reshape(segments[0].shape)
+
+
+def oracle_mean(
+    mask: NDArray[np.integer],
+    segments: Sequence[NDArray[np.int32]],
+    num_classes: int,
+    ignore_index: int | None = None,
+) -> NDArray[np.integer]:
+    """The mask that views paint together whose nodes know their true shares of the classes: of one, the majorities."""
+    if len(segments) == 1:
+        return oracle_mask(mask, segments[0], num_classes, ignore_index)
+    counts = [class_counts(mask, ids, num_classes, ignore_index) for ids in segments]
+    return paint_mean([class_shares(nodes) for nodes in counts], segments)
+
+
+def _resized(config: SuperpixelsConfig, factor: float) -> SuperpixelsConfig:
+    """With superpixels `factor` times as large, but not below a pixel, and no more than one view."""
+    size = None if config.superpixel_size is None else max(config.superpixel_size * factor, 1.0)
+    count = None if config.n_segments is None else max(round(config.n_segments / factor), 1)
+    return replace(config, superpixel_size=size, n_segments=count, views=1)
