@@ -72,9 +72,19 @@ def main(arguments: Sequence[str]) -> int:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         again = shlex.join(["python", "-m", "bench", *arguments])
-        print(f"\ninterrupted: finished runs are kept, and this goes on with the others:\n  {again}", file=sys.stderr)
+        print(f"\ninterrupted: {_left(arguments)}:\n  {again}", file=sys.stderr)
         return 130
     return 2
+
+
+def _left(arguments: Sequence[str]) -> str:
+    """What an interruption leaves, and what the same command does then."""
+    verb = arguments[0] if arguments and arguments[0] in VERBS else ""
+    if verb == "predict":
+        return (
+            "no mask is left that is not whole, and this starts again (add overwrite=true where some are whole already)"
+        )
+    return "this starts again" if verb else "finished runs are kept, and this goes on with the others"
 
 
 def _verb(name: str) -> Callable[[list[str]], int]:

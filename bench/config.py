@@ -5,7 +5,8 @@ would be nicer because that is what comes back from a YAML file.
 """
 
 from dataclasses import dataclass, field, fields, is_dataclass
-from math import inf
+from difflib import get_close_matches
+from math import inf, isfinite
 from typing import Any
 
 
@@ -20,8 +21,10 @@ def require(condition: bool, sentence: str) -> None:
 
 
 def require_one_of(setting: str, value: object, allowed: tuple[str, ...]) -> None:
-    """Raise `InputError` unless `value` is one of `allowed`."""
-    require(value in allowed, f"{setting} must be one of {', '.join(allowed)}, got {value!r}")
+    """Raise `InputError` unless `value` is one of `allowed`; a name that looks like it is suggested."""
+    close = get_close_matches(str(value), allowed, 1)
+    meant = f" (did you mean {close[0]}?)" if close else ""
+    require(value in allowed, f"{setting} must be one of {', '.join(allowed)}, got {value!r}{meant}")
 
 
 MOST_PIXELS = 2**34  # of a generated image: 131072 x 131072
@@ -29,6 +32,15 @@ MOST_VIEWS = 9  # sizes from 0.4 to 2.4 times the one asked for
 METHODS = ("slic", "grid", "skimage_slic", "felzenszwalb", "compact_watershed")  # keys of SUPERPIXELS
 FEATURES = ("intensity", "quantiles", "texture", "shape", "position")  # keys of bench.graphs.FEATURES
 EDGES = ("adjacency", "adjacency2", "knn")  # keys of bench.graphs.EDGES
+CONVOLUTIONS = (  # those of bench.pipelines.networks
+    *("gcn", "sage", "graphconv", "gin", "gine", "gatv2", "transformer", "resgated", "none"),
+    *("tokens", "hierarchy", "jain2024"),
+)
+ARCHITECTURES = (  # keys of models.unet.ARCHITECTURES
+    *("Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet"),
+    *("Segformer", "DPT"),
+)
+TRACKERS = ("tensorboard", "mlflow")  # keys of bench.trackers.TRACKERS
 
 
 # ---------------------------------------------------------------------------------------------------- data sets
@@ -175,6 +187,7 @@ class CnnConfig:
     decoder_channels: list[int] | None = None  # of the decoder's levels, deepest first; null: the architecture's own
 
     def __post_init__(self) -> None:
+        require_one_of("pipeline.model.architecture", self.architecture, ARCHITECTURES)
         require(
             self.encoder_weights is None or self.weights_file is None,
             "give pipeline.model.encoder_weights or pipeline.model.weights_file, not both: the file has all weights",
@@ -223,6 +236,7 @@ class TiledCnnConfig(PipelineConfig):
             f"pipeline.accumulate must lie in [1, batch_size], got {self.accumulate} with batch_size {self.batch_size}",
         )
         require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
+        require(self.weight_decay >= 0, f"pipeline.weight_decay must not be negative, got {self.weight_decay}")
 
 
 @dataclass
@@ -240,6 +254,7 @@ class GnnConfig:
     norm: str = "layer"  # layer | batch | none
 
     def __post_init__(self) -> None:
+        require_one_of("pipeline.model.conv", self.conv, CONVOLUTIONS)
         require(
             self.hidden_channels >= 1, f"pipeline.model.hidden_channels must be at least 1, got {self.hidden_channels}"
         )
@@ -281,6 +296,7 @@ class SuperpixelGnnConfig(PipelineConfig):
             f"pipeline.weights are for pipeline.model.conv=jain2024, got {self.model.conv!r}",
         )
         require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
+        require(self.weight_decay >= 0, f"pipeline.weight_decay must not be negative, got {self.weight_decay}")
 
 
 @dataclass
@@ -304,6 +320,9 @@ class ThresholdConfig(PipelineConfig):
 
     name: str = "threshold"
     channel: int = 0
+
+    def __post_init__(self) -> None:
+        require(self.channel >= 0, f"pipeline.channel must not be negative, got {self.channel}")
 
 
 # -------------------------------------------------------------------------------------------- training, measuring
@@ -441,10 +460,25 @@ class Config:
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     results_dir: str = "results/single"
     rerun: str = "failed"  # of the runs that are finished already: do the failed ones again, all of them, or none
+    tracker: str = "none"  # none | tensorboard | mlflow: told of every run when it is over
+    tracker_uri: str | None = None  # TensorBoard's folder or MLflow's address; null: in results_dir
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
         require_one_of("rerun", self.rerun, ("failed", "all", "none"))
+        require_one_of("tracker", self.tracker, ("none", *TRACKERS))
+        require(
+            self.tracker_uri is None or self.tracker != "none",
+            f"tracker_uri is for tracker=tensorboard or tracker=mlflow, got {self.tracker_uri!r} without one",
+        )
+        require(
+            self.tracker != "mlflow" or self.tracker_uri is None or "://" in self.tracker_uri,
+            "tracker_uri must be an address such as http://host:5000 or sqlite:///mlflow.db for tracker=mlflow, "
+            f"got {self.tracker_uri!r}",
+        )
+        for name, value in flatten(self).items():
+            finite = not isinstance(value, float) or isfinite(value)
+            require(finite, f"{name} must be a finite number, got {value}")
         require(
             self.device in ("auto", "cpu", "cuda") or self.device.removeprefix("cuda:").isdigit(),
             f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}",

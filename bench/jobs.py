@@ -13,18 +13,19 @@ from pathlib import Path
 from typing import Any
 
 from bench.claims import Claim
-from bench.config import Config, DatasetConfig, ExperimentConfig, InputError, flatten, require_one_of
+from bench.config import Config, DatasetConfig, ExperimentConfig, InputError, flatten
+from bench.datasets.sample import Task
 from bench.gpus import held_gpu
 
 CODE = Path(__file__).parent
 # settings that change no result
 NOT_PART_OF_A_RUN = (
     *("results_dir", "rerun", "experiment.", "measure.timeout", "measure.share_gpu", "dataset.cache_dir"),
-    "graph.cache_dir",
+    *("graph.cache_dir", "tracker"),
 )
-NOT_A_COLUMN = ("results_dir", "rerun", "experiment.")
+NOT_A_COLUMN = ("results_dir", "rerun", "experiment.", "tracker")
 # modules that only read what runs left behind: a change of theirs makes no run another run
-READERS = ("report", "plots", "statistics.py", "published.py", "perf.py", "overhead.py", "predict.py")
+READERS = ("report", "plots", "statistics.py", "published.py", "perf.py", "overhead.py", "predict.py", "trackers.py")
 
 
 @dataclass(frozen=True)
@@ -75,23 +76,25 @@ def _alternate(runs: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
 
 
 def prepared(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs with what is known of their data, each data set loaded once; InputError where it cannot be used.
+    """The jobs with what is known of their data, each data set loaded once; InputError for what cannot be used.
 
     Where one will run on a GPU, the meter is calibrated on it first, and what failed flags every run.
     """
+    from bench import checks, trackers
     from bench.datasets import load
-    from bench.pipelines import PIPELINES
 
+    for tracker in sorted({job.config.tracker for job in jobs}):
+        trackers.check_installed(tracker)
+    checks.check_names(job.config for job in jobs)
+    found: list[tuple[DatasetConfig, Task, dict[str, Any]]] = []
     for job in jobs:
-        require_one_of("pipeline.name", job.config.pipeline.name, tuple(PIPELINES))
-    found: list[tuple[DatasetConfig, dict[str, Any]]] = []
-    for job in jobs:
-        if all(job.config.dataset != config for config, _ in found):
+        if all(job.config.dataset != config for config, _, _ in found):
             data = load(job.config.dataset)
-            found.append((job.config.dataset, {"dataset": data.name, **data.facts}))
+            found.append((job.config.dataset, data.task, {"dataset": data.name, **data.facts}))
+    known = [next(one for one in found if one[0] == job.config.dataset) for job in jobs]
+    checks.check_arms((job.config, task) for job, (_, task, _) in zip(jobs, known, strict=True))
     flags = calibration({job.config.device for job in jobs})
-    columns = [next(facts for config, facts in found if config == job.config.dataset) for job in jobs]
-    return [replace(job, known={**facts, **flags}) for job, facts in zip(jobs, columns, strict=True)]
+    return [replace(job, known={**facts, **flags}) for job, (_, _, facts) in zip(jobs, known, strict=True)]
 
 
 def calibration(devices: Iterable[str]) -> dict[str, str]:
@@ -114,7 +117,7 @@ def execute(job: Job, number: int, total: int, claim: Claim) -> str:
 
     Whatever happens to the run. Raises OSError where the results folder cannot be written.
     """
-    from bench import resume, tables
+    from bench import resume, tables, trackers
 
     results_dir, row = Path(job.config.results_dir), describe(job)
     directory = results_dir / "runs" / str(row["run_id"])
@@ -127,6 +130,9 @@ def execute(job: Job, number: int, total: int, claim: Claim) -> str:
     tables.write_row(directory, done | _beside(claim.beside, done.get("flags")))
     resume.settle(results_dir, row["run_key"])
     print(f"[{number}/{total}] {said} ({time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
+    warned = trackers.track(job.config, directory)
+    if warned:
+        print(f"[{number}/{total}] {warned}", file=sys.stderr, flush=True)
     return str(done["status"])
 
 

@@ -6,6 +6,7 @@ Images and masks that cannot be used are in `test_datasets_malformed.py`, which 
 import ast
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import folder_sets as sets
 import numpy as np
@@ -16,7 +17,12 @@ from test_datasets_malformed import MISTAKES
 
 from bench import cli, config, sweep
 from bench.graphs import EDGES, FEATURES
+from bench.measure import isolation
+from bench.measure.outcome import Outcome
+from bench.pipelines.networks import CONVOLUTIONS
 from bench.superpixels import SUPERPIXELS
+from bench.trackers import TRACKERS
+from models.unet import ARCHITECTURES
 
 SETTINGS: dict[str, tuple[str, ...]] = {  # the arguments, and last a part of the sentence
     "no value": ("seed", "seed"),
@@ -37,6 +43,32 @@ SETTINGS: dict[str, tuple[str, ...]] = {  # the arguments, and last a part of th
     "unknown network": ("pipeline/model=magic", "magic"),
     "unknown superpixels": ("superpixels.method=magic", "superpixels.method"),
     "unknown features": ("graph.features=[magic]", "graph.features"),
+    "unknown convolution": ("pipeline.model.conv=gatv3", "did you mean gatv2?"),
+    "unknown architecture": ("pipeline=tiled_cnn", "pipeline.model.architecture=UNet", "pipeline.model.architecture"),
+    "unknown encoder": ("pipeline=tiled_cnn", "pipeline.model.encoder_name=resnet19", "encoder_name"),
+    "unknown encoder of timm": ("pipeline=tiled_cnn", "pipeline.model.encoder_name=tu-magic", "tu-magic"),
+    "weights of another kind": ("pipeline=tiled_cnn", "pipeline.model.encoder_weights=magic", "encoder_weights"),
+    "no file of weights": ("pipeline=tiled_cnn", "pipeline.model.weights_file=nowhere.pt", "nowhere.pt"),
+    "no file of published weights": ("pipeline/model=jain2024", "pipeline.weights=nowhere.pt", "nowhere.pt"),
+    "too few levels": ("pipeline=tiled_cnn", "pipeline.model.decoder_channels=[8]", "decoder_channels"),
+    "unknown norm": ("pipeline.model.norm=foo", "pipeline.model.norm"),
+    "unknown targets": ("pipeline.targets=foo", "pipeline.targets"),
+    "unknown edge weight": ("graph.edge_weight=foo", "graph.edge_weight"),
+    "unknown precision": ("pipeline=tiled_cnn", "pipeline.precision=float16", "pipeline.precision"),
+    "unknown schedule": ("training.schedule=foo", "training.schedule"),
+    "unknown kind of workers": ("parallel.kind=foo", "parallel.kind"),
+    "unknown budget": ("experiment.budget=huge", "experiment.budget"),
+    "unknown tracker": ("tracker=tensorbord", "did you mean tensorboard?"),
+    "an address without a tracker": ("tracker_uri=http://localhost:5000", "tracker_uri"),
+    "an address that is none": ("tracker=mlflow", "tracker_uri=runs", "tracker_uri"),
+    "a channel that is not there": ("pipeline=threshold", "pipeline.channel=7", "pipeline.channel"),
+    "a channel before the first": ("pipeline=threshold", "pipeline.channel=-1", "pipeline.channel"),
+    "another arm's name": ("pipeline.name=tiled_cnn", "give pipeline=tiled_cnn"),
+    "another data set's name": ("dataset.name=folder", "give dataset=folder"),
+    "a GPU that is not there": ("device=cuda:99", "device=cuda:99"),
+    "no end of a rate": ("pipeline.learning_rate=inf", "pipeline.learning_rate"),
+    "no number for a weight": ("training.dice_weight=nan", "training.dice_weight"),
+    "negative decay": ("pipeline.weight_decay=-1", "pipeline.weight_decay"),
     "unknown edges": ("graph.edges=[magic]", "graph.edges"),
     "no features": ("graph.features=[]", "graph.features"),
     "unknown launcher": ("hydra/launcher=nope", "nope"),
@@ -109,6 +141,11 @@ def _no_run_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(sweep, "sweep", started)
     monkeypatch.setattr(sweep, "check_writable", lambda _: None)
+
+    def in_this_process(function: Callable[[Any], Any], argument: Any, *_: object) -> Outcome:
+        return Outcome("ok", "", function(argument), 0.0)
+
+    monkeypatch.setattr(isolation, "run_isolated", in_this_process)  # `test_checks` starts one
 
 
 @pytest.mark.parametrize("mistake", SETTINGS)
@@ -245,6 +282,9 @@ def test_the_names_that_settings_allow_are_those_of_the_registries() -> None:
     assert set(config.METHODS) == set(SUPERPIXELS)
     assert set(config.FEATURES) == set(FEATURES)
     assert set(config.EDGES) == set(EDGES)
+    assert set(config.CONVOLUTIONS) == set(CONVOLUTIONS)
+    assert set(config.ARCHITECTURES) == set(ARCHITECTURES)
+    assert set(config.TRACKERS) == set(TRACKERS)
 
 
 def test_there_are_many_kinds_of_bad_input() -> None:

@@ -91,12 +91,13 @@ def classify_exit(exit_code: int, oom_kills: int | None = None) -> tuple[str, st
     """Status and reason for a process that ended without handing back a result.
 
     `exit_code` is negative for a signal, as in `subprocess`. `oom_kills` is how many out-of-memory kills the kernel
-    counted meanwhile on the whole machine (None: unknown).
+    counted meanwhile on the whole machine (None: unknown); other guards of memory are not in that count.
     """
+    if exit_code == -9 and oom_kills == 0:
+        seen = "the kernel counted no such kill meanwhile, so that it may have been somebody else"
+        return "host_oom", f"killed by signal 9, as is done when host memory runs out, but {seen}"
     if exit_code == -9:
-        known = {None: "", 0: "; the kernel counted no such kill meanwhile"}.get(
-            oom_kills, f"; the kernel counted {oom_kills} such kills meanwhile"
-        )
+        known = "" if oom_kills is None else f"; the kernel counted {oom_kills} such kills meanwhile"
         return "host_oom", f"killed by signal 9, as the kernel does when host memory runs out{known}"
     if exit_code < 0:
         return "failed", f"killed by signal {-exit_code} ({_signal_name(-exit_code)})"

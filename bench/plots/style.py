@@ -32,6 +32,7 @@ KINDS = {
     "gpu_process": "GPU memory of the process, context included",
     "gpu_allocator": "GPU memory allocated by the method alone",
     "cpu_rss": "resident memory of the process, libraries included",
+    "cpu_rss_tree": "resident memory of the process and its workers, what they share counted in each",
 }
 _STYLE = {
     "font.size": 9,

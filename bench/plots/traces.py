@@ -8,11 +8,12 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.plots.style import BLACK, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, NoDataError, make_figure
+from bench.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, NoDataError, make_figure
 from bench.tables.comparison import MIB
 
 _STAGES = {
     "prepare": SKY, "init": YELLOW, "warmup": PURPLE, "train": ORANGE, "validate": GREEN, "predict": GREY,
+    "inspect": BLUE,
 }  # fmt: skip
 _LINES = {  # column -> label, colour, line
     "gpu_process_bytes": ("GPU, process", VERMILION, "-"),

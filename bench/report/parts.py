@@ -183,7 +183,8 @@ def _edges(runs: pd.DataFrame) -> Part | None:
         return None
     idle = [row_name({"arm": arm, "superpixel_size": size}) for arm, size in idle_edges(found)]
     sentences = [
-        f"The edges of {name} do nothing: without them fewer than 0.1 % of the test labels change." for name in idle
+        f"The edges of {name} do nothing: without them fewer than 0.1 % of the validation nodes change label."
+        for name in idle
     ]
     ranked = sorted(found.to_dict("records"), key=lambda row: (arm_rank(str(row["arm"])), row["superpixel_size"]))
     rows = tuple(

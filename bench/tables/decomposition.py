@@ -14,7 +14,7 @@ from bench.statistics import Estimate, mean_interval
 from bench.tables.chosen import best_configuration, chosen
 from bench.tables.comparison import counted
 
-IDLE = 0.001  # of the labels: edges whose removal changes fewer do nothing worth their cost
+IDLE = 0.001  # of the nodes' labels: edges whose removal changes fewer do nothing worth their cost
 _STEPS = {  # from one level to the next: what the difference is due to
     ("CNN", "CNN voted"): ("superpixels", "the CNN's own mask, voted onto the superpixels"),
     ("CNN voted", "GNN"): ("model", "same superpixels, the GNN's labels instead of the CNN's votes"),
@@ -110,7 +110,8 @@ def edge_liveness(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per graph configuration whose runs say what their edges did; empty if none does.
 
     Columns: arm, superpixel_size, runs; message_share, of the messages' mass that does not come from the node itself;
-    flip_share, of the test labels that change when the edges are removed: means, with the least and greatest.
+    flip_share, of the nodes of the validation images whose label changes when the edges are removed: means, with the
+    least and greatest.
     """
     columns = {"edge_message_share": "message_share", "edge_flip_share": "flip_share"}
     used = counted(runs).reindex(columns=[*runs.columns, *(name for name in columns if name not in runs)])

@@ -1,0 +1,98 @@
+"""What can be said of a sweep's settings only with its data and its arms' own libraries at hand, said before it starts.
+
+Such libraries are loaded in a process of their own, and only where settings were changed that need them.
+"""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+from bench.config import (
+    CnnConfig,
+    Config,
+    InputError,
+    SuperpixelGnnConfig,
+    ThresholdConfig,
+    TiledCnnConfig,
+    require,
+    require_one_of,
+)
+from bench.datasets.sample import Task
+
+TRIED = ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet-b0")  # encoders that fit every architecture
+TIMEOUT = 600.0  # seconds: weights may have to be fetched
+
+
+def check_names(configs: Iterable[Config]) -> None:
+    """Raise InputError where an arm is not there, or settings of one arm go by the name of another."""
+    from bench.pipelines import PIPELINES
+
+    for config in configs:
+        require_one_of("pipeline.name", config.pipeline.name, tuple(PIPELINES))
+        for group, part in (("pipeline", config.pipeline), ("dataset", config.dataset)):
+            own = type(part)().name
+            require(
+                part.name == own,
+                f"{group}.name must stay {own} for {group}={own}, got {part.name!r}: give {group}={part.name} instead",
+            )
+
+
+def check_arms(found: Iterable[tuple[Config, Task]]) -> None:
+    """Raise InputError for the first settings that their arm refuses, or that ask for a GPU that is not there."""
+    tried: list[tuple[Config, Task]] = []
+    for config, task in found:
+        arm = config.pipeline
+        if isinstance(arm, ThresholdConfig):
+            build((config, task))
+        if isinstance(arm, SuperpixelGnnConfig) and arm.weights is not None:
+            require(Path(arm.weights).is_file(), f"pipeline.weights: there is no file {arm.weights}")
+        one = (_essential(config), task)
+        if needs_trial(config) and one not in tried:
+            tried.append(one)
+    if tried:
+        _try(tried)
+
+
+def needs_trial(config: Config) -> bool:
+    """Whether settings were changed of which only torch and the library of networks can say whether they will do."""
+    arm = config.pipeline
+    if isinstance(arm, TiledCnnConfig):
+        plain = CnnConfig(architecture=arm.model.architecture, encoder_name=arm.model.encoder_name)
+        if arm.compile or arm.model.encoder_name not in TRIED or arm.model != plain:
+            return True
+    return isinstance(arm, TiledCnnConfig | SuperpixelGnnConfig) and config.device not in ("auto", "cpu")
+
+
+def build(argument: tuple[Config, Task]) -> None:
+    """Make the arm, and nothing of it."""
+    from bench.pipelines import PIPELINES
+
+    config, task = argument
+    PIPELINES[config.pipeline.name](config, task)
+
+
+def refusal(found: list[tuple[Config, Task]]) -> str:
+    """What the process of their own does: the sentence of the first arm that refuses, empty where none does."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
+        try:
+            for one in found:
+                build(one)
+        except InputError as error:
+            return str(error)
+    return ""
+
+
+def _essential(config: Config) -> Config:
+    """The settings without those that no arm looks at before it learns."""
+    return replace(config, seed=0, results_dir="", tracker="none", tracker_uri=None)
+
+
+def _try(found: list[tuple[Config, Task]]) -> None:
+    from bench.measure.isolation import run_isolated
+
+    outcome = run_isolated(refusal, found, TIMEOUT)
+    if outcome.ok and outcome.result:  # what ended in another way ends so in the run too, and is said there
+        raise InputError(outcome.result)
