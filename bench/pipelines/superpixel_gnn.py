@@ -20,7 +20,6 @@ from bench.fitlog import FitLog, Interval
 from bench.graphs.weights import reweighted
 from bench.graphs.windows import Window, cut, whole
 from bench.losses import class_weights, macro_dice, segmentation_loss
-from bench.metrics import confusion_matrix
 from bench.pipelines import networks
 from bench.pipelines.augment import edges_dropped, features_dropped, jittered, mirrored, response
 from bench.pipelines.liveness import edge_liveness, idle_edges
@@ -312,6 +311,7 @@ class SuperpixelGnn:
         return macro_dice(np.sum([self._confusion(item) for item in items], axis=0))
 
     def _confusion(self, item: Item) -> NDArray[np.int64]:
-        if isinstance(item, SuperpixelViews):
-            return confusion_matrix(item.mask, self.predict(item), self.task.num_classes, self.task.ignore_index)
-        return node_confusion(item.data.y_counts.numpy(), self._node_classes(item.data))
+        if isinstance(item, SuperpixelGraph):
+            return node_confusion(item.data.y_counts.numpy(), self._node_classes(item.data))
+        counts = class_counts(item.mask, self.predict(item), self.task.num_classes, self.task.ignore_index)
+        return node_confusion(counts, np.arange(len(counts)))  # as if each class were a node
