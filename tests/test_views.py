@@ -127,7 +127,7 @@ def test_each_view_is_the_graph_of_its_own_segmentation() -> None:
 
 
 @pytest.mark.parametrize("conv", ["sage", "none", "tokens"])
-def test_the_prediction_is_the_mean_of_the_views_probabilities(conv: str) -> None:
+def test_the_prediction_is_the_geometric_mean_of_the_views_probabilities(conv: str) -> None:
     pipeline = fitted(conv=conv)
     item = pipeline.prepare(disc(3))
     assert pipeline.model is not None
@@ -136,7 +136,7 @@ def test_the_prediction_is_the_mean_of_the_views_probabilities(conv: str) -> Non
         for view in item.views:
             data = view.data
             logits = pipeline.model(data.x, data.edge_index, data.edge_weight, data.edge_attr, data.pos, None)
-            total += logits.double().softmax(dim=1).numpy()[view.segments]
+            total += logits.double().log_softmax(dim=1).numpy()[view.segments]
     clear = abs(total[..., 1] - total[..., 0]) > 1e-4
     assert clear.mean() > 0.9
     np.testing.assert_array_equal(pipeline.predict(item)[clear], total.argmax(axis=-1)[clear])

@@ -86,7 +86,7 @@ def painted_bands(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
 
 
 def painted(votes: Sequence[NDArray[Any]], segments: Sequence[NDArray[np.int32]]) -> NDArray[np.integer]:
-    """The mask of one segmentation with the classes (N,) of its nodes, or of several with their shares (N, K)."""
+    """The mask of one segmentation with the classes (N,) of its nodes, or of several with scores (N, K) of theirs."""
     return paint(votes[0], segments[0]) if len(votes) == 1 else paint_mean(votes, segments)
 
 
@@ -281,14 +281,15 @@ class SuperpixelGnn:
         )
 
     def _votes(self, data: Data) -> NDArray[Any]:
-        """What is painted of a graph: the classes of its nodes (N,) or, of one of several views, their shares (N, K).
+        """What is painted of a graph: the classes of its nodes (N,) or, of one of several views, log p of each (N, K).
 
-        Classes have the smallest type that holds them, as the mask will.
+        Classes have the smallest type that holds them, as the mask will. The mean of log p did better on validation
+        than that of p, by 0.0001 to 0.0016 Dice on each of three sets.
         """
         if len(self.views) == 1:
             return self._node_classes(data).astype(np.min_scalar_type(self.task.num_classes - 1))
-        shares = np.empty((int(data.x.shape[0]), self.task.num_classes), np.float32)
-        return self._filled(shares, data, lambda logits: logits.float().softmax(dim=1))
+        scores = np.empty((int(data.x.shape[0]), self.task.num_classes), np.float32)
+        return self._filled(scores, data, lambda logits: logits.float().log_softmax(dim=1))
 
     def _node_classes(self, data: Data) -> NDArray[np.int64]:
         """Class of each node (N,)."""

@@ -32,12 +32,12 @@ def class_shares(counts: NDArray[np.integer]) -> NDArray[np.float32]:
     return np.asarray(counts / sizes, np.float32)
 
 
-def paint_mean(shares: Sequence[NDArray[np.float32]], segments: Sequence[NDArray[np.int32]]) -> NDArray[np.integer]:
-    """The class with the highest mean share at each pixel: a (N_v, K) and a (*spatial) for each view -> (*spatial).
+def paint_mean(scores: Sequence[NDArray[np.float32]], segments: Sequence[NDArray[np.int32]]) -> NDArray[np.integer]:
+    """The class with the highest mean score at each pixel: a (N_v, K) and a (*spatial) for each view -> (*spatial).
 
     Ties get the lowest class. A pixel's class depends on its own ids alone, so that bands give what the whole gives.
     """
-    tables = [np.ascontiguousarray(nodes.T) for nodes in shares]
+    tables = [np.ascontiguousarray(nodes.T) for nodes in scores]
     flat = [np.ravel(ids) for ids in segments]
     classes = np.empty(flat[0].size, np.min_scalar_type(len(tables[0]) - 1))
     for start in range(0, classes.size, STRIP):
