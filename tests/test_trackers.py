@@ -58,6 +58,7 @@ def test_tensorboard_reads_it_back(tmp_path: Path) -> None:
     assert "_hparams_/session_start_info" in read.Tags()["tensors"]
 
 
+@pytest.mark.filterwarnings("ignore")  # MLflow's own, of the libraries below it
 def test_mlflow_reads_it_back(tmp_path: Path) -> None:
     mlflow = pytest.importorskip("mlflow")
     config = replace(CONFIG, results_dir=str(tmp_path), tracker="mlflow")
