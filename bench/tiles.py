@@ -124,53 +124,96 @@ def stitch(tiles: Iterable[tuple[Window, NDArray[Any]]], out: Writable) -> None:
         out[window.keep] = tile[window.inner]
 
 
-def blend(tiles: Iterable[tuple[Window, NDArray[np.float32]]], out: Writable) -> None:
+def blend(cut: Sequence[Window], tiles: Iterable[NDArray[np.float32]], out: Writable) -> None:
     """Write into `out` (*spatial) the class with the largest sum of scores over the windows that see the pixel.
 
-    Tiles are (*tile, K) scores, in the order of `windows`; each is weighted by a Gaussian of an eighth of its size
-    that is nowhere zero. Ties go to the lowest class. Scores are held for one band of tiles along the first axis at a
-    time, and written out as soon as no further window can see them. As only the largest counts, the sums need no
-    division by the sum of weights.
+    `tiles` are (K, *tile) scores, one for each window of `cut`, which are those of `windows` in their order; they are
+    overwritten. Each is weighted by a Gaussian of an eighth of its size that is nowhere zero, one vector per axis.
+    Ties go to the lowest class. Sums are carried on only where a further window sees the pixel: along the first axis
+    the rows that two tiles share, along the last one the columns that two neighbours share. The rest of a tile is
+    written out at once. As only the largest counts, the sums need no division by the sum of weights.
     """
-    scores: NDArray[np.float32] | None = None  # (rows of a tile, *rest of the image, K)
-    weights: NDArray[np.float32] | None = None
-    start = 0
-    for window, tile in tiles:
-        if scores is None or weights is None:
-            weights = _gaussian(window.shape)
-            scores = np.zeros((window.shape[0], *out.shape[1:], tile.shape[-1]), np.float32)
-        row = window.read[0].start
-        if row > start:
-            _write_classes(scores[: row - start], start, out)
-            scores = _shifted(scores, row - start)
-            start = row
-        inside = tuple(
-            slice(0, min(seen.stop, length) - seen.start) for seen, length in zip(window.read, out.shape, strict=True)
-        )
-        target = (inside[0], *(slice(seen.start, seen.stop) for seen in window.read[1:]))
-        scores[target] += (tile * weights[..., None])[inside]
+    if not cut:
+        return
+    size, axes = cut[0].shape, range(len(cut[0].shape))
+    spans = [_shares({window.read[axis].start for window in cut}, size[axis], out.shape[axis]) for axis in axes]
+    weights = [_gaussian(length) for length in size]
+    carried: list[NDArray[np.float32]] = []
+    for place, tile in zip(product(*spans), tiles, strict=True):
+        if not carried:
+            carried = [_carrier(len(tile), axis, spans, size, out.shape) for axis in axes]
+        sums = tile[(slice(None), *(slice(0, span.end) for span in place))]
         del tile  # the batch it is a part of, before the next one is made
-    if scores is not None:
-        _write_classes(scores, start, out)
+        for axis in axes:
+            if size[axis] > 1:
+                sums *= weights[axis][: place[axis].end].reshape(-1, *(1 for _ in axes[axis + 1 :]))
+        _take_up(sums, place, carried)
+        _hand_on(sums, place, carried)
+        finished = sums[(slice(None), *(slice(0, span.done) for span in place))]
+        out[tuple(slice(span.start, span.start + span.done) for span in place)] = _largest(finished)
+        del sums, finished
 
 
-def _gaussian(shape: Sequence[int]) -> NDArray[np.float32]:
-    """Weights (*shape): a Gaussian around the centre with an eighth of each axis as its sigma, at least 1e-4."""
-    weights = np.ones(())
-    for length in shape:
-        offset = (np.arange(length) - (length - 1) / 2) / max(length / 8, 1)
-        weights = weights[..., None] * np.exp(-0.5 * offset**2)
-    return np.maximum(weights, 1e-4).astype(np.float32)
+@dataclass(frozen=True)
+class _Span:
+    """A window along one axis: its start in the image, and counted from there, the end of what the window before it
+    sees too, the end of what no further window sees, and its own end within the image."""
+
+    start: int
+    seen: int
+    done: int
+    end: int
 
 
-def _shifted(scores: NDArray[np.float32], rows: int) -> NDArray[np.float32]:
-    """`scores` moved up by `rows`, in place; zeros follow."""
-    kept = max(len(scores) - rows, 0)
-    scores[:kept] = scores[len(scores) - kept :]  # numpy copies overlapping ranges safely
-    scores[kept:] = 0
-    return scores
+def _shares(starts: Iterable[int], size: int, length: int) -> list[_Span]:
+    """The windows along an axis of `length` pixels."""
+    found, ordered = [], sorted(starts)
+    for before, start, after in zip([-size, *ordered], ordered, [*ordered[1:], length], strict=False):
+        end = min(start + size, length)
+        found.append(_Span(start, max(min(before + size, end) - start, 0), min(after, end) - start, end - start))
+    return found
 
 
-def _write_classes(scores: NDArray[np.float32], start: int, out: Writable) -> None:
-    rows = min(len(scores), out.shape[0] - start)
-    out[start : start + rows] = scores[:rows].argmax(axis=-1)
+def _carrier(
+    classes: int, axis: int, spans: Sequence[Sequence[_Span]], size: Sequence[int], shape: Sequence[int]
+) -> NDArray[np.float32]:
+    """Room for the sums that windows along `axis` hand on to the next one, (K, *tile before, shared, *image after)."""
+    shared = max(span.end - span.done for span in spans[axis])
+    return np.empty((classes, *size[:axis], shared, *shape[axis + 1 :]), np.float32)
+
+
+def _take_up(sums: NDArray[np.float32], place: Sequence[_Span], carried: Sequence[NDArray[np.float32]]) -> None:
+    """Add what earlier windows have handed on, each pixel's from the axis along which it was handed on last."""
+    for axis, sofar in enumerate(carried):
+        lead = (slice(None), *(slice(0, span.end) for span in place[:axis]), slice(0, place[axis].seen))
+        rest = place[axis + 1 :]
+        new = sums[(*lead, *(slice(span.seen, span.end) for span in rest))]
+        new += sofar[(*lead, *(slice(span.start + span.seen, span.start + span.end) for span in rest))]
+
+
+def _hand_on(sums: NDArray[np.float32], place: Sequence[_Span], carried: Sequence[NDArray[np.float32]]) -> None:
+    """Keep what further windows see, each pixel along the last axis on which one does."""
+    for axis, sofar in enumerate(carried):
+        span, rest = place[axis], place[axis + 1 :]
+        lead = (slice(None), *(slice(0, before.end) for before in place[:axis]))
+        target = (*lead, slice(0, span.end - span.done), *(slice(one.start, one.start + one.done) for one in rest))
+        sofar[target] = sums[(*lead, slice(span.done, span.end), *(slice(0, one.done) for one in rest))]
+
+
+def _gaussian(length: int) -> NDArray[np.float32]:
+    """Weights along one axis: a Gaussian around the centre whose sigma is an eighth of `length`, at least a pixel."""
+    offset = (np.arange(length) - (length - 1) / 2) / max(length / 8, 1)
+    return np.exp(-0.5 * offset**2).astype(np.float32)
+
+
+def _largest(scores: NDArray[np.float32]) -> NDArray[np.integer]:
+    """Index along the first axis of the largest of `scores` (K, ...), which are overwritten; the first of equal ones.
+
+    Faster than numpy's argmax, which puts the axis last in a copy.
+    """
+    best = scores[0]
+    classes = np.zeros(best.shape, np.min_scalar_type(len(scores) - 1))
+    for index, more in enumerate(scores[1:], start=1):
+        np.putmask(classes, more > best, index)
+        np.maximum(best, more, out=best)
+    return classes

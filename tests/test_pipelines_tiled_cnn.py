@@ -11,14 +11,14 @@ import zarr
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench import bands
+from bench import bands, tiles
 from bench.config import CnnConfig, Config, DatasetConfig, InputError, TiledCnnConfig, TrainingConfig
 from bench.datasets.files import ImageFile, Layout, Scaled
 from bench.datasets.normalization import Scaling
 from bench.datasets.sample import Sample, Task
 from bench.losses import macro_dice
 from bench.metrics import confusion_matrix
-from bench.pipelines import tiled_cnn
+from bench.pipelines import inference, tiled_cnn
 from bench.pipelines.tiled_cnn import TiledCnn, convolution_dtype
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
@@ -314,3 +314,31 @@ def test_images_are_held_in_the_type_of_their_file_or_stay_there(
             strict=True,
         ):
             np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.parametrize("flips", [False, True])
+@pytest.mark.parametrize("shape", [(130, 97), (3, 70, 100)])
+def test_blending_equals_averaging_over_the_whole_image_whatever_the_batch(shape: tuple[int, ...], flips: bool) -> None:
+    """The reference: weighted probabilities of every tile and mirror image, one by one, divided by the weights."""
+    torch.manual_seed(0)
+    arm = pipeline("gaussian", task=Task(("a", "b", "c"), 1, len(shape)), flips=flips)
+    image = np.random.default_rng(0).standard_normal((*shape, 1), dtype=np.float32)
+    item = arm.prepare(Sample("", image, np.zeros(shape, np.uint8)))
+    extended = [*shape[:-2], 160, 128]
+    sums, total = np.zeros((3, *extended)), np.zeros(extended)
+    offset = (np.arange(64) - 31.5) / 8
+    weights = np.exp(-0.5 * (offset[:, None] ** 2 + offset**2))
+    for window in item.windows:
+        tile = torch.from_numpy(tiles.read(image, window.read)).reshape(1, 1, 64, 64)
+        views = inference.MIRRORS if flips else [()]
+        with torch.no_grad():
+            shares = [arm.model(tile.flip(view)).softmax(dim=1).flip(view)[0].numpy() for view in views]
+        sums[(slice(None), *window.read)] += (np.mean(shares, axis=0) * weights).reshape(3, *window.shape)
+        total[window.read] += weights
+    inside = tuple(slice(0, length) for length in shape)
+    means = (sums[(slice(None), *inside)] / total[inside]).astype(np.float32)
+    for batch_size in (1, 2, 5):
+        arm.settings.batch_size = batch_size
+        got = np.take_along_axis(means, arm.predict(item)[None], axis=0)[0]
+        np.testing.assert_allclose(got, means.max(axis=0), rtol=1e-4)
+    assert len(np.unique(means.argmax(axis=0))) > 1

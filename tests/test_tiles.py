@@ -1,6 +1,7 @@
 """Windows cover an image once, stitching undoes cutting, and tiled prediction equals untiled prediction."""
 
-from collections.abc import Callable
+import tracemalloc
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -72,26 +73,85 @@ def test_stitching_undoes_cutting(shape: tuple[int, ...], tile_size: int, overla
     np.testing.assert_array_equal(out, image)
 
 
+def windowed(scores: NDArray[np.float32], cut: list[tiles.Window]) -> Iterator[NDArray[np.float32]]:
+    """The tiles (K, *tile) of `scores` (*spatial, K)."""
+    return (np.moveaxis(read(scores, window.read), -1, 0).copy() for window in cut)
+
+
 @pytest.mark.parametrize(("shape", "tile_size", "overlap", "stride"), SHAPES)
 def test_blending_undoes_cutting(shape: tuple[int, ...], tile_size: int, overlap: int, stride: int) -> None:
     mask = np.random.default_rng(0).integers(0, 3, shape)
-    scores = np.eye(3, dtype=np.float32)[mask]
+    cut = windows(shape, tile_size, overlap, stride)
     out = np.full(shape, -1)
-    blend(((w, read(scores, w.read)) for w in windows(shape, tile_size, overlap, stride)), out)
+    blend(cut, windowed(np.eye(3, dtype=np.float32)[mask], cut), out)
     np.testing.assert_array_equal(out, mask)
 
 
-def test_blending_equals_a_weighted_sum_over_the_whole_image() -> None:
-    rng = np.random.default_rng(0)
-    cut = windows((37, 21), 16, 4, 4)
-    scored = [(w, rng.random((*w.shape, 3), dtype=np.float32)) for w in cut]
-    weights = tiles._gaussian((16, 16))
-    sums = np.zeros((40, 24, 3))
-    for window, tile in scored:
-        sums[window.read] += tile * weights[..., None]
-    out = np.full((37, 21), -1)
-    blend(scored, out)
-    np.testing.assert_array_equal(out, sums[:37, :21].argmax(axis=-1))
+def gaussian(shape: tuple[int, ...]) -> NDArray[np.float64]:
+    """Weights (*shape) in closed form."""
+    axes = np.meshgrid(*((np.arange(n) - (n - 1) / 2) / max(n / 8, 1) for n in shape), indexing="ij")
+    weights: NDArray[np.float64] = np.exp(-0.5 * np.sum(np.square(axes), axis=0))
+    return weights
+
+
+BLENDED = [*SHAPES, ((50, 70), 16, 6, 2), ((37, 21), 16, 4, 4), ((2, 9, 40, 33), (1, 4, 16, 16), (0, 1, 6, 4), 1)]
+
+
+@pytest.mark.parametrize(("shape", "tile_size", "overlap", "stride"), BLENDED)
+def test_blending_equals_accumulating_and_dividing_over_the_whole_image(
+    shape: tuple[int, ...], tile_size: int, overlap: int, stride: int
+) -> None:
+    rng, cut = np.random.default_rng(0), windows(shape, tile_size, overlap, stride)
+    scored = [rng.random((5, *w.shape), dtype=np.float32) for w in cut]
+    weights, extended = gaussian(cut[0].shape), cut[-1].read
+    sums = np.zeros((5, *(axis.stop for axis in extended)))
+    total = np.zeros(sums.shape[1:])
+    for window, tile in zip(cut, scored, strict=True):
+        sums[(slice(None), *window.read)] += tile * weights
+        total[window.read] += weights
+    means = (sums / total)[(slice(None), *(slice(0, length) for length in shape))]
+    out = np.full(shape, -1)
+    blend(cut, (tile.copy() for tile in scored), out)
+    got = np.take_along_axis(means, out[None], axis=0)[0]
+    np.testing.assert_allclose(got, means.max(axis=0), rtol=1e-5)
+    assert np.mean(out == means.argmax(axis=0)) > 0.999
+
+
+@pytest.mark.parametrize(("shape", "tile_size", "overlap", "stride"), BLENDED)
+def test_blended_sums_are_those_of_the_whole_image_to_the_bit(
+    shape: tuple[int, ...], tile_size: int, overlap: int, stride: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sums that the classes are taken from, added up in the order of the windows."""
+    rng, cut = np.random.default_rng(0), windows(shape, tile_size, overlap, stride)
+    scored = [rng.random((1, *w.shape), dtype=np.float32) for w in cut]
+    expected = np.zeros([axis.stop for axis in cut[-1].read], np.float32)
+    for window, tile in zip(cut, scored, strict=True):
+        weighted = tile[0]
+        for axis, length in enumerate(window.shape):
+            weighted = weighted * tiles._gaussian(length).reshape(-1, *(1 for _ in shape[axis + 1 :]))
+        expected[window.read] += weighted
+    monkeypatch.setattr(tiles, "_largest", lambda sums: sums[0])
+    out = np.full(shape, np.nan, np.float32)
+    blend(cut, (tile.copy() for tile in scored), out)
+    np.testing.assert_array_equal(out, expected[tuple(slice(0, length) for length in shape)])
+
+
+def test_the_first_of_equal_scores_wins_as_with_numpy() -> None:
+    scores = np.random.default_rng(0).integers(0, 3, (300, 7, 9)).astype(np.float32)
+    for few in (scores[:1], scores[:5], scores):
+        np.testing.assert_array_equal(tiles._largest(few.copy()), few.argmax(axis=0))
+
+
+def test_blending_holds_what_tiles_share_and_not_the_image() -> None:
+    """Of 4 classes on 256 x 2048 pixels, of which two rows of tiles share 16 rows: 2 MiB of the whole image's 8 MiB."""
+    shape = (256, 2048)
+    cut = windows(shape, 64, 8, 8)
+    out = np.zeros(shape, np.uint8)
+    tracemalloc.start()
+    blend(cut, (np.ones((4, *window.shape), np.float32) for window in cut), out)
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert most < 2 << 20
 
 
 def test_reading_beyond_the_edges_mirrors_as_numpy_does() -> None:

@@ -1,6 +1,6 @@
 """A convolutional network over an image of any size: tiles through the network in batches, classes stitched or blended.
 
-All that is held is a batch of tiles, and with Gaussian blending the scores of one row of tiles.
+All that is held is a batch of tiles, and with Gaussian blending the sums of scores where two rows of tiles overlap.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -55,7 +55,7 @@ class Inferer:
         `progress` is called with the share of the windows that are done.
         """
         if self.gaussian:
-            tiles.blend(self._scored(image, windows, progress), out)
+            tiles.blend(windows, self._scored(image, windows, progress), out)
         else:
             tiles.stitch(self._classified(image, windows, progress), out)
 
@@ -83,11 +83,16 @@ class Inferer:
         """Logits, or with `flips` the mean of the probabilities in float32."""
         if not self.flips:
             return self.network(images)  # type: ignore[no-any-return]
-        views = (self.network(images.flip(axes)).float().softmax(dim=1).flip(axes) for axes in MIRRORS)
-        total: Tensor = next(views)
-        for view in views:
-            total += view
-        return total / len(MIRRORS)
+        total = self._mirrored(images, MIRRORS[0])
+        for axes in MIRRORS[1:]:
+            total += self._mirrored(images, axes)
+        return total.div_(len(MIRRORS))
+
+    def _mirrored(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
+        """Probabilities (B, K, H, W) float32, found on the mirror image."""
+        if not axes:
+            return _probabilities(self.network(images))
+        return _probabilities(self.network(images.flip(axes))).flip(axes)
 
     def _classified(
         self, image: Readable, windows: Sequence[Window], progress: Progress
@@ -98,15 +103,19 @@ class Inferer:
             del logits  # before the next ones are made
             yield from ((window, tile.reshape(window.shape)) for window, tile in zip(group, classes, strict=True))
 
-    def _scored(
-        self, image: Readable, windows: Sequence[Window], progress: Progress
-    ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+    def _scored(self, image: Readable, windows: Sequence[Window], progress: Progress) -> Iterator[NDArray[np.float32]]:
+        """(K, *tile) probabilities of each window."""
         for group, logits in self._batches(image, windows, progress):
-            shares = logits if self.flips else logits.float().softmax(dim=1)
-            scores = shares.permute(0, 2, 3, 1).cpu().numpy()  # (B, H, W, K)
+            shares = logits if self.flips else _probabilities(logits)
+            scores = shares.contiguous().cpu().numpy()  # (B, K, H, W)
             del logits, shares
-            yield from ((window, tile.reshape(*window.shape, -1)) for window, tile in zip(group, scores, strict=True))
+            yield from (tile.reshape(-1, *window.shape) for window, tile in zip(group, scores, strict=True))
             del scores  # before the next ones are made
+
+
+def _probabilities(logits: Tensor) -> Tensor:
+    """(B, K, H, W) in float32, with no copy of the logits in that type between."""
+    return logits.softmax(dim=1, dtype=torch.float32)
 
 
 def to_device(images: NDArray[np.float32], device: torch.device) -> Tensor:
