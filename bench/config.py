@@ -129,7 +129,7 @@ class SuperpixelsConfig:
     compactness: float = 0.1  # scikit-image's meaning, on normalised images
     sigma: float = 1.0  # Gaussian smoothing before clustering, in pixels
     iterations: int = 10
-    views: int = 1  # segmentations of each image, of several sizes: graphs to learn from, and one mask of their mean
+    views: int = 1  # segmentations of an image, of several sizes, whose mean is the mask; learned from is the first
 
     def __post_init__(self) -> None:
         require(

@@ -4,7 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +80,9 @@ def _prepare(
 
 def _learn(pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Config) -> tuple[FitLog, SplitScores]:
     """Prepare and fit, and score the validation images with the weights that were kept."""
-    train = _prepare(pipeline, data.train, "train", data, meter, config)
+    once = replace(config, superpixels=replace(config.superpixels, views=1))  # more graphs to learn from did not help
+    learner = pipeline if once == config else PIPELINES[config.pipeline.name](once, data.task)
+    train = _prepare(learner, data.train, "train", data, meter, once)
     val = _prepare(pipeline, data.val, "val", data, meter, config)
     with meter.stage("train", split="train", **_size(data.train)):
         log = pipeline.fit(train, val)

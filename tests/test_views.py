@@ -17,6 +17,7 @@ from bench.config import (
     OracleConfig,
     SuperpixelGnnConfig,
     SuperpixelsConfig,
+    SyntheticConfig,
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
@@ -25,6 +26,7 @@ from bench.metrics import accuracy, confusion_matrix
 from bench.pipelines.controls import Oracle
 from bench.pipelines.superpixel_gnn import SuperpixelGnn, SuperpixelViews
 from bench.prepared import Origin, merged
+from bench.run import run
 from bench.scoring import SplitScores
 from bench.superpixels import segment, views
 from bench.superpixels.labels import class_counts, paint
@@ -191,6 +193,16 @@ def test_the_cache_keeps_each_view_where_a_run_of_one_view_finds_it(tmp_path: Pa
     np.testing.assert_array_equal(more.segments[:3], made.segments)
     for first, second in zip(made.views, again.views, strict=True):
         assert torch.equal(first.data.x, second.data.x)
+
+
+def test_a_run_learns_from_one_view_and_validates_and_paints_with_all(tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    folder.mkdir()
+    data = SyntheticConfig(image_size=[64, 64], train_images=3, val_images=1, test_images=2)
+    settings = replace(config(cache=tmp_path / "cache"), dataset=data, training=TrainingConfig(epochs=1, seconds=None))
+    row, _ = run(settings, folder, {"run_id": "run", "settings_key": "settings"})
+    assert len(list((tmp_path / "cache").iterdir())) == 3 + (1 + 2) * 3
+    assert row["n_segments"] == sum(round(64 * 64 / size) for size in (30, 37.5, 24))
 
 
 def test_facts_of_views_add_up_to_those_of_their_image() -> None:
