@@ -3,9 +3,11 @@
 Such libraries are loaded in a process of their own, and only where settings were changed that need them.
 """
 
-from collections.abc import Iterable
+import socket
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from bench.config import (
     CnnConfig,
@@ -14,12 +16,17 @@ from bench.config import (
     SuperpixelGnnConfig,
     ThresholdConfig,
     TiledCnnConfig,
+    flatten,
     require,
     require_one_of,
 )
 from bench.datasets.sample import Task
 
-TRIED = ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet-b0")  # encoders that fit every architecture
+TRIED = {  # encoders that are known to fit these architectures
+    "architectures": ("Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus"),
+    "encoders": ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet-b0"),
+}
+ANSWER = 10.0  # seconds in which a scheduler must answer
 TIMEOUT = 600.0  # seconds: weights may have to be fetched
 
 
@@ -35,6 +42,26 @@ def check_names(configs: Iterable[Config]) -> None:
                 part.name == own,
                 f"{group}.name must stay {own} for {group}={own}, got {part.name!r}: give {group}={part.name} instead",
             )
+
+
+def check_places(configs: Sequence[Config]) -> None:
+    """Raise InputError where a folder of kept things cannot be written, or nobody answers at an address."""
+    for config in configs:
+        for name in ("dataset.cache_dir", "graph.cache_dir"):
+            folder = flatten(config).get(name)
+            try:
+                if folder:
+                    Path(folder).mkdir(parents=True, exist_ok=True)
+            except OSError as error:
+                raise InputError(f"{name} {folder} cannot be written ({error.strerror}): choose another one") from error
+    for address in sorted({config.parallel.scheduler or "" for config in configs} - {""}):
+        place = urlsplit(address)
+        if place.scheme in ("tcp", "tls"):
+            try:
+                socket.create_connection((place.hostname, place.port), ANSWER).close()
+            except (OSError, ValueError, TypeError) as error:
+                why = f"cannot be reached ({error}): start a Dask scheduler there, or give parallel.workers instead"
+                raise InputError(f"parallel.scheduler {address} {why}") from error
 
 
 def check_arms(found: Iterable[tuple[Config, Task]]) -> None:
@@ -57,8 +84,10 @@ def needs_trial(config: Config) -> bool:
     """Whether settings were changed of which only torch and the library of networks can say whether they will do."""
     arm = config.pipeline
     if isinstance(arm, TiledCnnConfig):
-        plain = CnnConfig(architecture=arm.model.architecture, encoder_name=arm.model.encoder_name)
-        if arm.compile or arm.model.encoder_name not in TRIED or arm.model != plain:
+        model = arm.model
+        known = model.architecture in TRIED["architectures"] and model.encoder_name in TRIED["encoders"]
+        plain = CnnConfig(architecture=model.architecture, encoder_name=model.encoder_name)
+        if arm.compile or not known or model != plain:
             return True
     return isinstance(arm, TiledCnnConfig | SuperpixelGnnConfig) and config.device not in ("auto", "cpu")
 

@@ -306,6 +306,11 @@ class SuperpixelMlpConfig(SuperpixelGnnConfig):
     name: str = "superpixel_mlp"
     model: GnnConfig = field(default_factory=lambda: GnnConfig(conv="none"))
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        conv = self.model.conv
+        require(conv == "none", f"pipeline.model.conv must be none for pipeline=superpixel_mlp, got {conv!r}")
+
 
 @dataclass
 class OracleConfig(PipelineConfig):

@@ -86,6 +86,7 @@ def prepared(jobs: Sequence[Job]) -> list[Job]:
     for tracker in sorted({job.config.tracker for job in jobs}):
         trackers.check_installed(tracker)
     checks.check_names(job.config for job in jobs)
+    checks.check_places([job.config for job in jobs])
     found: list[tuple[DatasetConfig, Task, dict[str, Any]]] = []
     for job in jobs:
         if all(job.config.dataset != config for config, _, _ in found):

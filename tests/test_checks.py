@@ -29,10 +29,11 @@ def test_what_needs_no_library_costs_no_process() -> None:
     """Every preset of the CNN but those with encoders of timm, the GNN and the controls start at once."""
     for arm in (SuperpixelGnnConfig(), OracleConfig(), ThresholdConfig(), TiledCnnConfig()):
         assert not checks.needs_trial(config_of(arm, "auto"))
-    for name in checks.TRIED:
+    for name in checks.TRIED["encoders"]:
         assert not checks.needs_trial(config_of(TiledCnnConfig(model=CnnConfig(encoder_name=name))))
     assert checks.needs_trial(config_of(TiledCnnConfig(model=CnnConfig(encoder_name="tu-magic"))))
     assert checks.needs_trial(config_of(TiledCnnConfig(model=CnnConfig(decoder_channels=[8]))))
+    assert checks.needs_trial(config_of(TiledCnnConfig(model=CnnConfig(architecture="DPT"))))
     assert checks.needs_trial(config_of(SuperpixelGnnConfig(), "cuda"))
     assert not checks.needs_trial(config_of(OracleConfig(), "cuda"))
 

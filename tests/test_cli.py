@@ -98,3 +98,18 @@ def test_the_key_of_a_run_follows_its_settings_and_not_its_place() -> None:
 
     assert key() == key("results_dir=elsewhere") == key("seed=0")
     assert len({str(key()), str(key("seed=1")), str(key("superpixels.sigma=2"))}) == 3
+
+
+@pytest.mark.parametrize(("verb", "left"), [([], "finished runs are kept"), (["predict"], "no mask is left")])
+def test_an_interruption_says_what_is_left_and_what_to_do(
+    verb: list[str], left: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "_bench", interrupted)
+    monkeypatch.setattr(cli, "_verb", lambda _: interrupted)
+    assert cli.main([*verb, "a=b c"]) == 130
+    said, command = capsys.readouterr().err.strip().splitlines()
+    assert said.startswith(f"interrupted: {left}")
+    assert command.strip() == " ".join(["python -m bench", *verb, "'a=b c'"])

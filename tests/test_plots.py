@@ -15,7 +15,7 @@ from bench.plots import Plotted, plot_all
 from bench.plots.all import groups
 from bench.plots.curves import plot_learning_curves, plot_score_vs_memory, plot_score_vs_nodes, plot_score_vs_time
 from bench.plots.panels import arm_crops, errors, load_crops, overlay, plot_panels
-from bench.plots.style import CLASSES, VERMILION, NoDataError, arm_styles, slug
+from bench.plots.style import CLASSES, KINDS, VERMILION, NoDataError, arm_styles, slug
 from bench.plots.traces import load_trace, plot_memory_trace
 from bench.tables import Tables, collect, comparison
 from bench.tables.comparison import configurations
@@ -164,6 +164,21 @@ def test_the_trace_is_shaded_by_stage(tmp_path: Path) -> None:
     path.write_text("t_ns,rss_bytes\n1,2\n")
     with pytest.raises(NoDataError, match="seconds and stages"):
         load_trace(path)
+
+
+def test_every_stage_of_a_trace_has_a_colour_of_its_own(tmp_path: Path) -> None:
+    stages = ("prepare", "init", "warmup", "train", "validate", "inspect", "predict")
+    path = tmp_path / "memory_trace.csv"
+    rows = [f"{2 * i + part},{stage},{2**20}" for i, stage in enumerate(stages) for part in (0, 1)]
+    path.write_text("\n".join(["seconds,stage,rss_bytes", *rows, ""]))
+    figure = plot_memory_trace({"superpixel_gnn": load_trace(path)})
+    assert set(labels(figure)) == {*stages, "resident, process"}
+    patches: Any = figure.axes[0].patches
+    assert len({patch.get_facecolor() for patch in patches}) == len(stages)
+
+
+def test_every_kind_of_peak_memory_is_explained() -> None:
+    assert set(KINDS) == {"gpu_process", "gpu_allocator", "cpu_rss", "cpu_rss_tree"}
 
 
 def test_arms_of_one_pipeline_look_different() -> None:
