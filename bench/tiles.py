@@ -203,7 +203,8 @@ def _hand_on(sums: NDArray[np.float32], place: Sequence[_Span], carried: Sequenc
 def _gaussian(length: int) -> NDArray[np.float32]:
     """Weights along one axis: a Gaussian around the centre whose sigma is an eighth of `length`, at least a pixel."""
     offset = (np.arange(length) - (length - 1) / 2) / max(length / 8, 1)
-    return np.exp(-0.5 * offset**2).astype(np.float32)
+    weights: NDArray[np.float32] = np.exp(-0.5 * offset**2).astype(np.float32)
+    return weights
 
 
 def _largest(scores: NDArray[np.float32]) -> NDArray[np.integer]:
