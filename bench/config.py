@@ -129,7 +129,8 @@ class SuperpixelsConfig:
     compactness: float = 0.1  # scikit-image's meaning, on normalised images
     sigma: float = 1.0  # Gaussian smoothing before clustering, in pixels
     iterations: int = 10
-    views: int = 1  # segmentations of an image, of several sizes, whose mean is the mask; learned from is the first
+    views: int = 1  # segmentations of an image, of several sizes, whose mean is the mask
+    learned_views: int = 1  # of them, the first so many are made of a training image: more pay where a fit is long
 
     def __post_init__(self) -> None:
         require(
@@ -145,6 +146,10 @@ class SuperpixelsConfig:
         require(self.sigma >= 0, f"superpixels.sigma must not be negative, got {self.sigma}")
         require(self.iterations >= 1, f"superpixels.iterations must be at least 1, got {self.iterations}")
         require(1 <= self.views <= MOST_VIEWS, f"superpixels.views must lie in [1, {MOST_VIEWS}], got {self.views}")
+        require(
+            1 <= self.learned_views <= self.views,
+            f"superpixels.learned_views must lie in [1, views], got {self.learned_views} with views {self.views}",
+        )
 
 
 @dataclass

@@ -80,9 +80,10 @@ def _prepare(
 
 def _learn(pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Config) -> tuple[FitLog, SplitScores]:
     """Prepare and fit, and score the validation images with the weights that were kept."""
-    once = replace(config, superpixels=replace(config.superpixels, views=1))  # more graphs to learn from did not help
-    learner = pipeline if once == config else PIPELINES[config.pipeline.name](once, data.task)
-    train = _prepare(learner, data.train, "train", data, meter, once)
+    fewer = replace(config.superpixels, views=config.superpixels.learned_views)
+    learning = replace(config, superpixels=fewer)
+    learner = pipeline if learning == config else PIPELINES[config.pipeline.name](learning, data.task)
+    train = _prepare(learner, data.train, "train", data, meter, learning)
     val = _prepare(pipeline, data.val, "val", data, meter, config)
     with meter.stage("train", split="train", **_size(data.train)):
         log = pipeline.fit(train, val)

@@ -81,6 +81,8 @@ def test_superpixels_of_single_pixels_have_no_smaller_view() -> None:
 def test_a_number_of_views_that_makes_no_sense_is_refused(number: int) -> None:
     with pytest.raises(InputError, match=r"superpixels\.views must lie in \[1, 9\]"):
         replace(SIZE, views=number)
+    with pytest.raises(InputError, match=r"superpixels\.learned_views must lie in \[1, views\]"):
+        replace(SIZE, learned_views=number)
 
 
 def test_the_mean_of_views_is_that_of_painted_shares(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -195,13 +197,17 @@ def test_the_cache_keeps_each_view_where_a_run_of_one_view_finds_it(tmp_path: Pa
         assert torch.equal(first.data.x, second.data.x)
 
 
-def test_a_run_learns_from_one_view_and_validates_and_paints_with_all(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_run_learns_from_some_views_and_validates_and_paints_with_all(tmp_path: Path, number: int) -> None:
     folder = tmp_path / "run"
     folder.mkdir()
     data = SyntheticConfig(image_size=[64, 64], train_images=3, val_images=1, test_images=2)
-    settings = replace(config(cache=tmp_path / "cache"), dataset=data, training=TrainingConfig(epochs=1, seconds=None))
+    superpixels = replace(SIZE, learned_views=number)
+    settings = replace(
+        config(superpixels, cache=tmp_path / "cache"), dataset=data, training=TrainingConfig(epochs=1, seconds=None)
+    )
     row, _ = run(settings, folder, {"run_id": "run", "settings_key": "settings"})
-    assert len(list((tmp_path / "cache").iterdir())) == 3 + (1 + 2) * 3
+    assert len(list((tmp_path / "cache").iterdir())) == 3 * number + (1 + 2) * 3
     assert row["n_segments"] == sum(round(64 * 64 / size) for size in (30, 37.5, 24))
 
 
