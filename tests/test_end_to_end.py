@@ -95,15 +95,16 @@ def test_collecting_again_changes_nothing(results: Path) -> None:
 
 def test_a_run_that_fails_leaves_its_row_and_the_sweep_goes_on(tmp_path: Path) -> None:
     folder = tmp_path / "results"
+    (tmp_path / "notes.pt").write_text("no weights")
     done = bench(
-        "-m", "pipeline=threshold", "pipeline.channel=0,5",
+        "-m", "pipeline=superpixel_gnn", "pipeline/model=jain2024", f"pipeline.weights={tmp_path}/notes.pt,null",
         "dataset.image_size=[64,64]", "dataset.train_images=1", "dataset.val_images=1", "dataset.test_images=1",
-        f"results_dir={folder}", "device=cpu",
+        f"results_dir={folder}", "device=cpu", "training.epochs=1",
     )  # fmt: skip
     assert done.returncode == 1, done.stderr[-3000:]
     runs = table(folder, "runs")
     assert sorted(runs["status"]) == ["failed", "ok"]
-    assert "channel" in str(runs.set_index("status").loc["failed", "reason"])
+    assert "notes.pt" in str(runs.set_index("status").loc["failed", "reason"])
 
 
 def test_a_run_directory_keeps_its_settings(results: Path) -> None:
