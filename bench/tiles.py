@@ -139,11 +139,13 @@ def blend(cut: Sequence[Window], tiles: Iterable[NDArray[np.float32]], out: Writ
     spans = [_shares({window.read[axis].start for window in cut}, size[axis], out.shape[axis]) for axis in axes]
     weights = [_gaussian(length) for length in size]
     carried: list[NDArray[np.float32]] = []
-    for place, tile in zip(product(*spans), tiles, strict=True):
+    places = product(*spans)
+    for tile in tiles:  # zip would hold on to the last tile, and so to its batch, while the next one is made
+        place = next(places)
         if not carried:
             carried = [_carrier(len(tile), axis, spans, size, out.shape) for axis in axes]
         sums = tile[(slice(None), *(slice(0, span.end) for span in place))]
-        del tile  # the batch it is a part of, before the next one is made
+        del tile
         for axis in axes:
             if size[axis] > 1:
                 sums *= weights[axis][: place[axis].end].reshape(-1, *(1 for _ in axes[axis + 1 :]))

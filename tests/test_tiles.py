@@ -1,6 +1,7 @@
 """Windows cover an image once, stitching undoes cutting, and tiled prediction equals untiled prediction."""
 
 import tracemalloc
+import weakref
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -152,6 +153,20 @@ def test_blending_holds_what_tiles_share_and_not_the_image() -> None:
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert most < 2 << 20
+
+
+def test_blending_lets_go_of_a_tile_before_it_asks_for_the_next_one() -> None:
+    cut = windows((64, 64), 32, 4, 4)
+    made: list[weakref.ref[NDArray[np.float32]]] = []
+
+    def tile(window: tiles.Window) -> NDArray[np.float32]:
+        assert not [one for one in made if one() is not None]
+        scores = np.ones((2, *window.shape), np.float32)
+        made.append(weakref.ref(scores))
+        return scores
+
+    blend(cut, (tile(window) for window in cut), np.zeros((64, 64), np.uint8))
+    assert len(made) == len(cut) > 2
 
 
 def test_reading_beyond_the_edges_mirrors_as_numpy_does() -> None:
