@@ -10,8 +10,7 @@ from bench.config import Config, SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
 from bench.metrics import ImageScore, Row
 from bench.superpixels import quality, segment
-from bench.superpixels.labels import majority_labels, paint
-from bench.superpixels.views import oracle_mean
+from bench.superpixels.views import oracle_mean, views_of
 
 PIXEL_ARMS = ("tiled_cnn", "threshold")
 
@@ -60,12 +59,12 @@ class SplitScores:
         )
 
     def add_vote(self, sample: Sample, predicted: NDArray[np.integer]) -> None:
-        """Score the prediction with each superpixel given its majority class: what the superpixels alone cost it."""
+        """Score the prediction as these superpixels would paint it, views and all: what they alone cost it."""
         if self.voting is None:
             return
         classes, ignored = self.task.num_classes, self.task.ignore_index
-        segments = segment(np.asarray(sample.image), self.voting)
-        voted = paint(majority_labels(predicted, segments, classes), segments)
+        views = [segment(np.asarray(sample.image), view) for view in views_of(self.voting)]
+        voted = oracle_mean(predicted, views, classes)
         confusion = metrics.confusion_matrix(np.asarray(sample.mask), voted, classes, ignored)
         self.votes.append(ImageScore(sample.name, confusion, ()))
 

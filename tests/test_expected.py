@@ -28,7 +28,8 @@ def test_without_a_budget_in_seconds_no_time_is_promised() -> None:
 
 def test_the_small_frontier_takes_forty_minutes_at_most_and_the_full_one_has_more() -> None:
     small = compose(["experiment=frontier"])
-    assert {job.config.pipeline.name for job in small} == {"tiled_cnn", "superpixel_gnn"}
+    arms = {"tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle"}
+    assert {job.config.pipeline.name for job in small} == arms
     assert int(expected(small).split("about ")[1].split(" min")[0]) <= 40
     assert len(expand(replace(small[0].config.experiment, budget="full"), [])) > 3 * len(small)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch_geometric.data import Data
 
 from bench.config import (
     Config,
@@ -24,8 +25,8 @@ from bench.config import (
 from bench.datasets.sample import Sample, Task
 from bench.losses import macro_dice
 from bench.metrics import confusion_matrix
-from bench.pipelines.controls import Bands, Oracle, Threshold, dice_of_counts
-from bench.pipelines.superpixel_gnn import SuperpixelGnn, node_confusion, painted_bands
+from bench.pipelines.controls import Bands, LabelledSegments, Oracle, Threshold, dice_of_counts
+from bench.pipelines.superpixel_gnn import Item, SuperpixelGnn, SuperpixelGraph, node_confusion, painted_bands
 from bench.superpixels.labels import class_counts, paint
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
@@ -45,6 +46,11 @@ def disc(seed: int, contrast: float = 2.0) -> Sample:
     image = mask * contrast + rng.normal(0, 0.2, mask.shape)
     mask[:5, :5] = 9
     return sample(str(seed), image, mask)
+
+
+def graph_of(item: Item) -> Data:
+    assert isinstance(item, SuperpixelGraph)
+    return item.data
 
 
 def gnn(
@@ -102,7 +108,7 @@ def test_weights_come_back_with_the_statistics_of_the_features(tmp_path: Path) -
     second.load(tmp_path / "checkpoint.pt")
     np.testing.assert_array_equal(second.predict(items[0]), first.predict(items[0]))
     weights = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    features = torch.cat([item.data.x for item in items[:2]])
+    features = torch.cat([graph_of(item).x for item in items[:2]])
     torch.testing.assert_close(weights["feature_mean"], features.mean(dim=0), rtol=1e-4, atol=1e-4)
 
 
@@ -201,7 +207,7 @@ def test_prepared_graphs_stay_on_the_host_when_a_gpu_learns_from_them() -> None:
     items = [pipeline.prepare(disc(seed)) for seed in range(3)]
     pipeline.fit(items[:2], items[2:])
     assert pipeline.predict(items[0]).shape == (48, 48)
-    assert {value.device.type for item in items for _, value in item.data} == {"cpu"}
+    assert {value.device.type for item in items for _, value in graph_of(item)} == {"cpu"}
 
 
 def test_predicting_before_fitting_is_an_error() -> None:
@@ -213,15 +219,16 @@ def test_predicting_before_fitting_is_an_error() -> None:
 def test_the_pixels_of_a_sample_are_let_go() -> None:
     pipeline, seen = gnn(), disc(0)
     item = pipeline.prepare(seen)
-    arrays = [value.numpy() for _, value in item.data if isinstance(value, torch.Tensor)]
+    arrays = [value.numpy() for _, value in graph_of(item) if isinstance(value, torch.Tensor)]
     assert not any(np.shares_memory(array, np.asarray(seen.image)) for array in arrays)
-    assert item.data.y_counts.sum() == 48 * 48 - 25
+    assert graph_of(item).y_counts.sum() == 48 * 48 - 25
 
 
 def test_the_oracle_beats_any_other_labelling_of_its_superpixels() -> None:
     config = Config(DatasetConfig(), OracleConfig(), SIZE)
     oracle, seen = Oracle(config, TASK), disc(0)
     item = oracle.prepare(seen)
+    assert isinstance(item, LabelledSegments)
     assert oracle.fit([item], [item]).history == ()
     mask = np.asarray(seen.mask)
     best = np.trace(confusion_matrix(mask, oracle.predict(item), 2, 9))
@@ -292,4 +299,4 @@ def test_a_volume_is_as_good_as_an_image() -> None:
     item = pipeline.prepare(volume)
     pipeline.fit([item], [item])
     assert pipeline.predict(item).shape == mask.shape
-    assert item.data.edge_attr.shape[1] == 4 + 3
+    assert graph_of(item).edge_attr.shape[1] == 4 + 3
