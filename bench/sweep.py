@@ -92,8 +92,24 @@ def note_found(one: Planned, statuses: dict[str, list[str]]) -> bool:
     """Whether it was finished before the sweep began; then says so."""
     if one.before is None:
         return False
+    tidy(one)
     _note(one, one.before, "before", statuses)
     return True
+
+
+def tidy(one: Planned) -> None:
+    """Move aside a killed attempt at a run that is finished: its sweep was killed too, before it could do so."""
+    if all(attempt.status is not None for attempt in one.known):
+        return
+    try:
+        claim = take(one.results_dir / "claims" / f"{one.run_key}.claim")
+        if claim is not None:
+            try:
+                settle(one.results_dir, one.run_key)
+            finally:
+                claim.release()
+    except OSError as error:
+        raise unwritable(one.results_dir, error) from error
 
 
 def _note(one: Planned, attempt: Attempt, when: str, statuses: dict[str, list[str]]) -> None:

@@ -102,6 +102,22 @@ def test_a_killed_run_is_done_again_and_its_remains_step_aside(tmp_path: Path, r
     assert list((tmp_path / "claims").iterdir()) == []
 
 
+def test_remains_step_aside_though_the_sweep_was_killed_once_the_run_was_done_again(
+    tmp_path: Path, run: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        run([job(tmp_path)], Doer("killed"))
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "settle", lambda *_: None)
+        run([job(tmp_path)], Doer())
+    assert len(collect(tmp_path).unfinished) == 1
+    doer = Doer()
+    run([job(tmp_path)], doer)
+    tables = collect(tmp_path)
+    assert (doer.done, len(tables.runs), len(tables.unfinished)) == ([], 1, 0)
+    assert list((tmp_path / "claims").iterdir()) == []
+
+
 def test_a_damaged_row_is_not_finished(tmp_path: Path, run: Go) -> None:
     run([job(tmp_path)], Doer())
     next(tmp_path.glob("runs/*/scores.csv")).write_text("run_id")
