@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from made_results import ceiling, copy_results, make_results, make_run, score
 
-from bench.config import InputError
+from bench.config import InputError, TrainingConfig
 from bench.tables import SCHEMAS, Tables, collect, comparison, current, format_table, load, main, ratio, write_run
 from bench.tables.chosen import chosen
 from bench.tables.comparison import configurations
@@ -169,10 +169,15 @@ def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(folder: Path) -
     make_run(folder, "superpixel_gnn", 0, 100, run_id="more-a", run_key="a", model="gatv2")
     make_run(folder, "superpixel_gnn", 0, 100, run_id="more-b", run_key="b", graph__edges=["knn"])
     arms = [arm for arm in comparison(collect(folder))["arm"].unique() if arm.startswith("superpixel_gnn")]
-    adjacency, knn = 'edges=["adjacency"]', 'edges=["knn"]'
-    assert sorted(arms) == [
-        f"superpixel_gnn {arm}" for arm in (f"gatv2 {adjacency}", f"sage {adjacency}", f"sage {knn}")
-    ]
+    assert sorted(arms) == [f"superpixel_gnn {arm}" for arm in ("gatv2", "sage", "sage edges=[knn]")]
+
+
+def test_a_budget_of_training_is_named_even_where_it_is_the_default(folder: Path) -> None:
+    usual = TrainingConfig().seconds
+    make_run(folder, "tiled_cnn", 0, run_id="more-a", run_key="a", training__seconds=usual)
+    make_run(folder, "tiled_cnn", 0, run_id="more-b", run_key="b", training__seconds=7.0)
+    arms = {arm for arm in comparison(collect(folder))["arm"] if arm.startswith("tiled_cnn")}
+    assert {f"tiled_cnn seconds={usual:g}", "tiled_cnn seconds=7"} <= arms
 
 
 def test_pixel_arms_ignore_superpixel_settings(folder: Path) -> None:

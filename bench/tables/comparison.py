@@ -8,11 +8,22 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.config import InputError
+from bench.config import (
+    Config,
+    InputError,
+    OracleConfig,
+    SuperpixelGnnConfig,
+    SuperpixelMlpConfig,
+    SyntheticConfig,
+    ThresholdConfig,
+    TiledCnnConfig,
+    flatten,
+)
 from bench.tables.store import Tables, current, machine_labels
 
 GROUP = ["dataset", "machine", "arm", "superpixel_size"]
 ARMS = ("tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle", "threshold")
+_ARMS = (TiledCnnConfig, SuperpixelGnnConfig, SuperpixelMlpConfig, OracleConfig, ThresholdConfig)
 PIXEL_ARMS = ("tiled_cnn", "threshold")
 MIB = 2**20
 _NOT_A_VARIANT = (
@@ -111,12 +122,27 @@ def _arms(runs: pd.DataFrame) -> pd.Series:
 
 
 def _varied(group: pd.DataFrame, pipeline: str) -> list[list[str]]:
-    """For each run, the settings in which the runs of this pipeline differ, as `name=value` texts."""
+    """For each run, the settings in which the runs of this pipeline differ, as `name=value` texts.
+
+    A value that the arm has by default is not named, unless it is part of the budget of training.
+    """
     settings = [str(column) for column in group if _is_variant(str(column), pipeline)]
     varied = [column for column in settings if len(set(map(str, group[column]))) > 1]
     if "model" in varied:
         varied = [column for column in varied if column not in _SAME_AS_MODEL]
-    return [_settings(varied, row) for row in group[varied].astype("object").itertuples(index=False)]
+    usual = {name: text for name, text in _defaults(pipeline).items() if not name.startswith("training.")}
+    rows = group[varied].astype("object").itertuples(index=False)
+    told = [[one for one in zip(varied, row, strict=True) if usual.get(one[0]) != _text(one[1])] for row in rows]
+    return [_settings([name for name, _ in pairs], [value for _, value in pairs]) for pairs in told]
+
+
+def _defaults(pipeline: str) -> dict[str, str]:
+    """Every setting where nobody says otherwise, as `_text` has it; nothing is known of an arm from elsewhere."""
+    arms = {arm().name: arm for arm in _ARMS}
+    if pipeline not in arms:
+        return {}
+    settings = flatten(Config(SyntheticConfig(), arms[pipeline]()))
+    return {name: _text(float("nan") if value is None else value) for name, value in settings.items()}
 
 
 def _short(column: str) -> str:
@@ -139,7 +165,8 @@ def _is_variant(column: str, pipeline: str) -> bool:
 def _text(value: object) -> str:
     if isinstance(value, float):
         return "none" if math.isnan(value) else f"{value:g}"
-    return str(value)
+    text = str(value)
+    return text.replace('"', "").replace("'", "") if text.startswith("[") else text
 
 
 def _number(frame: pd.DataFrame, column: str) -> pd.Series:
