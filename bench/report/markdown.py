@@ -50,7 +50,7 @@ def _figure(figure: Plotted) -> list[str]:
 def _comparison(section: Section) -> str:
     headings = list(section.rows[0].cells)
     rows = [tuple(row.cells.values()) for row in section.rows]
-    meaning = "; ".join(f"{heading}: {text}" for heading, (_, _, text) in COLUMNS.items() if heading != "arm")
+    meaning = "; ".join(f"{heading}: {text}" for heading, (_, _, text) in COLUMNS.items())
     return table(headings, rows) + "\n\n" + escape(meaning) + "."
 
 

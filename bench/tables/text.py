@@ -11,7 +11,7 @@ from bench.tables.comparison import MIB
 from bench.tables.decomposition import Step
 
 COLUMNS = {  # heading -> (column, format, what it means)
-    "arm": ("arm", "{}", "the pipeline, and what tells it from its other configurations"),
+    "arm": ("arm", "{}", "the pipeline, and where it ran in several ways its settings other than the defaults"),
     "dice": (
         "dice",
         "{:.3f}",
