@@ -8,12 +8,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from bench.plots.style import BLACK, BLUE, GREY, KINDS, NoDataError, arm_styles, make_figure
+from bench.plots.style import BLACK, BLUE, GREY, KINDS, NoDataError, arm_styles, legend_columns, make_figure
 from bench.tables.chosen import chosen
 from bench.tables.comparison import MIB, arm_rank, counted
 
 Runs = pd.DataFrame
 MOST_ARMS = 6  # in one legend
+_NOT_A_METHOD = ("superpixels.superpixel_size", "superpixels.n_segments", "superpixels.learned_views")
 DICE = "macro Dice on test pixels"
 
 
@@ -38,14 +39,21 @@ def plot_score_vs_nodes(runs: Runs) -> Figure:
 
 
 def _ceiling_line(axes: Axes, nodes: Runs) -> None:
-    """The best any classifier of these superpixels could get, from whichever arm recorded it."""
+    """The best any classifier of these superpixels could get, from whichever arm recorded it; a line for each method.
+
+    Sizes lie on one line; whatever else of `superpixels` differs, views say, makes another.
+    """
     known = nodes[nodes["oracle_dice"].notna()]
-    if known.empty:
-        return
-    line = known.groupby("superpixel_size", dropna=False)[["num_nodes", "oracle_dice"]].mean().sort_values("num_nodes")
-    axes.plot(
-        line["num_nodes"], line["oracle_dice"], "--D", color=BLACK, markersize=4, linewidth=1, label="oracle ceiling"
-    )
+    columns = [str(column) for column in known if str(column).startswith("superpixels.")]
+    method = [column for column in columns if column not in _NOT_A_METHOD and len(set(map(str, known[column]))) > 1]
+    keys = known[method].astype(str).agg(", ".join, axis=1) if method else pd.Series("", index=known.index)
+    for number, (key, group) in enumerate(known.groupby(keys)):
+        means = group.groupby("superpixel_size", dropna=False)[["num_nodes", "oracle_dice"]].mean()
+        line = means.sort_values("num_nodes")
+        names = ", ".join(column.rsplit(".", 1)[-1] for column in method)
+        label = f"oracle ceiling, {names} {key}" if method else "oracle ceiling"
+        x, y, style = line["num_nodes"], line["oracle_dice"], "--" + "DvPX"[number % 4]
+        axes.plot(x, y, style, color=BLACK, markersize=4, linewidth=1, label=label)
 
 
 def _cnn_band(axes: Axes, used: Runs) -> None:
@@ -121,7 +129,8 @@ def plot_learning_curves(runs: Runs, history: pd.DataFrame) -> Figure:
     log_if_wide(axes, pd.concat([line["seconds"] for lines in curves.values() for line in lines]), 20)
     axes.set(xlabel="seconds since training began (superpixels of train and val included)")
     axes.set_ylabel("macro Dice on validation pixels")
-    figure.legend(loc="outside upper center", ncols=len(curves))
+    _, labels = axes.get_legend_handles_labels()
+    figure.legend(loc="outside upper center", ncols=legend_columns(labels))
     return figure
 
 
@@ -210,4 +219,4 @@ def _legend(axes: Axes, used: Runs) -> None:
     figure = axes.get_figure()
     assert figure is not None
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=min(3, len(labels)))
+    figure.legend(handles, labels, loc="outside upper center", ncols=legend_columns(labels))

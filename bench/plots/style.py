@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from matplotlib.figure import Figure
 
 from bench.tables.store import write_atomically
 
+WIDTH = 7.0  # inches of a figure
+LETTER, HANDLE = 4.4, 44.0  # points that a letter of a legend takes, and what stands before a label
 ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = (
     *("#E69F00", "#56B4E9", "#009E73", "#F0E442", "#0072B2", "#D55E00", "#CC79A7"),
     "#000000",
@@ -73,7 +76,7 @@ def styled() -> AbstractContextManager[None]:
     return mpl.rc_context(settings)  # type: ignore[arg-type]
 
 
-def make_figure(width: float = 7.0, height: float = 4.2) -> tuple[Figure, Axes]:
+def make_figure(width: float = WIDTH, height: float = 4.2) -> tuple[Figure, Axes]:
     """One pair of axes; inches. At README width (about 850 px) the text stays above 10 px."""
     figure = Figure(figsize=(width, height), layout="constrained", dpi=160)
     return figure, figure.add_subplot()
@@ -112,3 +115,9 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
 def slug(text: str) -> str:
     """Text as part of a file name: letters, digits, dots and dashes only."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.") or "unnamed"
+
+
+def legend_columns(labels: Sequence[str], most: int = 3) -> int:
+    """In how many columns, up to `most`, labels fit above a figure of the usual width."""
+    wanted = HANDLE + LETTER * max((len(label) for label in labels), default=1)  # points
+    return max(1, min(most, len(labels), int(72 * WIDTH // wanted)))
