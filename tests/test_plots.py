@@ -5,6 +5,7 @@ from typing import Any
 
 import matplotlib as mpl
 import numpy as np
+import pandas as pd
 import pytest
 from made_results import copy_results, make_results, make_run
 from matplotlib.collections import PathCollection
@@ -15,7 +16,7 @@ from bench.plots import Plotted, plot_all
 from bench.plots.all import groups
 from bench.plots.curves import plot_learning_curves, plot_score_vs_memory, plot_score_vs_nodes, plot_score_vs_time
 from bench.plots.panels import arm_crops, errors, load_crops, overlay, plot_panels
-from bench.plots.style import CLASSES, KINDS, VERMILION, NoDataError, arm_styles, slug
+from bench.plots.style import CLASSES, KINDS, VERMILION, NoDataError, arm_styles, legend_columns, slug
 from bench.plots.traces import load_trace, plot_memory_trace
 from bench.tables import Tables, collect, comparison
 from bench.tables.comparison import configurations
@@ -87,6 +88,25 @@ def test_the_ceiling_and_the_cnn_are_drawn_over_the_superpixels(tables: Tables) 
     assert set(offsets(figure)[:, 0]) == {450, 900, 1800}
     [ceiling] = [line for line in figure.axes[0].lines if line.get_label() == "oracle ceiling"]
     assert np.asarray(ceiling.get_ydata()) == pytest.approx([0.955, 0.975, 0.985])
+
+
+def test_ceilings_of_other_methods_are_lines_of_their_own_and_legends_stay_within_the_figure(folder: Path) -> None:
+    make_run(folder, "oracle", 0, 100, run_id="views", run_key="views", superpixels__views=3, num_nodes=9999)
+    for number, layers in enumerate((3, 12)):
+        wide = f"wide{number}"
+        make_run(folder, "superpixel_gnn", 0, 100, run_id=wide, run_key=wide, pipeline__model__num_layers=layers)
+    before, after = (labels_and_lines(configurations(collect(folder)), only) for only in (False, True))
+    assert {"oracle ceiling, views 1", "oracle ceiling, views 3"} <= set(before)
+    np.testing.assert_array_equal(before["oracle ceiling, views 1"], after["oracle ceiling"])
+    assert legend_columns(["a" * 200] * 9) == 1
+    assert legend_columns(["a"] * 9) == 3
+
+
+def labels_and_lines(runs: pd.DataFrame, only_one_view: bool) -> dict[str, "np.ndarray[Any, Any]"]:
+    runs = runs.assign(**{"superpixels.views": runs["superpixels.views"].fillna(1)})
+    kept = runs[runs["superpixels.views"] == 1] if only_one_view else runs
+    lines = plot_score_vs_nodes(kept).axes[0].lines
+    return {str(line.get_label()): np.asarray(line.get_xydata()) for line in lines}
 
 
 def test_flagged_runs_can_be_seen(folder: Path) -> None:

@@ -10,7 +10,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from bench.plots.style import BLACK, BLUE, GREY, KINDS, NoDataError, arm_styles, legend_columns, make_figure
 from bench.tables.chosen import chosen
-from bench.tables.comparison import MIB, arm_rank, counted
+from bench.tables.comparison import MIB, arm_rank, counted, text_of
 
 Runs = pd.DataFrame
 MOST_ARMS = 6  # in one legend
@@ -46,7 +46,7 @@ def _ceiling_line(axes: Axes, nodes: Runs) -> None:
     known = nodes[nodes["oracle_dice"].notna()]
     columns = [str(column) for column in known if str(column).startswith("superpixels.")]
     method = [column for column in columns if column not in _NOT_A_METHOD and len(set(map(str, known[column]))) > 1]
-    keys = known[method].astype(str).agg(", ".join, axis=1) if method else pd.Series("", index=known.index)
+    keys = known[method].map(text_of).agg(", ".join, axis=1) if method else pd.Series("", index=known.index)
     for number, (key, group) in enumerate(known.groupby(keys)):
         means = group.groupby("superpixel_size", dropna=False)[["num_nodes", "oracle_dice"]].mean()
         line = means.sort_values("num_nodes")

@@ -99,7 +99,7 @@ def _datasets(runs: pd.DataFrame) -> pd.Series:
 
 
 def _settings(columns: Sequence[str], values: Sequence[object]) -> list[str]:
-    return [f"{_short(column)}{_text(value)}" for column, value in zip(columns, values, strict=True)]
+    return [f"{_short(column)}{text_of(value)}" for column, value in zip(columns, values, strict=True)]
 
 
 def uses_superpixels(pipeline: str) -> bool:
@@ -132,17 +132,17 @@ def _varied(group: pd.DataFrame, pipeline: str) -> list[list[str]]:
         varied = [column for column in varied if column not in _SAME_AS_MODEL]
     usual = {name: text for name, text in _defaults(pipeline).items() if not name.startswith("training.")}
     rows = group[varied].astype("object").itertuples(index=False)
-    told = [[one for one in zip(varied, row, strict=True) if usual.get(one[0]) != _text(one[1])] for row in rows]
+    told = [[one for one in zip(varied, row, strict=True) if usual.get(one[0]) != text_of(one[1])] for row in rows]
     return [_settings([name for name, _ in pairs], [value for _, value in pairs]) for pairs in told]
 
 
 def _defaults(pipeline: str) -> dict[str, str]:
-    """Every setting where nobody says otherwise, as `_text` has it; nothing is known of an arm from elsewhere."""
+    """Every setting where nobody says otherwise, as `text_of` has it; nothing is known of an arm from elsewhere."""
     arms = {arm().name: arm for arm in _ARMS}
     if pipeline not in arms:
         return {}
     settings = flatten(Config(SyntheticConfig(), arms[pipeline]()))
-    return {name: _text(float("nan") if value is None else value) for name, value in settings.items()}
+    return {name: text_of(float("nan") if value is None else value) for name, value in settings.items()}
 
 
 def _short(column: str) -> str:
@@ -162,7 +162,8 @@ def _is_variant(column: str, pipeline: str) -> bool:
     return not (column.startswith("training.") and pipeline in ("oracle", "threshold"))
 
 
-def _text(value: object) -> str:
+def text_of(value: object) -> str:
+    """A setting as it is read aloud: no quotes, no idle digits, `none` where there is none."""
     if isinstance(value, float):
         return "none" if math.isnan(value) else f"{value:g}"
     text = str(value)
