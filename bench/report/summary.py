@@ -17,7 +17,8 @@ def summary(pair: Pair, differences: NDArray[np.float64]) -> str:
     start = f"On these {count(differences.shape[1], 'test image')}{seeds} the GNN{size}"
     ceiling = pd.to_numeric(pair.gnn["oracle_dice"]).mean()
     end = "" if math.isnan(ceiling) else f"; its ceiling at this size is {ceiling:.3f}"
-    return f"{start} {_score_in_short(differences)}, {_time_in_short(pair)}, and {_memory_in_short(pair)}{end}."
+    score = _score_in_short(differences) + _pooled(pair)
+    return f"{start} {score}, {_time_in_short(pair)}, and {_memory_in_short(pair)}{end}."
 
 
 def _score_in_short(differences: NDArray[np.float64]) -> str:
@@ -30,6 +31,15 @@ def _score_in_short(differences: NDArray[np.float64]) -> str:
         return f"{text} (no interval)"
     doubt = "" if estimate.excludes(0) else ": may be chance"
     return f"{text} (95 % interval {low:+.1f} to {high:+.1f}{doubt})"
+
+
+def _pooled(pair: Pair) -> str:
+    """The same of all test pixels together, as tables have it: images with little of a class weigh less there."""
+    gnn, cnn = pair.column("dice")
+    points = 100 * float(np.mean(gnn) - np.mean(cnn))
+    if math.isnan(points):
+        return ""
+    return f" and {abs(points):.1f} points {'less' if points < 0 else 'more'} pooled over all pixels"
 
 
 def _time_in_short(pair: Pair) -> str:
