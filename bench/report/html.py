@@ -142,7 +142,9 @@ h4 { margin: 1.2rem 0 .3rem; font-size: .95rem; }
 table { border-collapse: collapse; font-size: .85rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .5rem; border-bottom: 1px solid #e3e3e3; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child, .text th, .text td { text-align: left; }
-.text td { white-space: normal; overflow-wrap: anywhere; }
+th:first-child, td:first-child { white-space: normal; min-width: 7.5rem; max-width: 18rem; overflow-wrap: break-word; }
+.text th, .text td { white-space: normal; overflow-wrap: break-word; max-width: 24rem; }
+.text th:first-child, .text td:first-child { min-width: 0; }
 th button { all: unset; cursor: pointer; font-weight: 600; }
 th button:focus-visible { outline: 2px solid #0072b2; }
 th[aria-sort="ascending"] button::after { content: " \\2191"; }
@@ -162,7 +164,8 @@ dt { font-weight: 600; } dd { margin: 0 0 .3rem 1rem; }
 .slider input { width: 100%; margin: .3rem 0 0; }
 @media (max-width: 40rem) {
   body { font-size: 15px; } .verdict { font-size: 1rem; padding: .1rem .7rem; } ul { padding-left: 1.2rem; }
-  th:first-child, td:first-child { white-space: normal; min-width: 7.5rem; overflow-wrap: anywhere; }
+  th:first-child, td:first-child { overflow-wrap: anywhere; }
+  .text th:first-child, .text td:first-child { overflow-wrap: break-word; }
 }
 @media print {
   main { max-width: none; } .slider input, th button::after { display: none; }
