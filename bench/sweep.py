@@ -3,11 +3,12 @@
 import errno
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.claims import take
+from bench.claims import Claim, take
 from bench.config import InputError
 from bench.jobs import Job, execute, keys
 from bench.resume import Attempt, attempts, finished, newer, settle
@@ -99,14 +100,24 @@ def note_found(one: Planned, statuses: dict[str, list[str]]) -> bool:
 
 def tidy(one: Planned) -> None:
     """Move aside a killed attempt at a run that is finished: its sweep was killed too, before it could do so."""
-    if all(attempt.status is not None for attempt in one.known):
-        return
+    if any(attempt.status is None for attempt in one.known):
+        with claimed(one) as claim:
+            if claim is not None:
+                settle(one.results_dir, one.run_key)
+
+
+@contextmanager
+def claimed(one: Planned) -> Iterator[Claim | None]:
+    """The claim of a run, given up at the end; None where another process holds it.
+
+    Raises InputError where the results folder cannot be written, within the block too.
+    """
     try:
         claim = take(one.results_dir / "claims" / f"{one.run_key}.claim")
-        if claim is not None:
-            try:
-                settle(one.results_dir, one.run_key)
-            finally:
+        try:
+            yield claim
+        finally:
+            if claim is not None:
                 claim.release()
     except OSError as error:
         raise unwritable(one.results_dir, error) from error
@@ -119,20 +130,14 @@ def _note(one: Planned, attempt: Attempt, when: str, statuses: dict[str, list[st
 
 def done(one: Planned, statuses: dict[str, list[str]]) -> bool:
     """Do one job, unless somebody did it meanwhile; False where somebody is doing it."""
-    try:
-        claim = take(one.results_dir / "claims" / f"{one.run_key}.claim")
+    with claimed(one) as claim:
         if claim is None:
             return False
-        try:
-            meanwhile = newer(one.results_dir, one.run_key, one.known)
-            if meanwhile is not None:
-                _note(one, meanwhile, "meanwhile", statuses)
-            else:
-                status = execute(one.job, one.number, one.total, claim)
-                statuses.setdefault(one.job.config.results_dir, []).append(status)
-            settle(one.results_dir, one.run_key)
-        finally:
-            claim.release()
-    except OSError as error:
-        raise unwritable(one.results_dir, error) from error
+        meanwhile = newer(one.results_dir, one.run_key, one.known)
+        if meanwhile is not None:
+            _note(one, meanwhile, "meanwhile", statuses)
+        else:
+            status = execute(one.job, one.number, one.total, claim)
+            statuses.setdefault(one.job.config.results_dir, []).append(status)
+        settle(one.results_dir, one.run_key)
     return True

@@ -196,5 +196,6 @@ def test_exceptions_are_told_apart(exception: Exception, status: str) -> None:
 
 def test_the_kernels_own_count_is_told() -> None:
     assert "counted 1 such" in classify_exit(-9, 1)[1]
+    assert "no such kill" in classify_exit(-9, 0)[1]
     assert "somebody else" in classify_exit(-9, 0)[1]
     assert "counted" not in classify_exit(-9, None)[1]
