@@ -152,7 +152,7 @@ def compose(arguments: list[str]) -> list[Job]:
             refused.append(error)  # raised below: Hydra would print lines of its own around it
 
     with TemporaryDirectory() as scratch:  # Hydra notes a multirun before it composes it: not in the results
-        sys.argv = [sys.argv[0], *arguments, f"hydra.sweep.dir={scratch}"]
+        sys.argv = [sys.argv[0], f"hydra.sweep.dir={scratch}", *arguments]  # options may end the line
         try:
             gather()
         except ValueError as error:

@@ -29,6 +29,7 @@ def require_one_of(setting: str, value: object, allowed: tuple[str, ...]) -> Non
 
 MOST_PIXELS = 2**34  # of a generated image: 131072 x 131072
 MOST_VIEWS = 9  # sizes from 0.4 to 2.4 times the one asked for
+NORMALIZATIONS = ("per_image", "centred", "dataset", "none")
 METHODS = ("slic", "grid", "skimage_slic", "felzenszwalb", "compact_watershed")  # keys of SUPERPIXELS
 FEATURES = ("intensity", "quantiles", "texture", "shape", "position")  # keys of bench.graphs.FEATURES
 EDGES = ("adjacency", "adjacency2", "knn")  # keys of bench.graphs.EDGES
@@ -51,10 +52,12 @@ class DatasetConfig:
     """What every data set has. `name` is a key of `bench.datasets.DATASETS`."""
 
     name: str = ""
-    normalization: str = "per_image"  # per_image | dataset | none; applied once, before either arm sees a pixel
+    normalization: str = (
+        "per_image"  # per_image | centred | dataset | none; applied once, before either arm sees a pixel
+    )
 
     def __post_init__(self) -> None:
-        require_one_of("dataset.normalization", self.normalization, ("per_image", "dataset", "none"))
+        require_one_of("dataset.normalization", self.normalization, NORMALIZATIONS)
 
 
 @dataclass

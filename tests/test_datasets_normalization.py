@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.datasets import normalization
-from bench.datasets.normalization import Moments, choose, moments, pool, standardise
+from bench.datasets.normalization import Moments, choose, moments, pool, standardise, training_moments
 
 RNG = np.random.default_rng(0)
 
@@ -66,10 +66,26 @@ def test_a_part_scaled_is_a_part_of_the_scaled(key: Any) -> None:
     np.testing.assert_array_equal(scaling.apply(image, key), scaling.apply(image)[key])
 
 
-def test_three_ways_to_scale() -> None:
+def test_centring_keeps_the_contrast_that_images_have_among_themselves() -> None:
+    images = [RNG.normal(level, spread, (30, 20, 2)) for level, spread in ((5, 1), (90, 4), (40, 2))]
+    found = [moments(image) for image in images]
+    train = training_moments("centred", found)
+    scaled = [
+        choose("centred", np.dtype(np.float64), own, train).apply(image)
+        for own, image in zip(found, images, strict=True)
+    ]
+    np.testing.assert_allclose([part.mean(axis=(0, 1)) for part in scaled], 0, atol=1e-5)
+    ratio = [part.std(axis=(0, 1)) / image.std(axis=(0, 1)) for part, image in zip(scaled, images, strict=True)]
+    np.testing.assert_allclose(ratio, np.broadcast_to(ratio[0], (3, 2)), rtol=1e-5)
+    np.testing.assert_allclose(np.mean([part.var(axis=(0, 1)) for part in scaled], axis=0), 1, rtol=1e-5)
+    brighter = [moments(image + offset) for image, offset in zip(images, (100, -3, 7), strict=True)]
+    np.testing.assert_allclose(training_moments("centred", brighter).variance, train.variance)
+
+
+def test_four_ways_to_scale() -> None:
     own, train = Moments(4, np.array([10.0]), np.array([4.0])), Moments(8, np.array([5.0]), np.array([25.0]))
     image = np.array([[[20]]], dtype=np.uint8)
-    expected = {"per_image": (20 - 10) / 2, "dataset": (20 - 5) / 5, "none": 20 / 255}
+    expected = {"per_image": (20 - 10) / 2, "centred": (20 - 10) / 5, "dataset": (20 - 5) / 5, "none": 20 / 255}
     for mode, value in expected.items():
         assert choose(mode, image.dtype, own, train).apply(image).item() == pytest.approx(value)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.config import InputError
+from bench.config import NORMALIZATIONS, InputError
 from bench.datasets import task_file
 from bench.datasets.normalization import Stored, choose, moments
 from bench.datasets.sample import Task
@@ -18,7 +18,7 @@ def image(seed: int, dtype: type = np.uint16) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 250, (9, 7, 2)).astype(dtype)
 
 
-@pytest.mark.parametrize("mode", task_file.MODES)
+@pytest.mark.parametrize("mode", NORMALIZATIONS)
 def test_a_new_image_is_scaled_as_in_training(mode: str, tmp_path: Path) -> None:
     train, new = moments(image(0)), image(1)
     task_file.write(tmp_path / "task.json", TASK, mode, Stored(train, ("uint16",)))

@@ -100,7 +100,13 @@ def expected(directory: Path, config: Config) -> NDArray[np.integer]:
 
 @pytest.mark.parametrize(
     ("arm", "normalization"),
-    [("tiled_cnn", "per_image"), ("superpixel_gnn", "per_image"), ("superpixel_gnn", "dataset"), ("threshold", "none")],
+    [
+        ("tiled_cnn", "per_image"),
+        ("superpixel_gnn", "per_image"),
+        ("superpixel_gnn", "dataset"),
+        ("superpixel_gnn", "centred"),
+        ("threshold", "none"),
+    ],
 )
 def test_the_mask_is_that_of_the_run(arm: str, normalization: str, tmp_path: Path) -> None:
     directory, config = finished(tmp_path, arm, normalization)

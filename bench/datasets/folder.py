@@ -13,7 +13,7 @@ from bench.config import FolderConfig, require
 from bench.datasets.examine import examine
 from bench.datasets.files import Arranged, Classes, ImageFile, Layout, MaskFile
 from bench.datasets.manifest import SPLITS, Entry, Manifest, read_manifest, root_of
-from bench.datasets.normalization import Moments, Stored, bands, choose, pool
+from bench.datasets.normalization import Moments, Stored, bands, choose, training_moments
 from bench.datasets.opening import StoredMask, open_image, open_mask
 from bench.datasets.sample import Sample, Splits, Task
 from bench.datasets.stored import Header
@@ -217,7 +217,7 @@ def load(config: FolderConfig) -> Splits:
     check_alike(checked)
     class_names = class_names_of(checked, config)
     classes = classes_of(config, len(class_names))
-    pooled = pool([item.moments for item in checked if item.entry.split == "train"])
+    pooled = training_moments(config.normalization, [item.moments for item in checked if item.entry.split == "train"])
     samples = {
         split: [sample_of(item, config, pooled, classes) for item in checked if item.entry.split == split]
         for split in SPLITS

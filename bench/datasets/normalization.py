@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+LEARNED = ("centred", "dataset")  # the modes that need to know the training images
 SLAB_PIXELS = 1 << 20  # pixels summed at once, so that statistics of a large image need no second copy of it
 
 
@@ -71,12 +72,30 @@ def moments_of(part: NDArray[Any]) -> Moments:
 
 def pool(parts: Sequence[Moments]) -> Moments:
     """Moments of the union of pixel sets: each set weighs as much as it has pixels."""
-    weights = np.array([part.count for part in parts], dtype=np.float64)[:, None]
-    means = np.stack([part.mean for part in parts])
-    variances = np.stack([part.variance for part in parts])
-    mean = (weights * means).sum(axis=0) / weights.sum()
-    variance = (weights * (variances + (means - mean) ** 2)).sum(axis=0) / weights.sum()
-    return Moments(int(weights.sum()), mean, variance)
+    weights, means = _weights(parts), np.stack([part.mean for part in parts])
+    mean = (weights * means).sum(axis=0)
+    between = (weights * (means - mean) ** 2).sum(axis=0)
+    return Moments(sum(part.count for part in parts), mean, pool_within(parts).variance + between)
+
+
+def pool_within(parts: Sequence[Moments]) -> Moments:
+    """As `pool`, with the variance of each set around its own mean: how much images vary, not how they differ."""
+    weights = _weights(parts)
+    mean = (weights * np.stack([part.mean for part in parts])).sum(axis=0)
+    variance = (weights * np.stack([part.variance for part in parts])).sum(axis=0)
+    return Moments(sum(part.count for part in parts), mean, variance)
+
+
+def training_moments(mode: str, parts: Sequence[Moments]) -> Moments:
+    """What `choose` asks of the training images under a mode: of each image its moments are given."""
+    return pool_within(parts) if mode == "centred" else pool(parts)
+
+
+def _weights(parts: Sequence[Moments]) -> NDArray[np.float64]:
+    """Share of each set in all pixels, (N, 1)."""
+    counts: NDArray[np.float64] = np.array([[part.count] for part in parts], dtype=np.float64)
+    shares: NDArray[np.float64] = counts / counts.sum()
+    return shares
 
 
 def standardise(over: Moments) -> Scaling:
@@ -96,13 +115,16 @@ def full_scale(dtype: np.dtype[Any]) -> float:
 
 
 def choose(mode: str, dtype: np.dtype[Any], own: Moments, train: Moments) -> Scaling:
-    """The scaling of one image under `dataset.normalization`.
+    """The scaling of one image under `dataset.normalization`; `train` comes from `training_moments`.
 
-    per_image: z-score of the image's `own` moments. dataset: z-score of the moments of all `train` images pooled.
-    none: values as they are, uint8 and uint16 divided by their largest value.
+    per_image: z-score of the image's `own` moments. centred: less its own mean, by the deviation within training
+    images, so that an image of background alone stays flat. dataset: z-score of the moments of all training images
+    pooled. none: values as they are, uint8 and uint16 divided by their largest value.
     """
     if mode == "per_image":
         return standardise(own)
+    if mode == "centred":
+        return z_score(own.mean, np.sqrt(train.variance))
     if mode == "dataset":
         return standardise(train)
     channels = len(own.mean)

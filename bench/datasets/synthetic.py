@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from bench.config import SyntheticConfig
 from bench.datasets.files import Classes, ImageFile, Layout, MaskFile
-from bench.datasets.normalization import Moments, Scaling, Stored, choose, moments, pool
+from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose, moments, pool, training_moments
 from bench.datasets.sample import Sample, Source, Splits, Task
 from bench.datasets.scene import VERSION, Scene, Window, generate_block
 
@@ -130,8 +130,8 @@ def sample_of(name: str, scene: Scene, mode: str, train: Moments | None, cache: 
     """A scene as a sample: in memory if it is small, else in files below `cache`, else generated when asked for."""
     if scene.size[0] * scene.size[1] <= KEPT_PIXELS:
         return small_sample(name, scene, mode, train)
-    over = train or scene_moments(scene)
-    scaling = choose(mode, np.dtype(np.float32), over, over)
+    own = train if train is not None and mode == "dataset" else scene_moments(scene)  # those of a large scene take time
+    scaling = choose(mode, np.dtype(np.float32), own, train or own)
     image, mask = SceneImage(scene, scaling), SceneMask(scene)
     if cache is None:
         return Sample(name, image, mask)
@@ -151,8 +151,8 @@ def small_sample(name: str, scene: Scene, mode: str, train: Moments | None) -> S
         values, mask[part] = generate_block(scene, window)
         image[part] = values[..., None]
         found.append(moments(image[part]))
-    over = train or pool(found)
-    scaled = choose(mode, image.dtype, over, over).apply(image)
+    own = pool(found)
+    scaled = choose(mode, image.dtype, own, train or own).apply(image)
     return Sample(name, cast(Source, scaled), cast(Source, mask))
 
 
@@ -193,13 +193,13 @@ def load(config: SyntheticConfig) -> Splits:
     """Scenes with `dataset.modality` and `dataset.num_classes`; every split has its own seeds."""
     counts = {"train": config.train_images, "val": config.val_images, "test": config.test_images}
     scenes = {name: scenes_of(config, n, count) for n, (name, count) in enumerate(counts.items())}
-    train = pool([scene_moments(scene) for scene in scenes["train"]]) if config.normalization == "dataset" else None
+    mode, train = config.normalization, None
+    if mode in LEARNED:
+        train = training_moments(mode, [scene_moments(scene) for scene in scenes["train"]])
     stored = None if train is None else Stored(train, ("float32",))
     cache = None if config.cache_dir is None else Path(config.cache_dir) / f"{config.modality}_{content_of(config)}"
     samples = {
-        name: [
-            sample_of(f"{name}_{n:03d}", scene, config.normalization, train, cache) for n, scene in enumerate(members)
-        ]
+        name: [sample_of(f"{name}_{n:03d}", scene, mode, train, cache) for n, scene in enumerate(members)]
         for name, members in scenes.items()
     }
     task = Task(CLASS_NAMES[config.num_classes], in_channels=1, spatial_axes=2)

@@ -9,32 +9,34 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.config import InputError, require, require_one_of
-from bench.datasets.normalization import Moments, Scaling, Stored, choose, z_score
+from bench.config import NORMALIZATIONS, InputError, require, require_one_of
+from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose
 from bench.datasets.sample import Task
-
-MODES = ("per_image", "dataset", "none")
 
 
 @dataclass(frozen=True)
 class Normalization:
-    """How grey values are scaled: `mean` and `std` (C,) of the training pixels and their number types, where known."""
+    """How grey values are scaled: `mean` and `std` (C,) of the training pixels and their number types, where known.
 
-    mode: str  # per_image | dataset | none
+    With centred, `std` is that within images.
+    """
+
+    mode: str  # one of bench.config.NORMALIZATIONS
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
     dtypes: tuple[str, ...] = ()
 
     def scaling(self, dtype: np.dtype[Any], own: Moments) -> Scaling:
         """The scaling of a new image of stored values `dtype` whose moments are `own`."""
-        if self.mode != "dataset":
+        if self.mode not in LEARNED:
             return choose(self.mode, dtype, own, own)
         require(
             not self.dtypes or str(dtype) in self.dtypes,
-            f"the image holds {dtype} values and the run was trained with dataset.normalization=dataset on "
+            f"the image holds {dtype} values and the run was trained with dataset.normalization={self.mode} on "
             f"{' and '.join(self.dtypes)}, whose grey values mean something else: convert the image",
         )
-        return z_score(np.array(self.mean), np.array(self.std))
+        train = Moments(0, np.array(self.mean), np.array(self.std) ** 2)
+        return choose(self.mode, dtype, own, train)
 
 
 def write(path: Path, task: Task, mode: str, stored: Stored | None) -> None:
@@ -86,9 +88,9 @@ def _task(content: dict[str, Any]) -> Task:
 
 
 def _normalization(content: dict[str, Any], channels: int) -> Normalization:
-    require_one_of("normalization.mode", content["mode"], MODES)
+    require_one_of("normalization.mode", content["mode"], NORMALIZATIONS)
     mean, std = (_numbers(content[key]) for key in ("mean", "std"))
-    needed = content["mode"] == "dataset"
+    needed = content["mode"] in LEARNED
     lengths = (channels,) if needed else (0, channels)
     require(
         len(mean) in lengths and len(std) == len(mean),
