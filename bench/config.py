@@ -31,7 +31,7 @@ MOST_PIXELS = 2**34  # of a generated image: 131072 x 131072
 MOST_VIEWS = 9  # sizes from 0.4 to 2.4 times the one asked for
 NORMALIZATIONS = ("per_image", "centred", "dataset", "none")
 METHODS = ("slic", "grid", "skimage_slic", "felzenszwalb", "compact_watershed")  # keys of SUPERPIXELS
-FEATURES = ("intensity", "quantiles", "texture", "shape", "position")  # keys of bench.graphs.FEATURES
+FEATURES = ("intensity", "quantiles", "texture", "colour", "shape", "position")  # keys of bench.graphs.FEATURES
 EDGES = ("adjacency", "adjacency2", "knn")  # keys of bench.graphs.EDGES
 CONVOLUTIONS = (  # those of bench.pipelines.networks
     *("gcn", "sage", "graphconv", "gin", "gine", "gatv2", "transformer", "resgated", "none"),

@@ -13,7 +13,8 @@ from reference_texture import texture
 from scipy.ndimage import gaussian_filter
 from skimage.measure import regionprops_table
 
-from bench.graphs import FEATURES
+from bench.config import GraphConfig, InputError
+from bench.graphs import FEATURES, build
 from bench.graphs.features import features
 from bench.graphs.pooling import Wants, pool
 from bench.graphs.texture import COARSE, FINE, halved
@@ -32,6 +33,25 @@ def test_moments_and_quantiles_agree_with_numpy(shape: tuple[int, ...]) -> None:
     np.testing.assert_allclose(pooled.deviation, [part.std(axis=0, dtype=float) for part in parts], rtol=1e-5)
     assert pooled.quantiles is not None
     np.testing.assert_allclose(pooled.quantiles, [np.quantile(part, levels, axis=0).T for part in parts], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_colour_agrees_with_numpy_and_is_nothing_in_grey(shape: tuple[int, ...]) -> None:
+    segments = voronoi(shape)
+    image = np.concatenate([noise(shape) + 1000, noise(shape)[..., ::-1] * 3, noise(shape) ** 2], axis=-1)
+    channels = image.shape[-1]
+    expected = []
+    for part in by_segment(image.astype(np.float64), segments):
+        light = part.mean(axis=1)
+        away = part - light[:, None]
+        planes = [light, np.linalg.norm(away, axis=1), *away.T]
+        expected.append([f(plane) for plane in planes for f in (np.mean, np.std)])
+    found = features(["colour"], image, segments)
+    assert found.shape[1] == 4 + 2 * channels
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+    assert features(["colour"], image[..., :1], segments).shape == (len(found), 0)
+    with pytest.raises(InputError, match="say nothing of an image of one channel"):
+        build(image[..., :1], segments, GraphConfig(features=["colour"]))
 
 
 @pytest.mark.parametrize("shape", SHAPES)

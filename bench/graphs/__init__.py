@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
-from bench.config import GraphConfig, require_one_of
+from bench.config import GraphConfig, require, require_one_of
 from bench.graphs.edges import EDGES, directed, union
 from bench.graphs.features import FEATURES, rows_of, wanted
 from bench.graphs.pooling import pool
@@ -37,10 +37,15 @@ def build(image: Array, segments: Array, config: GraphConfig, rows: int | None =
     for name in config.edges:
         wants |= EDGES[name].wants
     pooled = pool(image, segments, wants, rows)
+    x = rows_of(config.features, pooled)
+    require(
+        x.shape[1] > 0,
+        f"graph.features={config.features} say nothing of an image of one channel: add another set, such as intensity",
+    )
     found = [EDGES[name].find(pooled, config.neighbours) for name in config.edges]
     edges = directed(union(found, len(pooled.counts)), pooled.centroids, pooled.mean)
     return Data(
-        x=torch.from_numpy(rows_of(config.features, pooled)),
+        x=torch.from_numpy(x),
         edge_index=torch.from_numpy(edges.index),
         edge_attr=torch.from_numpy(edges.attributes),
         edge_weight=torch.from_numpy(edges.weights),

@@ -1,4 +1,4 @@
-"""Node features of intensity, texture, shape and position: `FEATURES` sets of one row per segment, combined by name."""
+"""Node features: `FEATURES`, sets of one row per segment, combined by name."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -65,6 +65,15 @@ def texture(pooled: Pooled) -> NDArray[np.float32]:
     return pooled.texture.reshape(len(pooled.counts), -1)
 
 
+def colour(pooled: Pooled) -> NDArray[np.float32]:
+    """Mean and deviation of lightness, chroma and each channel's difference from the lightness, (N, 4 + 2 C).
+
+    As in `bench.graphs.colour`; of a grey image nothing, (N, 0).
+    """
+    nodes = len(pooled.counts)
+    return np.empty((nodes, 0), np.float32) if pooled.colour is None else pooled.colour.reshape(nodes, -1)
+
+
 def shape(pooled: Pooled) -> NDArray[np.float32]:
     """Log of the pixel count, elongation, compactness, (N, 3).
 
@@ -92,6 +101,7 @@ FEATURES: dict[str, FeatureSet] = {
     "intensity": FeatureSet(intensity, Wants(levels=DECILES)),
     "quantiles": FeatureSet(quantiles, Wants(levels=QUANTILES)),
     "texture": FeatureSet(texture, Wants(texture=True)),
+    "colour": FeatureSet(colour, Wants(colour=True)),
     "shape": FeatureSet(shape, Wants(faces=True)),
     "position": FeatureSet(position),
 }

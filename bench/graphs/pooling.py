@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.graphs.colour import Colour
 from bench.graphs.quantiles import Quantiles
 from bench.graphs.sums import powers
 from bench.graphs.texture import Texture
@@ -29,10 +30,12 @@ class Wants:
     levels: tuple[float, ...] = ()  # quantiles in [0, 1], ascending
     texture: bool = False
     faces: bool = False
+    colour: bool = False  # of images of several channels
 
     def __or__(self, other: "Wants") -> "Wants":
         levels = tuple(sorted({*self.levels, *other.levels}))
-        return Wants(levels, self.texture or other.texture, self.faces or other.faces)
+        texture, faces = self.texture or other.texture, self.faces or other.faces
+        return Wants(levels, texture, faces, self.colour or other.colour)
 
 
 NOTHING = Wants()
@@ -43,8 +46,8 @@ class Pooled:
     """What is known of N segments of an image of `shape` (*spatial) and C channels.
 
     `counts` (N,) pixels; `places` (N, 9) sums of z, y, x, zz, zy, zx, yy, yx, xx over them; `mean` and `deviation`
-    (N, C); `quantiles` (N, C, Q) at `levels`; `texture` (N, C, columns); `border` (N,) faces at the image's border.
-    What was not wanted is None.
+    (N, C); `quantiles` (N, C, Q) at `levels`; `texture` (N, C, columns); `colour` (N, 2 + C, 2); `border`
+    (N,) faces at the image's border. What was not wanted is None, and so is the colour of a grey image.
     """
 
     shape: tuple[int, ...]
@@ -55,6 +58,7 @@ class Pooled:
     levels: tuple[float, ...]
     quantiles: NDArray[np.float32] | None
     texture: NDArray[np.float32] | None
+    colour: NDArray[np.float32] | None
     touching: Touching | None
     border: NDArray[np.int64] | None
 
@@ -98,7 +102,9 @@ def pool(image: Array, segments: Array, wants: Wants, rows: int | None = None) -
         faces = Faces(channels) if wants.faces else None
         quantiles = Quantiles(counts, channels, wants.levels) if wants.levels else None
         texture = Texture(len(counts), channels, axes) if wants.texture else None
-        collectors: list[Collector] = [item for item in (moments, faces, quantiles, texture) if item is not None]
+        colour = Colour(len(counts), channels) if wants.colour and channels > 1 else None
+        wanted = (moments, faces, quantiles, texture, colour)
+        collectors: list[Collector] = [item for item in wanted if item is not None]
         for window in chain([first], walk):
             parts = parts if window is first else blocks(window, workers)
             for collector in collectors:
@@ -113,6 +119,7 @@ def pool(image: Array, segments: Array, wants: Wants, rows: int | None = None) -
         wants.levels,
         quantiles.found if quantiles else None,
         texture.columns(counts) if texture else None,
+        colour.columns(counts) if colour else None,
         faces.touching(len(counts)) if faces else None,
         faces.border(len(counts)) if faces else None,
     )
