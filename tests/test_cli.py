@@ -113,3 +113,9 @@ def test_an_interruption_says_what_is_left_and_what_to_do(
     said, command = capsys.readouterr().err.strip().splitlines()
     assert said.startswith(f"interrupted: {left}")
     assert command.strip() == " ".join(["python -m bench", *verb, "'a=b c'"])
+
+
+def test_a_question_of_hydras_own_may_stand_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
+    for line in (["--cfg", "job", "pipeline=tiled_cnn"], ["pipeline=tiled_cnn", "--cfg", "job"]):
+        assert cli.compose(line) == []
+        assert "crop_size: 128" in capsys.readouterr().out
