@@ -152,7 +152,9 @@ def compose(arguments: list[str]) -> list[Job]:
             refused.append(error)  # raised below: Hydra would print lines of its own around it
 
     with TemporaryDirectory() as scratch:  # Hydra notes a multirun before it composes it: not in the results
-        sys.argv = [sys.argv[0], f"hydra.sweep.dir={scratch}", *arguments]  # options may end the line
+        override = next((n for n, word in enumerate(arguments) if "=" in word and word[0] != "-"), len(arguments))
+        words = [*arguments[:override], f"hydra.sweep.dir={scratch}", *arguments[override:]]  # not apart: see argparse
+        sys.argv = [sys.argv[0], *words]
         try:
             gather()
         except ValueError as error:
