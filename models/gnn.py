@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch_geometric import nn as pyg
 
+from models.neighbours import Dropout, MeanSage
+
 ROWS = 1 << 16  # of inputs in double precision at a time
 
 
@@ -51,7 +53,7 @@ def _gine(channels: int, edge_dim: int) -> Message:
 
 CONVS: dict[str, Callable[[int, int], Message]] = {  # (channels, edge_dim) -> Message
     "gcn": lambda channels, _: Message("weights", pyg.GCNConv(channels, channels)),
-    "sage": lambda channels, _: Message("edges", pyg.SAGEConv(channels, channels)),
+    "sage": lambda channels, _: Message("edges", MeanSage(channels, channels)),
     "graphconv": lambda channels, _: Message("weights", pyg.GraphConv(channels, channels, aggr="mean")),
     "gin": lambda channels, _: Message("edges", pyg.GINConv(_mlp(channels), train_eps=True)),
     "gine": _gine,
@@ -75,7 +77,7 @@ class Block(nn.Module):
         super().__init__()
         self.norm = _norm(norm, channels)
         self.conv = conv
-        self.update = nn.Sequential(nn.GELU(), nn.Linear(channels, channels), nn.Dropout(dropout))
+        self.update = nn.Sequential(nn.GELU(), nn.Linear(channels, channels), Dropout(dropout))
 
     def forward(
         self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor, batch: Tensor | None = None
@@ -190,7 +192,7 @@ class Gnn(Standardized):
 
 def encoder_of(in_channels: int, width: int, dropout: float) -> nn.Sequential:
     """Features (N, in_channels) to states (N, width)."""
-    return nn.Sequential(nn.Linear(in_channels, width), nn.GELU(), nn.Dropout(dropout), nn.Linear(width, width))
+    return nn.Sequential(nn.Linear(in_channels, width), nn.GELU(), Dropout(dropout), nn.Linear(width, width))
 
 
 def head_of(width: int, num_classes: int, norm: str) -> nn.Sequential:
