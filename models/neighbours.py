@@ -93,7 +93,7 @@ class MeanSage(pyg.SAGEConv):
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """x (N, H), edges (2, E) from source to target -> (N, H)."""
-        if x.is_cuda:
+        if x.device.type != "cpu":
             return super().forward(x, edge_index)  # type: ignore[no-any-return]
         mean = neighbours_of(edge_index, len(x)).mean(x)
         return self.lin_l(mean) + self.lin_r(x)  # type: ignore[no-any-return]
@@ -107,7 +107,7 @@ class Dropout(nn.Dropout):
 
     def forward(self, x: Tensor) -> Tensor:
         """x of any shape, with a random share `p` of its values 0 and the others larger by 1 / (1 - p)."""
-        if x.is_cuda or not self.training or self.p == 0:
+        if x.device.type != "cpu" or not self.training or self.p == 0:
             return super().forward(x)
         draws = torch.empty(-(-x.numel() // DRAWS), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
         dropped = round(self.p * 65536)
