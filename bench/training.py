@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from bench.config import InputError, TrainingConfig
 from bench.fitlog import Epoch, FitLog, Interval
+from bench.heap import HandBack
 
 Batch = TypeVar("Batch")
 VALIDATION_SHARE = 0.2  # of the elapsed time, at most, while a budget in seconds runs
@@ -64,6 +65,7 @@ def train(
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype(device, settings.amp) is torch.float16)
+    hand_back = HandBack()
     fit.book("init", fit.started_ns)
     with _ProgressBar(description) as bar:
         while not fit.stopped:
@@ -87,6 +89,7 @@ def train(
                 if fit.out_of_time() or fit.hurried_to_its_end() or fit.steps == settings.steps:
                     break
             fit.end_epoch(model, validate)
+            hand_back()
             bar.show(fit)
     if fit.best_weights is not None:
         model.load_state_dict(fit.best_weights)
