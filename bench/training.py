@@ -86,10 +86,10 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
                 fit.count_step(value.item(), rate, step_ns)  # .item() waits for the device, so the clock is honest
                 bar.show(fit)
+                hand_back()
                 if fit.out_of_time() or fit.hurried_to_its_end() or fit.steps == settings.steps:
                     break
             fit.end_epoch(model, validate)
-            hand_back()
             bar.show(fit)
     if fit.best_weights is not None:
         model.load_state_dict(fit.best_weights)
