@@ -15,7 +15,6 @@ from tqdm import tqdm
 
 from bench.config import InputError, TrainingConfig
 from bench.fitlog import Epoch, FitLog, Interval
-from bench.heap import HandBack
 
 Batch = TypeVar("Batch")
 VALIDATION_SHARE = 0.2  # of the elapsed time, at most, while a budget in seconds runs
@@ -65,7 +64,6 @@ def train(
     model.to(device).train()
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate, weight_decay=weight_decay)
     scaler = torch.amp.GradScaler(device.type, enabled=amp_dtype(device, settings.amp) is torch.float16)
-    hand_back = HandBack()
     fit.book("init", fit.started_ns)
     with _ProgressBar(description) as bar:
         while not fit.stopped:
@@ -86,7 +84,6 @@ def train(
                 optimizer.zero_grad(set_to_none=True)
                 fit.count_step(value.item(), rate, step_ns)  # .item() waits for the device, so the clock is honest
                 bar.show(fit)
-                hand_back()
                 if fit.out_of_time() or fit.hurried_to_its_end() or fit.steps == settings.steps:
                     break
             fit.end_epoch(model, validate)

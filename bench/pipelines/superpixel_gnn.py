@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -95,6 +96,15 @@ def built(image: Source, segments: NDArray[np.int32], graph: GraphConfig) -> Dat
     return reweighted(graphs.build(image, segments, graph), graph.edge_weight, graph.neighbours)
 
 
+def without_kernels_per_shape() -> AbstractContextManager[None]:
+    """A context without oneDNN, which keeps a kernel and its buffers for every shape that it meets, a thousand of them.
+
+    No two batches of nodes have the same number: a process would grow by hundreds of MiB for no gain in speed. The
+    crops and tiles of a CNN are all alike.
+    """
+    return torch.backends.mkldnn.flags(enabled=False)
+
+
 def graph_of(sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task) -> SuperpixelGraph:
     """The graph of a sample. Kept by `bench.prepared` under its four arguments: nothing else may matter."""
     image = np.asarray(sample.image)
@@ -151,20 +161,21 @@ class SuperpixelGnn:
         pixels = torch.stack([data.y_counts.sum(dim=0) for data in items]).sum(dim=0)
         self.class_weights = class_weights(pixels, self.config.training.class_weights).to(self.device)
         self.feature_mean = mean_and_deviation([data.x for data in items])[0].float()
-        log = train(
-            self.model,
-            lambda epoch: self._batches(items, epoch),
-            self._loss,
-            lambda: self._score(val_items),
-            self.config.training,
-            learning_rate=self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
-            seed=self.config.seed,
-            device=self.device,
-            description=self.settings.name,
-            steps_per_epoch=self._steps(items),
-            started_ns=started_ns,
-        )
+        with without_kernels_per_shape():
+            log = train(
+                self.model,
+                lambda epoch: self._batches(items, epoch),
+                self._loss,
+                lambda: self._score(val_items),
+                self.config.training,
+                learning_rate=self.settings.learning_rate,
+                weight_decay=self.settings.weight_decay,
+                seed=self.config.seed,
+                device=self.device,
+                description=self.settings.name,
+                steps_per_epoch=self._steps(items),
+                started_ns=started_ns,
+            )
         return self._with_liveness(log, val_items)
 
     def predict(self, item: Item) -> NDArray[np.integer]:
@@ -302,7 +313,8 @@ class SuperpixelGnn:
         """
         hops = self._fitted().hops
         nodes = self.settings.predict_nodes if hops is not None else None
-        with torch.inference_mode(), autocast(self.device, self.config.training.amp):
+        mixed = autocast(self.device, self.config.training.amp)
+        with torch.inference_mode(), mixed, without_kernels_per_shape():
             for part in parts(data, nodes or len(told), hops or 0):
                 told[part.inner.numpy()] = of(self._logits(part.data)).cpu().numpy()[part.kept.numpy()]
         return told
