@@ -26,7 +26,14 @@ from bench.datasets.sample import Sample, Task
 from bench.losses import macro_dice
 from bench.metrics import confusion_matrix
 from bench.pipelines.controls import Bands, LabelledSegments, Oracle, Threshold, dice_of_counts
-from bench.pipelines.superpixel_gnn import Item, SuperpixelGnn, SuperpixelGraph, node_confusion, painted_bands
+from bench.pipelines.superpixel_gnn import (
+    Item,
+    SuperpixelGnn,
+    SuperpixelGraph,
+    node_confusion,
+    painted_bands,
+    without_kernels_per_shape,
+)
 from bench.superpixels.labels import class_counts, paint
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
@@ -186,6 +193,29 @@ def test_networks_that_need_the_whole_graph_learn_too(conv: str) -> None:
     log = pipeline.fit(items[:3], items[3:])
     assert log.best_score is not None
     assert log.best_score > 0.9
+
+
+def test_kernels_that_are_kept_for_every_shape_are_off_while_it_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert torch.backends.mkldnn.enabled
+    with without_kernels_per_shape():
+        assert not torch.backends.mkldnn.enabled
+        with without_kernels_per_shape():
+            pass
+        assert not torch.backends.mkldnn.enabled
+    assert torch.backends.mkldnn.enabled
+    seen: list[bool] = []
+    pipeline = gnn()
+    loss = pipeline._loss
+
+    def watched(batch: Data) -> torch.Tensor:
+        seen.append(bool(torch.backends.mkldnn.enabled))
+        return loss(batch)
+
+    monkeypatch.setattr(pipeline, "_loss", watched)
+    items = [pipeline.prepare(disc(seed)) for seed in range(2)]
+    pipeline.fit(items, items)
+    assert set(seen) == {False}
+    assert torch.backends.mkldnn.enabled
 
 
 def test_seeds_decide_the_weights() -> None:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path
@@ -96,13 +96,19 @@ def built(image: Source, segments: NDArray[np.int32], graph: GraphConfig) -> Dat
     return reweighted(graphs.build(image, segments, graph), graph.edge_weight, graph.neighbours)
 
 
-def without_kernels_per_shape() -> AbstractContextManager[None]:
+@contextmanager
+def without_kernels_per_shape() -> Iterator[None]:
     """A context without oneDNN, which keeps a kernel and its buffers for every shape that it meets, a thousand of them.
 
     No two batches of nodes have the same number: a process would grow by hundreds of MiB for no gain in speed. The
     crops and tiles of a CNN are all alike.
     """
-    return torch.backends.mkldnn.flags(enabled=False)
+    before = bool(torch.backends.mkldnn.enabled)
+    torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]  # the context `flags` warns of TF32
+    try:
+        yield
+    finally:
+        torch.backends.mkldnn.set_flags(before)  # type: ignore[no-untyped-call]
 
 
 def graph_of(sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task) -> SuperpixelGraph:
