@@ -232,6 +232,7 @@ def test_net_memory_is_what_was_added_to_the_start(tmp_path: Path) -> None:
     stages = [
         {"stage": "prepare", "split": "train", "peak_rss_bytes": 300, "rss_start_bytes": 200},
         {"stage": "train", "split": "train", "peak_rss_bytes": 900, "rss_start_bytes": 250},
+        {"stage": "prepare", "split": "test", "peak_rss_bytes": 4000, "rss_start_bytes": 10},
         {"stage": "predict", "split": "test", "peak_rss_bytes": 5000, "rss_start_bytes": 260},
     ]
     run = {"run_id": "r", "status": "ok", "pipeline": "tiled_cnn", "dataset": "d"}

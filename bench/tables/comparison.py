@@ -212,7 +212,8 @@ def _times(stages: pd.DataFrame) -> pd.DataFrame:
 
 def _net_peaks(stages: pd.DataFrame) -> pd.DataFrame:
     """Training's own memory by run: the allocator's peak on a GPU, else what was resident above the start."""
-    training = stages[stages["stage"].isin(["prepare", "init", "warmup", "train", "validate"])]
+    stage, test = stages["stage"], stages["split"] == "test"  # whose preparation belongs to prediction
+    training = stages[stage.isin(["prepare", "init", "warmup", "train", "validate"]) & ~test]
     columns = ("gpu_allocated_peak_bytes", "peak_rss_bytes", "rss_start_bytes")
     rows = training[["run_id"]].assign(**{column: _number(training, column) for column in columns})
     peaks = rows.groupby("run_id").agg({columns[0]: "max", columns[1]: "max", columns[2]: "min"})
