@@ -52,9 +52,7 @@ class DatasetConfig:
     """What every data set has. `name` is a key of `bench.datasets.DATASETS`."""
 
     name: str = ""
-    normalization: str = (
-        "per_image"  # per_image | centred | dataset | none; applied once, before either arm sees a pixel
-    )
+    normalization: str = "per_image"  # one of NORMALIZATIONS; applied once, before either arm sees a pixel
 
     def __post_init__(self) -> None:
         require_one_of("dataset.normalization", self.normalization, NORMALIZATIONS)

@@ -11,8 +11,6 @@ from numpy.typing import NDArray
 from bench.superpixels.bands import Block, Window, one_by_one
 from bench.superpixels.threads import Workers
 
-LIGHTNESS, CHROMA = 0, 1  # columns; those of the channels' differences from the lightness follow
-
 
 class Colour:
     """Sums over segments of lightness (mean of the channels), chroma (norm of what differs) and each difference.
