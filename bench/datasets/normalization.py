@@ -72,10 +72,9 @@ def moments_of(part: NDArray[Any]) -> Moments:
 
 def pool(parts: Sequence[Moments]) -> Moments:
     """Moments of the union of pixel sets: each set weighs as much as it has pixels."""
-    weights, means = _weights(parts), np.stack([part.mean for part in parts])
-    mean = (weights * means).sum(axis=0)
-    between = (weights * (means - mean) ** 2).sum(axis=0)
-    return Moments(sum(part.count for part in parts), mean, pool_within(parts).variance + between)
+    within = pool_within(parts)
+    between = _weights(parts) * (np.stack([part.mean for part in parts]) - within.mean) ** 2
+    return Moments(within.count, within.mean, within.variance + between.sum(axis=0))
 
 
 def pool_within(parts: Sequence[Moments]) -> Moments:
