@@ -26,16 +26,16 @@ from yaml import MarkedYAMLError, YAMLError
 
 from bench import config as settings
 from bench.config import Config, InputError
-from bench.jobs import Job, expand, prepared
+from bench.sweeps.jobs import Job, expand, prepared
 
 VERBS = {
     "collect": "bench.tables",
     "report": "bench.report",
     "doctor": "bench.measure.doctor",
-    "perf": "bench.perf",
-    "inferer": "bench.inferer",
-    "overhead": "bench.overhead",
-    "predict": "bench.predict",
+    "perf": "bench.perf.graph_steps",
+    "inferer": "bench.perf.inferer",
+    "overhead": "bench.perf.overhead",
+    "predict": "bench.predict.command",
     "scene": "bench.datasets.scene_file",
 }
 INSTALLED = Path(__file__).parent / "conf"  # in a wheel; a checkout has it one level up
@@ -111,9 +111,9 @@ def _first_line(error: BaseException) -> str:
 
 def _bench(arguments: list[str]) -> int:
     """Compose and check every run before the first one starts; then run them, and report each results folder once."""
-    from bench.expected import expected
-    from bench.launch import check_installed, composed, launch, split, tune
-    from bench.sweep import plan, sweep
+    from bench.sweeps.expected import expected
+    from bench.sweeps.launch import check_installed, composed, launch, split, tune
+    from bench.sweeps.sweep import plan, sweep
 
     what, how = split(arguments)
     check_installed(how)

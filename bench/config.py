@@ -33,7 +33,7 @@ NORMALIZATIONS = ("per_image", "centred", "dataset", "none")
 METHODS = ("slic", "grid", "skimage_slic", "felzenszwalb", "compact_watershed")  # keys of SUPERPIXELS
 FEATURES = ("intensity", "quantiles", "texture", "colour", "shape", "position")  # keys of bench.graphs.FEATURES
 EDGES = ("adjacency", "adjacency2", "knn")  # keys of bench.graphs.EDGES
-CONVOLUTIONS = (  # those of bench.pipelines.networks
+CONVOLUTIONS = (  # those of bench.pipelines.gnn.networks
     *("gcn", "sage", "graphconv", "gin", "gine", "gatv2", "transformer", "resgated", "none"),
     *("tokens", "hierarchy", "jain2024"),
 )
@@ -41,7 +41,7 @@ ARCHITECTURES = (  # keys of models.unet.ARCHITECTURES
     *("Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet"),
     *("Segformer", "DPT"),
 )
-TRACKERS = ("tensorboard", "mlflow")  # keys of bench.trackers.TRACKERS
+TRACKERS = ("tensorboard", "mlflow")  # keys of bench.sweeps.trackers.TRACKERS
 
 
 # ---------------------------------------------------------------------------------------------------- data sets

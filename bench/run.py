@@ -10,20 +10,20 @@ from typing import Any
 
 import numpy as np
 
-from bench import parallel, tables
+from bench import tables
 from bench.config import Config
 from bench.datasets import load, task_file
 from bench.datasets.sample import Sample, Splits
-from bench.fitlog import FitLog
+from bench.learning.fitlog import FitLog
 from bench.measure.environment import pin_torch
 from bench.measure.machine import default_threads
 from bench.measure.meter import Meter
-from bench.panels import Panels
-from bench.pipelines import PIPELINES
+from bench.pipelines import PIPELINES, parallel
+from bench.pipelines.gnn.cache import origin_of, without_origin
 from bench.pipelines.protocol import Pipeline, Prepared
-from bench.prepared import origin_of, without_origin
-from bench.resume import check_promised
-from bench.scoring import SplitScores, voting
+from bench.scores.panels import Panels
+from bench.scores.scoring import SplitScores, voting
+from bench.sweeps.resume import check_promised
 
 Row = dict[str, Any]
 
@@ -120,7 +120,7 @@ def _pin(config: Config) -> tuple[str, Row]:
     """The device this arm runs on, and the settings of torch that every learning arm shares; no torch, no settings."""
     if "torch" not in sys.modules:
         return "cpu", {}
-    from bench.training import resolve_device
+    from bench.learning.training import resolve_device
 
     return str(resolve_device(config.device)), pin_torch(config.measure.threads or default_threads())
 

@@ -8,7 +8,7 @@ from bench.config import InputError
 
 def describe(number: int) -> tuple[int, int, int, str | None]:
     """What a piece of work sees: its number, its process, the threads it may use, the threads of libraries."""
-    from bench.superpixels.threads import thread_count
+    from bench.arrays.threads import thread_count
 
     time.sleep(0.05)
     return number, os.getpid(), thread_count(), os.environ.get("OMP_NUM_THREADS")

@@ -15,13 +15,14 @@ from hydra.core.global_hydra import GlobalHydra
 from made_results import make_run
 from test_datasets_malformed import MISTAKES
 
-from bench import cli, config, sweep
+from bench import cli, config
 from bench.graphs import EDGES, FEATURES
 from bench.measure import isolation
 from bench.measure.outcome import Outcome
-from bench.pipelines.networks import CONVOLUTIONS
+from bench.pipelines.gnn.networks import CONVOLUTIONS
 from bench.superpixels import SUPERPIXELS
-from bench.trackers import TRACKERS
+from bench.sweeps import sweep
+from bench.sweeps.trackers import TRACKERS
 from models.unet import ARCHITECTURES
 
 SETTINGS: dict[str, tuple[str, ...]] = {  # the arguments, and last a part of the sentence
@@ -272,7 +273,7 @@ def test_results_are_read_without_executing_them(tmp_path: Path) -> None:
 
 def test_nothing_is_unpickled_but_what_this_program_handed_itself() -> None:
     """Every `np.load` refuses pickles, every `torch.load` takes weights alone, no YAML or code is run."""
-    own = {"bench/measure/isolation.py", "bench/measure/child.py", "bench/parallel.py"}
+    own = {"bench/measure/isolation.py", "bench/measure/child.py", "bench/pipelines/parallel.py"}
     root = Path(cli.__file__).parents[1]
     for path in sorted([*(root / "bench").rglob("*.py"), *(root / "models").rglob("*.py")]):
         for call in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)):

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench import bands, tiles
-from bench.bands import RowReader, RowWriter
+from bench.arrays import rows as bands
+from bench.arrays import tiles
+from bench.arrays.rows import RowReader, RowWriter
 
 
 class File:

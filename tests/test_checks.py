@@ -4,7 +4,6 @@ from dataclasses import replace
 
 import pytest
 
-from bench import checks
 from bench.config import (
     CnnConfig,
     Config,
@@ -17,6 +16,7 @@ from bench.config import (
     TiledCnnConfig,
 )
 from bench.datasets.sample import Task
+from bench.sweeps import checks
 
 TASK = Task(("background", "cell"), in_channels=2, spatial_axes=2)
 

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from bench import claims
-from bench.claims import Owner, alive, read, take, this_host
+from bench.sweeps import claims
+from bench.sweeps.claims import Owner, alive, read, take, this_host
 
 ROOT = Path(__file__).parents[1]
 
@@ -43,7 +43,8 @@ def test_one_of_many_gets_it_and_after_its_release_another(path: Path) -> None:
 
 def test_the_claim_of_a_killed_process_is_taken_over_by_one(path: Path) -> None:
     code = (
-        f"from bench.claims import take; import os, pathlib; take(pathlib.Path({str(path)!r})); os.kill(os.getpid(), 9)"
+        "from bench.sweeps.claims import take; import os, pathlib; "
+        f"take(pathlib.Path({str(path)!r})); os.kill(os.getpid(), 9)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == -9
     assert path.exists()
@@ -57,7 +58,7 @@ def test_many_processes_never_hold_it_together(path: Path) -> None:
     """Each holder notes its coming and going in one file; two at once would show as two comings in a row."""
     log = path.with_name("log")
     code = (
-        "import sys, time, pathlib; from bench.claims import take\n"
+        "import sys, time, pathlib; from bench.sweeps.claims import take\n"
         "path, log = pathlib.Path(sys.argv[1]), open(sys.argv[2], 'a', buffering=1)\n"
         "while (claim := take(path)) is None: time.sleep(0.001)\n"
         "log.write('in\\n'); time.sleep(0.02); log.write('out\\n'); claim.release()\n"

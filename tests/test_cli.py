@@ -6,7 +6,7 @@ from hydra.core.global_hydra import GlobalHydra
 
 from bench import cli
 from bench.config import Config, ExperimentConfig, InputError, SuperpixelGnnConfig, SuperpixelMlpConfig, TiledCnnConfig
-from bench.jobs import Job, describe, expand
+from bench.sweeps.jobs import Job, describe, expand
 
 
 def composed(*overrides: str) -> Config:

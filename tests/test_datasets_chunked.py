@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.datasets import chunked
-from bench.datasets.chunked import Box, ChunkedArray, boxed, enlarged
+from bench.arrays import chunked
+from bench.arrays.chunked import Box, ChunkedArray, boxed, enlarged
 
 KEYS: list[Any] = [
     (),

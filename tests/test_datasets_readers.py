@@ -164,7 +164,7 @@ def test_any_part_of_a_large_tiff_is_that_of_the_array(
     kind: str, shape: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(tiffs, "SMALL", 0)
-    monkeypatch.setattr("bench.datasets.chunked.UNIT_VALUES", 1)
+    monkeypatch.setattr("bench.arrays.chunked.UNIT_VALUES", 1)
     monkeypatch.setattr(tiffs, "MAPPED_VALUES", 500)
     lengths, settings = SHAPES[shape]
     array = np.random.default_rng(0).integers(0, 60_000, lengths).astype(np.uint16)

@@ -230,7 +230,7 @@ def test_groups_that_say_too_little(tmp_path: Path) -> None:
 
 
 def test_a_damaged_chunk_is_a_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.datasets.chunked.UNIT_VALUES", 1)
+    monkeypatch.setattr("bench.arrays.chunked.UNIT_VALUES", 1)
     store = write(tmp_path / "a.zarr")
     chunk = store / "c" / "1" / "1"
     chunk.write_bytes(chunk.read_bytes()[:-9])

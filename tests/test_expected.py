@@ -6,8 +6,8 @@ import pytest
 
 from bench.cli import compose
 from bench.config import InputError
-from bench.expected import BESIDES, expected
-from bench.jobs import expand
+from bench.sweeps.expected import BESIDES, expected
+from bench.sweeps.jobs import expand
 
 
 def test_a_single_run_says_nothing() -> None:

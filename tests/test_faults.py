@@ -17,9 +17,10 @@ import folder_sets as sets
 import pytest
 from fault_campaign import SMALL_SWEEP, TINY
 
-from bench import cli, jobs
-from bench.jobs import prepared
-from bench.sweep import plan, sweep
+from bench import cli
+from bench.sweeps import jobs
+from bench.sweeps.jobs import prepared
+from bench.sweeps.sweep import plan, sweep
 from bench.tables import collect
 
 ROOT = Path(__file__).parents[1]

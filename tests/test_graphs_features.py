@@ -13,13 +13,13 @@ from reference_texture import texture
 from scipy.ndimage import gaussian_filter
 from skimage.measure import regionprops_table
 
+from bench.arrays.threads import Workers
 from bench.config import GraphConfig, InputError
 from bench.graphs import FEATURES, build
 from bench.graphs.features import features
 from bench.graphs.pooling import Wants, pool
 from bench.graphs.texture import COARSE, FINE, halved
 from bench.graphs.volume import eigenvalues
-from bench.superpixels.threads import Workers
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -5,9 +5,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench import inferer
 from bench.config import InputError
-from bench.inferer import main, parse
+from bench.perf import inferer
+from bench.perf.inferer import main, parse
 
 
 def test_both_sides_are_measured_and_their_masks_are_alike(

@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 from fault_campaign import TINY
 
-from bench import gpus, launch, sweep
-from bench.claims import Claim
 from bench.config import ExperimentConfig, InputError
-from bench.gpus import held_gpu
-from bench.jobs import Job, describe
-from bench.resume import begin
+from bench.sweeps import gpus, launch, sweep
+from bench.sweeps.claims import Claim
+from bench.sweeps.gpus import held_gpu
+from bench.sweeps.jobs import Job, describe
+from bench.sweeps.resume import begin
 from bench.tables import collect, write_parts, write_row
 
 ROOT = Path(__file__).parents[1]

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import f1_score
 from torch.nn import functional as F
 
-from bench.losses import class_weights, macro_dice, segmentation_loss
+from bench.learning.losses import class_weights, macro_dice, segmentation_loss
 
 LOGITS = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 1, 0, 2, 0, 0, 1, 2, 2, 2, 1])

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score, precision_score, recall_score
 
-from bench import metrics
+from bench.scores import metrics
 
 Mask = NDArray[np.int64]
 

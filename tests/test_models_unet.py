@@ -7,7 +7,7 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 
-from bench.tiles import read, windows
+from bench.arrays.tiles import read, windows
 from models.unet import build_cnn, load_weights
 
 

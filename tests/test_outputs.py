@@ -9,11 +9,11 @@ import tifffile
 import zarr
 from ome_zarr_models.v05 import ImageLabel
 
-from bench import outputs
 from bench.config import InputError
 from bench.datasets.opening import open_image, open_mask
-from bench.outputs import Meaning, blocks, check_writable, clear_stale, unfinished, writing
 from bench.pipelines.protocol import Writable
+from bench.predict import outputs
+from bench.predict.outputs import Meaning, blocks, check_writable, clear_stale, unfinished, writing
 
 NAMES = ("ground", "cell", "other")
 MICRO = Meaning(NAMES, (0.5, 0.25), ("micrometer", "micrometer"))

@@ -3,7 +3,7 @@
 import pytest
 
 from bench.config import InputError
-from bench.overhead import PARTS, account, main
+from bench.perf.overhead import PARTS, account, main
 
 
 def test_the_parts_add_up_to_the_time_outside_the_stages() -> None:

@@ -16,7 +16,7 @@ import torch
 from distributed import Client, LocalCluster
 from made_pieces import describe, fail
 
-from bench import parallel
+from bench.arrays.threads import limited, thread_count
 from bench.config import (
     Config,
     DatasetConfig,
@@ -30,8 +30,7 @@ from bench.config import (
     ThresholdConfig,
 )
 from bench.datasets.sample import Sample, Task
-from bench.pipelines import PIPELINES
-from bench.superpixels.threads import limited, thread_count
+from bench.pipelines import PIPELINES, parallel
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2)
 THREADS, PROCESSES = ParallelConfig(2, "threads"), ParallelConfig(2, "processes")

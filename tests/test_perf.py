@@ -9,9 +9,9 @@ import pytest
 from bench.config import GraphConfig, InputError, SuperpixelsConfig
 from bench.graphs import build
 from bench.graphs.weights import reweighted
-from bench.perf import main, parse, picture
-from bench.published import nearest, published_graph, published_segments
-from bench.steps import CLASSES, STEPS, Picture
+from bench.perf.graph_steps import main, parse, picture
+from bench.perf.published import nearest, published_graph, published_segments
+from bench.perf.steps import CLASSES, STEPS, Picture
 from bench.superpixels import segment
 from bench.superpixels.labels import majority_labels
 

@@ -8,7 +8,7 @@ from torch_geometric.data import Batch, Data
 
 from bench import graphs
 from bench.config import GraphConfig, SuperpixelsConfig
-from bench.pipelines.augment import Response, edges_dropped, features_dropped, jittered, mirrored, response
+from bench.pipelines.gnn.augment import Response, edges_dropped, features_dropped, jittered, mirrored, response
 from bench.superpixels import segment
 
 CONFIG = GraphConfig(features=["intensity", "quantiles", "texture", "shape"])

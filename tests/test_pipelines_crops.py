@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.pipelines.crops import IGNORED, CropSampler, Labelled
+from bench.pipelines.cnn.crops import IGNORED, CropSampler, Labelled
 
 
 def numbered(*shape: int, start: int = 0) -> Labelled:

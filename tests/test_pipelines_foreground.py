@@ -8,9 +8,9 @@ import torch
 
 from bench.config import Config, DatasetConfig, TiledCnnConfig, TrainingConfig
 from bench.datasets.sample import Sample, Task
-from bench.pipelines.crops import IGNORED, CropSampler, Labelled
-from bench.pipelines.foreground import find_foreground
-from bench.pipelines.tiled_cnn import TiledCnn
+from bench.pipelines.cnn.crops import IGNORED, CropSampler, Labelled
+from bench.pipelines.cnn.foreground import find_foreground
+from bench.pipelines.cnn.tiled_cnn import TiledCnn
 
 MASKS = [np.zeros((4, 5), np.uint8), np.zeros((2, 3, 5), np.uint8)]
 MASKS[0][1, 2:4] = 1

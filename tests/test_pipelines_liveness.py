@@ -9,7 +9,7 @@ from torch import nn
 from torch_geometric.data import Data
 
 from bench.graphs.weights import reweighted
-from bench.pipelines.liveness import edge_liveness, idle_edges, without_edges
+from bench.pipelines.gnn.liveness import edge_liveness, idle_edges, without_edges
 from models.gnn import CONVS, Block, Message, build_gnn
 from models.hierarchy import HierarchicalGnn
 from models.jain2024 import Jain2024

@@ -6,7 +6,7 @@ import torch
 from scipy.spatial import KDTree
 from torch_geometric.data import Data
 
-from bench.pipelines.parts import parts
+from bench.pipelines.gnn.parts import parts
 from models.gnn import CONVS, build_gnn
 
 NODES, LAYERS = 400, 3

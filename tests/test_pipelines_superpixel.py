@@ -23,10 +23,9 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
-from bench.losses import macro_dice
-from bench.metrics import confusion_matrix
+from bench.learning.losses import macro_dice
 from bench.pipelines.controls import Bands, LabelledSegments, Oracle, Threshold, dice_of_counts
-from bench.pipelines.superpixel_gnn import (
+from bench.pipelines.gnn.superpixel_gnn import (
     Item,
     SuperpixelGnn,
     SuperpixelGraph,
@@ -34,6 +33,7 @@ from bench.pipelines.superpixel_gnn import (
     painted_bands,
     without_kernels_per_shape,
 )
+from bench.scores.metrics import confusion_matrix
 from bench.superpixels.labels import class_counts, paint
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
@@ -132,7 +132,7 @@ def test_a_large_image_gets_the_classes_of_a_small_one(tmp_path: Path, predict_n
 
 
 def test_painted_bands_cover_the_rows_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.pipelines.superpixel_gnn.BAND_PIXELS", 700 * 3)
+    monkeypatch.setattr("bench.pipelines.gnn.superpixel_gnn.BAND_PIXELS", 700 * 3)
     for shape in ((2000, 3), (2000, 1), (5, 4000), (1500, 2)):
         bands = list(painted_bands(shape))
         np.testing.assert_array_equal(np.concatenate([np.arange(*band) for band in bands]), np.arange(shape[0]))

@@ -11,15 +11,16 @@ import zarr
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench import bands, tiles
+from bench.arrays import rows as bands
+from bench.arrays import tiles
 from bench.config import CnnConfig, Config, DatasetConfig, InputError, TiledCnnConfig, TrainingConfig
 from bench.datasets.files import ImageFile, Layout, Scaled
 from bench.datasets.normalization import Scaling
 from bench.datasets.sample import Sample, Task
-from bench.losses import macro_dice
-from bench.metrics import confusion_matrix
-from bench.pipelines import inference, tiled_cnn
-from bench.pipelines.tiled_cnn import TiledCnn, convolution_dtype
+from bench.learning.losses import macro_dice
+from bench.pipelines.cnn import inference, tiled_cnn
+from bench.pipelines.cnn.tiled_cnn import TiledCnn, convolution_dtype
+from bench.scores.metrics import confusion_matrix
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
 

@@ -14,7 +14,6 @@ import torch
 import zarr
 from numpy.typing import NDArray
 
-from bench import prediction
 from bench.cli import main as command
 from bench.config import (
     CnnConfig,
@@ -34,8 +33,8 @@ from bench.config import (
 from bench.datasets import load, task_file
 from bench.datasets.opening import open_mask
 from bench.pipelines import PIPELINES
-from bench.predict import ended_politely, main, parse
-from bench.run_directory import read_config
+from bench.predict.command import ended_politely, main, parse, prediction
+from bench.predict.run_directory import read_config
 
 ARMS: dict[str, PipelineConfig] = {
     "tiled_cnn": TiledCnnConfig(
@@ -49,7 +48,7 @@ ARMS: dict[str, PipelineConfig] = {
 @pytest.fixture(autouse=True)
 def _one_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands in for the network, which is not the point here."""
-    monkeypatch.setattr("bench.pipelines.tiled_cnn.build_cnn", lambda *_: torch.nn.Conv2d(1, 2, 3, padding=1))
+    monkeypatch.setattr("bench.pipelines.cnn.tiled_cnn.build_cnn", lambda *_: torch.nn.Conv2d(1, 2, 3, padding=1))
 
 
 def picture(seed: int, shape: tuple[int, int] = (70, 90)) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

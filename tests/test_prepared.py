@@ -20,7 +20,6 @@ import torch
 from made_results import make_run
 from torch_geometric.data import Data
 
-from bench import prepared
 from bench.config import (
     Config,
     GnnConfig,
@@ -32,11 +31,22 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
-from bench.jobs import NOT_PART_OF_A_RUN
 from bench.measure.memory import MemoryProbe
-from bench.pipelines.superpixel_gnn import SuperpixelGraph, graph_of
-from bench.prepared import Cache, Entry, Origin, code_version, load, origin_of, pixels_digest, store, without_origin
+from bench.pipelines.gnn import cache as prepared
+from bench.pipelines.gnn.cache import (
+    Cache,
+    Entry,
+    Origin,
+    code_version,
+    load,
+    origin_of,
+    pixels_digest,
+    store,
+    without_origin,
+)
+from bench.pipelines.gnn.superpixel_gnn import SuperpixelGraph, graph_of
 from bench.run import run
+from bench.sweeps.jobs import NOT_PART_OF_A_RUN
 from bench.tables import collect
 from bench.tables.comparison import configurations
 
@@ -164,9 +174,9 @@ def test_other_code_other_threads_and_another_processor_never_hit(
 ) -> None:
     keys = {cache(tmp_path, made).key(scene())}
     for module, name, value in (
-        ("bench.prepared.code_version", "code", lambda _: "other code"),
-        ("bench.prepared.cpu_model", "processor", lambda: "another processor"),
-        ("bench.superpixels.threads.thread_count", "threads", lambda: 63),
+        ("bench.pipelines.gnn.cache.code_version", "code", lambda _: "other code"),
+        ("bench.pipelines.gnn.cache.cpu_model", "processor", lambda: "another processor"),
+        ("bench.arrays.threads.thread_count", "threads", lambda: 63),
     ):
         with monkeypatch.context() as patch:
             patch.setattr(module, value)
@@ -267,7 +277,7 @@ WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from bench.prepared import Entry, store
+from bench.pipelines.gnn.cache import Entry, store
 arrays = {"segments": np.random.default_rng(0).integers(0, 10**6, (700, 700), np.int32)}
 print("ready", flush=True)
 for number in range(10**6):

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from bench import jobs, resume, sweep
-from bench.claims import Claim, take
 from bench.config import Config, ExperimentConfig, InputError, MeasureConfig, OracleConfig, SyntheticConfig
-from bench.jobs import Job
+from bench.sweeps import jobs, resume, sweep
+from bench.sweeps.claims import Claim, take
+from bench.sweeps.jobs import Job
 from bench.tables import collect, write_parts, write_row
 
 

@@ -13,19 +13,19 @@ ROOT = Path(__file__).parents[1]
 FORBIDDEN = {
     "models": {"bench", "hydra", "omegaconf", "pandas", "skimage", "matplotlib"},
     "bench/config.py": {"torch", "hydra", "omegaconf", "numpy", "pandas"},
-    "bench/fitlog.py": {"torch", "numpy", "bench"},
-    "bench/tiles.py": {"torch", "bench", "skimage", "pandas"},
-    "bench/superpixels": {"torch", "models", "bench.graphs", "bench.pipelines", "bench.datasets", "bench.training"},
-    "bench/graphs": {"models", "bench.training", "bench.pipelines", "bench.datasets", "bench.measure"},
-    "bench/metrics.py": {"torch", "bench"},
-    "bench/statistics.py": {"torch", "bench.pipelines", "bench.run"},
-    "bench/datasets": {"torch", "bench.pipelines", "bench.training", "bench.measure", "requests", "urllib"},
-    "bench/training.py": {"models", *(f"bench.{r}" for r in ("tiles", "graphs", "datasets", "measure", "pipelines"))},
-    "bench/losses.py": {"models", "bench"},
-    "bench/pipelines": {"bench.measure", "bench.metrics", "bench.scoring", "bench.tables", "hydra", "bench.run"},
+    "bench/learning/fitlog.py": {"torch", "numpy", "bench"},
+    "bench/arrays/tiles.py": {"torch", "bench", "skimage", "pandas"},
+    "bench/superpixels": {"torch", "models", "bench.graphs", "bench.pipelines", "bench.datasets", "bench.learning"},
+    "bench/graphs": {"models", "bench.learning", "bench.pipelines", "bench.datasets", "bench.measure"},
+    "bench/scores/metrics.py": {"torch", "bench"},
+    "bench/tables/statistics.py": {"torch", "bench.pipelines", "bench.run"},
+    "bench/datasets": {"torch", "bench.pipelines", "bench.learning", "bench.measure", "requests", "urllib"},
+    "bench/learning": {"models", *(f"bench.{room}" for room in ("graphs", "datasets", "measure", "pipelines"))},
+    "bench/learning/losses.py": {"models", "bench"},
+    "bench/pipelines": {"bench.measure", "bench.scores", "bench.tables", "hydra", "bench.run"},
     "bench/measure": {
-        "bench.config", "bench.datasets", "bench.pipelines", "bench.training", "bench.superpixels", "bench.graphs",
-        "bench.tables", "bench.metrics", "bench.run", "models", "pandas", "skimage", "numpy",
+        "bench.config", "bench.datasets", "bench.pipelines", "bench.learning", "bench.superpixels", "bench.graphs",
+        "bench.tables", "bench.scores", "bench.run", "models", "pandas", "skimage", "numpy",
     },
     "bench/tables": {"torch", "matplotlib", "bench.run", "bench.pipelines"},
     "bench/plots": {"torch", "bench.run", "bench.pipelines", "hydra"},
@@ -33,7 +33,7 @@ FORBIDDEN = {
     "bench/run.py": {"hydra", "omegaconf", "matplotlib"},
 }  # fmt: skip
 ARMS = ("tiled_cnn", "superpixel_gnn", "controls")
-HYDRA_ONLY_IN = {Path("bench/cli.py"), Path("bench/launch.py")}
+HYDRA_ONLY_IN = {Path("bench/cli.py"), Path("bench/sweeps/launch.py")}
 
 
 def files(room: str) -> list[Path]:
@@ -78,7 +78,7 @@ def test_hydra_stays_in_one_module() -> None:
     assert users == HYDRA_ONLY_IN
 
 
-@pytest.mark.parametrize("module", ["bench.cli", "bench.config", "bench.jobs", "bench.tables", "bench.report"])
+@pytest.mark.parametrize("module", ["bench.cli", "bench.config", "bench.sweeps.jobs", "bench.tables", "bench.report"])
 def test_the_command_line_starts_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0

@@ -7,7 +7,7 @@ import pytest
 
 from bench.config import Config, DatasetConfig, MetricsConfig, OracleConfig, SuperpixelsConfig, TiledCnnConfig
 from bench.datasets.sample import Sample, Task
-from bench.scoring import SplitScores, voting
+from bench.scores.scoring import SplitScores, voting
 from bench.superpixels import segment
 from bench.superpixels.quality import oracle_mask
 

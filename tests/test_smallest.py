@@ -6,9 +6,9 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench import smallest
 from bench.config import Config, ExperimentConfig, OracleConfig, SyntheticConfig
-from bench.jobs import Job, describe
+from bench.sweeps import smallest
+from bench.sweeps.jobs import Job, describe
 
 TINY = Config(
     SyntheticConfig(image_size=[64, 64], train_images=1, val_images=1, test_images=1),

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from bench.statistics import (
+from bench.tables.statistics import (
     break_even,
     crossed_bootstrap,
     crossed_t,

@@ -9,11 +9,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bench.arrays import threads
+from bench.arrays.scratch import Storage
+from bench.arrays.threads import Workers
 from bench.config import SuperpixelsConfig
-from bench.superpixels import segment, threads
+from bench.superpixels import segment
 from bench.superpixels.connectivity import connect
-from bench.superpixels.storage import Storage
-from bench.superpixels.threads import Workers
 
 SHAPES = [(90, 41, 1), (90, 41, 3), (90, 1, 1), (1, 90, 1), (13, 21, 17, 1), (13, 21, 17, 3), (1, 40, 30, 2)]
 SIZES = [12.0, 700.0]  # with 700 a segment spans many bands, and none is as large as a cell of its own

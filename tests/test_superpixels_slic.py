@@ -7,12 +7,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bench.arrays.scratch import Storage
+from bench.arrays.threads import Workers, split
 from bench.superpixels.clustering import cluster, is_coarse, layout_of
 from bench.superpixels.connectivity import connect, connected
 from bench.superpixels.grid import grid_cells
 from bench.superpixels.smoothing import LEVELS, quantised
-from bench.superpixels.storage import Storage
-from bench.superpixels.threads import Workers, split
 
 SHAPES = [(1, 37, 53), (1, 1, 41), (1, 41, 1), (7, 12, 19)]
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from bench import tiles
-from bench.tiles import blend, read, stitch, windows
+from bench.arrays import tiles
+from bench.arrays.tiles import blend, read, stitch, windows
 
 SHAPES = [
     ((7,), 4, 1, 1),

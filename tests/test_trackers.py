@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from made_results import make_run
 
-from bench import jobs, trackers
 from bench.config import Config, InputError, OracleConfig, SuperpixelGnnConfig, SyntheticConfig
-from bench.jobs import Job
+from bench.sweeps import jobs, trackers
+from bench.sweeps.jobs import Job
 from bench.tables.store import read_run
 
 CONFIG = Config(dataset=SyntheticConfig(), pipeline=SuperpixelGnnConfig(), tracker="tensorboard")

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.config import InputError, TrainingConfig
-from bench.fitlog import FitLog
-from bench.losses import segmentation_loss
-from bench.training import VALIDATION_SHARE, NonFiniteLoss, resolve_device, schedule, seed_everything, train
+from bench.learning.fitlog import FitLog
+from bench.learning.losses import segmentation_loss
+from bench.learning.training import VALIDATION_SHARE, NonFiniteLoss, resolve_device, schedule, seed_everything, train
 
 CPU = torch.device("cpu")
 

@@ -21,13 +21,13 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
-from bench.losses import macro_dice
-from bench.metrics import accuracy, confusion_matrix
+from bench.learning.losses import macro_dice
 from bench.pipelines.controls import Oracle
-from bench.pipelines.superpixel_gnn import SuperpixelGnn, SuperpixelViews
-from bench.prepared import Origin, merged
+from bench.pipelines.gnn.cache import Origin, merged
+from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn, SuperpixelViews
 from bench.run import run
-from bench.scoring import SplitScores
+from bench.scores.metrics import accuracy, confusion_matrix
+from bench.scores.scoring import SplitScores
 from bench.superpixels import segment, views
 from bench.superpixels.labels import class_counts, paint
 from bench.superpixels.quality import boundary_recall, oracle_mask
@@ -175,7 +175,7 @@ def test_a_large_image_gets_the_classes_of_a_small_one(
     pipeline = fitted(replace(SIZE, views=number))
     expected = pipeline.predict(pipeline.prepare(disc(0)))
     for band in (48 * 5, 48 * 48):
-        monkeypatch.setattr("bench.pipelines.superpixel_gnn.BAND_PIXELS", band)
+        monkeypatch.setattr("bench.pipelines.gnn.superpixel_gnn.BAND_PIXELS", band)
         out, told = np.full((48, 48), 7, np.uint8), list[float]()
         pipeline.predict_into(np.asarray(disc(0).image), out, tmp_path, told.append)
         np.testing.assert_array_equal(out, expected)

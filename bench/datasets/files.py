@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.datasets.chunked import Box, StoredArray, boxed
+from bench.arrays.chunked import Box, StoredArray, boxed
 from bench.datasets.normalization import Scaling, bands
 from bench.datasets.opening import MAX_PIXELS, open_image, open_mask
 

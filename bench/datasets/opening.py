@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.chunked import StoredArray, boxed
 from bench.config import require
 from bench.datasets import zarr_files
-from bench.datasets.chunked import StoredArray, boxed
 from bench.datasets.pictures import PICTURES, open_png_or_jpeg
 from bench.datasets.stored import Opened
 from bench.datasets.tiffs import TIFFS, open_tiff

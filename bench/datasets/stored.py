@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.chunked import Box, ChunkedArray
 from bench.config import InputError, require
-from bench.datasets.chunked import Box, ChunkedArray
 
 MOST_VALUES = 1 << 40  # in an image that is read in parts
 

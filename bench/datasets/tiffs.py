@@ -10,8 +10,8 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from bench.arrays.chunked import Box, ChunkedArray
 from bench.config import require
-from bench.datasets.chunked import Box, ChunkedArray
 from bench.datasets.stored import MOST_VALUES, Header, Opened, check_size, decoded_whole, reading
 
 TIFFS = (".tif", ".tiff")

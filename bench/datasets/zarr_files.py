@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.chunked import Box, ChunkedArray
 from bench.config import InputError, require
-from bench.datasets.chunked import Box, ChunkedArray
 from bench.datasets.stored import MOST_VALUES, Opened, reading
 
 METADATA = ("zarr.json", ".zarray", ".zgroup")

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.threads import Workers
 from bench.superpixels.bands import Block, Window, one_by_one
-from bench.superpixels.threads import Workers
 
 
 class Colour:

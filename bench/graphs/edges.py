@@ -8,9 +8,9 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
+from bench.arrays.threads import thread_count
 from bench.graphs.pooling import NOTHING, Pooled, Wants
 from bench.superpixels.adjacency import pair_order
-from bench.superpixels.threads import thread_count
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.threads import Workers
 from bench.graphs.sums import gather_line
 from bench.superpixels.bands import Block, Window, one_by_one
-from bench.superpixels.threads import Workers
 
 TRUNCATE = 3.0
 

@@ -13,6 +13,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.threads import Workers
 from bench.graphs.colour import Colour
 from bench.graphs.quantiles import Quantiles
 from bench.graphs.sums import powers
@@ -20,7 +21,6 @@ from bench.graphs.texture import Texture
 from bench.superpixels.adjacency import Faces, Touching
 from bench.superpixels.bands import Array, Block, Window, blocks, one_by_one, run_sizes, windows, workers_for
 from bench.superpixels.labels import pixel_counts
-from bench.superpixels.threads import Workers
 
 
 @dataclass(frozen=True)

@@ -4,8 +4,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.threads import Workers, split
 from bench.superpixels.bands import Block, Window, one_by_one, run_sizes
-from bench.superpixels.threads import Workers, split
 
 _FEW = 24  # values that are sorted by insertion
 _BUCKETS = 4096  # at most, of about one value each

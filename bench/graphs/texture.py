@@ -8,10 +8,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.threads import Workers, split
 from bench.graphs.filters import Level, plane_sums, taps
 from bench.graphs.volume import volume_sums
 from bench.superpixels.bands import Block, Window
-from bench.superpixels.threads import Workers, split
 
 FINE = (1.0, 2.0, 4.0)  # standard deviations of the Gaussians, in pixels
 COARSE = (8.0, 16.0, 32.0)

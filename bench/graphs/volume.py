@@ -7,10 +7,10 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bench.arrays.threads import Workers, split
 from bench.graphs.filters import TRUNCATE, Level, Sums
 from bench.graphs.sums import gather_line
 from bench.superpixels.bands import Block, Window, one_by_one
-from bench.superpixels.threads import Workers, split
 
 PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper triangle of a matrix
 RESPONSES = 8

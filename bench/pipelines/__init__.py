@@ -9,13 +9,13 @@ from bench.pipelines.protocol import Pipeline
 
 
 def _tiled_cnn(config: Config, task: Task) -> Pipeline[Any]:
-    from bench.pipelines.tiled_cnn import TiledCnn
+    from bench.pipelines.cnn.tiled_cnn import TiledCnn
 
     return TiledCnn(config, task)
 
 
 def _superpixel_gnn(config: Config, task: Task) -> Pipeline[Any]:
-    from bench.pipelines.superpixel_gnn import SuperpixelGnn
+    from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn
 
     return SuperpixelGnn(config, task)
 

@@ -12,7 +12,7 @@ from skimage.filters import threshold_multiotsu
 
 from bench.config import Config, InputError, ThresholdConfig, require
 from bench.datasets.sample import Sample, Source, Task
-from bench.fitlog import FitLog
+from bench.learning.fitlog import FitLog
 from bench.pipelines.protocol import Writable
 from bench.superpixels import segment, warm_up
 from bench.superpixels.labels import class_counts, paint

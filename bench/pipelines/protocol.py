@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.datasets.sample import Sample, Source
-from bench.fitlog import FitLog
+from bench.learning.fitlog import FitLog
 
 
 class Prepared(Protocol):

@@ -12,10 +12,10 @@ from bench.plots.all import groups
 from bench.plots.style import KINDS
 from bench.report.parts import Part, answers
 from bench.report.verdict import Verdict, verdict
-from bench.statistics import pareto_membership
 from bench.tables import Tables, comparison
 from bench.tables.comparison import configurations, counted
 from bench.tables.frontier import too_few
+from bench.tables.statistics import pareto_membership
 from bench.tables.store import current
 from bench.tables.text import COLUMNS, display_row, memory_kinds, row_name
 

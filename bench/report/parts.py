@@ -8,12 +8,12 @@ import pandas as pd
 from bench.config import InputError
 from bench.plots import Plotted
 from bench.plots.style import KINDS
-from bench.statistics import Estimate
 from bench.tables import Tables
 from bench.tables.breakeven import FORMULA, Rates, break_evens
 from bench.tables.comparison import arm_rank
 from bench.tables.decomposition import decompose, edge_liveness, idle_edges
 from bench.tables.frontier import CONFIGURATION, COSTS, TOLERANCE, Cost, Within, frontier, too_few, within_budgets
+from bench.tables.statistics import Estimate
 from bench.tables.text import outcome_text, points_text, row_name, seconds_text
 
 Rows = tuple[tuple[str, ...], ...]

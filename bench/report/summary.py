@@ -7,7 +7,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.report.pair import Pair, at, count, seconds, set_beforehand
-from bench.statistics import median_ratio, paired_difference
+from bench.tables.statistics import median_ratio, paired_difference
 
 
 def summary(pair: Pair, differences: NDArray[np.float64]) -> str:

@@ -12,9 +12,9 @@ from bench.config import InputError
 from bench.plots.style import KINDS
 from bench.report.pair import Pair, at, count, image_differences, paired, seconds, set_beforehand
 from bench.report.summary import summary
-from bench.statistics import Estimate, median_ratio, paired_difference, pairs_needed, sign_flip_test
 from bench.tables.chosen import chosen
 from bench.tables.comparison import MIB, counted, ratio
+from bench.tables.statistics import Estimate, median_ratio, paired_difference, pairs_needed, sign_flip_test
 
 FEW_IMAGES = 6
 TARGET_SHARE = 0.99  # of the lower arm's best validation score

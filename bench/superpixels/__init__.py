@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.scratch import Image
 from bench.config import SuperpixelsConfig
 from bench.superpixels.compact_watershed import compact_watershed
 from bench.superpixels.felzenszwalb import felzenszwalb
 from bench.superpixels.grid import grid
 from bench.superpixels.skimage_slic import skimage_slic
 from bench.superpixels.slic import slic
-from bench.superpixels.storage import Image
 
 Segmenter = Callable[[NDArray[np.float32], SuperpixelsConfig], NDArray[np.int32]]
 BandedSegmenter = Callable[[Image, SuperpixelsConfig, Path | None, int | None], NDArray[np.int32]]

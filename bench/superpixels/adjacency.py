@@ -7,8 +7,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.threads import Workers
 from bench.superpixels.bands import Array, Block, Window, blocks, one_by_one, windows, workers_for
-from bench.superpixels.threads import Workers
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import DTypeLike, NDArray
 
-from bench.superpixels.threads import Workers, split, thread_count
+from bench.arrays.threads import Workers, split, thread_count
 
 ROWS = {2: 64, 3: 8}  # of a block, by the number of spatial axes; a multiple of 8
 COLUMNS = 1024  # of a block

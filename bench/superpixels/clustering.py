@@ -10,10 +10,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.scratch import Storage
+from bench.arrays.threads import Band, Workers, split
 from bench.superpixels import blocks
 from bench.superpixels.scaling import cell_edges
-from bench.superpixels.storage import Storage
-from bench.superpixels.threads import Band, Workers, split
 
 _PLANE, _SOLID = (1, 16, 64), (4, 8, 32)  # longest sides of a block
 _COARSE = 64  # pixels per cluster below which a quarter of them is too few

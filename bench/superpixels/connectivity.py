@@ -10,8 +10,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.superpixels.storage import Storage
-from bench.superpixels.threads import Band, Workers, split
+from bench.arrays.scratch import Storage
+from bench.arrays.threads import Band, Workers, split
 
 Result = TypeVar("Result")
 _AT_ONCE = 1 << 20  # pieces to work on before the pages are handed back, where they are on disk

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.scratch import Image, Storage, rows_at_once
+from bench.arrays.threads import split
 from bench.config import SuperpixelsConfig
 from bench.superpixels.scaling import cell_edges, grid_shape, segments_asked
-from bench.superpixels.storage import Image, Storage, rows_at_once
-from bench.superpixels.threads import split
 
 
 def grid(

@@ -4,8 +4,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.threads import Workers, split
 from bench.superpixels.bands import Array, Rows, bands, release, workers_for
-from bench.superpixels.threads import Workers, split
 
 Mask = NDArray[np.integer]
 Votes = tuple[int, NDArray[np.int64], int]

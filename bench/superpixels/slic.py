@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.scratch import Image, Storage, lifted, rows_at_once
+from bench.arrays.threads import Workers, thread_count
 from bench.config import SuperpixelsConfig
 from bench.superpixels.clustering import cluster
 from bench.superpixels.connectivity import connect
 from bench.superpixels.scaling import grid_shape, segments_asked
 from bench.superpixels.smoothing import LEVELS, quantised
-from bench.superpixels.storage import Image, Storage, lifted, rows_at_once
-from bench.superpixels.threads import Workers, thread_count
 
 _SERIAL = 1 << 16  # pixels below which threads cost more than they give
 _SMALLEST = 0.5  # of the mean size asked for: what is smaller joins a neighbour, as in scikit-image

@@ -7,8 +7,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.superpixels.storage import Image, Storage, lifted, read
-from bench.superpixels.threads import Band, Workers, split
+from bench.arrays.scratch import Image, Storage, lifted, read
+from bench.arrays.threads import Band, Workers, split
 
 LEVELS = 65535
 _TRUNCATE = 4.0  # as scikit-image

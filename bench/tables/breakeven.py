@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.config import InputError
-from bench.statistics import break_even
 from bench.tables.chosen import chosen
+from bench.tables.statistics import break_even
 
 RIVALS = ("superpixel_gnn", "tiled_cnn")
 RESAMPLES = 1000

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.config import InputError
-from bench.statistics import Estimate, mean_interval
 from bench.tables.chosen import best_configuration, chosen
 from bench.tables.comparison import counted
+from bench.tables.statistics import Estimate, mean_interval
 
 IDLE = 0.001  # of the nodes' labels: edges whose removal changes fewer do nothing worth their cost
 _STEPS = {  # from one level to the next: what the difference is due to

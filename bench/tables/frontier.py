@@ -7,8 +7,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.statistics import Estimate, mean_interval, paired_difference, pareto_front, pareto_membership
 from bench.tables.comparison import ARMS, MIB, arm_rank, counted
+from bench.tables.statistics import Estimate, mean_interval, paired_difference, pareto_front, pareto_membership
 
 RIVALS = ("superpixel_gnn", "tiled_cnn")
 ENOUGH = 2  # configurations of each rival: a front of one point is a point

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.tiles import Readable
+from bench.arrays.tiles import Readable
 
 
 @dataclass(frozen=True)

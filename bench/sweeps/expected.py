@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from bench.config import Config
-from bench.jobs import Job
+from bench.sweeps.jobs import Job
 
 BESIDES = 20.0  # seconds of a run that are not training: its start, superpixels or tiles, prediction, scores
 

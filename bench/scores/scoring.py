@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import metrics
 from bench.config import Config, SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
-from bench.metrics import ImageScore, Row
+from bench.scores import metrics
+from bench.scores.metrics import ImageScore, Row
 from bench.superpixels import quality, segment
 from bench.superpixels.views import oracle_mean, views_of
 

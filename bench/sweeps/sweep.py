@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.claims import Claim, take
 from bench.config import InputError
-from bench.jobs import Job, execute, keys
-from bench.resume import Attempt, attempts, finished, newer, settle
+from bench.sweeps.claims import Claim, take
+from bench.sweeps.jobs import Job, execute, keys
+from bench.sweeps.resume import Attempt, attempts, finished, newer, settle
 
 POLL = 0.5  # seconds between two looks at runs that another process is doing
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.claims import Claim, take
+from bench.sweeps.claims import Claim, take
 
 POLL = 1.0  # seconds between two looks at GPUs that are all held
 

@@ -13,12 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bench import outputs
 from bench.config import InputError, ParallelConfig, require
 from bench.datasets.opening import is_image, stem_of
 from bench.datasets.zarr_files import is_store
-from bench.prediction import PredictConfig, Work, axis_of, layout_of, opened, predict_one, silent
-from bench.run_directory import read_run
+from bench.predict import outputs
+from bench.predict.prediction import PredictConfig, Work, axis_of, layout_of, opened, predict_one, silent
+from bench.predict.run_directory import read_run
 
 
 def main(overrides: list[str]) -> int:
@@ -32,7 +32,7 @@ def predict_all(works: Sequence[Work], settings: PredictConfig) -> int:
     """One image after the other, or several at once where there are workers."""
     if len(works) > 1 and (settings.parallel.workers > 0 or settings.parallel.scheduler is not None):
         from bench.measure.machine import default_threads
-        from bench.parallel import mapped
+        from bench.pipelines.parallel import mapped
 
         quiet = partial(predict_one, progress=silent)
         for done in mapped(quiet, works, settings.parallel, default_threads()):

@@ -15,25 +15,25 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from bench import graphs
+from bench.arrays.tiles import Writable
 from bench.config import Config, GraphConfig, SuperpixelGnnConfig, SuperpixelsConfig
 from bench.datasets.sample import Sample, Source, Task
-from bench.fitlog import FitLog, Interval
 from bench.graphs.weights import reweighted
 from bench.graphs.windows import Window, cut, whole
-from bench.losses import class_weights, macro_dice, segmentation_loss
-from bench.pipelines import networks
-from bench.pipelines.augment import edges_dropped, features_dropped, jittered, mirrored, response
-from bench.pipelines.liveness import edge_liveness, idle_edges
-from bench.pipelines.networks import Network, build_network, published_network
-from bench.pipelines.parts import parts
-from bench.prepared import Cache, merged
+from bench.learning.fitlog import FitLog, Interval
+from bench.learning.losses import class_weights, macro_dice, segmentation_loss
+from bench.learning.training import autocast, resolve_device, seed_everything, train
+from bench.pipelines.gnn import networks
+from bench.pipelines.gnn.augment import edges_dropped, features_dropped, jittered, mirrored, response
+from bench.pipelines.gnn.cache import Cache, merged
+from bench.pipelines.gnn.liveness import edge_liveness, idle_edges
+from bench.pipelines.gnn.networks import Network, build_network, published_network
+from bench.pipelines.gnn.parts import parts
 from bench.superpixels import segment, warm_up
 from bench.superpixels.bands import release
 from bench.superpixels.labels import class_counts, paint
 from bench.superpixels.scaling import segments_asked
 from bench.superpixels.views import paint_mean, views_of
-from bench.tiles import Writable
-from bench.training import autocast, resolve_device, seed_everything, train
 from models.gnn import mean_and_deviation
 
 BAND_PIXELS = 1 << 24  # painted at once
@@ -112,7 +112,7 @@ def without_kernels_per_shape() -> Iterator[None]:
 
 
 def graph_of(sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task) -> SuperpixelGraph:
-    """The graph of a sample. Kept by `bench.prepared` under its four arguments: nothing else may matter."""
+    """The graph of a sample. Kept by `bench.pipelines.gnn.cache` under its four arguments: nothing else may matter."""
     image = np.asarray(sample.image)
     segments = segment(image, superpixels)
     data = built(image, segments, graph)

@@ -166,13 +166,13 @@ def _same_code(work: bytes, version: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def _own_version() -> str:
-    from bench.jobs import code_version
+    from bench.sweeps.jobs import code_version
 
     return code_version()
 
 
 def _limited(function: Callable[[Any], Any], argument: _Whole, share: int) -> Any:
-    from bench.superpixels.threads import limited
+    from bench.arrays.threads import limited
 
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(share)

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench import bands, tiles
-from bench.tiles import Readable, Window, Writable
-from bench.training import autocast_to
+from bench.arrays import rows as bands
+from bench.arrays import tiles
+from bench.arrays.tiles import Readable, Window, Writable
+from bench.learning.training import autocast_to
 
 STRIDE = 32  # of the deepest features of an encoder
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))  # axes of (B, C, H, W) that are flipped

@@ -7,9 +7,9 @@ from itertools import islice
 import numpy as np
 from numpy.typing import NDArray
 
-from bench import tiles
-from bench.pipelines.foreground import Foreground
-from bench.tiles import Readable
+from bench.arrays import tiles
+from bench.arrays.tiles import Readable
+from bench.pipelines.cnn.foreground import Foreground
 
 IGNORED = -1  # label of pixels that count for nothing
 

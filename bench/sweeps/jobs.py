@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.claims import Claim
 from bench.config import Config, DatasetConfig, ExperimentConfig, InputError, flatten
 from bench.datasets.sample import Task
-from bench.gpus import held_gpu
+from bench.sweeps.claims import Claim
+from bench.sweeps.gpus import held_gpu
 
-CODE = Path(__file__).parent
+CODE = Path(__file__).parents[1]
 # settings that change no result
 NOT_PART_OF_A_RUN = (
     *("results_dir", "rerun", "experiment.", "measure.timeout", "measure.share_gpu", "dataset.cache_dir"),
@@ -25,7 +25,7 @@ NOT_PART_OF_A_RUN = (
 )
 NOT_A_COLUMN = ("results_dir", "rerun", "experiment.", "tracker")
 # modules that only read what runs left behind: a change of theirs makes no run another run
-READERS = ("report", "plots", "statistics.py", "published.py", "perf.py", "overhead.py", "predict.py", "trackers.py")
+READERS = ("report", "plots", "perf", "predict", "statistics.py", "trackers.py")
 
 
 @dataclass(frozen=True)
@@ -80,8 +80,8 @@ def prepared(jobs: Sequence[Job]) -> list[Job]:
 
     Where one will run on a GPU, the meter is calibrated on it first, and what failed flags every run.
     """
-    from bench import checks, trackers
     from bench.datasets import load
+    from bench.sweeps import checks, trackers
 
     for tracker in sorted({job.config.tracker for job in jobs}):
         trackers.check_installed(tracker)
@@ -118,7 +118,8 @@ def execute(job: Job, number: int, total: int, claim: Claim) -> str:
 
     Whatever happens to the run. Raises OSError where the results folder cannot be written.
     """
-    from bench import resume, tables, trackers
+    from bench import tables
+    from bench.sweeps import resume, trackers
 
     results_dir, row = Path(job.config.results_dir), describe(job)
     directory = results_dir / "runs" / str(row["run_id"])
@@ -163,7 +164,8 @@ def _run(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any]
 
 def _search(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Find the least memory with which the job works; its row and what to tell the user."""
-    from bench import smallest, tables
+    from bench import tables
+    from bench.sweeps import smallest
 
     with held_gpu(job.config.device, job.config.measure.share_gpu):
         found, said = smallest.search(job.config, directory, row)
@@ -186,8 +188,8 @@ def run_in_child(argument: tuple[Config, Path, dict[str, Any]]) -> tuple[dict[st
 
 def describe(job: Job) -> dict[str, Any]:
     """The columns of a run's row that are known before it starts."""
-    from bench import resume
     from bench.measure.machine import machine_facts
+    from bench.sweeps import resume
 
     flat = flatten(job.config)
     now = datetime.now(UTC)

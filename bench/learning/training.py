@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from bench.config import InputError, TrainingConfig
-from bench.fitlog import Epoch, FitLog, Interval
+from bench.learning.fitlog import Epoch, FitLog, Interval
 
 Batch = TypeVar("Batch")
 VALIDATION_SHARE = 0.2  # of the elapsed time, at most, while a budget in seconds runs

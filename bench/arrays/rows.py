@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.tiles import Readable, Writable
+from bench.arrays.tiles import Readable, Writable
 
 BAND_BYTES = 1 << 27  # of rows held at once, unless a tile needs more
 MOST_ROWS = 1024  # read at once: as deep as the chunks of most files

@@ -12,16 +12,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench import bands
+from bench.arrays import rows as bands
+from bench.arrays.tiles import Readable, Window, Writable
 from bench.config import Config, InputError, TiledCnnConfig
 from bench.datasets.sample import Sample, Source, Task, held
-from bench.fitlog import FitLog
-from bench.losses import class_weights, macro_dice, segmentation_loss
-from bench.pipelines.crops import IGNORED, Batch, CropSampler, Labelled
-from bench.pipelines.foreground import find_foreground
-from bench.pipelines.inference import STRIDE, Inferer, Tiling, to_device
-from bench.tiles import Readable, Window, Writable
-from bench.training import amp_dtype, autocast_to, resolve_device, seed_everything, train
+from bench.learning.fitlog import FitLog
+from bench.learning.losses import class_weights, macro_dice, segmentation_loss
+from bench.learning.training import amp_dtype, autocast_to, resolve_device, seed_everything, train
+from bench.pipelines.cnn.crops import IGNORED, Batch, CropSampler, Labelled
+from bench.pipelines.cnn.foreground import find_foreground
+from bench.pipelines.cnn.inference import STRIDE, Inferer, Tiling, to_device
 from models.checkpointing import checkpoint_blocks, in_parts
 from models.unet import build_cnn, load_weights
 

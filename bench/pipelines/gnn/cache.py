@@ -28,7 +28,7 @@ from bench.datasets.sample import Sample, Source, Task
 from bench.measure.machine import cpu_model, usable_cores
 from bench.measure.memory import MemoryProbe
 
-CODE = Path(__file__).parent
+CODE = Path(__file__).parents[2]
 FOLDERS = ("superpixels", "graphs")  # whose code makes a graph, beside the module that puts it together
 PACKAGES = ("numpy", "numba", "scipy", "scikit-image")
 BAND_BYTES = 1 << 26  # hashed at once
@@ -123,7 +123,7 @@ class Cache(Generic[Item]):
 
     def key(self, sample: Sample) -> str:
         """What the file of a sample is called."""
-        from bench.superpixels.threads import thread_count
+        from bench.arrays.threads import thread_count
 
         superpixels, graph, task = self.settings
         settings = [asdict(superpixels), {**asdict(graph), "cache_dir": None}]

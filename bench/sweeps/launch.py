@@ -17,9 +17,9 @@ from omegaconf import DictConfig
 
 from bench.cli import CONF, job_of, register
 from bench.config import ExperimentConfig, InputError
-from bench.jobs import Job, prepared
-from bench.resume import attempts
-from bench.sweep import Planned, note_found, plan, sweep
+from bench.sweeps.jobs import Job, prepared
+from bench.sweeps.resume import attempts
+from bench.sweeps.sweep import Planned, note_found, plan, sweep
 from bench.tables.store import read_run
 
 NEEDS = {  # beginning of a launcher's or sweeper's name: the package it comes from

@@ -15,7 +15,6 @@ from typing import Any
 
 from tqdm import tqdm
 
-from bench import outputs
 from bench.config import CnnConfig, Config, InputError, ParallelConfig, require, require_one_of
 from bench.datasets.examine import examine
 from bench.datasets.files import Arranged, Layout, Scaled
@@ -23,10 +22,11 @@ from bench.datasets.opening import open_image
 from bench.datasets.sample import Task
 from bench.datasets.stored import Header, Opened
 from bench.measure.memory import MemoryProbe
-from bench.outputs import Meaning
 from bench.pipelines import PIPELINES
 from bench.pipelines.protocol import Pipeline
-from bench.run_directory import FinishedRun, read_run
+from bench.predict import outputs
+from bench.predict.outputs import Meaning
+from bench.predict.run_directory import FinishedRun, read_run
 
 Show = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 

@@ -13,14 +13,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.threads import thread_count
 from bench.config import InputError, SuperpixelsConfig, SyntheticConfig, require
 from bench.datasets.normalization import standardise
 from bench.datasets.synthetic import SceneImage, SceneMask, scene_moments, scenes_of
 from bench.measure.isolation import run_isolated
 from bench.measure.memory import MemoryProbe
-from bench.steps import CLASSES, STEPS, Picture, Work
+from bench.perf.steps import CLASSES, STEPS, Picture, Work
 from bench.superpixels import segment
-from bench.superpixels.threads import thread_count
 from bench.tables.store import write_rows
 
 _TILE = 1024  # pixels a side of the generated scene; larger images mirror it

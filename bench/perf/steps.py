@@ -108,7 +108,7 @@ def _rag_boundary(picture: Picture, config: SuperpixelsConfig) -> int:
 def _graph(picture: Picture, config: SuperpixelsConfig) -> int:
     """Eleven statistics, ten nearest neighbours, majority labels."""
     from bench.graphs import build
-    from bench.published import NEIGHBOURS
+    from bench.perf.published import NEIGHBOURS
 
     segments = segment(picture.image, config)
     build(picture.image, segments, GraphConfig(features=["intensity"], edges=["knn"], neighbours=NEIGHBOURS))
@@ -116,7 +116,7 @@ def _graph(picture: Picture, config: SuperpixelsConfig) -> int:
 
 
 def _published(picture: Picture, config: SuperpixelsConfig) -> int:
-    from bench.published import published_graph
+    from bench.perf.published import published_graph
 
     return len(published_graph(picture.image, picture.mask, config)[0])
 
