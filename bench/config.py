@@ -30,18 +30,6 @@ def require_one_of(setting: str, value: object, allowed: tuple[str, ...]) -> Non
 MOST_PIXELS = 2**34  # of a generated image: 131072 x 131072
 MOST_VIEWS = 9  # sizes from 0.4 to 2.4 times the one asked for
 NORMALIZATIONS = ("per_image", "centred", "dataset", "none")
-METHODS = ("slic", "grid", "skimage_slic", "felzenszwalb", "compact_watershed")  # keys of SUPERPIXELS
-FEATURES = ("intensity", "quantiles", "texture", "colour", "shape", "position")  # keys of bench.graphs.FEATURES
-EDGES = ("adjacency", "adjacency2", "knn")  # keys of bench.graphs.EDGES
-CONVOLUTIONS = (  # those of bench.pipelines.gnn.networks
-    *("gcn", "sage", "graphconv", "gin", "gine", "gatv2", "transformer", "resgated", "none"),
-    *("tokens", "hierarchy", "jain2024"),
-)
-ARCHITECTURES = (  # keys of models.unet.ARCHITECTURES
-    *("Unet", "UnetPlusPlus", "MAnet", "Linknet", "FPN", "PSPNet", "DeepLabV3", "DeepLabV3Plus", "PAN", "UPerNet"),
-    *("Segformer", "DPT"),
-)
-TRACKERS = ("tensorboard", "mlflow")  # keys of bench.sweeps.trackers.TRACKERS
 
 
 # ---------------------------------------------------------------------------------------------------- data sets
@@ -49,7 +37,7 @@ TRACKERS = ("tensorboard", "mlflow")  # keys of bench.sweeps.trackers.TRACKERS
 
 @dataclass
 class DatasetConfig:
-    """What every data set has. `name` is a key of `bench.datasets.DATASETS`."""
+    """What every data set has. `name` is a key of `bench.datasets.registry.DATASETS`."""
 
     name: str = ""
     normalization: str = "per_image"  # one of NORMALIZATIONS; applied once, before either arm sees a pixel
@@ -122,7 +110,7 @@ class FolderConfig(DatasetConfig):
 
 @dataclass
 class SuperpixelsConfig:
-    """How an image becomes segments. `method` is a key of `bench.superpixels.SUPERPIXELS`."""
+    """How an image becomes segments. `method` is a key of `bench.superpixels.registry.SUPERPIXELS`."""
 
     method: str = "slic"
     superpixel_size: float | None = 100.0  # pixels per superpixel; the knob that compares across image sizes
@@ -140,7 +128,6 @@ class SuperpixelsConfig:
             f"got {self.superpixel_size} and {self.n_segments}",
         )
         size, count = self.superpixel_size, self.n_segments
-        require_one_of("superpixels.method", self.method, METHODS)
         require(size is None or 1 <= size < inf, f"superpixels.superpixel_size must be at least 1 pixel, got {size}")
         require(count is None or count >= 1, f"superpixels.n_segments must be at least 1, got {count}")
         require(self.compactness > 0, f"superpixels.compactness must be positive, got {self.compactness}")
@@ -155,7 +142,7 @@ class SuperpixelsConfig:
 
 @dataclass
 class GraphConfig:
-    """What the nodes and edges carry: keys of `bench.graphs.FEATURES` and `bench.graphs.EDGES`."""
+    """What the nodes and edges carry: keys of `FEATURES` and `EDGES` in `bench.graphs`."""
 
     features: list[str] = field(default_factory=lambda: ["intensity", "quantiles", "texture", "shape"])
     edges: list[str] = field(default_factory=lambda: ["adjacency"])
@@ -165,9 +152,6 @@ class GraphConfig:
 
     def __post_init__(self) -> None:
         require(len(self.features) > 0, "graph.features must name at least one feature set")
-        for setting, names, allowed in (("features", self.features, FEATURES), ("edges", self.edges, EDGES)):
-            for name in names:
-                require_one_of(f"graph.{setting}", name, allowed)
         require(self.neighbours >= 1, f"graph.neighbours must be at least 1, got {self.neighbours}")
         require_one_of("graph.edge_weight", self.edge_weight, ("spacing", "published", "normalised"))
 
@@ -177,7 +161,7 @@ class GraphConfig:
 
 @dataclass
 class PipelineConfig:
-    """What every arm has. `name` is a key of `bench.pipelines.PIPELINES`."""
+    """What every arm has. `name` is a key of `bench.arms.ARMS`."""
 
     name: str = ""
 
@@ -193,7 +177,6 @@ class CnnConfig:
     decoder_channels: list[int] | None = None  # of the decoder's levels, deepest first; null: the architecture's own
 
     def __post_init__(self) -> None:
-        require_one_of("pipeline.model.architecture", self.architecture, ARCHITECTURES)
         require(
             self.encoder_weights is None or self.weights_file is None,
             "give pipeline.model.encoder_weights or pipeline.model.weights_file, not both: the file has all weights",
@@ -260,7 +243,6 @@ class GnnConfig:
     norm: str = "layer"  # layer | batch | none
 
     def __post_init__(self) -> None:
-        require_one_of("pipeline.model.conv", self.conv, CONVOLUTIONS)
         require(
             self.hidden_channels >= 1, f"pipeline.model.hidden_channels must be at least 1, got {self.hidden_channels}"
         )
@@ -477,7 +459,6 @@ class Config:
     def __post_init__(self) -> None:
         require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
         require_one_of("rerun", self.rerun, ("failed", "all", "none"))
-        require_one_of("tracker", self.tracker, ("none", *TRACKERS))
         require(
             self.tracker_uri is None or self.tracker != "none",
             f"tracker_uri is for tracker=tensorboard or tracker=mlflow, got {self.tracker_uri!r} without one",

@@ -10,20 +10,21 @@ from typing import Any
 
 import numpy as np
 
-from bench import tables
-from bench.config import Config
-from bench.datasets import load, task_file
+from bench.config import Config, require
+from bench.datasets import task_file
+from bench.datasets.registry import load
 from bench.datasets.sample import Sample, Splits
 from bench.learning.fitlog import FitLog
 from bench.measure.environment import pin_torch
 from bench.measure.machine import default_threads
 from bench.measure.meter import Meter
-from bench.pipelines import PIPELINES, parallel
-from bench.pipelines.gnn.cache import origin_of, without_origin
+from bench.pipelines import parallel
+from bench.pipelines.origin import origin_of, without_origin
 from bench.pipelines.protocol import Pipeline, Prepared
+from bench.pipelines.registry import build_pipeline
 from bench.scores.panels import Panels
 from bench.scores.scoring import SplitScores, voting
-from bench.sweeps.resume import check_promised
+from bench.tables.write import run_key, write_part, write_parts
 
 Row = dict[str, Any]
 
@@ -38,10 +39,10 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     data = load(config.dataset)
     loaded = time.perf_counter()
     check_promised(row, data.facts)
-    pipeline: Pipeline[Prepared] = PIPELINES[config.pipeline.name](config, data.task)
+    pipeline: Pipeline[Prepared] = build_pipeline(config, data.task)
     device, pinned = _pin(config)
     row |= {"load_seconds": loaded - started, "startup_seconds": time.perf_counter() - loaded}
-    row |= pinned | data.facts | {"dataset": data.name, "run_key": tables.run_key(row["settings_key"], data.facts)}
+    row |= pinned | data.facts | {"dataset": data.name, "run_key": run_key(row["settings_key"], data.facts)}
     meter = Meter(directory, device, config.measure.sample_period, workers=parallel.below(config))
     try:
         with meter:
@@ -50,7 +51,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
             task_file.write(directory / "task.json", data.task, config.dataset.normalization, data.stored)
             test_scores, panels, facts = _test(pipeline, data, meter, config)
     except BaseException:
-        tables.write_part(directory, "stages", row["run_id"], meter.rows())
+        write_part(directory, "stages", row["run_id"], meter.rows())
         raise
     panels.save(directory / "panels.npz")
     peak, kind = meter.headline()
@@ -60,11 +61,21 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     stages = meter.rows()
     scores = [{"split": "val", **score} for score in val_scores.rows()]
     scores += [{"split": "test", **score} for score in test_scores.rows()]
-    tables.write_parts(directory, row["run_id"], stages, scores, [asdict(epoch) for epoch in log.history])
+    write_parts(directory, row["run_id"], stages, scores, [asdict(epoch) for epoch in log.history])
     row["prepared_from_cache"] = sum(stage["images_from_cache"] or 0 for stage in stages)
     row |= {"stages_seconds": sum(stage["wall_seconds"] for stage in stages)}
     row |= {"run_seconds": time.perf_counter() - started}
     return row, f"macro Dice {test_scores.macro_dice():.4f} on {len(data.test)} test images"
+
+
+def check_promised(row: dict[str, Any], facts: dict[str, Any]) -> None:
+    """Raise InputError where a run loads other data than the sweep saw when it began: they are not mixed."""
+    promised, content = row.get("dataset.content"), facts.get("dataset.content")
+    require(
+        promised in (None, content),
+        f"the data set changed while the sweep was going on (its content was {promised} and is {content}): "
+        "start the sweep again, and the runs on the data as it is now are done",
+    )
 
 
 def _prepare(
@@ -82,7 +93,7 @@ def _learn(pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Con
     """Prepare and fit, and score the validation images with the weights that were kept."""
     fewer = replace(config.superpixels, views=config.superpixels.learned_views)
     learning = replace(config, superpixels=fewer)
-    learner = pipeline if learning == config else PIPELINES[config.pipeline.name](learning, data.task)
+    learner = pipeline if learning == config else build_pipeline(learning, data.task)
     train = _prepare(learner, data.train, "train", data, meter, learning)
     val = _prepare(pipeline, data.val, "val", data, meter, config)
     with meter.stage("train", split="train", **_size(data.train)):

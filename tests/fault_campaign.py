@@ -27,7 +27,7 @@ import psutil
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))
 
-from bench.tables import Tables, collect  # noqa: E402
+from bench.tables.collect import Tables, collect  # noqa: E402
 
 TINY = (
     *("dataset.image_size=[64,64]", "dataset.train_images=1", "dataset.val_images=1", "dataset.test_images=2"),

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.tables import write_run
+from bench.tables.write import write_run
 
 CLASSES = ("background", "cell")
 IMAGES = tuple(f"{i:03d}" for i in range(4))

@@ -15,15 +15,10 @@ from hydra.core.global_hydra import GlobalHydra
 from made_results import make_run
 from test_datasets_malformed import MISTAKES
 
-from bench import cli, config
-from bench.graphs import EDGES, FEATURES
+from bench import cli
 from bench.measure import isolation
 from bench.measure.outcome import Outcome
-from bench.pipelines.gnn.networks import CONVOLUTIONS
-from bench.superpixels import SUPERPIXELS
 from bench.sweeps import sweep
-from bench.sweeps.trackers import TRACKERS
-from models.unet import ARCHITECTURES
 
 SETTINGS: dict[str, tuple[str, ...]] = {  # the arguments, and last a part of the sentence
     "no value": ("seed", "seed"),
@@ -283,15 +278,6 @@ def test_nothing_is_unpickled_but_what_this_program_handed_itself() -> None:
             assert name not in ("np.load", "numpy.load") or given.get("allow_pickle") == "False", path
             assert name != "torch.load" or given.get("weights_only") == "True", path
             assert name not in ("pickle.load", "pickle.loads") or path.relative_to(root).as_posix() in own, path
-
-
-def test_the_names_that_settings_allow_are_those_of_the_registries() -> None:
-    assert set(config.METHODS) == set(SUPERPIXELS)
-    assert set(config.FEATURES) == set(FEATURES)
-    assert set(config.EDGES) == set(EDGES)
-    assert set(config.CONVOLUTIONS) == set(CONVOLUTIONS)
-    assert set(config.ARCHITECTURES) == set(ARCHITECTURES)
-    assert set(config.TRACKERS) == set(TRACKERS)
 
 
 def test_there_are_many_kinds_of_bad_input() -> None:

@@ -10,8 +10,8 @@ from made_results import make_run
 from bench.config import InputError
 from bench.plots.breakeven import plot_break_even
 from bench.plots.style import NoDataError
-from bench.tables import Tables, collect
 from bench.tables.breakeven import QUANTITIES, BreakEven, Crossing, Line, Project, Rates, break_evens, compare
+from bench.tables.collect import Tables, collect
 from bench.tables.comparison import configurations
 from bench.tables.text import outcome_text
 

@@ -6,18 +6,19 @@ from hydra.core.global_hydra import GlobalHydra
 
 from bench import cli
 from bench.config import Config, ExperimentConfig, InputError, SuperpixelGnnConfig, SuperpixelMlpConfig, TiledCnnConfig
+from bench.sweeps import compose
 from bench.sweeps.jobs import Job, describe, expand
 
 
 def composed(*overrides: str) -> Config:
     GlobalHydra.instance().clear()
-    cli.register()
-    with hydra.initialize_config_dir(str(cli.CONF), version_base="1.3"):
-        return cli.typed(hydra.compose("config", list(overrides)))
+    compose.register()
+    with hydra.initialize_config_dir(str(compose.CONF), version_base="1.3"):
+        return compose.typed(hydra.compose("config", list(overrides)))
 
 
 def choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (cli.CONF / group).glob("*.yaml"))
+    return sorted(path.stem for path in (compose.CONF / group).glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", choices("pipeline"))
@@ -27,7 +28,7 @@ def test_every_pipeline_composes_under_its_own_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", choices("pipeline/model"))
 def test_every_model_composes_with_an_arm_that_takes_it(name: str) -> None:
-    text = (cli.CONF / "pipeline" / "model" / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (compose.CONF / "pipeline" / "model" / f"{name}.yaml").read_text(encoding="utf-8")
     arm = "tiled_cnn" if "model/cnn@" in text else "superpixel_gnn"
     assert isinstance(
         composed(f"pipeline={arm}", f"pipeline/model={name}").pipeline, TiledCnnConfig | SuperpixelGnnConfig
@@ -117,5 +118,5 @@ def test_an_interruption_says_what_is_left_and_what_to_do(
 
 def test_a_question_of_hydras_own_may_stand_anywhere(capsys: pytest.CaptureFixture[str]) -> None:
     for line in (["--cfg", "job", "pipeline=tiled_cnn"], ["pipeline=tiled_cnn", "--cfg", "job"]):
-        assert cli.compose(line) == []
+        assert compose.compose(line) == []
         assert "crop_size: 128" in capsys.readouterr().out

@@ -11,8 +11,9 @@ import tifffile
 from numpy.typing import NDArray
 
 from bench.config import FolderConfig, InputError
-from bench.datasets import load, pictures
+from bench.datasets import pictures
 from bench.datasets.pictures import read_picture
+from bench.datasets.registry import load
 from bench.datasets.sample import Splits
 
 SHARED = Path(__file__).parents[2] / "shared" / "data"

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from bench.config import DatasetConfig, FolderConfig, InputError
-from bench.datasets import load
+from bench.datasets.registry import load
 
 Break = Callable[[Path], dict[str, object] | None]
 

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from bench.config import SyntheticConfig
-from bench.datasets import load, synthetic
+from bench.datasets import synthetic
 from bench.datasets.files import ImageFile
 from bench.datasets.normalization import Scaling
+from bench.datasets.registry import load
 from bench.datasets.synthetic import BLOCK, SceneImage, SceneMask, scene_moments, scenes_of, window_of
 
 

@@ -11,8 +11,8 @@ import pytest
 import zarr
 
 from bench.config import FolderConfig, InputError
-from bench.datasets import load
 from bench.datasets.opening import open_image, open_mask
+from bench.datasets.registry import load
 from bench.datasets.zarr_files import CODECS
 
 VALUES = np.random.default_rng(0).integers(0, 60_000, (45, 70)).astype(np.uint16)

@@ -10,7 +10,7 @@ from made_results import LEARNED, ceiling, make_run, score
 from bench.config import InputError
 from bench.plots.decomposition import plot_decomposition
 from bench.plots.style import NoDataError
-from bench.tables import collect
+from bench.tables.collect import collect
 from bench.tables.comparison import configurations
 from bench.tables.decomposition import decompose, edge_liveness, idle_edges
 from bench.tables.text import points_text

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from bench.cli import compose
 from bench.config import InputError
+from bench.sweeps.compose import compose
 from bench.sweeps.expected import BESIDES, expected
 from bench.sweeps.jobs import expand
 

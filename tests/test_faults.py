@@ -19,9 +19,10 @@ from fault_campaign import SMALL_SWEEP, TINY
 
 from bench import cli
 from bench.sweeps import jobs
+from bench.sweeps.compose import compose
 from bench.sweeps.jobs import prepared
 from bench.sweeps.sweep import plan, sweep
-from bench.tables import collect
+from bench.tables.collect import collect
 
 ROOT = Path(__file__).parents[1]
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and mounts")
@@ -125,7 +126,7 @@ def test_after_a_full_disk_the_run_is_done_again(tmp_path: Path) -> None:
 
     results = tmp_path / "results"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    todo = plan(prepared(cli.compose([*ONE, f"results_dir={results}"])))
+    todo = plan(prepared(compose([*ONE, f"results_dir={results}"])))
     resource.setrlimit(resource.RLIMIT_FSIZE, (9000, limits[1]))
     try:
         statuses: dict[str, list[str]] = {}
@@ -141,7 +142,7 @@ def test_after_a_full_disk_the_run_is_done_again(tmp_path: Path) -> None:
 
 def go(arguments: list[str], between: Any = None) -> list[str]:
     """What the command line does, in this process, with something done between the check and the first run."""
-    todo = plan(prepared(cli.compose(arguments)))
+    todo = plan(prepared(compose(arguments)))
     if between is not None:
         between()
     statuses: dict[str, list[str]] = {}

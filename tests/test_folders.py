@@ -8,12 +8,12 @@ from made_results import make_results, make_run
 
 from bench.config import InputError
 from bench.plots import all as drawing
-from bench.report import main as report
-from bench.report import write_report
+from bench.report.command import main as report
+from bench.report.command import write_report
 from bench.report.content import gather
-from bench.tables import collect, comparison, load
-from bench.tables import main as collect_main
-from bench.tables.comparison import configurations
+from bench.tables.collect import collect, load
+from bench.tables.command import main as collect_main
+from bench.tables.comparison import comparison, configurations
 from bench.tables.folders import folders_of, read, run_file
 
 GPU = {"machine__id": "cafef00d", "machine__gpu": "Imaginary GPU", "peak_memory_kind": "gpu_process"}

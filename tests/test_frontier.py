@@ -9,7 +9,7 @@ from made_results import copy_results, make_results, make_run
 
 from bench.plots.frontier import plot_frontier
 from bench.plots.style import NoDataError
-from bench.tables import collect
+from bench.tables.collect import collect
 from bench.tables.comparison import configurations
 from bench.tables.frontier import COSTS, MEMORY, TRAINING, Cost, frontier, points, too_few, within_budgets
 

@@ -7,10 +7,10 @@ from made_segments import SHAPES, noise, voronoi
 from numba import config
 from numpy.typing import NDArray
 
-from bench import config as known
-from bench.config import GraphConfig, InputError
-from bench.graphs import EDGES, FEATURES, build
-from bench.graphs.edges import Pairs, directed, union
+from bench.config import GraphConfig
+from bench.graphs.build import build
+from bench.graphs.edges import EDGES, Pairs, directed, union
+from bench.graphs.features import FEATURES
 from bench.graphs.pooling import Wants, pool
 from bench.graphs.windows import cut
 
@@ -166,18 +166,6 @@ def test_one_segment_is_a_graph_without_edges() -> None:
     assert graph.num_nodes == 1
     assert graph.num_edges == 0
     assert graph.edge_attr.shape == (0, 6)
-
-
-@pytest.mark.parametrize("setting", ["features", "edges"])
-def test_unknown_names_are_refused_by_setting(setting: str) -> None:
-    settings = GraphConfig()
-    setattr(settings, setting, ["shine"])  # behind the back of the settings' own check
-    with pytest.raises(InputError, match=rf"graph\.{setting} must be one of"):
-        build(noise((5, 5)), np.zeros((5, 5), np.int32), settings)
-
-
-def test_the_settings_know_every_name() -> None:
-    assert (set(known.FEATURES), set(known.EDGES)) == (set(FEATURES), set(EDGES))
 
 
 @pytest.mark.parametrize("axes", [2, 3])

@@ -15,8 +15,8 @@ from skimage.measure import regionprops_table
 
 from bench.arrays.threads import Workers
 from bench.config import GraphConfig, InputError
-from bench.graphs import FEATURES, build
-from bench.graphs.features import features
+from bench.graphs.build import build
+from bench.graphs.features import FEATURES, features
 from bench.graphs.pooling import Wants, pool
 from bench.graphs.texture import COARSE, FINE, halved
 from bench.graphs.volume import eigenvalues

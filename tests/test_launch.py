@@ -19,7 +19,8 @@ from bench.sweeps.claims import Claim
 from bench.sweeps.gpus import held_gpu
 from bench.sweeps.jobs import Job, describe
 from bench.sweeps.resume import begin
-from bench.tables import collect, write_parts, write_row
+from bench.tables.collect import collect
+from bench.tables.write import write_parts, write_row
 
 ROOT = Path(__file__).parents[1]
 

@@ -30,7 +30,8 @@ from bench.config import (
     ThresholdConfig,
 )
 from bench.datasets.sample import Sample, Task
-from bench.pipelines import PIPELINES, parallel
+from bench.pipelines import parallel
+from bench.pipelines.registry import build_pipeline
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2)
 THREADS, PROCESSES = ParallelConfig(2, "threads"), ParallelConfig(2, "processes")
@@ -66,7 +67,7 @@ def config(workers: ParallelConfig, pipeline: Any = None, **graph: Any) -> Confi
 
 
 def prepared(settings: Config) -> list[Any]:
-    pipeline = PIPELINES[settings.pipeline.name](settings, TASK)
+    pipeline = build_pipeline(settings, TASK)
     return parallel.prepared(pipeline, SCENES, settings, TASK)
 
 

@@ -7,13 +7,13 @@ import pandas as pd
 import pytest
 
 from bench.config import GraphConfig, InputError, SuperpixelsConfig
-from bench.graphs import build
+from bench.graphs.build import build
 from bench.graphs.weights import reweighted
 from bench.perf.graph_steps import main, parse, picture
 from bench.perf.published import nearest, published_graph, published_segments
 from bench.perf.steps import CLASSES, STEPS, Picture
-from bench.superpixels import segment
 from bench.superpixels.labels import majority_labels
+from bench.superpixels.registry import segment
 
 
 def test_perf_writes_a_row_per_step_and_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

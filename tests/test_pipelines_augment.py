@@ -6,10 +6,10 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Batch, Data
 
-from bench import graphs
 from bench.config import GraphConfig, SuperpixelsConfig
+from bench.graphs.build import build
 from bench.pipelines.gnn.augment import Response, edges_dropped, features_dropped, jittered, mirrored, response
-from bench.superpixels import segment
+from bench.superpixels.registry import segment
 
 CONFIG = GraphConfig(features=["intensity", "quantiles", "texture", "shape"])
 
@@ -20,7 +20,7 @@ def image(seed: int = 0) -> NDArray[np.float32]:
 
 
 def graph(seen: NDArray[np.float32], segments: NDArray[np.int32]) -> Data:
-    return graphs.build(seen, segments, CONFIG)
+    return build(seen, segments, CONFIG)
 
 
 def test_jitter_is_the_graph_of_a_brighter_and_steeper_image(monkeypatch: pytest.MonkeyPatch) -> None:

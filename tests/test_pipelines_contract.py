@@ -9,6 +9,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from bench.arms import ARMS, learning_arms
 from bench.config import (
     CnnConfig,
     Config,
@@ -24,7 +25,7 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
-from bench.pipelines import PIPELINES
+from bench.pipelines.registry import build_pipeline
 
 SETTINGS: dict[str, Callable[[], PipelineConfig]] = {
     "tiled_cnn": partial(TiledCnnConfig, tile_size=64, overlap=16, batch_size=2, model=CnnConfig()),
@@ -33,7 +34,7 @@ SETTINGS: dict[str, Callable[[], PipelineConfig]] = {
     "oracle": OracleConfig,
     "threshold": ThresholdConfig,
 }
-LEARNING = ("tiled_cnn", "superpixel_gnn", "superpixel_mlp")
+LEARNING = learning_arms()
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=2)
 
 
@@ -60,16 +61,16 @@ def config(name: str, seed: int = 0) -> Config:
 
 
 def fitted_and_painted(name: str, seed: int = 0) -> list[NDArray[np.integer]]:
-    pipeline = PIPELINES[name](config(name, seed), TASK)
+    pipeline = build_pipeline(config(name, seed), TASK)
     pipeline.fit([pipeline.prepare(scene(1)), pipeline.prepare(scene(2))], [pipeline.prepare(scene(3))])
     return [pipeline.predict(pipeline.prepare(scene(4, shape))) for shape in ((64, 56), (47, 90))]
 
 
 def test_every_arm_has_settings_here() -> None:
-    assert set(SETTINGS) == set(PIPELINES)
+    assert set(SETTINGS) == set(ARMS)
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("name", ARMS)
 def test_masks_are_full_resolution_valid_and_repeatable(name: str) -> None:
     first, again = fitted_and_painted(name), fitted_and_painted(name)
     assert [mask.shape for mask in first] == [(64, 56), (47, 90)]
@@ -79,10 +80,10 @@ def test_masks_are_full_resolution_valid_and_repeatable(name: str) -> None:
         np.testing.assert_array_equal(mask, repeated)
 
 
-@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("name", ARMS)
 def test_a_prepared_sample_says_what_its_superpixels_are(name: str) -> None:
-    item = PIPELINES[name](config(name), TASK).prepare(scene(1))
-    if name in ("tiled_cnn", "threshold"):
+    item = build_pipeline(config(name), TASK).prepare(scene(1))
+    if not ARMS[name].uses_superpixels:
         assert item.segments is None
     else:
         assert item.segments.shape == (64, 56)
@@ -92,7 +93,7 @@ def test_a_prepared_sample_says_what_its_superpixels_are(name: str) -> None:
 
 @pytest.mark.parametrize("name", LEARNING)
 def test_the_checkpoint_holds_plain_weights(name: str, tmp_path: Path) -> None:
-    pipeline = PIPELINES[name](config(name), TASK)
+    pipeline = build_pipeline(config(name), TASK)
     items = [pipeline.prepare(scene(seed)) for seed in (1, 2)]
     log = pipeline.fit(items[:1], items[1:])
     pipeline.save(tmp_path / "checkpoint.pt")

@@ -25,10 +25,10 @@ from bench.config import (
 from bench.datasets.sample import Sample, Task
 from bench.learning.losses import macro_dice
 from bench.pipelines.controls import Bands, LabelledSegments, Oracle, Threshold, dice_of_counts
+from bench.pipelines.gnn.graph import SuperpixelGraph
 from bench.pipelines.gnn.superpixel_gnn import (
     Item,
     SuperpixelGnn,
-    SuperpixelGraph,
     node_confusion,
     painted_bands,
     without_kernels_per_shape,

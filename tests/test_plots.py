@@ -12,14 +12,13 @@ from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from bench.plots import Plotted, plot_all
-from bench.plots.all import groups
+from bench.plots.all import groups, plot_all
 from bench.plots.curves import plot_learning_curves, plot_score_vs_memory, plot_score_vs_nodes, plot_score_vs_time
 from bench.plots.panels import arm_crops, errors, load_crops, overlay, plot_panels
-from bench.plots.style import CLASSES, KINDS, VERMILION, NoDataError, arm_styles, legend_columns, slug
+from bench.plots.style import CLASSES, KINDS, VERMILION, NoDataError, Plotted, arm_styles, legend_columns, slug
 from bench.plots.traces import load_trace, plot_memory_trace
-from bench.tables import Tables, collect, comparison
-from bench.tables.comparison import configurations
+from bench.tables.collect import Tables, collect
+from bench.tables.comparison import comparison, configurations
 
 TRACE = (
     "seconds,stage,split,rss_bytes\n0,,,1048576\n1,train,train,3145728\n2,train,train,2097152\n3,predict,test,1048576\n"

@@ -30,10 +30,12 @@ from bench.config import (
     TiledCnnConfig,
     TrainingConfig,
 )
-from bench.datasets import load, task_file
+from bench.datasets import task_file
 from bench.datasets.opening import open_mask
-from bench.pipelines import PIPELINES
-from bench.predict.command import ended_politely, main, parse, prediction
+from bench.datasets.registry import load
+from bench.pipelines.registry import build_pipeline
+from bench.predict import prediction
+from bench.predict.command import ended_politely, main, parse
 from bench.predict.run_directory import read_config
 
 ARMS: dict[str, PipelineConfig] = {
@@ -80,7 +82,7 @@ def finished(folder: Path, arm: str, normalization: str = "per_image", task: boo
     )
     data, directory = load(config.dataset), folder / "run"
     directory.mkdir()
-    pipeline = PIPELINES[arm](config, data.task)
+    pipeline = build_pipeline(config, data.task)
     pipeline.fit(*([pipeline.prepare(sample) for sample in split] for split in (data.train, data.val)))
     pipeline.save(directory / "checkpoint.pt")
     (directory / "config.json").write_text(json.dumps(asdict(config)))
@@ -92,7 +94,7 @@ def finished(folder: Path, arm: str, normalization: str = "per_image", task: boo
 def expected(directory: Path, config: Config) -> NDArray[np.integer]:
     """The run's own way: prepare and predict the test image."""
     data = load(config.dataset)
-    pipeline = PIPELINES[config.pipeline.name](config, data.task)
+    pipeline = build_pipeline(config, data.task)
     pipeline.load(directory / "checkpoint.pt")
     return pipeline.predict(pipeline.prepare(data.test[0]))
 

@@ -33,21 +33,12 @@ from bench.config import (
 from bench.datasets.sample import Sample, Task
 from bench.measure.memory import MemoryProbe
 from bench.pipelines.gnn import cache as prepared
-from bench.pipelines.gnn.cache import (
-    Cache,
-    Entry,
-    Origin,
-    code_version,
-    load,
-    origin_of,
-    pixels_digest,
-    store,
-    without_origin,
-)
-from bench.pipelines.gnn.superpixel_gnn import SuperpixelGraph, graph_of
+from bench.pipelines.gnn.cache import Cache, Entry, load, pixels_digest, store
+from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graph
+from bench.pipelines.origin import Origin, origin_of, without_origin
 from bench.run import run
 from bench.sweeps.jobs import NOT_PART_OF_A_RUN
-from bench.tables import collect
+from bench.tables.collect import collect
 from bench.tables.comparison import configurations
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2)
@@ -65,13 +56,13 @@ class Counted:
         self, sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task
     ) -> SuperpixelGraph:
         self.calls += 1
-        return graph_of(sample, superpixels, graph, task)
+        return build_sample_graph(sample, superpixels, graph, task)
 
 
 @pytest.fixture
 def made(monkeypatch: pytest.MonkeyPatch) -> Counted:
-    """The maker of all caches of a test; its class is what `code_version` finds the module of."""
-    monkeypatch.setattr(prepared, "code_version", lambda _: "some code")
+    """The maker of all caches of a test; the version of the code is fixed."""
+    monkeypatch.setattr(prepared, "graph_version", lambda: "some code")
     return Counted()
 
 
@@ -174,7 +165,7 @@ def test_other_code_other_threads_and_another_processor_never_hit(
 ) -> None:
     keys = {cache(tmp_path, made).key(scene())}
     for module, name, value in (
-        ("bench.pipelines.gnn.cache.code_version", "code", lambda _: "other code"),
+        ("bench.pipelines.gnn.cache.graph_version", "code", lambda: "other code"),
         ("bench.pipelines.gnn.cache.cpu_model", "processor", lambda: "another processor"),
         ("bench.arrays.threads.thread_count", "threads", lambda: 63),
     ):
@@ -183,25 +174,6 @@ def test_other_code_other_threads_and_another_processor_never_hit(
             keys.add(cache(tmp_path, made).key(scene()))
             assert name
     assert len(keys) == 4
-
-
-def test_the_version_of_the_code_follows_every_module_that_makes_a_graph(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for folder in prepared.FOLDERS:
-        (tmp_path / folder).mkdir()
-        (tmp_path / folder / "one.py").write_text("pass\n")
-    monkeypatch.setattr(prepared, "CODE", tmp_path)
-    versions = []
-    for changed in ("", *prepared.FOLDERS):
-        if changed:
-            (tmp_path / changed / "one.py").write_text("a = 1\n")
-        prepared._hash_of_code.cache_clear()
-        versions.append(code_version(graph_of))
-    prepared._hash_of_code.cache_clear()
-    assert len(set(versions)) == 3
-    assert code_version(graph_of) != code_version(scene), "the module that puts a graph together counts as well"
-    prepared._hash_of_code.cache_clear()
 
 
 def test_pixels_are_hashed_the_same_whatever_the_bands(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -216,7 +188,7 @@ def test_pixels_are_hashed_the_same_whatever_the_bands(monkeypatch: pytest.Monke
 def heavy_graph_of(sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task) -> SuperpixelGraph:
     """Needs 256 MiB for a moment."""
     assert np.ones(2**28, np.uint8).any()
-    return graph_of(sample, superpixels, graph, task)
+    return build_sample_graph(sample, superpixels, graph, task)
 
 
 def test_memory_that_making_took_is_told_of_what_is_fetched(tmp_path: Path, made: Counted) -> None:

@@ -9,11 +9,11 @@ import pytest
 from made_results import copy_results, make_results, make_run, score
 
 from bench.plots.all import groups
-from bench.report import main, write_report
+from bench.report.command import main, write_report
 from bench.report.content import failures, gather, harness_share
 from bench.report.markdown import escape, table
 from bench.report.verdict import Verdict, verdict
-from bench.tables import Tables, collect
+from bench.tables.collect import Tables, collect
 from bench.tables.comparison import configurations
 
 NASTY = '<script>alert("1")</script>|`*_&amp;'
@@ -220,7 +220,7 @@ def test_markdown_cells_cannot_break_their_table() -> None:
 def test_the_command_collects_draws_and_prints(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.report.plot_all", lambda *_: [])
+    monkeypatch.setattr("bench.report.command.plot_all", lambda *_: [])
     assert main([f"results_dir={folder}"]) == 0
     printed = capsys.readouterr().out
     assert "report.html" in printed

@@ -9,8 +9,8 @@ import pytest
 from browser import Browser, find_browser
 from made_results import make_results, make_run
 
-from bench.report import write_report
-from bench.tables import collect
+from bench.report.command import write_report
+from bench.tables.collect import collect
 
 EXECUTABLE = find_browser()
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium or Chrome on this machine")

@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 
 from bench.config import Config, ExperimentConfig, InputError, MeasureConfig, OracleConfig, SyntheticConfig
+from bench.run import check_promised
 from bench.sweeps import jobs, resume, sweep
 from bench.sweeps.claims import Claim, take
 from bench.sweeps.jobs import Job
-from bench.tables import collect, write_parts, write_row
+from bench.tables.collect import collect
+from bench.tables.write import write_parts, write_row
 
 
 def job(folder: Path, content: str = "abc", **settings: Any) -> Job:
@@ -133,16 +135,9 @@ def test_what_changes_a_result_makes_another_run(tmp_path: Path, monkeypatch: py
     monkeypatch.setattr(jobs, "library_versions", lambda: {"torch_version": "0.1"})
     keys.append(key(job(tmp_path)))
     monkeypatch.undo()
-    (tmp_path / "bench").mkdir()
-    (tmp_path / "bench" / "module.py").write_text("one")
-    monkeypatch.setattr(jobs, "CODE", tmp_path / "bench")
-    keys.append(key(job(tmp_path)))
-    (tmp_path / "bench" / "module.py").write_text("two")
+    monkeypatch.setattr(jobs, "code_version", lambda: "other code")  # what it hashes: tests/test_versions.py
     keys.append(key(job(tmp_path)))
     assert len(set(keys)) == len(keys)
-    (tmp_path / "bench" / "report").mkdir()
-    (tmp_path / "bench" / "report" / "html.py").write_text("reads only")
-    assert key(job(tmp_path)) == keys[-1]
 
 
 def test_what_changes_no_result_makes_the_same_run(tmp_path: Path) -> None:
@@ -195,10 +190,10 @@ def test_a_run_whose_doer_dies_is_done_here(tmp_path: Path, run: Go, monkeypatch
 
 
 def test_data_that_changed_since_the_sweep_began_is_refused() -> None:
-    resume.check_promised({"dataset.content": "abc"}, {"dataset.content": "abc"})
-    resume.check_promised({}, {"dataset.content": "abc"})
+    check_promised({"dataset.content": "abc"}, {"dataset.content": "abc"})
+    check_promised({}, {"dataset.content": "abc"})
     with pytest.raises(InputError, match="changed while the sweep"):
-        resume.check_promised({"dataset.content": "abc"}, {"dataset.content": "xyz"})
+        check_promised({"dataset.content": "abc"}, {"dataset.content": "xyz"})
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_anything_starts(tmp_path: Path) -> None:

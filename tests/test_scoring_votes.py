@@ -8,8 +8,8 @@ import pytest
 from bench.config import Config, DatasetConfig, MetricsConfig, OracleConfig, SuperpixelsConfig, TiledCnnConfig
 from bench.datasets.sample import Sample, Task
 from bench.scores.scoring import SplitScores, voting
-from bench.superpixels import segment
 from bench.superpixels.quality import oracle_mask
+from bench.superpixels.registry import segment
 
 SIZE = SuperpixelsConfig(superpixel_size=30)
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)

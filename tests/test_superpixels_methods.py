@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bench.config import SuperpixelsConfig
-from bench.superpixels import SUPERPIXELS, segment, warm_up
 from bench.superpixels.quality import oracle_mask
+from bench.superpixels.registry import SUPERPIXELS, segment, warm_up
 from bench.superpixels.scaling import grid_shape, segments_asked
 
 METHODS = sorted(SUPERPIXELS)

@@ -11,10 +11,13 @@ import pytest
 from made_results import ceiling, copy_results, make_results, make_run, score
 
 from bench.config import InputError, TrainingConfig
-from bench.tables import SCHEMAS, Tables, collect, comparison, current, format_table, load, main, ratio, write_run
+from bench.files import write_atomically
 from bench.tables.chosen import chosen
-from bench.tables.comparison import configurations
-from bench.tables.store import write_atomically
+from bench.tables.collect import Tables, collect, current, load
+from bench.tables.command import main
+from bench.tables.comparison import comparison, configurations, ratio
+from bench.tables.text import format_table
+from bench.tables.write import SCHEMAS, write_run
 
 
 @pytest.fixture(scope="module")

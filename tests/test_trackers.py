@@ -9,7 +9,7 @@ from made_results import make_run
 from bench.config import Config, InputError, OracleConfig, SuperpixelGnnConfig, SyntheticConfig
 from bench.sweeps import jobs, trackers
 from bench.sweeps.jobs import Job
-from bench.tables.store import read_run
+from bench.tables.read import read_run_rows
 
 CONFIG = Config(dataset=SyntheticConfig(), pipeline=SuperpixelGnnConfig(), tracker="tensorboard")
 WANTED = ("test", "all", "dice", "macro")
@@ -28,7 +28,7 @@ def test_a_run_is_the_same_whatever_is_told_of_it(tmp_path: Path) -> None:
 
 def test_it_holds_the_curves_the_scores_and_the_settings_of_the_tables(tmp_path: Path) -> None:
     directory = make_run(tmp_path, "superpixel_gnn", 1)
-    found, tables = trackers.read(CONFIG, directory), read_run(directory)
+    found, tables = trackers.read(CONFIG, directory), read_run_rows(directory)
     losses = [(point.step, point.seconds, point.value) for point in found.points if point.name == "train_loss"]
     assert losses == [(int(e["epoch"]), float(e["seconds"]), float(e["train_loss"])) for e in tables["history"]]
     assert [point.step for point in found.points if point.name == "val_score"] == list(range(2, 21, 2))

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 import torch
 
-from bench import graphs
 from bench.config import (
     Config,
     DatasetConfig,
@@ -21,16 +20,18 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
+from bench.graphs.build import build
 from bench.learning.losses import macro_dice
 from bench.pipelines.controls import Oracle
-from bench.pipelines.gnn.cache import Origin, merged
 from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn, SuperpixelViews
+from bench.pipelines.origin import Origin, merged
 from bench.run import run
 from bench.scores.metrics import accuracy, confusion_matrix
 from bench.scores.scoring import SplitScores
-from bench.superpixels import segment, views
+from bench.superpixels import views
 from bench.superpixels.labels import class_counts, paint
 from bench.superpixels.quality import boundary_recall, oracle_mask
+from bench.superpixels.registry import segment
 from bench.superpixels.views import class_shares, oracle_mean, paint_mean, views_of
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
@@ -123,7 +124,7 @@ def test_each_view_is_the_graph_of_its_own_segmentation() -> None:
     for view, ids, settings in zip(item.views, item.segments, views_of(SIZE), strict=True):
         np.testing.assert_array_equal(ids, segment(image, settings))
         assert np.shares_memory(view.segments, item.segments)
-        torch.testing.assert_close(view.data.x, graphs.build(image, ids, pipeline.config.graph).x, rtol=0, atol=0)
+        torch.testing.assert_close(view.data.x, build(image, ids, pipeline.config.graph).x, rtol=0, atol=0)
         np.testing.assert_array_equal(view.data.y_counts.numpy(), class_counts(mask, ids, 2, 9))
     assert item.facts["num_nodes"] == sum(len(view.data.x) for view in item.views)
     assert item.facts["num_edges"] == sum(view.data.num_edges for view in item.views)

@@ -1,4 +1,0 @@
-"""The meter: memory, time and energy of blocks of work.
-
-Importing this package imports nothing, so that its processes start small.
-"""

@@ -20,8 +20,8 @@ from bench.datasets.synthetic import SceneImage, SceneMask, scene_moments, scene
 from bench.measure.isolation import run_isolated
 from bench.measure.memory import MemoryProbe
 from bench.perf.steps import CLASSES, STEPS, Picture, Work
-from bench.superpixels import segment
-from bench.tables.store import write_rows
+from bench.superpixels.registry import segment
+from bench.tables.write import write_rows
 
 _TILE = 1024  # pixels a side of the generated scene; larger images mirror it
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from bench.config import InputError, require, require_one_of
 from bench.measure.isolation import run_isolated
 from bench.measure.memory import MemoryProbe
-from bench.tables.store import write_rows
+from bench.tables.write import write_rows
 
 SIDES = ("ours", "monai")
 MIB = 1 << 20

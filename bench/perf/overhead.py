@@ -4,11 +4,10 @@ A whole run of each learning arm, as users start it: the time outside its stages
 fixed number of steps, bare and under the meter in turn (A B B A), within one process.
 """
 
-import io
 import json
 import tempfile
 import time
-from contextlib import nullcontext, redirect_stdout
+from contextlib import nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -52,12 +51,13 @@ def main(overrides: list[str]) -> int:
 
 def whole_run(pipeline: str, seconds: int) -> dict[str, Any]:
     """The row of one run of an arm on the embedded data set whose fit takes `seconds`."""
-    from bench.cli import main as bench
+    from bench.sweeps.compose import compose
+    from bench.sweeps.jobs import prepared
+    from bench.sweeps.sweep import plan, sweep
 
     with tempfile.TemporaryDirectory() as folder:
         budget = [f"training.seconds={seconds}", "training.patience=null"]
-        with redirect_stdout(io.StringIO()):
-            bench([f"pipeline={pipeline}", *budget, f"results_dir={folder}"])
+        sweep(plan(prepared(compose([f"pipeline={pipeline}", *budget, f"results_dir={folder}"]))), {})
         (path,) = Path(folder).glob("runs/*/run.json")
         return dict(json.loads(path.read_text()))
 
@@ -83,11 +83,11 @@ def ratios(argument: tuple[int, int]) -> list[float]:
         training=TrainingConfig(seconds=None, steps=steps, patience=None),
         device="cpu",
     )
-    from bench.datasets import load
-    from bench.pipelines import PIPELINES
+    from bench.datasets.registry import load
+    from bench.pipelines.registry import build_pipeline
 
     data = load(config.dataset)
-    pipeline = PIPELINES["superpixel_gnn"](config, data.task)
+    pipeline = build_pipeline(config, data.task)
     train, val = ([pipeline.prepare(sample) for sample in split] for split in (data.train, data.val))
     pipeline.fit(train, val)  # once before, unmeasured
     found = []

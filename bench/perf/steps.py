@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bench.config import GraphConfig, SuperpixelsConfig
-from bench.superpixels import segment
 from bench.superpixels.adjacency import region_adjacency
 from bench.superpixels.labels import majority_labels
+from bench.superpixels.registry import segment
 
 CLASSES = 3
 LEVELS = tuple(tenth / 10 for tenth in range(1, 10))
@@ -107,7 +107,7 @@ def _rag_boundary(picture: Picture, config: SuperpixelsConfig) -> int:
 
 def _graph(picture: Picture, config: SuperpixelsConfig) -> int:
     """Eleven statistics, ten nearest neighbours, majority labels."""
-    from bench.graphs import build
+    from bench.graphs.build import build
     from bench.perf.published import NEIGHBOURS
 
     segments = segment(picture.image, config)

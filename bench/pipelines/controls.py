@@ -14,8 +14,8 @@ from bench.config import Config, InputError, ThresholdConfig, require
 from bench.datasets.sample import Sample, Source, Task
 from bench.learning.fitlog import FitLog
 from bench.pipelines.protocol import Writable
-from bench.superpixels import segment, warm_up
 from bench.superpixels.labels import class_counts, paint
+from bench.superpixels.registry import segment, warm_up
 from bench.superpixels.scaling import segments_asked
 from bench.superpixels.views import class_shares, paint_mean, views_of
 

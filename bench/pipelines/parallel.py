@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from functools import lru_cache, partial
 from typing import Any, TypeVar
 
+from bench.arms import ARMS
 from bench.config import Config, InputError, ParallelConfig
 from bench.datasets.sample import Sample, Task
 from bench.measure.environment import THREAD_VARIABLES
@@ -29,7 +30,7 @@ Item = TypeVar("Item", bound=Prepared)
 def prepared(pipeline: Pipeline[Item], samples: Sequence[Sample], config: Config, task: Task) -> list[Item]:
     """`[pipeline.prepare(sample) for sample in samples]`, by the workers of `config.parallel` where there are any.
 
-    `pipeline` is what `PIPELINES` builds from `config` and `task`; workers that share no memory build their own.
+    `pipeline` is what `build_pipeline` builds from `config` and `task`; workers that share no memory build their own.
     """
     if at_once(samples, config) == 1:
         return [pipeline.prepare(sample) for sample in samples]
@@ -40,10 +41,8 @@ def prepared(pipeline: Pipeline[Item], samples: Sequence[Sample], config: Config
 
 def concerns(config: Config) -> bool:
     """Whether workers prepare the images of this run: there are some, and the arm does more than read pixels."""
-    from bench.tables.comparison import uses_superpixels
-
     workers = config.parallel.workers > 0 or config.parallel.scheduler is not None
-    return workers and uses_superpixels(config.pipeline.name)
+    return workers and ARMS[config.pipeline.name].uses_superpixels
 
 
 def at_once(samples: Sequence[Sample], config: Config) -> int:
@@ -166,7 +165,7 @@ def _same_code(work: bytes, version: str) -> bytes:
 
 @lru_cache(maxsize=1)
 def _own_version() -> str:
-    from bench.sweeps.jobs import code_version
+    from bench.versions import code_version
 
     return code_version()
 
@@ -187,10 +186,10 @@ def prepare_one(config: Config, task: Task, sample: Sample) -> Any:
 
 @lru_cache(maxsize=1)
 def _pipeline(settings: bytes) -> Pipeline[Any]:
-    from bench.pipelines import PIPELINES
+    from bench.pipelines.registry import build_pipeline
 
     config, task = pickle.loads(settings)
-    return PIPELINES[config.pipeline.name](config, task)
+    return build_pipeline(config, task)
 
 
 @contextmanager

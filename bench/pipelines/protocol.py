@@ -40,7 +40,7 @@ P = TypeVar("P", bound=Prepared)
 
 
 class Pipeline(Protocol[P]):
-    """An arm of the comparison, built as `PIPELINES[name](config, task)` from a `Config` and a `Task`."""
+    """An arm of the comparison, built by `bench.pipelines.registry.build_pipeline` from a `Config` and a `Task`."""
 
     def prepare(self, sample: Sample) -> P:
         """Tiles, or a superpixel graph; no learning."""

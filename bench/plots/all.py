@@ -7,16 +7,17 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
+from bench.arms import learning_arms
 from bench.plots import curves, panels, traces
 from bench.plots.breakeven import plot_break_even
 from bench.plots.decomposition import plot_decomposition
 from bench.plots.frontier import plot_frontier
 from bench.plots.style import NoDataError, Plotted, save, slug, styled
 from bench.tables.chosen import chosen
+from bench.tables.collect import Tables
 from bench.tables.comparison import arm_rank, configurations
 from bench.tables.folders import run_file
 from bench.tables.frontier import MEMORY, PREDICTION, TRAINING
-from bench.tables.store import Tables
 
 _FRONTIER = (
     "Every configuration that was run, its mean over seeds; small dots are runs, bars 95 % intervals of the mean "
@@ -122,7 +123,7 @@ def _traces(folders: Sequence[Path], runs: pd.DataFrame) -> dict[str, pd.DataFra
     for pipeline, group in sorted(chosen(runs).items(), key=lambda item: arm_rank(item[0])):
         run_id = str(group.sort_values("seed")["run_id"].iloc[0])
         try:
-            if pipeline not in ("oracle", "threshold"):
+            if pipeline in learning_arms():
                 found[pipeline] = traces.load_trace(run_file(folders, run_id, "memory_trace.csv"))
         except NoDataError as error:
             reasons.append(str(error))

@@ -8,9 +8,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from bench.arms import RIVALS
 from bench.config import InputError
 from bench.plots.style import GREY, NoDataError, arm_style, make_figure
-from bench.tables.breakeven import RIVALS, BreakEven, Crossing, break_evens
+from bench.tables.breakeven import BreakEven, Crossing, break_evens
 from bench.tables.text import outcome_text
 
 

@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
+from bench.arms import learning_arms
 from bench.plots.style import BLACK, BLUE, GREY, KINDS, NoDataError, arm_styles, legend_columns, make_figure
 from bench.tables.chosen import chosen
 from bench.tables.comparison import MIB, arm_rank, counted, text_of
@@ -86,7 +87,7 @@ def plot_score_vs_time(runs: Runs) -> Figure:
 
 def _scatter(runs: Runs, column: str, label: str) -> Figure:
     """Means over seeds with least-to-greatest bars both ways; the threshold control stays in the table."""
-    shown = runs[~runs["pipeline"].isin(["threshold", "oracle"]) & runs[column].notna() & runs["dice"].notna()]
+    shown = runs[runs["pipeline"].isin(learning_arms()) & runs[column].notna() & runs["dice"].notna()]
     shown = few_arms(shown)
     used = counted(shown)
     if used.empty:

@@ -13,7 +13,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from bench.tables.store import write_atomically
+from bench.arms import ARMS
+from bench.files import write_atomically
 
 WIDTH = 7.0  # inches of a figure
 LETTER, HANDLE = 4.4, 44.0  # points that a letter of a legend takes, and what stands before a label
@@ -22,13 +23,6 @@ ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = (
     "#000000",
 )  # Okabe and Ito, "Color universal design", 2008
 GREY = "#6b6b6b"
-_ARMS = {
-    "tiled_cnn": (BLUE, "s"),
-    "superpixel_gnn": (VERMILION, "o"),
-    "superpixel_mlp": (GREEN, "^"),
-    "oracle": (BLACK, "D"),
-    "threshold": (PURPLE, "v"),
-}
 _SPARE = ((ORANGE, "P"), (SKY, "X"), (YELLOW, "h"))
 CLASSES = (SKY, ORANGE, PURPLE, YELLOW, BLUE, GREEN, VERMILION)  # of a mask's classes from 1 on; 0 is transparent
 KINDS = {
@@ -85,9 +79,9 @@ def make_figure(width: float = WIDTH, height: float = 4.2) -> tuple[Figure, Axes
 def arm_style(arm: str, others: int = 0) -> tuple[str, str]:
     """Colour and marker of an arm; `others` counts the arms of the same pipeline that came before it."""
     pipeline = arm.split(" ", 1)[0]
-    if others or pipeline not in _ARMS:
+    if others or pipeline not in ARMS:
         return _SPARE[(others - 1) % len(_SPARE)]
-    return _ARMS[pipeline]
+    return ARMS[pipeline].colour, ARMS[pipeline].marker
 
 
 def arm_styles(arms: list[str]) -> dict[str, tuple[str, str]]:

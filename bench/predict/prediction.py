@@ -15,6 +15,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from bench.arms import ARMS
 from bench.config import CnnConfig, Config, InputError, ParallelConfig, require, require_one_of
 from bench.datasets.examine import examine
 from bench.datasets.files import Arranged, Layout, Scaled
@@ -22,8 +23,8 @@ from bench.datasets.opening import open_image
 from bench.datasets.sample import Task
 from bench.datasets.stored import Header, Opened
 from bench.measure.memory import MemoryProbe
-from bench.pipelines import PIPELINES
 from bench.pipelines.protocol import Pipeline
+from bench.pipelines.registry import build_pipeline
 from bench.predict import outputs
 from bench.predict.outputs import Meaning
 from bench.predict.run_directory import FinishedRun, read_run
@@ -137,7 +138,7 @@ def loaded(directory: Path, device: str) -> tuple[FinishedRun, Pipeline[Any]]:
     warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
     run = read_run(directory)
     config = replace(without_download(run.config), device=device)
-    pipeline = PIPELINES[config.pipeline.name](config, run.task)
+    pipeline = build_pipeline(config, run.task)
     pin(config)
     try:
         pipeline.load(run.checkpoint)
@@ -204,7 +205,7 @@ def scratch_for(work: Work, run: FinishedRun, shape: Sequence[int]) -> Iterator[
 def scratch_bytes(run: FinishedRun, shape: Sequence[int]) -> int:
     """What an image takes on the disk for a while, in bytes: its mask; for superpixels a smoothed image and all ids."""
     pixels = prod(shape[:-1])
-    superpixels = "superpixel" in run.config.pipeline.name
+    superpixels = ARMS[run.config.pipeline.name].uses_superpixels
     return pixels * (1 + superpixels * (8 + 4 * shape[-1] + 4 * (run.config.superpixels.views - 1)))
 
 

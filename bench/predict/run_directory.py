@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
+from bench.arms import ARMS
 from bench.config import Config, DatasetConfig, InputError, PipelineConfig, require
 from bench.datasets import task_file
 from bench.datasets.sample import Task
@@ -41,7 +42,8 @@ def read_run(directory: Path) -> FinishedRun:
     config = read_config(directory / "config.json")
     name = config.pipeline.name
     require(
-        name != "oracle", f"{directory} is a run of the oracle, which needs the true mask: give a run of another arm"
+        not ARMS[name].sees_truth,
+        f"{directory} is a run of the {name}, which needs the true mask: give a run of another arm",
     )
     require(
         config.experiment.kind == "runs",

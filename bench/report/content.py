@@ -7,16 +7,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.plots import Plotted
+from bench.arms import learning_arms
 from bench.plots.all import groups
-from bench.plots.style import KINDS
+from bench.plots.style import KINDS, Plotted
 from bench.report.parts import Part, answers
 from bench.report.verdict import Verdict, verdict
-from bench.tables import Tables, comparison
-from bench.tables.comparison import configurations, counted
+from bench.tables.collect import Tables, current
+from bench.tables.comparison import comparison, configurations, counted
 from bench.tables.frontier import too_few
 from bench.tables.statistics import pareto_membership
-from bench.tables.store import current
 from bench.tables.text import COLUMNS, display_row, memory_kinds, row_name
 
 _COMPARED = ("score_vs", "learning_curves")
@@ -104,7 +103,7 @@ def front(runs: pd.DataFrame) -> tuple[str, ...]:
     Runs are drawn anew with replacement; what is there in neither all nor none of the draws was run too few times.
     """
     found = []
-    learned = counted(runs[~runs["pipeline"].isin(["oracle", "threshold"])])
+    learned = counted(runs[runs["pipeline"].isin(learning_arms())])
     for column, cost in (("peak_memory_bytes", "peak memory"), ("train_s", "training time")):
         if column == "peak_memory_bytes" and len(set(learned["peak_memory_kind"].dropna())) > 1:
             continue

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from bench.plots import Plotted
+from bench.plots.style import Plotted
 from bench.report.content import Report, Row, Section
 from bench.report.parts import Part
 from bench.report.sliders import Slider, sliders

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Sequence
 
-from bench.plots import Plotted
+from bench.plots.style import Plotted
 from bench.report.content import Report, Section
 from bench.report.parts import Part
 from bench.tables.text import COLUMNS

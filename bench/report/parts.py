@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.config import InputError
-from bench.plots import Plotted
-from bench.plots.style import KINDS
-from bench.tables import Tables
+from bench.plots.style import KINDS, Plotted
 from bench.tables.breakeven import FORMULA, Rates, break_evens
+from bench.tables.collect import Tables
 from bench.tables.comparison import arm_rank
 from bench.tables.decomposition import decompose, edge_liveness, idle_edges
 from bench.tables.frontier import CONFIGURATION, COSTS, TOLERANCE, Cost, Within, frontier, too_few, within_budgets

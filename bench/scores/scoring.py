@@ -5,19 +5,19 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arms import ARMS
 from bench.config import Config, SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
 from bench.scores import metrics
 from bench.scores.metrics import ImageScore, Row
-from bench.superpixels import quality, segment
+from bench.superpixels import quality
+from bench.superpixels.registry import segment
 from bench.superpixels.views import oracle_mean, views_of
-
-PIXEL_ARMS = ("tiled_cnn", "threshold")
 
 
 def voting(config: Config) -> SuperpixelsConfig | None:
     """The superpixels onto which a pixel arm's masks are voted, if the settings ask for it."""
-    asked = config.metrics.voted and config.pipeline.name in PIXEL_ARMS
+    asked = config.metrics.voted and not ARMS[config.pipeline.name].uses_superpixels
     return config.superpixels if asked else None
 
 

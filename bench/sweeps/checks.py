@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from bench.arms import ARMS
 from bench.config import (
     CnnConfig,
     Config,
@@ -24,6 +25,7 @@ from bench.datasets.sample import Task
 
 TRIED = {  # encoders that are known to fit these architectures
     "architectures": ("Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus"),
+    "convolutions": ("sage", "none"),
     "encoders": ("resnet18", "resnet34", "resnet50", "mobilenet_v2", "efficientnet-b0"),
 }
 ANSWER = 10.0  # seconds in which a scheduler must answer
@@ -31,11 +33,25 @@ TIMEOUT = 600.0  # seconds: weights may have to be fetched
 
 
 def check_names(configs: Iterable[Config]) -> None:
-    """Raise InputError where an arm is not there, or settings of one arm go by the name of another."""
-    from bench.pipelines import PIPELINES
+    """Raise InputError for a name that no registry has, or settings of one arm under the name of another.
+
+    Names of networks are left to `check_arms`: only torch and its libraries know them.
+    """
+    from bench.graphs.edges import EDGES
+    from bench.graphs.features import FEATURES
+    from bench.superpixels.registry import SUPERPIXELS
+    from bench.sweeps.trackers import TRACKERS
 
     for config in configs:
-        require_one_of("pipeline.name", config.pipeline.name, tuple(PIPELINES))
+        require_one_of("pipeline.name", config.pipeline.name, tuple(ARMS))
+        require_one_of("superpixels.method", config.superpixels.method, tuple(SUPERPIXELS))
+        require_one_of("tracker", config.tracker, ("none", *TRACKERS))
+        for setting, names, known in (
+            ("graph.features", config.graph.features, FEATURES),
+            ("graph.edges", config.graph.edges, EDGES),
+        ):
+            for name in names:
+                require_one_of(setting, name, tuple(known))
         for group, part in (("pipeline", config.pipeline), ("dataset", config.dataset)):
             own = type(part)().name
             require(
@@ -89,15 +105,17 @@ def needs_trial(config: Config) -> bool:
         plain = CnnConfig(architecture=model.architecture, encoder_name=model.encoder_name)
         if arm.compile or not known or model != plain:
             return True
+    if isinstance(arm, SuperpixelGnnConfig) and arm.model.conv not in TRIED["convolutions"]:
+        return True
     return isinstance(arm, TiledCnnConfig | SuperpixelGnnConfig) and config.device not in ("auto", "cpu")
 
 
 def build(argument: tuple[Config, Task]) -> None:
     """Make the arm, and nothing of it."""
-    from bench.pipelines import PIPELINES
+    from bench.pipelines.registry import build_pipeline
 
     config, task = argument
-    PIPELINES[config.pipeline.name](config, task)
+    build_pipeline(config, task)
 
 
 def refusal(found: list[tuple[Config, Task]]) -> str:

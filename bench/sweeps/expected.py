@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from bench.arms import ARMS
 from bench.config import Config
 from bench.sweeps.jobs import Job
 
@@ -25,7 +26,7 @@ def expected(jobs: Sequence[Job]) -> str:
 
 
 def _training_seconds(config: Config) -> float | None:
-    return 0.0 if config.pipeline.name in ("oracle", "threshold") else config.training.seconds
+    return config.training.seconds if ARMS[config.pipeline.name].learns else 0.0
 
 
 def _duration(seconds: float) -> str:

@@ -3,7 +3,6 @@
 import hashlib
 import itertools
 import json
-import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -16,16 +15,15 @@ from bench.config import Config, DatasetConfig, ExperimentConfig, InputError, fl
 from bench.datasets.sample import Task
 from bench.sweeps.claims import Claim
 from bench.sweeps.gpus import held_gpu
+from bench.tables.write import run_key, write_parts, write_row
+from bench.versions import code_version, git_commit
 
-CODE = Path(__file__).parents[1]
 # settings that change no result
 NOT_PART_OF_A_RUN = (
     *("results_dir", "rerun", "experiment.", "measure.timeout", "measure.share_gpu", "dataset.cache_dir"),
     *("graph.cache_dir", "tracker"),
 )
 NOT_A_COLUMN = ("results_dir", "rerun", "experiment.", "tracker")
-# modules that only read what runs left behind: a change of theirs makes no run another run
-READERS = ("report", "plots", "perf", "predict", "statistics.py", "trackers.py")
 
 
 @dataclass(frozen=True)
@@ -80,12 +78,12 @@ def prepared(jobs: Sequence[Job]) -> list[Job]:
 
     Where one will run on a GPU, the meter is calibrated on it first, and what failed flags every run.
     """
-    from bench.datasets import load
+    from bench.datasets.registry import load
     from bench.sweeps import checks, trackers
 
+    checks.check_names(job.config for job in jobs)
     for tracker in sorted({job.config.tracker for job in jobs}):
         trackers.check_installed(tracker)
-    checks.check_names(job.config for job in jobs)
     checks.check_places([job.config for job in jobs])
     found: list[tuple[DatasetConfig, Task, dict[str, Any]]] = []
     for job in jobs:
@@ -118,7 +116,6 @@ def execute(job: Job, number: int, total: int, claim: Claim) -> str:
 
     Whatever happens to the run. Raises OSError where the results folder cannot be written.
     """
-    from bench import tables
     from bench.sweeps import resume, trackers
 
     results_dir, row = Path(job.config.results_dir), describe(job)
@@ -129,7 +126,7 @@ def execute(job: Job, number: int, total: int, claim: Claim) -> str:
     started = time.perf_counter()
     done, said = (_search if job.config.experiment.kind == "smallest_memory" else _run)(job, directory, row)
     claim.look()
-    tables.write_row(directory, done | _beside(claim.beside, done.get("flags")))
+    write_row(directory, done | _beside(claim.beside, done.get("flags")))
     resume.settle(results_dir, row["run_key"])
     print(f"[{number}/{total}] {said} ({time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
     warned = trackers.track(job.config, directory)
@@ -164,12 +161,11 @@ def _run(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any]
 
 def _search(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Find the least memory with which the job works; its row and what to tell the user."""
-    from bench import tables
     from bench.sweeps import smallest
 
     with held_gpu(job.config.device, job.config.measure.share_gpu):
         found, said = smallest.search(job.config, directory, row)
-    tables.write_parts(directory, str(row["run_id"]), [], [], [])
+    write_parts(directory, str(row["run_id"]), [], [], [])
     return found, said
 
 
@@ -218,24 +214,13 @@ def keys(job: Job) -> tuple[str, str]:
     The first is a hash of all settings that change a result, of the project's code and of the libraries' versions; the
     second adds the content of the data. No place in a list, no folder and no date goes into them.
     """
-    from bench import tables
 
     settings = {name: value for name, value in flatten(job.config).items() if not name.startswith(NOT_PART_OF_A_RUN)}
     experiment = job.config.experiment
     searched = experiment.resolution_mib if experiment.kind == "smallest_memory" else None
     text = json.dumps([settings, searched, code_version(), library_versions()], sort_keys=True)
     settings_key = hashlib.sha256(text.encode()).hexdigest()[:12]
-    return settings_key, tables.run_key(settings_key, job.known)
-
-
-def code_version() -> str:
-    """A hash over the project's own modules that make a number, whether committed or not."""
-    digest = hashlib.sha256()
-    for folder in (CODE, CODE.parent / "models"):
-        for path in sorted(folder.rglob("*.py")):
-            if path.relative_to(folder).parts[0] not in READERS:
-                digest.update(path.relative_to(folder.parent).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
+    return settings_key, run_key(settings_key, job.known)
 
 
 def library_versions() -> dict[str, Any]:
@@ -243,17 +228,3 @@ def library_versions() -> dict[str, Any]:
     from bench.measure.machine import machine_facts
 
     return {name: value for name, value in machine_facts().items() if name.endswith("_version") or name == "python"}
-
-
-def git_commit() -> str | None:
-    """The checkout's commit, with `+` where tracked files were changed; None outside a checkout."""
-    try:
-        head = _git("rev-parse", "--short=12", "HEAD")
-        return head + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return None
-
-
-def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], cwd=CODE, capture_output=True, text=True, check=True)
-    return done.stdout.strip()

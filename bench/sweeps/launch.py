@@ -15,12 +15,12 @@ from hydra.core.plugins import Plugins
 from hydra.types import HydraContext
 from omegaconf import DictConfig
 
-from bench.cli import CONF, job_of, register
 from bench.config import ExperimentConfig, InputError
+from bench.sweeps.compose import CONF, job_of, register
 from bench.sweeps.jobs import Job, prepared
 from bench.sweeps.resume import attempts
 from bench.sweeps.sweep import Planned, note_found, plan, sweep
-from bench.tables.store import read_run
+from bench.tables.read import read_run_rows
 
 NEEDS = {  # beginning of a launcher's or sweeper's name: the package it comes from
     "parallel": "hydra-joblib-launcher",
@@ -141,7 +141,7 @@ class Trial:
         done = [a for a in attempts(one.results_dir) if a.run_key == one.run_key and a.status == "ok"]
         if not done:
             return None
-        score = read_run(max(done, key=lambda attempt: attempt.rank).directory)["runs"][0].get("best_val_score")
+        score = read_run_rows(max(done, key=lambda attempt: attempt.rank).directory)["runs"][0].get("best_val_score")
         return None if score is None else float(score)
 
 

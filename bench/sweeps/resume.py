@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import InputError, require
-from bench.tables.store import read_run, write_atomically
+from bench.files import write_atomically
+from bench.tables.read import read_run_rows
 
 RERUNS = ("failed", "all", "none")
 STARTED = "started.json"  # in a run's directory from its beginning: the columns of its row known by then
@@ -38,7 +39,7 @@ def attempts(results_dir: Path, ending: str = "") -> list[Attempt]:
 
 def _attempt(directory: Path) -> Attempt:
     try:
-        row, whole = read_run(directory)["runs"][0], True
+        row, whole = read_run_rows(directory)["runs"][0], True
     except InputError:
         row, whole = _started(directory), False
     text = {name: str(row.get(name) or "") for name in ("run_key", "machine.id", "started")}
@@ -61,16 +62,6 @@ def begin(directory: Path, row: dict[str, Any]) -> None:
     write_atomically(new / STARTED, json.dumps(row, indent=1, default=str))
     directory.parent.mkdir(exist_ok=True)
     new.rename(directory)
-
-
-def check_promised(row: dict[str, Any], facts: dict[str, Any]) -> None:
-    """Raise InputError where a run loads other data than the sweep saw when it began: they are not mixed."""
-    promised, content = row.get("dataset.content"), facts.get("dataset.content")
-    require(
-        promised in (None, content),
-        f"the data set changed while the sweep was going on (its content was {promised} and is {content}): "
-        "start the sweep again, and the runs on the data as it is now are done",
-    )
 
 
 def finished(found: Sequence[Attempt], run_key: str, rerun: str) -> Attempt | None:

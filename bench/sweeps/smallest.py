@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from bench.config import Config
-from bench.datasets import load
+from bench.datasets.registry import load
 from bench.datasets.sample import Sample
-from bench.pipelines import PIPELINES
+from bench.pipelines.registry import build_pipeline
 
 STEPS = 20  # of training per trial
 
@@ -21,7 +21,7 @@ def trial(config: Config) -> None:
     Raises whatever the arm raises; a loss that is not finite is among it.
     """
     data = load(config.dataset)
-    pipeline = PIPELINES[config.pipeline.name](config, data.task)
+    pipeline = build_pipeline(config, data.task)
     train = [pipeline.prepare(sample) for sample in sorted(data.train, key=pixels, reverse=True)]
     val = [pipeline.prepare(max(data.val, key=pixels))]
     pipeline.fit(train[: getattr(config.pipeline, "batch_size", None)], val)
@@ -37,10 +37,10 @@ def pixels(sample: Sample) -> int:
 
 def search(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Bisect, write each trial to `directory/trials.csv`, and return the run's row and what to tell the user."""
-    from bench import tables
     from bench.measure.environment import pinned_environment
     from bench.measure.machine import default_threads
     from bench.measure.smallest_card import MIB, find_smallest
+    from bench.tables.write import write_rows
 
     short = replace(config, training=replace(config.training, epochs=None, seconds=None, steps=STEPS))
     short = replace(short, graph=replace(config.graph, cache_dir=None))  # making graphs needs memory too
@@ -52,7 +52,7 @@ def search(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[s
         environment=pinned_environment(config.measure.threads or default_threads()),
         timeout=config.measure.timeout,
     )
-    tables.write_rows(directory / "trials.csv", [asdict(one) for one in found.trials])
+    write_rows(directory / "trials.csv", [asdict(one) for one in found.trials])
     row = row | {
         "status": "ok" if found.least_bytes is not None else "failed",
         "reason": found.reason,

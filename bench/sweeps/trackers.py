@@ -86,9 +86,9 @@ def tell(argument: tuple[Config, Path]) -> None:
 
 def read(config: Config, directory: Path) -> Finished:
     """The run in `directory`. Raises InputError where that is not whole."""
-    from bench.tables.store import read_run
+    from bench.tables.read import read_run_rows
 
-    tables = read_run(directory)
+    tables = read_run_rows(directory)
     [row] = tables["runs"]
     settings = {name: value for name, value in flatten(config).items() if not name.startswith(NOT_A_SETTING)}
     curves = [

@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.arms import RIVALS
 from bench.config import InputError
 from bench.tables.chosen import chosen
 from bench.tables.statistics import break_even
 
-RIVALS = ("superpixel_gnn", "tiled_cnn")
 RESAMPLES = 1000
 FORMULA = (
     "Seconds from images to masks = start + prepare x megapixels to train and validate on "

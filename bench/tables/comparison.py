@@ -8,23 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.config import (
-    Config,
-    InputError,
-    OracleConfig,
-    SuperpixelGnnConfig,
-    SuperpixelMlpConfig,
-    SyntheticConfig,
-    ThresholdConfig,
-    TiledCnnConfig,
-    flatten,
-)
-from bench.tables.store import Tables, current, machine_labels
+from bench.arms import ARMS
+from bench.config import Config, InputError, SyntheticConfig, flatten
+from bench.tables.collect import Tables, current, machine_labels
 
 GROUP = ["dataset", "machine", "arm", "superpixel_size"]
-ARMS = ("tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle", "threshold")
-_ARMS = (TiledCnnConfig, SuperpixelGnnConfig, SuperpixelMlpConfig, OracleConfig, ThresholdConfig)
-PIXEL_ARMS = ("tiled_cnn", "threshold")
 MIB = 2**20
 _NOT_A_VARIANT = (
     *("dataset.", "machine.", "experiment.", "measure.timeout", "measure.sample_period", "metrics.voted"),
@@ -104,7 +92,7 @@ def _settings(columns: Sequence[str], values: Sequence[object]) -> list[str]:
 
 def uses_superpixels(pipeline: str) -> bool:
     """Whether the superpixel settings mean anything to a pipeline."""
-    return pipeline not in PIXEL_ARMS
+    return pipeline not in ARMS or ARMS[pipeline].uses_superpixels
 
 
 def _superpixel_sizes(runs: pd.DataFrame) -> pd.Series:
@@ -138,10 +126,9 @@ def _varied(group: pd.DataFrame, pipeline: str) -> list[list[str]]:
 
 def _defaults(pipeline: str) -> dict[str, str]:
     """Every setting where nobody says otherwise, as `text_of` has it; nothing is known of an arm from elsewhere."""
-    arms = {arm().name: arm for arm in _ARMS}
-    if pipeline not in arms:
+    if pipeline not in ARMS:
         return {}
-    settings = flatten(Config(SyntheticConfig(), arms[pipeline]()))
+    settings = flatten(Config(SyntheticConfig(), ARMS[pipeline].settings()))
     return {name: text_of(float("nan") if value is None else value) for name, value in settings.items()}
 
 
@@ -155,11 +142,12 @@ def _is_variant(column: str, pipeline: str) -> bool:
         return True
     if "." not in column or column.startswith(_NOT_A_VARIANT) or column == _SIZES[0]:
         return False
+    arm = ARMS.get(pipeline)
     if column.startswith("superpixels."):
         return uses_superpixels(pipeline)
     if column.startswith("graph."):
-        return pipeline in ("superpixel_gnn", "superpixel_mlp")
-    return not (column.startswith("training.") and pipeline in ("oracle", "threshold"))
+        return arm is not None and arm.uses_features
+    return not column.startswith("training.") or arm is None or arm.learns
 
 
 def text_of(value: object) -> str:
@@ -242,7 +230,7 @@ def comparison(tables: Tables) -> pd.DataFrame:
 def arm_rank(arm: str) -> int:
     """Where an arm stands in tables and legends."""
     pipeline = arm.split(" ", 1)[0]
-    return ARMS.index(pipeline) if pipeline in ARMS else len(ARMS)
+    return list(ARMS).index(pipeline) if pipeline in ARMS else len(ARMS)
 
 
 def counted(runs: pd.DataFrame) -> pd.DataFrame:

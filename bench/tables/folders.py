@@ -7,7 +7,9 @@ from pathlib import Path
 import pandas as pd
 
 from bench.config import InputError, require
-from bench.tables.store import SCHEMAS, Tables, Unfinished, collect, load, write_atomically
+from bench.files import write_atomically
+from bench.tables.collect import Tables, Unfinished, collect, load
+from bench.tables.write import SCHEMAS
 
 _SAME = ("run_key", "started", "machine.id")  # two rows of one run_id are one run if these are equal
 

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.tables.comparison import ARMS, MIB, arm_rank, counted
+from bench.arms import RIVALS, learning_arms
+from bench.tables.comparison import MIB, arm_rank, counted
 from bench.tables.statistics import Estimate, mean_interval, paired_difference, pareto_front, pareto_membership
 
-RIVALS = ("superpixel_gnn", "tiled_cnn")
 ENOUGH = 2  # configurations of each rival: a front of one point is a point
 TOLERANCE = 1.05  # two runs with the same budget differ by as much
 CONFIGURATION = ["pipeline", "arm", "superpixel_size"]
@@ -35,7 +35,7 @@ COSTS = (MEMORY, TRAINING, PREDICTION)
 def learners(runs: pd.DataFrame) -> pd.DataFrame:
     """The counted runs of arms that learn: the oracle knows the truth and the threshold has no cost worth a front."""
     used = counted(runs)
-    return used[~used["pipeline"].isin(["oracle", "threshold"]) & used["dice"].notna()]
+    return used[used["pipeline"].isin(learning_arms()) & used["dice"].notna()]
 
 
 def too_few(runs: pd.DataFrame) -> str:
@@ -166,9 +166,9 @@ def _difference(taken: pd.DataFrame, given: pd.DataFrame) -> Estimate:
 
 
 def pipelines(found: pd.DataFrame) -> list[str]:
-    """The pipelines among some points in the order of `ARMS`, others after them by name."""
+    """The pipelines among some points in the order of `bench.arms.ARMS`, others after them by name."""
     names = sorted(set(found["pipeline"]))
-    return sorted(names, key=lambda name: ARMS.index(name) if name in ARMS else len(ARMS))
+    return sorted(names, key=arm_rank)
 
 
 # --------------------------------------------------------------------------------------------------------- one table

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from bench.arrays import rows as bands
 from bench.arrays.tiles import Readable, Window, Writable
-from bench.config import Config, InputError, TiledCnnConfig
+from bench.config import Config, InputError, TiledCnnConfig, require_one_of
 from bench.datasets.sample import Sample, Source, Task, held
 from bench.learning.fitlog import FitLog
 from bench.learning.losses import class_weights, macro_dice, segmentation_loss
@@ -23,7 +23,7 @@ from bench.pipelines.cnn.crops import IGNORED, Batch, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
 from bench.pipelines.cnn.inference import STRIDE, Inferer, Tiling, to_device
 from models.checkpointing import checkpoint_blocks, in_parts
-from models.unet import build_cnn, load_weights
+from models.unet import ARCHITECTURES, build_cnn, load_weights
 
 BAND_PIXELS = 1 << 20  # counted at once
 COMPILER = "inductor"  # of torch.compile
@@ -147,6 +147,7 @@ class TiledCnn:
 
     def _build(self) -> nn.Module:
         model = self.settings.model
+        require_one_of("pipeline.model.architecture", model.architecture, tuple(ARCHITECTURES))
         try:
             network = build_cnn(
                 model.architecture,

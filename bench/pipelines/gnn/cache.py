@@ -5,18 +5,14 @@ damaged one is dropped and made again. With a graph its file keeps how long it t
 """
 
 import hashlib
-import inspect
 import json
 import os
 import time
 import uuid
 import zipfile
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, fields
-from functools import lru_cache
-from importlib import metadata
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -27,10 +23,9 @@ from bench.config import GraphConfig, InputError, SuperpixelsConfig
 from bench.datasets.sample import Sample, Source, Task
 from bench.measure.machine import cpu_model, usable_cores
 from bench.measure.memory import MemoryProbe
+from bench.pipelines.origin import Origin
+from bench.versions import graph_version
 
-CODE = Path(__file__).parents[2]
-FOLDERS = ("superpixels", "graphs")  # whose code makes a graph, beside the module that puts it together
-PACKAGES = ("numpy", "numba", "scipy", "scikit-image")
 BAND_BYTES = 1 << 26  # hashed at once
 STALE_SECONDS = 86400.0  # after which a file that nobody finished is taken for a dead process's
 
@@ -130,7 +125,7 @@ class Cache(Generic[Item]):
         classes = [task.num_classes, task.in_channels, task.spatial_axes, task.ignore_index]
         machine = [cpu_model(), usable_cores(), thread_count()]
         pixels = [pixels_digest(sample.image), pixels_digest(sample.mask)]
-        said = json.dumps([settings, classes, machine, pixels, code_version(self.make)], sort_keys=True)
+        said = json.dumps([settings, classes, machine, pixels, graph_version()], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:40]
 
 
@@ -147,71 +142,6 @@ def _unusable(folder: Path, error: OSError) -> InputError:
     return InputError(f"graph.cache_dir {folder} cannot be used ({error.strerror or error}): name a folder to write to")
 
 
-# ------------------------------------------------------------------------------------------------ what it says of it
-
-
-@dataclass(frozen=True)
-class Origin:
-    """How items came about: how many from the cache, and what they took.
-
-    `made_seconds` is of when they were made, with reading their images. `spent_seconds` is what getting them took now:
-    reading, hashing, and loading or else making and storing. `made_peak_bytes` is the resident memory that making them
-    here would have reached: what the process held, and what making them added when they were made.
-    """
-
-    from_cache: float = 0.0
-    made_seconds: float = 0.0
-    spent_seconds: float = 0.0
-    made_peak_bytes: float | None = None
-
-    def facts(self) -> dict[str, float]:
-        return {name: float(value) for name, value in asdict(self).items() if value is not None}
-
-    @property
-    def peak_rss_bytes(self) -> int | None:
-        return None if self.made_peak_bytes is None else int(self.made_peak_bytes)
-
-    @property
-    def saved_seconds(self) -> float:
-        """What a run must add to the time it took, to say what the work took; negative where entries were stored."""
-        return self.made_seconds - self.spent_seconds
-
-
-def origin_of(facts: Iterable[Mapping[str, float]]) -> Origin:
-    """Of items with these facts: how many came from the cache, sums of seconds, and the highest peak of those."""
-    told = [item for item in facts if "made_seconds" in item]
-    peaks = [item["made_peak_bytes"] for item in told if item["from_cache"] and "made_peak_bytes" in item]
-    return Origin(
-        sum(item["from_cache"] for item in told),
-        sum(item["made_seconds"] for item in told),
-        sum(item["spent_seconds"] for item in told),
-        max(peaks) if peaks else None,
-    )
-
-
-def merged(facts: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """Facts of an image from those of its several graphs: sums. It came from the cache where all of them did."""
-    total = Counter[str]()
-    for item in facts:
-        total.update(without_origin(item))
-    if not all("made_seconds" in item for item in facts):
-        return dict(total)
-    peaks = [item["made_peak_bytes"] for item in facts if "made_peak_bytes" in item]
-    origin = Origin(
-        min(item["from_cache"] for item in facts),
-        sum(item["made_seconds"] for item in facts),
-        sum(item["spent_seconds"] for item in facts),
-        max(peaks) if peaks else None,
-    )
-    return {**total, **origin.facts()}
-
-
-def without_origin(facts: Mapping[str, float]) -> dict[str, float]:
-    """The facts that a fresh item has as well."""
-    told = {field.name for field in fields(Origin)}
-    return {name: value for name, value in facts.items() if name not in told}
-
-
 # -------------------------------------------------------------------------------------------------------------- keys
 
 
@@ -221,20 +151,6 @@ def pixels_digest(source: Source) -> str:
     rows = max(1, BAND_BYTES * source.shape[0] // max(1, int(np.prod(source.shape)) * source.dtype.itemsize))
     for start in range(0, source.shape[0], rows):
         digest.update(np.ascontiguousarray(source[start : start + rows]).data)
-    return digest.hexdigest()
-
-
-def code_version(make: Callable[..., Any]) -> str:
-    """Hash of the modules that make a graph, of the one that defines `make`, and of the packages beneath them."""
-    return _hash_of_code(inspect.getsourcefile(inspect.unwrap(make)) or "", FOLDERS)
-
-
-@lru_cache
-def _hash_of_code(module: str, folders: tuple[str, ...]) -> str:
-    digest = hashlib.sha256(repr([(name, metadata.version(name)) for name in PACKAGES]).encode())
-    paths = [path for folder in folders for path in sorted((CODE / folder).rglob("*.py"))]
-    for path in (*paths, Path(__file__), *([Path(module)] if module else [])):
-        digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 

@@ -14,43 +14,30 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from bench import graphs
 from bench.arrays.tiles import Writable
-from bench.config import Config, GraphConfig, SuperpixelGnnConfig, SuperpixelsConfig
+from bench.config import Config, SuperpixelGnnConfig
 from bench.datasets.sample import Sample, Source, Task
-from bench.graphs.weights import reweighted
+from bench.graphs import build as graph_build
 from bench.graphs.windows import Window, cut, whole
 from bench.learning.fitlog import FitLog, Interval
 from bench.learning.losses import class_weights, macro_dice, segmentation_loss
 from bench.learning.training import autocast, resolve_device, seed_everything, train
 from bench.pipelines.gnn import networks
 from bench.pipelines.gnn.augment import edges_dropped, features_dropped, jittered, mirrored, response
-from bench.pipelines.gnn.cache import Cache, merged
+from bench.pipelines.gnn.cache import Cache
+from bench.pipelines.gnn.graph import SuperpixelGraph, build_graph, build_sample_graph
 from bench.pipelines.gnn.liveness import edge_liveness, idle_edges
 from bench.pipelines.gnn.networks import Network, build_network, published_network
 from bench.pipelines.gnn.parts import parts
-from bench.superpixels import segment, warm_up
+from bench.pipelines.origin import merged
 from bench.superpixels.bands import release
 from bench.superpixels.labels import class_counts, paint
-from bench.superpixels.scaling import segments_asked
+from bench.superpixels.registry import segment, warm_up
 from bench.superpixels.views import paint_mean, views_of
 from models.gnn import mean_and_deviation
 
 BAND_PIXELS = 1 << 24  # painted at once
 CHUNK_ROWS = 512  # bands of so many rows, or of a multiple, fill the chunks of most files
-
-
-@dataclass(frozen=True)
-class SuperpixelGraph:
-    """A sample as a graph; its pixels are let go. `data.y_counts` (N, K): true pixels of each class in each node."""
-
-    data: Data
-    segments: NDArray[np.int32]
-    facts: dict[str, float]
-
-    @property
-    def views(self) -> tuple["SuperpixelGraph", ...]:
-        return (self,)
 
 
 @dataclass(frozen=True)
@@ -91,11 +78,6 @@ def painted(votes: Sequence[NDArray[Any]], segments: Sequence[NDArray[np.int32]]
     return paint(votes[0], segments[0]) if len(votes) == 1 else paint_mean(votes, segments)
 
 
-def built(image: Source, segments: NDArray[np.int32], graph: GraphConfig) -> Data:
-    """`bench.graphs.build`, with the edge weights that the settings ask for."""
-    return reweighted(graphs.build(image, segments, graph), graph.edge_weight, graph.neighbours)
-
-
 @contextmanager
 def without_kernels_per_shape() -> Iterator[None]:
     """A context without oneDNN, which keeps a kernel and its buffers for every shape that it meets, a thousand of them.
@@ -111,30 +93,18 @@ def without_kernels_per_shape() -> Iterator[None]:
         torch.backends.mkldnn.set_flags(before)  # type: ignore[no-untyped-call]
 
 
-def graph_of(sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task) -> SuperpixelGraph:
-    """The graph of a sample. Kept by `bench.pipelines.gnn.cache` under its four arguments: nothing else may matter."""
-    image = np.asarray(sample.image)
-    segments = segment(image, superpixels)
-    data = built(image, segments, graph)
-    counts = class_counts(np.asarray(sample.mask), segments, task.num_classes, task.ignore_index)
-    data.y_counts = torch.from_numpy(counts)
-    asked = segments_asked(segments.shape, superpixels)
-    return SuperpixelGraph(data, segments, {"n_segments": asked, "num_nodes": len(counts), "num_edges": data.num_edges})
-
-
 class SuperpixelGnn:
     """A pipeline (`bench.pipelines.protocol`) whose network is the one that `config.pipeline.model` asks for."""
 
     def __init__(self, config: Config, task: Task) -> None:
         assert isinstance(config.pipeline, SuperpixelGnnConfig)
-        graphs.check(config.graph)
         networks.check(config.pipeline.model)
         warm_up(task.spatial_axes, task.in_channels, config.superpixels)
-        graphs.warm_up(task.spatial_axes, task.in_channels, config.graph)
+        graph_build.warm_up(task.spatial_axes, task.in_channels, config.graph)
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
         self.views = views_of(config.superpixels)
-        self.caches = [Cache(view, config.graph, task, graph_of, SuperpixelGraph) for view in self.views]
+        self.caches = [Cache(view, config.graph, task, build_sample_graph, SuperpixelGraph) for view in self.views]
         self.model: Network | None = None
         if self.settings.jitter > 0:
             self.answers = response(task.spatial_axes, task.in_channels, config.graph)
@@ -198,7 +168,7 @@ class SuperpixelGnn:
         for done, view in enumerate(self.views):
             segments.append(segment(image, view, scratch=scratch))
             progress((done + 0.67) / len(self.views) * 0.9)
-            data = built(image, segments[-1], self.config.graph)
+            data = build_graph(image, segments[-1], self.config.graph)
             progress((done + 0.94) / len(self.views) * 0.9)
             votes.append(self._votes(data))
             del data

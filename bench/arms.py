@@ -1,0 +1,86 @@
+"""What each arm of the comparison is, said once. Standard library only.
+
+Adding an arm costs one class (and its settings class in `bench/config.py`), one entry of `ARMS`, and one YAML file in
+`conf/pipeline`. Every other module asks here: registries, checks, tables, figures and reports.
+"""
+
+from dataclasses import dataclass
+
+from bench.config import (
+    OracleConfig,
+    PipelineConfig,
+    SuperpixelGnnConfig,
+    SuperpixelMlpConfig,
+    ThresholdConfig,
+    TiledCnnConfig,
+)
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One arm.
+
+    Attributes:
+        name: Key of `ARMS`, value of `pipeline=` on the command line and of the column `pipeline`.
+        label: Its name for readers, in sentences and legends.
+        settings: Its settings class in `bench.config`.
+        implementation: `module:Class` of its `bench.pipelines.protocol.Pipeline`, imported when a run builds it.
+        colour: Hexadecimal colour in figures, of Okabe and Ito, "Color universal design", 2008.
+        marker: Marker in figures, as matplotlib names it.
+        learns: Whether it is trained by `bench.learning.training`, so that training settings mean anything to it.
+        uses_superpixels: Whether superpixel settings mean anything to it.
+        uses_features: Whether node features, and the settings of the graph, mean anything to it.
+        uses_edges: Whether its nodes see their neighbours.
+        sees_truth: Whether it is given the true mask, which makes it a ceiling and not a method.
+    """
+
+    name: str
+    label: str
+    settings: type[PipelineConfig]
+    implementation: str
+    colour: str
+    marker: str
+    learns: bool = False
+    uses_superpixels: bool = False
+    uses_features: bool = False
+    uses_edges: bool = False
+    sees_truth: bool = False
+
+
+_GNN = "bench.pipelines.gnn.superpixel_gnn:SuperpixelGnn"
+ARMS: dict[str, Arm] = {  # in the order of tables and legends
+    arm.name: arm
+    for arm in (
+        Arm("tiled_cnn", "CNN", TiledCnnConfig, "bench.pipelines.cnn.tiled_cnn:TiledCnn", "#0072B2", "s", learns=True),
+        Arm(
+            *("superpixel_gnn", "GNN", SuperpixelGnnConfig, _GNN, "#D55E00", "o"),
+            learns=True,
+            uses_superpixels=True,
+            uses_features=True,
+            uses_edges=True,
+        ),
+        Arm(
+            *("superpixel_mlp", "MLP", SuperpixelMlpConfig, _GNN, "#009E73", "^"),
+            learns=True,
+            uses_superpixels=True,
+            uses_features=True,
+        ),
+        Arm(
+            *("oracle", "oracle", OracleConfig, "bench.pipelines.controls:Oracle", "#000000", "D"),
+            uses_superpixels=True,
+            sees_truth=True,
+        ),
+        Arm("threshold", "threshold", ThresholdConfig, "bench.pipelines.controls:Threshold", "#CC79A7", "v"),
+    )
+}
+RIVALS = ("superpixel_gnn", "tiled_cnn")  # the two sides of the question
+
+
+def learning_arms() -> tuple[str, ...]:
+    """Return the names of the arms that are trained."""
+    return tuple(arm.name for arm in ARMS.values() if arm.learns)
+
+
+def pixel_arms() -> tuple[str, ...]:
+    """Return the names of the arms that never see a superpixel."""
+    return tuple(arm.name for arm in ARMS.values() if not arm.uses_superpixels)

@@ -1,0 +1,50 @@
+"""A sample as a graph of superpixels. What is made here may be kept: its version is `bench.versions.graph_version`."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch_geometric.data import Data
+
+from bench.config import GraphConfig, SuperpixelsConfig
+from bench.datasets.sample import Sample, Source, Task
+from bench.graphs.build import build
+from bench.graphs.weights import reweighted
+from bench.superpixels.labels import class_counts
+from bench.superpixels.registry import segment
+from bench.superpixels.scaling import segments_asked
+
+
+@dataclass(frozen=True)
+class SuperpixelGraph:
+    """A sample as a graph; its pixels are let go. `data.y_counts` (N, K): true pixels of each class in each node."""
+
+    data: Data
+    segments: NDArray[np.int32]
+    facts: dict[str, float]
+
+    @property
+    def views(self) -> tuple["SuperpixelGraph", ...]:
+        return (self,)
+
+
+def build_graph(image: Source, segments: NDArray[np.int32], graph: GraphConfig) -> Data:
+    """Build the graph of an image and its segments, with the edge weights that the settings ask for."""
+    return reweighted(build(image, segments, graph), graph.edge_weight, graph.neighbours)
+
+
+def build_sample_graph(
+    sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task
+) -> SuperpixelGraph:
+    """Build the graph of a sample.
+
+    `bench.pipelines.gnn.cache` keeps it under its four arguments: nothing else may change it.
+    """
+    image = np.asarray(sample.image)
+    segments = segment(image, superpixels)
+    data = build_graph(image, segments, graph)
+    counts = class_counts(np.asarray(sample.mask), segments, task.num_classes, task.ignore_index)
+    data.y_counts = torch.from_numpy(counts)
+    asked = segments_asked(segments.shape, superpixels)
+    return SuperpixelGraph(data, segments, {"n_segments": asked, "num_nodes": len(counts), "num_edges": data.num_edges})

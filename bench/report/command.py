@@ -1,0 +1,76 @@
+"""The report: what a result folder shows, as `report.md` and a self-contained `report.html`, from the tables alone."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from bench.config import InputError
+from bench.files import write_atomically
+from bench.plots.all import plot_all
+from bench.plots.style import Plotted
+from bench.report.content import gather, not_drawn
+from bench.report.html import render_html
+from bench.report.markdown import render_markdown
+from bench.report.verdict import Verdict
+from bench.tables.collect import Tables
+from bench.tables.comparison import comparison
+from bench.tables.folders import folders_of, read
+from bench.tables.text import format_table
+
+__all__ = ["main", "write_report"]
+
+
+def write_report(
+    results_dir: Path, tables: Tables, plotted: Sequence[Plotted] | None = None, folders: Sequence[Path] = ()
+) -> list[Path]:
+    """Write `report.md` (figures beside it in `figures/`) and `report.html` (all inside). Draws what is not given.
+
+    `folders` are those with the run directories, where it is not `results_dir` itself.
+    """
+    plotted = plot_all(results_dir, tables, folders) if plotted is None else plotted
+    report = gather(results_dir.resolve().name, tables, plotted)
+    paths = [results_dir / "report.md", results_dir / "report.html"]
+    write_atomically(paths[0], render_markdown(report))
+    write_atomically(paths[1], render_html(report, folders or (results_dir,)))
+    return paths
+
+
+def main(overrides: list[str]) -> int:
+    """`python -m bench report results_dir=A[,B...]`: collect, draw, write, print table and verdict. The exit code.
+
+    The comparison is kept beside the tables it is made of, as `tables/comparison.csv`.
+    """
+    try:
+        folders, results_dir = folders_of(overrides, "report")
+        tables = read(folders, results_dir)
+        plotted = plot_all(results_dir, tables, folders)
+        paths = write_report(results_dir, tables, plotted, folders)
+        compared = comparison(tables)
+        write_atomically(results_dir / "tables" / "comparison.csv", compared.to_csv(index=False, lineterminator="\n"))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        print(f"error: cannot write {error.filename or 'below results_dir'}: {error.strerror}", file=sys.stderr)
+        return 2
+    print(format_table(compared))
+    for section in gather(results_dir.name, tables, plotted).sections:
+        print("\n" + "\n".join(_said(section.verdict)))
+    _print_rest(tables, plotted, paths, results_dir)
+    return 0
+
+
+def _said(verdict: Verdict) -> list[str]:
+    return [f"{verdict.heading}:", *([verdict.summary] if verdict.summary else []), *verdict.answer]
+
+
+def _print_rest(tables: Tables, plotted: Sequence[Plotted], paths: Sequence[Path], results_dir: Path) -> None:
+    print()
+    for unfinished in tables.unfinished:
+        print(f"left out: runs/{unfinished.directory}: {unfinished.why}")
+    for group in dict.fromkeys(figure.group for figure in plotted):
+        for why, titles in not_drawn([figure for figure in plotted if figure.group == group]).items():
+            print(f"not drawn of {group}: {', '.join(titles)}: {why}")
+    print(f"tables:  {results_dir / 'tables'}")
+    print(f"figures: {results_dir / 'figures'}")
+    print(f"report:  {' '.join(str(path) for path in paths)}")

@@ -1,0 +1,84 @@
+"""Images to superpixels. A method costs a file with a function (image, settings) -> segments, and an entry here."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.arrays.scratch import Image
+from bench.config import SuperpixelsConfig, require_one_of
+
+
+@dataclass(frozen=True)
+class Method:
+    """A superpixel method.
+
+    Attributes:
+        function: `module:function`, imported when the method is chosen. It takes an image (*spatial, C) float32 and a
+            `SuperpixelsConfig`, if `banded` also a scratch folder and a number of rows, and returns int32 (*spatial).
+        axes: Numbers of spatial axes that it can segment.
+        banded: Whether it can work on a band of rows at a time, so that the image need not fit in memory.
+    """
+
+    function: str
+    axes: tuple[int, ...] = (2, 3)
+    banded: bool = False
+
+    def load(self) -> Any:
+        """Import the method's module and return its function."""
+        module, name = self.function.split(":")
+        return getattr(import_module(module), name)
+
+
+SUPERPIXELS: dict[str, Method] = {
+    "slic": Method("bench.superpixels.slic:slic", banded=True),
+    "grid": Method("bench.superpixels.grid:grid", banded=True),
+    "skimage_slic": Method("bench.superpixels.skimage_slic:skimage_slic"),
+    "felzenszwalb": Method("bench.superpixels.felzenszwalb:felzenszwalb"),
+    "compact_watershed": Method("bench.superpixels.compact_watershed:compact_watershed"),
+}
+
+
+def segment(
+    image: Image, config: SuperpixelsConfig, scratch: Path | None = None, rows: int | None = None
+) -> NDArray[np.int32]:
+    """Segment an image into superpixels by the method that `config.method` names.
+
+    Args:
+        image: (*spatial, C) with 2 or 3 spatial axes, of any scale; an array, or anything that gives its rows when
+            asked.
+        config: Method and its settings.
+        scratch: Folder for what is as large as the image; None keeps all in memory.
+        rows: About how many rows of the first axis are in memory at a time; None leaves that to the method.
+
+    Returns:
+        Segments (*spatial) int32 with ids 0..N-1, all used, each connected by faces; with `scratch` a read-only memory
+        map in that folder. Neither `scratch` nor `rows` changes them.
+
+    Raises:
+        InputError: There is no such method.
+        ValueError: The image has another number of axes than the method can segment, an empty axis or a value that is
+            not finite, or the method needs the whole image in memory and `scratch` was given.
+    """
+    require_one_of("superpixels.method", config.method, tuple(SUPERPIXELS))
+    method, axes = SUPERPIXELS[config.method], len(image.shape) - 1
+    if axes not in (2, 3) or 0 in image.shape:
+        raise ValueError(f"image must be (*spatial, C) with 2 or 3 spatial axes and no empty axis, got {image.shape}")
+    if axes not in method.axes:
+        able = ", ".join(name for name, other in SUPERPIXELS.items() if axes in other.axes)
+        raise ValueError(f"superpixels.method {config.method} cannot segment images of {axes} axes: use one of {able}")
+    if scratch is not None and not method.banded:
+        able = " and ".join(name for name, other in SUPERPIXELS.items() if other.banded)
+        raise ValueError(f"superpixels.method {config.method} needs the whole image in memory; {able} can use scratch")
+    whole = np.asarray(image, np.float32) if (scratch is None and rows is None) or not method.banded else image
+    arguments = (whole, config, scratch, rows) if method.banded else (whole, config)
+    return cast(NDArray[np.int32], method.load()(*arguments))
+
+
+def warm_up(ndim: int, channels: int, config: SuperpixelsConfig | None = None) -> None:
+    """Compile what `segment` needs for images of `ndim` spatial axes and `channels`, on a tiny image."""
+    ramp = np.arange(8**ndim * channels, dtype=np.float32).reshape((8,) * ndim + (channels,))
+    segment(ramp, SuperpixelsConfig(superpixel_size=16.0) if config is None else config)

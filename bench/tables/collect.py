@@ -1,0 +1,138 @@
+"""Collect the rows of all runs of a results folder into tables, and load those."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.config import InputError, require
+from bench.files import write_atomically
+from bench.tables.read import read_run_rows
+from bench.tables.write import SCHEMAS, TEXT, to_csv
+
+
+@dataclass(frozen=True)
+class Unfinished:
+    """A run directory that gives no row: its name below `runs/` and why."""
+
+    directory: str
+    why: str
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The four tables of a result folder, and the run directories that are not in them."""
+
+    runs: pd.DataFrame
+    stages: pd.DataFrame
+    scores: pd.DataFrame
+    history: pd.DataFrame
+    unfinished: tuple[Unfinished, ...] = ()
+
+
+# -------------------------------------------------------------------------------------------------------- collect
+
+
+def collect(results_dir: Path) -> Tables:
+    """Read every run directory below `results_dir/runs` and write `results_dir/tables/*.csv`.
+
+    A directory without a readable, complete run is left out and named in `Tables.unfinished`. Rows are sorted by
+    run_id and keep their text as written, so that collecting twice gives identical bytes.
+    """
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
+    unfinished: list[dict[str, Any]] = []
+    seen: dict[str, str] = {}
+    for directory in _run_directories(results_dir):
+        try:
+            found = read_run_rows(directory)
+            run_id = str(found["runs"][0]["run_id"])
+            if run_id in seen:
+                raise InputError(f"it repeats the run_id of runs/{seen[run_id]}")
+        except InputError as error:
+            unfinished.append({"directory": directory.name, "why": str(error)})
+            continue
+        seen[run_id] = directory.name
+        for name, part in found.items():
+            rows[name] += part
+    (results_dir / "tables").mkdir(exist_ok=True)
+    for name, schema in SCHEMAS.items():
+        write_atomically(results_dir / "tables" / f"{name}.csv", to_csv(_by_run(rows[name]), schema))
+    write_atomically(results_dir / "tables" / "unfinished.csv", to_csv(unfinished, ("directory", "why")))
+    return load(results_dir)
+
+
+def _by_run(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted(rows, key=lambda row: str(row["run_id"]))
+
+
+def _run_directories(results_dir: Path) -> list[Path]:
+    runs = results_dir / "runs"
+    directories = sorted(path for path in runs.iterdir() if path.is_dir()) if runs.is_dir() else []
+    require(len(directories) > 0, f"results_dir {results_dir} holds no runs: there is nothing in {runs}")
+    return directories
+
+
+# ----------------------------------------------------------------------------------------------------------- load
+
+
+def load(results_dir: Path) -> Tables:
+    """Read the collected tables. Numbers are numbers, names stay text (an image called 001 or NA keeps its name)."""
+    folder = results_dir / "tables"
+    frames = {name: _load(folder / f"{name}.csv") for name in (*SCHEMAS, "unfinished")}
+    require(len(frames["runs"]) + len(frames["unfinished"]) > 0, f"results_dir {results_dir} holds no runs")
+    pairs = zip(frames["unfinished"]["directory"], frames["unfinished"]["why"], strict=True)
+    unfinished = tuple(Unfinished(str(directory), str(why)) for directory, why in pairs)
+    return Tables(frames["runs"], frames["stages"], frames["scores"], frames["history"], unfinished)
+
+
+def _load(path: Path) -> pd.DataFrame:
+    require(path.exists(), f"{path} does not exist: collect the runs first (python -m bench collect results_dir=...)")
+    text = dict.fromkeys((*TEXT, "directory", "why"), "str")
+    try:
+        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], low_memory=False)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path} cannot be read as a table ({error})") from error
+    name = path.stem
+    missing = [column for column in SCHEMAS.get(name, ()) if column not in frame]
+    require(not missing, f"{path} lacks the column {missing[:1]}: collect the runs again")
+    return frame.copy()  # in one piece: read column by column it is slow to work with
+
+
+def current(runs: pd.DataFrame) -> pd.DataFrame:
+    """The rows that count: of several runs with one key, data and machine the newest ok one, else the newest one.
+
+    The key is run_key, else settings_key; a run without either stands for itself. Machines are told apart by
+    `machine.*`, data by `dataset.content`; a run that died before it knew its data belongs to the others of its key.
+    """
+    key = runs["run_key"].fillna(_column(runs, "settings_key")).fillna(runs["run_id"])
+    content = _column(runs, "dataset.content")
+    content = content.fillna(content.groupby(key).transform("last")).fillna("")
+    ranked = runs.assign(_key=key, _content=content, _machine=machine_labels(runs), _ok=runs["status"] == "ok")
+    ranked = ranked.sort_values(["_ok", "started", "run_id"], na_position="first", kind="stable")
+    newest = ranked.drop_duplicates(["_key", "_content", "_machine"], keep="last")
+    return newest[list(runs.columns)].sort_values("run_id").reset_index(drop=True)
+
+
+def _column(runs: pd.DataFrame, name: str) -> pd.Series:
+    return runs[name] if name in runs else pd.Series(None, index=runs.index, dtype="str")
+
+
+def machine_labels(runs: pd.DataFrame) -> pd.Series:
+    """One text per run that names its machine: processor, cores, accelerator and id. Empty where nothing is known.
+
+    A run that died before it could say takes the machine of the others, if there is only one.
+    """
+    labels = pd.Series([_machine(row) for row in runs.to_dict("records")], index=runs.index, dtype="str")
+    known = set(labels) - {""}
+    return labels.replace("", known.pop()) if len(known) == 1 else labels
+
+
+def _machine(row: Mapping[Any, Any]) -> str:
+    cpu, cores, gpu, key = (row.get(f"machine.{fact}") for fact in ("cpu", "cores", "gpu", "id"))
+    parts = [] if pd.isna(cpu) else [str(cpu)]
+    parts += [] if pd.isna(cores) else [f"{int(cores)} cores"]
+    parts += [] if pd.isna(gpu) else [str(gpu)]
+    name = ", ".join(parts)
+    return name if pd.isna(key) else f"{name} ({key})".strip()

@@ -1,0 +1,59 @@
+"""An arm is said once: every module that lists arms has this list, and adding one costs what the README says."""
+
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+
+from bench.arms import ARMS, RIVALS, learning_arms, pixel_arms
+from bench.config import Config, PipelineConfig, SyntheticConfig, ThresholdConfig
+from bench.pipelines.controls import Threshold
+from bench.pipelines.registry import build_pipeline
+from bench.plots.style import arm_style
+from bench.sweeps.compose import CONF, SCHEMAS
+from bench.tables.comparison import arm_rank
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_an_entry_names_its_settings_its_class_and_its_yaml(name: str) -> None:
+    arm = ARMS[name]
+    module, cls = arm.implementation.split(":")
+    assert arm.name == name == arm.settings().name
+    assert {"prepare", "fit", "predict", "save", "load", "predict_into"} <= set(
+        dir(getattr(import_module(module), cls))
+    )
+    assert (CONF / "pipeline" / f"{name}.yaml").is_file()
+    assert SCHEMAS["schema/pipeline", name] is arm.settings
+    assert arm_style(name) == (arm.colour, arm.marker)
+
+
+def test_arms_are_told_apart_in_words_and_in_figures() -> None:
+    for field in ("label", "colour", "marker"):
+        assert len({getattr(arm, field) for arm in ARMS.values()}) == len(ARMS), field
+    assert sorted(ARMS, key=arm_rank) == list(ARMS)
+
+
+def test_the_two_sides_both_learn_and_one_of_them_sees_superpixels() -> None:
+    assert set(RIVALS) <= set(learning_arms())
+    assert [name in pixel_arms() for name in RIVALS] == [False, True]
+
+
+@dataclass
+class NewConfig(ThresholdConfig):
+    """Settings of an arm that a researcher adds."""
+
+    name: str = "new"
+
+
+def test_an_arm_is_added_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench.arms import Arm
+    from bench.datasets.sample import Task
+
+    monkeypatch.setitem(ARMS, "new", Arm("new", "new", NewConfig, "bench.pipelines.controls:Threshold", "#000000", "x"))
+    settings: PipelineConfig = NewConfig()
+    built = build_pipeline(Config(SyntheticConfig(), settings), Task(("a", "b"), 1, 2))
+    assert isinstance(built, Threshold)
+    assert (arm_rank("new"), arm_style("new")) == (len(ARMS) - 1, ("#000000", "x"))
