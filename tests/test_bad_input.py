@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import folder_sets as sets
 import numpy as np
 import pytest
 from hydra.core.global_hydra import GlobalHydra
-from made_results import make_run
+from support import folder_sets as sets
+from support.results import make_run
 from test_datasets_malformed import MISTAKES
 
 from bench import cli

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_results import make_run
+from support.results import make_run
 
 from bench.config import InputError
 from bench.plots.breakeven import plot_break_even

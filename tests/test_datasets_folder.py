@@ -4,11 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import folder_sets as sets
 import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
+from support import folder_sets as sets
 
 from bench.config import FolderConfig, InputError
 from bench.datasets import pictures

@@ -5,10 +5,10 @@ import zlib
 from collections.abc import Callable
 from pathlib import Path
 
-import folder_sets as sets
 import numpy as np
 import pytest
 from PIL import Image
+from support import folder_sets as sets
 
 from bench.config import DatasetConfig, FolderConfig, InputError
 from bench.datasets.registry import load

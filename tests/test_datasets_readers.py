@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any
 
-import folder_sets as sets
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
+from support import folder_sets as sets
 
 from bench.config import InputError
 from bench.datasets import opening, tiffs

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import folder_sets as sets
 import numpy as np
 import pytest
 import zarr
+from support import folder_sets as sets
 
 from bench.config import FolderConfig, InputError
 from bench.datasets.opening import open_image, open_mask

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_results import LEARNED, ceiling, make_run, score
+from support.results import LEARNED, ceiling, make_run, score
 
 from bench.config import InputError
 from bench.plots.decomposition import plot_decomposition

@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import fault_campaign
-import folder_sets as sets
 import pytest
-from fault_campaign import SMALL_SWEEP, TINY
+from support import fault_campaign
+from support import folder_sets as sets
+from support.fault_campaign import SMALL_SWEEP, TINY
 
 from bench import cli
 from bench.sweeps import jobs

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from made_results import make_results, make_run
+from support.results import make_results, make_run
 
 from bench.config import InputError
 from bench.plots import all as drawing

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from made_results import copy_results, make_results, make_run
+from support.results import copy_results, make_results, make_run
 
 from bench.plots.frontier import plot_frontier
 from bench.plots.style import NoDataError

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 import torch
-from made_segments import SHAPES, noise, voronoi
 from numba import config
 from numpy.typing import NDArray
+from support.segments import SHAPES, noise, voronoi
 
 from bench.config import GraphConfig
 from bench.graphs.build import build

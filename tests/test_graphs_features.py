@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from made_segments import SHAPES, by_segment, noise, voronoi
 from numba import config
 from numpy.typing import NDArray
-from reference_texture import halved as reference_halved
-from reference_texture import texture
 from scipy.ndimage import gaussian_filter
 from skimage.measure import regionprops_table
+from support.reference_texture import halved as reference_halved
+from support.reference_texture import texture
+from support.segments import SHAPES, by_segment, noise, voronoi
 
 from bench.arrays.threads import Workers
 from bench.config import GraphConfig, InputError

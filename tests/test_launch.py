@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fault_campaign import TINY
+from support.fault_campaign import TINY
 
 from bench.config import ExperimentConfig, InputError
 from bench.sweeps import gpus, launch, sweep

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
-from fake_nvml.card import CONTEXT, MIB
-from fake_nvml.driver import COMPILER, FakeDriver, compile_driver
-from fake_nvml.opening import flags_of
-from fake_nvml.runs import Measured, Scene, calibrate, measure
+from support.fake_nvml.card import CONTEXT, MIB
+from support.fake_nvml.driver import COMPILER, FakeDriver, compile_driver
+from support.fake_nvml.opening import flags_of
+from support.fake_nvml.runs import Measured, Scene, calibrate, measure
 
 from bench.measure.calibration import Check
 from bench.measure.device import the_one_that_rose, within

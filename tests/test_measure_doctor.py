@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from fake_nvml.driver import COMPILER, FakeDriver, compile_driver
-from fake_nvml.report import doctor_lines
+from support.fake_nvml.driver import COMPILER, FakeDriver, compile_driver
+from support.fake_nvml.report import doctor_lines
 
 from bench.measure import doctor
 from bench.measure.calibration import Check

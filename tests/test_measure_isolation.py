@@ -10,10 +10,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import made_work as work
 import psutil
 import pytest
 import torch
+from support import work
 from torch.utils.data import DataLoader
 
 from bench.measure.environment import allocator_variable, pinned_environment
@@ -122,8 +122,8 @@ def _parent_of_a_hanging_child(folder: Path, work: str) -> tuple["subprocess.Pop
     heeds = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a job in the background ignores it
     )
-    call = f"i.run_isolated(made_work.{work}, {str(file)!r})"
-    code = f"{heeds}; import made_work, bench.measure.isolation as i; {call}"
+    call = f"i.run_isolated(support.work.{work}, {str(file)!r})"
+    code = f"{heeds}; import support.work, bench.measure.isolation as i; {call}"
     path = os.pathsep.join((str(ROOT), str(Path(__file__).parent)))
     parent = subprocess.Popen(
         [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True

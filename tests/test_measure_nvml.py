@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_nvml.driver import COMPILER, UUID, FakeDriver, compile_driver
-from fake_nvml.report import report, uuids
+from support.fake_nvml.driver import COMPILER, UUID, FakeDriver, compile_driver
+from support.fake_nvml.report import report, uuids
 
 from bench.measure import nvml
 from bench.measure.gpu import NoGpu, Process, Vitals

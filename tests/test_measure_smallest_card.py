@@ -2,8 +2,8 @@
 
 import sys
 
-import made_work as work
 import pytest
+from support import work
 
 from bench.measure.caps import HARD, HOST
 from bench.measure.outcome import Outcome

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 from distributed import Client, LocalCluster
-from made_pieces import describe, fail
+from support.pieces import describe, fail
 
 from bench.arrays.threads import limited, thread_count
 from bench.config import (

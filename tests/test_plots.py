@@ -7,10 +7,10 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
-from made_results import copy_results, make_results, make_run
 from matplotlib.collections import PathCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from support.results import copy_results, make_results, make_run
 
 from bench.plots.all import groups, plot_all
 from bench.plots.curves import plot_learning_curves, plot_score_vs_memory, plot_score_vs_nodes, plot_score_vs_time

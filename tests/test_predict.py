@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import folder_sets as sets
 import numpy as np
 import pytest
 import tifffile
 import torch
 import zarr
 from numpy.typing import NDArray
+from support import folder_sets as sets
 
 from bench.cli import main as command
 from bench.config import (

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from made_results import make_run
+from support.results import make_run
 from torch_geometric.data import Data
 
 from bench.config import (

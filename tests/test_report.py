@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from made_results import copy_results, make_results, make_run, score
+from support.results import copy_results, make_results, make_run, score
 
 from bench.plots.all import groups
 from bench.report.command import main, write_report

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from browser import Browser, find_browser
-from made_results import make_results, make_run
+from support.browser import Browser, find_browser
+from support.results import make_results, make_run
 
 from bench.report.command import write_report
 from bench.tables.collect import collect

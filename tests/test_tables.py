@@ -8,7 +8,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
-from made_results import ceiling, copy_results, make_results, make_run, score
+from support.results import ceiling, copy_results, make_results, make_run, score
 
 from bench.config import InputError, TrainingConfig
 from bench.files import write_atomically

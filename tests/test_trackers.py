@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from made_results import make_run
+from support.results import make_run
 
 from bench.config import Config, InputError, OracleConfig, SuperpixelGnnConfig, SyntheticConfig
 from bench.sweeps import jobs, trackers

@@ -1,6 +1,6 @@
 """Kill a sweep at random moments, again and again, resume it until it is done, and compare its tables.
 
-python tests/fault_campaign.py --kills 100 --seconds 600
+python tests/support/fault_campaign.py --kills 100 --seconds 600
 
 They must be those of an undisturbed sweep in every column that is no time, no memory, no date and nothing that tells
 how busy the machine was (`is_volatile`). `tests/test_faults.py` does the same with a few kills.
@@ -24,7 +24,7 @@ from pathlib import Path
 import pandas as pd
 import psutil
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT))
 
 from bench.tables.collect import Tables, collect  # noqa: E402

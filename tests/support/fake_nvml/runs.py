@@ -10,7 +10,7 @@ from unittest.mock import patch
 
 from bench.measure.calibration import Check, calibrate_device
 from bench.measure.meter import Meter
-from fake_nvml.card import MIB, Card
+from support.fake_nvml.card import MIB, Card
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from unittest.mock import patch
 
 from bench.measure.device import Device, open_device
-from fake_nvml.card import Card
+from support.fake_nvml.card import Card
 
 
 def flags_of(uuid: str | None) -> tuple[bool, tuple[str, ...], int | None]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from bench.measure.allocator import AllocatorReading
 from bench.measure.device import Before, Device, describe
 from bench.measure.nvml import open_gpu
-from fake_nvml.driver import UUID, FakeDriver
+from support.fake_nvml.driver import UUID, FakeDriver
 
 MIB = 2**20
 CONTEXT = 290 * MIB
