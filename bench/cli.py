@@ -9,34 +9,87 @@ python -m bench collect|report|doctor|perf ...            verbs that need no com
 import shlex
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from importlib import import_module
-from typing import cast
+from typing import Any
 
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 from yaml import MarkedYAMLError, YAMLError
 
 from bench.config import InputError
+from bench.settings import describe_settings, read_settings
 from bench.sweeps.compose import compose
 from bench.sweeps.jobs import prepared
 
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of the command line: what it does, and `module:name` of its function and of its settings' class."""
+
+    summary: str
+    function: str
+    settings: str
+
+    def load(self) -> tuple[Callable[[Any], int], type]:
+        """Return the function, which takes the settings and returns the exit code, and the settings' class."""
+        function, settings = (_load(place) for place in (self.function, self.settings))
+        return function, settings
+
+
+def _load(place: str) -> Any:
+    module, _, name = place.partition(":")
+    return getattr(import_module(module), name)
+
+
 VERBS = {
-    "collect": "bench.tables.command",
-    "report": "bench.report.command",
-    "doctor": "bench.measure.doctor",
-    "perf": "bench.perf.graph_steps",
-    "inferer": "bench.perf.inferer",
-    "overhead": "bench.perf.overhead",
-    "predict": "bench.predict.command",
-    "scene": "bench.datasets.scene_file",
+    "report": Verb(
+        "collect the runs of a results folder, draw the figures and write the report, any time",
+        "bench.report.command:main",
+        "bench.tables.folders:FoldersConfig",
+    ),
+    "collect": Verb(
+        "collect the runs of a results folder into tables and print the comparison",
+        "bench.tables.command:main",
+        "bench.tables.folders:FoldersConfig",
+    ),
+    "predict": Verb(
+        "segment images of any size with a trained arm",
+        "bench.predict.command:main",
+        "bench.predict.prediction:PredictConfig",
+    ),
+    "scene": Verb(
+        "generate a scene of any size, to try prediction with",
+        "bench.datasets.scene_file:main",
+        "bench.datasets.scene_file:SceneConfig",
+    ),
+    "doctor": Verb(
+        "say what can be measured on this machine, and whether it is fit to publish from",
+        "bench.measure.doctor:main",
+        "bench.measure.doctor:DoctorConfig",
+    ),
+    "perf": Verb(
+        "time superpixels, features, edges and whole graphs beside scikit-image and the published recipe",
+        "bench.perf.graph_steps:main",
+        "bench.perf.graph_steps:PerfConfig",
+    ),
+    "inferer": Verb(
+        "time our tiled inference beside MONAI's", "bench.perf.inferer:main", "bench.perf.inferer:InfererConfig"
+    ),
+    "overhead": Verb(
+        "measure what the harness and its meter cost",
+        "bench.perf.overhead:main",
+        "bench.perf.overhead:OverheadConfig",
+    ),
 }
+HELP = ("--help", "-h", "help")
 
 
 def main(arguments: Sequence[str]) -> int:
     """Exit code: 0 fine, 1 a run failed, 2 the input cannot be used, 130 interrupted."""
     try:
         if arguments and arguments[0] in VERBS:
-            return _verb(arguments[0])(list(arguments[1:]))
+            return run_verb(arguments[0], arguments[1:])
         return _bench(list(arguments))
     except (HydraException, OmegaConfBaseException, YAMLError) as error:
         print(f"error: {_sentence(error)}", file=sys.stderr)
@@ -49,6 +102,17 @@ def main(arguments: Sequence[str]) -> int:
     return 2
 
 
+def run_verb(name: str, arguments: Sequence[str]) -> int:
+    """Run the verb `name` with `name=value` arguments, or print its help. Returns its exit code; raises InputError."""
+    verb = VERBS[name]
+    if any(argument in HELP for argument in arguments):
+        settings = verb.load()[1]
+        print(f"python -m bench {name} name=value ...: {verb.summary}.\n\n{describe_settings(settings)}")
+        return 0
+    function, settings = verb.load()
+    return function(read_settings(settings, arguments, name))
+
+
 def _left(arguments: Sequence[str]) -> str:
     """What an interruption leaves, and what the same command does then."""
     verb = arguments[0] if arguments and arguments[0] in VERBS else ""
@@ -57,10 +121,6 @@ def _left(arguments: Sequence[str]) -> str:
             "no mask is left that is not whole, and this starts again (add overwrite=true where some are whole already)"
         )
     return "this starts again" if verb else "finished runs are kept, and this goes on with the others"
-
-
-def _verb(name: str) -> Callable[[list[str]], int]:
-    return cast(Callable[[list[str]], int], import_module(VERBS[name]).main)
 
 
 def _sentence(error: BaseException) -> str:
@@ -101,7 +161,14 @@ def _bench(arguments: list[str]) -> int:
         else:
             sweep(plan(prepared(jobs)), statuses)
     finally:
-        reported = [
-            import_module("bench.report.command").main([f"results_dir={results_dir}"]) for results_dir in statuses
-        ]
+        reported = [_report(results_dir) for results_dir in statuses]
     return int(any(reported) or any(status != "ok" for folder in statuses.values() for status in folder))
+
+
+def _report(results_dir: str) -> int:
+    """Report a results folder after its sweep; what cannot be written is printed, and does not hide how runs ended."""
+    try:
+        return run_verb("report", [f"results_dir={results_dir}"])
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2

@@ -239,7 +239,7 @@ def test_a_damaged_run_is_left_out_by_name(mistake: str, tmp_path: Path, capsys:
 @pytest.mark.parametrize(
     ("arguments", "culprit"),
     [
-        (["collect"], "collect"),
+        (["collect"], "say which folder: results_dir=FOLDER"),
         (["report", "results_dir=/nowhere/at/all"], "/nowhere/at/all"),
         (["report", "results_dir={empty}"], "holds no runs"),
         (["collect", "results_dir={file}"], "is not a folder"),

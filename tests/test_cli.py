@@ -109,7 +109,7 @@ def test_an_interruption_says_what_is_left_and_what_to_do(
         raise KeyboardInterrupt
 
     monkeypatch.setattr(cli, "_bench", interrupted)
-    monkeypatch.setattr(cli, "_verb", lambda _: interrupted)
+    monkeypatch.setattr(cli, "run_verb", interrupted)
     assert cli.main([*verb, "a=b c"]) == 130
     said, command = capsys.readouterr().err.strip().splitlines()
     assert said.startswith(f"interrupted: {left}")

@@ -5,17 +5,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from bench.cli import run_verb
 from bench.config import InputError
 from bench.datasets import scene_file
 from bench.datasets.opening import open_image
 from bench.datasets.scene import Window, generate_block
-from bench.datasets.scene_file import main, scene_of
+from bench.datasets.scene_file import scene_of
 
 
 def test_the_file_is_the_scene_in_16_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(scene_file, "SIDE", 64)
     out = tmp_path / "a.zarr"
-    assert main([f"out={out}", "shape=100x150", "seed=3", "modality=phase_contrast"]) == 0
+    assert run_verb("scene", [f"out={out}", "shape=100x150", "seed=3", "modality=phase_contrast"]) == 0
     expected, _ = generate_block(scene_of((100, 150), 3, "phase_contrast"), Window(0, 0, 100, 150))
     stored = np.asarray(open_image(out).array)
     assert stored.dtype == np.uint16
@@ -30,7 +31,8 @@ def test_the_file_is_the_scene_in_16_bits(tmp_path: Path, monkeypatch: pytest.Mo
         ("out=no/a.zarr", "is not a folder"),
         ("shape=100", "must look like 4096x4096"),
         ("shape=0x5", "must be positive"),
-        ("seed=-1", "must look like 3"),
+        ("seed=-1", "seed must not be negative"),
+        ("seed=one", "seed must be a whole number"),
         ("modality=x", "modality must be one of"),
         ("num_classes=4", "must be 2 or 3"),
         ("size=3", "is not a setting of scene"),
@@ -41,4 +43,4 @@ def test_what_cannot_be_asked_for(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=sentence):
-        main(["out=a.zarr", override])
+        run_verb("scene", [*(["out=a.zarr"] if "out=" not in override else []), override])

@@ -6,15 +6,14 @@ from pathlib import Path
 import pytest
 from support.results import make_results, make_run
 
+from bench import cli
 from bench.config import InputError
 from bench.plots import all as drawing
-from bench.report.command import main as report
 from bench.report.command import write_report
 from bench.report.content import gather
 from bench.tables.collect import collect, load
-from bench.tables.command import main as collect_main
 from bench.tables.comparison import comparison, configurations
-from bench.tables.folders import folders_of, read, run_file
+from bench.tables.folders import FoldersConfig, choose_folders, read, run_file
 
 GPU = {"machine__id": "cafef00d", "machine__gpu": "Imaginary GPU", "peak_memory_kind": "gpu_process"}
 
@@ -87,10 +86,10 @@ def test_tables_alone_are_read_and_keep_the_pictures_drawn_from_runs(
 ) -> None:
     every = drawing._drawings
     monkeypatch.setattr(drawing, "_drawings", lambda *given: {"panels": every(*given)["panels"]})
-    report([f"results_dir={two[0]}"])
+    cli.main(["report", f"results_dir={two[0]}"])
     before = comparison(load(two[0]))
     shutil.rmtree(two[0] / "runs")
-    assert report([f"results_dir={two[0]}"]) == 0
+    assert cli.main(["report", f"results_dir={two[0]}"]) == 0
     assert comparison(load(two[0])).equals(before)
     assert (two[0] / "figures" / "panels-made-up.png").exists()
     assert "panels-made-up.png" in (two[0] / "report.md").read_text()
@@ -98,12 +97,12 @@ def test_tables_alone_are_read_and_keep_the_pictures_drawn_from_runs(
 
 def test_what_is_written_lies_beside_the_folders_or_where_one_says(two: tuple[Path, Path], tmp_path: Path) -> None:
     a, b = two
-    assert folders_of([f"results_dir={a}"], "report") == ((a,), a)
-    assert folders_of([f"results_dir={a},{b}"], "report") == (two, tmp_path / "a+b")
-    assert folders_of([f"results_dir={a},{b}", f"output={tmp_path / 'o'}"], "report")[1] == tmp_path / "o"
-    assert folders_of([f"results_dir={a},{a}"], "report") == ((a,), a)
+    assert choose_folders(FoldersConfig(f"{a}")) == ((a,), a)
+    assert choose_folders(FoldersConfig(f"{a},{b}")) == (two, tmp_path / "a+b")
+    assert choose_folders(FoldersConfig(f"{a},{b}", str(tmp_path / "o")))[1] == tmp_path / "o"
+    assert choose_folders(FoldersConfig(f"{a},{a}")) == ((a,), a)
     (tmp_path / "x,y").mkdir()
-    assert folders_of([f"results_dir={tmp_path / 'x,y'}"], "report")[0] == (tmp_path / "x,y",)
+    assert choose_folders(FoldersConfig(f"{tmp_path / 'x,y'}"))[0] == (tmp_path / "x,y",)
     assert run_file(two, "gpu-tiled_cnn-0", "run.json") == b / "runs" / "gpu-tiled_cnn-0" / "run.json"
     assert run_file(two, "none", "run.json") == a / "runs" / "none" / "run.json"
 
@@ -112,7 +111,7 @@ def test_what_is_written_lies_beside_the_folders_or_where_one_says(two: tuple[Pa
     ("overrides", "sentence"),
     [
         (["results_dir={a},/nowhere"], "is not a folder"),
-        (["results_dir={a}", "results_dir={a}"], "is not a setting"),
+        (["results_dir={a}", "results_dir={a}"], "given twice"),
         (["results_dir={a}", "out=x"], "is not a setting"),
         (["output=x"], "say which folder"),
     ],
@@ -120,14 +119,14 @@ def test_what_is_written_lies_beside_the_folders_or_where_one_says(two: tuple[Pa
 def test_bad_folders_are_said_in_a_sentence(
     two: tuple[Path, Path], capsys: pytest.CaptureFixture[str], overrides: list[str], sentence: str
 ) -> None:
-    assert collect_main([text.replace("{a}", str(two[0])) for text in overrides]) == 2
+    assert cli.main(["collect", *[text.replace("{a}", str(two[0])) for text in overrides]]) == 2
     assert sentence in capsys.readouterr().err
 
 
 def test_collect_takes_several_folders_and_keeps_their_tables(
     two: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert collect_main([f"results_dir={two[0]},{two[1]}"]) == 0
+    assert cli.main(["collect", f"results_dir={two[0]},{two[1]}"]) == 0
     assert "Imaginary GPU" in capsys.readouterr().out
     kept = load(tmp_path / "a+b")
     assert len(kept.runs) == len(load(two[0]).runs) + len(load(two[1]).runs)

@@ -5,9 +5,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from bench.cli import run_verb
 from bench.config import InputError
 from bench.perf import inferer
-from bench.perf.inferer import main, parse
+from bench.perf.inferer import InfererConfig
+from bench.settings import read_settings
 
 
 def test_both_sides_are_measured_and_their_masks_are_alike(
@@ -15,7 +17,7 @@ def test_both_sides_are_measured_and_their_masks_are_alike(
 ) -> None:
     monkeypatch.setattr(inferer, "_isolated", lambda function, argument: function(argument))  # fresh ones take seconds
     settings = ["size=96", "tile_size=64", "overlap=16", "batch_size=2", "repeats=2", "blend=gaussian", "threads=1"]
-    assert main([*settings, "device=cpu", "precision=float32", f"results_dir={tmp_path}"]) == 0
+    assert run_verb("inferer", [*settings, "device=cpu", "precision=float32", f"results_dir={tmp_path}"]) == 0
     (row,) = pd.read_csv(tmp_path / "inferer.csv").to_dict("records")
     assert row["ratio_min"] <= row["throughput_ratio"] <= row["ratio_max"]
     assert row["throughput_ratio"] > 0.2
@@ -25,13 +27,13 @@ def test_both_sides_are_measured_and_their_masks_are_alike(
 
 
 def test_settings_are_read_by_their_type_and_misspelt_ones_refused() -> None:
-    assert parse(["size=512", "blend=discard"]).size == 512
+    assert read_settings(InfererConfig, ["size=512", "blend=discard"], "inferer").size == 512
     for wrong in ("sizes=512", "size=big", "blend=linear", "repeats=0", "size=64"):
         with pytest.raises(InputError, match=wrong.partition("=")[0]):
-            parse([wrong])
+            read_settings(InfererConfig, [wrong], "inferer")
 
 
 def test_without_monai_one_sentence_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inferer, "find_spec", lambda _: None)
     with pytest.raises(InputError, match=r"MONAI, which is not installed: pip install"):
-        main([])
+        run_verb("inferer", [])

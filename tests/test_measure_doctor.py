@@ -8,7 +8,7 @@ from support.fake_nvml.report import doctor_lines
 
 from bench.measure import doctor
 from bench.measure.calibration import Check
-from bench.measure.doctor import Beside, main, quantile, verdict
+from bench.measure.doctor import Beside, DoctorConfig, main, quantile, verdict
 from bench.measure.isolation import run_isolated
 from bench.measure.load import Load
 
@@ -29,7 +29,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("quick")
 def test_the_whole_examination_ends_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(["device=cpu"])
+    code = main(DoctorConfig("cpu"))
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("fit to publish" if code == 0 else "not fit to publish: ")
     assert [line for line in lines if line and line[0] != " "][:5] == [
@@ -42,9 +42,10 @@ def test_the_whole_examination_ends_with_one_line(capsys: pytest.CaptureFixture[
     assert any("512 MiB, saw 5" in line for line in lines)
 
 
-def test_an_unknown_setting_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["device=toaster"]) == 2
-    assert "device=toaster" in capsys.readouterr().err
+@pytest.mark.parametrize("device", ["toaster", "cuda:x", ""])
+def test_an_unknown_device_is_refused(device: str) -> None:
+    with pytest.raises(ValueError, match="device must be auto, cpu, cuda or cuda:N"):
+        DoctorConfig(device)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,7 @@ def test_load_is_said_in_the_last_line(monkeypatch: pytest.MonkeyPatch, capsys: 
     monkeypatch.setattr(doctor, "_idle_load", lambda: Load(2.0, 0.4, None))
     monkeypatch.setattr(doctor, "calibrate", lambda _: ([SEEN], ""))
     monkeypatch.setattr(doctor, "_beside_a_busy_loop", lambda: FINE)
-    assert main(["device=cpu"]) == 1
+    assert main(DoctorConfig("cpu")) == 1
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "not fit to publish: contended: other processes took 40% of the processor time"
 

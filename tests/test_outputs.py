@@ -11,9 +11,10 @@ from ome_zarr_models.v05 import ImageLabel
 
 from bench.config import InputError
 from bench.datasets.opening import open_image, open_mask
+from bench.files import name_temporary
 from bench.pipelines.protocol import Writable
 from bench.predict import outputs
-from bench.predict.outputs import Meaning, blocks, check_writable, clear_stale, unfinished, writing
+from bench.predict.outputs import Meaning, blocks, check_writable, clear_stale, writing
 
 NAMES = ("ground", "cell", "other")
 MICRO = Meaning(NAMES, (0.5, 0.25), ("micrometer", "micrometer"))
@@ -114,9 +115,9 @@ def test_a_finished_result_replaces_what_was_there(name: str, tmp_path: Path) ->
 
 def test_leavings_of_the_dead_are_removed_and_of_the_living_are_not(tmp_path: Path) -> None:
     path = tmp_path / "m.zarr"
-    mine = unfinished(path, "partial")
+    mine = name_temporary(path, "partial")
     mine.mkdir()
-    dead = tmp_path / ".m.zarr.999999999.scratch"
+    dead = tmp_path / ".m.zarr.999999999-0123456789ab.scratch"
     dead.mkdir()
     clear_stale(path)
     assert [found.name for found in tmp_path.iterdir()] == [mine.name]

@@ -6,19 +6,21 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from bench.cli import run_verb
 from bench.config import GraphConfig, InputError, SuperpixelsConfig
 from bench.graphs.build import build
 from bench.graphs.weights import reweighted
-from bench.perf.graph_steps import main, parse, picture
+from bench.perf.graph_steps import PerfConfig, picture
 from bench.perf.published import nearest, published_graph, published_segments
 from bench.perf.steps import CLASSES, STEPS, Picture
+from bench.settings import read_settings
 from bench.superpixels.labels import majority_labels
 from bench.superpixels.registry import segment
 
 
 def test_perf_writes_a_row_per_step_and_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = ["sizes=64,96", "repeats=2", "rival_largest=64", "graph_superpixel_size=100", "memory=false"]
-    assert main([*settings, f"results_dir={tmp_path}"]) == 0
+    assert run_verb("perf", [*settings, f"results_dir={tmp_path}"]) == 0
     table = pd.read_csv(tmp_path / "perf.csv")
     expected = [(step, size) for step in STEPS for size in (64, 96)]
     assert list(zip(table["step"], table["size"], strict=True)) == expected
@@ -29,15 +31,17 @@ def test_perf_writes_a_row_per_step_and_size(tmp_path: Path, capsys: pytest.Capt
 
 
 def test_memory_beyond_the_image_is_measured_in_a_fresh_process(tmp_path: Path) -> None:
-    assert main(["steps=slic", "sizes=512", "repeats=1", "rival_largest=32", f"results_dir={tmp_path}"]) == 0
+    assert (
+        run_verb("perf", ["steps=slic", "sizes=512", "repeats=1", "rival_largest=32", f"results_dir={tmp_path}"]) == 0
+    )
     assert 4 <= pd.read_csv(tmp_path / "perf.csv")["bytes_per_pixel"][0] <= 40
 
 
 def test_settings_are_read_by_their_type_and_misspelt_ones_refused() -> None:
-    assert parse(["sizes=[64,128]", "memory=false", "compactness=0.2"]).sizes == [64, 128]
+    assert read_settings(PerfConfig, ["sizes=[64,128]", "memory=false", "compactness=0.2"], "perf").sizes == [64, 128]
     for wrong in ("size=64", "sizes=big", "steps=slick", "repeats=0", "memory=perhaps"):
         with pytest.raises(InputError, match=wrong.partition("=")[0]):
-            parse([wrong])
+            read_settings(PerfConfig, [wrong], "perf")
 
 
 def test_the_published_recipe_agrees_with_the_graph_room() -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from support import folder_sets as sets
 
 from bench.cli import main as command
+from bench.cli import run_verb
 from bench.config import (
     CnnConfig,
     Config,
@@ -35,8 +36,11 @@ from bench.datasets.opening import open_mask
 from bench.datasets.registry import load
 from bench.pipelines.registry import build_pipeline
 from bench.predict import prediction
-from bench.predict.command import ended_politely, main, parse
+from bench.predict.command import ended_politely
+from bench.predict.prediction import PredictConfig
 from bench.predict.run_directory import read_config
+from bench.progress import Progress
+from bench.settings import read_settings
 
 ARMS: dict[str, PipelineConfig] = {
     "tiled_cnn": TiledCnnConfig(
@@ -114,7 +118,7 @@ def test_the_mask_is_that_of_the_run(arm: str, normalization: str, tmp_path: Pat
     image = tmp_path / "c.zarr"
     zarr.create_array(image, data=picture(2)[0], chunks=(32, 32))
     for name, source in (("one.tif", tmp_path / "set" / "images" / "c.png"), ("two.ome.zarr", image)):
-        assert main([f"run={directory}", f"image={source}", f"out={tmp_path / name}", "device=cpu"]) == 0
+        assert run_verb("predict", [f"run={directory}", f"image={source}", f"out={tmp_path / name}", "device=cpu"]) == 0
         np.testing.assert_array_equal(np.asarray(open_mask(tmp_path / name)), expected(directory, config))
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
@@ -123,8 +127,11 @@ def test_several_images_give_as_many_masks(tmp_path: Path, capsys: pytest.Captur
     directory, _ = finished(tmp_path, "threshold")
     (tmp_path / "out").mkdir()
     images = tmp_path / "set" / "images"
-    assert main([f"run={directory}", f"image={images}", f"out={tmp_path / 'out'}", "format=tif"]) == 0
-    assert main([f"run={directory}", f"image={images}/[ab].png", f"out={tmp_path / 'out'}", "format=zarr"]) == 0
+    assert run_verb("predict", [f"run={directory}", f"image={images}", f"out={tmp_path / 'out'}", "format=tif"]) == 0
+    assert (
+        run_verb("predict", [f"run={directory}", f"image={images}/[ab].png", f"out={tmp_path / 'out'}", "format=zarr"])
+        == 0
+    )
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["a.tif", "a.zarr", "b.tif", "b.zarr", "c.tif"]
     for stem in "ab":
         one, two = (np.asarray(open_mask(tmp_path / "out" / f"{stem}{kind}")) for kind in (".tif", ".zarr"))
@@ -142,9 +149,11 @@ def test_interrupted_it_leaves_nothing(
     def halfway(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(prediction.Bar, "show", halfway)
+    monkeypatch.setattr(Progress, "show", halfway)
     with pytest.raises((KeyboardInterrupt, InputError, RuntimeError)) as caught:
-        main([f"run={directory}", f"image={tmp_path / 'set/images/c.png'}", f"out={tmp_path / 'out/c.zarr'}"])
+        run_verb(
+            "predict", [f"run={directory}", f"image={tmp_path / 'set/images/c.png'}", f"out={tmp_path / 'out/c.zarr'}"]
+        )
     assert list((tmp_path / "out").iterdir()) == []
     if isinstance(error, OSError):
         assert "c.zarr cannot be written: No space left on device" in str(caught.value)
@@ -226,7 +235,7 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     "no run directory": (setting("run=/"), "no run directory"),
     "no checkpoint": (without("checkpoint.json"), "has no checkpoint"),
     "no task": (without("task.json"), "has no task.json"),
-    "a broken checkpoint": (broken_checkpoint, r"checkpoint\.pt cannot be loaded"),
+    "a broken checkpoint": (broken_checkpoint, r"checkpoint\.json cannot be read as JSON"),
     "an oracle": (changed("pipeline", asdict(OracleConfig())), "needs the true mask"),
     "an unknown setting": (changed("graph", {"speed": 3}), "graph.speed is no setting of this version"),
     "a missing setting": (changed("graph", {}), "graph.features is missing"),
@@ -256,8 +265,9 @@ def test_a_mistake_is_one_sentence(
     monkeypatch.chdir(tmp_path)
     break_it, sentence = MISTAKES[mistake]
     defaults = {"run": directory, "image": tmp_path / "set/images/c.png", "out": tmp_path / "c.tif"}
-    given = [f"{name}={value}" for name, value in defaults.items()] + break_it(tmp_path)
-    assert command(["predict", *given]) == 2
+    given = {name: f"{name}={value}" for name, value in defaults.items()}
+    given |= {item.partition("=")[0]: item for item in break_it(tmp_path)}
+    assert command(["predict", *given.values()]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert sentence.replace("\\", "") in line
 
@@ -266,7 +276,7 @@ def test_a_disk_too_small_is_known_before(tmp_path: Path, monkeypatch: pytest.Mo
     directory, _ = finished(tmp_path, "threshold")
     monkeypatch.setattr(prediction, "scratch_bytes", lambda *_: 1 << 60)
     with pytest.raises(InputError, match=r"GiB free, and .* needs about"):
-        main([f"run={directory}", f"image={tmp_path / 'set/images/c.png'}", f"out={tmp_path / 'c.tif'}"])
+        run_verb("predict", [f"run={directory}", f"image={tmp_path / 'set/images/c.png'}", f"out={tmp_path / 'c.tif'}"])
 
 
 @pytest.mark.parametrize("arm", ARMS)
@@ -286,5 +296,7 @@ def test_a_run_of_another_version_may_differ_in_what_no_prediction_hangs_on(tmp_
 
 
 def test_workers_are_settings_too() -> None:
-    found = parse(["run=a", "image=b", "out=c", "parallel.workers=2", "channel_axis=null"])
+    found = read_settings(
+        PredictConfig, ["run=a", "image=b", "out=c", "parallel.workers=2", "channel_axis=null"], "predict"
+    )
     assert (found.parallel.workers, found.channel_axis) == (2, None)

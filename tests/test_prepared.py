@@ -267,7 +267,7 @@ def test_a_writer_that_is_killed_leaves_nothing_that_is_taken_for_whole(tmp_path
             process.stdout.readline()
             time.sleep(rng.uniform(0, 0.15))
             os.kill(process.pid, signal.SIGKILL)
-        torn += len(list(tmp_path.glob(".*.tmp")))
+        torn += len(list(tmp_path.glob(".*.partial")))
         for path in tmp_path.glob("*.npz"):
             assert prepared.intact(path)
             found = load(path)
@@ -298,7 +298,7 @@ def test_two_who_write_the_same_file_do_not_disturb_each_other(tmp_path: Path) -
 
 
 def test_what_the_dead_left_is_removed_and_what_the_living_write_is_not(tmp_path: Path, made: Counted) -> None:
-    old, new = tmp_path / ".old.npz.1.tmp", tmp_path / ".new.npz.2.tmp"
+    old, new = tmp_path / ".old.npz.1.partial", tmp_path / ".new.npz.2.partial"
     for path in (old, new):
         path.write_bytes(b"part")
     os.utime(old, (time.time() - 2 * prepared.STALE_SECONDS,) * 2)

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from support.results import copy_results, make_results, make_run, score
 
+from bench import cli
 from bench.plots.all import groups
-from bench.report.command import main, write_report
+from bench.report.command import write_report
 from bench.report.content import failures, gather, harness_share
 from bench.report.markdown import escape, table
 from bench.report.verdict import Verdict, verdict
@@ -221,11 +222,11 @@ def test_the_command_collects_draws_and_prints(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.report.command.plot_all", lambda *_: [])
-    assert main([f"results_dir={folder}"]) == 0
+    assert cli.main(["report", f"results_dir={folder}"]) == 0
     printed = capsys.readouterr().out
     assert "report.html" in printed
     assert "points less" in printed
-    assert main(["results_dir=/nowhere/at/all"]) == 2
+    assert cli.main(["report", "results_dir=/nowhere/at/all"]) == 2
     assert "is not a folder" in capsys.readouterr().err
 
 

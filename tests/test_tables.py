@@ -10,11 +10,11 @@ import pandas as pd
 import pytest
 from support.results import ceiling, copy_results, make_results, make_run, score
 
+from bench import cli
 from bench.config import InputError, TrainingConfig
 from bench.files import write_atomically
 from bench.tables.chosen import chosen
 from bench.tables.collect import Tables, collect, current, load
-from bench.tables.command import main
 from bench.tables.comparison import comparison, configurations, ratio
 from bench.tables.text import format_table
 from bench.tables.write import SCHEMAS, write_run
@@ -274,13 +274,13 @@ def test_the_printed_table_fits_and_names_what_went_wrong(folder: Path) -> None:
 def test_what_cannot_be_collected_is_said_in_a_sentence(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], overrides: list[str], sentence: str
 ) -> None:
-    assert main([text.replace("{empty}", str(tmp_path)) for text in overrides]) == 2
+    assert cli.main(["collect", *[text.replace("{empty}", str(tmp_path)) for text in overrides]]) == 2
     assert sentence in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_command_prints_the_table(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([f"results_dir={folder}"]) == 0
+    assert cli.main(["collect", f"results_dir={folder}"]) == 0
     assert "superpixel_gnn" in capsys.readouterr().out
 
 
@@ -292,13 +292,13 @@ def test_an_unknown_status_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_written_is_said(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / "tables").write_text("in the way")
-    assert main([f"results_dir={folder}"]) == 2
+    assert cli.main(["collect", f"results_dir={folder}"]) == 2
     assert f"cannot write {folder / 'tables'}" in capsys.readouterr().err
 
 
 def test_a_folder_with_nothing_finished_yet_is_no_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "runs" / "going").mkdir(parents=True)
-    assert main([f"results_dir={tmp_path}"]) == 0
+    assert cli.main(["collect", f"results_dir={tmp_path}"]) == 0
     printed = capsys.readouterr().out
     assert "No run has finished yet." in printed
     assert "left out: runs/going" in printed

@@ -1,7 +1,6 @@
 """Which image goes with which mask, and into which split: from `splits.json`, a CSV file, or a seeded draw."""
 
 import csv
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 
 from bench.config import FolderConfig, InputError, require
 from bench.datasets.opening import SUFFIXES, is_image, stem_of
+from bench.files import read_json
 
 SPLITS = ("train", "val", "test")
 
@@ -93,7 +93,7 @@ def entry_of(stem: str, split: str, images: Mapping[str, Path], masks: Mapping[s
 
 def from_json(path: Path, images: Mapping[str, Path], masks: Mapping[str, Path]) -> Manifest:
     """Lists of stems under `train`, `val`, `test` and perhaps `excluded`; `rule` says in words how they were made."""
-    content = read_json(path)
+    content = read_splits(path)
     lists = {split: stems_of(path, content, split) for split in (*SPLITS, "excluded")}
     check_once(path, [stem for stems in lists.values() for stem in stems])
     named = {stem for stems in lists.values() for stem in stems}
@@ -105,11 +105,9 @@ def from_json(path: Path, images: Mapping[str, Path], masks: Mapping[str, Path])
     return Manifest(tuple(entries), str(content.get("rule", "splits.json")))
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+def read_splits(path: Path) -> dict[str, Any]:
+    """Return the object in `splits.json`. Raises InputError naming the file where it holds no object."""
+    content = read_json(path)
     require(isinstance(content, dict), f"{path} must be an object with the lists train, val and test")
     return dict(content)
 

@@ -1,7 +1,6 @@
 """Generated scenes as a data set: small ones are kept, large ones are generated window by window when asked for."""
 
 import hashlib
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import product
@@ -18,6 +17,7 @@ from bench.datasets.files import Classes, ImageFile, Layout, MaskFile
 from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose, moments, pool, training_moments
 from bench.datasets.sample import Sample, Source, Splits, Task
 from bench.datasets.scene import VERSION, Scene, Window, generate_block
+from bench.files import fill_atomically
 
 BLOCK = 512  # side of the blocks in which a whole scene is generated, in pixels
 KEPT_PIXELS = 1024 * 1024  # largest scene that is generated once and kept
@@ -161,13 +161,12 @@ def write_once(path: Path, layer: SceneImage | SceneMask) -> None:
     if path.is_file():
         return
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(f".{os.getpid()}.partial")
-    pixels = tifffile.memmap(partial, shape=layer.scene.size, dtype=layer.dtype, photometric="minisblack")
-    for window in blocks(layer.scene.size):
-        pixels[window.y0 : window.y1, window.x0 : window.x1] = layer.block(window).reshape(window.shape)
-    pixels.flush()
-    del pixels
-    partial.replace(path)
+    with fill_atomically(path) as temporary:
+        pixels = tifffile.memmap(temporary, shape=layer.scene.size, dtype=layer.dtype, photometric="minisblack")
+        for window in blocks(layer.scene.size):
+            pixels[window.y0 : window.y1, window.x0 : window.x1] = layer.block(window).reshape(window.shape)
+        pixels.flush()
+        del pixels
 
 
 def content_of(config: SyntheticConfig) -> str:

@@ -1,7 +1,6 @@
 """What a run's model was trained for, as `task.json` beside its checkpoint: enough to prepare a new image alike."""
 
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 from bench.config import NORMALIZATIONS, InputError, require, require_one_of
 from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose
 from bench.datasets.sample import Task
+from bench.files import read_json, write_atomically
 
 
 @dataclass(frozen=True)
@@ -53,17 +53,12 @@ def write(path: Path, task: Task, mode: str, stored: Stored | None) -> None:
         "ignore_index": task.ignore_index,
         "normalization": normalization,
     }
-    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    partial.replace(path)
+    write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
 def read(path: Path) -> tuple[Task, Normalization]:
     """What `write` wrote. Raises `InputError` naming the file and what is wrong with it."""
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    content = read_json(path)
     try:
         task = _task(content)
         normalization = _normalization(content["normalization"], task.in_channels)

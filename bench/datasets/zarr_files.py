@@ -3,7 +3,6 @@
 Only number types and codecs of a list are opened, so nothing in a store is ever executed.
 """
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -14,8 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.chunked import Box, ChunkedArray
-from bench.config import InputError, require
+from bench.config import require
 from bench.datasets.stored import MOST_VALUES, Opened, reading
+from bench.files import read_json
 
 METADATA = ("zarr.json", ".zarray", ".zgroup")
 METADATA_BYTES = 1 << 26
@@ -128,11 +128,7 @@ def _metadata(path: Path) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
 
 def _json(path: Path) -> dict[str, Any]:
     require(path.stat().st_size <= METADATA_BYTES, f"{path} is larger than {METADATA_BYTES} bytes: no such metadata")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
-    return _object(path, content)
+    return _object(path, read_json(path))
 
 
 def _object(path: Path, content: Any) -> dict[str, Any]:

@@ -4,7 +4,6 @@ Standard library, psutil and pynvml; torch only where the driver shows a GPU.
 """
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterable, Sequence
@@ -28,6 +27,17 @@ P99_GAP_SECONDS = 0.05
 CPU_SHARE = 0.02
 
 
+@dataclass
+class DoctorConfig:
+    """Settings of `python -m bench doctor`."""
+
+    device: str = "auto"  # auto | cpu | cuda | cuda:N; auto is a GPU where there is one
+
+    def __post_init__(self) -> None:
+        if self.device not in ("auto", "cpu", "cuda") and not self.device.removeprefix("cuda:").isdigit():
+            raise ValueError(f"device must be auto, cpu, cuda or cuda:N, got {self.device!r}")
+
+
 @dataclass(frozen=True)
 class Beside:
     """How the sampler fared beside a loop that never lets go of the interpreter for long. Seconds."""
@@ -40,18 +50,10 @@ class Beside:
     duty: float | None
 
 
-def main(overrides: list[str]) -> int:
-    """Print the examination; 0 if the machine is fit to publish from, 1 if not, 2 for a setting that is none.
-
-    Takes `device=` (auto, cpu, cuda, cuda:N).
-    """
-    device, unknown = _device(overrides)
-    if unknown:
-        print(f"doctor takes device=cpu, device=cuda or device=cuda:N, got {' '.join(unknown)}", file=sys.stderr)
-        return 2
+def main(settings: DoctorConfig) -> int:
+    """Print the examination. Returns the exit code: 0 if the machine is fit to publish from, else 1."""
     gpus, reason = open_gpus()
-    if device == "auto":
-        device = "cuda" if gpus else "cpu"
+    device = settings.device if settings.device != "auto" else "cuda" if gpus else "cpu"
     _print("machine", (f"{name}: {value}" for name, value in machine_facts().items() if value is not None))
     _print("what can be measured here", [*host_abilities(), *gpu_abilities(gpus, reason)])
     load = _idle_load()
@@ -67,18 +69,6 @@ def main(overrides: list[str]) -> int:
         else f"fit to publish: everything asked of {device} was seen"
     )
     return 1 if reasons else 0
-
-
-def _device(overrides: Sequence[str]) -> tuple[str, list[str]]:
-    """The device asked for and what was not understood."""
-    device, unknown = "auto", []
-    for override in overrides:
-        name, _, value = override.partition("=")
-        if name == "device" and (value in ("auto", "cpu", "cuda") or value.removeprefix("cuda:").isdigit()):
-            device = value
-        else:
-            unknown.append(override)
-    return device, unknown
 
 
 def _print(title: str, lines: Iterable[str]) -> None:

@@ -5,7 +5,7 @@ its own for each figure.
 """
 
 import time
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.threads import thread_count
-from bench.config import InputError, SuperpixelsConfig, SyntheticConfig, require
+from bench.config import SuperpixelsConfig, SyntheticConfig, require
 from bench.datasets.normalization import standardise
 from bench.datasets.synthetic import SceneImage, SceneMask, scene_moments, scenes_of
 from bench.measure.isolation import run_isolated
@@ -28,20 +28,20 @@ _TILE = 1024  # pixels a side of the generated scene; larger images mirror it
 
 @dataclass
 class PerfConfig:
-    """Settings of `python -m bench perf`, each as name=value; lists with commas."""
+    """Settings of `python -m bench perf`."""
 
-    steps: list[str] = field(default_factory=lambda: list(STEPS))
-    sizes: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # pixels a side
-    repeats: int = 5
-    superpixel_size: float = 100.0  # of every step but graph
+    steps: list[str] = field(default_factory=lambda: list(STEPS))  # what is timed
+    sizes: list[int] = field(default_factory=lambda: [256, 512, 1024, 2048])  # sides of the images, in pixels
+    repeats: int = 5  # pairs of runs per figure
+    superpixel_size: float = 100.0  # pixels per superpixel, of every step but graph
     graph_superpixel_size: float = 355.0  # of the step graph: about 10,000 nodes at 2048 x 2048
     graph_rival_superpixel_size: float = 470.0  # as many for the published recipe, which keeps smaller pieces
-    compactness: float = 0.1
-    iterations: int = 10
+    compactness: float = 0.1  # of SLIC, with scikit-image's meaning
+    iterations: int = 10  # of SLIC
     rival_largest: int = 4096  # sizes beyond it run ours alone
     graph_rival_largest: int = 2048  # the dense distance matrix grows with the fourth power of the side
-    memory: bool = True
-    results_dir: str = "results/perf"
+    memory: bool = True  # measure bytes per pixel too, in a process of its own per figure
+    results_dir: str = "results/perf"  # folder for perf.csv
 
     def __post_init__(self) -> None:
         require(set(self.steps) <= set(STEPS), f"steps must be among {', '.join(STEPS)}, got {self.steps}")
@@ -49,9 +49,8 @@ class PerfConfig:
         require(self.repeats >= 1, f"repeats must be at least 1, got {self.repeats}")
 
 
-def main(overrides: list[str]) -> int:
-    """Measure, print the table, write `results_dir/perf.csv`."""
-    config = parse(overrides)
+def main(config: PerfConfig) -> int:
+    """Measure, print the table, write `results_dir/perf.csv`. Returns the exit code."""
     folder = Path(config.results_dir)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
@@ -63,32 +62,6 @@ def main(overrides: list[str]) -> int:
             write_rows(folder / "perf.csv", rows)
     print(f"written to {folder / 'perf.csv'}")
     return 0
-
-
-def parse(overrides: list[str]) -> PerfConfig:
-    """`name=value` settings, each read as the type of the default. Raises `InputError` for what is not one."""
-    defaults, chosen = PerfConfig(), {}
-    known = {item.name: getattr(defaults, item.name) for item in fields(defaults)}
-    for override in overrides:
-        name, separator, text = override.partition("=")
-        if not separator or name not in known:
-            raise InputError(f"{override!r} is not a setting of perf: use name=value with one of {', '.join(known)}")
-        try:
-            chosen[name] = _read(text, known[name])
-        except ValueError as error:
-            raise InputError(f"perf: {name} must look like {known[name]}, got {text!r}") from error
-    return replace(defaults, **chosen)
-
-
-def _read(text: str, default: Any) -> Any:
-    if isinstance(default, list):
-        kind = type(default[0])
-        return [kind(part) for part in text.strip("[]").split(",")]
-    if isinstance(default, bool):
-        return (
-            {"true": True, "false": False}.get(text.lower()) if text.lower() in ("true", "false") else bool(int(text))
-        )
-    return type(default)(text)
 
 
 def picture(size: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

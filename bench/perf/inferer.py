@@ -8,7 +8,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
@@ -29,20 +29,20 @@ Predict = Callable[[NDArray[np.float32]], NDArray[np.integer]]
 
 @dataclass
 class InfererConfig:
-    """Settings of `python -m bench inferer`, each as name=value."""
+    """Settings of `python -m bench inferer`."""
 
-    size: int = 1024  # pixels a side of the image
-    tile_size: int = 256
-    overlap: int = 32  # on each side of a tile
+    size: int = 1024  # side of the image in pixels
+    tile_size: int = 256  # side of a tile in pixels
+    overlap: int = 32  # pixels on each side of a tile
     blend: str = "both"  # discard | gaussian | both; MONAI's are constant and gaussian
-    batch_size: int = 8
-    encoder_name: str = "resnet18"
-    num_classes: int = 3
+    batch_size: int = 8  # tiles per forward pass
+    encoder_name: str = "resnet18"  # of the U-Net, as segmentation_models_pytorch names it
+    num_classes: int = 3  # of the mask
     precision: str = "auto"  # auto | float32 | bfloat16
-    repeats: int = 5
-    threads: int = 0  # 0: as torch chooses
-    device: str = "auto"
-    results_dir: str = "results/inferer"
+    repeats: int = 5  # pairs of runs
+    threads: int = 0  # of the CPU; 0: as torch chooses
+    device: str = "auto"  # auto | cpu | cuda | cuda:N
+    results_dir: str = "results/inferer"  # folder for inferer.csv
 
     def __post_init__(self) -> None:
         require_one_of("blend", self.blend, ("discard", "gaussian", "both"))
@@ -51,9 +51,8 @@ class InfererConfig:
         require(self.size >= self.tile_size, f"size must be at least tile_size = {self.tile_size}, got {self.size}")
 
 
-def main(overrides: list[str]) -> int:
-    """Measure, print a line per way of blending, write `results_dir/inferer.csv`."""
-    config = parse(overrides)
+def main(config: InfererConfig) -> int:
+    """Measure, print a line per way of blending, write `results_dir/inferer.csv`. Returns the exit code."""
     if find_spec("monai") is None:
         raise InputError("inferer compares with MONAI, which is not installed: pip install 'gnn-vs-cnn[test]'")
     rows = []
@@ -65,22 +64,6 @@ def main(overrides: list[str]) -> int:
     write_rows(folder / "inferer.csv", rows)
     print(f"written to {folder / 'inferer.csv'}")
     return 0
-
-
-def parse(overrides: list[str]) -> InfererConfig:
-    """`name=value` settings, each read as the type of the default. Raises `InputError` for what is not one."""
-    defaults = InfererConfig()
-    known = {item.name: type(getattr(defaults, item.name)) for item in fields(defaults)}
-    chosen: dict[str, Any] = {}
-    for override in overrides:
-        name, separator, text = override.partition("=")
-        if not separator or name not in known:
-            raise InputError(f"{override!r} is not a setting of inferer: use name=value with one of {', '.join(known)}")
-        try:
-            chosen[name] = known[name](text)
-        except ValueError as error:
-            raise InputError(f"inferer: {name} must be a whole number, got {text!r}") from error
-    return replace(defaults, **chosen)
 
 
 def measure(config: InfererConfig) -> dict[str, Any]:

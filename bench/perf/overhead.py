@@ -4,18 +4,18 @@ A whole run of each learning arm, as users start it: the time outside its stages
 fixed number of steps, bare and under the meter in turn (A B B A), within one process.
 """
 
-import json
 import tempfile
 import time
 from contextlib import nullcontext
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from bench.config import Config, InputError, SuperpixelGnnConfig, SyntheticConfig, TrainingConfig
+from bench.config import Config, SuperpixelGnnConfig, SyntheticConfig, TrainingConfig, require
+from bench.files import read_json
 from bench.measure.isolation import run_isolated
 
-DEFAULTS = {"seconds": 60, "steps": 100, "repeats": 10}
 PARTS = {
     "interpreter_seconds": "start of the interpreter",
     "import_seconds": "the project's own modules, numpy, scipy, numba, pandas",
@@ -24,28 +24,34 @@ PARTS = {
 }
 
 
-def main(overrides: list[str]) -> int:
-    """Measure and print; settings `seconds=` (of a whole run), `steps=` and `repeats=` (of the fits compared)."""
-    settings = dict(DEFAULTS)
-    for override in overrides:
-        name, _, text = override.partition("=")
-        if name not in settings or not text.isdigit() or int(text) < 1:
-            known = ", ".join(f"{known}=N" for known in settings)
-            raise InputError(f"{override!r} is not a setting of overhead: use {known} with N at least 1")
-        settings[name] = int(text)
+@dataclass
+class OverheadConfig:
+    """Settings of `python -m bench overhead`."""
+
+    seconds: int = 60  # of training, of the whole run of each arm
+    steps: int = 100  # of each of the fits that are compared
+    repeats: int = 10  # pairs of fits
+
+    def __post_init__(self) -> None:
+        for name in ("seconds", "steps", "repeats"):
+            require(getattr(self, name) >= 1, f"{name} must be at least 1, got {getattr(self, name)}")
+
+
+def main(settings: OverheadConfig) -> int:
+    """Measure and print. Returns the exit code: 1 where a run failed."""
     for pipeline in ("superpixel_gnn", "tiled_cnn"):
-        row = whole_run(pipeline, settings["seconds"])
+        row = whole_run(pipeline, settings.seconds)
         if row["status"] != "ok":
             print(f"{row['status']}: {row['reason']}")
             return 1
         print("\n".join(account(row)))
-    outcome = run_isolated(ratios, (settings["steps"], settings["repeats"]))
+    outcome = run_isolated(ratios, (settings.steps, settings.repeats))
     if outcome.status != "ok":
         print(f"{outcome.status}: {outcome.reason}")
         return 1
     found: list[float] = outcome.result
     print(f"a fit under the meter takes {median(found):.4f} times as long as bare ", end="")
-    print(f"({min(found):.4f} to {max(found):.4f} over {len(found)} pairs of {settings['steps']} steps)")
+    print(f"({min(found):.4f} to {max(found):.4f} over {len(found)} pairs of {settings.steps} steps)")
     return 0
 
 
@@ -59,7 +65,7 @@ def whole_run(pipeline: str, seconds: int) -> dict[str, Any]:
         budget = [f"training.seconds={seconds}", "training.patience=null"]
         sweep(plan(prepared(compose([f"pipeline={pipeline}", *budget, f"results_dir={folder}"]))), {})
         (path,) = Path(folder).glob("runs/*/run.json")
-        return dict(json.loads(path.read_text()))
+        return dict(read_json(path))
 
 
 def account(row: dict[str, Any]) -> list[str]:

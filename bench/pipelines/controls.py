@@ -12,6 +12,7 @@ from skimage.filters import threshold_multiotsu
 
 from bench.config import Config, InputError, ThresholdConfig, require
 from bench.datasets.sample import Sample, Source, Task
+from bench.files import read_json, write_atomically
 from bench.learning.fitlog import FitLog
 from bench.pipelines.protocol import Writable
 from bench.superpixels.labels import class_counts, paint
@@ -158,11 +159,11 @@ class Threshold:
     def save(self, path: Path) -> None:
         """Write the thresholds and the classes of the bands beside `path`, as JSON."""
         learned = {"thresholds": self.bands.thresholds.tolist(), "classes": self.bands.classes.tolist()}
-        path.with_suffix(".json").write_text(json.dumps(learned) + "\n")
+        write_atomically(path.with_suffix(".json"), json.dumps(learned) + "\n")
 
     def load(self, path: Path) -> None:
         """Take the thresholds that lie beside `path`."""
-        learned = json.loads(path.with_suffix(".json").read_text())
+        learned = read_json(path.with_suffix(".json"))
         self.bands = Bands(np.array(learned["thresholds"], np.float64), np.array(learned["classes"], np.int64))
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:

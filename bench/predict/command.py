@@ -8,12 +8,10 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import fields
 from functools import partial
 from pathlib import Path
-from typing import Any
 
-from bench.config import InputError, ParallelConfig, require
+from bench.config import require
 from bench.datasets.opening import is_image, stem_of
 from bench.datasets.zarr_files import is_store
 from bench.predict import outputs
@@ -21,9 +19,8 @@ from bench.predict.prediction import PredictConfig, Work, axis_of, layout_of, op
 from bench.predict.run_directory import read_run
 
 
-def main(overrides: list[str]) -> int:
-    """Predict one image or several; a line for each. The exit code."""
-    settings = parse(overrides)
+def main(settings: PredictConfig) -> int:
+    """Predict one image or several, and print a line for each. Returns the exit code."""
     with ended_politely():
         return predict_all(plan(settings), settings)
 
@@ -54,36 +51,6 @@ def ended_politely() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
-
-
-def parse(overrides: Sequence[str]) -> PredictConfig:
-    """`name=value` settings. Raises `InputError` for one that is none, or has the wrong type."""
-    known = {item.name: item.type for item in fields(PredictConfig) if item.name != "parallel"}
-    workers = {item.name: item.type for item in fields(ParallelConfig)}
-    chosen: dict[str, Any] = {}
-    parallel: dict[str, Any] = {}
-    for override in overrides:
-        name, separator, text = override.partition("=")
-        group, key = (parallel, name.removeprefix("parallel.")) if name.startswith("parallel.") else (chosen, name)
-        types = workers if group is parallel else known
-        if not separator or key not in types:
-            names = ", ".join([*known, *(f"parallel.{worker}" for worker in workers)])
-            raise InputError(f"{override!r} is not a setting of predict: use name=value with one of {names}")
-        group[key] = value_of(name, text, types[key])
-    return PredictConfig(**chosen, parallel=ParallelConfig(**parallel))
-
-
-def value_of(name: str, text: str, kind: Any) -> Any:
-    """A value of the command line as its setting's type."""
-    if text == "null" and kind in (int | None, str | None):
-        return None
-    if kind is bool:
-        require(text in ("true", "false"), f"{name} must be true or false, got {text!r}")
-        return text == "true"
-    if kind in (int, int | None):
-        require(text.lstrip("-").isdigit(), f"{name} must be a whole number, got {text!r}")
-        return int(text)
-    return text
 
 
 def plan(settings: PredictConfig) -> list[Work]:

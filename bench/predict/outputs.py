@@ -1,7 +1,6 @@
 """Masks of large images on disk: Zarr, OME-Zarr or a tiled TIFF, under their names only when they are whole."""
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ import psutil
 from numpy.typing import NDArray
 
 from bench.config import require
+from bench.files import fill_atomically, remove
 
 SIDE = 512  # of chunks and tiles, in pixels
 SMALLEST_LEVEL = 512  # longest side of the coarsest level of an OME-Zarr image, unless the image is smaller
@@ -47,25 +47,13 @@ def check_writable(path: Path, overwrite: bool) -> None:
     require(overwrite or not path.exists(), f"{path} exists already: choose another out, or add overwrite=true")
 
 
-def unfinished(path: Path, what: str) -> Path:
-    """A name beside `path` that nothing takes for a result."""
-    return path.with_name(f".{path.name}.{os.getpid()}.{what}")
-
-
 def clear_stale(path: Path) -> None:
     """Remove what processes that were killed have left beside `path`."""
-    for what in ("partial", "scratch"):
-        for left in path.parent.glob(f".{path.name}.*.{what}"):
-            number = left.name.split(".")[-2]
+    for kind in ("partial", "scratch"):
+        for left in path.parent.glob(f".{path.name}.*.{kind}"):
+            number = left.name.split(".")[-2].partition("-")[0]
             if number.isdigit() and not psutil.pid_exists(int(number)):
                 remove(left)
-
-
-def remove(path: Path) -> None:
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)
 
 
 @contextmanager
@@ -74,32 +62,20 @@ def writing(path: Path, shape: tuple[int, ...], meaning: Meaning, scratch: Path)
 
     Its type is the smallest unsigned one for the classes. What was under `path` before is replaced.
     """
-    kind, partial = kind_of(path), unfinished(path, "partial")
+    kind = kind_of(path)
     tiff = kind.endswith((".tif", ".tiff"))
-    place = scratch / "mask.zarr" if tiff else partial
-    remove(partial)
-    try:
-        array = created(place, kind, shape, meaning)
-        yield array
-        if tiff:
-            write_tiff(partial, array, meaning, ome=kind == ".ome.tif")
-        elif kind == ".ome.zarr":
-            describe(partial, array, path.name.removesuffix(kind), meaning)
-        put_in_place(partial, path)
-    finally:
-        remove(partial)
-        remove(place)
-
-
-def put_in_place(partial: Path, path: Path) -> None:
-    """Give the finished result its name; a folder that had it is moved away first."""
-    if path.is_dir() or (path.exists() and partial.is_dir()):
-        old = unfinished(path, "old")
-        path.rename(old)
-        partial.rename(path)
-        remove(old)
-    else:
-        partial.replace(path)
+    with fill_atomically(path) as temporary:
+        place = scratch / "mask.zarr" if tiff else temporary
+        try:
+            array = created(place, kind, shape, meaning)
+            yield array
+            if tiff:
+                write_tiff(temporary, array, meaning, ome=kind == ".ome.tif")
+            elif kind == ".ome.zarr":
+                describe(temporary, array, path.name.removesuffix(kind), meaning)
+        finally:
+            if tiff:
+                remove(place)
 
 
 def created(folder: Path, kind: str, shape: tuple[int, ...], meaning: Meaning) -> Any:

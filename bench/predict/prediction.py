@@ -13,8 +13,6 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from tqdm import tqdm
-
 from bench.arms import ARMS
 from bench.config import CnnConfig, Config, InputError, ParallelConfig, require, require_one_of
 from bench.datasets.examine import examine
@@ -22,26 +20,28 @@ from bench.datasets.files import Arranged, Layout, Scaled
 from bench.datasets.opening import open_image
 from bench.datasets.sample import Task
 from bench.datasets.stored import Header, Opened
+from bench.files import name_temporary
 from bench.measure.memory import MemoryProbe
 from bench.pipelines.protocol import Pipeline
 from bench.pipelines.registry import build_pipeline
 from bench.predict import outputs
 from bench.predict.outputs import Meaning
 from bench.predict.run_directory import FinishedRun, read_run
+from bench.progress import Progress
 
 Show = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 
 
 @dataclass
 class PredictConfig:
-    """Settings of `python -m bench predict`, each as name=value."""
+    """Settings of `python -m bench predict`."""
 
     run: str = ""  # directory of a finished run
     image: str = ""  # an image of any kind that is read, a folder of them, or a pattern such as 'slides/*.tif'
     out: str = ""  # .zarr, .ome.zarr, .tif or .ome.tif; for several images a folder
     format: str = "tif"  # of the masks in a folder
-    overwrite: bool = False
-    device: str = "auto"
+    overwrite: bool = False  # replace masks that are there already
+    device: str = "auto"  # auto | cpu | cuda | cuda:N
     scratch: str | None = None  # folder for what is as large as the image; null: beside out
     channel_axis: int | None = None  # of the array in the file; null: as in the run, else what the file says
     max_pixels: int = 1 << 30  # values that may be decoded at once
@@ -123,7 +123,7 @@ def predict_one(work: Work, progress: Show | None = None) -> Done:
     with failing_in_words(work), scratch_for(work, run, stored.shape) as scratch:
         scaling = run.normalization.scaling(stored.dtype, examine(work.image, stored))
         image, shape = Scaled(stored, scaling), stored.shape[:-1]
-        shown = (progress or Bar)(work.image.name)
+        shown = (progress or show_progress)(work.image.name)
         with outputs.writing(work.out, shape, meaning_of(file, run.task, stored.layout), scratch) as out, shown as show:
             pipeline.predict_into(image, out, scratch, show)
     peak = memory.peak()
@@ -191,8 +191,7 @@ def scratch_for(work: Work, run: FinishedRun, shape: Sequence[int]) -> Iterator[
         "predicted: make room, or give scratch= on another disk",
     )
     if work.settings.scratch is None:
-        folder = outputs.unfinished(work.out, "scratch")
-        outputs.remove(folder)
+        folder = name_temporary(work.out, "scratch")
         folder.mkdir()
     else:
         folder = Path(tempfile.mkdtemp(prefix="gnn-vs-cnn-", dir=place))
@@ -222,27 +221,11 @@ def failing_in_words(work: Work) -> Iterator[None]:
         raise InputError(str(error)) from error
 
 
-class Bar:
-    """Share done on standard error: a bar on a terminal, elsewhere a line per tenth."""
-
-    def __init__(self, description: str) -> None:
-        self.description, self.tenth = description, 0
-        self.terminal = sys.stderr.isatty()
-        shape = "{desc} {percentage:3.0f}%|{bar}| {elapsed} gone, {remaining} left"
-        self.bar = tqdm(total=1.0, desc=description, disable=not self.terminal, leave=False, bar_format=shape)
-
-    def __enter__(self) -> Callable[[float], None]:
-        return self.show
-
-    def __exit__(self, *exception: object) -> None:
-        self.bar.close()
-
-    def show(self, share: float) -> None:
-        if self.terminal:
-            self.bar.update(share - self.bar.n)
-        elif int(share * 10) > self.tenth:
-            self.tenth = int(share * 10)
-            print(f"{self.description} {share:4.0%}", file=sys.stderr, flush=True)
+@contextmanager
+def show_progress(description: str) -> Iterator[Callable[[float], None]]:
+    """Yield the function that shows on standard error the share of the work that is done."""
+    with Progress(description) as bar:
+        yield bar.show
 
 
 @contextmanager

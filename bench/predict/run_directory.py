@@ -1,6 +1,5 @@
 """What a finished run left behind, read back with suspicion: its settings, its task and its checkpoint."""
 
-import json
 import types
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
@@ -12,6 +11,7 @@ from bench.config import Config, DatasetConfig, InputError, PipelineConfig, requ
 from bench.datasets import task_file
 from bench.datasets.sample import Task
 from bench.datasets.task_file import Normalization
+from bench.files import read_json
 
 DECISIVE = ("dataset", "pipeline", "superpixels", "graph")  # what a prediction hangs on: must be there to the letter
 
@@ -63,10 +63,7 @@ def read_config(path: Path) -> Config:
 
     A run of another version may lack settings, or have others, that no prediction hangs on; those have defaults.
     """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path} cannot be read as JSON: {error}") from error
+    content = read_json(path)
     try:
         for group in DECISIVE:
             require(isinstance(content, dict) and group in content, f"{group} is missing")

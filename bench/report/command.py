@@ -1,6 +1,5 @@
 """The report: what a result folder shows, as `report.md` and a self-contained `report.html`, from the tables alone."""
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ from bench.report.markdown import render_markdown
 from bench.report.verdict import Verdict
 from bench.tables.collect import Tables
 from bench.tables.comparison import comparison
-from bench.tables.folders import folders_of, read
+from bench.tables.folders import FoldersConfig, choose_folders, read
 from bench.tables.text import format_table
 
 __all__ = ["main", "write_report"]
@@ -35,24 +34,20 @@ def write_report(
     return paths
 
 
-def main(overrides: list[str]) -> int:
-    """`python -m bench report results_dir=A[,B...]`: collect, draw, write, print table and verdict. The exit code.
+def main(settings: FoldersConfig) -> int:
+    """Collect, draw, write, print table and verdict. Returns the exit code. Raises InputError.
 
     The comparison is kept beside the tables it is made of, as `tables/comparison.csv`.
     """
     try:
-        folders, results_dir = folders_of(overrides, "report")
+        folders, results_dir = choose_folders(settings)
         tables = read(folders, results_dir)
         plotted = plot_all(results_dir, tables, folders)
         paths = write_report(results_dir, tables, plotted, folders)
         compared = comparison(tables)
         write_atomically(results_dir / "tables" / "comparison.csv", compared.to_csv(index=False, lineterminator="\n"))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except OSError as error:
-        print(f"error: cannot write {error.filename or 'below results_dir'}: {error.strerror}", file=sys.stderr)
-        return 2
+        raise InputError(f"cannot write {error.filename or 'below results_dir'}: {error.strerror}") from error
     print(format_table(compared))
     for section in gather(results_dir.name, tables, plotted).sections:
         print("\n" + "\n".join(_said(section.verdict)))

@@ -6,13 +6,14 @@ import os
 import platform
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
 import psutil
+
+from bench.config import InputError
+from bench.files import create_atomically, read_json, write_atomically
 
 BEAT = 5.0  # seconds between two signs of life
 SILENCE = 300.0  # seconds without one after which a claim of another machine is void
@@ -70,7 +71,7 @@ def take(path: Path) -> Claim | None:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     owner = Owner(this_host(), os.getpid(), psutil.Process().create_time(), uuid4().hex)
-    if _create(path, owner) or _take_over(path, owner):
+    if create_atomically(path, _words(owner)) or _take_over(path, owner):
         return Claim(path, owner)
     return None
 
@@ -95,9 +96,9 @@ def alive(path: Path) -> bool:
 def read(path: Path) -> Owner | None:
     """Whom the claim names; None where it is gone or names nobody."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
         return Owner(str(found["host"]), int(found["pid"]), float(found["started"]), str(found["token"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (InputError, ValueError, KeyError, TypeError):
         return None
 
 
@@ -106,27 +107,6 @@ def this_host() -> str:
     space = Path("/proc/self/ns/pid")
     inside = str(space.readlink()) if space.is_symlink() else ""
     return hashlib.sha256(f"{platform.node()} {inside}".encode()).hexdigest()[:12]
-
-
-def _create(path: Path, owner: Owner) -> bool:
-    """Make the file, whole; False where it is there. A hard link cannot replace, and brings its content along."""
-    with _written(path, owner) as temporary:
-        try:
-            os.link(temporary, path)
-        except FileExistsError:
-            return False
-        except OSError:  # a file system without hard links
-            return _create_in_steps(path, temporary.read_bytes())
-    return True
-
-
-def _create_in_steps(path: Path, content: bytes) -> bool:
-    try:
-        with path.open("xb") as file:
-            file.write(content)
-    except FileExistsError:
-        return False
-    return True
 
 
 def _take_over(path: Path, owner: Owner) -> bool:
@@ -142,8 +122,7 @@ def _take_over(path: Path, owner: Owner) -> bool:
     try:
         if alive(path):
             return False
-        with _written(path, owner) as temporary:
-            temporary.replace(path)
+        write_atomically(path, _words(owner))
         return read(path) == owner
     finally:
         guard.rmdir()
@@ -158,11 +137,5 @@ def _remove_old(guard: Path) -> None:
         return
 
 
-@contextmanager
-def _written(path: Path, owner: Owner) -> Iterator[Path]:
-    temporary = path.with_suffix(f".{owner.token}")
-    temporary.write_text(json.dumps(asdict(owner)), encoding="utf-8")
-    try:
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
+def _words(owner: Owner) -> bytes:
+    return json.dumps(asdict(owner)).encode()

@@ -13,6 +13,7 @@ from typing import Any
 
 from bench.config import Config, DatasetConfig, ExperimentConfig, InputError, flatten
 from bench.datasets.sample import Task
+from bench.files import write_atomically
 from bench.sweeps.claims import Claim
 from bench.sweeps.gpus import held_gpu
 from bench.tables.write import run_key, write_parts, write_row
@@ -121,7 +122,7 @@ def execute(job: Job, number: int, total: int, claim: Claim) -> str:
     results_dir, row = Path(job.config.results_dir), describe(job)
     directory = results_dir / "runs" / str(row["run_id"])
     resume.begin(directory, row)
-    (directory / "config.json").write_text(json.dumps(asdict(job.config), indent=1))
+    write_atomically(directory / "config.json", json.dumps(asdict(job.config), indent=1))
     print(f"[{number}/{total}] {job.label}", file=sys.stderr, flush=True)
     started = time.perf_counter()
     done, said = (_search if job.config.experiment.kind == "smallest_memory" else _run)(job, directory, row)

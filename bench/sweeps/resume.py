@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import InputError, require
-from bench.files import write_atomically
+from bench.files import fill_atomically, read_json, write_atomically
 from bench.tables.read import read_run_rows
 
 RERUNS = ("failed", "all", "none")
@@ -49,19 +49,20 @@ def _attempt(directory: Path) -> Attempt:
 
 def _started(directory: Path) -> dict[str, Any]:
     try:
-        row = json.loads((directory / STARTED).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        row = read_json(directory / STARTED)
+    except InputError:
         return {}
     return row if isinstance(row, dict) else {}
 
 
 def begin(directory: Path, row: dict[str, Any]) -> None:
     """Make the run's directory, in which `started.json` says from the first moment which run this is."""
-    new = directory.parents[1] / "claims" / directory.name
-    new.mkdir(parents=True)
-    write_atomically(new / STARTED, json.dumps(row, indent=1, default=str))
-    directory.parent.mkdir(exist_ok=True)
-    new.rename(directory)
+    claims = directory.parents[1] / "claims"
+    for folder in (claims, directory.parent):
+        folder.mkdir(parents=True, exist_ok=True)
+    with fill_atomically(directory, beside=claims) as new:
+        new.mkdir()
+        write_atomically(new / STARTED, json.dumps(row, indent=1, default=str))
 
 
 def finished(found: Sequence[Attempt], run_key: str, rerun: str) -> Attempt | None:

@@ -1,11 +1,9 @@
 """The tidy tables that every run leaves behind: written per run, collected from the run directories, compared."""
 
-import sys
-
 from bench.config import InputError
 from bench.tables.collect import Tables, Unfinished, collect, current, load
 from bench.tables.comparison import comparison, ratio
-from bench.tables.folders import folders_of, read
+from bench.tables.folders import FoldersConfig, choose_folders, read
 from bench.tables.text import format_table
 from bench.tables.write import SCHEMAS, run_key, write_part, write_parts, write_row, write_rows, write_run
 
@@ -13,10 +11,10 @@ __all__ = [
     "SCHEMAS",
     "Tables",
     "Unfinished",
+    "choose_folders",
     "collect",
     "comparison",
     "current",
-    "folders_of",
     "format_table",
     "load",
     "main",
@@ -31,17 +29,13 @@ __all__ = [
 ]
 
 
-def main(overrides: list[str]) -> int:
-    """`python -m bench collect results_dir=A[,B...]`: collect tables, print the comparison. Returns the exit code."""
+def main(settings: FoldersConfig) -> int:
+    """Collect tables and print the comparison. Returns the exit code. Raises InputError."""
     try:
-        folders, results_dir = folders_of(overrides, "collect")
+        folders, results_dir = choose_folders(settings)
         tables = read(folders, results_dir)
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
     except OSError as error:
-        print(f"error: cannot write {error.filename or 'below results_dir'}: {error.strerror}", file=sys.stderr)
-        return 2
+        raise InputError(f"cannot write {error.filename or 'below results_dir'}: {error.strerror}") from error
     print(format_table(comparison(tables)))
     count = len(tables.unfinished)
     if count:

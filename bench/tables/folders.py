@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
@@ -14,22 +15,25 @@ from bench.tables.write import SCHEMAS
 _SAME = ("run_key", "started", "machine.id")  # two rows of one run_id are one run if these are equal
 
 
-def folders_of(overrides: Sequence[str], verb: str) -> tuple[tuple[Path, ...], Path]:
-    """The folders named by `results_dir=A` or `results_dir=A,B,...`, and the one to write to.
+@dataclass
+class FoldersConfig:
+    """Settings of `python -m bench collect` and of `python -m bench report`."""
 
-    That is `output=FOLDER`, else the only folder, else one beside their common parent named after them: `A+B`.
-    """
-    usage = f"python -m bench {verb} results_dir=FOLDER[,FOLDER...] [output=FOLDER]"
-    given = {name: value for name, _, value in (override.partition("=") for override in overrides)}
-    unknown = sorted(set(given) - {"results_dir", "output"})
-    require(not unknown and len(given) == len(overrides), f"{unknown or overrides} is not a setting of {verb}: {usage}")
-    require(bool(given.get("results_dir")), f"say which folder: {usage}")
-    text = given["results_dir"]
+    results_dir: str = ""  # results folder of an experiment; several, as of several machines, separated by commas
+    output: str | None = None  # folder to write to; null: the results folder, of several one beside them called A+B
+
+    def __post_init__(self) -> None:
+        require(self.results_dir != "", "say which folder: results_dir=FOLDER or results_dir=FOLDER,FOLDER")
+
+
+def choose_folders(settings: FoldersConfig) -> tuple[tuple[Path, ...], Path]:
+    """Return the folders to read, each once, and the one to write to, which is made. Raises InputError."""
+    text = settings.results_dir
     folders = (Path(text),) if Path(text).is_dir() else tuple(Path(part) for part in text.split(",") if part)
     for folder in folders:
-        require(folder.is_dir(), f"results_dir {folder} is not a folder: use {usage}")
+        require(folder.is_dir(), f"results_dir {folder} is not a folder")
     folders = tuple({folder.resolve(): folder for folder in folders}.values())
-    output = Path(given["output"]) if given.get("output") else _beside(folders)
+    output = Path(settings.output) if settings.output else _beside(folders)
     output.mkdir(parents=True, exist_ok=True)
     return folders, output
 

@@ -2,11 +2,11 @@
 
 import csv
 import io
-import json
 from pathlib import Path
 from typing import Any
 
 from bench.config import InputError
+from bench.files import read_json
 from bench.tables.write import PARTS, SCHEMAS, STATUSES
 
 
@@ -25,9 +25,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     if not path.exists():
         raise InputError("it has no run.json: the run is still going, or was killed")
     try:
-        run = json.loads(path.read_text())
-    except (ValueError, OSError, RecursionError) as error:
-        raise InputError(f"its run.json cannot be read ({error})") from error
+        run = read_json(path)
+    except InputError as error:
+        raise InputError(f"its run.json cannot be read ({error.__cause__})") from error
     if not isinstance(run, dict) or not isinstance(run.get("run_id"), str) or run.get("status") not in STATUSES:
         raise InputError("its run.json is not a run's row: it needs a run_id and a known status")
     return run

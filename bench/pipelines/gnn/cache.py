@@ -6,12 +6,10 @@ damaged one is dropped and made again. With a graph its file keeps how long it t
 
 import hashlib
 import json
-import os
 import time
-import uuid
 import zipfile
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
@@ -21,6 +19,7 @@ from numpy.typing import NDArray
 
 from bench.config import GraphConfig, InputError, SuperpixelsConfig
 from bench.datasets.sample import Sample, Source, Task
+from bench.files import fill_atomically
 from bench.measure.machine import cpu_model, usable_cores
 from bench.measure.memory import MemoryProbe
 from bench.pipelines.origin import Origin
@@ -176,28 +175,19 @@ class _Sealed:
 
     def seal(self) -> None:
         self._file.write(self._digest.digest())
-        self._file.flush()
-        os.fsync(self._file.fileno())
 
 
 def store(path: Path, entry: Entry) -> None:
     """Write a file that is there whole or not at all, whoever else writes it and whenever this process dies."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}.tmp")
     about = {"facts": dict(entry.facts), "seconds": entry.seconds, "added_rss_bytes": entry.added_rss_bytes}
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
-    sealed = _Sealed(temporary)
-    try:
+    with fill_atomically(path) as temporary, closing(_Sealed(temporary)) as sealed:
         with zipfile.ZipFile(sealed, "w", compresslevel=1) as archive:
             for name, array in (*entry.arrays.items(), ("about", text)):
                 archive.compression = zipfile.ZIP_DEFLATED if array.dtype.kind in "iu" else zipfile.ZIP_STORED
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                     np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
         sealed.seal()
-        temporary.replace(path)
-        _settle(path.parent)
-    finally:
-        sealed.close()
-        temporary.unlink(missing_ok=True)
 
 
 def load(path: Path) -> Entry | None:
@@ -226,19 +216,9 @@ def intact(path: Path) -> bool:
         return left == 0 and file.read() == digest.digest()
 
 
-def _settle(folder: Path) -> None:
-    """Make the folder's new entry last through a power cut, where the system lets folders be synchronised."""
-    if os.name == "posix":
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
-
-
 def _remove_stale(folder: Path) -> None:
     """Files of processes that were killed while they wrote; those of living ones are younger."""
-    for path in folder.glob(".*.tmp"):
+    for path in folder.glob(".*.partial"):
         with suppress(FileNotFoundError):
             if time.time() - path.stat().st_mtime > STALE_SECONDS:
                 path.unlink()
