@@ -32,6 +32,7 @@ class Arm:
         uses_features: Whether node features, and the settings of the graph, mean anything to it.
         uses_edges: Whether its nodes see their neighbours.
         sees_truth: Whether it is given the true mask, which makes it a ceiling and not a method.
+        is_floor: Whether an arm that scores lower than it on validation images has learned nothing worth comparing.
     """
 
     name: str
@@ -45,13 +46,17 @@ class Arm:
     uses_features: bool = False
     uses_edges: bool = False
     sees_truth: bool = False
+    is_floor: bool = False
 
 
 _GNN = "bench.pipelines.gnn.superpixel_gnn:SuperpixelGnn"
 ARMS: dict[str, Arm] = {  # in the order of tables and legends
     arm.name: arm
     for arm in (
-        Arm("tiled_cnn", "CNN", TiledCnnConfig, "bench.pipelines.cnn.tiled_cnn:TiledCnn", "#0072B2", "s", learns=True),
+        Arm(
+            *("tiled_cnn", "U-Net", TiledCnnConfig, "bench.pipelines.cnn.tiled_cnn:TiledCnn", "#0072B2", "s"),
+            learns=True,
+        ),
         Arm(
             *("superpixel_gnn", "GNN", SuperpixelGnnConfig, _GNN, "#D55E00", "o"),
             learns=True,
@@ -70,7 +75,10 @@ ARMS: dict[str, Arm] = {  # in the order of tables and legends
             uses_superpixels=True,
             sees_truth=True,
         ),
-        Arm("threshold", "threshold", ThresholdConfig, "bench.pipelines.controls:Threshold", "#CC79A7", "v"),
+        Arm(
+            *("threshold", "threshold", ThresholdConfig, "bench.pipelines.controls:Threshold", "#CC79A7", "v"),
+            is_floor=True,
+        ),
     )
 }
 RIVALS = ("superpixel_gnn", "tiled_cnn")  # the two sides of the question
@@ -84,3 +92,19 @@ def learning_arms() -> tuple[str, ...]:
 def pixel_arms() -> tuple[str, ...]:
     """Return the names of the arms that never see a superpixel."""
     return tuple(arm.name for arm in ARMS.values() if not arm.uses_superpixels)
+
+
+def ceiling_arms() -> tuple[str, ...]:
+    """Return the names of the arms that are given the true mask."""
+    return tuple(arm.name for arm in ARMS.values() if arm.sees_truth)
+
+
+def floor_arms() -> tuple[str, ...]:
+    """Return the names of the arms that any learning arm has to beat."""
+    return tuple(arm.name for arm in ARMS.values() if arm.is_floor)
+
+
+def edgeless_arms() -> tuple[str, ...]:
+    """Return the names of the arms that are the graph network without its edges."""
+    graph = ARMS[RIVALS[0]]
+    return tuple(a.name for a in ARMS.values() if a.implementation == graph.implementation and not a.uses_edges)

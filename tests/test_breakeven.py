@@ -112,8 +112,9 @@ def test_flagged_runs_are_not_used(tmp_path: Path) -> None:
     ("changes", "why"),
     [
         ({"flags": "contended: others computed"}, "flagged as contended"),
-        ({"flags": "invalid: the sampler died"}, "no finished, valid run"),
-        ({"status": "failed"}, "no finished, valid run of superpixel_gnn"),
+        ({"flags": "invalid: the sampler died"}, "no valid run"),
+        ({"status": "failed"}, "no valid run of superpixel_gnn that converged"),
+        ({"stopped": "seconds"}, "no valid run of superpixel_gnn that converged"),
         ({"epochs": None}, "lack times, pixels or epochs"),
     ],
 )
@@ -129,7 +130,7 @@ def test_it_refuses_what_cannot_be_believed(tmp_path: Path, changes: dict[str, o
 
 def test_a_missing_arm_is_refused(tmp_path: Path) -> None:
     make_run(tmp_path, "superpixel_gnn", epochs=20)
-    with pytest.raises(InputError, match="no finished, valid run of tiled_cnn"):
+    with pytest.raises(InputError, match="no valid run of tiled_cnn that converged"):
         evens(collect(tmp_path))
 
 
@@ -141,10 +142,3 @@ def test_the_figure_shows_both_lines_and_the_crossing(tmp_path: Path) -> None:
         x, y = (np.asarray(data, float) for data in axes.lines[0].get_data())
         assert y == pytest.approx(crossing.gnn[0] + crossing.gnn[1] * x)
         assert axes.get_title(loc="left") == outcome_text(crossing)
-
-
-def test_a_budget_in_seconds_is_noted(tmp_path: Path) -> None:
-    for pipeline in RIVALS:
-        make_run(tmp_path, pipeline, epochs=20, stopped="seconds")
-    assert evens(collect(tmp_path)).budgeted
-    assert not evens(made(tmp_path / "free", seeds=1)).budgeted

@@ -51,7 +51,7 @@ def test_the_report_has_a_section_per_machine_with_its_own_pictures(two: tuple[P
     tables = read(two, tmp_path)
     sections = gather("r", tables, []).sections
     assert len(sections) == 2
-    assert len({section.verdict.answer for section in sections}) == 2
+    assert len({section.verdict.lines for section in sections}) == 2
     assert all(section.runs["machine.id"].nunique() == 1 for section in sections)
     page = write_report(tmp_path, tables, [], two)[1].read_text()
     assert page.count('class="slider"') == 2 * (4 + 2)  # two images; four arms of `a`, two of `b`, no oracle

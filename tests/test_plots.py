@@ -112,7 +112,7 @@ def test_flagged_runs_can_be_seen(folder: Path) -> None:
     make_run(folder, "tiled_cnn", 5, flags="invalid: the sampler died")
     make_run(folder, "superpixel_gnn", 5, 50, flags="contended: others computed")
     figure = plot_score_vs_time(configurations(collect(folder)))
-    assert {"invalid run, not counted", "hollow: contended run"} <= set(labels(figure))
+    assert {"invalid run, left out", "hollow: contended run"} <= set(labels(figure))
     faces = [tuple(color[:3]) for c in figure.axes[0].collections for color in np.atleast_2d(c.get_facecolor())]
     assert (1.0, 1.0, 1.0) in faces
 

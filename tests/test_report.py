@@ -4,17 +4,14 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
-import numpy as np
 import pytest
-from support.results import copy_results, make_results, make_run, score
+from support.results import copy_results, make_results, make_run
 
 from bench import cli
-from bench.plots.all import groups
 from bench.report.command import write_report
 from bench.report.content import failures, gather, harness_share
 from bench.report.markdown import escape, table
-from bench.report.verdict import Verdict, verdict
-from bench.tables.collect import Tables, collect
+from bench.tables.collect import collect
 from bench.tables.comparison import configurations
 
 NASTY = '<script>alert("1")</script>|`*_&amp;'
@@ -50,129 +47,6 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def folder(template: Path, tmp_path: Path) -> Path:
     return copy_results(template, tmp_path / "results")
-
-
-def verdicts(tables: Tables) -> list[Verdict]:
-    found = groups(configurations(tables))
-    return [verdict(heading, runs, tables.scores, tables.history) for runs, _, heading in found]
-
-
-def only(folder: Path) -> Verdict:
-    [found] = verdicts(collect(folder))
-    return found
-
-
-def text_of(found: Verdict) -> str:
-    return " ".join([*found.answer, *found.details, *found.caveats])
-
-
-def test_the_answer_holds_the_numbers_of_the_tables(folder: Path) -> None:
-    found = only(folder)
-    differences = [
-        [score("superpixel_gnn", seed, 50, image) - score("tiled_cnn", seed, 50, image) for image in range(4)]
-        for seed in range(6)
-    ]
-    points = -100 * np.mean(differences)
-    assert len(found.answer) == 3
-    assert (
-        f"On 4 test images and 6 seeds, the GNN at 50 px per superpixel scores {points:.1f} points less"
-        in found.answer[0]
-    )
-    low, high = (float(text) for text in re.findall(r"seeds and images (\S+) to (\S+?)\)", found.answer[0])[0])
-    assert low < -points < high < 0
-    assert "its superpixels is 0.985" in found.answer[0]
-    gnn, cnn = ([seconds * (1 + 0.05 * s) * 1.1 + 1.5 for s in range(6)] for seconds in (40, 600))
-    ratio = np.median([(c + 0.4) / (g + 4.8) for g, c in zip(gnn, cnn, strict=True)])
-    assert f"superpixels included, the GNN is {ratio:.3g} times faster" in found.answer[1]
-    assert "2.73 times less memory" in found.answer[2]
-    assert "resident memory of the process" in found.answer[2]
-    assert "p = 0.031" in text_of(found)
-
-
-def test_too_few_seeds_are_said_with_the_number_needed(tmp_path: Path) -> None:
-    found = only(make_results(tmp_path / "three", seeds=3, sizes=(50,)))
-    assert "3 paired seeds" in text_of(found)
-    assert "at least 6 seeds" in text_of(found)
-    alone = only(make_results(tmp_path / "one", seeds=1, sizes=(50,)))
-    assert "covers the choice of images only" in text_of(alone)
-    assert "one pair, no interval" in alone.answer[1]
-
-
-def test_without_an_arm_there_is_no_verdict(tmp_path: Path) -> None:
-    make_run(tmp_path, "superpixel_gnn")
-    make_run(tmp_path, "tiled_cnn", status="out_of_memory")
-    found = only(tmp_path)
-    assert found.answer == ("No verdict: there is no finished, valid run of tiled_cnn.",)
-    assert "1 out_of_memory" in text_of(found)
-
-
-def test_unlike_kinds_of_memory_are_not_compared(tmp_path: Path) -> None:
-    make_run(tmp_path, "superpixel_gnn")
-    make_run(tmp_path, "tiled_cnn", peak_memory_kind="gpu_process")
-    assert only(tmp_path).answer[2].startswith("Memory is not compared: peaks of memory of different kinds")
-
-
-def test_a_common_budget_in_seconds_makes_training_time_say_nothing(tmp_path: Path) -> None:
-    for pipeline in ("superpixel_gnn", "tiled_cnn"):
-        make_run(tmp_path, pipeline, stopped="seconds")
-    sentence = only(tmp_path).answer[1]
-    assert "same budget of 60 s, so training times say nothing" in sentence
-    assert "99 %" in sentence
-
-
-def test_budgets_of_our_own_choice_are_not_sold_as_a_speed(tmp_path: Path) -> None:
-    make_run(tmp_path, "superpixel_gnn", stopped="seconds", training__seconds=60.0)
-    make_run(tmp_path, "tiled_cnn", stopped="seconds", training__seconds=600.0)
-    sentence = only(tmp_path).answer[1]
-    assert sentence.startswith("The GNN was given 60 s of training and the CNN 600 s, so training times say nothing")
-
-
-def test_seeds_without_a_partner_are_left_out(tmp_path: Path) -> None:
-    for seed in (0, 1):
-        make_run(tmp_path, "superpixel_gnn", seed)
-    make_run(tmp_path, "tiled_cnn", 1)
-    assert "and 1 seed," in only(tmp_path).answer[0]
-    make_run(tmp_path / "none", "superpixel_gnn", 0)
-    make_run(tmp_path / "none", "tiled_cnn", 1)
-    assert "no seed in common" in only(tmp_path / "none").answer[0]
-
-
-def test_flagged_runs_are_counted_or_left_out_and_said(folder: Path) -> None:
-    make_run(folder, "tiled_cnn", 0, run_id="i", run_key="i", flags="invalid: the sampler died")
-    make_run(folder, "tiled_cnn", 7, run_id="c", run_key="c", flags="contended: others computed")
-    make_run(folder, "superpixel_gnn", 7, 50)
-    said = text_of(only(folder))
-    assert "1 run flagged invalid is left out" in said
-    assert "1 of the 14 compared runs shared the machine" in said
-    assert "Indicative only: 1 of these runs" in said
-
-
-def test_the_order_of_the_controls_is_said_either_way(folder: Path) -> None:
-    tables = collect(folder)
-    assert "As expected, oracle >= GNN >= MLP holds at 50 px" in text_of(verdicts(tables)[0])
-    runs = configurations(tables)
-    runs.loc[runs["pipeline"] == "superpixel_mlp", "dice"] = 0.99
-    assert "does not hold" in text_of(verdict("", runs, tables.scores, tables.history))
-    missing = runs[runs["pipeline"] != "superpixel_mlp"]
-    assert "MLP did not run there" in text_of(verdict("", missing, tables.scores, tables.history))
-
-
-def test_each_data_set_and_machine_has_its_own_verdict(folder: Path) -> None:
-    for pipeline in ("superpixel_gnn", "tiled_cnn"):
-        make_run(folder, pipeline, run_id=f"other-{pipeline}", machine__id="another")
-        make_run(folder, pipeline, run_id=f"data-{pipeline}", dataset="data", dataset__root="there")
-    assert len(verdicts(collect(folder))) == 3
-
-
-def test_images_of_another_data_set_in_the_folder_are_not_counted(tmp_path: Path) -> None:
-    for pipeline in ("superpixel_gnn", "tiled_cnn"):
-        make_run(tmp_path, pipeline)
-        name = f"data-{pipeline}"
-        other = make_run(tmp_path, pipeline, run_id=name, run_key=name, dataset="data", dataset__root="there")
-        table = other / "scores.csv"
-        table.write_text(table.read_text().replace(",00", ",other_00"))  # images with names of their own
-    answers = [found.answer[0] for found in verdicts(collect(tmp_path))]
-    assert [answer.split(" and ")[0] for answer in answers] == ["On 4 test images"] * 2
 
 
 def test_the_page_fetches_nothing_runs_only_its_own_script_and_escapes_the_tables(folder: Path) -> None:
@@ -228,52 +102,6 @@ def test_the_command_collects_draws_and_prints(
     assert "points less" in printed
     assert cli.main(["report", "results_dir=/nowhere/at/all"]) == 2
     assert "is not a folder" in capsys.readouterr().err
-
-
-def test_the_summary_answers_in_one_sentence_with_the_numbers_of_the_tables(folder: Path) -> None:
-    found = only(folder)
-    assert re.fullmatch(
-        r"On these 4 test images the GNN at 50 px per superpixel scores (\d\.\d) points less Dice per image "
-        r"\(95 % interval "
-        r"-\d\.\d to -\d\.\d\) and (\d\.\d) points less pooled over all pixels, "
-        r"trains 13\.?\d? times faster \(1\d.\d to 13.\d\), superpixels included, "
-        r"and needs 2.73 times less memory \(2.73 to 2.73\); its ceiling at this size is 0.985\.",
-        found.summary,
-    )
-    runs = configurations(collect(folder))
-    dice = runs[runs["superpixel_size"].isna() | (runs["superpixel_size"] == 50)].groupby("pipeline")["dice"].mean()
-    pooled = 100 * (dice["tiled_cnn"] - dice["superpixel_gnn"])
-    assert f"and {pooled:.1f} points less pooled" in found.summary
-    low, high = (float(text) for text in re.findall(r"interval (\S+) to (\S+?)\)", found.summary)[0])
-    assert low < high < 0
-
-
-def test_the_summary_never_says_more_than_the_data_shows(tmp_path: Path) -> None:
-    make_run(tmp_path / "a", "superpixel_gnn", flags="contended: others computed")
-    make_run(tmp_path / "a", "tiled_cnn", peak_memory_kind="gpu_process")
-    said = only(tmp_path / "a").summary
-    assert "with one seed," in said
-    assert "beside other work" in said
-    assert "its memory cannot be compared" in said
-    make_run(tmp_path / "b", "superpixel_gnn", stopped="seconds")
-    make_run(tmp_path / "b", "tiled_cnn", stopped="seconds", gain=-0.0265)
-    said = only(tmp_path / "b").summary
-    assert "was trained for a time set beforehand (60 s against 60 s)" in said
-    assert "may be chance" in said
-    make_run(tmp_path / "c", "superpixel_gnn")
-    assert only(tmp_path / "c").summary == ""
-
-
-def test_few_images_are_said_with_their_range(folder: Path) -> None:
-    said = text_of(only(folder))
-    images = [
-        np.mean([score("superpixel_gnn", s, 50, i) - score("tiled_cnn", s, 50, i) for s in range(6)]) for i in range(4)
-    ]
-    assert "Only 4 test images: the interval is wide for that reason" in said
-    assert (
-        f"seen were {100 * min(images):+.1f} to {100 * max(images):+.1f} points, the GNN below the CNN on 4 of 4."
-        in said
-    )
 
 
 def test_the_share_of_the_harness_stands_with_the_machine(tmp_path: Path) -> None:

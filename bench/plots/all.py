@@ -13,7 +13,7 @@ from bench.plots.breakeven import plot_break_even
 from bench.plots.decomposition import plot_decomposition
 from bench.plots.frontier import plot_frontier
 from bench.plots.style import NoDataError, Plotted, save, slug, styled
-from bench.tables.chosen import chosen
+from bench.tables.chosen import shown
 from bench.tables.collect import Tables
 from bench.tables.comparison import arm_rank, configurations
 from bench.tables.folders import run_file
@@ -120,7 +120,7 @@ def _traces(folders: Sequence[Path], runs: pd.DataFrame) -> dict[str, pd.DataFra
     """The trace of one run of each learning arm; NoDataError if no arm has one."""
     found: dict[str, pd.DataFrame] = {}
     reasons: list[str] = []
-    for pipeline, group in sorted(chosen(runs).items(), key=lambda item: arm_rank(item[0])):
+    for pipeline, group in sorted(shown(runs).items(), key=lambda item: arm_rank(item[0])):
         run_id = str(group.sort_values("seed")["run_id"].iloc[0])
         try:
             if pipeline in learning_arms():

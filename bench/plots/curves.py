@@ -10,8 +10,9 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from bench.arms import learning_arms
 from bench.plots.style import BLACK, BLUE, GREY, KINDS, NoDataError, arm_styles, legend_columns, make_figure
-from bench.tables.chosen import chosen
-from bench.tables.comparison import MIB, arm_rank, counted, text_of
+from bench.tables.chosen import chosen, shown
+from bench.tables.comparison import MIB, arm_rank, text_of
+from bench.tables.convergence import counted, trained
 
 Runs = pd.DataFrame
 MOST_ARMS = 6  # in one legend
@@ -21,7 +22,7 @@ DICE = "macro Dice on test pixels"
 
 def plot_score_vs_nodes(runs: Runs) -> Figure:
     """Superpixel arms over the number of superpixels obtained, the CNN as a line with its range, the ceiling dashed."""
-    used = counted(runs)
+    used = trained(runs)
     nodes = used[used["num_nodes"].notna() & used["dice"].notna()] if "num_nodes" in used else used.iloc[:0]
     arms = few_arms(nodes[nodes["pipeline"] != "oracle"])
     if arms.empty:
@@ -87,11 +88,10 @@ def plot_score_vs_time(runs: Runs) -> Figure:
 
 def _scatter(runs: Runs, column: str, label: str) -> Figure:
     """Means over seeds with least-to-greatest bars both ways; the threshold control stays in the table."""
-    shown = runs[runs["pipeline"].isin(learning_arms()) & runs[column].notna() & runs["dice"].notna()]
-    shown = few_arms(shown)
-    used = counted(shown)
+    known = few_arms(runs[runs["pipeline"].isin(learning_arms()) & runs[column].notna() & runs["dice"].notna()])
+    used = trained(known)
     if used.empty:
-        raise NoDataError(f"no finished learning run has a score and {label.split(',')[0]}")
+        raise NoDataError(f"no finished, fully trained run has a score and {label.split(',')[0]}")
     figure, axes = make_figure()
     styles = arm_styles(_arms(used))
     for arm, (color, marker) in styles.items():
@@ -101,19 +101,28 @@ def _scatter(runs: Runs, column: str, label: str) -> Figure:
         _errorbars(axes, points, color, marker, arm)
     log_if_wide(axes, used[column])
     _label_sizes(axes, used, column, styles)
-    invalid = shown[(shown["status"] == "ok") & shown["invalid"]]
-    if not invalid.empty:
-        axes.scatter(invalid[column], invalid["dice"], marker="x", color=GREY, s=36, label="invalid run, not counted")
+    _uncounted(axes, known, column)
     axes.set(xlabel=label, ylabel=DICE)
     _legend(axes, used)
     return figure
+
+
+def _uncounted(axes: Axes, known: Runs, column: str) -> None:
+    """Grey crosses where runs are that are flagged invalid, or undertrained."""
+    invalid = known[(known["status"] == "ok") & known["invalid"]]
+    cut = counted(known)[counted(known)["undertrained"] != ""]
+    for left_out, marker, label in ((invalid, "x", "invalid run"), (cut, "+", "undertrained run")):
+        if not left_out.empty:
+            axes.scatter(
+                left_out[column], left_out["dice"], marker=marker, color=GREY, s=36, label=f"{label}, left out"
+            )
 
 
 def plot_learning_curves(runs: Runs, history: pd.DataFrame) -> Figure:
     """Validation score over the seconds of training, one line per seed of each arm's chosen configuration."""
     curves = {
         pipeline: _curves(group, history)
-        for pipeline, group in sorted(chosen(runs).items(), key=lambda item: arm_rank(item[0]))
+        for pipeline, group in sorted(shown(runs).items(), key=lambda item: arm_rank(item[0]))
     }
     curves = {pipeline: lines for pipeline, lines in curves.items() if lines}
     if not curves:
@@ -121,7 +130,7 @@ def plot_learning_curves(runs: Runs, history: pd.DataFrame) -> Figure:
     figure, axes = make_figure()
     for pipeline, (color, marker) in arm_styles(list(curves)).items():
         for number, line in enumerate(curves[pipeline]):
-            label = _curve_label(pipeline, chosen(runs)[pipeline]) if number == 0 else None
+            label = _curve_label(pipeline, shown(runs)[pipeline]) if number == 0 else None
             every = max(1, len(line) // 8)
             axes.plot(
                 line["seconds"], line["val_score"], color=color, marker=marker, markersize=4, markevery=every,
@@ -158,7 +167,7 @@ def few_arms(runs: Runs) -> Runs:
     """All arms, or of more than a legend holds only the one of each pipeline that did best on validation images."""
     if runs["arm"].nunique() <= MOST_ARMS:
         return runs
-    best = {str(group["arm"].iloc[0]) for group in chosen(runs).values()}
+    best = {str(group["arm"].iloc[0]) for group in shown(runs).values()}
     return runs[runs["arm"].isin(best)]
 
 

@@ -1,4 +1,4 @@
-"""Where the accuracy goes: a waterfall from the CNN down to a classifier of single superpixels."""
+"""Where the accuracy goes: a waterfall from the pixel network down to a classifier of single superpixels."""
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -7,11 +7,11 @@ from matplotlib.figure import Figure
 from bench.config import InputError
 from bench.plots.curves import DICE
 from bench.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, NoDataError, make_figure
-from bench.tables.decomposition import Decomposition, decompose
+from bench.tables.decomposition import EDGELESS, GRAPH, PIXELS, VOTED, Decomposition, decompose
 from bench.tables.text import points_text
 
 _CAUSES = {"superpixels": ORANGE, "model": SKY, "superpixels and model": SKY, "missing context": GREY}
-_LEVELS = {"CNN": BLUE, "CNN voted": BLUE, "GNN": VERMILION, "MLP": GREEN}
+_LEVELS = {PIXELS: BLUE, VOTED: BLUE, GRAPH: VERMILION, EDGELESS: GREEN}
 
 
 def plot_decomposition(runs: pd.DataFrame) -> Figure:

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from bench.plots.style import CLASSES, VERMILION, NoDataError
-from bench.tables.chosen import chosen
+from bench.tables.chosen import shown
 from bench.tables.comparison import arm_rank
 from bench.tables.folders import run_file
 
@@ -65,7 +65,7 @@ def arm_crops(folders: Sequence[Path], runs: pd.DataFrame) -> list[ArmCrops]:
     `folders` are the results folders in which a run's directory may lie.
     """
     found: list[ArmCrops] = []
-    for pipeline, group in sorted(chosen(runs).items(), key=lambda item: arm_rank(item[0])):
+    for pipeline, group in sorted(shown(runs).items(), key=lambda item: arm_rank(item[0])):
         run = group.sort_values("seed").iloc[0]
         path = run_file(folders, str(run["run_id"]), "panels.npz")
         if not path.exists():

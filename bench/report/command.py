@@ -48,15 +48,15 @@ def main(settings: FoldersConfig) -> int:
         write_atomically(results_dir / "tables" / "comparison.csv", compared.to_csv(index=False, lineterminator="\n"))
     except OSError as error:
         raise InputError(f"cannot write {error.filename or 'below results_dir'}: {error.strerror}") from error
-    print(format_table(compared))
     for section in gather(results_dir.name, tables, plotted).sections:
-        print("\n" + "\n".join(_said(section.verdict)))
+        print("\n".join(_verdict_lines(section.verdict)) + "\n")
+    print(format_table(compared))
     _print_rest(tables, plotted, paths, results_dir)
     return 0
 
 
-def _said(verdict: Verdict) -> list[str]:
-    return [f"{verdict.heading}:", *([verdict.summary] if verdict.summary else []), *verdict.answer]
+def _verdict_lines(verdict: Verdict) -> list[str]:
+    return [f"{verdict.heading}: {verdict.first}", *(f"  {line.title}: {line.text}" for line in verdict.lines)]
 
 
 def _print_rest(tables: Tables, plotted: Sequence[Plotted], paths: Sequence[Path], results_dir: Path) -> None:

@@ -13,7 +13,8 @@ from bench.plots.style import KINDS, Plotted
 from bench.report.parts import Part, answers
 from bench.report.verdict import Verdict, verdict
 from bench.tables.collect import Tables, current
-from bench.tables.comparison import comparison, configurations, counted
+from bench.tables.comparison import comparison, configurations
+from bench.tables.convergence import trained
 from bench.tables.frontier import too_few
 from bench.tables.statistics import pareto_membership
 from bench.tables.text import COLUMNS, display_row, memory_kinds, row_name
@@ -103,7 +104,7 @@ def front(runs: pd.DataFrame) -> tuple[str, ...]:
     Runs are drawn anew with replacement; what is there in neither all nor none of the draws was run too few times.
     """
     found = []
-    learned = counted(runs[runs["pipeline"].isin(learning_arms())])
+    learned = trained(runs[runs["pipeline"].isin(learning_arms())])
     for column, cost in (("peak_memory_bytes", "peak memory"), ("train_s", "training time")):
         if column == "peak_memory_bytes" and len(set(learned["peak_memory_kind"].dropna())) > 1:
             continue

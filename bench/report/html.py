@@ -9,6 +9,7 @@ from bench.plots.style import Plotted
 from bench.report.content import Report, Row, Section
 from bench.report.parts import Part
 from bench.report.sliders import Slider, sliders
+from bench.report.verdict import Verdict
 from bench.tables.text import COLUMNS
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -37,12 +38,8 @@ def render_html(report: Report, folders: Sequence[Path]) -> str:
 
 
 def _section(section: Section, folders: Sequence[Path]) -> str:
-    verdict = section.verdict
-    parts = [f"<section>\n<h2>{escape(verdict.heading)}</h2>"]
-    summary = f"<p><strong>{escape(verdict.summary)}</strong></p>" if verdict.summary else ""
-    parts.append(f'<div class="verdict">{summary}{"".join(f"<p>{escape(s)}</p>" for s in verdict.answer)}</div>')
-    parts += [f"<p>{escape(sentence)}</p>" for sentence in verdict.details]
-    parts.append(_list([*verdict.caveats, *section.front]))
+    parts = [f"<section>\n<h2>{escape(section.verdict.heading)}</h2>", _scorecard(section.verdict)]
+    parts.append(_list([*section.verdict.notes, *section.front]))
     parts.append(f"<h3>Comparison</h3>\n<p>Peak memory: {escape(section.memory_kinds)}.</p>")
     parts += [_comparison(section.rows), *(_figure(figure) for figure in section.compared)]
     parts += [_part(part) for part in section.answers]
@@ -52,6 +49,13 @@ def _section(section: Section, folders: Sequence[Path]) -> str:
     parts += [_part(part) for part in section.ends]
     parts.append(_commands(section.commands))
     return "\n".join(part for part in parts if part) + "\n</section>"
+
+
+def _scorecard(verdict: Verdict) -> str:
+    """The first sentence and a line per question."""
+    lines = "".join(f"<dt>{escape(line.title)}</dt><dd>{escape(line.text)}</dd>" for line in verdict.lines)
+    listed = f"<dl>{lines}</dl>" if lines else ""
+    return f'<div class="verdict"><p><strong>{escape(verdict.first)}</strong></p>{listed}</div>'
 
 
 def _part(part: Part) -> str:

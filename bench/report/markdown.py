@@ -20,11 +20,9 @@ def render_markdown(report: Report) -> str:
 
 def _section(section: Section) -> str:
     verdict = section.verdict
-    parts = [f"## {escape(verdict.heading)}"]
-    parts += [f"**{escape(verdict.summary)}**"] if verdict.summary else []
-    parts += [escape(" ".join(verdict.answer))]
-    parts += [escape(" ".join(verdict.details))] if verdict.details else []
-    parts += [bullets([*verdict.caveats, *section.front])] if section.front or verdict.caveats else []
+    parts = [f"## {escape(verdict.heading)}", f"**{escape(verdict.first)}**"]
+    parts += ["\n".join(f"- **{line.title}.** {escape(line.text)}" for line in verdict.lines)] if verdict.lines else []
+    parts += [bullets([*verdict.notes, *section.front])] if section.front or verdict.notes else []
     parts += [f"### Comparison (peak memory: {escape(section.memory_kinds)})", _comparison(section)]
     parts += [line for figure in section.compared for line in _figure(figure)]
     parts += [line for part in section.answers for line in _part(part)]

@@ -1,62 +1,71 @@
-"""The runs that are compared, paired by seed, and the words that sentences about them share."""
+"""Two configurations that are compared, paired by seed."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.report.words import name_of
+
+Floats = NDArray[np.float64]
+
 
 @dataclass(frozen=True)
 class Pair:
-    """The chosen runs of both rivals on the same seeds, in the order of the seeds; one run per seed each."""
+    """The runs of two configurations on the same seeds, in the order of the seeds; one run per seed each.
 
-    gnn: pd.DataFrame
-    cnn: pd.DataFrame
+    Attributes:
+        first: Rows of `configurations` of the one whose side is taken: what it saves, what it gives up.
+        second: Rows of the other.
+    """
+
+    first: pd.DataFrame
+    second: pd.DataFrame
+
+    @property
+    def names(self) -> tuple[str, str]:
+        """What readers call the two."""
+        first, second = (name_of(runs.iloc[0].to_dict()) for runs in (self.first, self.second))
+        return first, second
 
     @property
     def seeds(self) -> int:
-        return len(self.gnn)
+        """Number of seeds that both have."""
+        return len(self.first)
 
-    def column(self, name: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """A column of the GNN's and of the CNN's runs."""
-        gnn, cnn = (pd.to_numeric(runs[name]).to_numpy(dtype=np.float64) for runs in (self.gnn, self.cnn))
-        return gnn, cnn
+    @property
+    def runs(self) -> pd.DataFrame:
+        """All runs of both."""
+        return pd.concat([self.first, self.second])
+
+    def column(self, name: str) -> tuple[Floats, Floats]:
+        """Return a column of both, each (seeds,); NaN where it was not measured."""
+        first, second = (
+            pd.to_numeric(runs[name], errors="coerce").to_numpy(np.float64) for runs in (self.first, self.second)
+        )
+        return first, second
+
+    def alone(self) -> "Pair":
+        """Return the seeds of which neither run shared the machine."""
+        quiet = ~(self.first["contended"].to_numpy(bool) | self.second["contended"].to_numpy(bool))
+        return Pair(self.first[quiet], self.second[quiet])
 
 
-def paired(gnn: pd.DataFrame, cnn: pd.DataFrame) -> Pair:
-    """Newest run per seed, of the seeds that both have."""
-    gnn, cnn = (runs.sort_values(["seed", "started"]).drop_duplicates("seed", keep="last") for runs in (gnn, cnn))
-    return Pair(gnn[gnn["seed"].isin(cnn["seed"])], cnn[cnn["seed"].isin(gnn["seed"])])
+def paired(first: pd.DataFrame, second: pd.DataFrame) -> Pair:
+    """Pair the newest run per seed, of the seeds that both have."""
+    newest = [runs.sort_values(["seed", "started"]).drop_duplicates("seed", keep="last") for runs in (first, second)]
+    first, second = newest
+    return Pair(first[first["seed"].isin(second["seed"])], second[second["seed"].isin(first["seed"])])
 
 
-def image_differences(pair: Pair, scores: pd.DataFrame) -> NDArray[np.float64]:
-    """GNN minus CNN, macro Dice by seed and test image, (seeds, images); NaN where either is undefined."""
-    ours = scores[
-        scores["run_id"].isin([*pair.gnn["run_id"], *pair.cnn["run_id"]])
-    ]  # a folder may hold other data sets
+def image_scores(pair: Pair, scores: pd.DataFrame) -> tuple[Floats, Floats]:
+    """Return macro Dice of both by seed and test image, (seeds, images) each; NaN in both where either is undefined."""
+    ours = scores[scores["run_id"].isin(pair.runs["run_id"])]  # a folder may hold other data sets
     wanted = ours[(ours["split"] == "test") & (ours["metric"] == "dice") & (ours["class"] == "macro")]
     table = wanted[wanted["image"] != "all"].pivot_table(
         index="run_id", columns="image", values="value", aggfunc="first"
     )
-    gnn, cnn = (table.reindex(runs["run_id"]).to_numpy(dtype=np.float64) for runs in (pair.gnn, pair.cnn))
-    return np.asarray(gnn - cnn, np.float64)
-
-
-def set_beforehand(pair: Pair) -> bool:
-    """Whether every run of both was ended by a budget in seconds: how long they took was then somebody's choice."""
-    runs = pd.concat([pair.gnn, pair.cnn])
-    return "training.seconds" in runs and bool((runs["stopped"] == "seconds").all())
-
-
-def count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
-
-
-def at(size: float) -> str:
-    return "" if math.isnan(size) else f" at {size:g} px per superpixel"
-
-
-def seconds(value: float) -> str:
-    return f"{value:.3g} s" if value < 1000 else f"{value:.0f} s"
+    first, second = (table.reindex(runs["run_id"]).to_numpy(np.float64) for runs in (pair.first, pair.second))
+    undefined = np.isnan(first) | np.isnan(second)
+    return np.where(undefined, np.nan, first), np.where(undefined, np.nan, second)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.arms import ARMS, RIVALS
 from bench.config import InputError
 from bench.plots.style import KINDS, Plotted
 from bench.tables.breakeven import FORMULA, Rates, break_evens
@@ -105,7 +106,7 @@ def _budgets(runs: pd.DataFrame) -> Part | None:
 
 
 def _budget_row(item: Within) -> tuple[str, ...]:
-    taker, giver = ("CNN", "GNN") if item.taker_pipeline == "tiled_cnn" else ("GNN", "CNN")
+    taker, giver = (ARMS[name].label for name in (item.taker_pipeline, *set(RIVALS) - {item.taker_pipeline}))
     kind = f" ({KINDS.get(item.kind, item.kind)})" if item.kind else ""
     question = f"the best {taker} within the {giver}'s {item.cost.name}{kind}"
     budget = f"{_amount(item.budget, item.cost)} ({row_name(dict(item.giver.iloc[0]))})"
@@ -131,18 +132,14 @@ def _break_even(runs: pd.DataFrame, stages: pd.DataFrame, figures: tuple[Plotted
     try:
         found = break_evens(runs, stages)
     except InputError as error:
-        arms = {"superpixel_gnn", "tiled_cnn"} <= set(runs["pipeline"])
+        arms = set(RIVALS) <= set(runs["pipeline"])
         return Part("Break-even", (f"Not computed: {error}.",)) if arms else None
     rows = [_crossing_row(crossing.quantity.name, crossing.quantity.now(found.project), outcome_text(crossing))
             for crossing in found.crossings]  # fmt: skip
-    rates = "; ".join(f"{name}: {_rates(rates)}" for name, rates in (("GNN", found.gnn), ("CNN", found.cnn)))
-    sentences = [FORMULA, f"Measured on this machine, means over runs: {rates}."]
-    if found.budgeted:
-        sentences.append(
-            "A budget in seconds ended runs here, so how many epochs an arm took was somebody's choice: only the line "
-            "on epochs does not depend on it."
-        )
-    return Part("Break-even", tuple(sentences), ("what is varied", "here", "outcome"), tuple(rows), figures)
+    labels = [ARMS[name].label for name in RIVALS]
+    rates = "; ".join(f"{label}: {_rates(part)}" for label, part in zip(labels, (found.gnn, found.cnn), strict=True))
+    sentences = (FORMULA, f"Measured on this machine, means over runs: {rates}.")
+    return Part("Break-even", sentences, ("what is varied", "here", "outcome"), tuple(rows), figures)
 
 
 def _crossing_row(name: str, now: float, outcome: str) -> tuple[str, ...]:

@@ -143,7 +143,6 @@ class BreakEven:
     cnn: Rates
     project: Project
     crossings: tuple[Crossing, ...]
-    budgeted: bool  # whether an arm's number of epochs was set by a budget in seconds
 
 
 def break_evens(runs: pd.DataFrame, stages: pd.DataFrame) -> BreakEven:
@@ -156,12 +155,12 @@ def break_evens(runs: pd.DataFrame, stages: pd.DataFrame) -> BreakEven:
     gnn, cnn = (_rates(arm, stages, name) for arm, name in zip(used, RIVALS, strict=True))
     project = _project(used[0], stages)
     crossings = tuple(_crossing(quantity, gnn, cnn, project) for quantity in QUANTITIES)
-    return BreakEven(gnn, cnn, project, crossings, bool((pd.concat(used)["stopped"] == "seconds").any()))
+    return BreakEven(gnn, cnn, project, crossings)
 
 
 def _undisturbed(runs: pd.DataFrame | None, name: str) -> pd.DataFrame:
     if runs is None or runs.empty:
-        raise InputError(f"there is no finished, valid run of {name}")
+        raise InputError(f"there is no valid run of {name} that converged")
     clean = runs[~runs["contended"]]
     if clean.empty:
         raise InputError(f"every run of {name} that counts is flagged as contended, so its times are too long")

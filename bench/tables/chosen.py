@@ -2,46 +2,52 @@
 
 import pandas as pd
 
-from bench.tables.comparison import counted
+from bench.arms import RIVALS, ceiling_arms, edgeless_arms
+from bench.tables.convergence import converged, counted
 
 
 def best_configuration(runs: pd.DataFrame) -> pd.DataFrame:
-    """The counted runs of the configuration with the highest mean validation Dice; the larger superpixels on ties.
+    """Return the runs of the configuration with the highest mean validation score; the larger superpixels on ties.
 
-    `runs` are rows of `configurations` of one pipeline, data set and machine. `val_dice` where scored, else the
-    score that picked the checkpoint. Empty if nothing counts.
+    `runs` are rows of `configurations` of one pipeline, data set and machine, those that may be chosen. Empty if there
+    are none.
     """
-    used = counted(runs)
-    if used.empty:
-        return used
-    best_val = pd.to_numeric(used["best_val_score"], errors="coerce")
-    score = used["val_dice"].fillna(best_val).groupby([used["arm"], used["superpixel_size"]], dropna=False).mean()
+    if runs.empty:
+        return runs
+    score = runs.groupby(["arm", "superpixel_size"], dropna=False)["val_score"].mean()
     ranked = score.rename("score").reset_index().sort_values(["score", "superpixel_size"], na_position="first")
     best = ranked.iloc[-1]
-    of_arm = used.loc[used["arm"] == str(best["arm"])]
+    of_arm = runs.loc[runs["arm"] == str(best["arm"])]
     return of_arm.loc[same_size(of_arm["superpixel_size"], float(best["superpixel_size"]))]
 
 
 def same_size(sizes: "pd.Series[float]", size: float) -> "pd.Series[bool]":
-    """Where a superpixel size is the given one; NaN (a pixel arm) equals NaN."""
+    """Return where a superpixel size is the given one; NaN (a pixel arm) equals NaN."""
     return sizes.isna() if pd.isna(size) else sizes == size
 
 
 def chosen(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The runs that stand for each pipeline of one data set and machine, by pipeline.
+    """Return the runs that stand for each pipeline of one data set and machine, by pipeline.
 
-    The controls that share superpixels with the GNN (`superpixel_mlp`, `oracle`) are taken at the GNN's superpixel
-    size where they were run at it, because only there they say what the graph adds and what the ceiling is.
+    Only runs that converged may. The controls that share superpixels with the graph network (the one without edges,
+    the ceiling) are taken at its superpixel size where they were run at it, because only there they say what the graph
+    adds and what the ceiling is.
     """
-    found = {}
-    for pipeline, group in runs.groupby("pipeline"):
-        best = best_configuration(group)
-        if not best.empty:
-            found[str(pipeline)] = best
-    gnn = found.get("superpixel_gnn")
-    for control in {"superpixel_mlp", "oracle"} & set(found):
-        if gnn is not None:
-            group = runs[runs["pipeline"] == control]
-            alike = best_configuration(group[same_size(group["superpixel_size"], gnn["superpixel_size"].iloc[0])])
+    return _choose(converged(runs))
+
+
+def shown(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Return `chosen`, and for a pipeline of which no run converged the best of those that finished: for pictures."""
+    used, stand_ins = counted(runs), chosen(runs)
+    return _choose(used[~used["pipeline"].isin(list(stand_ins))]) | stand_ins
+
+
+def _choose(used: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    found = {str(pipeline): best_configuration(group) for pipeline, group in used.groupby("pipeline")}
+    graph = found.get(RIVALS[0])
+    for control in {*edgeless_arms(), *ceiling_arms()} & set(found):
+        if graph is not None:
+            group = used[used["pipeline"] == control]
+            alike = best_configuration(group[same_size(group["superpixel_size"], graph["superpixel_size"].iloc[0])])
             found[control] = found[control] if alike.empty else alike
     return found

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bench.arms import ARMS
 from bench.config import Config, InputError, SyntheticConfig, flatten
 from bench.tables.collect import Tables, current, machine_labels
+from bench.tables.convergence import BUDGETS, assess, counted, trained
 
 GROUP = ["dataset", "machine", "arm", "superpixel_size"]
 MIB = 2**20
@@ -43,23 +44,27 @@ def ratio(numerator: float, denominator: float, kinds: Iterable[str | float | No
 def configurations(tables: Tables) -> pd.DataFrame:
     """One row per current run with everything a figure needs; runs that share `GROUP` differ in their seed only.
 
-    Adds to `runs`: machine, arm (pipeline, and what tells it from other configurations of that pipeline),
-    superpixel_size (pixels asked for; NaN for pixel arms), invalid and contended (from flags), the pooled test scores
-    dice, accuracy, boundary_f1, oracle_dice, voted_dice and val_dice, prepare_s, train_s (superpixels included), fit_s
-    (without), prepare_s_per_epoch (amortised), predict_s_per_mpx (superpixels included), predict_only_s_per_mpx;
-    net_peak_bytes of training with net_peak_kind.
+    Adds to `runs`: machine, arm (pipeline, and what tells it from other configurations of that pipeline), method (the
+    same without the budget of training), superpixel_size (pixels asked for; NaN for pixel arms), invalid and contended
+    (from flags), the pooled test scores dice, accuracy, boundary_f1, oracle_dice, voted_dice and val_dice, val_score
+    (val_dice, else the score that picked the checkpoint), test_images (number of scored ones), prepare_s, train_s
+    (superpixels included), fit_s (without), prepare_s_per_epoch (amortised), predict_s_per_mpx (superpixels included),
+    predict_only_s_per_mpx; net_peak_bytes of training with net_peak_kind; undertrained and shorter
+    (`bench.tables.convergence.assess`).
     """
     runs = current(tables.runs)
     runs["machine"] = machine_labels(runs)
     runs["dataset"] = _datasets(runs)
     runs["superpixel_size"] = _superpixel_sizes(runs)
-    runs["arm"] = _arms(runs)
+    runs["arm"], runs["method"] = _arms(runs), _arms(runs, leave_out=BUDGETS)
     for flag in ("invalid", "contended"):
         runs[flag] = runs["flags"].fillna("").str.contains(rf"(?:^|;\s*){flag}")
     runs = runs.merge(_pooled(tables.scores), on="run_id", how="left")
     runs = runs.merge(_times(tables.stages), on="run_id", how="left")
     runs["prepare_s_per_epoch"] = runs["prepare_s"] / _number(runs, "epochs")
-    return runs.merge(_net_peaks(tables.stages), on="run_id", how="left")
+    runs["val_score"] = runs["val_dice"].fillna(_number(runs, "best_val_score"))
+    runs = runs.merge(_test_images(tables.scores), on="run_id", how="left")
+    return assess(runs.merge(_net_peaks(tables.stages), on="run_id", how="left"))
 
 
 def _datasets(runs: pd.DataFrame) -> pd.Series:
@@ -100,21 +105,21 @@ def _superpixel_sizes(runs: pd.DataFrame) -> pd.Series:
     return size.where(runs["pipeline"].map(uses_superpixels).astype(bool))
 
 
-def _arms(runs: pd.DataFrame) -> pd.Series:
+def _arms(runs: pd.DataFrame, leave_out: Sequence[str] = ()) -> pd.Series:
     """The pipeline's name, followed by model and settings where a pipeline occurs with several."""
     labels: dict[Any, str] = {}
     for (_, _, pipeline), group in runs.groupby(["dataset", "machine", "pipeline"], dropna=False):
-        for index, varied in zip(group.index, _varied(group, str(pipeline)), strict=True):
+        for index, varied in zip(group.index, _varied(group, str(pipeline), leave_out), strict=True):
             labels[index] = " ".join([str(pipeline), *varied]).strip()
     return pd.Series(labels, index=runs.index, dtype="str")
 
 
-def _varied(group: pd.DataFrame, pipeline: str) -> list[list[str]]:
+def _varied(group: pd.DataFrame, pipeline: str, leave_out: Sequence[str]) -> list[list[str]]:
     """For each run, the settings in which the runs of this pipeline differ, as `name=value` texts.
 
     A value that the arm has by default is not named, unless it is part of the budget of training.
     """
-    settings = [str(column) for column in group if _is_variant(str(column), pipeline)]
+    settings = [str(column) for column in group if _is_variant(str(column), pipeline) and column not in leave_out]
     varied = [column for column in settings if len(set(map(str, group[column]))) > 1]
     if "model" in varied:
         varied = [column for column in varied if column not in _SAME_AS_MODEL]
@@ -175,6 +180,12 @@ def _pooled(scores: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(columns=columns).reset_index().rename_axis(columns=None)
 
 
+def _test_images(scores: pd.DataFrame) -> pd.DataFrame:
+    """Number of test images with scores of their own, by run."""
+    single = scores[(scores["split"] == "test") & (scores["image"] != "all")]
+    return single.groupby("run_id")["image"].nunique().rename("test_images").reset_index()
+
+
 def _times(stages: pd.DataFrame) -> pd.DataFrame:
     """Seconds by run. Training is whole: superpixels of train and val, init, warmup, steps and validation."""
     rows = stages.assign(seconds=_number(stages, "seconds"), pixels=_number(stages, "pixels"))
@@ -217,7 +228,8 @@ def comparison(tables: Tables) -> pd.DataFrame:
     """One row per data set, machine, arm and superpixel size, over seeds.
 
     Means over the ok runs that are not flagged invalid, `*_low` and `*_high` the least and greatest of them; seeds
-    counts them. Failed and invalid runs stay in `statuses`. A row whose runs have several kinds of peak memory has no
+    counts them. Undertrained ones are among them only where a row has no others. Failed, invalid and undertrained runs
+    stay in `statuses`. A row whose runs have several kinds of peak memory has no
     peak. Arms in the order of `ARMS`, others after them by name.
     """
     runs = configurations(tables)
@@ -233,13 +245,8 @@ def arm_rank(arm: str) -> int:
     return list(ARMS).index(pipeline) if pipeline in ARMS else len(ARMS)
 
 
-def counted(runs: pd.DataFrame) -> pd.DataFrame:
-    """The runs whose numbers may be used: finished and not flagged invalid."""
-    return runs[(runs["status"] == "ok") & ~runs["invalid"]]
-
-
 def _summary(group: pd.DataFrame) -> dict[str, Any]:
-    used = counted(group)
+    used = counted(group) if trained(group).empty else trained(group)
     kinds = sorted(used["peak_memory_kind"].dropna().unique())
     row: dict[str, Any] = {"seeds": used["seed"].nunique(), "runs": len(used)}
     for column in ("dice", "accuracy", "boundary_f1", "oracle_dice", "val_dice"):
@@ -258,6 +265,8 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
     row["peak_memory_kind"] = "+".join(kinds) or None
     row["parameters"] = _mean(_number(used, "parameters"))
     row["contended"] = int(used["contended"].sum())
+    row["undertrained"] = int((used["undertrained"] != "").sum())
+    row["test_images"] = _mean(_number(used, "test_images"))
     row["statuses"] = _statuses(group)
     return row
 
@@ -275,5 +284,6 @@ def _spread(name: str, values: pd.Series) -> dict[str, float]:
 
 def _statuses(group: pd.DataFrame) -> str:
     ok = group["status"] == "ok"
-    status = group["status"].mask(ok & group["contended"], "contended").mask(ok & group["invalid"], "invalid")
+    status = group["status"].mask(ok & group["contended"], "contended")
+    status = status.mask(ok & group["undertrained"].ne(""), "undertrained").mask(ok & group["invalid"], "invalid")
     return ", ".join(f"{count} {name}" for name, count in sorted(status.value_counts().items()))

@@ -1,4 +1,4 @@
-"""Where the accuracy goes between the CNN and a classifier of single superpixels, and whether edges matter."""
+"""Where the accuracy goes between the pixel network and a classifier of superpixels, and whether edges matter."""
 
 import math
 from dataclasses import dataclass
@@ -9,17 +9,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.arms import ARMS, RIVALS, ceiling_arms, edgeless_arms
 from bench.config import InputError
 from bench.tables.chosen import best_configuration, chosen
-from bench.tables.comparison import counted
+from bench.tables.convergence import converged, trained
 from bench.tables.statistics import Estimate, mean_interval
 
 IDLE = 0.001  # of the nodes' labels: edges whose removal changes fewer do nothing worth their cost
+GRAPH, PIXELS = (ARMS[name].label for name in RIVALS)
+EDGELESS = ARMS[edgeless_arms()[0]].label
+VOTED = f"{PIXELS} voted"
 _STEPS = {  # from one level to the next: what the difference is due to
-    ("CNN", "CNN voted"): ("superpixels", "the CNN's own mask, voted onto the superpixels"),
-    ("CNN voted", "GNN"): ("model", "same superpixels, the GNN's labels instead of the CNN's votes"),
-    ("CNN", "GNN"): ("superpixels and model", "not told apart: the CNN's mask was not voted onto these superpixels"),
-    ("GNN", "MLP"): ("missing context", "the same network without edges"),
+    (PIXELS, VOTED): ("superpixels", f"the {PIXELS}'s own mask, voted onto the superpixels"),
+    (VOTED, GRAPH): ("model", f"same superpixels, the {GRAPH}'s labels instead of the {PIXELS}'s votes"),
+    (PIXELS, GRAPH): (
+        "superpixels and model",
+        f"not told apart: the {PIXELS}'s mask was not voted onto these superpixels",
+    ),
+    (GRAPH, EDGELESS): ("missing context", "the same network without edges"),
 }
 
 
@@ -38,9 +45,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """Levels of test Dice by falling expectation (CNN, CNN voted, GNN, MLP), runs of each, and the steps between them.
+    """Levels of test Dice by falling expectation (`PIXELS`, `VOTED`, `GRAPH`, `EDGELESS`) and the steps between them.
 
-    `ceiling` is the oracle's Dice on the same superpixels, `size` their pixels asked for.
+    `levels` holds one number per run. `ceiling` is the ceiling arm's Dice on the same superpixels, `size` their
+    pixels asked for.
     """
 
     size: float
@@ -55,22 +63,23 @@ def decompose(runs: pd.DataFrame) -> Decomposition:
     Raises InputError unless the CNN, and oracle and MLP on the very superpixels of that GNN, were run.
     """
     found = chosen(runs)
-    absent = [name for name in ("superpixel_gnn", "tiled_cnn") if name not in found]
+    absent = [name for name in RIVALS if name not in found]
     if absent:
-        raise InputError(f"there is no finished, valid run of {' and '.join(absent)}")
-    gnn = found["superpixel_gnn"]
-    alike = runs[_same_superpixels(runs, gnn.iloc[0])]
-    controls = {name: best_configuration(alike[alike["pipeline"] == name]) for name in ("superpixel_mlp", "oracle")}
+        raise InputError(f"there is no valid run of {' and '.join(absent)} that converged")
+    gnn, cnn = (found[name] for name in RIVALS)
+    alike = converged(runs)[_same_superpixels(converged(runs), gnn.iloc[0])]
+    edgeless, ceiling_arm = edgeless_arms()[0], ceiling_arms()[0]
+    controls = {name: best_configuration(alike[alike["pipeline"] == name]) for name in (edgeless, ceiling_arm)}
     absent = [name for name, rows in controls.items() if rows.empty]
     if absent:
         raise InputError(f"{' and '.join(absent)} did not run on the superpixels of the chosen GNN")
-    levels = _cnn_levels(found["tiled_cnn"], gnn.iloc[0]) | {
-        "GNN": gnn.set_index("seed")["dice"],
-        "MLP": controls["superpixel_mlp"].set_index("seed")["dice"],
+    levels = _pixel_levels(cnn, gnn.iloc[0]) | {
+        GRAPH: gnn.set_index("seed")["dice"],
+        EDGELESS: controls[edgeless].set_index("seed")["dice"],
     }
     names = list(levels)
     steps = tuple(_step(a, b, levels) for a, b in pairwise(names))
-    ceiling = float(controls["oracle"]["dice"].mean())
+    ceiling = float(controls[ceiling_arm]["dice"].mean())
     values = {name: np.asarray(level.to_numpy(), np.float64) for name, level in levels.items()}
     return Decomposition(float(gnn["superpixel_size"].iloc[0]), ceiling, values, steps)
 
@@ -84,13 +93,13 @@ def _same_superpixels(runs: pd.DataFrame, run: "pd.Series[Any]") -> "pd.Series[b
     return same
 
 
-def _cnn_levels(cnn: pd.DataFrame, gnn: "pd.Series[Any]") -> dict[str, "pd.Series[float]"]:
-    """The CNN's score, and that of its mask voted onto the GNN's superpixels where such a run has one."""
+def _pixel_levels(cnn: pd.DataFrame, gnn: "pd.Series[Any]") -> dict[str, "pd.Series[float]"]:
+    """The pixel network's score, and that of its mask voted onto the GNN's superpixels where a run has one."""
     voted = cnn[_same_superpixels(cnn, gnn) & cnn["voted_dice"].notna()]
     if voted.empty:
-        return {"CNN": cnn.set_index("seed")["dice"]}
+        return {PIXELS: cnn.set_index("seed")["dice"]}
     by_seed = voted.set_index("seed")
-    return {"CNN": by_seed["dice"], "CNN voted": by_seed["voted_dice"]}
+    return {PIXELS: by_seed["dice"], VOTED: by_seed["voted_dice"]}
 
 
 def _step(above: str, below: str, levels: dict[str, "pd.Series[float]"]) -> Step:
@@ -114,7 +123,7 @@ def edge_liveness(runs: pd.DataFrame) -> pd.DataFrame:
     least and greatest.
     """
     columns = {"edge_message_share": "message_share", "edge_flip_share": "flip_share"}
-    used = counted(runs).reindex(columns=[*runs.columns, *(name for name in columns if name not in runs)])
+    used = trained(runs).reindex(columns=[*runs.columns, *(name for name in columns if name not in runs)])
     used = used.assign(**{name: pd.to_numeric(used[name], errors="coerce") for name in columns})
     used = used[used[list(columns)].notna().any(axis=1)]
     rows = []

@@ -8,7 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.arms import RIVALS, learning_arms
-from bench.tables.comparison import MIB, arm_rank, counted
+from bench.tables.comparison import MIB, arm_rank
+from bench.tables.convergence import trained
 from bench.tables.statistics import Estimate, mean_interval, paired_difference, pareto_front, pareto_membership
 
 ENOUGH = 2  # configurations of each rival: a front of one point is a point
@@ -33,8 +34,8 @@ COSTS = (MEMORY, TRAINING, PREDICTION)
 
 
 def learners(runs: pd.DataFrame) -> pd.DataFrame:
-    """The counted runs of arms that learn: the oracle knows the truth and the threshold has no cost worth a front."""
-    used = counted(runs)
+    """Return the trained runs of arms that learn: a ceiling sees the truth, a threshold has no cost worth a front."""
+    used = trained(runs)
     return used[used["pipeline"].isin(learning_arms()) & used["dice"].notna()]
 
 
@@ -92,9 +93,8 @@ def _point(key: tuple[Hashable, ...], group: pd.DataFrame, cost: Cost) -> dict[s
 
 
 def validation_score(runs: pd.DataFrame) -> float:
-    """Mean validation Dice of some runs: as scored, else the score that picked the checkpoint. NaN without either."""
-    picked = pd.to_numeric(runs["best_val_score"], errors="coerce")
-    return float(runs["val_dice"].fillna(picked).mean())
+    """Return the mean validation score of some runs; NaN where none has one."""
+    return float(runs["val_score"].mean())
 
 
 # ------------------------------------------------------------------------------------------------- within a budget

@@ -33,6 +33,7 @@ COLUMNS = {  # heading -> (column, format, what it means)
     "MiB": ("peak_memory_mib", "{:.0f}", "peak memory in training, MiB, of the kind named with the table"),
     "param.": ("parameters_text", "{}", "learned numbers"),
 }
+FEWEST_IMAGES = 5  # in a test split, for its score to say something of other images
 WIDTH = 120  # columns of a terminal
 _NOTES = """\
 dice, acc., bnd F1: macro, pooled over the test images, mean over n seeds [least, greatest]; px: pixels per superpixel;
@@ -54,15 +55,27 @@ def _block(dataset: str, machine: str, group: pd.DataFrame) -> str:
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     gap = "  " if sum(widths) + 2 * len(widths) <= WIDTH + 2 else " "
     widths[0] = min(widths[0], max(14, WIDTH - sum(widths[1:]) - len(gap) * len(widths[1:])))
+    notes = [*oddities(rows), *few_images(rows)]
     lines = [gap.join(_align(cell, widths[i], i) for i, cell in enumerate(row)) for row in table]
     title = f"{dataset}   {machine or 'unknown machine'}   peak memory: {memory_kinds(group)}"
-    return "\n".join(line[:WIDTH].rstrip() for line in [title, *lines, *oddities(rows)])
+    return "\n".join(line[:WIDTH].rstrip() for line in [title, *lines, *notes])
 
 
 def oddities(rows: list[dict[Any, Any]]) -> list[str]:
     """A line for each row that has runs which failed, were left out or had company."""
     odd = [row for row in rows if not re.fullmatch(r"\d+ ok", row["statuses"])]
     return [f"! {row_name(row)}: {row['statuses']}" for row in odd]
+
+
+def few_images(rows: list[dict[Any, Any]]) -> list[str]:
+    """Return a line where the test split is too small for its scores to say anything of other images."""
+    images = max((row["test_images"] for row in rows if not pd.isna(row["test_images"])), default=math.nan)
+    if not images < FEWEST_IMAGES:
+        return []
+    number = f"{images:.0f} test image{'s'[: images != 1]}"
+    return [
+        f"! {number}: scores say little about other images; {FEWEST_IMAGES} are the fewest for a verdict on the score"
+    ]
 
 
 def row_name(row: dict[Any, Any]) -> str:

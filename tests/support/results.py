@@ -9,8 +9,9 @@ import numpy as np
 from bench.tables.write import write_run
 
 CLASSES = ("background", "cell")
-IMAGES = tuple(f"{i:03d}" for i in range(4))
+IMAGES = tuple(f"{i:03d}" for i in range(6))
 LEARNED = ("tiled_cnn", "superpixel_gnn", "superpixel_mlp")
+_ENDED = {"stopped": "patience", "steps": 2000, "validations": 20, "late_gain": 0.001, "best_step": 1900}
 _LOSS = {"tiled_cnn": 0.02, "superpixel_gnn": 0.03, "superpixel_mlp": 0.07, "oracle": 0.0, "threshold": 0.2}
 _FIT_SECONDS = {"tiled_cnn": 600.0, "superpixel_gnn": 40.0, "superpixel_mlp": 20.0}
 _MIB = {"tiled_cnn": 3000.0, "superpixel_gnn": 700.0, "superpixel_mlp": 650.0, "oracle": 250.0, "threshold": 200.0}
@@ -80,7 +81,9 @@ def _row(pipeline: str, seed: int, size: int) -> dict[str, Any]:
         "peak_memory_kind": "cpu_rss", "num_nodes": None if _is_pixel_arm(pipeline) else 90_000 / size,
         "machine.cpu": "Imaginary CPU", "machine.cores": 2, "machine.id": "0badcafe", "machine.gpu": None,
         "superpixels.superpixel_size": float(size),
-        "training.seconds": 60.0, "dataset.root": "here", "dataset.content": "unchanged", "graph.edges": ["adjacency"],
+        "training.steps": 4000, "training.seconds": None, "dataset.root": "here", "dataset.content": "unchanged",
+        "graph.edges": ["adjacency"],
+        **(_ENDED if pipeline in LEARNED else {}),
         "command": f"python -m bench pipeline={pipeline} seed={seed}", "machine.python": "3.11.0",
     }  # fmt: skip
 
@@ -127,8 +130,9 @@ def _stages(pipeline: str, seed: int, size: int) -> list[dict[str, Any]]:
         ("warmup", "train"): 1.0, ("train", "train"): fit, ("validate", "val"): 0.1 * fit, ("prepare", "test"): prepare,
         ("predict", "test"): 4.0 if pipeline == "tiled_cnn" else 0.2,
     }  # fmt: skip
+    memory = {"rss_start_bytes": 200 * 2**20, "peak_rss_bytes": _memory(pipeline, size)}
     return [
-        {"stage": stage, "split": split, "seconds": value, "images": 4, "pixels": 360_000}
+        {"stage": stage, "split": split, "seconds": value, "images": 4, "pixels": 360_000, **memory}
         for (stage, split), value in seconds.items()
     ]
 
@@ -139,7 +143,8 @@ def _history(pipeline: str, seed: int, size: int) -> list[dict[str, Any]]:
     best, seconds = score(pipeline, seed, size), _FIT_SECONDS[pipeline]
     return [
         {
-            "epoch": epoch, "seconds": seconds * epoch / 20, "train_loss": 1 / epoch, "learning_rate": 1e-3,
+            "step": 100 * epoch, "epoch": epoch, "seconds": seconds * epoch / 20, "train_loss": 1 / epoch,
+            "learning_rate": 1e-3,
             "val_score": None if epoch % 2 else best - 0.5 * np.exp(-epoch / 4), "data_wait_seconds": 0.01,
         }
         for epoch in range(1, 21)

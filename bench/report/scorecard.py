@@ -1,0 +1,278 @@
+"""The scorecard: score, time to the same score, prediction time and memory of two configurations, a line each."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.plots.style import KINDS
+from bench.report.pair import Floats, Pair, image_scores
+from bench.report.words import count, interval, listing, seconds, sentences, share
+from bench.tables import speed
+from bench.tables.comparison import MIB
+from bench.tables.statistics import Estimate, median_ratio, paired_difference
+from bench.tables.text import FEWEST_IMAGES
+
+FEWEST_SEEDS = 2
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the scorecard.
+
+    Attributes:
+        title: What is compared.
+        short: The answer as a clause without a subject, for the first sentence; empty where there is no answer.
+        text: The numbers of both, their ratio or difference with its interval, and the answer in words; or why there is
+            none, and what would give one.
+    """
+
+    title: str
+    short: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """Why a question is not answered, and what would answer it; nothing of both where it is."""
+
+    why: tuple[str, ...] = ()
+    remedy: tuple[str, ...] = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.why)
+
+    def __add__(self, other: "Refusal") -> "Refusal":
+        return Refusal(self.why + other.why, self.remedy + other.remedy)
+
+    def text(self, seen: str) -> str:
+        """Return the refusal as sentences, with what was seen all the same."""
+        answer = f"Not answered: {listing(self.why)}. What would answer it: {listing(self.remedy)}."
+        return f"{answer} Seen were: {seen}." if seen else answer
+
+
+def scorecard(pair: Pair, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.DataFrame) -> tuple[Line, ...]:
+    """Compare two configurations of one data set and machine.
+
+    Args:
+        pair: The two, at least one seed.
+        runs: All rows of `configurations` of that data set and machine: fits of the same methods with smaller budgets
+            are points of their scores over time.
+        scores: The table `scores`.
+        history: The table `history`.
+
+    Returns:
+        Four lines: score, time to the same score, time per megapixel of prediction, memory.
+    """
+    return _score(pair, scores), _time(pair, runs, history), _prediction(pair), _memory(pair)
+
+
+# ------------------------------------------------------------------------------------------------------------ score
+
+
+def _score(pair: Pair, scores: pd.DataFrame) -> Line:
+    title = "Score when both have converged"
+    by_image = image_scores(pair, scores)
+    first, second = pair.names
+    seen = _pooled(pair)
+    if np.isnan(by_image[0]).all():
+        return Line(title, "", Refusal(("no test image has a score in both",), ("scores per image",)).text(seen))
+    estimate = paired_difference(100 * (by_image[0] - by_image[1]))
+    means = f"{np.nanmean(by_image[0]):.3f} against {np.nanmean(by_image[1]):.3f}"
+    span = interval(estimate, "{:+.1f}")
+    refusal = _few_images(by_image[0].shape[1]) + _few_seeds(pair)
+    if refusal:
+        return Line(title, "", refusal.text(f"per image {means}, {estimate.value:+.1f} points ({span}); {seen}"))
+    points = f"{abs(estimate.value):.1f} points {'less' if estimate.value < 0 else 'more'}"
+    if not estimate.excludes(0):
+        head = f"no clear difference: the {first} scores {points} macro Dice per test image than the {second}"
+        return Line(title, "shows no clear difference in score", sentences([f"{head}, {means} ({span})", seen]))
+    head = f"the {first} scores {points} macro Dice per test image than the {second}, {means} ({span})"
+    return Line(title, f"scores {points} Dice per image", sentences([head, seen]))
+
+
+def _pooled(pair: Pair) -> str:
+    """Scores of all test pixels together, as tables have them, and the ceiling."""
+    first, second = (float(np.mean(values)) for values in pair.column("dice"))
+    ceiling = float(np.mean(pair.column("oracle_dice")[0]))
+    top = "" if np.isnan(ceiling) else f", where the best labelling of its superpixels has {ceiling:.3f}"
+    return f"pooled over all test pixels {first:.3f} against {second:.3f}{top}"
+
+
+def _few_images(images: int) -> Refusal:
+    if images >= FEWEST_IMAGES:
+        return Refusal()
+    why = f"{count(images, 'test image')} {'says' if images == 1 else 'say'} too little about other images"
+    return Refusal((why,), (f"at least {FEWEST_IMAGES} images in the test split",))
+
+
+def _few_seeds(pair: Pair) -> Refusal:
+    if pair.seeds >= FEWEST_SEEDS:
+        return Refusal()
+    return Refusal(("one seed gives no interval",), ("three seeds of both (seed=0,1,2)",))
+
+
+# ------------------------------------------------------------------------------------------------------------- time
+
+
+def _time(pair: Pair, runs: pd.DataFrame, history: pd.DataFrame) -> Line:
+    """Seconds to the targets that matter, superpixels included."""
+    title = "Time to the same score"
+    methods = [speed.method_runs(runs, part.iloc[0]) for part in (pair.first, pair.second)]
+    targets = speed.matter(pair.first, pair.second, history)
+    if np.isnan(targets[0]):
+        refusal = Refusal(("validation scores over time were not recorded in every run",), ("runs of both again",))
+        return Line(title, "", refusal.text(""))
+    first, second, clean = _common(*(speed.reach(part, history, targets) for part in methods))
+    where = f"to a validation Dice of {targets[0]:.3f}, the least that a converged run of the two reached,"
+    below = [_below(*item, pair.names) for item in zip(targets[1:], first[1:], second[1:], strict=True)]
+    return _ratio_line(
+        title, f"{where} the", (first[0], second[0]), pair.names, "time",
+        _disturbed(len(first[0]), clean, pair), lead="reaches a common score in", more=below,
+    )  # fmt: skip
+
+
+def _common(first: speed.Reached, second: speed.Reached) -> tuple[Floats, Floats, int]:
+    """Seconds of the seeds that both have, (targets, seeds) each, of those undisturbed where there are enough of them.
+
+    The number is of the undisturbed seeds.
+    """
+    seeds = np.intersect1d(first.seeds, second.seeds)
+    one, other = (np.isin(part.seeds, seeds) for part in (first, second))
+    disturbed = first.contended[:, one].any(axis=0) | second.contended[:, other].any(axis=0)
+    clean = int((~disturbed).sum())
+    kept = ~disturbed if clean >= FEWEST_SEEDS else np.ones(len(seeds), np.bool_)
+    return first.seconds[:, one][:, kept], second.seconds[:, other][:, kept], clean
+
+
+def _disturbed(used: int, clean: int, pair: Pair) -> Refusal:
+    """Whether times cannot be believed: fewer than two seeds of both ran alone on the machine."""
+    if used < FEWEST_SEEDS:
+        return _few_seeds(Pair(pair.first[:used], pair.second[:used]))
+    if clean >= FEWEST_SEEDS:
+        return Refusal()
+    contended = int(pair.runs["contended"].sum())
+    why = f"{contended} of the {len(pair.runs)} compared runs shared the machine, so that times are too long"
+    return Refusal((why,), ("the same runs again on a quiet machine (rerun=all)",))
+
+
+def _below(target: float, first: Floats, second: Floats, names: tuple[str, str]) -> str:
+    if np.isnan([*first, *second]).any() or len(first) == 0:
+        return ""
+    means = f"{seconds(float(np.median(first)))} against {seconds(float(np.median(second)))}"
+    return f"to {target:.3f}: {means}, {_ratio(median_ratio(second, first), names)}"
+
+
+# --------------------------------------------------------------------------------------------- prediction and memory
+
+
+def _prediction(pair: Pair) -> Line:
+    """Seconds per megapixel of the test images, superpixels included."""
+    quiet = pair.alone()
+    used = quiet if quiet.seeds >= FEWEST_SEEDS else pair
+    bare = used.column("predict_only_s_per_mpx")
+    known = not np.isnan([*bare[0], *bare[1]]).any()
+    without = f"without superpixels {_medians(*bare)}" if known else ""
+    return _ratio_line(
+        "Time per megapixel of prediction", "for a megapixel of the test images, superpixels included, the",
+        used.column("predict_s_per_mpx"), pair.names, "time", _disturbed(used.seeds, quiet.seeds, pair),
+        lead="predicts a megapixel in", more=(without,),
+    )  # fmt: skip
+
+
+def _memory(pair: Pair) -> Line:
+    """Peak memory in training, gross, and net where that was measured; divided only where both are of one kind."""
+    title = "Memory"
+    kinds = sorted({*pair.first["peak_memory_kind"].dropna(), *pair.second["peak_memory_kind"].dropna()})
+    gross = pair.column("peak_memory_bytes")
+    if len(kinds) > 1:
+        why = f"peaks of memory of different kinds are not divided: {listing(kinds)}"
+        return Line(title, "", Refusal((why,), ("both on the same kind of device",)).text(""))
+    what = f" ({KINDS.get(kinds[0], kinds[0])})" if kinds else ""
+    return _ratio_line(
+        title, f"at its peak in training, gross{what}, the", gross, pair.names, "memory", _few_seeds(pair),
+        lead="needs", more=(_net(pair),), mib=True,
+    )  # fmt: skip
+
+
+def _net(pair: Pair) -> str:
+    """The method's own memory, in so far as it was measured and is of one kind."""
+    first, second = pair.column("net_peak_bytes")
+    kinds = {*pair.first["net_peak_kind"], *pair.second["net_peak_kind"]}
+    if np.isnan([*first, *second]).any() or len(kinds) != 1 or min(*first, *second) <= 0:
+        return ""
+    means = f"{_amount(first, mib=True)} against {_amount(second, mib=True)}"
+    return f"net ({kinds.pop()}) {means}, {_ratio(median_ratio(second, first), pair.names)}"
+
+
+# ----------------------------------------------------------------------------------------------------------- ratios
+
+
+def _ratio_line(
+    title: str,
+    subject: str,
+    values: tuple[Floats, Floats],
+    names: tuple[str, str],
+    noun: str,
+    refusal: Refusal,
+    *,
+    lead: str,
+    more: Sequence[str] = (),
+    mib: bool = False,
+) -> Line:
+    """A line on the ratio second / first of paired positive numbers.
+
+    Args:
+        title: Of the line.
+        subject: What the numbers are, up to the first arm's name.
+        values: Numbers of the first and of the second, (seeds,) each.
+        names: What readers call the two.
+        noun: What is less or more: time or memory.
+        refusal: Why the question is not answered; nothing where it is.
+        lead: Verb of the clause in the first sentence.
+        more: Clauses that follow.
+        mib: Whether the numbers are bytes, else seconds.
+
+    Returns:
+        The line, which says that nothing was measured where a number is missing.
+    """
+    first, second = values
+    if len(first) == 0 or np.isnan([*first, *second]).any() or min(*first, *second) <= 0:
+        missing = Refusal(
+            (f"it was not measured in every run of the {names[0]} and the {names[1]}",), ("runs of both",)
+        )
+        return Line(title, "", missing.text(""))
+    amounts = f"{subject} {names[0]} needs {_amount(first, mib=mib)} and the {names[1]} {_amount(second, mib=mib)}"
+    estimate = median_ratio(second, first)
+    if refusal:
+        return Line(title, "", refusal.text("; ".join(part for part in (amounts, *more) if part)))
+    text = sentences([f"{amounts}, {_ratio(estimate, names)}", *more])
+    unclear = not estimate.excludes(1)
+    short = f"shows no clear difference in {noun}" if unclear else f"{lead} {_share(estimate.value, noun)}"
+    return Line(title, short, text)
+
+
+def _ratio(estimate: Estimate, names: tuple[str, str]) -> str:
+    """`U-Net : GNN = 14.1 (95 % interval 13 to 15), the GNN needs 93 % less`."""
+    ratio = f"{names[1]} : {names[0]} = {estimate.value:.3g} ({interval(estimate)})"
+    if not estimate.has_interval:
+        return ratio
+    return f"{ratio}, " + (
+        f"the {names[0]} needs {share(estimate.value)}" if estimate.excludes(1) else "no clear difference"
+    )
+
+
+def _share(ratio: float, noun: str) -> str:
+    """`93 % less time`, `2.3 times as much time`."""
+    return f"{share(ratio)} {noun}"
+
+
+def _medians(first: Floats, second: Floats) -> str:
+    return f"{_amount(first)} against {_amount(second)}"
+
+
+def _amount(values: NDArray[np.float64], mib: bool = False) -> str:
+    middle = float(np.median(values))
+    return f"{middle / MIB:.0f} MiB" if mib else seconds(middle)

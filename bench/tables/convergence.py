@@ -1,0 +1,140 @@
+"""Which fits may stand for their arm: those that had converged, and not those cut while their score still rose."""
+
+import re
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.arms import ceiling_arms, floor_arms
+
+RISING = 0.005  # of a score in [0, 1]: a fit that gained more in its last quarter was cut too early
+FEWEST_VALIDATIONS = 5  # with fewer nobody can see whether a score still rises
+BUDGETS = ("training.steps", "training.epochs", "training.seconds")
+METHOD = ["dataset", "machine", "pipeline", "method", "superpixel_size"]
+
+
+def assess(runs: pd.DataFrame) -> pd.DataFrame:
+    """Judge every run by what its row says of the end of its fit.
+
+    A fact that a row lacks, as rows of older code do, counts neither for nor against a run. A run is undertrained if
+    the clock ended it; if it was cut while its validation score still rose by more than `RISING` in the last quarter;
+    if it had fewer than `FEWEST_VALIDATIONS` validations; or if its validation score lies below that of a floor arm
+    (`bench.arms.Arm.is_floor`) on the same data. None of this applies to a run whose method converged with a larger
+    budget: its budget was planned, and it is a point of that method's score over time.
+
+    Args:
+        runs: Rows with the columns of `METHOD`, `status`, `invalid` and `val_score`, as `configurations` makes them.
+
+    Returns:
+        `runs` with two more columns. `undertrained` (text): why the run is, empty where it is not. `shorter` (bool):
+        whether it would be, had not the same method converged with a larger budget.
+    """
+    judged = (runs["status"] == "ok") & ~runs["pipeline"].isin([*ceiling_arms(), *floor_arms()])
+    floors = _floors(runs)
+    rows = runs.to_dict("records")
+    reasons = [_reason(row, floors) if one else "" for row, one in zip(rows, judged, strict=True)]
+    found = runs.assign(undertrained=np.array(reasons, dtype=object))
+    shorter = _shorter(found[judged & ~runs["invalid"]])
+    found["shorter"] = found.index.isin(shorter)
+    found["undertrained"] = found["undertrained"].mask(found["shorter"], "")
+    return found
+
+
+def counted(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs whose numbers may be shown: finished and not flagged invalid."""
+    return runs[(runs["status"] == "ok") & ~runs["invalid"]]
+
+
+def trained(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that are points of a front or of a score over time: counted and not undertrained."""
+    used = counted(runs)
+    return used[used["undertrained"] == ""]
+
+
+def converged(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs that may stand for their arm: trained, and not one of a method that went on to a better score."""
+    used = trained(runs)
+    return used[~used["shorter"]]
+
+
+def _floors(runs: pd.DataFrame) -> dict[Hashable, tuple[str, float]]:
+    """Name and mean validation score of the best floor arm on each data set."""
+    floors = counted(runs[runs["pipeline"].isin(floor_arms()) & runs["val_score"].notna()])
+    means = floors.groupby(["dataset", "pipeline"])["val_score"].mean().sort_values()
+    rows = means.reset_index().to_dict("records")
+    return {row["dataset"]: (str(row["pipeline"]), float(row["val_score"])) for row in rows}
+
+
+def _reason(row: Mapping[Hashable, Any], floors: Mapping[Hashable, tuple[str, float]]) -> str:
+    """Why a finished run of an arm that has to learn is undertrained; empty if nothing says so."""
+    stopped, gain, validations = _text(row, "stopped"), _number(row, "late_gain"), _number(row, "validations")
+    name, floor = floors.get(row["dataset"], ("", np.nan))
+    if stopped == "seconds":
+        return "the clock ended it"
+    if stopped not in ("", "patience") and gain > RISING:
+        work = f" after {_number(row, 'steps'):.0f} steps" if _number(row, "steps") > 0 else ""
+        return f"cut{work} while its validation score rose by {100 * gain:.1f} points in the last quarter"
+    if validations < FEWEST_VALIDATIONS:
+        return f"it had {validations:.0f} validation{'s'[: validations != 1]}, fewer than {FEWEST_VALIDATIONS}"
+    if row["val_score"] < floor:
+        return f"its validation score of {row['val_score']:.3f} lies below the {floor:.3f} of {name}"
+    return ""
+
+
+def _shorter(runs: pd.DataFrame) -> set[Hashable]:
+    """Index of the runs cut early whose method converged with a larger budget of the same kind."""
+    found: set[Hashable] = set()
+    for column in set(BUDGETS) & set(runs):
+        budgets = pd.to_numeric(runs[column], errors="coerce")
+        known = runs[METHOD].assign(budget=budgets, reached=budgets.where(runs["undertrained"] == ""))
+        largest = known.groupby(METHOD, dropna=False)["reached"].transform("max")
+        found |= set(runs.index[(budgets < largest) & (runs["undertrained"] != "")])
+    return found
+
+
+def _text(row: Mapping[Hashable, Any], column: str) -> str:
+    value = row.get(column)
+    return "" if pd.isna(value) else str(value)
+
+
+def _number(row: Mapping[Hashable, Any], column: str) -> float:
+    """A number of a row; NaN, which no comparison holds for, where the row lacks it."""
+    value = row.get(column)
+    return float("nan" if pd.isna(value) else value)
+
+
+# ------------------------------------------------------------------------------------------------- how to go on
+
+
+def finishing_command(row: Mapping[Hashable, Any]) -> str:
+    """Return the recorded command of an undertrained run with twice the ceiling; empty where either is not known.
+
+    Where the clock ended the fit, the budget in seconds goes, and twice the steps made (of rows of older code: twice
+    the epochs) become the ceiling. A fit that patience ended gets twice the patience.
+    """
+    command, settings = _text(row, "command"), _more(row)
+    return _with(command, settings) if command and settings else ""
+
+
+def _more(row: Mapping[Hashable, Any]) -> dict[str, str]:
+    """The settings of training that give an undertrained run twice its budget."""
+    stopped = _text(row, "stopped")
+    done = {name: _number(row, name) for name in ("steps", "epochs")}
+    if stopped == "seconds":
+        counted_in = next((name for name, work in done.items() if work > 0), "")
+        return (
+            {"training.seconds": "null", f"training.{counted_in}": f"{2 * done[counted_in]:.0f}"} if counted_in else {}
+        )
+    name = stopped if stopped in ("epochs", "patience") else "steps"
+    known = [value for value in (_number(row, f"training.{name}"), done.get(name, np.nan)) if value > 0]
+    return {f"training.{name}": f"{2 * max(known):g}"} if known else {}
+
+
+def _with(command: str, settings: Mapping[str, str]) -> str:
+    """A command line with settings replaced where they stand and appended where they do not."""
+    for name, value in settings.items():
+        command, changed = re.subn(rf"(?<=[\s'\"]){re.escape(name)}=[^\s'\"]*", f"{name}={value}", command)
+        command += "" if changed else f" {name}={value}"
+    return command

@@ -1,0 +1,118 @@
+"""Speed at equal score: the seconds, superpixels included, in which a method first reaches a validation score."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from bench.tables.convergence import METHOD, converged, trained
+from bench.tables.statistics import Estimate, median_ratio
+
+Floats = NDArray[np.float64]
+BELOW = (0.0, 0.01, 0.02)  # the targets that matter: the lower arm's converged score, one and two points less
+GRID = 25  # targets of a curve
+
+
+@dataclass(frozen=True)
+class Reached:
+    """When each seed of a method reached each target.
+
+    Attributes:
+        targets: Validation scores in [0, 1], (targets,).
+        seeds: Seeds, (seeds,).
+        seconds: Seconds to the first validation at or above the target, preparation included, (targets, seeds); NaN
+            where no run of the seed reached it.
+        contended: Whether the run that gave the time shared the machine, (targets, seeds).
+    """
+
+    targets: Floats
+    seeds: NDArray[np.int64]
+    seconds: Floats
+    contended: NDArray[np.bool_]
+
+    def median(self) -> list[Estimate]:
+        """Median over the seeds for each target, with its interval; NaN where a seed did not reach it."""
+        found = []
+        for row in self.seconds:
+            known = not np.isnan(row).any()
+            found.append(median_ratio(row, np.ones(len(row))) if known else Estimate(np.nan, np.nan, np.nan))
+        return found
+
+
+def method_runs(runs: pd.DataFrame, like: "pd.Series[Any]") -> pd.DataFrame:
+    """Return the trained runs of the method of the run `like`, whatever their budget of training."""
+    used = trained(runs)
+    same = pd.Series(True, index=used.index)
+    for column in METHOD:
+        same &= used[column].isna() if pd.isna(like[column]) else used[column] == like[column]
+    return used[same]
+
+
+def reach(runs: pd.DataFrame, history: pd.DataFrame, targets: Floats) -> Reached:
+    """Find when each seed of a method first reached each target.
+
+    A validation in the middle of a fit counts from that fit's start, and so does the end of a cool-down that was
+    planned for a budget: of all runs of a seed, each with the budget it was planned for, the cheapest counts. A fit
+    without validations counts as a whole, with its whole time.
+
+    Args:
+        runs: Trained runs of one method, rows of `configurations`.
+        history: The table `history`.
+        targets: Validation scores in [0, 1], (targets,).
+
+    Returns:
+        Seconds from the start of the preparation.
+    """
+    seeds = np.array(sorted(set(runs["seed"])), np.int64)
+    seconds = np.full((len(targets), len(seeds)), np.inf)
+    contended = np.zeros(seconds.shape, np.bool_)
+    for run in runs.to_dict("records"):
+        column = int(np.searchsorted(seeds, run["seed"]))
+        found = _first(_points(run, history), targets)
+        sooner = found < seconds[:, column]
+        seconds[sooner, column], contended[sooner, column] = found[sooner], bool(run["contended"])
+    return Reached(targets, seeds, np.where(np.isinf(seconds), np.nan, seconds), contended)
+
+
+def _points(run: Mapping[Hashable, Any], history: pd.DataFrame) -> Floats:
+    """Seconds and validation scores that a run passed through, (n, 2)."""
+    rows = history[(history["run_id"] == run["run_id"]) & history["val_score"].notna()]
+    points: Floats = rows[["seconds", "val_score"]].to_numpy(np.float64, copy=True)
+    if len(points) == 0:
+        return np.array([[run["train_s"], run["val_score"]]], np.float64)
+    points[:, 0] += run["prepare_s"]
+    return points
+
+
+def _first(points: Floats, targets: Floats) -> Floats:
+    """Least seconds of the points at or above each target; infinite where there is none, or its time is not known."""
+    reached = points[None, :, 1] >= targets[:, None]  # (targets, points)
+    seconds = np.where(reached & ~np.isnan(points[None, :, 0]), points[None, :, 0], np.inf)
+    return np.asarray(seconds.min(axis=1), np.float64)
+
+
+def converged_score(runs: pd.DataFrame, history: pd.DataFrame) -> float:
+    """Return the least of the scores that the converged ones of `runs` reached, so that each of them reached it."""
+    tops = [_points(run, history)[:, 1].max() for run in converged(runs).to_dict("records")]
+    return float(min(tops, default=np.nan))
+
+
+def matter(first: pd.DataFrame, second: pd.DataFrame, history: pd.DataFrame) -> Floats:
+    """Return the targets that matter: the converged score of the lower of two methods, and `BELOW` it."""
+    lower = np.min([converged_score(runs, history) for runs in (first, second)])  # NaN if either has none
+    return np.asarray(lower - np.array(BELOW), np.float64)
+
+
+def grid(methods: list[pd.DataFrame], history: pd.DataFrame, targets: int = GRID) -> Floats:
+    """Return targets for curves of several methods, ascending, finer towards the best score that any of them reached.
+
+    The lowest is the least score of any first validation, at most 0.3 below the best.
+    """
+    points = [_points(run, history) for runs in methods for run in runs.to_dict("records")]
+    top = max(float(part[:, 1].max()) for part in points)
+    bottom = max(min(float(part[0, 1]) for part in points), top - 0.3)
+    errors = np.geomspace(max(1 - bottom, 2e-4), max(1 - top, 1e-4), targets)
+    return np.asarray(np.clip(1 - errors, 0.0, top), np.float64)

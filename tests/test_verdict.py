@@ -1,0 +1,322 @@
+"""The verdict: numbers of the tables in words that follow them, refusals that say what would answer, swapped arms."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.results import IMAGES, copy_results, make_results, make_run, score
+
+from bench.plots.all import groups
+from bench.report.verdict import Verdict, verdict
+from bench.report.words import full_name, listing, share
+from bench.tables.collect import Tables, collect
+from bench.tables.comparison import configurations
+
+SCORE, TIME, PREDICTION, MEMORY = range(4)  # lines of the scorecard
+GNN, UNET = "superpixel_gnn", "tiled_cnn"
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_results(tmp_path_factory.mktemp("template"), seeds=6, sizes=(50, 100))
+
+
+@pytest.fixture
+def folder(template: Path, tmp_path: Path) -> Path:
+    return copy_results(template, tmp_path / "results")
+
+
+def verdicts(tables: Tables) -> list[Verdict]:
+    found = groups(configurations(tables))
+    return [verdict(heading, runs, tables.scores, tables.history) for runs, _, heading in found]
+
+
+def only(folder: Path) -> Verdict:
+    [found] = verdicts(collect(folder))
+    return found
+
+
+def texts(found: Verdict) -> list[str]:
+    return [line.text for line in found.lines]
+
+
+def both(folder: Path, seeds: int = 3, **changes: object) -> Path:
+    for seed in range(seeds):
+        for pipeline in (GNN, UNET):
+            make_run(folder, pipeline, seed, **changes)  # type: ignore[arg-type]
+    return folder
+
+
+def test_four_lines_hold_the_numbers_of_the_tables(folder: Path) -> None:
+    found = only(folder)
+    assert [line.title for line in found.lines] == [
+        "Score when both have converged", "Time to the same score", "Time per megapixel of prediction", "Memory",
+    ]  # fmt: skip
+    gnn, unet = (
+        np.array([[score(name, seed, 50, image) for image in range(len(IMAGES))] for seed in range(6)])
+        for name in (GNN, UNET)
+    )
+    points = 100 * (unet - gnn).mean()
+    head = f"The GNN scores {points:.1f} points less macro Dice per test image than the U-Net, {gnn.mean():.3f} against"
+    assert texts(found)[SCORE].startswith(f"{head} {unet.mean():.3f} (95 % interval ")
+    low, high = (float(text) for text in re.findall(r"interval (\S+) to (\S+)\)", texts(found)[SCORE])[0])
+    assert low < -points < high < 0
+    assert f"pooled over all test pixels {gnn.mean():.3f} against {unet.mean():.3f}" in texts(found)[SCORE]
+    assert "the GNN needs 3.89 s and the U-Net 11.4 s, U-Net : GNN = 2.93 (95 % interval" in texts(found)[PREDICTION]
+    assert "the GNN needs 1100 MiB and the U-Net 3000 MiB, U-Net : GNN = 2.73 (95 %" in texts(found)[MEMORY]
+    assert "resident memory of the process" in texts(found)[MEMORY]
+    assert (
+        "the GNN needs 63 % less; net (resident above what was loaded before) 900 MiB against 2800 MiB"
+        in texts(found)[MEMORY]
+    )
+
+
+def test_the_time_to_the_same_score_is_that_of_the_first_validation_at_it(folder: Path) -> None:
+    """Made-up scores rise as best - 0.5 exp(-epoch / 4), validated at every second of 20 epochs."""
+    text = texts(only(folder))[TIME]
+    epochs = np.arange(2, 21, 2)
+    curves = {n: [score(n, s, 50) - 0.5 * np.exp(-epochs / 4) for s in range(6)] for n in (GNN, UNET)}
+    target = min(curve[-1] for curve in [*curves[GNN], *curves[UNET]])
+    times = {}
+    for name, whole, prepare in ((GNN, 40.0, 4.8), (UNET, 600.0, 0.4)):
+        first = [epochs[np.argmax(curve >= target)] for curve in curves[name]]
+        times[name] = np.array([epoch * whole / 20 + prepare for epoch in first])
+    ratio = np.exp(np.median(np.log(times[UNET] / times[GNN])))
+    assert f"To a validation Dice of {target:.3f}" in text
+    assert f"the GNN needs {np.median(times[GNN]):.3g} s and the U-Net {np.median(times[UNET]):.3g} s" in text
+    assert f"U-Net : GNN = {ratio:.3g} (95 % interval" in text
+    assert f"to {target - 0.01:.3f}: " in text
+    assert f"to {target - 0.02:.3f}: " in text
+
+
+def test_the_first_sentence_is_the_scorecard_in_short(folder: Path) -> None:
+    assert re.fullmatch(
+        r"Compared with the U-Net, the GNN at 50 pixels per superpixel scores \d\.\d points less Dice per image, "
+        r"reaches a common score in \d\d % less time, predicts a megapixel in 66 % less time and needs 63 % less "
+        r"memory\.",
+        only(folder).first,
+    )
+
+
+def test_no_sentence_stands_twice(folder: Path) -> None:
+    found = only(folder)
+    every = [part for text in [found.first, *texts(found), *found.notes] for part in re.split(r"(?<=\.) |; ", text)]
+    assert len(every) == len(set(every))
+
+
+def test_swapping_the_arms_in_the_tables_swaps_the_sentences(tmp_path: Path) -> None:
+    tables = collect(make_results(tmp_path, seeds=6, sizes=(50,)))
+    other = {GNN: UNET, UNET: GNN}
+    swapped = tables.runs.assign(pipeline=tables.runs["pipeline"].replace(other))
+    before, after = (verdicts(Tables(runs, *rest)) for runs in (tables.runs, swapped) for rest in [_rest(tables)])
+    for line, mirrored in zip(before[0].lines[1:], after[0].lines[1:], strict=True):
+        assert _amounts(line.text) == {name: _amounts(mirrored.text)[other[name]] for name in other}
+        assert re.search(r"the GNN needs \d+ % less", line.text)
+        assert re.search(r"the GNN needs \d\S* times as much", mirrored.text)
+        assert " less " in line.short
+        assert " times as much" in mirrored.short
+    assert "GNN scores 2.5 points less macro Dice per test image than the U-Net" in before[0].lines[SCORE].text
+    assert "GNN scores 2.5 points more macro Dice per test image than the U-Net" in after[0].lines[SCORE].text
+
+
+def _rest(tables: Tables) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
+    return tables.stages, tables.scores, tables.history
+
+
+def _amounts(text: str) -> dict[str, str]:
+    [(gnn, unet)] = re.findall(r"the GNN needs (\S+) \S+ and the U-Net (\S+) ", text)
+    return {GNN: gnn, UNET: unet}
+
+
+def test_a_rival_that_is_better_and_faster_gives_ratios_below_one_in_words(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path, GNN, seed)
+        make_run(tmp_path, UNET, seed, slow=0.02)
+    found = only(tmp_path)
+    ratio = float(re.findall(r"U-Net : GNN = (\S+) ", texts(found)[TIME])[0])
+    assert ratio < 1
+    [part] = re.findall(r"^.*?the GNN needs (\S+) times as much", texts(found)[TIME])
+    assert float(part) == pytest.approx(1 / ratio, rel=0.01)
+    assert "points less Dice per image, reaches a common score in" in found.first
+    assert re.search(r"reaches a common score in \S+ times as much time", found.first)
+
+
+def test_shares_are_percent_up_to_twice_as_much() -> None:
+    assert [share(ratio) for ratio in (1 / 0.85, 1 / 1.15, 14.0, 400.0, 0.4, 1.001)] == [
+        "15 % less", "15 % more", "93 % less", "99.8 % less", "2.5 times as much", "as much",
+    ]  # fmt: skip
+    assert listing(["a", "b", "c"]) == "a, b and c"
+
+
+# ---------------------------------------------------------------------------------------------------------- refusals
+
+
+def test_one_seed_answers_nothing_and_says_what_would(tmp_path: Path) -> None:
+    found = only(both(tmp_path, seeds=1))
+    assert all(not line.short for line in found.lines)
+    assert all(line.text.startswith("Not answered: one seed gives no interval.") for line in found.lines)
+    assert all("three seeds of both (seed=0,1,2)" in line.text for line in found.lines)
+    assert "the GNN needs 900 MiB and the U-Net 3000 MiB" in texts(found)[MEMORY]  # seen, not concluded
+    assert "less" not in texts(found)[MEMORY]
+    assert found.first.startswith("No verdict on the GNN")
+
+
+def test_too_few_test_images_leave_the_score_open(tmp_path: Path) -> None:
+    both(tmp_path)
+    tables = collect(tmp_path)
+    few = tables.scores[~tables.scores["image"].isin(IMAGES[4:])]
+    [found] = verdicts(Tables(tables.runs, tables.stages, few, tables.history))
+    assert found.lines[SCORE].text.startswith("Not answered: 4 test images say too little about other images.")
+    assert "at least 5 images in the test split" in found.lines[SCORE].text
+    assert found.lines[MEMORY].short
+    assert "no answer on score when both have converged" in found.first
+    assert "the GNN below the U-Net on 4 of 4" in " ".join(found.notes)
+
+
+def test_times_of_runs_that_shared_the_machine_are_not_compared(tmp_path: Path) -> None:
+    both(tmp_path, flags="contended: others computed")
+    found = only(tmp_path)
+    for line in (found.lines[TIME], found.lines[PREDICTION]):
+        assert line.text.startswith("Not answered: 6 of the 6 compared runs shared the machine")
+        assert "rerun=all" in line.text
+    assert found.lines[SCORE].short
+    assert found.lines[MEMORY].short
+
+
+def test_two_undisturbed_pairs_are_enough_for_times(tmp_path: Path) -> None:
+    both(tmp_path, seeds=2)
+    make_run(tmp_path, GNN, 2, slow=50.0, flags="contended: others computed")
+    make_run(tmp_path, UNET, 2, slow=50.0)
+    found = only(tmp_path)
+    alone = only(both(tmp_path / "alone", seeds=2))
+    assert _amounts(texts(found)[PREDICTION]) == _amounts(texts(alone)[PREDICTION])
+    assert found.lines[TIME].short
+
+
+def test_unlike_kinds_of_memory_are_not_compared(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path, GNN, seed)
+        make_run(tmp_path, UNET, seed, peak_memory_kind="gpu_process")
+    text = texts(only(tmp_path))[MEMORY]
+    assert text.startswith("Not answered: peaks of memory of different kinds are not divided: cpu_rss and gpu_process")
+
+
+def test_no_difference_is_called_none(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path, GNN, seed, gain=0.0365)
+        make_run(tmp_path, UNET, seed)
+    found = only(tmp_path)
+    assert texts(found)[SCORE].startswith("No clear difference: the GNN scores ")
+    assert "shows no clear difference in score" in found.first
+
+
+def test_without_an_arm_there_is_no_verdict(tmp_path: Path) -> None:
+    make_run(tmp_path, GNN)
+    make_run(tmp_path, UNET, status="out_of_memory")
+    found = only(tmp_path)
+    assert found.first == "No verdict: there is no finished, valid run of the U-Net (pipeline=tiled_cnn)."
+    assert "1 out_of_memory" in found.notes[0]
+
+
+def test_seeds_without_a_partner_are_left_out(tmp_path: Path) -> None:
+    for seed in (0, 1, 2):
+        make_run(tmp_path / "a", GNN, seed)
+    for seed in (1, 2):
+        make_run(tmp_path / "a", UNET, seed)
+    assert "2 paired seeds" in only(tmp_path / "a").notes[1]
+    make_run(tmp_path / "b", GNN, 0)
+    make_run(tmp_path / "b", UNET, 1)
+    assert "no seed in common" in only(tmp_path / "b").first
+
+
+# ------------------------------------------------------------------------------------------------------ undertrained
+
+
+def test_an_arm_that_was_cut_while_rising_gives_no_verdict_but_its_name_reason_and_command(tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run(tmp_path, GNN, seed)
+        make_run(tmp_path, UNET, seed, stopped="steps", steps=300, late_gain=0.021, training__steps=300)
+    found = only(tmp_path)
+    assert found.lines == ()
+    assert found.first == (
+        "No verdict: all 2 runs of the U-Net are undertrained (cut after 300 steps while its validation score rose by "
+        "2.1 points in the last quarter; to finish it: python -m bench pipeline=tiled_cnn seed=0 training.steps=600, "
+        "and the same with seed=1)."
+    )
+
+
+def test_undertrained_runs_of_others_are_named_in_the_first_sentence(tmp_path: Path) -> None:
+    both(tmp_path)
+    make_run(tmp_path, "superpixel_mlp", stopped="seconds", steps=40)
+    found = only(tmp_path)
+    assert len(found.lines) == 4
+    assert found.first.count(". ") == 0
+    assert (
+        "left out as undertrained: 1 run of the MLP at 100 pixels per superpixel (the clock ended it; " in found.first
+    )
+    assert "training.seconds=null training.steps=80" in found.first
+    make_run(tmp_path, "superpixel_mlp", size=50, validations=2, stopped="steps")
+    several = only(tmp_path)
+    assert "1 run of the MLP at 50 pixels per superpixel and 1 run of the MLP at 100" in several.first
+    assert len([note for note in several.notes if note.startswith("Undertrained: the MLP")]) == 2
+
+
+# ------------------------------------------------------------------------------------------------------------- notes
+
+
+def test_flagged_runs_are_counted_or_left_out(folder: Path) -> None:
+    make_run(folder, UNET, 0, run_id="i", run_key="i", flags="invalid: the sampler died")
+    make_run(folder, UNET, 7, run_id="c", run_key="c", flags="contended: others computed")
+    make_run(folder, GNN, 7, 50)
+    notes = " ".join(only(folder).notes)
+    assert "1 run flagged invalid is left out" in notes
+    assert "1 of the 14 compared runs shared the machine" in notes
+
+
+def test_the_order_of_the_controls_is_told_either_way(folder: Path) -> None:
+    tables = collect(folder)
+    assert only(folder).notes[0].startswith("As expected, oracle >= GNN >= MLP holds at 50 pixels per superpixel (")
+    runs = configurations(tables)
+    runs.loc[runs["pipeline"] == "superpixel_mlp", "dice"] = 0.99
+    assert "does not hold" in verdict("", runs, tables.scores, tables.history).notes[0]
+    missing = runs[runs["pipeline"] != "superpixel_mlp"]
+    assert "MLP did not converge there" in verdict("", missing, tables.scores, tables.history).notes[0]
+
+
+def test_each_data_set_and_machine_has_its_own_verdict(folder: Path) -> None:
+    for pipeline in (GNN, UNET):
+        make_run(folder, pipeline, run_id=f"other-{pipeline}", machine__id="another")
+        make_run(folder, pipeline, run_id=f"data-{pipeline}", dataset="data", dataset__root="there")
+    assert len(verdicts(collect(folder))) == 3
+
+
+def test_images_of_another_data_set_in_the_folder_are_not_counted(tmp_path: Path) -> None:
+    for pipeline in (GNN, UNET):
+        make_run(tmp_path, pipeline)
+        name = f"data-{pipeline}"
+        other = make_run(tmp_path, pipeline, run_id=name, run_key=name, dataset="data", dataset__root="there")
+        table = other / "scores.csv"
+        table.write_text(table.read_text().replace(",00", ",other_00"))  # images with names of their own
+    texts_of = [found.lines[SCORE].text for found in verdicts(collect(tmp_path))]
+    assert len(texts_of) == 2
+    assert texts_of[0] == texts_of[1]
+
+
+def test_seeds_and_choice_are_told(folder: Path, tmp_path: Path) -> None:
+    notes = " ".join(only(folder).notes)
+    assert "over 6 paired seeds: p = 0.031" in notes
+    assert (
+        "the GNN at 50 pixels per superpixel was chosen among 2 on validation images; the U-Net was the only" in notes
+    )
+    assert "at least 6 seeds" in " ".join(only(both(tmp_path / "three")).notes)
+
+
+def test_names_show_a_reduced_resolution_and_what_else_differs() -> None:
+    run = {"pipeline": UNET, "method": f"{UNET} scale=4 batch_size=2", "superpixel_size": np.nan}
+    assert full_name(run | {"pipeline.scale": 4.0}) == "U-Net at a quarter of the resolution batch_size=2"
+    assert full_name(run | {"pipeline.scale": np.nan, "method": UNET}) == "U-Net"
+    assert full_name({"pipeline": "elsewhere", "method": "elsewhere", "superpixel_size": 50.0}) == (
+        "elsewhere at 50 pixels per superpixel"
+    )
