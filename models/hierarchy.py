@@ -4,23 +4,10 @@ import torch
 from torch import Tensor, nn
 
 from models.gnn import CONVS, Block, Standardized, encoder_of, head_of
+from models.lattice import number_cubes
 
 LEVELS = 3  # the nodes themselves and two coarser ones
 GROWTH = 3  # a cell's side over that of the level below; the nodes' own is the median length of an edge
-
-
-def cells(pos: Tensor, batch: Tensor, side: Tensor, shift: Tensor) -> Tensor:
-    """Number of the cube of `side` pixels that each node lies in, (N,), consecutive from 0; graphs share no cube.
-
-    `pos` (N, axes) in pixels, `batch` (N,) the node's graph, `shift` (axes,) of the lattice in pixels.
-    """
-    corner = torch.floor((pos + shift) / side).long()
-    corner = corner - corner.amin(dim=0)
-    key = batch
-    for axis in range(corner.shape[1]):
-        key = key * (corner[:, axis].amax() + 1) + corner[:, axis]
-    found: tuple[Tensor, Tensor] = torch.unique(key, return_inverse=True)
-    return found[1]
 
 
 def mean_of_cells(values: Tensor, cell: Tensor, count: int) -> Tensor:
@@ -98,7 +85,7 @@ class HierarchicalGnn(Standardized):
         if level + 1 < len(self.down):
             side = side * GROWTH
             shift = torch.rand(pos.shape[1], device=pos.device) * side if self.training else pos.new_zeros(pos.shape[1])
-            cell = cells(pos, batch, side, shift)
+            cell = number_cubes(pos, side, shift, batch)
             count = int(cell.max()) + 1
             places = mean_of_cells(pos, cell, count)
             graphs = torch.zeros(count, dtype=batch.dtype, device=batch.device).index_copy(0, cell, batch)

@@ -8,7 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.arrays import chunked
-from bench.arrays.chunked import Box, ChunkedArray, boxed, enlarged
+from bench.arrays.chunked import Box, ChunkedArray, enlarge_chunks, split_key
 
 KEYS: list[Any] = [
     (),
@@ -93,12 +93,12 @@ def test_units_are_whole_chunks_and_large_enough(
     chunks: tuple[int, ...], shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(chunked, "UNIT_VALUES", 200)
-    unit = enlarged(chunks, shape)
+    unit = enlarge_chunks(chunks, shape)
     assert all(large % small == 0 for large, small in zip(unit, chunks, strict=True))
     covers = all(large >= length for large, length in zip(unit, shape, strict=True))
     assert covers or np.prod(unit) >= 200
 
 
 def test_a_box_holds_what_a_key_asks_for() -> None:
-    assert boxed((slice(8, 1, -3), 2), (11, 8)) == ((slice(2, 9), slice(2, 3)), (slice(None, None, -3), 0))
-    assert boxed(True, (11, 8)) is None
+    assert split_key((slice(8, 1, -3), 2), (11, 8)) == ((slice(2, 9), slice(2, 3)), (slice(None, None, -3), 0))
+    assert split_key(True, (11, 8)) is None

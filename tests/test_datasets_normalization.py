@@ -6,26 +6,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.datasets import normalization
 from bench.datasets.normalization import Moments, choose, moments, pool, standardise, training_moments
 
 RNG = np.random.default_rng(0)
 
 
-def test_moments_in_slabs_are_those_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moments_in_bands_are_those_of_numpy() -> None:
     image = RNG.integers(0, 60_000, (13, 7, 3)).astype(np.uint16)
-    monkeypatch.setattr(normalization, "SLAB_PIXELS", 20)
-    found = moments(image)
+    found = moments(image, band_values=20)
     assert found.count == 13 * 7
     np.testing.assert_allclose(found.mean, image.mean(axis=(0, 1)))
     np.testing.assert_allclose(found.variance, image.var(axis=(0, 1)))
-
-
-def test_slabs_bound_what_is_converted_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(normalization, "SLAB_PIXELS", 20)
-    sizes = [(band.stop - band.start) * 8 for band in normalization.bands((13, 4, 2))]
-    assert max(sizes) <= 20
-    assert sum(sizes) == 13 * 4 * 2
 
 
 def test_pooled_moments_are_those_of_the_union() -> None:

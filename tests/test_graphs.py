@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from support.segments import SHAPES, noise, voronoi
 
 from bench.config import GraphConfig
-from bench.graphs.build import build
+from bench.graphs.build import build_graph
 from bench.graphs.edges import EDGES, Pairs, directed, union
 from bench.graphs.features import FEATURES
 from bench.graphs.pooling import Wants, pool
-from bench.graphs.windows import cut
+from bench.pipelines.gnn.windows import cut_subgraphs
 
 
 def touching(segments: NDArray[np.int32]) -> set[tuple[int, int]]:
@@ -86,7 +86,7 @@ def test_two_halves_by_hand() -> None:
     segments = np.zeros((4, 6), np.int32)
     segments[:, 3:] = 1
     image = segments[..., None].astype(np.float32) * 2
-    graph = build(image, segments, GraphConfig(features=["intensity"], edges=["adjacency"]))
+    graph = build_graph(image, segments, GraphConfig(features=["intensity"], edges=["adjacency"]))
     np.testing.assert_array_equal(graph.edge_index, [[1, 0], [0, 1]])
     share, contrast, difference, distance, down, right = graph.edge_attr.numpy().T
     np.testing.assert_allclose(share, 1)
@@ -104,7 +104,7 @@ def test_two_halves_by_hand() -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_edges_run_both_ways_without_loops_or_twins(shape: tuple[int, ...], edges: list[str]) -> None:
     segments = voronoi(shape)
-    graph = build(noise(shape), segments, GraphConfig(features=["position"], edges=edges))
+    graph = build_graph(noise(shape), segments, GraphConfig(features=["position"], edges=edges))
     index = graph.edge_index.numpy()
     ways = set(map(tuple, index.T.tolist()))
     assert len(ways) == index.shape[1]
@@ -136,10 +136,10 @@ def test_a_graph_is_the_same_to_the_bit_in_any_bands_and_on_any_threads(
 ) -> None:
     segments, image = voronoi(shape, 60), noise(shape, 2)
     settings = GraphConfig(features=list(FEATURES), edges=list(EDGES))
-    expected = build(image, segments, settings).to_dict()
+    expected = build_graph(image, segments, settings).to_dict()
     for count, threads in zip(rows, (1, 3), strict=True):
         monkeypatch.setattr(config, "NUMBA_NUM_THREADS", threads)
-        for name, value in build(image, segments, settings, count).to_dict().items():
+        for name, value in build_graph(image, segments, settings, count).to_dict().items():
             np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
@@ -156,13 +156,13 @@ def test_weights_ignore_the_size_of_a_pixel_and_never_vanish() -> None:
 def test_bands_of_no_rows_and_an_image_that_does_not_fit_are_refused() -> None:
     segments = np.zeros((5, 5), np.int32)
     with pytest.raises(ValueError, match="rows must be at least 1"):
-        build(noise((5, 5)), segments, GraphConfig(), rows=0)
+        build_graph(noise((5, 5)), segments, GraphConfig(), rows=0)
     with pytest.raises(ValueError, match="over segments"):
-        build(noise((5, 6)), segments, GraphConfig())
+        build_graph(noise((5, 6)), segments, GraphConfig())
 
 
 def test_one_segment_is_a_graph_without_edges() -> None:
-    graph = build(noise((5, 5)), np.zeros((5, 5), np.int32), GraphConfig(edges=list(EDGES)))
+    graph = build_graph(noise((5, 5)), np.zeros((5, 5), np.int32), GraphConfig(edges=list(EDGES)))
     assert graph.num_nodes == 1
     assert graph.num_edges == 0
     assert graph.edge_attr.shape == (0, 6)
@@ -171,9 +171,9 @@ def test_one_segment_is_a_graph_without_edges() -> None:
 @pytest.mark.parametrize("axes", [2, 3])
 def test_windows_hold_every_node_once_and_the_edges_between_their_own(axes: int) -> None:
     segments = np.arange(6**axes, dtype=np.int32).reshape((6,) * axes)
-    graph = build(noise(segments.shape), segments, GraphConfig(features=["position"]))
+    graph = build_graph(noise(segments.shape), segments, GraphConfig(features=["position"]))
     graph.y_counts = torch.arange(graph.num_nodes)[:, None]
-    parts = [window.data() for window in cut(graph, 12, np.random.default_rng(0))]
+    parts = [window.extract() for window in cut_subgraphs(graph, 12, np.random.default_rng(0))]
     assert len(parts) > 2
     owner = {int(node): number for number, part in enumerate(parts) for node in part.y_counts}
     assert sorted(owner) == list(range(graph.num_nodes))
@@ -197,8 +197,10 @@ def test_windows_hold_every_node_once_and_the_edges_between_their_own(axes: int)
 
 def test_windows_of_a_small_graph_are_the_graph_and_others_move_with_the_generator() -> None:
     segments = np.arange(64, dtype=np.int32).reshape(8, 8)
-    graph = build(noise((8, 8)), segments, GraphConfig(features=["position"]))
+    graph = build_graph(noise((8, 8)), segments, GraphConfig(features=["position"]))
     graph.y_counts = torch.arange(64)[:, None]
-    assert [window.data() for window in cut(graph, 64, np.random.default_rng(0))] == [graph]
-    first, second = ([part.num_nodes for part in cut(graph, 16, np.random.default_rng(seed))] for seed in (0, 1))
+    assert [window.extract() for window in cut_subgraphs(graph, 64, np.random.default_rng(0))] == [graph]
+    first, second = (
+        [part.num_nodes for part in cut_subgraphs(graph, 16, np.random.default_rng(seed))] for seed in (0, 1)
+    )
     assert first != second

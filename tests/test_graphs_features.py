@@ -15,10 +15,10 @@ from support.segments import SHAPES, by_segment, noise, voronoi
 
 from bench.arrays.threads import Workers
 from bench.config import GraphConfig, InputError
-from bench.graphs.build import build
-from bench.graphs.features import FEATURES, features
+from bench.graphs.build import build_graph
+from bench.graphs.features import FEATURES, compute_features
 from bench.graphs.pooling import Wants, pool
-from bench.graphs.texture import COARSE, FINE, halved
+from bench.graphs.texture import COARSE, FINE, halve
 from bench.graphs.volume import eigenvalues
 
 
@@ -46,12 +46,12 @@ def test_colour_agrees_with_numpy_and_is_nothing_in_grey(shape: tuple[int, ...])
         away = part - light[:, None]
         planes = [light, np.linalg.norm(away, axis=1), *away.T]
         expected.append([f(plane) for plane in planes for f in (np.mean, np.std)])
-    found = features(["colour"], image, segments)
+    found = compute_features(["colour"], image, segments)
     assert found.shape[1] == 4 + 2 * channels
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
-    assert features(["colour"], image[..., :1], segments).shape == (len(found), 0)
+    assert compute_features(["colour"], image[..., :1], segments).shape == (len(found), 0)
     with pytest.raises(InputError, match="say nothing of an image of one channel"):
-        build(image[..., :1], segments, GraphConfig(features=["colour"]))
+        build_graph(image[..., :1], segments, GraphConfig(features=["colour"]))
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -61,7 +61,7 @@ def test_centroids_elongation_and_areas_agree_with_scikit_image(shape: tuple[int
     props = regionprops_table(segments + 1, properties=names)
     centroids = np.stack([props[f"centroid-{axis}"] for axis in range(len(shape))], axis=1)
     np.testing.assert_allclose(pool(noise(shape), segments, Wants()).centroids, centroids, rtol=1e-5)
-    log_area, elongation, compactness = features(["shape"], noise(shape), segments).T
+    log_area, elongation, compactness = compute_features(["shape"], noise(shape), segments).T
     np.testing.assert_allclose(np.exp(log_area), props["area"], rtol=1e-5)
     if len(shape) == 2:  # the inertia of a volume is another tensor
         inertia = np.stack([props["inertia_tensor_eigvals-0"], props["inertia_tensor_eigvals-1"]]) + 1 / 12
@@ -74,7 +74,7 @@ def test_cubes_are_compact_and_round_and_bars_are_neither(axes: int) -> None:
     shape = (4,) * axes
     segments = np.zeros((8, *shape[1:]), np.int32)
     segments[4:] = 1 + np.indices((4, *shape[1:]))[1]  # one cube, then bars
-    log_area, elongation, compactness = features(["shape"], noise(segments.shape), segments).T
+    log_area, elongation, compactness = compute_features(["shape"], noise(segments.shape), segments).T
     assert log_area[0] == pytest.approx(axes * np.log(4))
     assert elongation[0] == pytest.approx(0, abs=1e-6)
     assert compactness[0] == pytest.approx(1)
@@ -86,33 +86,33 @@ def test_cubes_are_compact_and_round_and_bars_are_neither(axes: int) -> None:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_set_is_one_finite_row_per_segment_and_follows_its_id(name: str, shape: tuple[int, ...]) -> None:
     segments, image = voronoi(shape), noise(shape)
-    rows = features([name], image, segments)
+    rows = compute_features([name], image, segments)
     assert rows.dtype == np.float32
     assert rows.shape[0] == segments.max() + 1
     assert np.isfinite(rows).all()
     renamed = np.random.default_rng(2).permutation(len(rows)).astype(np.int32)
-    np.testing.assert_allclose(features([name], image, renamed[segments])[renamed], rows, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(compute_features([name], image, renamed[segments])[renamed], rows, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", FEATURES)
 def test_a_segment_of_one_pixel_and_a_constant_image_are_harmless(name: str) -> None:
     segments = np.zeros((6, 6), np.int32)
     segments[2, 3] = 1
-    assert np.isfinite(features([name], np.full((6, 6, 1), 3, np.float32), segments)).all()
+    assert np.isfinite(compute_features([name], np.full((6, 6, 1), 3, np.float32), segments)).all()
 
 
 def test_the_published_eleven_are_mean_deviation_and_deciles() -> None:
     segments, image = voronoi((17, 23)), noise((17, 23), 1)
     part = image[segments == 3]
     expected = [part.mean(), part.std(), *np.quantile(part, np.arange(1, 10) / 10)]
-    np.testing.assert_allclose(features(["intensity"], image, segments)[3], expected, rtol=1e-5)
+    np.testing.assert_allclose(compute_features(["intensity"], image, segments)[3], expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("shape", "channels"), [((61, 83), 2), ((9, 10, 11), 1), ((1, 40), 1), ((40, 1), 1)])
 def test_texture_agrees_with_scipy_also_at_the_border(shape: tuple[int, ...], channels: int) -> None:
     segments, image = voronoi(shape), noise(shape, channels)
     expected = texture(image, segments)
-    found = features(["texture"], image, segments)
+    found = compute_features(["texture"], image, segments)
     assert found.shape == expected.shape
     scale = np.abs(expected).max(axis=0)
     assert (np.abs(found - expected) <= 1e-4 * scale).all()
@@ -121,13 +121,13 @@ def test_texture_agrees_with_scipy_also_at_the_border(shape: tuple[int, ...], ch
 def test_texture_joins_its_blocks_without_a_seam() -> None:
     segments, image = voronoi((130, 1100), 40), noise((130, 1100), 1)
     expected = texture(image, segments)
-    difference = np.abs(features(["texture"], image, segments) - expected)
+    difference = np.abs(compute_features(["texture"], image, segments) - expected)
     assert (difference <= 1e-4 * np.abs(expected).max(axis=0)).all()
 
 
 def test_a_bright_background_costs_no_digits() -> None:
     segments, image = voronoi((40, 50)), gaussian_filter(noise((40, 50), 1), (2, 2, 0))
-    dark, bright = (features(["texture"], image + step, segments) for step in (0, 256))
+    dark, bright = (compute_features(["texture"], image + step, segments) for step in (0, 256))
     bright[:, [0, 12, 24, 36, 42, 48]] -= 256  # the means of the smoothed intensity
     np.testing.assert_allclose(bright, dark, atol=2e-4)
 
@@ -146,12 +146,12 @@ def test_texture_knows_a_ramp_and_a_blob() -> None:
     rows, columns = np.indices((65, 65)).astype(np.float32)
     centre = np.zeros((65, 65), np.int32)
     centre[32, 32] = 1
-    smooth, _, gradient, _, one, _, other, _, along, _, across, _ = features(
+    smooth, _, gradient, _, one, _, other, _, along, _, across, _ = compute_features(
         ["texture"], columns[..., None] * 0.5, centre
     )[1, 12:24]  # at two pixels
     np.testing.assert_allclose([smooth, gradient, one, other, along, across], [16, 2 * 0.5, 0, 0, 1, 0], atol=1e-3)
     blob = np.exp(-((rows - 32) ** 2 + (columns - 32) ** 2) / (2 * 4**2))[..., None]
-    found = features(["texture"], blob, centre)[1]
+    found = compute_features(["texture"], blob, centre)[1]
     strengths = [-found[12 * scale + 6] for scale in range(len(FINE))]
     strengths += [-found[12 * len(FINE) + 6 * scale + 3] for scale in range(len(COARSE))]
     assert int(np.argmax(strengths)) == FINE.index(4.0)
@@ -161,7 +161,7 @@ def test_texture_knows_a_ramp_and_a_blob() -> None:
 def test_halving_takes_means_of_cubes_and_repeats_an_odd_end(shape: tuple[int, int, int]) -> None:
     image = noise(shape, 1)[..., 0]
     with Workers(1) as workers:
-        np.testing.assert_allclose(halved(image, workers), reference_halved(image.astype(float)), atol=1e-6)
+        np.testing.assert_allclose(halve(image, workers), reference_halved(image.astype(float)), atol=1e-6)
 
 
 @pytest.mark.parametrize(("shape", "rows"), [((200, 1100), (1, 130)), ((21, 9, 10), (1, 16))])
@@ -169,12 +169,12 @@ def test_features_are_the_same_to_the_bit_in_any_bands_and_from_any_source(
     shape: tuple[int, ...], rows: tuple[int, ...], tmp_path: Path
 ) -> None:
     segments, image = voronoi(shape, 60), noise(shape, 2)
-    expected = features(list(FEATURES), image, segments)
+    expected = compute_features(list(FEATURES), image, segments)
     mapped = np.memmap(tmp_path / "image", np.float32, "w+", shape=image.shape)
     mapped[:] = image
     for count in rows:
-        np.testing.assert_array_equal(features(list(FEATURES), image, segments, count), expected)
-        np.testing.assert_array_equal(features(list(FEATURES), mapped, OnDemand(segments), count), expected)
+        np.testing.assert_array_equal(compute_features(list(FEATURES), image, segments, count), expected)
+        np.testing.assert_array_equal(compute_features(list(FEATURES), mapped, OnDemand(segments), count), expected)
 
 
 def test_features_are_the_same_to_the_bit_on_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +182,7 @@ def test_features_are_the_same_to_the_bit_on_any_number_of_threads(monkeypatch: 
     found = []
     for threads in (1, 5):
         monkeypatch.setattr(config, "NUMBA_NUM_THREADS", threads)
-        found.append(features(list(FEATURES), image, segments))
+        found.append(compute_features(list(FEATURES), image, segments))
     np.testing.assert_array_equal(found[0], found[1])
 
 

@@ -7,7 +7,7 @@ from scipy.spatial.distance import cdist
 from torch_geometric.data import Data
 from torch_geometric.utils import to_dense_adj, to_undirected
 
-from bench.graphs.weights import reweighted
+from bench.graphs.weights import weigh_edges
 
 NEIGHBOURS = 4
 
@@ -47,22 +47,22 @@ def by_the_published_steps(pos: np.ndarray) -> torch.Tensor:
 def test_published_weights_are_those_of_the_published_steps() -> None:
     graph = scattered()
     torch.testing.assert_close(
-        dense(reweighted(graph, "published", NEIGHBOURS)), by_the_published_steps(graph.pos.numpy())
+        dense(weigh_edges(graph, "published", NEIGHBOURS)), by_the_published_steps(graph.pos.numpy())
     )
 
 
 def test_normalised_weights_do_not_know_the_scale() -> None:
     near, far = scattered(spread=30), scattered(spread=3000)
     torch.testing.assert_close(
-        dense(reweighted(near, "normalised", NEIGHBOURS)), dense(reweighted(far, "normalised", NEIGHBOURS)),
+        dense(weigh_edges(near, "normalised", NEIGHBOURS)), dense(weigh_edges(far, "normalised", NEIGHBOURS)),
         rtol=1e-4, atol=1e-6,
     )  # fmt: skip
-    published = dense(reweighted(far, "published", NEIGHBOURS)).fill_diagonal_(0)
+    published = dense(weigh_edges(far, "published", NEIGHBOURS)).fill_diagonal_(0)
     assert published.sum() < 1e-2 * len(far.pos)
 
 
 def test_edges_stay_sorted_and_symmetric_with_a_loop_each() -> None:
-    graph = reweighted(scattered(), "normalised", NEIGHBOURS)
+    graph = weigh_edges(scattered(), "normalised", NEIGHBOURS)
     index = graph.edge_index
     assert (index[1].diff() >= 0).all()
     assert len(graph.edge_attr) == len(graph.edge_weight) == index.shape[1]
@@ -72,14 +72,14 @@ def test_edges_stay_sorted_and_symmetric_with_a_loop_each() -> None:
 
 def test_spacing_is_what_the_graph_has_already() -> None:
     graph = scattered()
-    assert reweighted(graph, "spacing", NEIGHBOURS) is graph
+    assert weigh_edges(graph, "spacing", NEIGHBOURS) is graph
 
 
 def test_an_unknown_scheme_is_refused_with_the_known_ones() -> None:
     with pytest.raises(ValueError, match="normalised"):
-        reweighted(scattered(), "normalized", NEIGHBOURS)
+        weigh_edges(scattered(), "normalized", NEIGHBOURS)
 
 
 def test_a_single_node_has_its_loop() -> None:
     graph = scattered(1)
-    assert torch.equal(dense(reweighted(graph, "normalised", NEIGHBOURS)), torch.tensor([[2.0]]))
+    assert torch.equal(dense(weigh_edges(graph, "normalised", NEIGHBOURS)), torch.tensor([[2.0]]))

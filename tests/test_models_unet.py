@@ -7,7 +7,7 @@ import pytest
 import segmentation_models_pytorch as smp
 import torch
 
-from bench.arrays.tiles import read, windows
+from bench.arrays.tiles import cut_windows, read_padded
 from models.unet import build_cnn, load_weights
 
 
@@ -33,10 +33,10 @@ def test_tiles_of_a_real_network_equal_the_whole_image() -> None:
 
     def scores(where: tuple[slice, ...]) -> torch.Tensor:
         with torch.inference_mode():
-            return network(torch.from_numpy(read(image, where)).permute(2, 0, 1)[None])[0]  # type: ignore[no-any-return]
+            return network(torch.from_numpy(read_padded(image, where)).permute(2, 0, 1)[None])[0]  # type: ignore[no-any-return]
 
     whole = scores((slice(0, 32), slice(0, 1024)))
-    cut = windows((32, 1000), 704, 320, 32)
+    cut = cut_windows((32, 1000), 704, 320, 32)
     assert len(cut) > 3
     for window in cut:
         torch.testing.assert_close(

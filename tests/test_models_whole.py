@@ -7,8 +7,9 @@ from torch_geometric.data import Batch, Data
 from torch_geometric.nn import GraphConv
 
 from models.gnn import build_gnn
-from models.hierarchy import HierarchicalGnn, cells, edges_of_cells, mean_of_cells
+from models.hierarchy import HierarchicalGnn, edges_of_cells, mean_of_cells
 from models.jain2024 import Jain2024, replay
+from models.lattice import number_cubes
 
 FEATURES, CLASSES = 4, 3
 
@@ -86,7 +87,7 @@ def test_a_hierarchy_without_edges_or_with_one_node_still_answers() -> None:
 def test_cells_are_cubes_of_one_graph_each() -> None:
     pos = torch.rand(300, 3, generator=torch.Generator().manual_seed(0)) * 100
     batch = torch.arange(300) // 150
-    cell = cells(pos, batch, torch.tensor(30.0), torch.tensor([3.0, 0.0, 7.0]))
+    cell = number_cubes(pos, torch.tensor(30.0), torch.tensor([3.0, 0.0, 7.0]), batch)
     assert torch.equal(torch.unique(cell), torch.arange(int(cell.max()) + 1))
     for number in range(int(cell.max()) + 1):
         members = cell == number

@@ -9,10 +9,10 @@ import tifffile
 import zarr
 from ome_zarr_models.v05 import ImageLabel
 
+from bench.arrays.protocols import Writable
 from bench.config import InputError
 from bench.datasets.opening import open_image, open_mask
 from bench.files import name_temporary
-from bench.pipelines.protocol import Writable
 from bench.predict import outputs
 from bench.predict.outputs import Meaning, blocks, check_writable, clear_stale, writing
 

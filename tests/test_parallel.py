@@ -16,7 +16,7 @@ import torch
 from distributed import Client, LocalCluster
 from support.pieces import describe, fail
 
-from bench.arrays.threads import limited, thread_count
+from bench.arrays.threads import count_threads, limit_threads
 from bench.config import (
     Config,
     DatasetConfig,
@@ -122,14 +122,14 @@ def test_order_and_errors_are_those_of_a_loop(kind: str, address: str) -> None:
         "processes": PROCESSES,
         "cluster": ParallelConfig(scheduler=address),
     }[kind]
-    before = dict(os.environ), torch.get_num_threads(), thread_count()
+    before = dict(os.environ), torch.get_num_threads(), count_threads()
     said = parallel.mapped(describe, range(8), workers, threads=6)
     assert [number for number, *_ in said] == list(range(8))
     assert len({pid for _, pid, *_ in said}) == (2 if kind in ("processes", "cluster") else 1)
     assert (os.getpid() in {pid for _, pid, *_ in said}) == (kind in ("serial", "threads"))
     with pytest.raises(InputError, match="the third cannot be used"):
         parallel.mapped(fail, range(5), workers, threads=2)
-    assert (dict(os.environ), torch.get_num_threads(), thread_count()) == before
+    assert (dict(os.environ), torch.get_num_threads(), count_threads()) == before
 
 
 def test_workers_share_the_threads_there_are(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,16 +139,16 @@ def test_workers_share_the_threads_there_are(address: str, monkeypatch: pytest.M
     assert {said[2:] for said in parallel.mapped(describe, range(2), replace(PROCESSES, workers=4), 2)} == {(1, "1")}
     on_cluster = parallel.mapped(describe, range(2), ParallelConfig(scheduler=address), 6)
     assert {share for _, _, share, _ in on_cluster} == {1}
-    assert thread_count() == 6
+    assert count_threads() == 6
 
 
 def test_a_limit_holds_in_its_block_and_never_widens(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numba.config.NUMBA_NUM_THREADS", 4)
-    with limited(3):
-        assert thread_count() == 3
-        with limited(9):
-            assert thread_count() == 3
-    assert thread_count() == 4
+    with limit_threads(3):
+        assert count_threads() == 3
+        with limit_threads(9):
+            assert count_threads() == 3
+    assert count_threads() == 4
 
 
 def unused_port() -> int:

@@ -8,8 +8,7 @@ import pytest
 
 from bench.cli import run_verb
 from bench.config import GraphConfig, InputError, SuperpixelsConfig
-from bench.graphs.build import build
-from bench.graphs.weights import reweighted
+from bench.graphs.build import build_graph
 from bench.perf.graph_steps import PerfConfig, picture
 from bench.perf.published import nearest, published_graph, published_segments
 from bench.perf.steps import CLASSES, STEPS, Picture
@@ -50,8 +49,7 @@ def test_the_published_recipe_agrees_with_the_graph_room() -> None:
     features, edges, weights, labels = published_graph(image, mask, config)
     segments = published_segments(image, config).astype(np.int32)
     settings = GraphConfig(features=["intensity"], edges=["knn"], neighbours=10, edge_weight="published")
-    graph = build(image, segments, settings)
-    graph = reweighted(graph, "published", 10)
+    graph = build_graph(image, segments, settings)
     np.testing.assert_allclose(features, graph.x.numpy(), atol=1e-4)
     np.testing.assert_array_equal(labels, majority_labels(mask, segments, CLASSES))
     theirs = dict(zip(zip(*edges.tolist(), strict=True), weights.tolist(), strict=True))

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from torch_geometric.data import Batch, Data
 
 from bench.config import GraphConfig, SuperpixelsConfig
-from bench.graphs.build import build
+from bench.graphs.build import build_graph
 from bench.pipelines.gnn.augment import Response, edges_dropped, features_dropped, jittered, mirrored, response
 from bench.superpixels.registry import segment
 
@@ -20,7 +20,7 @@ def image(seed: int = 0) -> NDArray[np.float32]:
 
 
 def graph(seen: NDArray[np.float32], segments: NDArray[np.int32]) -> Data:
-    return build(seen, segments, CONFIG)
+    return build_graph(seen, segments, CONFIG)
 
 
 def test_jitter_is_the_graph_of_a_brighter_and_steeper_image(monkeypatch: pytest.MonkeyPatch) -> None:

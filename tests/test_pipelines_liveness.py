@@ -8,7 +8,7 @@ from scipy.spatial import KDTree
 from torch import nn
 from torch_geometric.data import Data
 
-from bench.graphs.weights import reweighted
+from bench.graphs.weights import weigh_edges
 from bench.pipelines.gnn.liveness import edge_liveness, idle_edges, without_edges
 from models.gnn import CONVS, Block, Message, build_gnn
 from models.hierarchy import HierarchicalGnn
@@ -49,7 +49,7 @@ def liveness(model: nn.Module, graph: Data) -> dict[str, float]:
 def test_published_edges_change_fewer_than_a_thousandth_of_the_labels(spacing: float) -> None:
     torch.manual_seed(0)
     model, graph = Jain2024(11, 2).eval(), jittered_grid(spacing)
-    published = liveness(model, reweighted(graph, "published", 10))
+    published = liveness(model, weigh_edges(graph, "published", 10))
     assert published["edge_flip_share"] < 1e-3
     assert published["edge_message_share"] < 1e-3
     assert "changes 0.0" in idle_edges(published)[0]
@@ -57,7 +57,7 @@ def test_published_edges_change_fewer_than_a_thousandth_of_the_labels(spacing: f
 
 def test_normalised_edges_are_alive_in_the_same_network() -> None:
     torch.manual_seed(0)
-    found = liveness(Jain2024(11, 2).eval(), reweighted(jittered_grid(10.0), "normalised", 10))
+    found = liveness(Jain2024(11, 2).eval(), weigh_edges(jittered_grid(10.0), "normalised", 10))
     assert found["edge_flip_share"] > 0.05
     assert found["edge_message_share"] > 0.1
     assert idle_edges(found) == ()
@@ -65,7 +65,7 @@ def test_normalised_edges_are_alive_in_the_same_network() -> None:
 
 def test_published_edges_live_where_superpixels_are_a_pixel_apart() -> None:
     torch.manual_seed(0)
-    found = liveness(Jain2024(11, 2).eval(), reweighted(jittered_grid(1.0), "published", 10))
+    found = liveness(Jain2024(11, 2).eval(), weigh_edges(jittered_grid(1.0), "published", 10))
     assert found["edge_flip_share"] > 0.01
 
 
@@ -105,7 +105,7 @@ def test_the_shares_are_those_of_the_definition() -> None:
 
 
 def test_loops_stay_when_the_edges_go() -> None:
-    alone = without_edges(reweighted(jittered_grid(10.0, side=5), "published", 10))
+    alone = without_edges(weigh_edges(jittered_grid(10.0, side=5), "published", 10))
     assert torch.equal(alone.edge_index, torch.arange(25).expand(2, 25))
     assert torch.equal(alone.edge_weight, torch.full((25,), 2.0))
     assert alone.edge_attr.shape == (25, 3)

@@ -34,7 +34,7 @@ from bench.pipelines.gnn.superpixel_gnn import (
     without_kernels_per_shape,
 )
 from bench.scores.metrics import confusion_matrix
-from bench.superpixels.labels import class_counts, paint
+from bench.superpixels.labels import count_classes, paint
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
 SIZE = SuperpixelsConfig(superpixel_size=20)
@@ -82,7 +82,7 @@ def test_confusion_of_nodes_is_the_confusion_of_the_painted_mask() -> None:
     rng = np.random.default_rng(0)
     segments = rng.integers(0, 20, (30, 40)).astype(np.int32)
     mask, classes = rng.integers(0, 4, (30, 40)), rng.integers(0, 3, 20)  # class 3 is ignored
-    counts = class_counts(mask, segments, 3, ignore_index=3)
+    counts = count_classes(mask, segments, 3, ignore_index=3)
     expected = confusion_matrix(mask, paint(classes, segments), 3, 3)
     np.testing.assert_array_equal(node_confusion(counts, classes), expected)
 
@@ -131,10 +131,9 @@ def test_a_large_image_gets_the_classes_of_a_small_one(tmp_path: Path, predict_n
     assert told[-1] == 1
 
 
-def test_painted_bands_cover_the_rows_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.pipelines.gnn.superpixel_gnn.BAND_PIXELS", 700 * 3)
+def test_painted_bands_cover_the_rows_once() -> None:
     for shape in ((2000, 3), (2000, 1), (5, 4000), (1500, 2)):
-        bands = list(painted_bands(shape))
+        bands = list(painted_bands(shape, 700 * 3))
         np.testing.assert_array_equal(np.concatenate([np.arange(*band) for band in bands]), np.arange(shape[0]))
         assert all((stop - start) % 512 == 0 for start, stop in bands[:-1]) == (shape[1] < 4)
 

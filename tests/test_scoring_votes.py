@@ -8,7 +8,7 @@ import pytest
 from bench.config import Config, DatasetConfig, MetricsConfig, OracleConfig, SuperpixelsConfig, TiledCnnConfig
 from bench.datasets.sample import Sample, Task
 from bench.scores.scoring import SplitScores, voting
-from bench.superpixels.quality import oracle_mask
+from bench.superpixels.quality import paint_oracle
 from bench.superpixels.registry import segment
 
 SIZE = SuperpixelsConfig(superpixel_size=30)
@@ -29,7 +29,7 @@ def test_a_perfect_prediction_gets_the_ceiling_of_its_superpixels() -> None:
     for seed in range(2):
         sample = scene(seed)
         truth, segments = np.asarray(sample.mask), segment(np.asarray(sample.image), SIZE)
-        perfect = np.where(truth == 9, oracle_mask(truth, segments, 2, 9), truth)  # the votes of ignored pixels agree
+        perfect = np.where(truth == 9, paint_oracle(truth, segments, 2, 9), truth)  # the votes of ignored pixels agree
         voted.add_vote(sample, perfect)
         painted.add(sample.name, truth, perfect, segments)
         voted.add(sample.name, truth, perfect)

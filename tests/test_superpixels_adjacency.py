@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.superpixels.adjacency import region_adjacency
+from bench.superpixels.adjacency import find_adjacency
 
 
 def naive(segments: NDArray[np.int32], image: NDArray[np.float32]) -> dict[tuple[int, int], list[float]]:
@@ -23,7 +23,7 @@ def naive(segments: NDArray[np.int32], image: NDArray[np.float32]) -> dict[tuple
 def test_by_hand() -> None:
     segments = np.array([[0, 0, 1], [2, 2, 1]], dtype=np.int32)
     image = np.array([[0, 1, 5], [3, 3, 3]], dtype=np.float32)[..., None]
-    pairs, length, contrast = region_adjacency(segments, image)
+    pairs, length, contrast = find_adjacency(segments, image)
     np.testing.assert_array_equal(pairs, [[0, 1], [0, 2], [1, 2]])
     np.testing.assert_array_equal(length, [1, 2, 1])
     np.testing.assert_allclose(contrast, [4, (3 + 2) / 2, 0])
@@ -35,8 +35,8 @@ def test_agrees_with_plain_numpy(shape: tuple[int, ...], regions: int) -> None:
     rng = np.random.default_rng(regions)
     segments = rng.integers(0, regions, shape[:-1]).astype(np.int32)
     image = rng.normal(size=shape).astype(np.float32)
-    pairs, length, contrast = region_adjacency(segments, image)
-    for band, whole in zip(region_adjacency(segments, image, rows=1), (pairs, length, contrast), strict=True):
+    pairs, length, contrast = find_adjacency(segments, image)
+    for band, whole in zip(find_adjacency(segments, image, rows=1), (pairs, length, contrast), strict=True):
         np.testing.assert_array_equal(band, whole)
     expected = dict(sorted(naive(segments, image).items()))
     assert [tuple(pair) for pair in pairs.tolist()] == list(expected)
@@ -45,11 +45,11 @@ def test_agrees_with_plain_numpy(shape: tuple[int, ...], regions: int) -> None:
 
 
 def test_a_single_segment_touches_nothing() -> None:
-    pairs, length, contrast = region_adjacency(np.zeros((3, 4), np.int32), np.zeros((3, 4, 1), np.float32))
+    pairs, length, contrast = find_adjacency(np.zeros((3, 4), np.int32), np.zeros((3, 4, 1), np.float32))
     assert pairs.shape == (0, 2)
     assert length.shape == contrast.shape == (0,)
 
 
 def test_shapes_must_fit() -> None:
     with pytest.raises(ValueError, match="over segments"):
-        region_adjacency(np.zeros((3, 4), np.int32), np.zeros((3, 4), np.float32))
+        find_adjacency(np.zeros((3, 4), np.int32), np.zeros((3, 4), np.float32))

@@ -1,6 +1,5 @@
 """Superpixels band by band: the same segments whatever the bands, the threads and where the arrays live."""
 
-import importlib
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from bench.arrays.threads import Workers
 from bench.config import SuperpixelsConfig
 from bench.superpixels.connectivity import connect
 from bench.superpixels.registry import segment
+from bench.superpixels.slic import slic
 
 SHAPES = [(90, 41, 1), (90, 41, 3), (90, 1, 1), (1, 90, 1), (13, 21, 17, 1), (13, 21, 17, 3), (1, 40, 30, 2)]
 SIZES = [12.0, 700.0]  # with 700 a segment spans many bands, and none is as large as a cell of its own
@@ -44,25 +44,17 @@ class Rows:
         raise AssertionError("asked for the whole image")
 
 
-@pytest.fixture(params=[1, 3])
-def any_threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    module = importlib.import_module("bench.superpixels.slic")  # the package has a function of that name
-    monkeypatch.setattr(module, "thread_count", lambda: request.param)
-    monkeypatch.setattr(module, "_SERIAL", 0)
-
-
-@pytest.mark.usefixtures("any_threads")
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("size", SIZES)
-def test_bands_and_scratch_change_nothing(shape: tuple[int, ...], size: float, tmp_path: Path) -> None:
+def test_bands_and_scratch_change_nothing(shape: tuple[int, ...], size: float, threads: int, tmp_path: Path) -> None:
     image = rough(shape)
     for sigma in (0.0, 1.0):
         config = SuperpixelsConfig(superpixel_size=size, compactness=0.05, sigma=sigma, iterations=5)
         whole = segment(image, config)
-        for rows in (1, 4, 13, 1000):
-            np.testing.assert_array_equal(segment(image, config, rows=rows), whole)
-            np.testing.assert_array_equal(segment(image, config, tmp_path, rows), whole)
-        np.testing.assert_array_equal(segment(image, config, tmp_path), whole)
+        for rows in (None, 1, 4, 13, 1000):
+            for scratch in (None, tmp_path):
+                np.testing.assert_array_equal(slic(image, config, scratch, rows, threads), whole)
 
 
 @pytest.mark.parametrize("method", ["grid", "slic"])
@@ -108,11 +100,17 @@ def test_pieces_at_the_seams_are_the_same(shape: tuple[int, int, int], tmp_path:
         np.testing.assert_array_equal(other, found[0])
 
 
-def test_lists_of_pieces_may_be_cut_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    image, config = rough((50, 50, 1)), SuperpixelsConfig(superpixel_size=300.0, compactness=0.01, sigma=0.0)
-    whole = segment(image, config)
-    monkeypatch.setattr("bench.superpixels.connectivity._AT_ONCE", 3)
-    np.testing.assert_array_equal(segment(image, config, tmp_path, 6), whole)
+def test_lists_of_pieces_may_be_cut_anywhere(tmp_path: Path) -> None:
+    rng = np.random.default_rng(7)
+    labels, image = rng.integers(0, 3, (1, 50, 50)).astype(np.int32), rng.integers(0, 60000, (1, 1, 50, 50))
+    found = []
+    for scratch, at_once in ((None, 1 << 20), (tmp_path, 3)):
+        pieces = labels.copy()
+        with Workers(1) as workers, Storage(scratch) as storage:
+            connect(pieces, image.astype(np.uint16), 30, workers, storage, 300, at_once)
+        found.append(pieces)
+    np.testing.assert_array_equal(found[1], found[0])
+    assert 1 < len(np.unique(found[0])) < 50 * 50 / 30
 
 
 def test_methods_that_need_the_whole_image_refuse_scratch(tmp_path: Path) -> None:
@@ -135,10 +133,10 @@ def test_what_is_in_files_survives_its_release(tmp_path: Path) -> None:
         numbers[:] = np.arange(5000)
         storage.release()
         np.testing.assert_array_equal(numbers, np.arange(5000))
-        joined = storage.joined(np.full((length, 2), length, np.int32) for length in (3, 0, 2))
+        joined = storage.concatenate(np.full((length, 2), length, np.int32) for length in (3, 0, 2))
         np.testing.assert_array_equal(joined[:, 1], [3, 3, 3, 2, 2])
-        assert storage.joined(np.empty((0, 2), np.int32) for _ in range(2)).shape == (0, 2)
+        assert storage.concatenate(np.empty((0, 2), np.int32) for _ in range(2)).shape == (0, 2)
 
 
 def test_bands_from_any_start() -> None:
-    assert threads.split(10, 2, 4) == [(4, 7), (7, 10)]
+    assert threads.split_range(10, 2, 4) == [(4, 7), (7, 10)]

@@ -5,32 +5,32 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.superpixels.labels import class_counts, majority_labels, paint
-from bench.superpixels.quality import boundary, boundary_recall, oracle_mask, undersegmentation_error
+from bench.superpixels.labels import count_classes, majority_labels, paint
+from bench.superpixels.quality import boundary_recall, find_boundary, paint_oracle, undersegmentation_error
 
 MASK = np.array([[0, 0, 1, 1], [0, 1, 1, 2]], dtype=np.uint8)
 SEGMENTS = np.array([[0, 0, 1, 1], [0, 0, 1, 1]], dtype=np.int32)
 
 
 def test_counts_by_hand() -> None:
-    np.testing.assert_array_equal(class_counts(MASK, SEGMENTS, 3), [[3, 1, 0], [0, 3, 1]])
+    np.testing.assert_array_equal(count_classes(MASK, SEGMENTS, 3), [[3, 1, 0], [0, 3, 1]])
 
 
 def test_counts_agree_with_a_plain_loop() -> None:
     rng = np.random.default_rng(0)
     mask, segments = rng.integers(0, 4, (5, 6, 7)), rng.integers(0, 9, (5, 6, 7))
     expected = [[np.sum((mask == k) & (segments == n) & (mask != 2)) for k in range(4)] for n in range(9)]
-    np.testing.assert_array_equal(class_counts(mask, segments, 4, ignore_index=2), expected)
-    np.testing.assert_array_equal(class_counts(mask, segments, 4, ignore_index=2, rows=1), expected)
+    np.testing.assert_array_equal(count_classes(mask, segments, 4, ignore_index=2), expected)
+    np.testing.assert_array_equal(count_classes(mask, segments, 4, ignore_index=2, rows=1), expected)
 
 
 def test_counts_of_memory_maps_are_those_of_arrays(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     mask, segments = rng.integers(0, 4, (500, 600), np.uint8), rng.integers(0, 9, (500, 600), np.int32)
-    expected = class_counts(mask, segments, 4)
+    expected = count_classes(mask, segments, 4)
     maps = [np.memmap(tmp_path / str(part.dtype), part.dtype, "w+", shape=part.shape) for part in (mask, segments)]
     maps[0][:], maps[1][:] = mask, segments
-    np.testing.assert_array_equal(class_counts(maps[0], maps[1], 4, rows=70), expected)
+    np.testing.assert_array_equal(count_classes(maps[0], maps[1], 4, rows=70), expected)
     np.testing.assert_array_equal(expected.sum(axis=1), np.bincount(segments.ravel()))
 
 
@@ -41,14 +41,14 @@ def test_ties_and_ignored_superpixels_get_the_lowest_class() -> None:
 
 
 def test_ignore_index_may_lie_outside_the_classes() -> None:
-    np.testing.assert_array_equal(class_counts(np.array([255, 1]), np.array([0, 0]), 2, ignore_index=255), [[0, 1]])
+    np.testing.assert_array_equal(count_classes(np.array([255, 1]), np.array([0, 0]), 2, ignore_index=255), [[0, 1]])
 
 
 def test_wrong_classes_and_shapes_are_refused() -> None:
     with pytest.raises(ValueError, match=r"\[0, 2\).*got 2"):
-        class_counts(MASK, SEGMENTS, 2)
+        count_classes(MASK, SEGMENTS, 2)
     with pytest.raises(ValueError, match="one shape"):
-        class_counts(MASK[:1], SEGMENTS, 3)
+        count_classes(MASK[:1], SEGMENTS, 3)
 
 
 def test_paint_is_undone_by_the_majority() -> None:
@@ -59,8 +59,8 @@ def test_paint_is_undone_by_the_majority() -> None:
 
 
 def test_oracle_is_perfect_exactly_when_no_superpixel_straddles() -> None:
-    np.testing.assert_array_equal(oracle_mask(MASK, MASK.astype(np.int32), 3), MASK)
-    np.testing.assert_array_equal(oracle_mask(MASK, SEGMENTS, 3), [[0, 0, 1, 1], [0, 0, 1, 1]])
+    np.testing.assert_array_equal(paint_oracle(MASK, MASK.astype(np.int32), 3), MASK)
+    np.testing.assert_array_equal(paint_oracle(MASK, SEGMENTS, 3), [[0, 0, 1, 1], [0, 0, 1, 1]])
 
 
 def test_undersegmentation_error_by_hand() -> None:
@@ -71,8 +71,8 @@ def test_undersegmentation_error_by_hand() -> None:
 
 
 def test_boundary_marks_both_sides_of_a_step() -> None:
-    np.testing.assert_array_equal(boundary(np.array([[0, 0, 1, 1]])), [[False, True, True, False]])
-    np.testing.assert_array_equal(boundary(np.array([[0, 0, 9, 1]]), 9), np.zeros((1, 4)))
+    np.testing.assert_array_equal(find_boundary(np.array([[0, 0, 1, 1]])), [[False, True, True, False]])
+    np.testing.assert_array_equal(find_boundary(np.array([[0, 0, 9, 1]]), 9), np.zeros((1, 4)))
 
 
 def test_boundary_recall_grows_with_tolerance() -> None:

@@ -6,9 +6,9 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bench.config import SuperpixelsConfig
-from bench.superpixels.quality import oracle_mask
-from bench.superpixels.registry import SUPERPIXELS, segment, warm_up
-from bench.superpixels.scaling import grid_shape, segments_asked
+from bench.superpixels.quality import paint_oracle
+from bench.superpixels.registry import SUPERPIXELS, segment, warm_up_segmentation
+from bench.superpixels.scaling import choose_n_segments, fit_grid
 
 METHODS = sorted(SUPERPIXELS)
 
@@ -85,12 +85,12 @@ def test_a_sharp_edge_is_a_boundary(method: str) -> None:
     image[:, 22:] = 1
     segments = segment(image, SuperpixelsConfig(method=method, superpixel_size=36.0, sigma=0.0, compactness=0.1))
     mask = (image[..., 0] > 0).astype(np.uint8)
-    assert np.mean(oracle_mask(mask, segments, 2) != mask) <= (0.03 if method == "compact_watershed" else 0)
+    assert np.mean(paint_oracle(mask, segments, 2) != mask) <= (0.03 if method == "compact_watershed" else 0)
 
 
 def test_warm_up_compiles_without_complaint() -> None:
-    warm_up(2, 1)
-    warm_up(3, 2)
+    warm_up_segmentation(2, 1)
+    warm_up_segmentation(3, 2)
 
 
 def test_unusable_images_and_methods_are_refused() -> None:
@@ -103,13 +103,13 @@ def test_unusable_images_and_methods_are_refused() -> None:
 
 
 def test_grid_shape_meets_the_number_asked_for() -> None:
-    assert grid_shape((100, 100), 100) == (10, 10)
-    assert grid_shape((1, 100), 10) == (1, 10)
-    assert grid_shape((3, 20, 40), 8) == (1, 2, 4)
-    assert grid_shape((5, 5), 25) == (5, 5)
+    assert fit_grid((100, 100), 100) == (10, 10)
+    assert fit_grid((1, 100), 10) == (1, 10)
+    assert fit_grid((3, 20, 40), 8) == (1, 2, 4)
+    assert fit_grid((5, 5), 25) == (5, 5)
 
 
 def test_the_number_asked_for_follows_the_size() -> None:
-    assert segments_asked((100, 50), SuperpixelsConfig(superpixel_size=100.0)) == 50
-    assert segments_asked((10, 10), SuperpixelsConfig(superpixel_size=None, n_segments=7)) == 7
-    assert segments_asked((2, 2), SuperpixelsConfig(superpixel_size=100.0)) == 1
+    assert choose_n_segments((100, 50), SuperpixelsConfig(superpixel_size=100.0)) == 50
+    assert choose_n_segments((10, 10), SuperpixelsConfig(superpixel_size=None, n_segments=7)) == 7
+    assert choose_n_segments((2, 2), SuperpixelsConfig(superpixel_size=100.0)) == 1

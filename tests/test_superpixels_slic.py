@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bench.arrays.scratch import Storage
-from bench.arrays.threads import Workers, split
-from bench.superpixels.clustering import cluster, is_coarse, layout_of
-from bench.superpixels.connectivity import connect, connected
-from bench.superpixels.grid import grid_cells
-from bench.superpixels.smoothing import LEVELS, quantised
+from bench.arrays.threads import Workers, split_range
+from bench.superpixels.clustering import cluster, is_coarse, lay_out_blocks
+from bench.superpixels.connectivity import connect, label_pieces
+from bench.superpixels.grid import number_cells
+from bench.superpixels.smoothing import LEVELS, smooth_and_quantise
 
 SHAPES = [(1, 37, 53), (1, 1, 41), (1, 41, 1), (7, 12, 19)]
 
@@ -26,7 +26,7 @@ def quarter(shape: tuple[int, int, int], cells: tuple[int, int, int]) -> NDArray
     """Every other pixel of every other row of each block."""
     along = [
         np.concatenate([np.arange(stop - start) for start, stop in pairwise(axis.edges.tolist())])
-        for axis in layout_of(shape, cells)
+        for axis in lay_out_blocks(shape, cells)
     ]
     z, y, x = np.meshgrid(*along, indexing="ij")
     return np.asarray(((z + y) % 2 == 0) & (x % 2 == 0))
@@ -37,7 +37,7 @@ def plain_clusters(
 ) -> NDArray[np.int64]:
     """SLIC over the neighbouring cells in plain numpy, one cluster at a time."""
     shape, count = image.shape[1:], int(np.prod(cells))
-    own = grid_cells(shape, cells)
+    own = number_cells(shape, cells)
     owners = np.stack(np.unravel_index(own, cells))
     places = np.concatenate([np.indices(shape), image]).astype(np.float64)  # (3 + C, D, H, W)
     counted = quarter(shape, cells) if is_coarse(own.size, count) else np.ones(shape, dtype=np.bool_)
@@ -65,7 +65,7 @@ def test_clusters_agree_with_plain_numpy(
     shape: tuple[int, int, int], cells: tuple[int, int, int], channels: int, iterations: int
 ) -> None:
     with Workers(1) as workers, Storage(None) as storage:
-        image = quantised(noise(*shape, channels), 0.0, workers, storage, shape[0])
+        image = smooth_and_quantise(noise(*shape, channels), 0.0, workers, storage, shape[0])
         labels = cluster(image, cells, (0.3 * LEVELS / 8) ** 2, iterations, workers, storage, image[0].size)
     assert np.mean(labels == plain_clusters(image, cells, (0.3 * LEVELS / 8) ** 2, iterations)) > 0.999
 
@@ -76,7 +76,7 @@ def test_threads_change_nothing(shape: tuple[int, int, int], channels: int) -> N
     results = []
     for threads in (1, 2, 5):
         with Workers(threads) as workers, Storage(None) as storage:
-            image = quantised(noise(*shape, channels), 1.0, workers, storage, shape[0])
+            image = smooth_and_quantise(noise(*shape, channels), 1.0, workers, storage, shape[0])
             labels = cluster(image, (1, 6, 5), 1e6, 6, workers, storage, image[0].size)
             connect(labels, image, 20, workers, storage, labels.size)
             results.append(labels)
@@ -91,7 +91,7 @@ def test_smoothing_agrees_with_scipy(shape: tuple[int, int, int], sigma: float) 
     scaled = (volume - volume.min()) / (volume.max() - volume.min())
     expected = ndimage.gaussian_filter(scaled, [sigma if length > 1 else 0 for length in shape] + [0]) * LEVELS
     with Workers(2) as workers, Storage(None) as storage:
-        found = quantised(volume, sigma, workers, storage, shape[0])
+        found = smooth_and_quantise(volume, sigma, workers, storage, shape[0])
     assert np.abs(found - np.moveaxis(expected, -1, 0)).max() < 0.6
 
 
@@ -128,7 +128,7 @@ def plain_merge(pieces: NDArray[np.int32], image: NDArray[np.uint16], smallest: 
             others = np.unique(pieces[near])
             gaps = [np.square(image[:, pieces == other].mean(axis=1) - mean).sum() for other in others]
             pieces[mine] = others[int(np.argmin(gaps))]
-    return connected(pieces)
+    return label_pieces(pieces)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -139,7 +139,7 @@ def test_small_pieces_join_their_most_alike_neighbour(shape: tuple[int, int, int
     image = rng.integers(0, 60000, (channels, *shape)).astype(np.uint16)
     found = pieces_of(labels, image, 6, 1)
     assert np.bincount(found.ravel()).min() >= 6
-    np.testing.assert_array_equal(found, plain_merge(connected(labels), image, 6))
+    np.testing.assert_array_equal(found, plain_merge(label_pieces(labels), image, 6))
     for threads in (2, 5):
         np.testing.assert_array_equal(pieces_of(labels, image, 6, threads), found)
 
@@ -152,6 +152,6 @@ def test_one_piece_remains_when_all_are_small() -> None:
 
 
 def test_bands_cover_everything_once() -> None:
-    assert split(10, 3) == [(0, 3), (3, 6), (6, 10)]
-    assert split(2, 5) == [(0, 1), (1, 2)]
-    assert split(0, 4) == [(0, 0)]
+    assert split_range(10, 3) == [(0, 3), (3, 6), (6, 10)]
+    assert split_range(2, 5) == [(0, 1), (1, 2)]
+    assert split_range(0, 4) == [(0, 0)]

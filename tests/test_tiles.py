@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from bench.arrays import tiles
-from bench.arrays.tiles import blend, read, stitch, windows
+from bench.arrays.tiles import blend, cut_windows, read_padded, stitch
 
 SHAPES = [
     ((7,), 4, 1, 1),
@@ -30,7 +30,7 @@ SHAPES = [
 @pytest.mark.parametrize(("shape", "tile_size", "overlap", "stride"), SHAPES)
 def test_every_pixel_is_kept_by_one_window(shape: tuple[int, ...], tile_size: int, overlap: int, stride: int) -> None:
     visits = np.zeros(shape, int)
-    for window in windows(shape, tile_size, overlap, stride):
+    for window in cut_windows(shape, tile_size, overlap, stride):
         visits[window.keep] += 1
     assert (visits == 1).all()
 
@@ -39,7 +39,7 @@ def test_every_pixel_is_kept_by_one_window(shape: tuple[int, ...], tile_size: in
 def test_windows_are_aligned_and_keep_the_halo_away(
     shape: tuple[int, ...], tile_size: int, overlap: int, stride: int
 ) -> None:
-    cut = windows(shape, tile_size, overlap, stride)
+    cut = cut_windows(shape, tile_size, overlap, stride)
     assert len({window.shape for window in cut}) == 1
     for window in cut:
         for axis, (seen, kept, length) in enumerate(zip(window.read, window.keep, shape, strict=True)):
@@ -52,7 +52,7 @@ def test_windows_are_aligned_and_keep_the_halo_away(
 
 
 def test_a_pixel_is_kept_by_the_window_in_which_it_lies_furthest_inside() -> None:
-    cut = windows((50,), 16, 3, 2)
+    cut = cut_windows((50,), 16, 3, 2)
     last = len(cut) - 1
     for pixel in range(50):
         depths = [
@@ -70,19 +70,19 @@ def test_a_pixel_is_kept_by_the_window_in_which_it_lies_furthest_inside() -> Non
 def test_stitching_undoes_cutting(shape: tuple[int, ...], tile_size: int, overlap: int, stride: int) -> None:
     image = np.random.default_rng(0).integers(0, 99, shape)
     out = np.full(shape, -1)
-    stitch(((w, read(image, w.read)) for w in windows(shape, tile_size, overlap, stride)), out)
+    stitch(((w, read_padded(image, w.read)) for w in cut_windows(shape, tile_size, overlap, stride)), out)
     np.testing.assert_array_equal(out, image)
 
 
 def windowed(scores: NDArray[np.float32], cut: list[tiles.Window]) -> Iterator[NDArray[np.float32]]:
     """The tiles (K, *tile) of `scores` (*spatial, K)."""
-    return (np.moveaxis(read(scores, window.read), -1, 0).copy() for window in cut)
+    return (np.moveaxis(read_padded(scores, window.read), -1, 0).copy() for window in cut)
 
 
 @pytest.mark.parametrize(("shape", "tile_size", "overlap", "stride"), SHAPES)
 def test_blending_undoes_cutting(shape: tuple[int, ...], tile_size: int, overlap: int, stride: int) -> None:
     mask = np.random.default_rng(0).integers(0, 3, shape)
-    cut = windows(shape, tile_size, overlap, stride)
+    cut = cut_windows(shape, tile_size, overlap, stride)
     out = np.full(shape, -1)
     blend(cut, windowed(np.eye(3, dtype=np.float32)[mask], cut), out)
     np.testing.assert_array_equal(out, mask)
@@ -102,7 +102,7 @@ BLENDED = [*SHAPES, ((50, 70), 16, 6, 2), ((37, 21), 16, 4, 4), ((2, 9, 40, 33),
 def test_blending_equals_accumulating_and_dividing_over_the_whole_image(
     shape: tuple[int, ...], tile_size: int, overlap: int, stride: int
 ) -> None:
-    rng, cut = np.random.default_rng(0), windows(shape, tile_size, overlap, stride)
+    rng, cut = np.random.default_rng(0), cut_windows(shape, tile_size, overlap, stride)
     scored = [rng.random((5, *w.shape), dtype=np.float32) for w in cut]
     weights, extended = gaussian(cut[0].shape), cut[-1].read
     sums = np.zeros((5, *(axis.stop for axis in extended)))
@@ -120,33 +120,32 @@ def test_blending_equals_accumulating_and_dividing_over_the_whole_image(
 
 @pytest.mark.parametrize(("shape", "tile_size", "overlap", "stride"), BLENDED)
 def test_blended_sums_are_those_of_the_whole_image_to_the_bit(
-    shape: tuple[int, ...], tile_size: int, overlap: int, stride: int, monkeypatch: pytest.MonkeyPatch
+    shape: tuple[int, ...], tile_size: int, overlap: int, stride: int
 ) -> None:
     """The sums that the classes are taken from, added up in the order of the windows."""
-    rng, cut = np.random.default_rng(0), windows(shape, tile_size, overlap, stride)
+    rng, cut = np.random.default_rng(0), cut_windows(shape, tile_size, overlap, stride)
     scored = [rng.random((1, *w.shape), dtype=np.float32) for w in cut]
     expected = np.zeros([axis.stop for axis in cut[-1].read], np.float32)
     for window, tile in zip(cut, scored, strict=True):
         weighted = tile[0]
         for axis, length in enumerate(window.shape):
-            weighted = weighted * tiles._gaussian(length).reshape(-1, *(1 for _ in shape[axis + 1 :]))
+            weighted = weighted * tiles.sample_weights(length).reshape(-1, *(1 for _ in shape[axis + 1 :]))
         expected[window.read] += weighted
-    monkeypatch.setattr(tiles, "_largest", lambda sums: sums[0])
     out = np.full(shape, np.nan, np.float32)
-    blend(cut, (tile.copy() for tile in scored), out)
+    blend(cut, (tile.copy() for tile in scored), out, choose=lambda sums: sums[0])
     np.testing.assert_array_equal(out, expected[tuple(slice(0, length) for length in shape)])
 
 
 def test_the_first_of_equal_scores_wins_as_with_numpy() -> None:
     scores = np.random.default_rng(0).integers(0, 3, (300, 7, 9)).astype(np.float32)
     for few in (scores[:1], scores[:5], scores):
-        np.testing.assert_array_equal(tiles._largest(few.copy()), few.argmax(axis=0))
+        np.testing.assert_array_equal(tiles.choose_largest(few.copy()), few.argmax(axis=0))
 
 
 def test_blending_holds_what_tiles_share_and_not_the_image() -> None:
     """Of 4 classes on 256 x 2048 pixels, of which two rows of tiles share 16 rows: 2 MiB of the whole image's 8 MiB."""
     shape = (256, 2048)
-    cut = windows(shape, 64, 8, 8)
+    cut = cut_windows(shape, 64, 8, 8)
     out = np.zeros(shape, np.uint8)
     tracemalloc.start()
     blend(cut, (np.ones((4, *window.shape), np.float32) for window in cut), out)
@@ -156,7 +155,7 @@ def test_blending_holds_what_tiles_share_and_not_the_image() -> None:
 
 
 def test_blending_lets_go_of_a_tile_before_it_asks_for_the_next_one() -> None:
-    cut = windows((64, 64), 32, 4, 4)
+    cut = cut_windows((64, 64), 32, 4, 4)
     made: list[weakref.ref[NDArray[np.float32]]] = []
 
     def tile(window: tiles.Window) -> NDArray[np.float32]:
@@ -172,8 +171,8 @@ def test_blending_lets_go_of_a_tile_before_it_asks_for_the_next_one() -> None:
 def test_reading_beyond_the_edges_mirrors_as_numpy_does() -> None:
     image = np.arange(5 * 4 * 2).reshape(5, 4, 2)
     padded = np.pad(image, ((3, 11), (0, 9), (0, 0)), mode="reflect")
-    np.testing.assert_array_equal(read(image, [slice(-3, 16), slice(0, 13)]), padded)
-    np.testing.assert_array_equal(read(np.ones((1, 1)), [slice(-2, 3), slice(0, 4)]), np.ones((5, 4)))
+    np.testing.assert_array_equal(read_padded(image, [slice(-3, 16), slice(0, 13)]), padded)
+    np.testing.assert_array_equal(read_padded(np.ones((1, 1)), [slice(-2, 3), slice(0, 4)]), np.ones((5, 4)))
 
 
 def test_reading_touches_only_what_it_needs() -> None:
@@ -186,23 +185,23 @@ def test_reading_touches_only_what_it_needs() -> None:
             asked.append(key)
             return np.zeros([part.stop - part.start for part in key])
 
-    read(Recorder(), [slice(990, 1010), slice(0, 8)])
+    read_padded(Recorder(), [slice(990, 1010), slice(0, 8)])
     assert asked == [(slice(989, 1000), slice(0, 8))]
 
 
 @pytest.mark.parametrize(("size", "overlap", "stride"), [(48, 0, 32), (64, 17, 32), (8, 4, 1), (8, -1, 1)])
 def test_tiles_that_cannot_advance_are_refused(size: int, overlap: int, stride: int) -> None:
     with pytest.raises(ValueError, match=r"overlap must lie in|cannot be cut"):
-        windows((100, 100), size, overlap, stride)
+        cut_windows((100, 100), size, overlap, stride)
 
 
 def predicted(
     network: nn.Module, image: NDArray[np.float32], tile_size: int, overlap: int, stride: int
 ) -> NDArray[np.float32]:
     """Scores (H, W, K) of `network`, tile by tile."""
-    cut = windows(image.shape[:2], tile_size, overlap, stride)
+    cut = cut_windows(image.shape[:2], tile_size, overlap, stride)
     out = np.full((*image.shape[:2], 2), np.nan, np.float32)
-    stitch(((w, forward(network, read(image, w.read))) for w in cut), Channels(out))
+    stitch(((w, forward(network, read_padded(image, w.read))) for w in cut), Channels(out))
     return out
 
 
@@ -225,7 +224,7 @@ def forward(network: nn.Module, tile: NDArray[np.float32]) -> NDArray[np.float32
 def untiled(network: nn.Module, image: NDArray[np.float32], stride: int) -> NDArray[np.float32]:
     height, width = image.shape[:2]
     whole = [slice(0, -(-length // stride) * stride) for length in (height, width)]
-    return forward(network, read(image, whole))[:height, :width]
+    return forward(network, read_padded(image, whole))[:height, :width]
 
 
 def plain() -> nn.Module:

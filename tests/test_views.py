@@ -20,7 +20,7 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
-from bench.graphs.build import build
+from bench.graphs.build import build_graph
 from bench.learning.losses import macro_dice
 from bench.pipelines.controls import Oracle
 from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn, SuperpixelViews
@@ -28,11 +28,10 @@ from bench.pipelines.origin import Origin, merged
 from bench.run import run
 from bench.scores.metrics import accuracy, confusion_matrix
 from bench.scores.scoring import SplitScores
-from bench.superpixels import views
-from bench.superpixels.labels import class_counts, paint
-from bench.superpixels.quality import boundary_recall, oracle_mask
+from bench.superpixels.labels import count_classes, paint
+from bench.superpixels.quality import boundary_recall, paint_oracle
 from bench.superpixels.registry import segment
-from bench.superpixels.views import class_shares, oracle_mean, paint_mean, views_of
+from bench.superpixels.views import list_views, paint_mean, paint_oracle_views, share_classes
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
 SIZE = SuperpixelsConfig(superpixel_size=30, views=3)
@@ -61,17 +60,17 @@ def fitted(superpixels: SuperpixelsConfig = SIZE, conv: str = "sage") -> Superpi
 
 
 def test_the_first_view_is_the_segmentation_asked_for_and_the_others_differ_in_size() -> None:
-    assert views_of(replace(SIZE, views=1)) == (replace(SIZE, views=1),)
-    sizes = [view.superpixel_size or 0 for view in views_of(replace(SIZE, views=5))]
+    assert list_views(replace(SIZE, views=1)) == (replace(SIZE, views=1),)
+    sizes = [view.superpixel_size or 0 for view in list_views(replace(SIZE, views=5))]
     assert sizes == pytest.approx([30, 37.5, 24, 46.875, 19.2])
     counted = replace(SIZE, superpixel_size=None, n_segments=1000)
-    assert [view.n_segments for view in views_of(counted)] == [1000, 800, 1250]
-    assert {view.views for view in views_of(counted)} == {1}
+    assert [view.n_segments for view in list_views(counted)] == [1000, 800, 1250]
+    assert {view.views for view in list_views(counted)} == {1}
 
 
 def test_superpixels_of_single_pixels_have_no_smaller_view() -> None:
-    assert [view.superpixel_size for view in views_of(replace(SIZE, superpixel_size=1.0))] == [1, 1.25, 1]
-    assert [view.n_segments for view in views_of(SuperpixelsConfig(superpixel_size=None, n_segments=1, views=3))] == [
+    assert [view.superpixel_size for view in list_views(replace(SIZE, superpixel_size=1.0))] == [1, 1.25, 1]
+    assert [view.n_segments for view in list_views(SuperpixelsConfig(superpixel_size=None, n_segments=1, views=3))] == [
         1,
         1,
         1,
@@ -86,13 +85,12 @@ def test_a_number_of_views_that_makes_no_sense_is_refused(number: int) -> None:
         replace(SIZE, learned_views=number)
 
 
-def test_the_mean_of_views_is_that_of_painted_shares(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(views, "STRIP", 7)
+def test_the_mean_of_views_is_that_of_painted_shares() -> None:
     rng = np.random.default_rng(0)
     segments = [rng.integers(0, nodes, (9, 11)).astype(np.int32) for nodes in (6, 4, 9)]
     shares = [rng.dirichlet(np.ones(3), nodes).astype(np.float32) for nodes in (6, 4, 9)]
     expected = np.mean([table.astype(np.float64)[ids] for table, ids in zip(shares, segments, strict=True)], axis=0)
-    np.testing.assert_array_equal(paint_mean(shares, segments), expected.argmax(axis=-1))
+    np.testing.assert_array_equal(paint_mean(shares, segments, strip=7), expected.argmax(axis=-1))
     parts = [paint_mean(shares, [ids[start : start + 2] for ids in segments]) for start in range(0, 9, 2)]
     np.testing.assert_array_equal(np.concatenate(parts), paint_mean(shares, segments))
 
@@ -104,7 +102,7 @@ def test_a_single_view_with_shares_is_painted_as_with_their_classes() -> None:
 
 
 def test_shares_are_of_the_pixels_that_count() -> None:
-    np.testing.assert_array_equal(class_shares(np.array([[3, 1], [0, 0]])), [[0.75, 0.25], [0, 0]])
+    np.testing.assert_array_equal(share_classes(np.array([[3, 1], [0, 0]])), [[0.75, 0.25], [0, 0]])
 
 
 def test_one_view_prepares_and_paints_as_if_there_were_no_views() -> None:
@@ -121,11 +119,11 @@ def test_each_view_is_the_graph_of_its_own_segmentation() -> None:
     assert isinstance(item, SuperpixelViews)
     assert item.segments.shape == (3, 48, 48)
     image, mask = np.asarray(seen.image), np.asarray(seen.mask)
-    for view, ids, settings in zip(item.views, item.segments, views_of(SIZE), strict=True):
+    for view, ids, settings in zip(item.views, item.segments, list_views(SIZE), strict=True):
         np.testing.assert_array_equal(ids, segment(image, settings))
         assert np.shares_memory(view.segments, item.segments)
-        torch.testing.assert_close(view.data.x, build(image, ids, pipeline.config.graph).x, rtol=0, atol=0)
-        np.testing.assert_array_equal(view.data.y_counts.numpy(), class_counts(mask, ids, 2, 9))
+        torch.testing.assert_close(view.data.x, build_graph(image, ids, pipeline.config.graph).x, rtol=0, atol=0)
+        np.testing.assert_array_equal(view.data.y_counts.numpy(), count_classes(mask, ids, 2, 9))
     assert item.facts["num_nodes"] == sum(len(view.data.x) for view in item.views)
     assert item.facts["num_edges"] == sum(view.data.num_edges for view in item.views)
     assert item.facts["n_segments"] == sum(round(48 * 48 / size) for size in (30, 37.5, 24))
@@ -224,9 +222,9 @@ def test_the_oracle_of_several_views_paints_the_mean_of_their_true_shares() -> N
     oracle, seen = Oracle(Config(DatasetConfig(), OracleConfig(), SIZE), TASK), disc(0)
     item, mask = oracle.prepare(seen), np.asarray(seen.mask)
     best = oracle.predict(item)
-    segments = [segment(np.asarray(seen.image), view) for view in views_of(SIZE)]
-    np.testing.assert_array_equal(best, oracle_mean(mask, segments, 2, 9))
-    single = accuracy(confusion_matrix(mask, oracle_mask(mask, segments[0], 2, 9), 2, 9))
+    segments = [segment(np.asarray(seen.image), view) for view in list_views(SIZE)]
+    np.testing.assert_array_equal(best, paint_oracle_views(mask, segments, 2, 9))
+    single = accuracy(confusion_matrix(mask, paint_oracle(mask, segments[0], 2, 9), 2, 9))
     assert accuracy(confusion_matrix(mask, best, 2, 9)) > single
     assert item.facts["num_nodes"] == sum(ids.max() + 1 for ids in segments)
 
@@ -234,11 +232,11 @@ def test_the_oracle_of_several_views_paints_the_mean_of_their_true_shares() -> N
 def test_scores_of_several_views_have_their_common_ceiling() -> None:
     seen = disc(0)
     truth = np.asarray(seen.mask)
-    segments = np.stack([segment(np.asarray(seen.image), view) for view in views_of(SIZE)])
+    segments = np.stack([segment(np.asarray(seen.image), view) for view in list_views(SIZE)])
     several, single = SplitScores(TASK, 2.0), SplitScores(TASK, 2.0)
     several.add("a", truth, truth, segments)
     single.add("a", truth, truth, segments[0])
-    confusion = confusion_matrix(truth, oracle_mean(truth, list(segments), 2, 9), 2, 9)
+    confusion = confusion_matrix(truth, paint_oracle_views(truth, list(segments), 2, 9), 2, 9)
     told, alone = (
         {(row["metric"], row["class"]): float(row["value"]) for row in scores.rows() if row["image"] == "all"}
         for scores in (several, single)

@@ -1,31 +1,22 @@
-"""Arrays that are decoded chunk by chunk when asked, with the latest chunks kept, so that no chunk is decoded twice."""
+"""Arrays that are decoded chunk by chunk, with the latest chunks kept, so that no chunk is decoded twice.
+
+The keys of such arrays are resolved into boxes by `split_key`.
+"""
 
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from itertools import product
 from math import prod
 from threading import Lock
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-UNIT_VALUES = 1 << 18  # least number of values that are worth an entry of their own among the kept
+UNIT_VALUES = 1 << 18  # least number of values that are worth an entry of their own in the cache
 KEPT_BYTES = 1 << 29  # most that one array keeps
 
 Box = tuple[slice, ...]  # one slice of step 1 per axis, bounds given
-
-
-class StoredArray(Protocol):
-    """The stored values of an image: a numpy array, or one that is decoded when asked."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-    @property
-    def ndim(self) -> int: ...
-    def __getitem__(self, key: Any, /) -> NDArray[Any]: ...
 
 
 class ChunkedArray:
@@ -45,7 +36,7 @@ class ChunkedArray:
         keeps: int | None = None,
     ) -> None:
         self.shape, self.dtype, self.ndim, self._read = shape, dtype, len(shape), read
-        self.unit = enlarged(chunks, shape)
+        self.unit = enlarge_chunks(chunks, shape)
         layer = prod(shape) // shape[band_axis] * min(self.unit[band_axis], shape[band_axis]) * dtype.itemsize
         self.keeps = min(2 * layer, KEPT_BYTES) if keeps is None else keeps
         self._kept: OrderedDict[tuple[int, ...], NDArray[Any]] = OrderedDict()
@@ -53,14 +44,14 @@ class ChunkedArray:
         self._lock = Lock()
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        found = boxed(key, self.shape)
+        found = split_key(key, self.shape)
         if found is None:
-            return np.asarray(self._read(everything(self.shape))[key])
+            return np.asarray(self._read(span_axes(self.shape))[key])
         box, rest = found
         return self._box(box)[rest]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return self._read(everything(self.shape)).astype(dtype or self.dtype, copy=False)
+        return self._read(span_axes(self.shape)).astype(dtype or self.dtype, copy=False)
 
     def _box(self, box: Box) -> NDArray[Any]:
         lengths = tuple(part.stop - part.start for part in box)
@@ -77,7 +68,7 @@ class ChunkedArray:
             for place in product(*grid):
                 here = self._place(place)
                 both = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(here, box, strict=True)]
-                out[shifted(both, box)] = self._kept[place][shifted(both, here)]
+                out[shift_box(both, box)] = self._kept[place][shift_box(both, here)]
         return out
 
     def _place(self, place: Sequence[int]) -> Box:
@@ -100,7 +91,7 @@ class ChunkedArray:
         region = tuple(slice(low.start, high.stop) for low, high in zip(*ends, strict=True))
         decoded = self._read(region)
         for place in missing:
-            part = decoded[shifted(self._place(place), region)].copy()
+            part = decoded[shift_box(self._place(place), region)].copy()
             self._kept[place] = part
             self._bytes += part.nbytes
         needed = set(places)
@@ -109,7 +100,7 @@ class ChunkedArray:
             self._bytes -= gone.nbytes
 
 
-def enlarged(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
+def enlarge_chunks(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     """Whole multiples of a chunk, at least `UNIT_VALUES` values where the array has so many."""
     unit = list(chunks)
     while prod(unit) < UNIT_VALUES:
@@ -121,16 +112,16 @@ def enlarged(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
     return tuple(unit)
 
 
-def everything(shape: Sequence[int]) -> Box:
+def span_axes(shape: Sequence[int]) -> Box:
     return tuple(slice(0, length) for length in shape)
 
 
-def shifted(box: Sequence[slice], origin: Sequence[slice]) -> Box:
+def shift_box(box: Sequence[slice], origin: Sequence[slice]) -> Box:
     """`box` as seen from the start of `origin`."""
     return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(box, origin, strict=True))
 
 
-def full_key(key: Any, axes: int) -> tuple[int | slice, ...] | None:
+def complete_key(key: Any, axes: int) -> tuple[int | slice, ...] | None:
     """A key of whole numbers and slices, one for each axis; None for any other kind of key."""
     parts = list(key) if isinstance(key, tuple) else [key]
     if sum(part is Ellipsis for part in parts) > 1:
@@ -143,9 +134,9 @@ def full_key(key: Any, axes: int) -> tuple[int | slice, ...] | None:
     return tuple(parts) if plain and len(parts) == axes else None
 
 
-def boxed(key: Any, shape: Sequence[int]) -> tuple[Box, tuple[int | slice, ...]] | None:
+def split_key(key: Any, shape: Sequence[int]) -> tuple[Box, tuple[int | slice, ...]] | None:
     """The box that holds all that `key` asks for, and the key into that box; None for a key that is no plain one."""
-    parts = full_key(key, len(shape))
+    parts = complete_key(key, len(shape))
     if parts is None:
         return None
     box, rest = [], list[int | slice]()

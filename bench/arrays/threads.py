@@ -4,42 +4,58 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar
+from math import prod
 from typing import TypeVar
 
 from numba import config
 
 Result = TypeVar("Result")
-Band = tuple[int, int]
+Band = tuple[int, int]  # first row, and the row after the last one
+WORTH_THREADS = 1 << 16  # values of an array below which threads cost more time than they save
 _LIMIT: ContextVar[int | None] = ContextVar("threads", default=None)
 
 
-def thread_count() -> int:
-    """Threads that the caller may use.
+def count_threads() -> int:
+    """Return how many threads the caller may use.
 
-    `limited` says so, else numba's setting, which is `NUMBA_NUM_THREADS` or else the cores it has.
+    That is the limit that `limit_threads` has set, else numba's setting: `NUMBA_NUM_THREADS`, or the number of cores.
     """
     return _LIMIT.get() or int(config.NUMBA_NUM_THREADS)
 
 
 @contextmanager
-def limited(threads: int) -> Iterator[None]:
-    """Work within the block uses at most so many threads, if it runs in this very thread: others work beside it."""
-    token = _LIMIT.set(min(threads, thread_count()))
+def limit_threads(threads: int) -> Iterator[None]:
+    """Let work within the `with` block use at most `threads` threads; work of other threads has limits of its own."""
+    token = _LIMIT.set(min(threads, count_threads()))
     try:
         yield
     finally:
         _LIMIT.reset(token)
 
 
-def split(stop: int, pieces: int, start: int = 0) -> list[Band]:
-    """`range(start, stop)` as at most `pieces` non-empty intervals of nearly equal length, in order."""
+def split_range(stop: int, pieces: int, start: int = 0) -> list[Band]:
+    """Cut `range(start, stop)` into intervals of nearly equal length.
+
+    Args:
+        stop: End of the range.
+        pieces: Number of intervals; fewer where the range is shorter.
+        start: First number of the range.
+
+    Returns:
+        The intervals in ascending order, none of them empty unless the range is.
+    """
     count = stop - start
     pieces = max(min(pieces, count), 1)
     return [(start + piece * count // pieces, start + (piece + 1) * count // pieces) for piece in range(pieces)]
 
 
+def list_singles(count: int) -> list[Band]:
+    """Return one interval (index, index + 1) for each of `count` items."""
+    return [(index, index + 1) for index in range(count)]
+
+
 class Workers:
-    """`threads` threads for as long as the `with` block lasts."""
+    """`threads` threads that live as long as the `with` block."""
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
@@ -53,7 +69,12 @@ class Workers:
             self._pool.shutdown()
 
     def run(self, work: Callable[[int, int], Result], bands: list[Band]) -> list[Result]:
-        """`work(start, stop)` of every band, in the order of the bands."""
+        """Call `work(start, stop)` for every band and return the results in the order of the bands."""
         if self._pool is None or len(bands) == 1:
             return [work(start, stop) for start, stop in bands]
         return [future.result() for future in [self._pool.submit(work, start, stop) for start, stop in bands]]
+
+
+def start_workers(shape: tuple[int, ...], least: int = WORTH_THREADS) -> Workers:
+    """Start all threads the caller may use for an array of `shape`, or one if it has fewer than `least` values."""
+    return Workers(count_threads() if prod(shape) >= least else 1)

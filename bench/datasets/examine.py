@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.rows import cut_bands
 from bench.config import require
 from bench.datasets.files import Arranged
-from bench.datasets.normalization import Moments, bands, moments_of, pool
+from bench.datasets.normalization import BAND_VALUES, Moments, moments_of, pool
 
 
 def examine(path: Path, image: Arranged) -> Moments:
@@ -17,8 +18,8 @@ def examine(path: Path, image: Arranged) -> Moments:
     require(image.dtype.kind in "buif", f"{path} holds {image.dtype} values: an image must hold real numbers")
     whole = Arranged(image.array, replace(image.layout, alpha=False))
     opaque, parts = None, []
-    for band in bands(image.shape):
-        part = whole[band]
+    for start, stop in cut_bands(image.shape, BAND_VALUES):
+        part = whole[start:stop]
         if image.layout.alpha:
             opaque = part[..., -1].flat[0] if opaque is None else opaque
             check_alpha(path, part[..., -1], opaque)

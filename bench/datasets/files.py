@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.chunked import Box, StoredArray, boxed
-from bench.datasets.normalization import Scaling, bands
+from bench.arrays.chunked import Box, split_key
+from bench.arrays.protocols import Typed
+from bench.arrays.rows import cut_bands
+from bench.datasets.normalization import BAND_VALUES, Scaling
 from bench.datasets.opening import MAX_PIXELS, open_image, open_mask
 
 
@@ -32,7 +34,7 @@ class Layout:
 class Arranged:
     """The stored values of an image as (*spatial, C); slices read only what they ask for."""
 
-    array: StoredArray
+    array: Typed
     layout: Layout
 
     @property
@@ -47,7 +49,7 @@ class Arranged:
         return self.array.dtype
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        found = boxed(key, self.shape)
+        found = split_key(key, self.shape)
         if found is None:
             return np.asarray(self[...][key])
         box, rest = found
@@ -76,15 +78,15 @@ class Scaled:
         return np.dtype(np.float32)
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        found = boxed(key, self.shape)
+        found = split_key(key, self.shape)
         if found is None:
             return np.asarray(self[...][key])
         (first, *others, channels), rest = found
         lengths = tuple(part.stop - part.start for part in (first, *others, channels))
         out = np.empty(lengths, np.float32)
-        for band in bands(lengths):
-            rows = slice(first.start + band.start, first.start + band.stop)
-            out[band] = self.scaling.apply(self.stored.block((rows, *others)), (..., channels))
+        for start, stop in cut_bands(lengths, BAND_VALUES):
+            rows = slice(first.start + start, first.start + stop)
+            out[start:stop] = self.scaling.apply(self.stored.block((rows, *others)), (..., channels))
         return np.asarray(out[rest])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -112,7 +114,7 @@ class ImageFile:
         """The same image with the stored values in memory, in the file's own type; scaled when asked for."""
         return self._scaled(lambda array: np.ascontiguousarray(array[...]))
 
-    def _scaled(self, stored: Callable[[StoredArray], StoredArray]) -> Scaled:
+    def _scaled(self, stored: Callable[[Typed], Typed]) -> Scaled:
         array = open_image(self.path, self.layout.channel_axis, self.max_pixels).array
         return Scaled(Arranged(stored(array), self.layout), self.scaling)
 

@@ -9,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from bench.arrays.rows import cut_bands
 from bench.config import FolderConfig, require
 from bench.datasets.examine import examine
 from bench.datasets.files import Arranged, Classes, ImageFile, Layout, MaskFile
 from bench.datasets.manifest import SPLITS, Entry, Manifest, read_manifest, root_of
-from bench.datasets.normalization import Moments, Stored, bands, choose, training_moments
+from bench.datasets.normalization import BAND_VALUES, Moments, Stored, choose, training_moments
 from bench.datasets.opening import StoredMask, open_image, open_mask
 from bench.datasets.sample import Sample, Splits, Task
 from bench.datasets.stored import Header
@@ -74,8 +75,8 @@ def mismatch(path: Path, shape: tuple[int, ...], mask_shape: tuple[int, ...], ax
 def distinct(mask: StoredMask) -> tuple[int, ...]:
     """The numbers that occur in a mask, sorted; it is read band by band."""
     found: set[int] = set()
-    for band in bands(mask.shape):
-        found.update(int(number) for number in np.unique(mask[band]))
+    for start, stop in cut_bands(mask.shape, BAND_VALUES):
+        found.update(int(number) for number in np.unique(mask[start:stop]))
     return tuple(sorted(found))
 
 

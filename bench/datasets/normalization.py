@@ -1,15 +1,17 @@
 """Scaling of grey values per channel, decided once per image before either arm of the comparison sees a pixel."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.protocols import Readable
+from bench.arrays.rows import cut_bands
+
 LEARNED = ("centred", "dataset")  # the modes that need to know the training images
-SLAB_PIXELS = 1 << 20  # pixels summed at once, so that statistics of a large image need no second copy of it
+BAND_VALUES = 1 << 20  # of an image, summed at once, so that statistics of a large image need no second copy of it
 
 
 @dataclass(frozen=True)
@@ -44,24 +46,9 @@ class Scaling:
         return np.asarray(np.divide(shifted, divisor, out=shifted), dtype=np.float32)
 
 
-class Pixels(Protocol):
-    """An array (*spatial, C), in memory or not, of which bands along the first axis can be had."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    def __getitem__(self, key: Any, /) -> NDArray[Any]: ...
-
-
-def bands(shape: Sequence[int]) -> Iterator[slice]:
-    """Slices of the first axis that cover an array of `shape`, of about `SLAB_PIXELS` values each."""
-    rows = max(1, SLAB_PIXELS * shape[0] // max(1, prod(shape)))
-    for start in range(0, shape[0], rows):
-        yield slice(start, min(start + rows, shape[0]))
-
-
-def moments(image: Pixels) -> Moments:
-    """Mean and variance per channel of an image (*spatial, C), read in bands."""
-    return pool([moments_of(image[band]) for band in bands(image.shape)])
+def moments(image: Readable, band_values: int = BAND_VALUES) -> Moments:
+    """Mean and variance per channel of an image (*spatial, C), read in bands of about `band_values` values."""
+    return pool([moments_of(image[start:stop]) for start, stop in cut_bands(image.shape, band_values)])
 
 
 def moments_of(part: NDArray[Any]) -> Moments:

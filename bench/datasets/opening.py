@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.chunked import StoredArray, boxed
+from bench.arrays.chunked import split_key
+from bench.arrays.protocols import Typed
 from bench.config import require
 from bench.datasets import zarr_files
 from bench.datasets.pictures import PICTURES, open_png_or_jpeg
@@ -61,7 +62,7 @@ class StoredMask:
     """The numbers of a mask, (*spatial) integers, decoded when asked; of equal colour channels, one."""
 
     path: Path
-    array: StoredArray
+    array: Typed
     channel_axis: int | None
     alpha: bool
 
@@ -75,7 +76,7 @@ class StoredMask:
         return self.array.dtype
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        found = boxed(key, self.shape)
+        found = split_key(key, self.shape)
         if self.channel_axis is None:
             return self.array[key]
         if found is None:

@@ -2,26 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
-from numpy.typing import NDArray
 
+from bench.arrays.protocols import Source
 from bench.datasets.normalization import Stored
-
-
-class Source(Protocol):
-    """An array that need not be in memory: a numpy array, a memory map, or a file that is read when asked.
-
-    `np.asarray(source)` gives all of it; `source[slices]` a part.
-    """
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-    def __getitem__(self, key: Any, /) -> NDArray[Any]: ...
-    def __array__(self, dtype: Any = None, /, *, copy: bool | None = None) -> NDArray[Any]: ...
 
 
 @runtime_checkable

@@ -12,10 +12,11 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from bench.arrays.protocols import Source
 from bench.config import SyntheticConfig
 from bench.datasets.files import Classes, ImageFile, Layout, MaskFile
 from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose, moments, pool, training_moments
-from bench.datasets.sample import Sample, Source, Splits, Task
+from bench.datasets.sample import Sample, Splits, Task
 from bench.datasets.scene import VERSION, Scene, Window, generate_block
 from bench.files import fill_atomically
 

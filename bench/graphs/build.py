@@ -4,23 +4,34 @@ import numpy as np
 import torch
 from torch_geometric.data import Data
 
+from bench.arrays.protocols import Readable
 from bench.config import GraphConfig, require
 from bench.graphs.edges import EDGES, directed, union
 from bench.graphs.features import rows_of, wanted
 from bench.graphs.pooling import pool
-from bench.superpixels.bands import Array
+from bench.graphs.weights import weigh_edges
 
 
-def build(image: Array, segments: Array, config: GraphConfig, rows: int | None = None) -> Data:
-    """The graph of `image` (*spatial, C) and its `segments` (*spatial), ids 0..N-1 all used.
+def build_graph(image: Readable, segments: Readable, config: GraphConfig, rows: int | None = None) -> Data:
+    """Build the graph of an image and its segments, which are walked once in bands of rows.
 
-    Both may be memory maps or files: they are walked once in bands of about `rows` rows of the first axis, and all
-    tensors are the same to the last bit whatever the bands and the threads. What is in memory is a band with the rows
-    around it that filters reach, the pixels of the segments that go on below it, and what is kept per segment.
+    All tensors are the same to the last bit whatever the bands and the threads. In memory are a band with the rows
+    around it that filters reach, the pixels of the segments that go on below it, and some numbers per segment.
 
-    x (N, F) raw features; edge_index (2, E), both directions, no self loops, sorted by target; edge_attr
-    (E, 4 + spatial_axes) and edge_weight (E,) in (0, 1] as in `bench.graphs.edges.directed`; pos (N, spatial_axes)
-    centroids in pixels; num_pixels (N,).
+    Args:
+        image: (*spatial, C) with 2 or 3 spatial axes; an array, a memory map or a file.
+        segments: (*spatial) int32, ids 0..N-1 all used; as `image`, an array or what is read by slices.
+        config: Feature sets, edge finders and the scheme of the edge weights.
+        rows: About how many rows of the first axis a band has; None leaves that to the size of the image.
+
+    Returns:
+        Graph of x (N, F), raw features; edge_index (2, E), both directions, sorted by target; edge_attr
+        (E, 4 + spatial_axes) as in `bench.graphs.edges.direct_pairs`; edge_weight (E,) as in
+        `bench.graphs.weights.weigh_edges`; pos (N, spatial_axes), centroids in pixels; num_pixels (N,).
+
+    Raises:
+        InputError: No feature set has a column for images of so many channels.
+        ValueError: Image and segments have different shapes, or `rows` is less than 1.
     """
     wants = wanted(config.features)
     for name in config.edges:
@@ -33,7 +44,7 @@ def build(image: Array, segments: Array, config: GraphConfig, rows: int | None =
     )
     found = [EDGES[name].find(pooled, config.neighbours) for name in config.edges]
     edges = directed(union(found, len(pooled.counts)), pooled.centroids, pooled.mean)
-    return Data(
+    graph = Data(
         x=torch.from_numpy(x),
         edge_index=torch.from_numpy(edges.index),
         edge_attr=torch.from_numpy(edges.attributes),
@@ -41,11 +52,12 @@ def build(image: Array, segments: Array, config: GraphConfig, rows: int | None =
         pos=torch.from_numpy(pooled.centroids),
         num_pixels=torch.from_numpy(pooled.counts),
     )
+    return weigh_edges(graph, config.edge_weight, config.neighbours)
 
 
-def warm_up(spatial_axes: int, channels: int, config: GraphConfig) -> None:
-    """Compile what `build` needs, on a tiny image of two segments."""
+def warm_up_graph(spatial_axes: int, channels: int, config: GraphConfig) -> None:
+    """Compile the kernels that `build_graph` needs, on a tiny image of two segments."""
     image = np.zeros((4,) * spatial_axes + (channels,), np.float32)
     segments = np.zeros((4,) * spatial_axes, np.int32)
     segments[2:] = 1
-    build(image, segments, config)
+    build_graph(image, segments, config)

@@ -8,8 +8,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.arrays.threads import Workers
-from bench.superpixels.bands import Block, Window, one_by_one
+from bench.arrays.threads import Workers, list_singles
+from bench.superpixels.runs import SegmentBlock, Slab
 
 
 class Colour:
@@ -22,19 +22,19 @@ class Colour:
         self._base = np.zeros(2 + channels)
         self._sums = np.zeros((num_nodes, 2 + channels, 2))
 
-    def collect(self, window: Window, parts: list[Block], workers: Workers) -> None:
-        channels, (_, height, width) = len(window.pixels), window.shape
-        if window.start == 0:
-            _opponents(window.pixels[:, 0, 0, :1], 0, self._base)
-        pixels = window.pixels.reshape(channels, -1, width)
+    def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
+        channels, (_, height, width) = len(slab.pixels), slab.shape
+        if slab.start == 0:
+            _opponents(slab.pixels[:, 0, 0, :1], 0, self._base)
+        pixels = slab.pixels.reshape(channels, -1, width)
 
         def add(index: int, _: int) -> NDArray[np.float64]:
             block = parts[index]
-            line, lines = (block.first - window.top) * height, (block.stop - block.first) * height
+            line, lines = (block.first - slab.top) * height, (block.stop - block.first) * height
             sums: NDArray[np.float64] = _sums(*block.runs, pixels, self._base, line, lines, block.right)
             return sums
 
-        for block, sums in zip(parts, workers.run(add, one_by_one(len(parts))), strict=True):
+        for block, sums in zip(parts, workers.run(add, list_singles(len(parts))), strict=True):
             self._sums[block.runs.ids] += sums
 
     def columns(self, counts: NDArray[np.int64]) -> NDArray[np.float32]:

@@ -8,9 +8,9 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy.spatial import KDTree
 
-from bench.arrays.threads import thread_count
+from bench.arrays.threads import count_threads
 from bench.graphs.pooling import NOTHING, Pooled, Wants
-from bench.superpixels.adjacency import pair_order
+from bench.superpixels.adjacency import order_pairs
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def knn(pooled: Pooled, neighbours: int) -> Pairs:
     """Pairs of which one is among the `neighbours` nearest centroids of the other; all pairs where there are fewer."""
     nodes = len(pooled.centroids)
     reach = min(neighbours + 1, nodes)  # the nearest is the node itself, or a twin at the same place
-    _, near = KDTree(pooled.centroids).query(pooled.centroids, k=reach, workers=thread_count())
+    _, near = KDTree(pooled.centroids).query(pooled.centroids, k=reach, workers=count_threads())
     near = near.reshape(nodes, reach).ravel()
     return _untouched(np.repeat(np.arange(nodes), reach), near.astype(np.int64, copy=False), nodes)
 
@@ -96,7 +96,7 @@ def _distinct(
     nodes: int,
 ) -> Pairs:
     """In ascending order each pair of different nodes once, with the largest of its values."""
-    return Pairs(*_unique(first, second, boundary, contrast, pair_order(first, second, nodes)))
+    return Pairs(*_unique(first, second, boundary, contrast, order_pairs(first, second, nodes)))
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.protocols import Readable
 from bench.graphs.pooling import NOTHING, Pooled, Wants, pool
-from bench.superpixels.bands import Array
 
 DECILES = tuple(decile / 10 for decile in range(1, 10))
 QUANTILES = (0.0, 0.02, 0.05, 0.25, 0.5, 0.75, 0.95, 0.98, 1.0)
@@ -34,7 +34,9 @@ def wanted(names: Sequence[str]) -> Wants:
     return wants
 
 
-def features(names: Sequence[str], image: Array, segments: Array, rows: int | None = None) -> NDArray[np.float32]:
+def compute_features(
+    names: Sequence[str], image: Readable, segments: Readable, rows: int | None = None
+) -> NDArray[np.float32]:
     """The features (N, F) of `image` (*spatial, C) over `segments` (*spatial) without a graph."""
     return rows_of(names, pool(image, segments, wanted(names), rows))
 

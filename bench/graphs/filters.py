@@ -6,18 +6,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.arrays.threads import Workers
+from bench.arrays.threads import Workers, list_singles
 from bench.graphs.sums import gather_line
-from bench.superpixels.bands import Block, Window, one_by_one
+from bench.superpixels.runs import SegmentBlock, Slab
+from bench.superpixels.smoothing import sample_gaussian
 
-TRUNCATE = 3.0
-
-
-def taps(sigma: float) -> NDArray[np.float32]:
-    """The right half of a normalised Gaussian that ends at three deviations, the centre first: (radius + 1,)."""
-    radius = int(TRUNCATE * sigma + 0.5)
-    half = np.exp(-0.5 * (np.arange(radius + 1) / sigma) ** 2)
-    return np.asarray(half / (2 * half.sum() - half[0]), dtype=np.float32)
+TRUNCATE = 3.0  # standard deviations at which the Gaussians end
 
 
 @dataclass(frozen=True)
@@ -40,11 +34,11 @@ class Level:
 Sums = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
-def plane_sums(level: Level, window: Window, parts: list[Block], workers: Workers) -> list[Sums]:
+def plane_sums(level: Level, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> list[Sums]:
     """Of each block the sums (its segments, 6) over its pixels of the responses of a picture, and of their squares."""
-    del window
+    del slab
     lines = level.values.reshape(len(level.values), -1)
-    kernel, sigma = taps(level.sigma), np.float32(level.sigma)
+    kernel, sigma = sample_gaussian(level.sigma, TRUNCATE), np.float32(level.sigma)
 
     def add(index: int, _: int) -> Sums:
         block = parts[index]
@@ -53,7 +47,7 @@ def plane_sums(level: Level, window: Window, parts: list[Block], workers: Worker
         sums, squares = _respond(*block.runs, lines, *scale, *place, level.squares)
         return sums, squares
 
-    return workers.run(add, one_by_one(len(parts)))
+    return workers.run(add, list_singles(len(parts)))
 
 
 @njit(cache=True, nogil=True)

@@ -1,6 +1,6 @@
 """Pixel values to one row per segment: one walk over the image in which every collector takes what it needs.
 
-The partial sums of a block (`bench.superpixels.bands`) are added in the order of the blocks, so that every number is
+The partial sums of a block (`bench.superpixels.runs`) are added in the order of the blocks, so that every number is
 the same to the last bit whatever the bands and the threads.
 """
 
@@ -13,14 +13,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.arrays.threads import Workers
+from bench.arrays.protocols import Readable
+from bench.arrays.threads import Workers, list_singles, start_workers
 from bench.graphs.colour import Colour
 from bench.graphs.quantiles import Quantiles
 from bench.graphs.sums import powers
 from bench.graphs.texture import Texture
 from bench.superpixels.adjacency import Faces, Touching
-from bench.superpixels.bands import Array, Block, Window, blocks, one_by_one, run_sizes, windows, workers_for
-from bench.superpixels.labels import pixel_counts
+from bench.superpixels.labels import count_pixels
+from bench.superpixels.runs import SegmentBlock, Slab, count_run_pixels, cut_blocks, walk_slabs
 
 
 @dataclass(frozen=True)
@@ -81,23 +82,23 @@ class Pooled:
 
 
 class Collector(Protocol):
-    """Takes what it needs of each window."""
+    """Takes what it needs of each slab."""
 
-    def collect(self, window: Window, parts: list[Block], workers: Workers) -> None: ...
+    def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None: ...
 
 
-def pool(image: Array, segments: Array, wants: Wants, rows: int | None = None) -> Pooled:
+def pool(image: Readable, segments: Readable, wants: Wants, rows: int | None = None) -> Pooled:
     """Pool `image` (*spatial, C) over `segments` (*spatial), ids 0..N-1 all used, in bands of about `rows` rows.
 
     Both may be memory maps or files; the pages of the former are handed back. Raises ValueError for shapes that differ.
     """
     axes, channels = len(segments.shape), image.shape[-1]
-    with workers_for(tuple(segments.shape)) as workers:
-        walk = windows(image, segments, rows, _halo(wants))
+    with start_workers(tuple(segments.shape)) as workers:
+        walk = walk_slabs(image, segments, rows, _halo(wants))
         first = next(walk)
-        parts = blocks(first, workers)
+        parts = cut_blocks(first, workers)
         whole = first.stop == first.shape[0]
-        counts = _sizes(parts, first.shape[1]) if whole else pixel_counts(segments, rows, workers)
+        counts = _sizes(parts, first.shape[1]) if whole else count_pixels(segments, rows, workers)
         moments = Moments(len(counts), channels)
         faces = Faces(channels) if wants.faces else None
         quantiles = Quantiles(counts, channels, wants.levels) if wants.levels else None
@@ -105,10 +106,10 @@ def pool(image: Array, segments: Array, wants: Wants, rows: int | None = None) -
         colour = Colour(len(counts), channels) if wants.colour and channels > 1 else None
         wanted = (moments, faces, quantiles, texture, colour)
         collectors: list[Collector] = [item for item in wanted if item is not None]
-        for window in chain([first], walk):
-            parts = parts if window is first else blocks(window, workers)
+        for slab in chain([first], walk):
+            parts = parts if slab is first else cut_blocks(slab, workers)
             for collector in collectors:
-                collector.collect(window, parts, workers)
+                collector.collect(slab, parts, workers)
     mean, deviation = moments.finished(counts)
     return Pooled(
         tuple(segments.shape),
@@ -130,11 +131,11 @@ def _halo(wants: Wants) -> int:
     return max(Faces.halo * wants.faces, Texture.halo * wants.texture)
 
 
-def _sizes(parts: list[Block], height: int) -> NDArray[np.int64]:
+def _sizes(parts: list[SegmentBlock], height: int) -> NDArray[np.int64]:
     """Pixels of each segment of an image that is in memory with all its blocks."""
     counts = np.zeros(max(int(block.runs.ids.max()) for block in parts) + 1, np.int64)
     for block in parts:
-        counts[block.runs.ids] += run_sizes(*block.runs, (block.stop - block.first) * height, block.right)
+        counts[block.runs.ids] += count_run_pixels(*block.runs, (block.stop - block.first) * height, block.right)
     return counts
 
 
@@ -146,21 +147,21 @@ class Moments:
         self.offset = np.zeros(channels, np.float32)
         self._sums = np.zeros((num_nodes, channels, 2))
 
-    def collect(self, window: Window, parts: list[Block], workers: Workers) -> None:
-        if window.start == 0:
-            self.offset = window.pixels[:, 0, 0, 0].copy()
-        _, height, width = window.shape
-        pixels = window.pixels.reshape(len(window.pixels), -1, width)
+    def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
+        if slab.start == 0:
+            self.offset = slab.pixels[:, 0, 0, 0].copy()
+        _, height, width = slab.shape
+        pixels = slab.pixels.reshape(len(slab.pixels), -1, width)
 
         def add(index: int, _: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
             block = parts[index]
-            line = (block.first - window.top) * height
+            line = (block.first - slab.top) * height
             places, sums = _moments(
                 *block.runs, pixels, self.offset, line, block.first, block.stop, block.right, height
             )
             return places, sums
 
-        for block, (places, sums) in zip(parts, workers.run(add, one_by_one(len(parts))), strict=True):
+        for block, (places, sums) in zip(parts, workers.run(add, list_singles(len(parts))), strict=True):
             self.places[block.runs.ids] += places
             self._sums[block.runs.ids] += sums
 

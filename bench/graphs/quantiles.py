@@ -4,8 +4,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.arrays.threads import Workers, split
-from bench.superpixels.bands import Block, Window, one_by_one, run_sizes
+from bench.arrays.threads import Workers, list_singles, split_range
+from bench.superpixels.runs import SegmentBlock, Slab, count_run_pixels
 
 _FEW = 24  # values that are sorted by insertion
 _BUCKETS = 4096  # at most, of about one value each
@@ -24,8 +24,8 @@ class Quantiles:
         self._held = np.empty((channels, 0), np.float32)  # values carried over
         self._pieces = np.zeros((3, 0), np.int64)  # node, first of its values, their number
 
-    def collect(self, window: Window, parts: list[Block], workers: Workers) -> None:
-        values, pieces = self._grouped(window, parts, workers)
+    def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
+        values, pieces = self._group(slab, parts, workers)
         pieces = pieces[:, np.argsort(pieces[0], kind="stable")]
         nodes, first = np.unique(pieces[0], return_index=True)
         seen = np.add.reduceat(pieces[2], first) if len(nodes) else np.zeros(0, np.int64)
@@ -34,16 +34,16 @@ class Quantiles:
         ready = np.stack([nodes, seen, first, ends])[:, whole]
         workers.run(
             lambda low, high: _measure(values, pieces, ready, low, high, self._levels, self.found),
-            split(ready.shape[1], 8 * workers.threads) if whole.any() else [],
+            split_range(ready.shape[1], 8 * workers.threads) if whole.any() else [],
         )
         self._held, self._pieces = _carried(values, pieces, np.stack([nodes, seen, first, ends])[:, ~whole])
 
-    def _grouped(
-        self, window: Window, parts: list[Block], workers: Workers
+    def _group(
+        self, slab: Slab, parts: list[SegmentBlock], workers: Workers
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Values (C, M), what was held before those of each block, segment after segment; and where they are."""
-        _, height, width = window.shape
-        pixels = window.pixels.reshape(len(window.pixels), -1, width)
+        _, height, width = slab.shape
+        pixels = slab.pixels.reshape(len(slab.pixels), -1, width)
         sizes = [(part.stop - part.first) * height * (part.right - part.left) for part in parts]
         bases = np.cumsum([self._held.shape[1], *sizes]).tolist()
         values = np.empty((len(pixels), bases[-1]), np.float32)
@@ -51,18 +51,18 @@ class Quantiles:
 
         def group(index: int, _: int) -> NDArray[np.int64]:
             part = parts[index]
-            line = (part.first - window.top) * height
+            line = (part.first - slab.top) * height
             count = (part.stop - part.first) * height
             return np.asarray(_group(*part.runs, pixels, line, count, part.right, bases[index], values))
 
-        found = workers.run(group, one_by_one(len(parts)))
+        found = workers.run(group, list_singles(len(parts)))
         return values, np.concatenate([self._pieces, *found], axis=1)
 
 
 @njit(cache=True, nogil=True)
 def _group(first, node, start, end, ids, pixels, line, count, right, base, values):  # type: ignore[no-untyped-def]
     """Counting sort of the block's own pixels into `values` from `base` on; (3, segments): id, place, number."""
-    sizes = run_sizes(first, node, start, end, ids, count, right)
+    sizes = count_run_pixels(first, node, start, end, ids, count, right)
     cursor = np.empty(ids.size, dtype=np.int64)
     pieces = np.empty((3, ids.size), dtype=np.int64)
     known = 0

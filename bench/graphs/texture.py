@@ -8,10 +8,11 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.arrays.threads import Workers, split
-from bench.graphs.filters import Level, plane_sums, taps
+from bench.arrays.threads import Workers, split_range
+from bench.graphs.filters import TRUNCATE, Level, plane_sums
 from bench.graphs.volume import volume_sums
-from bench.superpixels.bands import Block, Window
+from bench.superpixels.runs import SegmentBlock, Slab
+from bench.superpixels.smoothing import sample_gaussian
 
 FINE = (1.0, 2.0, 4.0)  # standard deviations of the Gaussians, in pixels
 COARSE = (8.0, 16.0, 32.0)
@@ -29,7 +30,7 @@ class Texture:
     The latter hardly vary within a segment. They are filtered on a halved, quartered, ... image: context is cheap.
     """
 
-    halo = (2 * (taps(_WIDEST).size - 1) + 1) * max(strides())
+    halo = (2 * (sample_gaussian(_WIDEST, TRUNCATE).size - 1) + 1) * max(strides())
 
     def __init__(self, num_nodes: int, channels: int, axes: int) -> None:
         self._responses = 2 + 2 * axes
@@ -38,19 +39,19 @@ class Texture:
         self._squares = np.zeros((num_nodes, channels, len(FINE), self._responses))
         self._offset = np.zeros(channels, np.float32)
 
-    def collect(self, window: Window, parts: list[Block], workers: Workers) -> None:
-        if window.start == 0:
-            self._offset = window.pixels[:, 0, 0, 0].copy()
-        pooled = plane_sums if window.axes == 2 else volume_sums
-        for channel, pixels in enumerate(window.pixels):
+    def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
+        if slab.start == 0:
+            self._offset = slab.pixels[:, 0, 0, 0].copy()
+        pooled = plane_sums if slab.axes == 2 else volume_sums
+        for channel, pixels in enumerate(slab.pixels):
             level, stride = pixels, 1
             for scale, (sigma, wanted) in enumerate(zip((*FINE, *COARSE), strides(), strict=True)):
                 while stride < wanted:
-                    level, stride = halved(level, workers), 2 * stride
+                    level, stride = halve(level, workers), 2 * stride
                 fine = scale < len(FINE)
-                height = -(-window.shape[0] // stride)
-                part = Level(level, window.top // stride, height, stride, sigma / stride, self._offset[channel], fine)
-                for block, (sums, squares) in zip(parts, pooled(part, window, parts, workers), strict=True):
+                height = -(-slab.shape[0] // stride)
+                part = Level(level, slab.top // stride, height, stride, sigma / stride, self._offset[channel], fine)
+                for block, (sums, squares) in zip(parts, pooled(part, slab, parts, workers), strict=True):
                     self._sums[block.runs.ids, channel, scale] += sums
                     if fine:
                         self._squares[block.runs.ids, channel, scale] += squares
@@ -67,16 +68,16 @@ class Texture:
         return np.concatenate([both, coarse], axis=2).astype(np.float32)
 
 
-def halved(values: NDArray[np.float32], workers: Workers) -> NDArray[np.float32]:
+def halve(values: NDArray[np.float32], workers: Workers) -> NDArray[np.float32]:
     """Mean of every 2 pixels along each axis of (D, H, W); an odd end is repeated, an axis of one pixel stays."""
     step = tuple(2 if size > 1 else 1 for size in values.shape)
     out = np.empty(tuple(-(-size // each) for size, each in zip(values.shape, step, strict=True)), np.float32)
-    workers.run(lambda low, high: _halve(values, out, step, low, high), split(len(out), 4 * workers.threads))
+    workers.run(lambda low, high: _halve_rows(values, out, step, low, high), split_range(len(out), 4 * workers.threads))
     return out
 
 
 @njit(cache=True, nogil=True)
-def _halve(values, out, step, low, high):  # type: ignore[no-untyped-def]
+def _halve_rows(values, out, step, low, high):  # type: ignore[no-untyped-def]
     depth, height, width = values.shape
     half = np.float32(0.5)
     for z in range(low, high):

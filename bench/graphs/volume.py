@@ -7,16 +7,16 @@ from numba import njit
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bench.arrays.threads import Workers, split
+from bench.arrays.threads import Workers, list_singles, split_range
 from bench.graphs.filters import TRUNCATE, Level, Sums
 from bench.graphs.sums import gather_line
-from bench.superpixels.bands import Block, Window, one_by_one
+from bench.superpixels.runs import SegmentBlock, Slab
 
 PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper triangle of a matrix
 RESPONSES = 8
 
 
-def volume_sums(level: Level, window: Window, parts: list[Block], workers: Workers) -> list[Sums]:
+def volume_sums(level: Level, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> list[Sums]:
     """As `bench.graphs.filters.plane_sums`, of the eight responses of a volume."""
     shapes = [(block.runs.ids.size, RESPONSES) for block in parts]
     found = [(np.zeros(shape), np.zeros(shape)) for shape in shapes]
@@ -26,10 +26,10 @@ def volume_sums(level: Level, window: Window, parts: list[Block], workers: Worke
 
         def add(index: int, _: int, response: NDArray[np.float32] = response, number: int = number) -> None:
             block, (sums, squares) = parts[index], found[index]
-            place = block.first, block.stop, block.right, window.shape[1], level.top
+            place = block.first, block.stop, block.right, slab.shape[1], level.top
             _pool(*block.runs[:4], response, *place, level.stride, level.squares, sums, squares, number)
 
-        workers.run(add, one_by_one(len(parts)))
+        workers.run(add, list_singles(len(parts)))
     return found
 
 
@@ -55,7 +55,7 @@ def eigenvalues(entries: NDArray[np.float32], workers: Workers) -> NDArray[np.fl
     """Eigenvalues, largest first, (3, D, H, W) of symmetric matrices given by their upper triangles (6, D, H, W)."""
     flat = entries.reshape(6, -1)
     out = np.empty((3, flat.shape[1]), np.float32)
-    workers.run(lambda low, high: _eigenvalues(flat, out, low, high), split(flat.shape[1], 4 * workers.threads))
+    workers.run(lambda low, high: _eigenvalues(flat, out, low, high), split_range(flat.shape[1], 4 * workers.threads))
     return out.reshape(3, *entries.shape[1:])
 
 

@@ -7,7 +7,7 @@ from torch_geometric.data import Data
 SCHEMES = ("spacing", "published", "normalised")  # values of graph.edge_weight
 
 
-def reweighted(graph: Data, scheme: str, neighbours: int) -> Data:
+def weigh_edges(graph: Data, scheme: str, neighbours: int) -> Data:
     """`graph` with the edge weights of `scheme`; for `spacing`, which is what it has, the same graph.
 
     `published`: exp(-distance of the centroids in pixels), as the published code has it: a pair counts twice where

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.threads import thread_count
+from bench.arrays.threads import count_threads
 from bench.config import SuperpixelsConfig, SyntheticConfig, require
 from bench.datasets.normalization import standardise
 from bench.datasets.synthetic import SceneImage, SceneMask, scene_moments, scenes_of
@@ -100,7 +100,7 @@ def measure(step: str, size: int, config: PerfConfig) -> dict[str, Any]:
     for work, settings in works:
         work(given(step, 64, superpixels), settings)  # once before, unmeasured
     seconds, busy, made = alternate(works, given(step, size, superpixels), config.repeats)
-    row: dict[str, Any] = {"step": step, "size": size, "threads": thread_count(), "repeats": config.repeats}
+    row: dict[str, Any] = {"step": step, "size": size, "threads": count_threads(), "repeats": config.repeats}
     row |= {"seconds": median(seconds[0]), "ns_per_pixel": median(seconds[0]) * 1e9 / size**2, "num_nodes": made[0]}
     row["cpu_ns_per_pixel"] = median(busy[0]) * 1e9 / size**2
     if len(works) > 1:

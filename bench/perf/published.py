@@ -15,7 +15,7 @@ from scipy.spatial.distance import cdist
 from skimage.segmentation import slic
 
 from bench.config import SuperpixelsConfig
-from bench.superpixels.scaling import segments_asked
+from bench.superpixels.scaling import choose_n_segments
 
 NEIGHBOURS = 10
 
@@ -25,7 +25,7 @@ def published_segments(image: NDArray[np.float32], config: SuperpixelsConfig) ->
     values = image[..., 0].astype(np.float64)
     found: NDArray[np.int64] = slic(
         values / max(float(values.max()), 1e-12),
-        n_segments=segments_asked(values.shape, config),
+        n_segments=choose_n_segments(values.shape, config),
         compactness=config.compactness,
         max_num_iter=config.iterations,
         sigma=config.sigma,

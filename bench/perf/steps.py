@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bench.config import GraphConfig, SuperpixelsConfig
-from bench.superpixels.adjacency import region_adjacency
+from bench.superpixels.adjacency import find_adjacency
 from bench.superpixels.labels import majority_labels
 from bench.superpixels.registry import segment
 
@@ -53,10 +53,10 @@ def _skimage_slic(picture: Picture, config: SuperpixelsConfig) -> int:
 
 
 def _features(picture: Picture, config: SuperpixelsConfig) -> int:
-    from bench.graphs.features import features  # the graph room imports torch: only for who asks for its steps
+    from bench.graphs.features import compute_features  # the graph room imports torch: only for who asks for its steps
 
     del config
-    return len(features(["intensity"], picture.image, picture.ids))
+    return len(compute_features(["intensity"], picture.image, picture.ids))
 
 
 def _deciles(region: NDArray[np.bool_], values: NDArray[np.float32]) -> NDArray[np.floating]:
@@ -75,10 +75,10 @@ def _regionprops(picture: Picture, config: SuperpixelsConfig) -> int:
 
 
 def _texture(picture: Picture, config: SuperpixelsConfig) -> int:
-    from bench.graphs.features import features
+    from bench.graphs.features import compute_features
 
     del config
-    return len(features(["texture"], picture.image, picture.ids))
+    return len(compute_features(["texture"], picture.image, picture.ids))
 
 
 def _multiscale_basic_features(picture: Picture, config: SuperpixelsConfig) -> int:
@@ -95,7 +95,7 @@ def _multiscale_basic_features(picture: Picture, config: SuperpixelsConfig) -> i
 
 def _adjacency(picture: Picture, config: SuperpixelsConfig) -> int:
     del config
-    return len(region_adjacency(picture.ids, picture.image)[0])
+    return len(find_adjacency(picture.ids, picture.image)[0])
 
 
 def _rag_boundary(picture: Picture, config: SuperpixelsConfig) -> int:
@@ -107,11 +107,11 @@ def _rag_boundary(picture: Picture, config: SuperpixelsConfig) -> int:
 
 def _graph(picture: Picture, config: SuperpixelsConfig) -> int:
     """Eleven statistics, ten nearest neighbours, majority labels."""
-    from bench.graphs.build import build
+    from bench.graphs.build import build_graph
     from bench.perf.published import NEIGHBOURS
 
     segments = segment(picture.image, config)
-    build(picture.image, segments, GraphConfig(features=["intensity"], edges=["knn"], neighbours=NEIGHBOURS))
+    build_graph(picture.image, segments, GraphConfig(features=["intensity"], edges=["knn"], neighbours=NEIGHBOURS))
     return len(majority_labels(picture.mask, segments, CLASSES))
 
 

@@ -1,7 +1,6 @@
 """Arms that say what the comparison means: the ceiling of any superpixel method, and a method without learning."""
 
 import json
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,18 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.filters import threshold_multiotsu
 
+from bench.arrays.protocols import Source, Writable
+from bench.arrays.rows import cut_bands
 from bench.config import Config, InputError, ThresholdConfig, require
-from bench.datasets.sample import Sample, Source, Task
+from bench.datasets.sample import Sample, Task
 from bench.files import read_json, write_atomically
 from bench.learning.fitlog import FitLog
-from bench.pipelines.protocol import Writable
-from bench.superpixels.labels import class_counts, paint
-from bench.superpixels.registry import segment, warm_up
-from bench.superpixels.scaling import segments_asked
-from bench.superpixels.views import class_shares, paint_mean, views_of
+from bench.superpixels.labels import count_classes, paint
+from bench.superpixels.registry import segment, warm_up_segmentation
+from bench.superpixels.scaling import choose_n_segments
+from bench.superpixels.views import list_views, paint_mean, share_classes
 
 BINS = 128  # of the pooled histogram: trying every set of four thresholds among 256 takes seconds
-BAND_PIXELS = 1 << 22  # of a large image, classified at once
+BAND_VALUES = 1 << 22  # of a large image, classified at once
 
 
 @dataclass(frozen=True)
@@ -54,21 +54,21 @@ class Oracle:
 
     def __init__(self, config: Config, task: Task) -> None:
         self.config, self.task = config, task
-        warm_up(task.spatial_axes, task.in_channels, config.superpixels)
+        warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
 
     def prepare(self, sample: Sample) -> Labelled:
         """The superpixels of the image, and what `sample.mask` says of each."""
-        views = views_of(self.config.superpixels)
+        views = list_views(self.config.superpixels)
         segments = [segment(np.asarray(sample.image), view) for view in views]
         counts = [
-            class_counts(np.asarray(sample.mask), ids, self.task.num_classes, self.task.ignore_index)
+            count_classes(np.asarray(sample.mask), ids, self.task.num_classes, self.task.ignore_index)
             for ids in segments
         ]
-        asked = sum(segments_asked(segments[0].shape, view) for view in views)
+        asked = sum(choose_n_segments(segments[0].shape, view) for view in views)
         facts: dict[str, float] = {"n_segments": asked, "num_nodes": sum(len(nodes) for nodes in counts)}
         if len(views) == 1:
             return LabelledSegments(segments[0], np.asarray(counts[0].argmax(axis=1)), facts)
-        return LabelledViews(np.stack(segments), tuple(class_shares(nodes) for nodes in counts), facts)
+        return LabelledViews(np.stack(segments), tuple(share_classes(nodes) for nodes in counts), facts)
 
     def fit(self, train_items: Sequence[Labelled], val_items: Sequence[Labelled]) -> FitLog:
         del train_items, val_items
@@ -168,11 +168,9 @@ class Threshold:
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
         del scratch
-        length, size = image.shape[0], math.prod(image.shape)
-        rows = max(BAND_PIXELS * length // size, 1)
-        for start in range(0, length, rows):
-            out[start : start + rows] = self.bands.predict(image[start : start + rows][..., self.channel])
-            progress(min(start + rows, length) / length)
+        for start, stop in cut_bands(image.shape, BAND_VALUES):
+            out[start:stop] = self.bands.predict(image[start:stop][..., self.channel])
+            progress(stop / image.shape[0])
 
     def _histogram(self, items: Sequence[Grey], edges: NDArray[np.float64]) -> NDArray[np.int64]:
         """Pixels of each class in each bin, (BINS, K); values beyond the ends fall into the first or last bin."""

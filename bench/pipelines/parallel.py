@@ -171,11 +171,11 @@ def _own_version() -> str:
 
 
 def _limited(function: Callable[[Any], Any], argument: _Whole, share: int) -> Any:
-    from bench.arrays.threads import limited
+    from bench.arrays.threads import limit_threads
 
     if "torch" in sys.modules:
         sys.modules["torch"].set_num_threads(share)
-    with limited(share):
+    with limit_threads(share):
         return function(argument.value)
 
 

@@ -2,12 +2,13 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.datasets.sample import Sample, Source
+from bench.arrays.protocols import Source, Writable
+from bench.datasets.sample import Sample
 from bench.learning.fitlog import FitLog
 
 
@@ -24,16 +25,6 @@ class Prepared(Protocol):
 
         Of several segmentations of an image they are sums: what is computed, not how fine any of them is.
         """
-
-
-class Writable(Protocol):
-    """What takes the classes of a large image block by block, (*spatial): a memory map, a Zarr array, a numpy array."""
-
-    @property
-    def shape(self) -> tuple[int, ...]: ...
-    @property
-    def dtype(self) -> np.dtype[Any]: ...
-    def __setitem__(self, key: Any, value: Any, /) -> None: ...
 
 
 P = TypeVar("P", bound=Prepared)

@@ -5,30 +5,38 @@ prediction has no score: NaN here, an empty cell in the tables, left out of the 
 """
 
 import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from bench.arrays.rows import cut_bands
+
 Counts = NDArray[np.int64]  # (K, K): rows are the truth, columns the prediction
 PerClass = NDArray[np.float64]  # (K,)
+BAND_PIXELS = 1 << 22  # of a mask, counted at once
 SHIFTED = 4.0  # tolerance in pixels up to which shifting the edges about beats a distance transform
 
 
 def confusion_matrix(
-    truth: NDArray[np.integer], predicted: NDArray[np.integer], num_classes: int, ignore_index: int | None = None
+    truth: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    num_classes: int,
+    ignore_index: int | None = None,
+    band_pixels: int = BAND_PIXELS,
 ) -> Counts:
     """Pixels by true (row) and predicted (column) class, (K, K) int64.
 
-    Raises ValueError for masks of unlike shape and for classes outside [0, num_classes).
+    Counted in bands of about `band_pixels` pixels. Raises ValueError for masks of unlike shape and for classes outside
+    [0, num_classes).
     """
     if truth.shape != predicted.shape:
         raise ValueError(f"predicted mask has shape {predicted.shape}, the true mask {truth.shape}")
     counts = np.zeros((num_classes, num_classes), np.int64)
-    for rows in _bands(truth.shape):  # bounded scratch memory, whatever the image's size
-        true, guess = truth[rows].ravel(), predicted[rows].ravel()
+    for start, stop in cut_bands(truth.shape, band_pixels):  # bounded scratch memory, whatever the image's size
+        true, guess = truth[start:stop].ravel(), predicted[start:stop].ravel()
         if ignore_index is not None:
             kept = true != ignore_index
             true, guess = true[kept], guess[kept]
@@ -37,12 +45,6 @@ def confusion_matrix(
         pairs = true.astype(np.int64) * num_classes + guess
         counts += np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
     return counts
-
-
-def _bands(shape: tuple[int, ...], pixels: int = 1 << 22) -> Iterator[slice]:
-    """Slices along the first axis of at most about `pixels` pixels each."""
-    step = max(1, pixels // max(1, int(np.prod(shape[1:]))))
-    return (slice(start, start + step) for start in range(0, shape[0], step))
 
 
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> PerClass:

@@ -12,7 +12,7 @@ from bench.scores import metrics
 from bench.scores.metrics import ImageScore, Row
 from bench.superpixels import quality
 from bench.superpixels.registry import segment
-from bench.superpixels.views import oracle_mean, views_of
+from bench.superpixels.views import list_views, paint_oracle_views
 
 
 def voting(config: Config) -> SuperpixelsConfig | None:
@@ -49,7 +49,7 @@ class SplitScores:
         if segments is None:
             return
         views = [*segments.reshape(-1, *truth.shape)]
-        best = oracle_mean(truth, views, classes, ignored)
+        best = paint_oracle_views(truth, views, classes, ignored)
         confusion = metrics.confusion_matrix(truth, best, classes, ignored)
         self.ceilings.append(ImageScore(image, confusion, ()))
         errors = [quality.undersegmentation_error(truth, ids, ignored) for ids in views]
@@ -63,8 +63,8 @@ class SplitScores:
         if self.voting is None:
             return
         classes, ignored = self.task.num_classes, self.task.ignore_index
-        views = [segment(np.asarray(sample.image), view) for view in views_of(self.voting)]
-        voted = oracle_mean(predicted, views, classes)
+        views = [segment(np.asarray(sample.image), view) for view in list_views(self.voting)]
+        voted = paint_oracle_views(predicted, views, classes)
         confusion = metrics.confusion_matrix(np.asarray(sample.mask), voted, classes, ignored)
         self.votes.append(ImageScore(sample.name, confusion, ()))
 

@@ -7,8 +7,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.arrays.threads import Workers
-from bench.superpixels.bands import Array, Block, Window, blocks, one_by_one, windows, workers_for
+from bench.arrays.protocols import Readable
+from bench.arrays.threads import Workers, list_singles, start_workers
+from bench.superpixels.runs import SegmentBlock, Slab, cut_blocks, walk_slabs
 
 
 @dataclass(frozen=True)
@@ -22,18 +23,18 @@ class Touching:
     contrast: NDArray[np.float64]
 
 
-def region_adjacency(
-    segments: Array, image: Array, rows: int | None = None
+def find_adjacency(
+    segments: Readable, image: Readable, rows: int | None = None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
     """Pairs, boundary lengths and contrasts (`Touching`) of `segments` (*spatial) under `image` (*spatial, C).
 
     Walked in bands of about `rows` rows, of which the result does not depend.
     """
     faces, count = Faces(image.shape[-1]), 0
-    with workers_for(segments.shape) as workers:
-        for window in windows(image, segments, rows, Faces.halo):
-            faces.collect(window, blocks(window, workers), workers)
-            count = max(count, int(window.segments.max()) + 1)
+    with start_workers(segments.shape) as workers:
+        for slab in walk_slabs(image, segments, rows, Faces.halo):
+            faces.collect(slab, cut_blocks(slab, workers), workers)
+            count = max(count, int(slab.segments.max()) + 1)
     found = faces.touching(count)
     return found.pairs, found.length, found.contrast
 
@@ -50,17 +51,17 @@ class Faces:
         self._total: list[NDArray[np.float64]] = []
         self._border: list[tuple[NDArray[np.int32], NDArray[np.int64]]] = []
 
-    def collect(self, window: Window, parts: list[Block], workers: Workers) -> None:
-        depth, height, width = window.shape
-        pixels = window.pixels.reshape(len(window.pixels), -1, width)
+    def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
+        depth, height, width = slab.shape
+        pixels = slab.pixels.reshape(len(slab.pixels), -1, width)
 
         def scan(index: int, _: int) -> tuple[NDArray[Any], ...]:
             block = parts[index]
-            line = (block.first - window.top) * height
-            place = (block.first, block.stop, block.right, depth, height, window.axes)
+            line = (block.first - slab.top) * height
+            place = (block.first, block.stop, block.right, depth, height, slab.axes)
             return _scan(*block.runs, pixels, line, *place)  # type: ignore[no-any-return]
 
-        for block, found in zip(parts, workers.run(scan, one_by_one(len(parts))), strict=True):
+        for block, found in zip(parts, workers.run(scan, list_singles(len(parts))), strict=True):
             pairs, length, total, border = found
             self._pairs.append(pairs)
             self._length.append(length)
@@ -70,7 +71,7 @@ class Faces:
     def touching(self, num_nodes: int) -> Touching:
         """All pairs, of segments 0..num_nodes - 1."""
         first, second = np.concatenate(self._pairs, axis=1)
-        order = pair_order(first, second, num_nodes)
+        order = order_pairs(first, second, num_nodes)
         length, total = np.concatenate(self._length), np.concatenate(self._total)
         pairs, length, total = _merged(first, second, length, total, order)
         return Touching(pairs, length, total / (length * self._channels))
@@ -84,7 +85,7 @@ class Faces:
 
 
 @njit(cache=True, nogil=True)
-def pair_order(first, second, count):  # type: ignore[no-untyped-def]
+def order_pairs(first, second, count):  # type: ignore[no-untyped-def]
     """The order that sorts pairs of numbers below `count` by first, then second; equal pairs keep theirs."""
     order = np.empty(first.size, dtype=np.int64)
     by_second = np.empty(first.size, dtype=np.int64)

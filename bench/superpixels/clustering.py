@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.scratch import Storage
-from bench.arrays.threads import Band, Workers, split
+from bench.arrays.threads import Band, Workers, split_range
 from bench.superpixels import blocks
-from bench.superpixels.scaling import cell_edges
+from bench.superpixels.scaling import divide_axis
 
 _PLANE, _SOLID = (1, 16, 64), (4, 8, 32)  # longest sides of a block
 _COARSE = 64  # pixels per cluster below which a quarter of them is too few
@@ -32,7 +32,7 @@ class Blocks:
 def cut(length: int, cells: int, longest: int) -> Blocks:
     """Every cell of an axis in equal blocks of at most `longest` pixels."""
     starts, owners = [], []
-    edges = cell_edges(length, cells)
+    edges = divide_axis(length, cells)
     for cell in range(cells):
         side = int(edges[cell + 1] - edges[cell])
         pieces = -(-side // longest)
@@ -41,7 +41,7 @@ def cut(length: int, cells: int, longest: int) -> Blocks:
     return Blocks(np.array([*starts, length], dtype=np.int64), np.array(owners, dtype=np.int64))
 
 
-def layout_of(shape: tuple[int, ...], cells: tuple[int, ...]) -> list[Blocks]:
+def lay_out_blocks(shape: tuple[int, ...], cells: tuple[int, ...]) -> list[Blocks]:
     """The blocks of each axis of a volume (D, H, W)."""
     longest = _PLANE if shape[0] == 1 else _SOLID
     return [cut(length, count, side) for length, count, side in zip(shape, cells, longest, strict=True)]
@@ -63,7 +63,7 @@ def cluster(
     but the last go by a quarter of the pixels, unless the clusters are tiny: that moves the centres as well. About
     `band` pixels are in hand at a time, the sums of the clusters all the while.
     """
-    axes = layout_of(image.shape[1:], cells)
+    axes = lay_out_blocks(image.shape[1:], cells)
     layout = tuple((axis.edges, axis.cell) for axis in axes)
     bands = _bands(axes, band, 4 * workers.threads)
     channels, clusters = image.shape[0], int(np.prod(cells))
@@ -111,4 +111,4 @@ def _bands(axes: list[Blocks], pixels: int, pieces: int) -> list[list[Band]]:
     ends = np.cumsum(np.outer(sides[0], sides[1]).reshape(-1) * int(axes[2].edges[-1]))
     cuts = np.searchsorted(ends, np.arange(pixels, ends[-1], pixels)).tolist()
     firsts = sorted({0, *cuts, ends.size})
-    return [split(stop, pieces, start) for start, stop in pairwise(firsts)]
+    return [split_range(stop, pieces, start) for start, stop in pairwise(firsts)]

@@ -6,8 +6,8 @@ from scipy import ndimage
 from skimage.segmentation import watershed
 
 from bench.config import SuperpixelsConfig
-from bench.superpixels.connectivity import connected
-from bench.superpixels.scaling import cell_edges, grid_shape, rescaled, segments_asked
+from bench.superpixels.connectivity import label_pieces
+from bench.superpixels.scaling import choose_n_segments, divide_axis, fit_grid, rescale
 
 
 def compact_watershed(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.int32]:
@@ -16,12 +16,12 @@ def compact_watershed(image: NDArray[np.float32], config: SuperpixelsConfig) -> 
     A detour of one grid step costs as much as a gradient of `compactness`, intensities being in [0, 1].
     """
     shape = image.shape[:-1]
-    cells = grid_shape(shape, segments_asked(shape, config))
+    cells = fit_grid(shape, choose_n_segments(shape, config))
     step = max(length / count for length, count in zip(shape, cells, strict=True))
     basins = watershed(
-        _gradient(rescaled(image), config.sigma), markers=_markers(shape, cells), compactness=config.compactness / step
+        _gradient(rescale(image), config.sigma), markers=_markers(shape, cells), compactness=config.compactness / step
     )
-    return connected(basins)
+    return label_pieces(basins)
 
 
 def _gradient(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
@@ -35,7 +35,7 @@ def _gradient(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
 
 def _markers(shape: tuple[int, ...], cells: tuple[int, ...]) -> NDArray[np.int32]:
     """1, 2, ... at the centres of the cells, 0 elsewhere."""
-    edges = [cell_edges(length, count) for length, count in zip(shape, cells, strict=True)]
+    edges = [divide_axis(length, count) for length, count in zip(shape, cells, strict=True)]
     centres = np.ix_(*[(edge[:-1] + edge[1:]) // 2 for edge in edges])
     markers = np.zeros(shape, dtype=np.int32)
     markers[centres] = np.arange(1, np.prod(cells) + 1).reshape(cells)

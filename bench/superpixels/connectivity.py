@@ -10,14 +10,15 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.rows import cut_bands
 from bench.arrays.scratch import Storage
-from bench.arrays.threads import Band, Workers, split
+from bench.arrays.threads import Band, Workers, split_range
 
 Result = TypeVar("Result")
-_AT_ONCE = 1 << 20  # pieces to work on before the pages are handed back, where they are on disk
+AT_ONCE = 1 << 20  # pieces to work on before the pages are handed back, where they are on disk
 
 
-def connected(labels: NDArray[np.integer]) -> NDArray[np.int32]:
+def label_pieces(labels: NDArray[np.integer]) -> NDArray[np.int32]:
     """Pieces of `labels` (2 or 3 axes), numbered 0..N-1 in the order of their first pixels."""
     volume = np.array(labels, dtype=np.int32, order="C", copy=True).reshape((1,) * (3 - labels.ndim) + labels.shape)
     with Workers(1) as workers, Storage(None) as storage:
@@ -26,7 +27,13 @@ def connected(labels: NDArray[np.integer]) -> NDArray[np.int32]:
 
 
 def connect(
-    labels: NDArray[np.int32], image: NDArray[np.uint16], smallest: int, workers: Workers, storage: Storage, band: int
+    labels: NDArray[np.int32],
+    image: NDArray[np.uint16],
+    smallest: int,
+    workers: Workers,
+    storage: Storage,
+    band: int,
+    at_once: int = AT_ONCE,
 ) -> int:
     """Replace `labels` (D, H, W) by its pieces, numbered by their first pixels; returns how many there are.
 
@@ -36,8 +43,8 @@ def connect(
     """
     lines = labels.reshape(-1, labels.shape[2])
     values = image.reshape(image.shape[0], *lines.shape)
-    height, outer = labels.shape[1], -(-labels.size // band)
-    bands = [split(stop, workers.threads, start) for start, stop in split(lines.shape[0], outer)]
+    height = labels.shape[1]
+    bands = [split_range(stop, workers.threads, start) for start, stop in cut_bands(lines.shape, band)]
 
     def walk(work: Callable[[int, int], Result]) -> Iterator[Result]:
         for inner in bands:
@@ -65,8 +72,8 @@ def connect(
         for _ in walk(lambda start, stop: _renumber(lines, start, stop, final)):
             pass
         storage.drop(final, parent)
-        edges = storage.joined(walk(lambda start, stop: np.asarray(_small_edges(lines, height, start, stop))))
-        final, roots = _merged(edges, smallest, sums[:roots], storage)
+        edges = storage.concatenate(walk(lambda start, stop: np.asarray(_small_edges(lines, height, start, stop))))
+        final, roots = _merge_small(edges, smallest, sums[:roots], storage, at_once)
         for _ in walk(lambda start, stop: _renumber_signed(lines, start, stop, final)):
             pass
     else:
@@ -89,19 +96,19 @@ def _roots(
     return final, count
 
 
-def _merged(
-    edges: NDArray[np.int32], smallest: int, sums: NDArray[np.int64], storage: Storage
+def _merge_small(
+    edges: NDArray[np.int32], smallest: int, sums: NDArray[np.int64], storage: Storage, at_once: int
 ) -> tuple[NDArray[np.int32], int]:
     """Final number of every piece, and how many numbers there are, after the small ones have joined a neighbour."""
     count = sums.shape[0]
     parent, final = storage.empty((count,), np.int32), storage.empty((count,), np.int32)
     head, tail = storage.empty((count,), np.int64), storage.empty((count,), np.int64)
     following, means = storage.empty((edges.shape[0],), np.int64), storage.empty((count, sums.shape[1] - 1), np.float64)
-    pieces = split(count, -(-count // _AT_ONCE)) if storage.on_disk else [(0, count)]
+    pieces = cut_bands((count,), at_once) if storage.on_disk else [(0, count)]
     for first, last in pieces:
         _alone(first, last, sums, parent, final, head, means)
         storage.release()
-    for first, last in split(edges.shape[0], -(-edges.shape[0] // _AT_ONCE)):
+    for first, last in cut_bands(edges.shape[:1], at_once):
         _link(first, last, edges, head, tail, following)
         storage.release()
     for first, last in pieces:
@@ -116,7 +123,7 @@ def _merged(
 
 
 @njit(cache=True, nogil=True)
-def find(parent, node):  # type: ignore[no-untyped-def]
+def find_root(parent, node):  # type: ignore[no-untyped-def]
     """Root of `node` in a union-find forest, whose paths it halves."""
     while parent[node] != node:
         parent[node] = parent[parent[node]]
@@ -127,7 +134,7 @@ def find(parent, node):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _join(parent, first, second):  # type: ignore[no-untyped-def]
     """The root that begins first stays a root."""
-    first, second = find(parent, first), find(parent, second)
+    first, second = find_root(parent, first), find_root(parent, second)
     if first < second:
         parent[second] = first
     elif second < first:
@@ -219,7 +226,7 @@ def _sew_row(line, other, parent, label):  # type: ignore[no-untyped-def]
 @njit(cache=True, nogil=True)
 def _number(first, last, count, parent, sums, final):  # type: ignore[no-untyped-def]
     for piece in range(first, last):
-        root = find(parent, piece)
+        root = find_root(parent, piece)
         if root == piece:
             final[piece] = count
             sums[count] = sums[piece]
@@ -318,7 +325,7 @@ def _merge(first, last, edges, smallest, sums, means, parent, head, tail, follow
 @njit(cache=True, nogil=True)
 def _renumber_pieces(first, last, numbered, parent, final):  # type: ignore[no-untyped-def]
     for piece in range(first, last):
-        root = find(parent, piece)
+        root = find_root(parent, piece)
         if final[root] < 0:
             final[root] = numbered
             numbered += 1
@@ -331,7 +338,7 @@ def _most_alike(piece, edge, following, edges, parent, means):  # type: ignore[n
     """The neighbour of nearest mean intensity, the first of equals; -1 without neighbours."""
     best, target = np.inf, -1
     while edge >= 0:
-        other = find(parent, edges[edge, 1])
+        other = find_root(parent, edges[edge, 1])
         edge = following[edge]
         if other == piece:
             continue

@@ -6,8 +6,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bench.config import SuperpixelsConfig
-from bench.superpixels.connectivity import connected, find
-from bench.superpixels.scaling import rescaled, segments_asked
+from bench.superpixels.connectivity import find_root, label_pieces
+from bench.superpixels.scaling import choose_n_segments, rescale
 
 _TRIALS = 12
 
@@ -19,8 +19,8 @@ def felzenszwalb(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArr
     as nearly as twelve trials allow. No segment is smaller than a quarter of the mean size asked for.
     """
     shape = image.shape[:-1]
-    asked = segments_asked(shape, config)
-    smooth = ndimage.gaussian_filter(rescaled(image), [config.sigma] * len(shape) + [0.0])
+    asked = choose_n_segments(shape, config)
+    smooth = ndimage.gaussian_filter(rescale(image), [config.sigma] * len(shape) + [0.0])
     first, second, weight = _sorted_edges(smooth)
     pixels = first.dtype.type(np.prod(shape))
     smallest = max(int(pixels) // asked // 4, 1)
@@ -35,7 +35,7 @@ def felzenszwalb(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArr
         if gap <= 0.02 * asked:
             break
         low, high = (scale, high) if found > asked else (low, scale)
-    return connected(best.reshape(shape))
+    return label_pieces(best.reshape(shape))
 
 
 def _sorted_edges(image: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
@@ -62,7 +62,7 @@ def _grow(first, second, weight, pixels, scale, smallest):  # type: ignore[no-un
     count = pixels
     for forced in (False, True):  # second round: what stayed too small joins its most similar neighbour
         for edge in range(weight.size):
-            one, two = find(parent, first[edge]), find(parent, second[edge])
+            one, two = find_root(parent, first[edge]), find_root(parent, second[edge])
             if one == two:
                 continue
             if forced:
@@ -76,5 +76,5 @@ def _grow(first, second, weight, pixels, scale, smallest):  # type: ignore[no-un
                 inner[keep] = weight[edge]
                 count -= 1
     for pixel in range(pixels):
-        parent[pixel] = find(parent, pixel)
+        parent[pixel] = find_root(parent, pixel)
     return parent, count

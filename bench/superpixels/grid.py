@@ -1,40 +1,60 @@
-"""The plain grid: what superpixels are worth that do not look at the image."""
+"""The plain grid: the baseline of superpixels that do not look at the image."""
 
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.scratch import Image, Storage, rows_at_once
-from bench.arrays.threads import split
+from bench.arrays.protocols import Readable
+from bench.arrays.rows import cut_bands
+from bench.arrays.scratch import Storage
 from bench.config import SuperpixelsConfig
-from bench.superpixels.scaling import cell_edges, grid_shape, segments_asked
+from bench.superpixels.scaling import choose_n_segments, choose_rows, divide_axis, fit_grid
 
 
 def grid(
-    image: Image, config: SuperpixelsConfig, scratch: Path | None = None, rows: int | None = None
+    image: Readable, config: SuperpixelsConfig, scratch: Path | None = None, rows: int | None = None
 ) -> NDArray[np.int32]:
-    """Equal boxes in raster order; with `scratch`, `rows` of the first axis at a time into a file in that folder."""
+    """Cut an image into equal boxes.
+
+    Args:
+        image: (*spatial, C); only its shape matters.
+        config: Size or number of the boxes.
+        scratch: Folder for the segments; None keeps them in memory.
+        rows: How many rows are numbered at a time; None leaves that to the size of the image.
+
+    Returns:
+        Segments (*spatial) int32, numbered in raster order.
+    """
     shape = image.shape[:-1]
-    cells = grid_shape(shape, segments_asked(shape, config))
-    rows = rows_at_once(image.shape, scratch, rows)
+    cells = fit_grid(shape, choose_n_segments(shape, config))
     with Storage(scratch) as storage:
         segments = storage.empty(shape, np.int32)
-        for start, stop in split(shape[0], -(-shape[0] // rows)):
-            segments[start:stop] = grid_cells(shape, cells, start, stop)
+        for start, stop in cut_bands(shape, rows=choose_rows(image.shape, scratch, rows)):
+            segments[start:stop] = number_cells(shape, cells, start, stop)
             storage.release()
         return storage.keep(segments)
 
 
-def grid_cells(
+def number_cells(
     shape: tuple[int, ...], cells: tuple[int, ...], start: int = 0, stop: int | None = None
 ) -> NDArray[np.int32]:
-    """The raster index of the cell that each pixel lies in, from `start` to `stop` of the first axis: int32."""
+    """Number the pixels by the cell of a grid in which they lie.
+
+    Args:
+        shape: Spatial shape of the image in pixels.
+        cells: Number of cells along each axis.
+        start: First row that is numbered.
+        stop: Row after the last one; None for all.
+
+    Returns:
+        Raster index of each pixel's cell, (stop - start, *rest of the shape) int32.
+    """
     places = [np.arange(length) for length in shape]
     places[0] = places[0][start:stop]
     index = np.zeros([place.size for place in places], dtype=np.int32)
     for axis, (length, count, place) in enumerate(zip(shape, cells, places, strict=True)):
-        along = np.searchsorted(cell_edges(length, count), place, side="right") - 1
+        along = np.searchsorted(divide_axis(length, count), place, side="right") - 1
         index *= count
         index += along.astype(np.int32).reshape([-1 if other == axis else 1 for other in range(len(shape))])
     return index

@@ -4,15 +4,17 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.arrays.threads import Workers, split
-from bench.superpixels.bands import Array, Rows, bands, release, workers_for
+from bench.arrays.protocols import Readable
+from bench.arrays.rows import RowReader, cut_bands, release
+from bench.arrays.threads import Workers, split_range, start_workers
 
+BAND_PIXELS = 1 << 23  # in memory at a time
 Mask = NDArray[np.integer]
 Votes = tuple[int, NDArray[np.int64], int]
 
 
-def class_counts(
-    mask: Array, segments: Array, num_classes: int, ignore_index: int | None = None, rows: int | None = None
+def count_classes(
+    mask: Readable, segments: Readable, num_classes: int, ignore_index: int | None = None, rows: int | None = None
 ) -> NDArray[np.int64]:
     """Pixels of each class in each superpixel: (N, num_classes). Pixels of `ignore_index` are counted nowhere.
 
@@ -21,15 +23,15 @@ def class_counts(
     """
     if tuple(mask.shape) != tuple(segments.shape):
         raise ValueError(f"mask and segments must have one shape, got {mask.shape} and {segments.shape}")
-    with workers_for(tuple(segments.shape)) as workers:
+    with start_workers(tuple(segments.shape)) as workers:
         return _votes(mask, segments, num_classes, ignore_index, rows, workers)
 
 
 def majority_labels(
-    mask: Array, segments: Array, num_classes: int, ignore_index: int | None = None
+    mask: Readable, segments: Readable, num_classes: int, ignore_index: int | None = None
 ) -> NDArray[np.int64]:
     """Most frequent class of each superpixel: (N,). Ties, and superpixels of ignored pixels, get the lowest index."""
-    return np.asarray(class_counts(mask, segments, num_classes, ignore_index).argmax(axis=1))
+    return np.asarray(count_classes(mask, segments, num_classes, ignore_index).argmax(axis=1))
 
 
 def paint(node_labels: NDArray[np.integer], segments: NDArray[np.integer]) -> NDArray[np.integer]:
@@ -37,32 +39,32 @@ def paint(node_labels: NDArray[np.integer], segments: NDArray[np.integer]) -> ND
     return np.asarray(np.take(node_labels, segments))
 
 
-def pixel_counts(segments: Array, rows: int | None, workers: Workers) -> NDArray[np.int64]:
+def count_pixels(segments: Readable, rows: int | None, workers: Workers) -> NDArray[np.int64]:
     """Pixels of each superpixel, (N,), in bands of about `rows` rows."""
     shape = tuple(segments.shape)
     counts = np.zeros((0, 1), np.int64)
-    labels = Rows(segments, np.int32)
-    for start, stop in bands(shape, rows, 1):
-        flat = labels.window(start, stop).ravel()
+    labels = RowReader(segments, np.int32)
+    for start, stop in cut_bands(shape, BAND_PIXELS, rows):
+        flat = labels.read_rows(start, stop).ravel()
 
         def count(low: int, high: int, flat: NDArray[np.int32] = flat) -> tuple[int, NDArray[np.int64]]:
             return _sizes(flat[low:high])  # type: ignore[no-any-return]
 
-        for low, part in workers.run(count, split(flat.size, 4 * workers.threads)):
+        for low, part in workers.run(count, split_range(flat.size, 4 * workers.threads)):
             counts = _added(counts, low, part)
     return counts[:, 0]
 
 
 def _votes(
-    mask: Array, segments: Array, num_classes: int, ignore_index: int | None, rows: int | None, workers: Workers
+    mask: Readable, segments: Readable, num_classes: int, ignore_index: int | None, rows: int | None, workers: Workers
 ) -> NDArray[np.int64]:
     counts = np.zeros((0, num_classes), np.int64)
-    labels, ignored = Rows(segments, np.int32), -1 if ignore_index is None else ignore_index
-    for start, stop in bands(tuple(segments.shape), rows, 1):
-        flat = labels.window(start, stop).ravel()
+    labels, ignored = RowReader(segments, np.int32), -1 if ignore_index is None else ignore_index
+    for start, stop in cut_bands(segments.shape, BAND_PIXELS, rows):
+        flat = labels.read_rows(start, stop).ravel()
         classes = np.ravel(mask[start:stop])
 
-        tasks = split(flat.size, 4 * workers.threads)
+        tasks = split_range(flat.size, 4 * workers.threads)
 
         def count(low: int, high: int, classes: Mask = classes, flat: NDArray[np.int32] = flat) -> Votes:
             return _count(classes[low:high], flat[low:high], ignored, ignore_index is not None, num_classes)  # type: ignore[no-any-return]

@@ -4,10 +4,10 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from bench.superpixels.labels import class_counts, majority_labels, paint
+from bench.superpixels.labels import count_classes, majority_labels, paint
 
 
-def oracle_mask(
+def paint_oracle(
     mask: NDArray[np.integer], segments: NDArray[np.integer], num_classes: int, ignore_index: int | None = None
 ) -> NDArray[np.integer]:
     """The mask that a perfect classifier of these superpixels would paint: their majority classes."""
@@ -24,7 +24,7 @@ def undersegmentation_error(
     pixel counts.
     """
     num_classes = int(mask.max()) + 1
-    counts = class_counts(mask, segments, num_classes, ignore_index)
+    counts = count_classes(mask, segments, num_classes, ignore_index)
     sizes = counts.sum(axis=1, keepdims=True)
     return float(np.minimum(counts, sizes - counts).sum() / sizes.sum()) if sizes.any() else float("nan")
 
@@ -40,14 +40,14 @@ def boundary_recall(
     A boundary pixel has a face neighbour of another value; steps to or from ignored pixels are none. Not a number for
     a mask without boundary.
     """
-    truth = boundary(mask, ignore_index)
+    truth = find_boundary(mask, ignore_index)
     if not truth.any():
         return float("nan")
-    found = ndimage.binary_dilation(boundary(segments), structure=_ball(tolerance, mask.ndim))
+    found = ndimage.binary_dilation(find_boundary(segments), structure=_ball(tolerance, mask.ndim))
     return float(np.count_nonzero(truth & found) / np.count_nonzero(truth))
 
 
-def boundary(labels: NDArray[np.integer], ignore_index: int | None = None) -> NDArray[np.bool_]:
+def find_boundary(labels: NDArray[np.integer], ignore_index: int | None = None) -> NDArray[np.bool_]:
     """Where a pixel has a face neighbour of another value, neither being `ignore_index`: (*spatial) bool."""
     edge = np.zeros(labels.shape, dtype=np.bool_)
     for axis in range(labels.ndim):

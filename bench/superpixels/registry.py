@@ -8,7 +8,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.scratch import Image
+from bench.arrays.protocols import Readable
 from bench.config import SuperpixelsConfig, require_one_of
 
 
@@ -43,7 +43,7 @@ SUPERPIXELS: dict[str, Method] = {
 
 
 def segment(
-    image: Image, config: SuperpixelsConfig, scratch: Path | None = None, rows: int | None = None
+    image: Readable, config: SuperpixelsConfig, scratch: Path | None = None, rows: int | None = None
 ) -> NDArray[np.int32]:
     """Segment an image into superpixels by the method that `config.method` names.
 
@@ -78,7 +78,7 @@ def segment(
     return cast(NDArray[np.int32], method.load()(*arguments))
 
 
-def warm_up(ndim: int, channels: int, config: SuperpixelsConfig | None = None) -> None:
+def warm_up_segmentation(ndim: int, channels: int, config: SuperpixelsConfig | None = None) -> None:
     """Compile what `segment` needs for images of `ndim` spatial axes and `channels`, on a tiny image."""
     ramp = np.arange(8**ndim * channels, dtype=np.float32).reshape((8,) * ndim + (channels,))
     segment(ramp, SuperpixelsConfig(superpixel_size=16.0) if config is None else config)

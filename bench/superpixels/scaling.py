@@ -1,22 +1,26 @@
-"""What the superpixel methods share: how many segments an image gets, where their grid lies, intensities in [0, 1]."""
+"""What the superpixel methods share: number of segments, grid of cells, bands of rows, intensities in [0, 1]."""
 
 from math import prod
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.rows import count_rows
 from bench.config import SuperpixelsConfig
 
+SCRATCH_VALUES = 1 << 22  # of an image in memory at a time, where what is as large as the image is on disk
 
-def segments_asked(shape: tuple[int, ...], config: SuperpixelsConfig) -> int:
-    """Segments to ask for in an image of `shape` (spatial axes only): at least 1, at most one per pixel."""
+
+def choose_n_segments(shape: tuple[int, ...], config: SuperpixelsConfig) -> int:
+    """Return the number of segments wanted in an image of `shape` (*spatial): at least 1, at most one per pixel."""
     pixels = prod(shape)
     count = config.n_segments if config.superpixel_size is None else round(pixels / config.superpixel_size)
     return min(max(count or 1, 1), pixels)
 
 
-def grid_shape(shape: tuple[int, ...], n_segments: int) -> tuple[int, ...]:
-    """Cells along each axis of a grid of about `n_segments` cells that are as cubic as the image allows.
+def fit_grid(shape: tuple[int, ...], n_segments: int) -> tuple[int, ...]:
+    """Return the cells along each axis of a grid of about `n_segments` cells that are as cubic as the image allows.
 
     Short axes are settled first, so that an axis shorter than a cell leaves its share to the others.
     """
@@ -31,13 +35,29 @@ def grid_shape(shape: tuple[int, ...], n_segments: int) -> tuple[int, ...]:
     return tuple(cells)
 
 
-def cell_edges(length: int, cells: int) -> NDArray[np.int64]:
-    """First pixel of each of `cells` equal intervals of `length` pixels, and `length` itself: (cells + 1,)."""
+def divide_axis(length: int, cells: int) -> NDArray[np.int64]:
+    """Return the first pixel of each of `cells` equal intervals of an axis, and its `length`: (cells + 1,) int64."""
     return (np.arange(cells + 1) * length) // cells
 
 
-def rescaled(image: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The image over its whole range in [0, 1], as scikit-image's SLIC does it; a constant image becomes 0."""
+def choose_rows(shape: tuple[int, ...], scratch: Path | None, rows: int | None = None) -> int:
+    """Choose how many rows of an image are worked on at a time.
+
+    Args:
+        shape: Shape of the image (*spatial, C).
+        scratch: Folder of the scratch files; None if everything is in memory.
+        rows: Number of rows that was set; None chooses by the size of the image.
+
+    Returns:
+        Number of rows, at most those of the image: all of them in memory, about `SCRATCH_VALUES` values on disk.
+    """
+    if rows is None:
+        rows = shape[0] if scratch is None else count_rows(shape, SCRATCH_VALUES)
+    return min(rows, shape[0])
+
+
+def rescale(image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Map the range of an image onto [0, 1], as scikit-image's SLIC does; a constant image becomes 0."""
     low, high = float(image.min()), float(image.max())
     if not np.isfinite(low) or not np.isfinite(high):
         raise ValueError("the image must be finite, got NaN or infinity")

@@ -5,15 +5,15 @@ from numpy.typing import NDArray
 from skimage.segmentation import slic
 
 from bench.config import SuperpixelsConfig
-from bench.superpixels.connectivity import connected
-from bench.superpixels.scaling import segments_asked
+from bench.superpixels.connectivity import label_pieces
+from bench.superpixels.scaling import choose_n_segments
 
 
 def skimage_slic(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.int32]:
     """`skimage.segmentation.slic` without colour conversion (it rescales to [0, 1] itself)."""
     segments = slic(
         image,
-        n_segments=segments_asked(image.shape[:-1], config),
+        n_segments=choose_n_segments(image.shape[:-1], config),
         compactness=config.compactness,
         max_num_iter=config.iterations,
         sigma=config.sigma,
@@ -21,4 +21,4 @@ def skimage_slic(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArr
         start_label=0,
         channel_axis=-1,
     )
-    return connected(segments)  # its last step can leave pieces under one label
+    return label_pieces(segments)  # its last step can leave pieces under one label

@@ -1,4 +1,4 @@
-"""Gaussian smoothing, rescaling and quantisation in one pass: what SLIC clusters, in two bytes per pixel and channel.
+"""Gaussian smoothing, rescaling and quantisation in one pass: the input of SLIC, in two bytes per pixel and channel.
 
 Whole numbers make sums exact, so that nothing downstream depends on the order of threads or blocks.
 """
@@ -7,59 +7,95 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.arrays.scratch import Image, Storage, lifted, read
-from bench.arrays.threads import Band, Workers, split
+from bench.arrays.protocols import Readable
+from bench.arrays.rows import RowReader, cut_bands
+from bench.arrays.scratch import Storage
+from bench.arrays.threads import Band, Workers, split_range
 
 LEVELS = 65535
-_TRUNCATE = 4.0  # as scikit-image
+TRUNCATE = 4.0  # standard deviations at which the Gaussian ends, as in scikit-image
 
 
-def quantised(image: Image, sigma: float, workers: Workers, storage: Storage, rows: int) -> NDArray[np.uint16]:
-    """Smooth (*spatial, C) over its axes longer than 1, map its range before smoothing onto 0..65535: (C, D, H, W).
+def lift_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape (D, H, W, C) of an image (*spatial, C) as a volume: axes of length 1 come first."""
+    return (1,) * (4 - len(shape)) + tuple(shape)
 
-    Borders are mirrored. The image is read twice, `rows` of its first axis at a time. Raises ValueError for NaN and
-    infinity; a constant image becomes 0.
+
+def smooth_and_quantise(
+    image: Readable, sigma: float, workers: Workers, storage: Storage, rows: int
+) -> NDArray[np.uint16]:
+    """Smooth an image over its axes longer than 1, and map its range before smoothing onto 0..65535.
+
+    Borders are mirrored. The image is read twice, band after band. A constant image becomes 0.
+
+    Args:
+        image: (*spatial, C) with 2 or 3 spatial axes.
+        sigma: Standard deviation of the Gaussian in pixels.
+        workers: Threads that share the work on a band.
+        storage: Where the result lives.
+        rows: Rows of the first axis in a band.
+
+    Returns:
+        The image as (C, D, H, W) uint16.
+
+    Raises:
+        ValueError: The image holds NaN or infinity.
     """
-    length, (depth, height, width, channels) = image.shape[0], lifted(image.shape)
-    bands = split(length, -(-length // rows))
-    low, high = value_range(image, bands, workers)
+    length, (depth, height, width, channels) = image.shape[0], lift_shape(image.shape)
+    bands = cut_bands(image.shape, rows=rows)
+    low, high = find_range(image, bands, workers)
     scale = LEVELS / (high - low) if high > low else 0.0
-    across, along = kernel(sigma), kernel(sigma if width > 1 else 0.0)
-    deep = kernel(sigma if depth > 1 else 0.0)
+    across, along = sample_gaussian(sigma, TRUNCATE), sample_gaussian(sigma if width > 1 else 0.0, TRUNCATE)
+    deep = sample_gaussian(sigma if depth > 1 else 0.0, TRUNCATE)
     out = storage.empty((channels, depth, height, width), np.uint16)
     lines = depth * height // length  # of one step along the first axis
+    reader = RowReader(image, np.float32)
     for start, stop in bands:
         top, bottom = max(start - across.size + 1, 0), min(stop + across.size - 1, length)
-        slab = read(image, top, bottom)
+        rows_read = reader.read_rows(top, bottom)
+        slab = rows_read.reshape(lift_shape(rows_read.shape))
         corner = divmod(top * lines, height)
 
         def band(first: int, last: int, slab: NDArray[np.float32] = slab, corner: tuple[int, int] = corner) -> None:
             _smooth_rows(slab, corner, deep, across, along, np.float32(low), np.float32(scale), out, first, last)
 
-        workers.run(band, split(stop * lines, 4 * workers.threads, start * lines))
+        workers.run(band, split_range(stop * lines, 4 * workers.threads, start * lines))
         storage.release()
     return out
 
 
-def value_range(image: Image, bands: list[Band], workers: Workers) -> tuple[float, float]:
-    """Smallest and largest value, looked for in `bands` of the first axis. Raises ValueError unless both are finite."""
+def find_range(image: Readable, bands: list[Band], workers: Workers) -> tuple[float, float]:
+    """Find the smallest and the largest value of an image.
+
+    Args:
+        image: Any array.
+        bands: The bands of the first axis in which it is read.
+        workers: Threads that share the work on a band.
+
+    Returns:
+        Smallest and largest value.
+
+    Raises:
+        ValueError: One of them is not finite.
+    """
     found: list[tuple[float, float]] = []
+    reader = RowReader(image, np.float32)
     for start, stop in bands:
-        flat = read(image, start, stop).reshape(-1)
+        flat = reader.read_rows(start, stop).reshape(-1)
 
         def span(first: int, last: int, flat: NDArray[np.float32] = flat) -> tuple[float, float]:
             return float(flat[first:last].min()), float(flat[first:last].max())
 
-        found += workers.run(span, split(flat.size, workers.threads))
+        found += workers.run(span, split_range(flat.size, workers.threads))
     low, high = float(np.min([pair[0] for pair in found])), float(np.max([pair[1] for pair in found]))
     if not np.isfinite(low) or not np.isfinite(high):
         raise ValueError("the image must be finite, got NaN or infinity")
     return low, high
 
 
-def kernel(sigma: float) -> NDArray[np.float32]:
-    """The right half of a normalised Gaussian, the centre first: (radius + 1,)."""
-    radius = int(_TRUNCATE * sigma + 0.5)
+def sample_gaussian(sigma: float, truncate: float) -> NDArray[np.float32]:
+    """Return the right half of a normalised Gaussian cut off at `truncate` deviations, centre first: (radius + 1,)."""
+    radius = int(truncate * sigma + 0.5)
     half = np.exp(-0.5 * (np.arange(radius + 1) / max(sigma, 1e-9)) ** 2)
     return np.asarray(half / (2 * half.sum() - half[0]), dtype=np.float32)
 

@@ -9,15 +9,16 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.rows import cut_bands
 from bench.config import SuperpixelsConfig
-from bench.superpixels.labels import class_counts
-from bench.superpixels.quality import oracle_mask
+from bench.superpixels.labels import count_classes
+from bench.superpixels.quality import paint_oracle
 
 STEP = 1.25  # from the size of one view to that of the next
 STRIP = 1 << 18  # pixels averaged at once
 
 
-def views_of(config: SuperpixelsConfig) -> tuple[SuperpixelsConfig, ...]:
+def list_views(config: SuperpixelsConfig) -> tuple[SuperpixelsConfig, ...]:
     """Settings of each of `config.views` segmentations, of one view each: as asked, then larger and smaller in turn.
 
     Sizes and shifted grids did equally well, and sizes need nothing of a method but that it has one.
@@ -27,30 +28,39 @@ def views_of(config: SuperpixelsConfig) -> tuple[SuperpixelsConfig, ...]:
     return tuple(_resized(config, STEP**exponent) for exponent in exponents)
 
 
-def class_shares(counts: NDArray[np.integer]) -> NDArray[np.float32]:
+def share_classes(counts: NDArray[np.integer]) -> NDArray[np.float32]:
     """Share of each class in each node: (N, K) pixels -> (N, K), 0 where no pixel counts."""
     sizes = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return np.asarray(counts / sizes, np.float32)
 
 
-def paint_mean(scores: Sequence[NDArray[np.float32]], segments: Sequence[NDArray[np.int32]]) -> NDArray[np.integer]:
-    """The class with the highest mean score at each pixel: a (N_v, K) and a (*spatial) for each view -> (*spatial).
+def paint_mean(
+    scores: Sequence[NDArray[np.float32]], segments: Sequence[NDArray[np.int32]], strip: int = STRIP
+) -> NDArray[np.integer]:
+    """Give each pixel the class with the highest mean score over the views.
 
-    Ties get the lowest class. A pixel's class depends on its own ids alone, so that bands give what the whole gives.
+    A pixel's class depends on its own ids alone, so that bands give what the whole gives.
+
+    Args:
+        scores: Scores (N_v, K) of the nodes of each view.
+        segments: Segments (*spatial) of each view.
+        strip: Pixels that are averaged at once.
+
+    Returns:
+        Classes (*spatial); ties get the lowest class.
     """
     tables = [np.ascontiguousarray(nodes.T) for nodes in scores]
     flat = [np.ravel(ids) for ids in segments]
     classes = np.empty(flat[0].size, np.min_scalar_type(len(tables[0]) - 1))
-    for start in range(0, classes.size, STRIP):
-        strip = slice(start, start + STRIP)
-        total = np.take(tables[0], flat[0][strip], axis=1)
+    for start, stop in cut_bands(classes.shape, strip):
+        total = np.take(tables[0], flat[0][start:stop], axis=1)
         for table, ids in zip(tables[1:], flat[1:], strict=True):
-            total += np.take(table, ids[strip], axis=1)
-        classes[strip] = total.argmax(axis=0)
+            total += np.take(table, ids[start:stop], axis=1)
+        classes[start:stop] = total.argmax(axis=0)
     return classes.reshape(segments[0].shape)
 
 
-def oracle_mean(
+def paint_oracle_views(
     mask: NDArray[np.integer],
     segments: Sequence[NDArray[np.int32]],
     num_classes: int,
@@ -58,9 +68,9 @@ def oracle_mean(
 ) -> NDArray[np.integer]:
     """The mask that views paint together whose nodes know their true shares of the classes: of one, the majorities."""
     if len(segments) == 1:
-        return oracle_mask(mask, segments[0], num_classes, ignore_index)
-    counts = [class_counts(mask, ids, num_classes, ignore_index) for ids in segments]
-    return paint_mean([class_shares(nodes) for nodes in counts], segments)
+        return paint_oracle(mask, segments[0], num_classes, ignore_index)
+    counts = [count_classes(mask, ids, num_classes, ignore_index) for ids in segments]
+    return paint_mean([share_classes(nodes) for nodes in counts], segments)
 
 
 def _resized(config: SuperpixelsConfig, factor: float) -> SuperpixelsConfig:

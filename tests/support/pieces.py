@@ -8,10 +8,10 @@ from bench.config import InputError
 
 def describe(number: int) -> tuple[int, int, int, str | None]:
     """What a piece of work sees: its number, its process, the threads it may use, the threads of libraries."""
-    from bench.arrays.threads import thread_count
+    from bench.arrays.threads import count_threads
 
     time.sleep(0.05)
-    return number, os.getpid(), thread_count(), os.environ.get("OMP_NUM_THREADS")
+    return number, os.getpid(), count_threads(), os.environ.get("OMP_NUM_THREADS")
 
 
 def fail(number: int) -> int:

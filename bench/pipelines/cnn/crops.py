@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays import tiles
-from bench.arrays.tiles import Readable
+from bench.arrays.protocols import Readable
 from bench.pipelines.cnn.foreground import Foreground
 
 IGNORED = -1  # label of pixels that count for nothing
@@ -90,7 +90,7 @@ class CropSampler:
     def _crop(
         self, labelled: Labelled, where: list[slice], rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        image = tiles.read(labelled.image, where)[(0,) * (len(where) - 2)]
+        image = tiles.read_padded(labelled.image, where)[(0,) * (len(where) - 2)]
         return self._jittered(_turned(image, self._labels(labelled, where), rng), rng)
 
     def _around(self, position: int, length: int) -> int:
@@ -107,7 +107,7 @@ class CropSampler:
         return int(np.clip(rng.integers(-margin, length - self.size + margin + 1), 0, length - self.size))
 
     def _labels(self, labelled: Labelled, where: list[slice]) -> NDArray[np.int64]:
-        labels: NDArray[np.int64] = tiles.read(labelled.mask, where)[(0,) * (len(where) - 2)].astype(np.int64)
+        labels: NDArray[np.int64] = tiles.read_padded(labelled.mask, where)[(0,) * (len(where) - 2)].astype(np.int64)
         if self.ignore_index is not None:
             labels[labels == self.ignore_index] = IGNORED
         for axis, (length, part) in enumerate(zip(labelled.mask.shape[-2:], where[-2:], strict=True)):

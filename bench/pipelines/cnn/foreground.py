@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.tiles import Readable
+from bench.arrays.protocols import Readable
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.arrays import rows as bands
 from bench.arrays import tiles
-from bench.arrays.tiles import Readable, Window, Writable
+from bench.arrays.protocols import Readable, Writable
+from bench.arrays.rows import prefetch
+from bench.arrays.tiles import Window
 from bench.learning.training import autocast_to
 
 STRIDE = 32  # of the deepest features of an encoder
@@ -23,7 +24,7 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Tiling:
-    """Which tiles of an image go through the network. `tile_size` and `overlap` in pixels, as in `tiles.windows`."""
+    """Which tiles of an image go through the network. `tile_size` and `overlap` in pixels, as in `cut_windows`."""
 
     tile_size: int
     overlap: int
@@ -32,7 +33,7 @@ class Tiling:
         """The tiles of an image of `shape` (*spatial); a tile is one slice thick."""
         slices = [1] * (len(shape) - 2)
         halo, stride = [*(0 for _ in slices), self.overlap, self.overlap], [*slices, STRIDE, STRIDE]
-        return tiles.windows(shape, [*slices, self.tile_size, self.tile_size], halo, stride)
+        return tiles.cut_windows(shape, [*slices, self.tile_size, self.tile_size], halo, stride)
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,7 @@ class Inferer:
         lead = (0,) * (len(image.shape) - 3)
         for start in range(0, len(windows), self.batch_size):
             group = list(windows[start : start + self.batch_size])
-            yield group, np.stack([tiles.read(image, window.read)[lead] for window in group])
+            yield group, np.stack([tiles.read_padded(image, window.read)[lead] for window in group])
 
     def _batches(
         self, image: Readable, windows: Sequence[Window], progress: Progress
@@ -73,7 +74,7 @@ class Inferer:
         """Windows in groups of the batch size, and logits or scores (B, K, H, W); files are read one group ahead."""
         done, groups = 0, self._read(image, windows)
         if len(windows) > self.batch_size and (type(image) is not np.ndarray or self.device.type != "cpu"):
-            groups = bands.ahead(groups)  # what is at hand, for the processor that would fetch it, needs no thread
+            groups = prefetch(groups)  # what is at hand, for the processor that would fetch it, needs no thread
         for group, images in groups:
             with torch.inference_mode(), autocast_to(self.device, self.dtype):
                 yield group, self._forward(to_device(images, self.device))

@@ -12,10 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from bench.arrays import rows as bands
-from bench.arrays.tiles import Readable, Window, Writable
+from bench.arrays.protocols import Readable, Source, Writable
+from bench.arrays.rows import cut_bands, prefetch, read_by_rows, write_by_rows
+from bench.arrays.tiles import Window
 from bench.config import Config, InputError, TiledCnnConfig, require_one_of
-from bench.datasets.sample import Sample, Source, Task, held
+from bench.datasets.sample import Sample, Task, held
 from bench.learning.fitlog import FitLog
 from bench.learning.losses import class_weights, macro_dice, segmentation_loss
 from bench.learning.training import amp_dtype, autocast_to, resolve_device, seed_everything, train
@@ -121,7 +122,7 @@ class TiledCnn:
 
     def predict(self, item: TiledImage) -> NDArray[np.integer]:
         out = np.empty(item.mask.shape, self._mask_dtype())
-        image = item.image if item.is_held else bands.reader(item.image)
+        image = item.image if item.is_held else read_by_rows(item.image)
         self._inferer().segment(image, item.windows, out, lambda _: None)
         return out
 
@@ -133,8 +134,8 @@ class TiledCnn:
         """
         del scratch
         windows = self.tiling.windows(image.shape[:-1])
-        with bands.writer(out, self._mask_dtype()) as rows:
-            self._inferer().segment(bands.reader(image), windows, rows, progress)
+        with write_by_rows(out, self._mask_dtype()) as rows:
+            self._inferer().segment(read_by_rows(image), windows, rows, progress)
 
     def save(self, path: Path) -> None:
         """Write the `state_dict`."""
@@ -194,7 +195,7 @@ class TiledCnn:
 
     def _ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches; a GPU need not wait for them, as a thread assembles the next one while it works."""
-        return batches if self.device.type == "cpu" else bands.ahead(batches)
+        return batches if self.device.type == "cpu" else prefetch(batches)
 
     def _loss(self, batch: Batch) -> Tensor:
         images, labels = batch
@@ -222,9 +223,8 @@ class TiledCnn:
         """(K, K) pixels, rows = true. A band of rows at a time, so that a large image needs little memory."""
         classes, ignored = self.task.num_classes, self.task.ignore_index
         counts = np.zeros(classes**2, np.int64)
-        rows = max(BAND_PIXELS * truth.shape[0] // prod(truth.shape), 1)
-        for start in range(0, truth.shape[0], rows):
-            true, guess = truth[start : start + rows].ravel(), predicted[start : start + rows].ravel()
+        for start, stop in cut_bands(truth.shape, BAND_PIXELS):
+            true, guess = truth[start:stop].ravel(), predicted[start:stop].ravel()
             if ignored is not None:
                 true, guess = true[true != ignored], guess[true != ignored]
             counts += np.bincount(true.astype(np.int64) * classes + guess, minlength=classes**2)

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from bench.config import GraphConfig
-from bench.graphs.build import build
+from bench.graphs.build import build_graph
 
 CONTRAST = slice(1, 3)  # attributes of an edge that grow with the intensities: steps of the image, of the means
 DIRECTION = 4  # the first of its direction
@@ -32,7 +32,7 @@ def response(spatial_axes: int, channels: int, config: GraphConfig) -> Response:
     ramp = np.indices((SIDE,) * spatial_axes).sum(axis=0)[..., None] / 8
     image = (ramp + rng.normal(3, 1, (*ramp.shape[:-1], channels))).astype(np.float32)
     segments = (np.indices(ramp.shape[:-1])[0] // 8).astype(np.int32)
-    plain, steeper, brighter = (build(made, segments, config).x for made in (image, image * 4, image + 4))
+    plain, steeper, brighter = (build_graph(made, segments, config).x for made in (image, image * 4, image + 4))
     scaled = _close(steeper, plain * 4) & ~_close(steeper, plain)
     raised = _close(brighter, plain + 4)
     known = scaled & (raised | _close(brighter, plain))

@@ -17,8 +17,10 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.protocols import Source
+from bench.arrays.rows import cut_bands
 from bench.config import GraphConfig, InputError, SuperpixelsConfig
-from bench.datasets.sample import Sample, Source, Task
+from bench.datasets.sample import Sample, Task
 from bench.files import fill_atomically
 from bench.measure.machine import cpu_model, usable_cores
 from bench.measure.memory import MemoryProbe
@@ -117,12 +119,12 @@ class Cache(Generic[Item]):
 
     def key(self, sample: Sample) -> str:
         """What the file of a sample is called."""
-        from bench.arrays.threads import thread_count
+        from bench.arrays.threads import count_threads
 
         superpixels, graph, task = self.settings
         settings = [asdict(superpixels), {**asdict(graph), "cache_dir": None}]
         classes = [task.num_classes, task.in_channels, task.spatial_axes, task.ignore_index]
-        machine = [cpu_model(), usable_cores(), thread_count()]
+        machine = [cpu_model(), usable_cores(), count_threads()]
         pixels = [pixels_digest(sample.image), pixels_digest(sample.mask)]
         said = json.dumps([settings, classes, machine, pixels, graph_version()], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:40]
@@ -144,12 +146,11 @@ def _unusable(folder: Path, error: OSError) -> InputError:
 # -------------------------------------------------------------------------------------------------------------- keys
 
 
-def pixels_digest(source: Source) -> str:
-    """Hash of shape, type and values, read in bands along the first axis."""
+def pixels_digest(source: Source, band_bytes: int = BAND_BYTES) -> str:
+    """Hash of shape, type and values, read in bands of about `band_bytes` bytes along the first axis."""
     digest = hashlib.sha256(repr((tuple(source.shape), np.dtype(source.dtype).str)).encode())
-    rows = max(1, BAND_BYTES * source.shape[0] // max(1, int(np.prod(source.shape)) * source.dtype.itemsize))
-    for start in range(0, source.shape[0], rows):
-        digest.update(np.ascontiguousarray(source[start : start + rows]).data)
+    for start, stop in cut_bands(source.shape, band_bytes // source.dtype.itemsize):
+        digest.update(np.ascontiguousarray(source[start:stop]).data)
     return digest.hexdigest()
 
 

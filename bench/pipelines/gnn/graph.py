@@ -8,12 +8,11 @@ from numpy.typing import NDArray
 from torch_geometric.data import Data
 
 from bench.config import GraphConfig, SuperpixelsConfig
-from bench.datasets.sample import Sample, Source, Task
-from bench.graphs.build import build
-from bench.graphs.weights import reweighted
-from bench.superpixels.labels import class_counts
+from bench.datasets.sample import Sample, Task
+from bench.graphs.build import build_graph
+from bench.superpixels.labels import count_classes
 from bench.superpixels.registry import segment
-from bench.superpixels.scaling import segments_asked
+from bench.superpixels.scaling import choose_n_segments
 
 
 @dataclass(frozen=True)
@@ -29,11 +28,6 @@ class SuperpixelGraph:
         return (self,)
 
 
-def build_graph(image: Source, segments: NDArray[np.int32], graph: GraphConfig) -> Data:
-    """Build the graph of an image and its segments, with the edge weights that the settings ask for."""
-    return reweighted(build(image, segments, graph), graph.edge_weight, graph.neighbours)
-
-
 def build_sample_graph(
     sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task
 ) -> SuperpixelGraph:
@@ -44,7 +38,7 @@ def build_sample_graph(
     image = np.asarray(sample.image)
     segments = segment(image, superpixels)
     data = build_graph(image, segments, graph)
-    counts = class_counts(np.asarray(sample.mask), segments, task.num_classes, task.ignore_index)
+    counts = count_classes(np.asarray(sample.mask), segments, task.num_classes, task.ignore_index)
     data.y_counts = torch.from_numpy(counts)
-    asked = segments_asked(segments.shape, superpixels)
+    asked = choose_n_segments(segments.shape, superpixels)
     return SuperpixelGraph(data, segments, {"n_segments": asked, "num_nodes": len(counts), "num_edges": data.num_edges})

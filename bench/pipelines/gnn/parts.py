@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from models.lattice import fit_side, number_cubes
+
 
 @dataclass(frozen=True)
 class Part:
@@ -34,7 +36,7 @@ def parts(graph: Data, nodes: int, hops: int) -> Iterator[Part]:
         return
     starts = torch.searchsorted(graph.edge_index[1].contiguous(), torch.arange(total + 1))  # first edge into each node
     place = torch.full((total,), -1)
-    for inner in _cubes(graph.pos, nodes):
+    for inner in _split_cubes(graph.pos, nodes):
         members, edges = _halo(graph.edge_index[0], starts, inner, hops, place)
         place[members] = torch.arange(len(members))
         index = place[graph.edge_index[:, edges]]
@@ -49,17 +51,11 @@ def parts(graph: Data, nodes: int, hops: int) -> Iterator[Part]:
         place[members] = -1
 
 
-def _cubes(pos: Tensor, nodes: int) -> Iterator[Tensor]:
-    """Nodes of each cell of a lattice of cubes over `pos` (N, axes), ascending within a cell."""
-    low = pos.min(dim=0).values.double()
-    extent = (pos.max(dim=0).values - low).clamp_min(1)
-    side = float((extent.prod() * nodes / len(pos)) ** (1 / pos.shape[1]))
-    cell = torch.zeros(len(pos), dtype=torch.int64)
-    for axis in range(pos.shape[1]):
-        cell = cell * (int(extent[axis] / side) + 1) + ((pos[:, axis] - low[axis]) / side).long()
-    order = torch.argsort(cell, stable=True)
-    _, sizes = torch.unique_consecutive(cell[order], return_counts=True)
-    yield from torch.split(order, sizes.tolist())
+def _split_cubes(pos: Tensor, nodes: int) -> Iterator[Tensor]:
+    """Yield the nodes of each cube of a lattice over `pos` (N, axes), ascending within a cube."""
+    cube = number_cubes(pos - pos.min(dim=0).values, fit_side(pos.double(), nodes))
+    order = torch.argsort(cube, stable=True)
+    yield from torch.split(order, torch.bincount(cube).tolist())
 
 
 def _halo(source: Tensor, starts: Tensor, inner: Tensor, hops: int, place: Tensor) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -14,26 +13,27 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Batch, Data
 
-from bench.arrays.tiles import Writable
+from bench.arrays.protocols import Source, Writable
+from bench.arrays.rows import count_rows, cut_bands, release
+from bench.arrays.threads import Band
 from bench.config import Config, SuperpixelGnnConfig
-from bench.datasets.sample import Sample, Source, Task
-from bench.graphs import build as graph_build
-from bench.graphs.windows import Window, cut, whole
+from bench.datasets.sample import Sample, Task
+from bench.graphs.build import build_graph, warm_up_graph
 from bench.learning.fitlog import FitLog, Interval
 from bench.learning.losses import class_weights, macro_dice, segmentation_loss
 from bench.learning.training import autocast, resolve_device, seed_everything, train
 from bench.pipelines.gnn import networks
 from bench.pipelines.gnn.augment import edges_dropped, features_dropped, jittered, mirrored, response
 from bench.pipelines.gnn.cache import Cache
-from bench.pipelines.gnn.graph import SuperpixelGraph, build_graph, build_sample_graph
+from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graph
 from bench.pipelines.gnn.liveness import edge_liveness, idle_edges
 from bench.pipelines.gnn.networks import Network, build_network, published_network
 from bench.pipelines.gnn.parts import parts
+from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, wrap_graph
 from bench.pipelines.origin import merged
-from bench.superpixels.bands import release
-from bench.superpixels.labels import class_counts, paint
-from bench.superpixels.registry import segment, warm_up
-from bench.superpixels.views import paint_mean, views_of
+from bench.superpixels.labels import count_classes, paint
+from bench.superpixels.registry import segment, warm_up_segmentation
+from bench.superpixels.views import list_views, paint_mean
 from models.gnn import mean_and_deviation
 
 BAND_PIXELS = 1 << 24  # painted at once
@@ -66,11 +66,10 @@ def node_confusion(counts: NDArray[np.integer], predicted: NDArray[np.integer]) 
     return confusion
 
 
-def painted_bands(shape: tuple[int, ...]) -> Iterator[tuple[int, int]]:
-    """First and last row (exclusive) of bands of about `BAND_PIXELS` pixels of an array of `shape`."""
-    rows = max(BAND_PIXELS * shape[0] // prod(shape), 1)
-    rows = rows // CHUNK_ROWS * CHUNK_ROWS or rows
-    yield from ((start, min(start + rows, shape[0])) for start in range(0, shape[0], rows))
+def painted_bands(shape: tuple[int, ...], pixels: int) -> list[Band]:
+    """First row and end of bands of about `pixels` pixels of an array of `shape`, in whole chunks where those fit."""
+    rows = count_rows(shape, pixels)
+    return cut_bands(shape, rows=rows // CHUNK_ROWS * CHUNK_ROWS or rows)
 
 
 def painted(votes: Sequence[NDArray[Any]], segments: Sequence[NDArray[np.int32]]) -> NDArray[np.integer]:
@@ -99,11 +98,11 @@ class SuperpixelGnn:
     def __init__(self, config: Config, task: Task) -> None:
         assert isinstance(config.pipeline, SuperpixelGnnConfig)
         networks.check(config.pipeline.model)
-        warm_up(task.spatial_axes, task.in_channels, config.superpixels)
-        graph_build.warm_up(task.spatial_axes, task.in_channels, config.graph)
+        warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
+        warm_up_graph(task.spatial_axes, task.in_channels, config.graph)
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
-        self.views = views_of(config.superpixels)
+        self.views = list_views(config.superpixels)
         self.caches = [Cache(view, config.graph, task, build_sample_graph, SuperpixelGraph) for view in self.views]
         self.model: Network | None = None
         if self.settings.jitter > 0:
@@ -173,7 +172,7 @@ class SuperpixelGnn:
             votes.append(self._votes(data))
             del data
             progress((done + 1) / len(self.views) * 0.9)
-        for start, stop in painted_bands(segments[0].shape):
+        for start, stop in painted_bands(segments[0].shape, BAND_PIXELS):
             out[start:stop] = painted(votes, [ids[start:stop] for ids in segments])
             for ids in segments:
                 release(ids)
@@ -224,15 +223,19 @@ class SuperpixelGnn:
         """Graphs one by one in random order; with `batch_nodes`, so many nodes or more, in windows of half as many."""
         rng = np.random.default_rng([self.config.seed, epoch])
         nodes = self.settings.batch_nodes
-        parts = [part for graph in items for part in ([whole(graph)] if nodes is None else cut(graph, nodes // 2, rng))]
-        gathered: list[Window] = []
+        parts = [
+            part
+            for graph in items
+            for part in ([wrap_graph(graph)] if nodes is None else cut_subgraphs(graph, nodes // 2, rng))
+        ]
+        gathered: list[Subgraph] = []
         for index in rng.permutation(len(parts)):
             gathered.append(parts[index])
             if nodes is None or sum(part.num_nodes for part in gathered) >= nodes:
-                yield Batch.from_data_list([part.data() for part in gathered])
+                yield Batch.from_data_list([part.extract() for part in gathered])
                 gathered = []
         if gathered:
-            yield Batch.from_data_list([part.data() for part in gathered])
+            yield Batch.from_data_list([part.extract() for part in gathered])
 
     def _logits(self, data: Data) -> Tensor:
         """Logits (N, K) on the device. `Data.to` would move the graph itself, so its tensors are moved one by one."""
@@ -302,5 +305,5 @@ class SuperpixelGnn:
     def _confusion(self, item: Item) -> NDArray[np.int64]:
         if isinstance(item, SuperpixelGraph):
             return node_confusion(item.data.y_counts.numpy(), self._node_classes(item.data))
-        counts = class_counts(item.mask, self.predict(item), self.task.num_classes, self.task.ignore_index)
+        counts = count_classes(item.mask, self.predict(item), self.task.num_classes, self.task.ignore_index)
         return node_confusion(counts, np.arange(len(counts)))  # as if each class were a node

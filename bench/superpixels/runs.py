@@ -1,0 +1,171 @@
+"""An image and its segments walked once from the first row to the last, in slabs of rows that are cut into blocks.
+
+Slabs are as large as memory allows. Blocks have fixed places in the image, whatever the slabs: what is computed block
+by block and put together in their order depends neither on the slabs nor on the number of threads. A block describes
+its segments as runs of equal ids, line after line:
+
+    block of 2 lines, columns 4..8   first = [0 2 4]       runs of line l: first[l] .. first[l + 1]
+                                     node  = [0 1 0 2]     segment of a run, as an index into ids
+        column   4 5 6 7             start = [4 6 4 5]     first column of a run, counted in the image
+        line 0   9 9 3 3             end   = [6 8 5 8]     column after its last one
+        line 1   9 7 7 7             ids   = [9 3 7]       ids of the block's segments, in order of appearance
+
+A block's runs also cover the line and the row below it and the column to its right (as runs of their own), so that the
+faces between blocks are counted by the one above or to the left. Kernels leave those out of sums over pixels: they
+stop at the block's last line and at runs that start at column `right` or beyond.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bench.arrays.protocols import Readable
+from bench.arrays.rows import RowReader, cut_bands
+from bench.arrays.threads import Workers, list_singles
+
+ROWS = {2: 64, 3: 8}  # of a block, by the number of spatial axes; a multiple of 8
+COLUMNS = 1024  # of a block
+SLAB_PIXELS = 1 << 23  # in memory at a time
+
+
+class Runs(NamedTuple):
+    """Pixels of one segment side by side, line after line.
+
+    Of line l the runs first[l]..first[l + 1]; of run r the segment ids[node[r]] and the columns start[r]..end[r].
+    """
+
+    first: NDArray[np.int64]
+    node: NDArray[np.int32]
+    start: NDArray[np.int32]
+    end: NDArray[np.int32]
+    ids: NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class SegmentBlock:
+    """Rows `first`..`stop` and columns `left`..`right` of an image, and its segments as runs.
+
+    The runs also cover the row after and the column after, where there are such.
+    """
+
+    first: int
+    stop: int
+    left: int
+    right: int
+    runs: Runs
+
+
+@dataclass(frozen=True)
+class Slab:
+    """The rows `start`..`stop` of an image of `shape` (D, H, W), in memory, with the rows around them.
+
+    `pixels` (C, rows, H, W) begin with row `top`, `segments` (rows, H, W) with row `start`. An image of two axes is
+    (D, 1, W); `axes` tells it from a volume.
+    """
+
+    shape: tuple[int, int, int]
+    axes: int
+    start: int
+    stop: int
+    top: int
+    pixels: NDArray[np.float32]
+    segments: NDArray[np.int32]
+
+
+def walk_slabs(image: Readable, segments: Readable, rows: int | None, halo: int) -> Iterator[Slab]:
+    """Read an image and its segments slab after slab, each row once.
+
+    Args:
+        image: (*spatial, C) with 2 or 3 spatial axes.
+        segments: (*spatial) int32.
+        rows: About how many rows a slab has; None: as many as hold `SLAB_PIXELS`.
+        halo: How many more rows of pixels a slab has on either side.
+
+    Yields:
+        The slabs from the first row to the last.
+
+    Raises:
+        ValueError: The two have different shapes, or `rows` is less than 1.
+    """
+    spatial = tuple(image.shape[:-1])
+    if spatial != tuple(segments.shape) or len(spatial) not in ROWS:
+        raise ValueError(f"image must be (*spatial, C) over segments {tuple(segments.shape)}, got {tuple(image.shape)}")
+    depth, height, width = (spatial[0], 1, spatial[1]) if len(spatial) == 2 else spatial
+    pixels, labels = RowReader(image, np.float32), RowReader(segments, np.int32)
+    for start, stop in cut_bands(spatial, SLAB_PIXELS, rows, ROWS[len(spatial)]):
+        top, bottom = max(start - halo, 0), min(stop + halo, depth)
+        part = pixels.read_rows(top, bottom).reshape(bottom - top, height, width, image.shape[-1])
+        planar = np.ascontiguousarray(np.moveaxis(part, -1, 0))
+        below = labels.read_rows(start, min(stop + 1, depth)).reshape(-1, height, width)
+        yield Slab((depth, height, width), len(spatial), start, stop, top, planar, below)
+
+
+def cut_blocks(slab: Slab, workers: Workers) -> list[SegmentBlock]:
+    """Cut a slab into blocks, row by row of them, and find the runs of each."""
+    _, height, width = slab.shape
+    lines = slab.segments.reshape(-1, width)
+    step = ROWS[slab.axes]
+    places = [(row, left) for row in range(slab.start, slab.stop, step) for left in range(0, width, COLUMNS)]
+
+    def find(index: int, _: int) -> SegmentBlock:
+        row, left = places[index]
+        stop, right = min(row + step, slab.stop), min(left + COLUMNS, width)
+        first, last = (row - slab.start) * height, (stop + 1 - slab.start) * height
+        found = _find_runs(lines, first, min(last, len(lines)), left, right)
+        return SegmentBlock(row, stop, left, right, Runs(*found))
+
+    return workers.run(find, list_singles(len(places)))
+
+
+@njit(cache=True, nogil=True)
+def _find_runs(lines, first_line, stop_line, left, right):  # type: ignore[no-untyped-def]
+    """Find the runs of lines first_line..stop_line and columns left..right, and of the column after as runs apart."""
+    width = min(right + 1, lines.shape[1]) - left
+    count, low, high = 0, lines[first_line, left], lines[first_line, left]
+    for row in range(first_line, stop_line):
+        line = lines[row, left : left + width]
+        before, after = line[: right - left - 1], line[1 : right - left]
+        for x in range(before.size):
+            count += before[x] != after[x]
+        for value in line:
+            low, high = min(low, value), max(high, value)
+        count += 1 + (left + width > right)
+    first = np.empty(stop_line - first_line + 1, dtype=np.int64)
+    node = np.empty(count, dtype=np.int32)
+    start = np.empty(count, dtype=np.int32)
+    end = np.empty(count, dtype=np.int32)
+    ids = np.empty(min(count, high - low + 1), dtype=np.int32)
+    local = np.full(high - low + 1, -1, dtype=np.int32)
+    run, known = 0, 0
+    for row in range(first_line, stop_line):
+        line = lines[row, left : left + width]
+        first[row - first_line] = run
+        begin = 0
+        while begin < width:
+            here, x = line[begin], begin + 1
+            limit = width if begin >= right - left else min(width, right - left)
+            while x < limit and line[x] == here:
+                x += 1
+            if local[here - low] < 0:
+                local[here - low] = known
+                ids[known] = here
+                known += 1
+            node[run], start[run], end[run] = local[here - low], left + begin, left + x
+            begin = x
+            run += 1
+    first[-1] = run
+    return first, node, start, end, ids[:known]
+
+
+@njit(cache=True, nogil=True)
+def count_run_pixels(first, node, start, end, ids, lines, right):  # type: ignore[no-untyped-def]
+    """Count the pixels of each segment in the first `lines` lines, left of the column `right`: (len(ids),)."""
+    sizes = np.zeros(ids.size, dtype=np.int64)
+    for run in range(first[lines]):
+        if start[run] < right:
+            sizes[node[run]] += end[run] - start[run]
+    return sizes
