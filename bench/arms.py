@@ -108,3 +108,8 @@ def edgeless_arms() -> tuple[str, ...]:
     """Return the names of the arms that are the graph network without its edges."""
     graph = ARMS[RIVALS[0]]
     return tuple(a.name for a in ARMS.values() if a.implementation == graph.implementation and not a.uses_edges)
+
+
+def contending_arms() -> tuple[str, ...]:
+    """Return the names of the arms that are methods: they fit something, and are neither a ceiling nor a floor."""
+    return tuple(arm.name for arm in ARMS.values() if not arm.sees_truth and not arm.is_floor)

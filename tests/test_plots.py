@@ -12,13 +12,15 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from support.results import copy_results, make_results, make_run
 
+from bench.config import InputError
 from bench.plots.all import groups, plot_all
 from bench.plots.curves import plot_learning_curves, plot_score_vs_memory, plot_score_vs_nodes, plot_score_vs_time
 from bench.plots.panels import arm_crops, errors, load_crops, overlay, plot_panels
 from bench.plots.style import CLASSES, KINDS, VERMILION, NoDataError, Plotted, arm_styles, legend_columns, slug
-from bench.plots.traces import load_trace, plot_memory_trace
+from bench.plots.traces import plot_memory_trace
 from bench.tables.collect import Tables, collect
 from bench.tables.comparison import comparison, configurations
+from bench.tables.footprint import load_trace
 
 TRACE = (
     "seconds,stage,split,rss_bytes\n0,,,1048576\n1,train,train,3145728\n2,train,train,2097152\n3,predict,test,1048576\n"
@@ -61,11 +63,11 @@ def test_the_same_tables_give_the_same_bytes_whatever_the_users_style(tmp_path: 
     first = plot_all(folder, tables)
     with mpl.rc_context({"font.size": 20, "axes.facecolor": "pink"}):
         assert drawn(plot_all(folder, tables)) == drawn(first)
-    assert len(drawn(first)) == 10
+    assert len(drawn(first)) == 12
     skipped = {figure.name: figure.skipped for figure in first if figure.skipped}
     assert "panels.npz" in skipped["panels-made-up"]
     assert "memory_trace.csv" in skipped["memory_trace-made-up"]
-    assert len(list((folder / "figures").iterdir())) == 10
+    assert len(list((folder / "figures").iterdir())) == 12
 
 
 def test_points_are_the_means_of_the_comparison(tables: Tables) -> None:
@@ -181,7 +183,7 @@ def test_the_trace_is_shaded_by_stage(tmp_path: Path) -> None:
     span: Any = figure.axes[0].patches[0]
     assert (span.get_x(), span.get_x() + span.get_width()) == (1, 3)
     path.write_text("t_ns,rss_bytes\n1,2\n")
-    with pytest.raises(NoDataError, match="seconds and stages"):
+    with pytest.raises(InputError, match="seconds and stages"):
         load_trace(path)
 
 

@@ -129,7 +129,8 @@ def test_frontier_budgets_break_even_and_edges_are_parts_with_their_numbers(tmp_
     [section] = gather("r", tables, []).sections
     parts = {part.title: part for part in section.answers}
     assert list(parts) == [
-        "Frontier", "Within the other's budget", "Break-even", "Where the accuracy goes", "What the edges do",
+        "Time to the same score", "Memory over time", "Frontier", "Within the other's budget", "Break-even",
+        "Where the accuracy goes", "What the edges do",
     ]  # fmt: skip
     assert section.front == ()
     assert all(len(row) == len(part.headings) for part in section.answers for row in part.rows)
@@ -148,7 +149,7 @@ def test_frontier_budgets_break_even_and_edges_are_parts_with_their_numbers(tmp_
 def test_times_that_cannot_be_believed_give_no_break_even_but_the_reason(tmp_path: Path) -> None:
     make_run(tmp_path, "superpixel_gnn", epochs=20)
     make_run(tmp_path, "tiled_cnn", epochs=20, flags="contended: others computed")
-    [part] = gather("r", collect(tmp_path), []).sections[0].answers
+    *_, part = gather("r", collect(tmp_path), []).sections[0].answers
     assert part.sentences == (
         "Not computed: every run of tiled_cnn that counts is flagged as contended, so its times are too long.",
     )

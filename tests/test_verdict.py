@@ -315,7 +315,7 @@ def test_seeds_and_choice_are_told(folder: Path, tmp_path: Path) -> None:
 
 def test_names_show_a_reduced_resolution_and_what_else_differs() -> None:
     run = {"pipeline": UNET, "method": f"{UNET} scale=4 batch_size=2", "superpixel_size": np.nan}
-    assert full_name(run | {"pipeline.scale": 4.0}) == "U-Net at a quarter of the resolution batch_size=2"
+    assert full_name(run | {"pipeline.scale": 4.0}) == "U-Net at 1/4 resolution batch_size=2"
     assert full_name(run | {"pipeline.scale": np.nan, "method": UNET}) == "U-Net"
     assert full_name({"pipeline": "elsewhere", "method": "elsewhere", "superpixel_size": 50.0}) == (
         "elsewhere at 50 pixels per superpixel"

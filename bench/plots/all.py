@@ -7,16 +7,19 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.arms import learning_arms
+from bench.arms import contending_arms
+from bench.config import InputError
 from bench.plots import curves, panels, traces
 from bench.plots.breakeven import plot_break_even
 from bench.plots.decomposition import plot_decomposition
 from bench.plots.frontier import plot_frontier
+from bench.plots.speed import plot_time_to_score
 from bench.plots.style import NoDataError, Plotted, save, slug, styled
 from bench.tables.chosen import shown
 from bench.tables.collect import Tables
 from bench.tables.comparison import arm_rank, configurations
 from bench.tables.folders import run_file
+from bench.tables.footprint import load_trace
 from bench.tables.frontier import MEMORY, PREDICTION, TRAINING
 
 _FRONTIER = (
@@ -55,6 +58,12 @@ _CAPTIONS = {
         "Where the accuracy goes",
         "From the CNN down to the network without edges; dots are runs, brackets 95 % intervals over seeds of the "
         "paired difference. The configurations are those that did best on validation images.",
+    ),
+    "time_to_score": (
+        "Time to the same score",
+        "Of the configurations that did best on validation images, whatever the budget of a fit: when its best "
+        "validation so far first reached a score. A line ends where one of its seeds stops; shaded are 95 % intervals "
+        f"over seeds, from three on. {_CLOCK}",
     ),
     "learning_curves": (
         "Learning curves",
@@ -110,6 +119,7 @@ def _drawings(folders: Sequence[Path], tables: Tables) -> dict[str, Callable[[pd
         "frontier_prediction": partial(plot_frontier, cost=PREDICTION),
         "break_even": lambda group: plot_break_even(group, tables.stages),
         "decomposition": plot_decomposition,
+        "time_to_score": lambda group: plot_time_to_score(group, tables.history),
         "learning_curves": lambda group: curves.plot_learning_curves(group, tables.history),
         "panels": lambda group: panels.plot_panels(panels.arm_crops(folders, group)),
         "memory_trace": lambda group: traces.plot_memory_trace(_traces(folders, group)),
@@ -123,9 +133,9 @@ def _traces(folders: Sequence[Path], runs: pd.DataFrame) -> dict[str, pd.DataFra
     for pipeline, group in sorted(shown(runs).items(), key=lambda item: arm_rank(item[0])):
         run_id = str(group.sort_values("seed")["run_id"].iloc[0])
         try:
-            if pipeline in learning_arms():
-                found[pipeline] = traces.load_trace(run_file(folders, run_id, "memory_trace.csv"))
-        except NoDataError as error:
+            if pipeline in contending_arms():
+                found[pipeline] = load_trace(run_file(folders, run_id, "memory_trace.csv"))
+        except InputError as error:
             reasons.append(str(error))
     if not found:
         raise NoDataError(reasons[0] if reasons else "no learning arm has a finished run")
@@ -141,8 +151,8 @@ def _draw(folder: Path, kind: str, suffix: str, heading: str, draw: Callable[[],
     except NoDataError as error:
         kept = folder / f"{name}.png"
         if alone and kind in _FROM_RUNS and kept.exists():
-            return Plotted(name, suffix, f"{title}: {heading}", caption, kept)
+            return Plotted(name, suffix, title, f"{title}: {heading}", caption, kept)
         for old in (folder / f"{name}.png", folder / f"{name}.svg"):  # of an earlier collection, no longer true
             old.unlink(missing_ok=True)
-        return Plotted(name, suffix, f"{title}: {heading}", skipped=str(error))
-    return Plotted(name, suffix, f"{title}: {heading}", caption, png, svg)
+        return Plotted(name, suffix, title, f"{title}: {heading}", skipped=str(error))
+    return Plotted(name, suffix, title, f"{title}: {heading}", caption, png, svg)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from bench.arms import learning_arms
+from bench.arms import contending_arms
 from bench.plots.style import BLACK, BLUE, GREY, KINDS, NoDataError, arm_styles, legend_columns, make_figure
 from bench.tables.chosen import chosen, shown
 from bench.tables.comparison import MIB, arm_rank, text_of
@@ -88,7 +88,7 @@ def plot_score_vs_time(runs: Runs) -> Figure:
 
 def _scatter(runs: Runs, column: str, label: str) -> Figure:
     """Means over seeds with least-to-greatest bars both ways; the threshold control stays in the table."""
-    known = few_arms(runs[runs["pipeline"].isin(learning_arms()) & runs[column].notna() & runs["dice"].notna()])
+    known = few_arms(runs[runs["pipeline"].isin(contending_arms()) & runs[column].notna() & runs["dice"].notna()])
     used = trained(known)
     if used.empty:
         raise NoDataError(f"no finished, fully trained run has a score and {label.split(',')[0]}")

@@ -52,7 +52,8 @@ class Plotted:
 
     name: str
     group: str  # the data set and machine, as in the file's name
-    title: str
+    kind: str  # what it shows, in words
+    title: str  # the same with the data set
     caption: str = ""
     png: Path | None = None
     svg: Path | None = None

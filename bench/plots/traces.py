@@ -1,14 +1,13 @@
 """Memory over time within one run, its stages shaded, from the samples that the meter kept."""
 
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, NoDataError, make_figure
+from bench.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, make_figure
 from bench.tables.comparison import MIB
 
 _STAGES = {
@@ -21,19 +20,6 @@ _LINES = {  # column -> label, colour, line
     "rss_tree_bytes": ("resident, process and children", BLACK, ":"),
     "rss_bytes": ("resident, process", BLACK, "-"),
 }
-
-
-def load_trace(path: Path) -> pd.DataFrame:
-    """A `memory_trace.csv`: `seconds` since the meter started, `stage` (empty between stages), and byte columns."""
-    if not path.exists():
-        raise NoDataError(f"{path.parent.name} kept no memory_trace.csv")
-    try:
-        trace = pd.read_csv(path)
-    except (ValueError, OSError) as error:
-        raise NoDataError(f"{path.name} of {path.parent.name} cannot be read ({error})") from error
-    if not {"seconds", "stage"} <= set(trace) or len(trace) < 2:
-        raise NoDataError(f"{path.name} of {path.parent.name} holds no samples with seconds and stages")
-    return trace
 
 
 def plot_memory_trace(traces: dict[str, pd.DataFrame]) -> Figure:

@@ -12,8 +12,9 @@ from bench.report.html import render_html
 from bench.report.markdown import render_markdown
 from bench.report.verdict import Verdict
 from bench.tables.collect import Tables
-from bench.tables.comparison import comparison
+from bench.tables.comparison import comparison, configurations
 from bench.tables.folders import FoldersConfig, choose_folders, read
+from bench.tables.speed import tabulate
 from bench.tables.text import format_table
 
 __all__ = ["main", "write_report"]
@@ -27,7 +28,7 @@ def write_report(
     `folders` are those with the run directories, where it is not `results_dir` itself.
     """
     plotted = plot_all(results_dir, tables, folders) if plotted is None else plotted
-    report = gather(results_dir.resolve().name, tables, plotted)
+    report = gather(results_dir.resolve().name, tables, plotted, folders or (results_dir,))
     paths = [results_dir / "report.md", results_dir / "report.html"]
     write_atomically(paths[0], render_markdown(report))
     write_atomically(paths[1], render_html(report, folders or (results_dir,)))
@@ -37,7 +38,8 @@ def write_report(
 def main(settings: FoldersConfig) -> int:
     """Collect, draw, write, print table and verdict. Returns the exit code. Raises InputError.
 
-    The comparison is kept beside the tables it is made of, as `tables/comparison.csv`.
+    The comparison and the curves of time to score are kept beside the tables they are made of, as
+    `tables/comparison.csv` and `tables/speed.csv`.
     """
     try:
         folders, results_dir = choose_folders(settings)
@@ -45,10 +47,12 @@ def main(settings: FoldersConfig) -> int:
         plotted = plot_all(results_dir, tables, folders)
         paths = write_report(results_dir, tables, plotted, folders)
         compared = comparison(tables)
-        write_atomically(results_dir / "tables" / "comparison.csv", compared.to_csv(index=False, lineterminator="\n"))
+        kept = {"comparison": compared, "speed": tabulate(configurations(tables), tables.history)}
+        for name, frame in kept.items():
+            write_atomically(results_dir / "tables" / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
     except OSError as error:
         raise InputError(f"cannot write {error.filename or 'below results_dir'}: {error.strerror}") from error
-    for section in gather(results_dir.name, tables, plotted).sections:
+    for section in gather(results_dir.name, tables, plotted, folders).sections:
         print("\n".join(_verdict_lines(section.verdict)) + "\n")
     print(format_table(compared))
     _print_rest(tables, plotted, paths, results_dir)
@@ -56,7 +60,9 @@ def main(settings: FoldersConfig) -> int:
 
 
 def _verdict_lines(verdict: Verdict) -> list[str]:
-    return [f"{verdict.heading}: {verdict.first}", *(f"  {line.title}: {line.text}" for line in verdict.lines)]
+    """The first sentence, the scorecard and the best rival."""
+    lines = [f"{verdict.heading}: {verdict.first}", *(f"  {line.title}: {line.text}" for line in verdict.lines)]
+    return [*lines, f"  {verdict.rival}"] if verdict.rival else lines
 
 
 def _print_rest(tables: Tables, plotted: Sequence[Plotted], paths: Sequence[Path], results_dir: Path) -> None:
@@ -64,8 +70,8 @@ def _print_rest(tables: Tables, plotted: Sequence[Plotted], paths: Sequence[Path
     for unfinished in tables.unfinished:
         print(f"left out: runs/{unfinished.directory}: {unfinished.why}")
     for group in dict.fromkeys(figure.group for figure in plotted):
-        for why, titles in not_drawn([figure for figure in plotted if figure.group == group]).items():
-            print(f"not drawn of {group}: {', '.join(titles)}: {why}")
+        if left_out := not_drawn([figure for figure in plotted if figure.group == group]):
+            print(f"{group}: {left_out}")
     print(f"tables:  {results_dir / 'tables'}")
     print(f"figures: {results_dir / 'figures'}")
     print(f"report:  {' '.join(str(path) for path in paths)}")

@@ -2,25 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from bench.arms import learning_arms
+from bench.arms import contending_arms
 from bench.plots.all import groups
 from bench.plots.style import KINDS, Plotted
 from bench.report.parts import Part, answers
+from bench.report.speed import speed_parts
 from bench.report.verdict import Verdict, verdict
 from bench.tables.collect import Tables, current
 from bench.tables.comparison import comparison, configurations
 from bench.tables.convergence import trained
 from bench.tables.frontier import too_few
 from bench.tables.statistics import pareto_membership
-from bench.tables.text import COLUMNS, display_row, memory_kinds, row_name
+from bench.tables.text import COLUMNS, display_row, few_images, memory_kinds, row_name
 
 _COMPARED = ("score_vs", "learning_curves")
-_PICTURES = ("panels", "memory_trace")
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ class Section:
     verdict: Verdict
     memory_kinds: str
     rows: tuple[Row, ...]
+    remarks: tuple[str, ...]  # that belong beside the table
     front: tuple[str, ...]
+    pictures: tuple[Plotted, ...]  # test images
     compared: tuple[Plotted, ...]  # the figures of the comparison
-    answers: tuple[Part, ...]  # frontier, break-even ...
-    pictures: tuple[Plotted, ...]  # test images, memory over time
-    ends: tuple[Part, ...]  # what was not drawn, what did not run, what is flagged, machine
+    answers: tuple[Part, ...]  # time to the same score, frontier, break-even ...
+    ends: tuple[Part, ...]  # what did not run, what is flagged, machine
+    not_drawn: str  # one sentence; empty where all was drawn
     commands: tuple[str, ...]
     runs: pd.DataFrame
 
@@ -56,18 +59,30 @@ class Report:
     unfinished: tuple[tuple[str, str], ...]
 
 
-def gather(title: str, tables: Tables, plotted: Sequence[Plotted]) -> Report:
-    """One section per data set and machine: they are never averaged over."""
+def gather(title: str, tables: Tables, plotted: Sequence[Plotted], folders: Sequence[Path] = ()) -> Report:
+    """Gather one section per data set and machine: they are never averaged over.
+
+    Args:
+        title: Of the report.
+        tables: All tables.
+        plotted: All figures, drawn or not.
+        folders: Results folders in which run directories may lie, for what only these hold.
+    """
     frame = comparison(tables)
     sections = tuple(
-        _section(group, heading, frame, tables, [figure for figure in plotted if figure.group == suffix])
+        _section(group, heading, frame, tables, [figure for figure in plotted if figure.group == suffix], folders)
         for group, suffix, heading in groups(configurations(tables))
     )
     return Report(title, sections, tuple((item.directory, item.why) for item in tables.unfinished))
 
 
 def _section(
-    runs: pd.DataFrame, heading: str, frame: pd.DataFrame, tables: Tables, figures: Sequence[Plotted]
+    runs: pd.DataFrame,
+    heading: str,
+    frame: pd.DataFrame,
+    tables: Tables,
+    figures: Sequence[Plotted],
+    folders: Sequence[Path],
 ) -> Section:
     dataset, machine = runs["dataset"].iloc[0], runs["machine"].iloc[0]
     drawn = [figure for figure in figures if figure.png is not None]
@@ -76,11 +91,13 @@ def _section(
         verdict(heading, runs, tables.scores, tables.history),
         "; ".join(f"{kind} ({KINDS.get(kind, kind)})" for kind in memory_kinds(rows).split(", ")),
         tuple(_row(row) for row in rows.to_dict("records")),
+        tuple(few_images(rows.to_dict("records"))),
         front(runs) if too_few(runs) else (),  # else the table of the frontier says it
+        tuple(figure for figure in drawn if figure.name.startswith("panels")),
         tuple(figure for figure in drawn if figure.name.startswith(_COMPARED)),
-        answers(runs, tables, figures),
-        tuple(figure for figure in drawn if figure.name.startswith(_PICTURES)),
-        _ends(runs, tables, figures),
+        (*speed_parts(runs, tables, drawn, folders), *answers(runs, tables, figures)),
+        _ends(runs, tables),
+        not_drawn(figures),
         tuple(dict.fromkeys(runs.sort_values("started")["command"].dropna())) if "command" in runs else (),
         runs,
     )
@@ -104,7 +121,7 @@ def front(runs: pd.DataFrame) -> tuple[str, ...]:
     Runs are drawn anew with replacement; what is there in neither all nor none of the draws was run too few times.
     """
     found = []
-    learned = trained(runs[runs["pipeline"].isin(learning_arms())])
+    learned = trained(runs[runs["pipeline"].isin(contending_arms())])
     for column, cost in (("peak_memory_bytes", "peak memory"), ("train_s", "training time")):
         if column == "peak_memory_bytes" and len(set(learned["peak_memory_kind"].dropna())) > 1:
             continue
@@ -126,15 +143,13 @@ def front(runs: pd.DataFrame) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _ends(runs: pd.DataFrame, tables: Tables, figures: Sequence[Plotted]) -> tuple[Part, ...]:
+def _ends(runs: pd.DataFrame, tables: Tables) -> tuple[Part, ...]:
     """What every report closes with, as far as there is something to say."""
-    undrawn = tuple((", ".join(titles), why) for why, titles in not_drawn(figures).items())
     replaced = len(tables.runs) - len(current(tables.runs))
     earlier = (
         f"{replaced} earlier runs of the same settings, code and data in this folder were run again: the newest counts."
     )
     parts = (
-        Part("Figures that were not drawn", headings=("figure", "why"), rows=undrawn),
         Part("What did not run", headings=("run", "status", "why"), rows=failures(runs)),
         Part("Flagged runs", headings=("run", "what is said of it"), rows=flagged(runs)),
         Part("Machine and versions", (earlier,) if replaced else (), ("fact", "value"), machine_facts(runs)),
@@ -142,13 +157,14 @@ def _ends(runs: pd.DataFrame, tables: Tables, figures: Sequence[Plotted]) -> tup
     return tuple(part for part in parts if part.rows)
 
 
-def not_drawn(figures: Sequence[Plotted]) -> dict[str, list[str]]:
-    """The figures that lack their data, by reason."""
+def not_drawn(figures: Sequence[Plotted]) -> str:
+    """Return one sentence that names the figures that lack their data, by reason; empty where none does."""
     found: dict[str, list[str]] = {}
     for figure in figures:
         if figure.skipped:
-            found.setdefault(figure.skipped, []).append(figure.title.rsplit(": ", 1)[0])
-    return found
+            found.setdefault(figure.skipped, []).append(figure.kind)
+    reasons = [f"{', '.join(kinds)} ({why})" for why, kinds in found.items()]
+    return f"Not drawn: {'; '.join(reasons)}." if reasons else ""
 
 
 def machine_facts(runs: pd.DataFrame) -> tuple[tuple[str, str], ...]:

@@ -8,8 +8,8 @@ from pathlib import Path
 from bench.plots.style import Plotted
 from bench.report.content import Report, Row, Section
 from bench.report.parts import Part
+from bench.report.scorecard import Line
 from bench.report.sliders import Slider, sliders
-from bench.report.verdict import Verdict
 from bench.tables.text import COLUMNS
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
@@ -29,7 +29,7 @@ def render_html(report: Report, folders: Sequence[Path]) -> str:
             '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">',
             '<meta name="viewport" content="width=device-width, initial-scale=1">',
             f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">',
-            f"<title>{escape(report.title)}: GNN against CNN</title>\n<style>\n{STYLE}</style>\n</head>",
+            f"<title>{escape(report.title)}: GNN against U-Net</title>\n<style>\n{STYLE}</style>\n</head>",
             "<body>\n<main>",
             *body,
             f"</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
@@ -38,24 +38,26 @@ def render_html(report: Report, folders: Sequence[Path]) -> str:
 
 
 def _section(section: Section, folders: Sequence[Path]) -> str:
-    parts = [f"<section>\n<h2>{escape(section.verdict.heading)}</h2>", _scorecard(section.verdict)]
-    parts.append(_list([*section.verdict.notes, *section.front]))
+    """Scorecard, pictures, then the tables with their figures."""
+    verdict = section.verdict
+    parts = [f"<section>\n<h2>{escape(verdict.heading)}</h2>", _scorecard(verdict.first, verdict.lines)]
+    parts += [_scorecard(verdict.rival, verdict.rival_lines)] if verdict.rival else []
+    parts += [*(_figure(figure) for figure in section.pictures), _sliders(sliders(folders, section.runs))]
+    parts.append(_list([*verdict.notes, *section.front]))
     parts.append(f"<h3>Comparison</h3>\n<p>Peak memory: {escape(section.memory_kinds)}.</p>")
-    parts += [_comparison(section.rows), *(_figure(figure) for figure in section.compared)]
+    parts += [_comparison(section.rows), _list(section.remarks), *(_figure(figure) for figure in section.compared)]
     parts += [_part(part) for part in section.answers]
-    parts += [_figure(figure) for figure in section.pictures if figure.name.startswith("panels")]
-    parts.append(_sliders(sliders(folders, section.runs)))
-    parts += [_figure(figure) for figure in section.pictures if not figure.name.startswith("panels")]
+    parts += [f"<p>{escape(section.not_drawn)}</p>"] if section.not_drawn else []
     parts += [_part(part) for part in section.ends]
     parts.append(_commands(section.commands))
     return "\n".join(part for part in parts if part) + "\n</section>"
 
 
-def _scorecard(verdict: Verdict) -> str:
-    """The first sentence and a line per question."""
-    lines = "".join(f"<dt>{escape(line.title)}</dt><dd>{escape(line.text)}</dd>" for line in verdict.lines)
-    listed = f"<dl>{lines}</dl>" if lines else ""
-    return f'<div class="verdict"><p><strong>{escape(verdict.first)}</strong></p>{listed}</div>'
+def _scorecard(first: str, lines: Sequence[Line]) -> str:
+    """A sentence and a line per question."""
+    rows = "".join(f"<dt>{escape(line.title)}</dt><dd>{escape(line.text)}</dd>" for line in lines)
+    listed = f"<dl>{rows}</dl>" if rows else ""
+    return f'<div class="verdict"><p><strong>{escape(first)}</strong></p>{listed}</div>'
 
 
 def _part(part: Part) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from bench.plots.style import Plotted
 from bench.report.content import Report, Section
 from bench.report.parts import Part
+from bench.report.scorecard import Line
 from bench.tables.text import COLUMNS
 
 
@@ -19,17 +20,32 @@ def render_markdown(report: Report) -> str:
 
 
 def _section(section: Section) -> str:
+    """Scorecard, pictures, then the tables with their figures."""
     verdict = section.verdict
-    parts = [f"## {escape(verdict.heading)}", f"**{escape(verdict.first)}**"]
-    parts += ["\n".join(f"- **{line.title}.** {escape(line.text)}" for line in verdict.lines)] if verdict.lines else []
+    parts = [f"## {escape(verdict.heading)}", *_scorecard(verdict.first, verdict.lines)]
+    parts += _scorecard(verdict.rival, verdict.rival_lines) if verdict.rival else []
+    parts += [line for figure in section.pictures for line in _figure(figure)]
     parts += [bullets([*verdict.notes, *section.front])] if section.front or verdict.notes else []
     parts += [f"### Comparison (peak memory: {escape(section.memory_kinds)})", _comparison(section)]
     parts += [line for figure in section.compared for line in _figure(figure)]
     parts += [line for part in section.answers for line in _part(part)]
-    parts += [line for figure in section.pictures for line in _figure(figure)]
+    parts += [escape(section.not_drawn)] if section.not_drawn else []
     parts += [line for part in section.ends for line in _part(part)]
-    parts += ["### Commands", "```sh\n" + "\n".join(section.commands) + "\n```"] if section.commands else []
+    parts += ["### Commands", fenced("\n".join(section.commands))] if section.commands else []
     return "\n\n".join(parts)
+
+
+def _scorecard(first: str, lines: Sequence[Line]) -> list[str]:
+    """A sentence and a line per question."""
+    listed = "\n".join(f"- **{line.title}.** {escape(line.text)}" for line in lines)
+    return [f"**{escape(first)}**", *([listed] if listed else [])]
+
+
+def fenced(text: str) -> str:
+    """Return text as a code block whose fence is longer than any run of backticks in it, so that it cannot end it."""
+    longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}sh\n{text}\n{fence}"
 
 
 def _part(part: Part) -> list[str]:
@@ -49,7 +65,8 @@ def _comparison(section: Section) -> str:
     headings = list(section.rows[0].cells)
     rows = [tuple(row.cells.values()) for row in section.rows]
     meaning = "; ".join(f"{heading}: {text}" for heading, (_, _, text) in COLUMNS.items())
-    return table(headings, rows) + "\n\n" + escape(meaning) + "."
+    remarks = [bullets(section.remarks)] if section.remarks else []
+    return "\n\n".join([table(headings, rows), *remarks, f"{escape(meaning)}."])
 
 
 def table(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:

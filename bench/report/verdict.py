@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bench.arms import ARMS, RIVALS, ceiling_arms, edgeless_arms
 from bench.report.pair import Pair, image_scores, paired
+from bench.report.rival import describe_rival
 from bench.report.scorecard import Line, scorecard
 from bench.report.words import at, count, full_name, listing, sentences
 from bench.tables.chosen import chosen
@@ -27,12 +28,16 @@ class Verdict:
         heading: The data set, and the machine where there are several.
         first: The first sentence: the answer in short, or that there is no verdict, why, and what would give one.
         lines: The scorecard; empty where there is no verdict.
+        rival: A sentence on the best rival of any kind; empty where only the two rivals of the question ran.
+        rival_lines: Its scorecard beside the graph network.
         notes: What else is seen, and the limits of it all.
     """
 
     heading: str
     first: str
     lines: tuple[Line, ...] = ()
+    rival: str = ""
+    rival_lines: tuple[Line, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -63,7 +68,8 @@ def verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.
         *_order(stand_ins), *_seeds(pair, differences), *_images(pair, differences), *_choice(runs, pair),
         *_alike(pair), *finishing(runs), *left_out(runs),
     )  # fmt: skip
-    return Verdict(heading, sentences([_in_short(pair, lines), *undertrained(runs)]), lines, notes)
+    first_sentence = sentences([_in_short(pair, lines), *undertrained(runs)])
+    return Verdict(heading, first_sentence, lines, *describe_rival(pair, runs, scores, history), notes)
 
 
 def _labels(names: Sequence[str]) -> list[str]:

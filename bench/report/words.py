@@ -7,8 +7,6 @@ from typing import Any
 from bench.arms import ARMS
 from bench.tables.statistics import Estimate
 
-_PARTS = {2: "half", 4: "a quarter", 8: "an eighth"}
-
 
 def count(number: int, noun: str) -> str:
     """Return a number with its noun, in the plural unless it is 1."""
@@ -38,7 +36,7 @@ def name_of(run: Mapping[Any, Any]) -> str:
     scale = run.get("pipeline.scale")
     if scale is None or not float(scale) > 1:  # NaN where the arm has no such setting
         return name
-    return f"{name} at {_PARTS.get(int(float(scale)), f'1/{float(scale):g}')} of the resolution"
+    return f"{name} at 1/{float(scale):g} resolution"
 
 
 def full_name(run: Mapping[Any, Any]) -> str:

@@ -47,7 +47,8 @@ def configurations(tables: Tables) -> pd.DataFrame:
     Adds to `runs`: machine, arm (pipeline, and what tells it from other configurations of that pipeline), method (the
     same without the budget of training), superpixel_size (pixels asked for; NaN for pixel arms), invalid and contended
     (from flags), the pooled test scores dice, accuracy, boundary_f1, oracle_dice, voted_dice and val_dice, val_score
-    (val_dice, else the score that picked the checkpoint), test_images (number of scored ones), prepare_s, train_s
+    (val_dice, else the score that picked the checkpoint), test_images (number of scored ones),
+    test_megapixels (predicted), prepare_s, train_s
     (superpixels included), fit_s (without), prepare_s_per_epoch (amortised), predict_s_per_mpx (superpixels included),
     predict_only_s_per_mpx; net_peak_bytes of training with net_peak_kind; undertrained and shorter
     (`bench.tables.convergence.assess`).
@@ -200,6 +201,7 @@ def _times(stages: pd.DataFrame) -> pd.DataFrame:
     fit, prepared = total(fitting), total(prepare & ~test)
     predicted = total(predict & test)
     frame = pd.DataFrame({
+        "test_megapixels": megapixels,
         "prepare_s": prepared,
         "fit_s": fit,
         "train_s": fit.add(prepared, fill_value=0).where(fit.notna()) if len(fit) else fit,

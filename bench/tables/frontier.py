@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.arms import RIVALS, learning_arms
+from bench.arms import RIVALS, contending_arms
 from bench.tables.comparison import MIB, arm_rank
 from bench.tables.convergence import trained
 from bench.tables.statistics import Estimate, mean_interval, paired_difference, pareto_front, pareto_membership
@@ -36,7 +36,7 @@ COSTS = (MEMORY, TRAINING, PREDICTION)
 def learners(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the trained runs of arms that learn: a ceiling sees the truth, a threshold has no cost worth a front."""
     used = trained(runs)
-    return used[used["pipeline"].isin(learning_arms()) & used["dice"].notna()]
+    return used[used["pipeline"].isin(contending_arms()) & used["dice"].notna()]
 
 
 def too_few(runs: pd.DataFrame) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.arms import contending_arms
+from bench.tables.comparison import arm_rank
 from bench.tables.convergence import METHOD, converged, trained
 from bench.tables.statistics import Estimate, median_ratio
 
@@ -116,3 +118,69 @@ def grid(methods: list[pd.DataFrame], history: pd.DataFrame, targets: int = GRID
     bottom = max(min(float(part[0, 1]) for part in points), top - 0.3)
     errors = np.geomspace(max(1 - bottom, 2e-4), max(1 - top, 1e-4), targets)
     return np.asarray(np.clip(1 - errors, 0.0, top), np.float64)
+
+
+# ------------------------------------------------------------------------------------------------------------ curves
+
+
+@dataclass(frozen=True)
+class Curve:
+    """One method's time to each target.
+
+    Attributes:
+        like: A row of the method.
+        reached: When each of its seeds reached each target.
+        median: Median over the seeds for each target with its interval; NaN where a seed did not reach it.
+    """
+
+    like: "pd.Series[Any]"
+    reached: Reached
+    median: list[Estimate]
+
+
+def curves(runs: pd.DataFrame, history: pd.DataFrame, targets: Floats | None = None) -> list[Curve]:
+    """Compute the time to each target for every method of contending arms of one data set and machine.
+
+    Args:
+        runs: Rows of `configurations`.
+        history: The table `history`.
+        targets: Validation scores in [0, 1]; those of `grid` where not given.
+
+    Returns:
+        A curve per method with trained runs, in the order of `bench.arms.ARMS`; none where no run has a score.
+    """
+    used = trained(runs)
+    used = used[used["pipeline"].isin(contending_arms()) & used["val_score"].notna()]
+    methods = [group for _, group in used.groupby([used["arm"].map(arm_rank), *METHOD], dropna=False)]
+    if not methods:
+        return []
+    chosen = grid(methods, history) if targets is None else targets
+    found = [reach(group, history, chosen) for group in methods]
+    return [Curve(group.iloc[0], one, one.median()) for group, one in zip(methods, found, strict=True)]
+
+
+def tabulate(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+    """Return the curves of all data sets and machines as rows.
+
+    Columns: those of `METHOD`, target, seconds (median over seeds, superpixels included) with its 95 % interval
+    seconds_low and seconds_high, seeds (that reached the target), all_seeds, contended (of the times that count).
+    """
+    rows = []
+    for _, group in runs.groupby(["dataset", "machine"]):
+        for curve in curves(group, history):
+            key = {name: curve.like[name] for name in METHOD}
+            parts = zip(
+                curve.reached.targets, curve.median, curve.reached.seconds, curve.reached.contended, strict=True
+            )
+            for target, middle, seconds, contended in parts:
+                known = ~np.isnan(seconds)
+                row = {
+                    "target": target,
+                    "seconds": middle.value,
+                    "seconds_low": middle.low,
+                    "seconds_high": middle.high,
+                }
+                numbers = {"seeds": known.sum(), "all_seeds": len(seconds), "contended": (contended & known).sum()}
+                rows.append(key | row | numbers)
+    columns = ["target", "seconds", "seconds_low", "seconds_high", "seeds", "all_seeds", "contended"]
+    return pd.DataFrame(rows, columns=[*METHOD, *columns])

@@ -73,9 +73,8 @@ def few_images(rows: list[dict[Any, Any]]) -> list[str]:
     if not images < FEWEST_IMAGES:
         return []
     number = f"{images:.0f} test image{'s'[: images != 1]}"
-    return [
-        f"! {number}: scores say little about other images; {FEWEST_IMAGES} are the fewest for a verdict on the score"
-    ]
+    few = f"{number}: scores say little about other images"
+    return [f"{few}; {FEWEST_IMAGES} are the fewest for a verdict on the score"]
 
 
 def row_name(row: dict[Any, Any]) -> str:

@@ -1,0 +1,41 @@
+"""The best rival of any kind beside the graph network, with the same scorecard as for the two of the question."""
+
+import pandas as pd
+
+from bench.report.pair import Pair, paired
+from bench.report.scorecard import Line, scorecard
+from bench.report.words import count, full_name, listing
+from bench.tables.rivals import best_rival
+
+
+def describe_rival(
+    pair: Pair, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.DataFrame
+) -> tuple[str, tuple[Line, ...]]:
+    """Say which configuration of any other arm reaches the score of `pair.first` soonest, and compare the two.
+
+    Args:
+        pair: The two rivals of the question.
+        runs: Rows of `configurations` of one data set and machine.
+        scores: The table `scores`.
+        history: The table `history`.
+
+    Returns:
+        A sentence, and the scorecard of that configuration beside `pair.first`: empty where it is `pair.second`
+        itself, or they have no seed in common.
+    """
+    found = best_rival(runs, history, pair.first)
+    if found is None:
+        return "", ()
+    ours, name = pair.names[0], full_name(found.runs.iloc[0].to_dict())
+    among = f"of {count(found.tried, 'configuration')} of other arms that converged"
+    if set(found.runs["run_id"]) & set(pair.second["run_id"]):
+        if found.tried == 1:
+            return "", ()
+        which = "reaches" if found.reached else "comes closest to"
+        return f"Best rival of any kind: {among}, the {name} itself {which} the {ours}'s score soonest.", ()
+    against = paired(found.runs, pair.first)
+    lines = scorecard(against, runs, scores, history) if against.seeds else ()
+    answered = [line.short for line in lines if line.short]
+    which = "reaches the {}'s score soonest" if found.reached else "comes closest to the {}'s score, which none reaches"
+    rest = f"; compared with the {ours} it {listing(answered)}" if answered else ""
+    return f"Best rival of any kind: {among}, the {name} {which.format(ours)}{rest}.", lines

@@ -1,0 +1,121 @@
+"""The part of a report on speed at equal score and on memory over time."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from bench.arms import RIVALS
+from bench.plots.style import Plotted
+from bench.report.parts import Part
+from bench.report.words import full_name, listing
+from bench.tables import speed
+from bench.tables.chosen import chosen
+from bench.tables.collect import Tables
+from bench.tables.footprint import PRODUCT, footprints
+from bench.tables.statistics import Estimate, median_ratio
+from bench.tables.text import seconds_text
+
+MOST = 8  # rows of the table, and the targets that matter
+
+
+def speed_parts(
+    runs: pd.DataFrame, tables: Tables, figures: Sequence[Plotted], folders: Sequence[Path]
+) -> tuple[Part, ...]:
+    """Return what `runs` of one data set and machine say of time at equal score and of memory over time.
+
+    Args:
+        runs: Rows of `configurations`.
+        tables: All tables.
+        figures: The figures that were drawn.
+        folders: Results folders in which run directories may lie.
+    """
+    stand_ins = {name: found for name, found in chosen(runs).items() if name in RIVALS}
+    if len(stand_ins) < len(RIVALS):
+        return ()
+    curves, traces = (tuple(f for f in figures if f.name.startswith(k)) for k in ("time_to_score", "memory_trace"))
+    memory = _memory_part(stand_ins, tables, folders, traces)
+    return tuple(part for part in (_time_part(runs, stand_ins, tables.history, curves), memory) if part is not None)
+
+
+def _time_part(
+    runs: pd.DataFrame, stand_ins: dict[str, pd.DataFrame], history: pd.DataFrame, figures: tuple[Plotted, ...]
+) -> Part:
+    methods = [speed.method_runs(runs, stand_ins[name].iloc[0]) for name in RIVALS]
+    matter = speed.matter(stand_ins[RIVALS[0]], stand_ins[RIVALS[1]], history)
+    every = np.concatenate([speed.grid(methods, history, MOST), matter[~np.isnan(matter)]])
+    targets = np.unique(every.round(4))[::-1]
+    first, second = (speed.reach(method, history, targets) for method in methods)
+    names = [full_name(method.iloc[0].to_dict()) for method in methods]
+    marks = {
+        round(float(score), 4): text for score, text in zip(matter, ("converged", "-1 point", "-2 points"), strict=True)
+    }
+    rows = tuple(
+        (
+            f"{target:.3f}",
+            marks.get(round(float(target), 4), ""),
+            _cell(first, i),
+            _cell(second, i),
+            _ratio(first, second, i),
+        )
+        for i, target in enumerate(targets)
+    )
+    sentences = (
+        "Seconds, superpixels included, to the first validation at a score: the least over all fits of that method, "
+        "each with the budget it was planned for. Medians over seeds with 95 % intervals; empty where a seed never "
+        "came there. In the second column the targets that matter: what the lower of the two reached when it had "
+        "converged, and one and two points less. * marks times of runs that shared the machine.",
+    )
+    headings = ("validation Dice", "", *names, "ratio")
+    return Part("Time to the same score", sentences, headings, rows, figures)
+
+
+def _cell(reached: speed.Reached, number: int) -> str:
+    estimate = reached.median()[number]
+    return _with_interval(estimate) + ("*" if reached.contended[number].any() and not np.isnan(estimate.value) else "")
+
+
+def _with_interval(estimate: Estimate) -> str:
+    if np.isnan(estimate.value):
+        return ""
+    value, low, high = (seconds_text(number) for number in (estimate.value, estimate.low, estimate.high))
+    return f"{value} s" + (f" [{low}, {high}]" if estimate.has_interval else "")
+
+
+def _ratio(first: speed.Reached, second: speed.Reached, number: int) -> str:
+    """The second's time over the first's, over the seeds that both have."""
+    seeds = np.intersect1d(first.seeds, second.seeds)
+    ours, theirs = (part.seconds[number][np.isin(part.seeds, seeds)] for part in (first, second))
+    if len(seeds) == 0 or np.isnan([*ours, *theirs]).any():
+        return ""
+    estimate = median_ratio(theirs, ours)
+    return f"{estimate.value:.3g}" + (f" [{estimate.low:.3g}, {estimate.high:.3g}]" if estimate.has_interval else "")
+
+
+# ------------------------------------------------------------------------------------------------- memory over time
+
+
+def _memory_part(
+    stand_ins: dict[str, pd.DataFrame], tables: Tables, folders: Sequence[Path], figures: tuple[Plotted, ...]
+) -> Part | None:
+    """The figure alone where peaks were not measured, or are of several kinds; nothing without both."""
+    runs = pd.concat([stand_ins[name] for name in RIVALS])
+    found = footprints(runs, tables.stages, folders).set_index("run_id")
+    if found["training_gib_s"].isna().any() or len(set(runs["peak_memory_kind"])) != 1:
+        return Part("Memory over time", figures=figures) if figures else None
+    rows = tuple(_footprint_row(stand_ins[name], found) for name in RIVALS)
+    source = found["source"].iloc[0]
+    larger = ", which is more than the area under memory over time would be" if source == PRODUCT else ""
+    sentence = (
+        f"What is occupied and for how long, gross ({runs['peak_memory_kind'].iloc[0]}), superpixels included: "
+        f"{source}{larger}. Means over {listing(str(len(stand_ins[name])) for name in RIVALS)} runs."
+    )
+    headings = ("configuration", "training, GiB s", "prediction, GiB s per megapixel")
+    return Part("Memory over time", (sentence,), headings, rows, figures)
+
+
+def _footprint_row(runs: pd.DataFrame, found: pd.DataFrame) -> tuple[str, ...]:
+    means = found.loc[runs["run_id"], ["training_gib_s", "predict_gib_s_per_mpx"]].mean()
+    cells = ["" if np.isnan(mean) else f"{mean:.3g}" for mean in means]
+    return full_name(runs.iloc[0].to_dict()), *cells

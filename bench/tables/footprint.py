@@ -1,0 +1,121 @@
+"""Memory over time: the area under a run's memory while it trains, and while it predicts, in GiB s."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from bench.config import InputError
+from bench.tables.folders import run_file
+
+GIB = 2**30
+COVERED = 0.9  # of a stage's seconds, at least, must lie between samples of it for its trace to be believed
+TRACE, PRODUCT = "area under the samples", "peak x time"
+_READINGS = {"gpu_process": "gpu_process_bytes", "cpu_rss": "rss_bytes", "cpu_rss_tree": "rss_tree_bytes"}
+_TRAINING = ("prepare", "init", "warmup", "train", "validate")
+_PREDICTION = ("prepare", "predict")
+
+
+def load_trace(path: Path) -> pd.DataFrame:
+    """Read a `memory_trace.csv`.
+
+    Returns:
+        `seconds` since the meter was opened, `stage` and `split` (empty between stages), and byte columns.
+
+    Raises:
+        InputError: It is missing, cannot be read, or lacks one of these columns.
+    """
+    if not path.exists():
+        raise InputError(f"{path.parent.name} kept no memory_trace.csv")
+    try:
+        trace = pd.read_csv(path)
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path.name} of {path.parent.name} cannot be read ({error})") from error
+    if not {"seconds", "stage"} <= set(trace) or len(trace) < 2:
+        raise InputError(f"{path.name} of {path.parent.name} holds no samples with seconds and stages")
+    return trace
+
+
+def footprints(runs: pd.DataFrame, stages: pd.DataFrame, folders: Sequence[Path]) -> pd.DataFrame:
+    """Measure memory over time of some runs, all in one way, so that they may be compared.
+
+    The way is the area under the samples if every run's trace covers both its training and its prediction, else the
+    product of peak and time, which is larger.
+
+    Args:
+        runs: Rows of `configurations` of one data set and machine.
+        stages: The table `stages`.
+        folders: Results folders in which run directories may lie.
+
+    Returns:
+        One row per run: run_id, training_gib_s, predict_gib_s_per_mpx, both with superpixels included, and source:
+        `TRACE` or `PRODUCT`. NaN where a number was not measured.
+    """
+    areas = pd.DataFrame([_areas(run, folders) for run in runs.to_dict("records")])
+    rows = _products(runs, stages)
+    if len(areas) and areas.notna().all(axis=None):
+        rows = rows.assign(
+            training_gib_s=areas["training"], predict_gib_s_per_mpx=areas["predict"] / rows["megapixels"]
+        )
+        return rows.assign(source=TRACE).drop(columns="megapixels")
+    return rows.assign(source=PRODUCT).drop(columns="megapixels")
+
+
+def _areas(run: Mapping[Hashable, Any], folders: Sequence[Path]) -> dict[str, float]:
+    """GiB s under a run's samples; NaN where they do not cover what was measured."""
+    unknown = {"training": np.nan, "predict": np.nan}
+    try:
+        trace = load_trace(run_file(folders, str(run["run_id"]), "memory_trace.csv")) if folders else pd.DataFrame()
+    except InputError:
+        return unknown
+    column = _READINGS.get(str(run["peak_memory_kind"]), "")
+    if column not in trace or "split" not in trace:
+        return unknown
+    test = trace["split"] == "test"
+    training, predict = (trace["stage"].isin(names) for names in (_TRAINING, _PREDICTION))
+    predicted = run["predict_s_per_mpx"] * run["test_megapixels"]
+    return {
+        "training": area(trace[column], trace["seconds"], training & ~test, run["train_s"]),
+        "predict": area(trace[column], trace["seconds"], predict & test, predicted),
+    }
+
+
+def area(memory: "pd.Series[float]", seconds: "pd.Series[float]", within: "pd.Series[bool]", measured: float) -> float:
+    """Return the area under samples within some stages, by the trapezium rule.
+
+    Args:
+        memory: Bytes at each sample.
+        seconds: When each was taken, ascending.
+        within: Whether it lies in one of the stages.
+        measured: Seconds that the stages took.
+
+    Returns:
+        GiB s; NaN where neighbouring samples cover less than `COVERED` of the measured seconds, or more than all of
+        them by as much.
+    """
+    known = memory.notna()
+    values, times = (part[known].to_numpy(np.float64) for part in (memory, seconds))
+    inside = within[known].to_numpy(np.bool_)
+    both = inside[1:] & inside[:-1]
+    steps = np.diff(times)[both]
+    heights = ((values[1:] + values[:-1]) / 2)[both]
+    if not COVERED <= steps.sum() / measured <= 1 / COVERED:
+        return float("nan")
+    return float((heights * steps).sum() / GIB)
+
+
+def _products(runs: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:
+    """Peak times seconds of each run, by the rows' order, and the megapixels of its test images."""
+    test = stages[(stages["split"] == "test") & stages["stage"].isin(_PREDICTION)]
+    known = test["peak_memory_bytes"] if "peak_memory_bytes" in test else pd.Series(np.nan, test.index)
+    by_run = test.assign(peak=pd.to_numeric(known, errors="coerce")).groupby("run_id")["peak"].max()
+    peaks = by_run.reindex(runs["run_id"]).to_numpy(np.float64)
+    training = pd.to_numeric(runs["peak_memory_bytes"], errors="coerce").to_numpy(np.float64)
+    return pd.DataFrame({
+        "run_id": runs["run_id"].to_numpy(),
+        "training_gib_s": training * runs["train_s"].to_numpy(np.float64) / GIB,
+        "predict_gib_s_per_mpx": peaks * runs["predict_s_per_mpx"].to_numpy(np.float64) / GIB,
+        "megapixels": runs["test_megapixels"].to_numpy(np.float64),
+    })  # fmt: skip

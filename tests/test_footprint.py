@@ -1,0 +1,68 @@
+"""Memory over time: areas under samples by hand, traces that cover too little, one way for all that is compared."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from support.results import make_run
+
+from bench.tables.collect import collect
+from bench.tables.comparison import configurations
+from bench.tables.footprint import GIB, PRODUCT, TRACE, area, footprints
+
+TRAINING, PREDICTION = 4 * 1.1 + 1.5 + 44.0, 1.1 + 0.2  # seconds of a made-up GNN at 100 px
+
+
+def series(*values: float | bool) -> "pd.Series[float]":
+    return pd.Series(values)
+
+
+def test_the_area_is_that_of_trapezia_between_samples_within_the_stages() -> None:
+    seconds, memory = series(0, 1, 2, 3, 5), series(GIB, GIB, 3 * GIB, 9 * GIB, GIB)
+    within = pd.Series([True, True, True, False, True])
+    assert area(memory, seconds, within, 2.0) == 1 + 2
+    assert area(memory, seconds, pd.Series([True] * 5), 5.0) == 1 + 2 + 6 + 10
+
+
+def test_samples_that_cover_too_little_or_too_much_of_a_stage_give_nothing() -> None:
+    seconds, memory, within = series(0, 1, 2), series(GIB, GIB, GIB), pd.Series([True] * 3)
+    assert area(memory, seconds, within, 2.2) == 2
+    assert np.isnan(area(memory, seconds, within, 2.3))
+    assert np.isnan(area(memory, seconds, within, 1.7))
+    assert np.isnan(area(memory, seconds, within, np.nan))
+
+
+def write_trace(directory: Path, training: float, predict: float, gib: float = 2.0, column: str = "rss_bytes") -> None:
+    rows = [(0, "train", "train"), (training, "train", "train"), (training + 1, "", "")]
+    rows += [(training + 2, "predict", "test"), (training + 2 + predict, "predict", "test")]
+    lines = [f"{seconds},{stage},{split},{int(gib * GIB)}" for seconds, stage, split in rows]
+    (directory / "memory_trace.csv").write_text("\n".join([f"seconds,stage,split,{column}", *lines, ""]))
+
+
+def measured(folder: Path) -> pd.DataFrame:
+    tables = collect(folder)
+    return footprints(configurations(tables), tables.stages, [folder])
+
+
+def test_a_trace_that_covers_training_and_prediction_is_believed(tmp_path: Path) -> None:
+    write_trace(make_run(tmp_path, "superpixel_gnn"), TRAINING, PREDICTION)
+    [row] = measured(tmp_path).to_dict("records")
+    assert row["source"] == TRACE
+    assert row["training_gib_s"] == pytest.approx(2 * TRAINING)
+    assert row["predict_gib_s_per_mpx"] == pytest.approx(2 * PREDICTION / 0.36)
+
+
+@pytest.mark.parametrize("broken", ["missing", "short", "column"])
+def test_where_one_trace_fails_all_are_products_of_peak_and_time(tmp_path: Path, broken: str) -> None:
+    write_trace(make_run(tmp_path, "superpixel_gnn"), TRAINING, PREDICTION)
+    other = make_run(tmp_path, "superpixel_gnn", 1)
+    if broken == "short":
+        write_trace(other, TRAINING / 2, PREDICTION)
+    if broken == "column":
+        write_trace(other, TRAINING * 1.05, PREDICTION, column="gpu_process_bytes")
+    found = measured(tmp_path)
+    assert set(found["source"]) == {PRODUCT}
+    first = found.iloc[0]
+    assert first["training_gib_s"] == pytest.approx((700 + 2e4 / 100) / 1024 * TRAINING)
+    assert np.isnan(first["predict_gib_s_per_mpx"])  # these stages hold no peak of prediction
