@@ -98,7 +98,7 @@ def test_undertrained_runs_stand_for_no_arm_but_are_shown(tmp_path: Path) -> Non
     table = comparison(collect(tmp_path)).set_index("arm")
     assert table.loc["tiled_cnn", "statuses"] == "1 undertrained"
     assert table.loc["tiled_cnn", "seeds"] == 1  # alone in its row, and marked
-    assert "! tiled_cnn: 1 undertrained" in format_table(comparison(collect(tmp_path)))
+    assert "! 1 undertrained: tiled_cnn" in format_table(comparison(collect(tmp_path)))
 
 
 def test_a_row_with_trained_runs_leaves_the_others_out(tmp_path: Path) -> None:

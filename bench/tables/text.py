@@ -55,7 +55,7 @@ def _block(dataset: str, machine: str, group: pd.DataFrame) -> str:
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     gap = "  " if sum(widths) + 2 * len(widths) <= WIDTH + 2 else " "
     widths[0] = min(widths[0], max(14, WIDTH - sum(widths[1:]) - len(gap) * len(widths[1:])))
-    notes = [*oddities(rows), *few_images(rows)]
+    notes = [*oddities(rows), *(f"! {remark}" for remark in few_images(rows))]
     lines = [gap.join(_align(cell, widths[i], i) for i, cell in enumerate(row)) for row in table]
     title = f"{dataset}   {machine or 'unknown machine'}   peak memory: {memory_kinds(group)}"
     return "\n".join(line[:WIDTH].rstrip() for line in [title, *lines, *notes])
@@ -64,7 +64,7 @@ def _block(dataset: str, machine: str, group: pd.DataFrame) -> str:
 def oddities(rows: list[dict[Any, Any]]) -> list[str]:
     """A line for each row that has runs which failed, were left out or had company."""
     odd = [row for row in rows if not re.fullmatch(r"\d+ ok", row["statuses"])]
-    return [f"! {row_name(row)}: {row['statuses']}" for row in odd]
+    return [f"! {row['statuses']}: {row_name(row)}" for row in odd]
 
 
 def few_images(rows: list[dict[Any, Any]]) -> list[str]:
