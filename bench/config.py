@@ -119,7 +119,6 @@ class SuperpixelsConfig:
     sigma: float = 1.0  # Gaussian smoothing before clustering, in pixels
     iterations: int = 10
     views: int = 1  # segmentations of an image, of several sizes, whose mean is the mask
-    learned_views: int = 1  # of them, the first so many are made of a training image: more pay where a fit is long
 
     def __post_init__(self) -> None:
         require(
@@ -134,10 +133,6 @@ class SuperpixelsConfig:
         require(self.sigma >= 0, f"superpixels.sigma must not be negative, got {self.sigma}")
         require(self.iterations >= 1, f"superpixels.iterations must be at least 1, got {self.iterations}")
         require(1 <= self.views <= MOST_VIEWS, f"superpixels.views must lie in [1, {MOST_VIEWS}], got {self.views}")
-        require(
-            1 <= self.learned_views <= self.views,
-            f"superpixels.learned_views must lie in [1, views], got {self.learned_views} with views {self.views}",
-        )
 
 
 @dataclass
@@ -167,6 +162,18 @@ class PipelineConfig:
 
 
 @dataclass
+class LearningConfig(PipelineConfig):
+    """What every arm has that is trained by gradient descent."""
+
+    learning_rate: float = 1e-3
+    weight_decay: float = 1e-4
+
+    def __post_init__(self) -> None:
+        require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
+        require(self.weight_decay >= 0, f"pipeline.weight_decay must not be negative, got {self.weight_decay}")
+
+
+@dataclass
 class CnnConfig:
     """A network of segmentation_models_pytorch (`models.unet`)."""
 
@@ -184,7 +191,7 @@ class CnnConfig:
 
 
 @dataclass
-class TiledCnnConfig(PipelineConfig):
+class TiledCnnConfig(LearningConfig):
     """Random crops for training, overlapping tiles for prediction. Sizes in pixels."""
 
     name: str = "tiled_cnn"
@@ -197,14 +204,12 @@ class TiledCnnConfig(PipelineConfig):
     batch_size: int = 8  # crops per step, and tiles per forward pass in prediction
     accumulate: int = 1  # parts in which a step's crops go through the network: less memory, one more forward pass
     checkpointing: bool = False  # compute activations within blocks again for the gradient: less memory, more time
-    compile: bool = False  # torch.compile; the first steps then take long
     foreground: float = 0.0  # share of crops centred on a pixel of a class other than the most frequent one
     precision: str = "auto"  # auto | float32 | bfloat16; auto: training.amp, and bfloat16 on a CPU that has it
     jitter: float = 0.1  # strength of the random gain, offset and noise on the intensities of a crop; 0: off
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         for name, size in (("crop_size", self.crop_size), ("tile_size", self.tile_size)):
             require(
                 size >= 32 and size % 32 == 0,
@@ -224,16 +229,13 @@ class TiledCnnConfig(PipelineConfig):
             1 <= self.accumulate <= self.batch_size,
             f"pipeline.accumulate must lie in [1, batch_size], got {self.accumulate} with batch_size {self.batch_size}",
         )
-        require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
-        require(self.weight_decay >= 0, f"pipeline.weight_decay must not be negative, got {self.weight_decay}")
 
 
 @dataclass
 class GnnConfig:
     """A network of torch_geometric layers (`models.gnn`); `conv` is a key of its `CONVS`, "none" has no edges.
 
-    Or `tokens`, SAGE with attention to the whole graph; `hierarchy` (`models.hierarchy`); `jain2024`, the published
-    network, which has three layers and no norm whatever the settings say.
+    Or `jain2024`, the published network, which has three layers and no norm whatever the settings say.
     """
 
     conv: str = "sage"
@@ -252,7 +254,7 @@ class GnnConfig:
 
 
 @dataclass
-class SuperpixelGnnConfig(PipelineConfig):
+class SuperpixelGnnConfig(LearningConfig):
     """Nodes are superpixels; the loss is weighted by their pixels; the prediction is painted back."""
 
     name: str = "superpixel_gnn"
@@ -263,28 +265,21 @@ class SuperpixelGnnConfig(PipelineConfig):
     )
     predict_nodes: int | None = 65536  # of a larger graph in prediction: parts of so many, with a halo; null: whole
     weights: str | None = None  # file of published weights for model.conv=jain2024, replayed instead of training
-    edge_dropout: float = 0.0  # share of the edges missing in each step
-    feature_dropout: float = 0.0  # share of all features at their mean in each step
     jitter: float = 0.1  # spread of a random gain and offset of the intensities behind the features; 0: off
-    mirror: bool = False  # turn graphs over at random: for positions and directions of edges
     learning_rate: float = 3e-3
-    weight_decay: float = 1e-4
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         require_one_of("pipeline.targets", self.targets, ("fractions", "majority"))
         nodes = self.batch_nodes
         require(nodes is None or nodes >= 1, f"pipeline.batch_nodes must be at least 1, got {nodes}")
         limit = self.predict_nodes
         require(limit is None or limit >= 1, f"pipeline.predict_nodes must be at least 1, got {limit}")
-        for name, share in (("edge_dropout", self.edge_dropout), ("feature_dropout", self.feature_dropout)):
-            require(0 <= share < 1, f"pipeline.{name} must lie in [0, 1), got {share}")
         require(self.jitter >= 0, f"pipeline.jitter must not be negative, got {self.jitter}")
         require(
             self.weights is None or self.model.conv == "jain2024",
             f"pipeline.weights are for pipeline.model.conv=jain2024, got {self.model.conv!r}",
         )
-        require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
-        require(self.weight_decay >= 0, f"pipeline.weight_decay must not be negative, got {self.weight_decay}")
 
 
 @dataclass
@@ -323,16 +318,20 @@ class ThresholdConfig(PipelineConfig):
 
 @dataclass
 class TrainingConfig:
-    """What every learning arm shares: one loss, one optimiser (AdamW), one schedule, one rule for stopping."""
+    """What every learning arm shares: one loss, one optimiser (AdamW), one schedule, one rule for stopping.
 
-    epochs: int | None = None  # budget; at least one of epochs, seconds and steps
-    seconds: float | None = 60.0  # budget of the whole fit, validation included
-    steps: int | None = None  # budget of optimiser steps
-    patience: int | None = 30  # validations without a better pixel score before the last stretch; null: never
-    min_epochs: int = 1
-    validate_every: int = 1  # epochs
-    schedule: str = "cosine"  # of the learning rate after its warmup: cosine (to zero at the budget's end) | constant
-    warmup: float = 0.05  # share of the budget in which the learning rate rises
+    Budgets, warm-up, validations and patience count work, so that scores do not depend on the machine or its load.
+    """
+
+    steps: int | None = 10000  # ceiling of optimiser steps; patience usually ends a fit long before
+    epochs: int | None = None  # ceiling of epochs
+    seconds: float | None = None  # ceiling of seconds: what do I get in five minutes? The clock then decides scores
+    patience: int | None = 8  # validations without a better pixel score before the cool-down; null: never
+    min_gain: float = 0.001  # by which a score must exceed the last better one to count as better
+    validate_every: int = 25  # steps, at least: later and costly validations are further apart
+    warmup: int = 50  # steps in which the learning rate rises, at most a tenth of a budget in steps
+    cooldown: float = 0.2  # share of all steps, at the end, in which the learning rate falls to zero; 0: constant
+    forks: bool = False  # also cool down copies at doubling budgets: what fits planned for less work reach
     cross_entropy_weight: float = 1.0
     dice_weight: float = 1.0
     class_weights: str = "sqrt"  # none | sqrt | inverse: of the class frequencies in the training pixels
@@ -340,18 +339,15 @@ class TrainingConfig:
     amp: bool = True  # mixed precision, on CUDA only
 
     def __post_init__(self) -> None:
-        budgets = (self.epochs, self.seconds, self.steps)
-        require(budgets != (None, None, None), "give at least one of training.epochs, training.seconds, training.steps")
-        require(self.steps is None or self.steps >= 1, f"training.steps must be at least 1, got {self.steps}")
-        require(self.epochs is None or self.epochs >= 1, f"training.epochs must be at least 1, got {self.epochs}")
+        budgets = (self.steps, self.epochs, self.seconds)
+        require(budgets != (None, None, None), "give at least one of training.steps, training.epochs, training.seconds")
+        for name, least in (("steps", 1), ("epochs", 1), ("patience", 1), ("validate_every", 1), ("warmup", 0)):
+            value = getattr(self, name)
+            require(value is None or value >= least, f"training.{name} must be at least {least}, got {value}")
         require(self.seconds is None or self.seconds > 0, f"training.seconds must be positive, got {self.seconds}")
-        require(
-            self.patience is None or self.patience >= 1, f"training.patience must be at least 1, got {self.patience}"
-        )
-        require(self.validate_every >= 1, f"training.validate_every must be at least 1, got {self.validate_every}")
-        require(0 <= self.warmup < 1, f"training.warmup must lie in [0, 1), got {self.warmup}")
+        require(self.min_gain >= 0, f"training.min_gain must not be negative, got {self.min_gain}")
+        require(0 <= self.cooldown < 1, f"training.cooldown must lie in [0, 1), got {self.cooldown}")
         require(self.gradient_clip >= 0, f"training.gradient_clip must not be negative, got {self.gradient_clip}")
-        require_one_of("training.schedule", self.schedule, ("cosine", "constant"))
         require_one_of("training.class_weights", self.class_weights, ("none", "sqrt", "inverse"))
         require(
             min(self.cross_entropy_weight, self.dice_weight) >= 0 and self.cross_entropy_weight + self.dice_weight > 0,

@@ -61,7 +61,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     stages = meter.rows()
     scores = [{"split": "val", **score} for score in val_scores.rows()]
     scores += [{"split": "test", **score} for score in test_scores.rows()]
-    write_parts(directory, row["run_id"], stages, scores, [asdict(epoch) for epoch in log.history])
+    write_parts(directory, row["run_id"], stages, scores, [asdict(row) for row in log.history])
     row["prepared_from_cache"] = sum(stage["images_from_cache"] or 0 for stage in stages)
     row |= {"stages_seconds": sum(stage["wall_seconds"] for stage in stages)}
     row |= {"run_seconds": time.perf_counter() - started}
@@ -91,8 +91,7 @@ def _prepare(
 
 def _learn(pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Config) -> tuple[FitLog, SplitScores]:
     """Prepare and fit, and score the validation images with the weights that were kept."""
-    fewer = replace(config.superpixels, views=config.superpixels.learned_views)
-    learning = replace(config, superpixels=fewer)
+    learning = replace(config, superpixels=replace(config.superpixels, views=1))  # several views serve prediction
     learner = pipeline if learning == config else build_pipeline(learning, data.task)
     train = _prepare(learner, data.train, "train", data, meter, learning)
     val = _prepare(pipeline, data.val, "val", data, meter, config)
@@ -131,7 +130,7 @@ def _pin(config: Config) -> tuple[str, Row]:
     """The device this arm runs on, and the settings of torch that every learning arm shares; no torch, no settings."""
     if "torch" not in sys.modules:
         return "cpu", {}
-    from bench.learning.training import resolve_device
+    from bench.learning.devices import resolve_device
 
     return str(resolve_device(config.device)), pin_torch(config.measure.threads or default_threads())
 
@@ -148,8 +147,11 @@ def _learned(log: FitLog) -> Row:
     return {
         "parameters": log.parameters,
         "epochs": log.history[-1].epoch,
-        "best_epoch": log.best_epoch,
+        "steps": log.steps,
+        "validations": log.validations,
+        "best_step": log.best_step,
         "best_val_score": log.best_score,
+        "late_gain": log.late_gain,
         "stopped": log.stopped,
         "data_wait_seconds": log.data_wait_seconds,
         **log.facts,

@@ -29,10 +29,6 @@ class Message(nn.Module):
         return self.conv(x, edge_index)  # type: ignore[no-any-return]
 
 
-def _mlp(channels: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(channels, channels), nn.GELU(), nn.Linear(channels, channels))
-
-
 def _heads(channels: int) -> int:
     return next(heads for heads in (4, 2, 1) if channels % heads == 0)
 
@@ -47,19 +43,11 @@ def _transformer(channels: int, edge_dim: int) -> Message:
     return Message("attributes", pyg.TransformerConv(channels, channels // heads, heads, edge_dim=edge_dim, beta=True))
 
 
-def _gine(channels: int, edge_dim: int) -> Message:
-    return Message("attributes", pyg.GINEConv(_mlp(channels), train_eps=True, edge_dim=edge_dim))
-
-
 CONVS: dict[str, Callable[[int, int], Message]] = {  # (channels, edge_dim) -> Message
     "gcn": lambda channels, _: Message("weights", pyg.GCNConv(channels, channels)),
     "sage": lambda channels, _: Message("edges", MeanSage(channels, channels)),
-    "graphconv": lambda channels, _: Message("weights", pyg.GraphConv(channels, channels, aggr="mean")),
-    "gin": lambda channels, _: Message("edges", pyg.GINConv(_mlp(channels), train_eps=True)),
-    "gine": _gine,
     "gatv2": _gatv2,
     "transformer": _transformer,
-    "resgated": lambda channels, dim: Message("attributes", pyg.ResGatedGraphConv(channels, channels, edge_dim=dim)),
     "none": lambda channels, _: Message("nodes", nn.Linear(channels, channels)),
 }
 
@@ -79,38 +67,9 @@ class Block(nn.Module):
         self.conv = conv
         self.update = nn.Sequential(nn.GELU(), nn.Linear(channels, channels), Dropout(dropout))
 
-    def forward(
-        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor, batch: Tensor | None = None
-    ) -> Tensor:
-        del batch
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor) -> Tensor:
         message = self.conv(self.norm(x), edge_index, edge_weight, edge_attr)  # (N, H)
         return x + self.update(message)  # type: ignore[no-any-return]
-
-
-class TokenBlock(Block):
-    """A block that also hears of the whole graph: each node writes to and reads from a few tokens.
-
-    Attention through tokens, as in Lee et al., Set Transformer, 2019: its cost is linear in the nodes.
-    """
-
-    def __init__(self, conv: nn.Module, channels: int, dropout: float, norm: str, tokens: int = 16) -> None:
-        super().__init__(conv, channels, dropout, norm)
-        self.token_norm = _norm(norm, channels)
-        self.write, self.read = nn.Linear(channels, tokens), nn.Linear(channels, tokens)
-        self.value, self.out = nn.Linear(channels, channels), nn.Linear(channels, channels)
-
-    def forward(
-        self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor, batch: Tensor | None = None
-    ) -> Tensor:
-        x = super().forward(x, edge_index, edge_weight, edge_attr)
-        sizes = [len(x)] if batch is None else torch.bincount(batch).tolist()
-        return torch.cat([self.heard(part) for part in torch.split(x, sizes)])
-
-    def heard(self, x: Tensor) -> Tensor:
-        """One graph's nodes (N, H) after they have heard of one another."""
-        h = self.token_norm(x)
-        tokens = self.write(h).softmax(dim=0).T @ self.value(h)  # (T, H)
-        return x + self.out(self.read(h).softmax(dim=1) @ tokens)  # type: ignore[no-any-return]
 
 
 def mean_and_deviation(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
@@ -162,31 +121,26 @@ class Gnn(Standardized):
         self.head = head
 
     @property
-    def hops(self) -> int | None:
-        """Steps along the edges after which nothing matters to a node; None: all of its graph matters.
+    def hops(self) -> int:
+        """Steps along the edges beyond which nothing changes a node's logits.
 
         One more than there are blocks, for the degrees that a convolution may divide by.
         """
-        return None if any(isinstance(block, TokenBlock) for block in self.blocks) else len(self.blocks) + 1
+        return len(self.blocks) + 1
 
-    def forward(
-        self,
-        x: Tensor,
-        edge_index: Tensor,
-        edge_weight: Tensor,
-        edge_attr: Tensor,
-        pos: Tensor | None = None,
-        batch: Tensor | None = None,
-    ) -> Tensor:
-        """x (N, F), edges (2, E) from source to target, their weights (E,), attributes (E, D) -> logits (N, K).
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor) -> Tensor:
+        """Compute logits (N, K).
 
-        `batch` (N,) numbers the graphs from 0, ascending; None: it is one. `pos` (N, axes) is not used here.
+        Args:
+            x: Features (N, F), as they come.
+            edge_index: Edges (2, E) from source to target.
+            edge_weight: Their weights (E,).
+            edge_attr: Their attributes (E, D), as they come.
         """
-        del pos
         edge_attr = self.standardized("edge", edge_attr)
         first = x = self.encoder(self.standardized("feature", x))  # (N, H)
         for block in self.blocks:
-            x = block(x, edge_index, edge_weight, edge_attr, batch)
+            x = block(x, edge_index, edge_weight, edge_attr)
         return self.head(torch.cat([first, x], dim=1))  # type: ignore[no-any-return]
 
 
@@ -212,15 +166,13 @@ def build_gnn(
 ) -> Gnn:
     """A network of `num_layers` residual blocks of the convolution `conv`, a key of `CONVS`.
 
-    `tokens` is `sage` in blocks that also hear of the whole graph (`TokenBlock`). Raises ValueError for a convolution
-    or norm (layer | batch | none) that does not exist.
+    Raises ValueError for a convolution or norm (layer | batch | none) that does not exist.
     """
-    if conv not in (*CONVS, "tokens"):
-        raise ValueError(f"conv must be one of {', '.join(CONVS)}, tokens, got {conv!r}")
+    if conv not in CONVS:
+        raise ValueError(f"conv must be one of {', '.join(CONVS)}, got {conv!r}")
     if norm not in ("layer", "batch", "none"):
         raise ValueError(f"norm must be layer, batch or none, got {norm!r}")
-    block, width = TokenBlock if conv == "tokens" else Block, hidden_channels
-    make = CONVS["sage" if conv == "tokens" else conv]
-    blocks = nn.ModuleList(block(make(width, edge_dim), width, dropout, norm) for _ in range(num_layers))
+    width = hidden_channels
+    blocks = nn.ModuleList(Block(CONVS[conv](width, edge_dim), width, dropout, norm) for _ in range(num_layers))
     encoder, head = encoder_of(in_channels, width, dropout), head_of(width, num_classes, norm)
     return Gnn(encoder, blocks, head, in_channels, edge_dim)

@@ -35,17 +35,16 @@ class Jain2024(nn.Module):
     def standardize(self, x: Sequence[Tensor], edge_attr: Sequence[Tensor]) -> None:
         """Nothing: the features are taken as they are."""
 
-    def forward(
-        self,
-        x: Tensor,
-        edge_index: Tensor,
-        edge_weight: Tensor,
-        edge_attr: Tensor,
-        pos: Tensor | None = None,
-        batch: Tensor | None = None,
-    ) -> Tensor:
-        """x (N, F), edges (2, E) from source to target, their weights (E,) -> logits (N, K); the rest is not used."""
-        del edge_attr, pos, batch
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor) -> Tensor:
+        """Compute logits (N, K).
+
+        Args:
+            x: Features (N, F), as they come.
+            edge_index: Edges (2, E) from source to target.
+            edge_weight: Their weights (E,).
+            edge_attr: Not used.
+        """
+        del edge_attr
         for conv in (self.conv_first, self.conv1):
             x = F.dropout(F.leaky_relu(conv(x, edge_index, edge_weight)), self.dropout, self.training)
         return self.conv_last(x, edge_index, edge_weight)  # type: ignore[no-any-return]

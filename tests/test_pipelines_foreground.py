@@ -68,7 +68,7 @@ def test_crops_at_an_edge_stay_within_the_image() -> None:
 def test_crops_around_a_rare_class_leave_its_share_in_the_loss_as_it_was(scheme: str) -> None:
     def shares(foreground: float) -> np.ndarray:
         settings = TiledCnnConfig(crop_size=32, tile_size=64, overlap=0, foreground=foreground)
-        training = TrainingConfig(epochs=1, seconds=None, class_weights=scheme)
+        training = TrainingConfig(epochs=1, steps=None, class_weights=scheme)
         arm = TiledCnn(Config(DatasetConfig(), settings, training=training, device="cpu"), Task(("a", "b"), 1, 2))
         items = [arm.prepare(rare())]
         sampler = arm._sampler(items)
@@ -82,7 +82,7 @@ def test_crops_around_a_rare_class_leave_its_share_in_the_loss_as_it_was(scheme:
 
 def test_batches_with_foreground_train() -> None:
     settings = TiledCnnConfig(crop_size=32, tile_size=64, overlap=0, foreground=0.5, batch_size=2)
-    training = TrainingConfig(steps=2, seconds=None)
+    training = TrainingConfig(steps=2)
     arm = TiledCnn(Config(DatasetConfig(), settings, training=training, device="cpu"), Task(("a", "b"), 1, 2))
     log = arm.fit([arm.prepare(rare())], [arm.prepare(rare())])
     assert np.isfinite(log.history[-1].train_loss)

@@ -11,7 +11,6 @@ from torch_geometric.data import Data
 from bench.graphs.weights import weigh_edges
 from bench.pipelines.gnn.liveness import edge_liveness, idle_edges, without_edges
 from models.gnn import CONVS, Block, Message, build_gnn
-from models.hierarchy import HierarchicalGnn
 from models.jain2024 import Jain2024
 
 
@@ -37,7 +36,7 @@ def jittered_grid(spacing: float, side: int = 60, features: int = 11) -> Data:
 def classes_of(model: nn.Module, graph: Data) -> NDArray[np.int64]:
     """Centred, so that the head of a network that was never trained does not give every node one class."""
     with torch.inference_mode():
-        logits = model(graph.x, graph.edge_index, graph.edge_weight, graph.edge_attr, graph.pos, None)
+        logits = model(graph.x, graph.edge_index, graph.edge_weight, graph.edge_attr)
     return np.asarray((logits - logits.mean(dim=0)).argmax(dim=1).numpy())
 
 
@@ -69,7 +68,7 @@ def test_published_edges_live_where_superpixels_are_a_pixel_apart() -> None:
     assert found["edge_flip_share"] > 0.01
 
 
-@pytest.mark.parametrize("conv", [*(conv for conv in CONVS if conv != "none"), "tokens"])
+@pytest.mark.parametrize("conv", [conv for conv in CONVS if conv != "none"])
 def test_every_convolution_has_a_share_between_nothing_and_all(conv: str) -> None:
     torch.manual_seed(0)
     found = liveness(build_gnn(conv, 11, 8, 2, 3, 3).eval(), jittered_grid(10.0, side=12))
@@ -77,10 +76,8 @@ def test_every_convolution_has_a_share_between_nothing_and_all(conv: str) -> Non
     assert 0 < found["edge_flip_share"] < 1
 
 
-def test_a_hierarchy_has_them_too_and_a_network_without_convolutions_has_none() -> None:
-    torch.manual_seed(0)
+def test_a_network_without_convolutions_has_none() -> None:
     graph = jittered_grid(10.0, side=12)
-    assert 0.01 < liveness(HierarchicalGnn(11, 8, 6, 3, 3).eval(), graph)["edge_message_share"] < 0.99
     mlp = build_gnn("none", 11, 8, 2, 3, 3).eval()
     assert liveness(mlp, graph) == {}
     assert idle_edges({}) == ()

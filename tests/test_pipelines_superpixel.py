@@ -1,6 +1,5 @@
 """Laws of the superpixel arms: scores without painting, weights that come back, controls that know what they should."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,13 +66,10 @@ def gnn(
     conv: str = "sage",
     device: str = "cpu",
     predict_nodes: int | None = None,
-    augmented: bool = False,
 ) -> SuperpixelGnn:
     model = GnnConfig(conv, hidden_channels=8, num_layers=2, dropout=0.0)
     pipeline = SuperpixelGnnConfig(model=model, targets=targets, batch_nodes=200, predict_nodes=predict_nodes)
-    if augmented:
-        pipeline = replace(pipeline, jitter=0.1, mirror=True, edge_dropout=0.2, feature_dropout=0.1)
-    training = TrainingConfig(epochs=epochs, seconds=None, patience=None)
+    training = TrainingConfig(epochs=epochs, steps=None, patience=None, warmup=0)
     graph = GraphConfig(features=["intensity", "shape"])
     return SuperpixelGnn(Config(DatasetConfig(), pipeline, SIZE, graph, training, seed=seed, device=device), TASK)
 
@@ -142,7 +138,7 @@ def jain(weights: Path | None = None) -> SuperpixelGnn:
     model = GnnConfig("jain2024", hidden_channels=32, num_layers=3, dropout=0.5, norm="none")
     given = None if weights is None else str(weights)
     pipeline = SuperpixelGnnConfig(model=model, targets="majority", batch_nodes=None, learning_rate=1e-2, weights=given)
-    training = TrainingConfig(epochs=20, seconds=None, patience=10, class_weights="inverse", dice_weight=0)
+    training = TrainingConfig(epochs=20, steps=None, patience=10, class_weights="inverse", dice_weight=0)
     graph = GraphConfig(features=["intensity"], edges=["knn"], neighbours=10, edge_weight="normalised")
     return SuperpixelGnn(Config(DatasetConfig(), pipeline, SIZE, graph, training, device="cpu"), TASK)
 
@@ -172,7 +168,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_network_that_does_not_exist_is_refused_before_anything_is_prepared() -> None:
-    with pytest.raises(InputError, match=r"pipeline\.model\.conv must be one of gcn, .*hierarchy"):
+    with pytest.raises(InputError, match=r"pipeline\.model\.conv must be one of gcn, .*jain2024"):
         gnn(conv="sagee")
 
 
@@ -183,15 +179,6 @@ def test_what_the_edges_do_is_told_and_has_its_own_time() -> None:
         log = pipeline.fit(items[:1], items[1:])
         assert set(log.facts) == told
         assert [span.phase for span in log.intervals].count("inspect") == bool(told)
-
-
-@pytest.mark.parametrize("conv", ["tokens", "hierarchy"])
-def test_networks_that_need_the_whole_graph_learn_too(conv: str) -> None:
-    pipeline = gnn(conv=conv, epochs=25, predict_nodes=30, augmented=True)
-    items = [pipeline.prepare(disc(seed)) for seed in range(4)]
-    log = pipeline.fit(items[:3], items[3:])
-    assert log.best_score is not None
-    assert log.best_score > 0.9
 
 
 def test_kernels_that_are_kept_for_every_shape_are_off_while_it_learns(monkeypatch: pytest.MonkeyPatch) -> None:

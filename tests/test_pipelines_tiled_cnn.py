@@ -68,7 +68,7 @@ def pipeline(
         precision="float32",
         **options,  # type: ignore[arg-type]
     )
-    training = TrainingConfig(epochs=epochs, seconds=None)
+    training = TrainingConfig(epochs=epochs, steps=None)
     return TiledCnn(Config(DatasetConfig(), settings, training=training, device="cpu"), task)
 
 
@@ -226,23 +226,6 @@ def test_flips_make_the_prediction_follow_the_image() -> None:
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_a_compiled_network_takes_the_same_steps(monkeypatch: pytest.MonkeyPatch) -> None:
-    def weights(compiled: bool) -> tuple[dict[str, Tensor], bool]:
-        arm = pipeline(tile_size=32, epochs=1, compile=compiled)
-        item = arm.prepare(sample(0, 60, 40))
-        torch.manual_seed(0)
-        arm.fit([item], [item])
-        return arm.model.state_dict(), arm.model._compiled_call_impl is not None
-
-    monkeypatch.setattr(tiled_cnn, "COMPILER", "eager")  # traces the network as the real one does
-    (plain, no), (compiled, yes) = weights(compiled=False), weights(compiled=True)
-    assert (no, yes) == (False, True)
-    assert compiled.keys() == plain.keys()
-    for name, value in plain.items():
-        torch.testing.assert_close(compiled[name], value, msg=name)
-
-
-@pytest.mark.usefixtures("stand_in")
 def test_checkpointing_is_of_the_network_that_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """That it changes no step is a law of `models.checkpointing`."""
     seen: list[nn.Module] = []
@@ -265,15 +248,6 @@ def test_a_batch_in_parts_takes_the_step_of_the_whole_batch() -> None:
     assert (five, two) == (5, 2)
     for name, value in whole.items():
         torch.testing.assert_close(parts[name], value, msg=name)
-
-
-def test_without_a_compiler_one_sentence_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    def compiled(*_: object, **__: object) -> None:
-        raise RuntimeError("no C++ here\nand a long trace")
-
-    monkeypatch.setattr(torch, "compile", compiled)
-    with pytest.raises(InputError, match=r"pipeline\.compile=true needs a compiler .*: no C\+\+ here$"):
-        pipeline(compile=True)
 
 
 def test_training_starts_from_a_weights_file_and_the_row_says_so(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def finished(folder: Path, arm: str, normalization: str = "per_image", task: boo
         dataset=FolderConfig(root=str(data_set(folder / "set")), normalization=normalization),
         pipeline=ARMS[arm],
         superpixels=SuperpixelsConfig(superpixel_size=30),
-        training=TrainingConfig(steps=1, seconds=None),
+        training=TrainingConfig(steps=1),
         device="cpu",
     )
     data, directory = load(config.dataset), folder / "run"

@@ -332,7 +332,7 @@ def run_once(folder: Path, name: str, cache_dir: Path) -> pd.DataFrame:
         pipeline=SuperpixelGnnConfig(model=GnnConfig(hidden_channels=4, num_layers=1)),
         superpixels=SUPERPIXELS,
         graph=graph_settings(cache_dir),
-        training=TrainingConfig(epochs=1, seconds=None),
+        training=TrainingConfig(epochs=1, steps=None),
         device="cpu",
     )
     (folder / name).mkdir()

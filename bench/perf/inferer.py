@@ -139,7 +139,7 @@ def _scene(config: InfererConfig) -> NDArray[np.float32]:
 
 
 def _facts(config: InfererConfig) -> dict[str, str]:
-    from bench.learning.training import resolve_device
+    from bench.learning.devices import resolve_device
     from bench.pipelines.cnn.tiled_cnn import convolution_dtype
 
     device = resolve_device(config.device)
@@ -151,7 +151,7 @@ def _predict(config: InfererConfig, side: str) -> Predict:
     """Image (size, size, 1) -> mask, our way or MONAI's, with a network of the same random weights."""
     import torch
 
-    from bench.learning.training import autocast_to
+    from bench.learning.devices import autocast_to
     from bench.pipelines.cnn.inference import Inferer, Tiling
     from models.unet import build_cnn
 

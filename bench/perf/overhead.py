@@ -62,7 +62,7 @@ def whole_run(pipeline: str, seconds: int) -> dict[str, Any]:
     from bench.sweeps.sweep import plan, sweep
 
     with tempfile.TemporaryDirectory() as folder:
-        budget = [f"training.seconds={seconds}", "training.patience=null"]
+        budget = [f"training.seconds={seconds}", "training.steps=null", "training.patience=null"]
         sweep(plan(prepared(compose([f"pipeline={pipeline}", *budget, f"results_dir={folder}"]))), {})
         (path,) = Path(folder).glob("runs/*/run.json")
         return dict(read_json(path))
@@ -86,7 +86,7 @@ def ratios(argument: tuple[int, int]) -> list[float]:
     config = Config(
         SyntheticConfig(train_images=4, val_images=1, test_images=1),
         SuperpixelGnnConfig(),
-        training=TrainingConfig(seconds=None, steps=steps, patience=None),
+        training=TrainingConfig(steps=steps, patience=None),
         device="cpu",
     )
     from bench.datasets.registry import load

@@ -16,7 +16,7 @@ from bench.tables.convergence import counted, trained
 
 Runs = pd.DataFrame
 MOST_ARMS = 6  # in one legend
-_NOT_A_METHOD = ("superpixels.superpixel_size", "superpixels.n_segments", "superpixels.learned_views")
+_NOT_A_METHOD = ("superpixels.superpixel_size", "superpixels.n_segments")
 DICE = "macro Dice on test pixels"
 
 

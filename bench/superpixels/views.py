@@ -77,4 +77,4 @@ def _resized(config: SuperpixelsConfig, factor: float) -> SuperpixelsConfig:
     """With superpixels `factor` times as large, but not below a pixel, and no more than one view."""
     size = None if config.superpixel_size is None else max(config.superpixel_size * factor, 1.0)
     count = None if config.n_segments is None else max(round(config.n_segments / factor), 1)
-    return replace(config, superpixel_size=size, n_segments=count, views=1, learned_views=1)
+    return replace(config, superpixel_size=size, n_segments=count, views=1)

@@ -103,7 +103,7 @@ def needs_trial(config: Config) -> bool:
         model = arm.model
         known = model.architecture in TRIED["architectures"] and model.encoder_name in TRIED["encoders"]
         plain = CnnConfig(architecture=model.architecture, encoder_name=model.encoder_name)
-        if arm.compile or not known or model != plain:
+        if not known or model != plain:
             return True
     if isinstance(arm, SuperpixelGnnConfig) and arm.model.conv not in TRIED["convolutions"]:
         return True

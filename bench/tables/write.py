@@ -19,12 +19,18 @@ _RUN_TEXT = (
     *("run_id", "run_key", "started", "git_commit", "status", "reason", "flags", "experiment", "dataset", "pipeline"),
     "model",
 )
-_RUN_NUMBERS = ("seed", "parameters", "epochs", "best_epoch", "best_val_score", "stopped", "peak_memory_bytes")
+_RUN_NUMBERS = (
+    *("seed", "parameters", "steps", "epochs", "validations", "best_step", "best_val_score", "late_gain", "stopped"),
+    "peak_memory_bytes",
+)
 SCHEMAS: dict[str, tuple[str, ...]] = {  # the columns that always exist, in this order; others follow by name
     "runs": (*_RUN_TEXT, *_RUN_NUMBERS, "peak_memory_kind", "harness_seconds"),
     "stages": ("run_id", "stage", "split", "seconds", "images", "pixels"),
     "scores": ("run_id", "split", "image", "metric", "class", "value"),
-    "history": ("run_id", "epoch", "seconds", "train_loss", "val_score", "learning_rate", "data_wait_seconds"),
+    "history": (
+        *("run_id", "step", "epoch", "seconds", "train_loss", "val_score", "learning_rate", "data_wait_seconds"),
+        "budget",
+    ),
 }
 TEXT = {
     *_RUN_TEXT,

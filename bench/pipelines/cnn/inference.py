@@ -15,7 +15,7 @@ from bench.arrays import tiles
 from bench.arrays.protocols import Readable, Writable
 from bench.arrays.rows import prefetch
 from bench.arrays.tiles import Window
-from bench.learning.training import autocast_to
+from bench.learning.devices import autocast_to
 
 STRIDE = 32  # of the deepest features of an encoder
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))  # axes of (B, C, H, W) that are flipped

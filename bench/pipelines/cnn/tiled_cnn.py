@@ -17,9 +17,10 @@ from bench.arrays.rows import cut_bands, prefetch, read_by_rows, write_by_rows
 from bench.arrays.tiles import Window
 from bench.config import Config, InputError, TiledCnnConfig, require_one_of
 from bench.datasets.sample import Sample, Task, held
+from bench.learning.devices import amp_dtype, autocast_to, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog
 from bench.learning.losses import class_weights, macro_dice, segmentation_loss
-from bench.learning.training import amp_dtype, autocast_to, resolve_device, seed_everything, train
+from bench.learning.training import Learner, train
 from bench.pipelines.cnn.crops import IGNORED, Batch, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
 from bench.pipelines.cnn.inference import STRIDE, Inferer, Tiling, to_device
@@ -27,7 +28,6 @@ from models.checkpointing import checkpoint_blocks, in_parts
 from models.unet import ARCHITECTURES, build_cnn, load_weights
 
 BAND_PIXELS = 1 << 20  # counted at once
-COMPILER = "inductor"  # of torch.compile
 HELD_PIXELS = 1 << 28  # values of an image that is still read into memory
 
 
@@ -60,17 +60,6 @@ def convolution_dtype(precision: str, device: torch.device, amp: bool) -> torch.
     return torch.bfloat16 if amp and capable else torch.float32
 
 
-def check_compiler(device: torch.device) -> None:
-    """Raise `InputError` where `torch.compile` cannot compile for `device`, before anything is prepared."""
-    try:
-        torch.compile(lambda x: x.sin() + 1, backend=COMPILER)(torch.zeros(4, device=device))
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0]
-        raise InputError(
-            f"pipeline.compile=true needs a compiler that works with torch, set it to false: {reason}"
-        ) from error
-
-
 class TiledCnn:
     """A pipeline (`bench.pipelines.protocol`) whose model is `models.unet.build_cnn` as `config.pipeline.model` says.
 
@@ -83,8 +72,6 @@ class TiledCnn:
         self.device = resolve_device(config.device)
         self.dtype = convolution_dtype(self.settings.precision, self.device, config.training.amp)
         self.tiling = Tiling(self.settings.tile_size, self.settings.overlap)
-        if self.settings.compile:
-            check_compiler(self.device)
         self.model = self._build()  # settings that do not fit together are refused here, before anything is prepared
 
     def prepare(self, sample: Sample) -> TiledImage:
@@ -99,24 +86,18 @@ class TiledCnn:
         self.model = self._build()  # a second fit starts afresh
         if self.settings.checkpointing:
             checkpoint_blocks(self.model)
-        if self.settings.compile:
-            self.model.compile(backend=COMPILER)
         sampler = self._sampler(train_items)
         self.class_weights = self._balance(train_items, sampler).to(self.device)
-        log = train(
-            self.model,
-            lambda epoch: self._ahead(sampler.epoch(np.random.default_rng([self.config.seed, epoch]))),
-            self._loss,
-            lambda: self._score(val_items),
-            self.config.training,
-            learning_rate=self.settings.learning_rate,
-            weight_decay=self.settings.weight_decay,
-            seed=self.config.seed,
-            device=self.device,
-            description=self.settings.name,
+        learner = Learner(
+            model=self.model,
+            batches=lambda epoch: self._ahead(sampler.epoch(np.random.default_rng([self.config.seed, epoch]))),
+            loss=self._loss,
+            validate=lambda: self._score(val_items),
             steps_per_epoch=len(sampler),
-            started_ns=started_ns,
+            validation_cost=self._validation_cost(val_items, sampler),
         )
+        training = self.config.training
+        log = train(learner, training, self.settings, seed=self.config.seed, device=self.device, started_ns=started_ns)
         from_scratch = self.settings.model.encoder_weights is None and self.settings.model.weights_file is None
         return replace(log, facts={"convolution_bits": torch.finfo(self.dtype).bits, "from_scratch": from_scratch})
 
@@ -192,6 +173,11 @@ class TiledCnn:
         drawn = sampler.class_counts(np.random.default_rng([self.config.seed, 0]), self.task.num_classes)
         shown = np.where(counts > 0, np.maximum(drawn, 1) / drawn.sum() / np.maximum(counts / counts.sum(), 1e-12), 1)
         return weights / torch.from_numpy(shown).float()
+
+    def _validation_cost(self, items: Sequence[TiledImage], sampler: CropSampler) -> float:
+        """Cost of predicting `items` in optimiser steps: a step takes about three times a forward pass of its crops."""
+        pixels = sum(prod(window.shape) for item in items for window in item.windows)
+        return pixels * (4 if self.settings.flips else 1) / (3 * sampler.batch_size * sampler.size**2)
 
     def _ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches; a GPU need not wait for them, as a thread assembles the next one while it works."""

@@ -1,4 +1,4 @@
-"""Training graphs as they might also have been: edges and features missing, image brighter, steeper or mirrored."""
+"""Augmentation of training graphs: the graph that a brighter image, or one of more contrast, would have had."""
 
 from dataclasses import dataclass
 
@@ -11,22 +11,27 @@ from bench.config import GraphConfig
 from bench.graphs.build import build_graph
 
 CONTRAST = slice(1, 3)  # attributes of an edge that grow with the intensities: steps of the image, of the means
-DIRECTION = 4  # the first of its direction
 SIDE = 16  # of the image that the features are tried on
 
 
 @dataclass(frozen=True)
 class Response:
-    """How each feature answers to gain and offset of the image: x -> x * gain^power + offset * level, both (F,)."""
+    """How each feature responds to gain and offset of the image: x -> x * gain^power + offset * level, both (F,)."""
 
     power: Tensor
     level: Tensor
 
 
-def response(spatial_axes: int, channels: int, config: GraphConfig) -> Response:
-    """Found by trying: the features of a small random image, and of the same with another gain and another offset.
+def find_response(spatial_axes: int, channels: int, config: GraphConfig) -> Response:
+    """Find out how features respond, from those of a small random image before and after a change of gain and offset.
 
-    A feature that answers otherwise than by one of gain and level is left as it is.
+    Args:
+        spatial_axes: 2 or 3.
+        channels: Channels of the images.
+        config: The feature sets.
+
+    Returns:
+        The response; a feature that follows neither gain nor offset is left as it is.
     """
     rng = np.random.default_rng(0)
     ramp = np.indices((SIDE,) * spatial_axes).sum(axis=0)[..., None] / 8
@@ -44,45 +49,22 @@ def _close(one: Tensor, other: Tensor) -> Tensor:
     return (one - other).abs().amax(dim=0) <= 0.01 * other.abs().amax(dim=0)
 
 
-def jittered(graph: Data, strength: float, answers: Response) -> Data:
-    """The graph of the image with a random gain around 1 and offset around 0, for each graph of a batch its own.
+def jitter(graph: Data, strength: float, response: Response) -> Data:
+    """Return the graph that the image would have after a random change of gain and offset.
 
-    Both have a spread of `strength`, the offset in units of the image (standard deviations, if it was normalised).
+    Args:
+        graph: A graph, or a batch of which each graph gets a change of its own.
+        strength: Standard deviation of the logarithm of the gain, and of the offset in units of the image.
+        response: How each feature responds.
+
+    Returns:
+        A copy with other features and edge contrasts.
     """
     which = graph.batch if graph.batch is not None else torch.zeros(len(graph.x), dtype=torch.long)
     count = int(which.max()) + 1
     gain, offset = torch.exp(strength * torch.randn(count))[which], (strength * torch.randn(count))[which]
     changed: Data = graph.clone()
-    changed.x = graph.x * gain[:, None] ** answers.power + offset[:, None] * answers.level
+    changed.x = graph.x * gain[:, None] ** response.power + offset[:, None] * response.level
     changed.edge_attr = graph.edge_attr.clone()
     changed.edge_attr[:, CONTRAST] *= gain[graph.edge_index[1]][:, None]
-    return changed
-
-
-def mirrored(graph: Data) -> Data:
-    """The graph of the image turned over along a random choice of its axes, all graphs of a batch alike.
-
-    Shape and texture do not know of it; positions and the directions of the edges do.
-    """
-    sign = torch.where(torch.rand(graph.pos.shape[1]) < 0.5, -1.0, 1.0)
-    changed: Data = graph.clone()
-    changed.pos = graph.pos * sign
-    changed.edge_attr = graph.edge_attr.clone()
-    changed.edge_attr[:, DIRECTION:] *= sign
-    return changed
-
-
-def edges_dropped(graph: Data, share: float) -> Data:
-    """Without a random `share` of the edges; loops stay."""
-    kept = (torch.rand(graph.edge_index.shape[1]) >= share) | (graph.edge_index[0] == graph.edge_index[1])
-    changed: Data = graph.clone()
-    changed.edge_index, changed.edge_attr = graph.edge_index[:, kept], graph.edge_attr[kept]
-    changed.edge_weight = graph.edge_weight[kept]
-    return changed
-
-
-def features_dropped(graph: Data, share: float, mean: Tensor) -> Data:
-    """With a random `share` of all features at their `mean` (F,)."""
-    changed: Data = graph.clone()
-    changed.x = torch.where(torch.rand(graph.x.shape) < share, mean, graph.x)
     return changed

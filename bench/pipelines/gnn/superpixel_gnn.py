@@ -19,11 +19,12 @@ from bench.arrays.threads import Band
 from bench.config import Config, SuperpixelGnnConfig
 from bench.datasets.sample import Sample, Task
 from bench.graphs.build import build_graph, warm_up_graph
+from bench.learning.devices import autocast, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog, Interval
 from bench.learning.losses import class_weights, macro_dice, segmentation_loss
-from bench.learning.training import autocast, resolve_device, seed_everything, train
+from bench.learning.training import Learner, train
 from bench.pipelines.gnn import networks
-from bench.pipelines.gnn.augment import edges_dropped, features_dropped, jittered, mirrored, response
+from bench.pipelines.gnn.augment import find_response, jitter
 from bench.pipelines.gnn.cache import Cache
 from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graph
 from bench.pipelines.gnn.liveness import edge_liveness, idle_edges
@@ -34,7 +35,6 @@ from bench.pipelines.origin import merged
 from bench.superpixels.labels import count_classes, paint
 from bench.superpixels.registry import segment, warm_up_segmentation
 from bench.superpixels.views import list_views, paint_mean
-from models.gnn import mean_and_deviation
 
 BAND_PIXELS = 1 << 24  # painted at once
 CHUNK_ROWS = 512  # bands of so many rows, or of a multiple, fill the chunks of most files
@@ -106,7 +106,7 @@ class SuperpixelGnn:
         self.caches = [Cache(view, config.graph, task, build_sample_graph, SuperpixelGraph) for view in self.views]
         self.model: Network | None = None
         if self.settings.jitter > 0:
-            self.answers = response(task.spatial_axes, task.in_channels, config.graph)
+            self.response = find_response(task.spatial_axes, task.in_channels, config.graph)
 
     def prepare(self, sample: Sample) -> Item:
         """The graph of the sample, or with `superpixels.views` several."""
@@ -135,21 +135,18 @@ class SuperpixelGnn:
         self.model.to(self.device)
         pixels = torch.stack([data.y_counts.sum(dim=0) for data in items]).sum(dim=0)
         self.class_weights = class_weights(pixels, self.config.training.class_weights).to(self.device)
-        self.feature_mean = mean_and_deviation([data.x for data in items])[0].float()
         with without_kernels_per_shape():
-            log = train(
-                self.model,
-                lambda epoch: self._batches(items, epoch),
-                self._loss,
-                lambda: self._score(val_items),
-                self.config.training,
-                learning_rate=self.settings.learning_rate,
-                weight_decay=self.settings.weight_decay,
-                seed=self.config.seed,
-                device=self.device,
-                description=self.settings.name,
+            learner = Learner(
+                model=self.model,
+                batches=lambda epoch: self._batches(items, epoch),
+                loss=self._loss,
+                validate=lambda: self._score(val_items),
                 steps_per_epoch=self._steps(items),
-                started_ns=started_ns,
+                validation_cost=self._validation_cost(items, val_items),
+            )
+            training = self.config.training
+            log = train(
+                learner, training, self.settings, seed=self.config.seed, device=self.device, started_ns=started_ns
             )
         return self._with_liveness(log, val_items)
 
@@ -219,6 +216,11 @@ class SuperpixelGnn:
         nodes = self.settings.batch_nodes
         return len(items) if nodes is None else max(sum(int(data.x.shape[0]) for data in items) // nodes, 1)
 
+    def _validation_cost(self, items: Sequence[Data], val_items: Sequence[Item]) -> float:
+        """Cost of predicting `val_items` in optimiser steps: a step takes about three times a forward pass."""
+        nodes = sum(int(data.x.shape[0]) for data in items) / self._steps(items)
+        return sum(int(view.data.x.shape[0]) for item in val_items for view in item.views) / (3 * nodes)
+
     def _batches(self, items: Sequence[Data], epoch: int) -> Iterator[Data]:
         """Graphs one by one in random order; with `batch_nodes`, so many nodes or more, in windows of half as many."""
         rng = np.random.default_rng([self.config.seed, epoch])
@@ -239,30 +241,18 @@ class SuperpixelGnn:
 
     def _logits(self, data: Data) -> Tensor:
         """Logits (N, K) on the device. `Data.to` would move the graph itself, so its tensors are moved one by one."""
-        inputs = (data.x, data.edge_index, data.edge_weight, data.edge_attr, data.pos)
-        batch = data.batch.to(self.device) if isinstance(data, Batch) else None
-        return self._fitted()(*(tensor.to(self.device) for tensor in inputs), batch)  # type: ignore[no-any-return]
-
-    def _augmented(self, batch: Data) -> Data:
-        """The batch as it might also have been, by the settings; on the host, before it is moved."""
-        settings = self.settings
-        if settings.jitter > 0:
-            batch = jittered(batch, settings.jitter, self.answers)
-        if settings.mirror:
-            batch = mirrored(batch)
-        if settings.edge_dropout > 0:
-            batch = edges_dropped(batch, settings.edge_dropout)
-        if settings.feature_dropout > 0:
-            batch = features_dropped(batch, settings.feature_dropout, self.feature_mean)
-        return batch
+        inputs = (data.x, data.edge_index, data.edge_weight, data.edge_attr)
+        return self._fitted()(*(tensor.to(self.device) for tensor in inputs))  # type: ignore[no-any-return]
 
     def _loss(self, batch: Data) -> Tensor:
         counts = batch.y_counts.to(self.device)  # (N, K)
         pixels = counts.sum(dim=1)  # (N,), ignored ones not counted
         majority = self.settings.targets == "majority"
         targets = counts.argmax(dim=1) if majority else counts / pixels.clamp_min(1)[:, None]
+        if self.settings.jitter > 0:
+            batch = jitter(batch, self.settings.jitter, self.response)
         return segmentation_loss(
-            self._logits(self._augmented(batch)),
+            self._logits(batch),
             targets,
             pixels,
             self.class_weights,
@@ -286,15 +276,11 @@ class SuperpixelGnn:
         return self._filled(np.empty(int(data.x.shape[0]), np.int64), data, lambda logits: logits.argmax(dim=1))
 
     def _filled(self, told: NDArray[Any], data: Data, of: Callable[[Tensor], Tensor]) -> NDArray[Any]:
-        """`told` (N, ...) filled with `of` the logits, of a graph of more than `predict_nodes` nodes part by part.
-
-        A network to which the whole graph matters gets it whole.
-        """
-        hops = self._fitted().hops
-        nodes = self.settings.predict_nodes if hops is not None else None
+        """`told` (N, ...) filled with `of` the logits, of a graph of more than `predict_nodes` nodes part by part."""
+        hops, nodes = self._fitted().hops, self.settings.predict_nodes
         mixed = autocast(self.device, self.config.training.amp)
         with torch.inference_mode(), mixed, without_kernels_per_shape():
-            for part in parts(data, nodes or len(told), hops or 0):
+            for part in parts(data, nodes or len(told), hops):
                 told[part.inner.numpy()] = of(self._logits(part.data)).cpu().numpy()[part.kept.numpy()]
         return told
 

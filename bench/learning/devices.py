@@ -1,0 +1,49 @@
+"""Seeds, devices and number types: where and in what precision a network computes."""
+
+import random
+
+import numpy as np
+import torch
+
+from bench.config import InputError
+
+
+def seed_everything(seed: int) -> np.random.Generator:
+    """Seed Python and torch, ask cuDNN for deterministic kernels, and return a numpy generator of the same seed."""
+    random.seed(seed)
+    torch.manual_seed(seed)
+    torch.backends.cudnn.benchmark = False
+    torch.backends.cudnn.deterministic = True
+    return np.random.default_rng(seed)
+
+
+def resolve_device(name: str) -> torch.device:
+    """Return the device called auto, cpu, cuda or cuda:N; auto is the first GPU where there is one.
+
+    Raises `InputError` where that GPU is not there.
+    """
+    available = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda", 0) if available else torch.device("cpu")
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= available:
+        raise InputError(f"device={name} is a GPU that torch does not see ({available} found): use device=cpu or auto")
+    return torch.device("cuda", device.index or 0) if device.type == "cuda" else device
+
+
+def amp_dtype(device: torch.device, amp: bool) -> torch.dtype:
+    """Return the type of matrix products: bfloat16 or float16 with `amp` on a GPU, else float32."""
+    if not amp or device.type != "cuda":
+        return torch.float32
+    return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+
+
+def autocast(device: torch.device, amp: bool) -> torch.autocast:
+    """Return the mixed-precision context of training, for validation and prediction to use as well."""
+    return autocast_to(device, amp_dtype(device, amp))
+
+
+def autocast_to(device: torch.device, dtype: torch.dtype) -> torch.autocast:
+    """Return a context in which convolutions and matrix products run in `dtype`; with float32 nothing is cast."""
+    mixed = dtype is not torch.float32
+    return torch.autocast(device.type, dtype=dtype if mixed else torch.bfloat16, enabled=mixed)

@@ -1,0 +1,48 @@
+"""The progress of a fit on standard error."""
+
+import sys
+
+from tqdm import tqdm
+
+from bench.learning.schedule import Schedule
+
+
+class FitBar:
+    """Score, best score and time left: a bar on a terminal, elsewhere a line per tenth of the budget."""
+
+    def __init__(self, description: str) -> None:
+        self.description, self.tenth = description, 0
+        self.terminal = sys.stderr.isatty()
+        shape = "{desc} {percentage:3.0f}%|{bar}|{postfix}"
+        self.bar = tqdm(total=1.0, desc=description, disable=not self.terminal, leave=False, bar_format=shape)
+
+    def __enter__(self) -> "FitBar":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.bar.close()
+
+    def show(self, schedule: Schedule, epoch: int, score: float | None, best: float | None, seconds: float) -> None:
+        """Show where a fit stands.
+
+        Args:
+            schedule: Its schedule; patience may end it earlier than the share that is shown.
+            epoch: Its epoch, from 1.
+            score: Score of the last validation.
+            best: Best score so far.
+            seconds: Seconds since it began.
+        """
+        progress = 1.0 if schedule.find_end() else schedule.progress
+        if not self.terminal and int(progress * 10) <= self.tenth:
+            return
+        left = tqdm.format_interval(seconds * (1 - progress) / max(progress, 1e-6))
+        scores = [
+            f"{name} {'-' if value is None else f'{value:.4f}'}" for name, value in (("score", score), ("best", best))
+        ]
+        text = f" step {schedule.steps}, epoch {epoch}, {', '.join(scores)}, at most {left} left"
+        if self.terminal:
+            self.bar.set_postfix_str(text, refresh=False)
+            self.bar.update(progress - self.bar.n)
+            return
+        self.tenth = int(progress * 10)
+        print(f"{self.description} {progress:4.0%}{text}", file=sys.stderr, flush=True)
