@@ -143,7 +143,7 @@ def _first_line(error: BaseException) -> str:
 
 def _bench(arguments: list[str]) -> int:
     """Compose and check every run before the first one starts; then run them, and report each results folder once."""
-    from bench.sweeps.expected import expected
+    from bench.sweeps.expected import describe_plan
     from bench.sweeps.launch import check_installed, composed, launch, split, tune
     from bench.sweeps.sweep import plan, sweep
 
@@ -151,7 +151,7 @@ def _bench(arguments: list[str]) -> int:
     check_installed(how)
     jobs = compose(what)
     composed(how, "")
-    print(expected(jobs), end="", file=sys.stderr, flush=True)
+    print(describe_plan(jobs), end="", file=sys.stderr, flush=True)
     statuses: dict[str, list[str]] = {}
     try:
         if jobs and jobs[0].config.experiment.kind == "tuning":

@@ -4,7 +4,7 @@
 would be nicer because that is what comes back from a YAML file.
 """
 
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
 from math import inf, isfinite
 from typing import Any
@@ -76,6 +76,15 @@ class SyntheticConfig(DatasetConfig):
         for split in ("train_images", "val_images", "test_images"):
             require(getattr(self, split) >= 1, f"dataset.{split} must be at least 1, got {getattr(self, split)}")
         require(self.seed >= 0, f"dataset.seed must not be negative, got {self.seed}")
+
+
+@dataclass
+class EmbeddedConfig(DatasetConfig):
+    """Real images that ship with the project (`bench.datasets.embedded`)."""
+
+    name: str = "embedded"
+    subset: str = "nuclei"  # a folder below bench/datasets/embedded
+    normalization: str = "centred"
 
 
 @dataclass
@@ -415,8 +424,10 @@ class ExperimentConfig:
     full_sweeps: list[dict[str, Any]] = field(default_factory=list)
     search: list[dict[str, Any]] = field(default_factory=list)  # per arm: settings and their ranges, for Optuna
     trials: int = 20  # of each arm
+    effort: float = 1.0  # every arm's budgets of work times this: 0.1 for a first look, alike for all
 
     def __post_init__(self) -> None:
+        require(self.effort > 0, f"experiment.effort must be positive, got {self.effort}")
         require_one_of("experiment.kind", self.kind, ("runs", "smallest_memory", "tuning"))
         require_one_of("experiment.budget", self.budget, ("small", "full"))
         require(
@@ -430,6 +441,15 @@ class ExperimentConfig:
     def chosen_sweeps(self) -> list[dict[str, Any]]:
         """Those of the budget."""
         return self.full_sweeps if self.budget == "full" else self.sweeps
+
+    def scale(self, training: TrainingConfig) -> TrainingConfig:
+        """Return the training settings with the budgets of work times `effort`, at least one step or epoch."""
+        scaled = {
+            name: max(round(value * self.effort), 1)
+            for name in ("steps", "epochs")
+            if (value := getattr(training, name)) is not None
+        }
+        return replace(training, **scaled)
 
 
 @dataclass

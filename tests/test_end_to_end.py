@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SMALL = [
-    "experiment=quick", "seed=0", "superpixels.superpixel_size=40", "training.epochs=2", "training.seconds=null",
+    "experiment=quick", "seed=0", "superpixels.superpixel_size=40", "training.epochs=2", "dataset=synthetic",
     "dataset.image_size=[96,96]", "dataset.train_images=2", "dataset.val_images=1", "dataset.test_images=2",
 ]  # fmt: skip
 

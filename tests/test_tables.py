@@ -179,11 +179,11 @@ def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(folder: Path) -
 
 
 def test_a_budget_of_training_is_named_even_where_it_is_the_default(folder: Path) -> None:
-    usual = TrainingConfig().seconds
-    make_run(folder, "tiled_cnn", 0, run_id="more-a", run_key="a", training__seconds=usual)
-    make_run(folder, "tiled_cnn", 0, run_id="more-b", run_key="b", training__seconds=7.0)
+    usual = TrainingConfig().steps
+    make_run(folder, "tiled_cnn", 0, run_id="more-a", run_key="a", training__steps=usual)
+    make_run(folder, "tiled_cnn", 0, run_id="more-b", run_key="b", training__steps=7)
     arms = {arm for arm in comparison(collect(folder))["arm"] if arm.startswith("tiled_cnn")}
-    assert {f"tiled_cnn seconds={usual:g}", "tiled_cnn seconds=7"} <= arms
+    assert {f"tiled_cnn steps={usual}", "tiled_cnn steps=7"} <= arms
 
 
 def test_pixel_arms_ignore_superpixel_settings(folder: Path) -> None:

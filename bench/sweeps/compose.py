@@ -2,7 +2,7 @@
 
 import os
 import sys
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, cast
@@ -32,6 +32,7 @@ SCHEMAS = {
     ("schema", "experiment"): settings.ExperimentConfig,
     ("schema/dataset", "synthetic"): settings.SyntheticConfig,
     ("schema/dataset", "folder"): settings.FolderConfig,
+    ("schema/dataset", "embedded"): settings.EmbeddedConfig,
     **{("schema/pipeline", arm.name): arm.settings for arm in ARMS.values()},
     ("schema/pipeline/model", "cnn"): settings.CnnConfig,
     ("schema/pipeline/model", "gnn"): settings.GnnConfig,
@@ -79,6 +80,7 @@ def register() -> None:
 def job_of(overrides: list[str], given: list[str]) -> Job:
     """The run that `overrides` compose; its label is what the user did not give."""
     config = typed(hydra.compose("config", overrides))
+    config = replace(config, training=config.experiment.scale(config.training))
     swept = [part for part in overrides if part not in given and not part.startswith("pipeline=")]
     return Job(config, tuple(overrides), " ".join([config.pipeline.name, *(swept or given)]))
 

@@ -1,34 +1,30 @@
-"""What a list of runs will take, said before the first one starts. Standard library only."""
+"""What a list of runs will do, printed before the first one starts. Standard library only."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from bench.arms import ARMS
-from bench.config import Config
 from bench.sweeps.jobs import Job
 
-BESIDES = 20.0  # seconds of a run that are not training: its start, superpixels or tiles, prediction, scores
 
+def describe_plan(jobs: Sequence[Job]) -> str:
+    """Return a line with the number of runs by arm and the ceilings of their work; empty for a single run.
 
-def expected(jobs: Sequence[Job]) -> str:
-    """A line with the number of runs and at most how long they take; empty for a single run.
-
-    Training takes no longer than its budget in seconds; where there is none, nothing is known. Runs that are finished
-    already are not done again, so it may be less.
+    How long that takes depends on the machine, and patience ends most fits before their ceiling: time is measured, and
+    the progress of the sweep shows it.
     """
     if len(jobs) < 2:
         return ""
-    training = [_training_seconds(job.config) for job in jobs]
-    known = [seconds for seconds in training if seconds is not None]
-    text = f"{jobs[0].config.experiment.name}: {len(jobs)} runs"
-    if len(known) < len(jobs):
-        return f"{text}, {len(jobs) - len(known)} of them without a budget in seconds\n"
-    return f"{text}, about {_duration(sum(known) + BESIDES * len(jobs))} if they use all of their budgets\n"
+    counts = Counter(ARMS[job.config.pipeline.name].label for job in jobs)
+    ceilings = sorted({_ceiling(job) for job in jobs if ARMS[job.config.pipeline.name].learns} - {""})
+    text = (
+        f"{jobs[0].config.experiment.name}: {len(jobs)} runs ({', '.join(f'{n} {arm}' for arm, n in counts.items())})"
+    )
+    return f"{text}, each fit of at most {' or '.join(ceilings)}\n" if ceilings else f"{text}\n"
 
 
-def _training_seconds(config: Config) -> float | None:
-    return config.training.seconds if ARMS[config.pipeline.name].learns else 0.0
-
-
-def _duration(seconds: float) -> str:
-    minutes = round(seconds / 60)
-    return f"{max(minutes, 1)} min" if minutes < 120 else f"{seconds / 3600:.1f} h"
+def _ceiling(job: Job) -> str:
+    """The first budget of a job's training, in words."""
+    training = job.config.training
+    budgets = ((training.seconds, "s"), (training.steps, "steps"), (training.epochs, "epochs"))
+    return next((f"{value:g} {unit}" for value, unit in budgets if value is not None), "")

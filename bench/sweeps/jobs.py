@@ -46,11 +46,24 @@ def expand(experiment: ExperimentConfig, given: Sequence[str]) -> list[list[str]
     if not experiment.chosen_sweeps:
         return [list(given)]
     chosen = dict(item.lstrip("+").split("=", 1) for item in given if "=" in item)
+    _check_budgets(experiment, chosen)
     runs = [run for sweep in experiment.chosen_sweeps for run in _product(sweep, chosen)]
     if not runs:
         raise InputError(f"experiment {experiment.name} has no sweep with pipeline={chosen.get('pipeline')}")
     unique = list(dict.fromkeys(runs))
     return [[*run, *(g for g in given if g not in run)] for run in _alternate(unique)]
+
+
+def _check_budgets(experiment: ExperimentConfig, chosen: dict[str, str]) -> None:
+    """Raise `InputError` where one budget of training is given to arms for which the experiment plans several."""
+    for name in ("training.steps", "training.epochs", "training.seconds"):
+        planned = {str(sweep[name]) for sweep in experiment.chosen_sweeps if name in sweep}
+        if name in chosen and len(planned) > 1 and "pipeline" not in chosen:
+            raise InputError(
+                f"{name}={chosen[name]} would give every arm of experiment {experiment.name} the same budget, "
+                f"which plans {' and '.join(sorted(planned))}: give experiment.effort=0.5 for half of each, or add "
+                "pipeline=..."
+            )
 
 
 def _product(sweep: dict[str, Any], chosen: dict[str, str]) -> Iterator[tuple[str, ...]]:

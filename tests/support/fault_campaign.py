@@ -31,7 +31,7 @@ from bench.tables.collect import Tables, collect  # noqa: E402
 
 TINY = (
     *("dataset.image_size=[64,64]", "dataset.train_images=1", "dataset.val_images=1", "dataset.test_images=2"),
-    *("device=cpu", "measure.threads=1", "training.seconds=null", "training.epochs=2"),
+    *("device=cpu", "measure.threads=1", "training.epochs=2"),
 )
 SMALL_SWEEP = ("-m", "pipeline=threshold,oracle", "superpixels=grid", *TINY)
 SWEEP = ("-m", "pipeline=threshold,oracle,superpixel_gnn", "superpixels=grid", "seed=0,1", *TINY)

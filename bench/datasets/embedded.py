@@ -1,0 +1,22 @@
+"""Real images that ship with the project, so that the first run needs no download: folders below `embedded/`."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from bench.config import EmbeddedConfig, FolderConfig, require_one_of
+from bench.datasets import folder
+from bench.datasets.sample import Splits
+
+EMBEDDED = Path(__file__).with_name("embedded")
+CLASSES = {"nuclei": ["background", "nucleus"]}  # names of the classes by set
+
+
+def load(config: EmbeddedConfig) -> Splits:
+    """Load the embedded set `config.subset` as a folder of images. Raises `InputError` for an unknown one."""
+    require_one_of("dataset.subset", config.subset, tuple(CLASSES))
+    settings = FolderConfig(
+        normalization=config.normalization,
+        root=str(EMBEDDED / config.subset),
+        class_names=CLASSES[config.subset],
+    )
+    return replace(folder.load(settings), name=config.subset)
