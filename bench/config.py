@@ -80,7 +80,7 @@ class SyntheticConfig(DatasetConfig):
 
 @dataclass
 class EmbeddedConfig(DatasetConfig):
-    """Real images that ship with the project (`bench.datasets.embedded`)."""
+    """Real images that ship with the project (`bench.datasets.shipped`)."""
 
     name: str = "embedded"
     subset: str = "nuclei"  # a folder below bench/datasets/embedded

@@ -4,13 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 from bench.config import DatasetConfig, require_one_of
-from bench.datasets import embedded, folder, synthetic
+from bench.datasets import folder, shipped, synthetic
 from bench.datasets.sample import Splits
 
 DATASETS: dict[str, Callable[[Any], Splits]] = {
     "synthetic": synthetic.load,
     "folder": folder.load,
-    "embedded": embedded.load,
+    "embedded": shipped.load,
 }
 
 
