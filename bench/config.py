@@ -78,6 +78,19 @@ class SyntheticConfig(DatasetConfig):
         require(self.seed >= 0, f"dataset.seed must not be negative, got {self.seed}")
 
 
+def class_by_number(given: object) -> dict[int, int] | str | None:
+    """Check `dataset.mask_values`: null, foreground, or a map from whole numbers to classes, which may be text."""
+    if given is None or given == "foreground":
+        return given
+    example = "must be foreground or a map from numbers to classes, as in {0: 0, 255: 1}"
+    require(isinstance(given, dict) and len(given) > 0, f"dataset.mask_values {example}, got {given!r}")
+    assert isinstance(given, dict)
+    try:
+        return {int(str(number)): int(str(of)) for number, of in given.items()}
+    except ValueError as error:
+        raise InputError(f"dataset.mask_values {example}, got {given!r}") from error
+
+
 @dataclass
 class EmbeddedConfig(DatasetConfig):
     """Real images that ship with the project (`bench.datasets.shipped`)."""
@@ -96,8 +109,10 @@ class FolderConfig(DatasetConfig):
     images: str = "images"  # folder below root
     masks: str = "masks"  # folder below root
     manifest: str | None = None  # CSV below root with the columns image, mask, split; else splits.json; else seeded
-    channel_axis: int | None = None  # of the array in the file; None: what the file says, else the last
-    mask_values: dict[int, int] | None = None  # value in the file -> class index; None: the values are class indices
+    image_names: list[str] = field(default_factory=lambda: ["*"])  # * is the name; several: a file for each channel
+    mask_name: str = "*"  # of the mask of the image *
+    channel_axis: int | None = None  # of the file's axes longer than 1; None: what the file says, else the last
+    mask_values: Any = None  # {number in the mask: class}; foreground: above 0 is class 1; None: they are the classes
     ignore_index: int | None = None  # class index (after mapping) of pixels that count for nothing
     class_names: list[str] | None = None  # background first; None: class_0, class_1, ...
     split_fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])  # train, val, test, if seeded
@@ -107,6 +122,18 @@ class FolderConfig(DatasetConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.max_pixels >= 1, f"dataset.max_pixels must be at least 1, got {self.max_pixels}")
+        require(len(self.image_names) > 0, "dataset.image_names must name at least one pattern, as in [*]")
+        for setting, pattern in (*(("image_names", name) for name in self.image_names), ("mask_name", self.mask_name)):
+            require(
+                pattern.count("*") == 1 and "/" not in pattern,
+                f"dataset.{setting} must hold one *, which stands for the image's name, as in *_mask, got {pattern!r}",
+            )
+        self.mask_values = class_by_number(self.mask_values)
+        names = self.class_names or []
+        for name in names:
+            require(name.strip() != "", f"dataset.class_names must not hold an empty name, got {names}")
+            require(names.count(name) == 1, f"dataset.class_names names {name} {names.count(name)} times")
+            require(name != "macro", "dataset.class_names must not hold macro, which stands for the mean in the tables")
         fractions = self.split_fractions
         require(
             len(fractions) == 3 and min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-6,

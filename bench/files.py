@@ -4,6 +4,7 @@ Every write of the project that must not be seen half done goes through here, ex
 imports nothing of the project.
 """
 
+import codecs
 import hashlib
 import json
 import os
@@ -113,12 +114,27 @@ def _rename(temporary: Path, path: Path) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Return the content of a JSON file in UTF-8, with or without a byte order mark.
+    """Return the content of a JSON file, in UTF-8 or UTF-16, with or without a byte order mark.
 
     Raises:
         InputError: The file cannot be read or is no JSON; the sentence names it.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(read_text(path))
     except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path} cannot be read as JSON: {error}") from error
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file in UTF-8 or UTF-16, with or without a byte order mark.
+
+    Raises:
+        OSError: The file cannot be read.
+        ValueError: Its bytes are in neither encoding.
+    """
+    data = path.read_bytes()
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
+    if b"\0" in data[:4]:
+        return data.decode("utf-16-be" if data[:1] == b"\0" else "utf-16-le")
+    return data.decode("utf-8-sig")

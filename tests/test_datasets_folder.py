@@ -193,7 +193,7 @@ def test_ignored_pixels_are_no_class(tmp_path: Path, ignore: int, mapping: dict[
 
 def test_the_classes_are_those_of_all_masks(tmp_path: Path) -> None:
     root = sets.make(tmp_path)
-    sets.write(root / "masks" / "e.png", sets.classes(count=4))
+    sets.write(root / "masks" / "b.png", sets.classes(count=4))
     assert raw(root).task.class_names == ("class_0", "class_1", "class_2", "class_3")
 
 
@@ -233,8 +233,8 @@ def test_a_csv_outweighs_splits_json(tmp_path: Path) -> None:
 
 
 def test_equal_stems_of_a_csv_keep_their_folders(tmp_path: Path) -> None:
-    for day in ("day1", "day2", "day3"):
-        sets.write(tmp_path / day / "cell.png", sets.picture(0))
+    for seed, day in enumerate(("day1", "day2", "day3")):
+        sets.write(tmp_path / day / "cell.png", sets.picture(seed))
         sets.write(tmp_path / day / "cell_mask.png", sets.classes())
     rows = zip(("day1", "day2", "day3"), ("train", "val", "test"), strict=True)
     text = "image,mask,split\n" + "".join(f"{day}/cell.png,{day}/cell_mask.png,{split}\n" for day, split in rows)
@@ -250,7 +250,7 @@ def test_a_seeded_split_is_a_partition_that_only_the_seed_changes(tmp_path: Path
     root = sets.make(tmp_path)
     (root / "splits.json").unlink()
     for n in range(15):
-        sets.write(root / "images" / f"z{n:02d}.png", sets.picture(n))
+        sets.write(root / "images" / f"z{n:02d}.png", sets.picture(10 + n))
         sets.write(root / "masks" / f"z{n:02d}.png", sets.classes())
     first, again, other = (names(raw(root, split_seed=seed)) for seed in (0, 0, 1))
     assert first == again != other

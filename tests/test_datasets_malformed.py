@@ -141,22 +141,28 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     ),
     "too many axes": (replace_image(sets.picture(1, (2, 3, 6, 8))), r"b\.tif has 4 axes and its mask 2"),
     "channel counts differ": (replace_image(sets.picture(1, (6, 8, 3)), "b.png"), r"b\.png has 3 channels"),
-    "float mask": (replace_mask(sets.classes().astype(np.float32)), r"masks/b\.tif holds float32 values"),
+    "mask of fractions": (replace_mask(sets.classes() * np.float32(0.5)), r"masks/b\.tif holds 0\.5"),
+    "mask of nan": (replace_mask(np.where(sets.classes(), np.nan, 0.0)), r"masks/b\.tif holds nan"),
+    "complex mask": (replace_mask(sets.classes().astype(np.complex64)), r"masks/b\.tif holds complex64 values"),
     "coloured mask": (replace_mask(sets.picture(1, (6, 8, 3)), "b.png"), r"masks/b\.png is a coloured picture"),
-    "jpeg mask": (replace_mask(sets.classes(), "b.jpg"), r"masks/b\.jpg is a JPEG"),
+    "jpeg mask": (replace_mask(sets.classes(), "b.jpg"), r"masks/b\.jpg is compressed by JPEG"),
     "negative class": (replace_mask(sets.classes().astype(np.int16) - 1), r"masks/b\.tif holds class -1"),
     "class out of range": (class_5, r"masks/b\.png holds class 5, outside 0 to 1"),
     "one class name": (setting(class_names=["cell"]), r"dataset.class_names must name at least 2"),
-    "values of 0 and 255": (replace_mask(sets.classes() * 255), r"0, 1, 255|up to 255"),
-    "cell numbers": (replace_mask(np.arange(48, dtype=np.uint16).reshape(6, 8)), "hold classes up to 47"),
+    "values of 0 and 255": (replace_mask(sets.classes() * 255), r"a\.png holds 0 and 1, and .*b\.tif 0 and 255"),
+    "cell numbers": (
+        replace_mask(np.arange(48, dtype=np.uint16).reshape(6, 8)),
+        "seem to number objects, 1 to 47 in an image",
+    ),
+    "grey values": (replace_mask(sets.picture(1, (6, 8)) % 60), r"hold classes up to 5\d \(as b\.tif does\)"),
     "a gap in the classes": (replace_mask(sets.classes() * 3), r"hold 0, 1, 3 and never 2"),
     "one class only": (setting(mask_values={0: 0, 1: 0}), "hold only one class"),
     "unmapped value": (
         setting(mask_values={0: 0, 255: 1}),
         r"masks/a\.png holds 1, which dataset.mask_values does not",
     ),
-    "nan": (replace_image(not_a_number(np.nan)), r"images/b\.tif holds NaN"),
-    "infinity": (replace_image(not_a_number(np.inf)), r"images/b\.tif holds NaN or infinite"),
+    "nan": (replace_image(not_a_number(np.nan)), r"images/b\.tif holds NaN at pixel \(3, 4\)"),
+    "infinity": (replace_image(not_a_number(np.inf)), r"images/b\.tif holds infinity at pixel \(3, 4\)"),
     "complex numbers": (replace_image(sets.picture(1, dtype=np.complex64)), r"images/b\.tif holds complex64"),
     "transparency that varies": (alpha_varies, r"images/b\.png has a transparency channel"),
     "a header that promises too much": (promise_much, r"images/b\.png says that it has 10000000000 values"),
@@ -185,7 +191,8 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     "csv with an image twice": (csv_file("image,mask,split\n" + "a.png,a.png,val\n" * 2), r"names a\.png 2 times"),
     "csv with a missing file": (
         csv_file(
-            "image,mask,split\n" + "".join(f"{n}.png,{n}.png,{s}\n" for n, s in ((1, "train"), (2, "val"), (3, "test")))
+            "image,mask,split\n"
+            + "".join(f"{n}.png,m{n}.png,{s}\n" for n, s in ((1, "train"), (2, "val"), (3, "test")))
         ),
         r"1\.png does not exist",
     ),

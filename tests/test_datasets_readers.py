@@ -12,7 +12,7 @@ from PIL import Image
 from support import folder_sets as sets
 
 from bench.config import InputError
-from bench.datasets import opening, tiffs
+from bench.datasets import masks, tiffs
 from bench.datasets.opening import open_image
 
 LIMIT = 10**6
@@ -29,7 +29,7 @@ def read_header(path: Path, limit: int) -> tuple[tuple[int, ...], int | None, bo
 
 
 def read_mask(path: Path, limit: int) -> NDArray[Any]:
-    return np.asarray(opening.open_mask(path, limit))
+    return np.asarray(masks.open_mask(path, limit))
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".TIFF"])

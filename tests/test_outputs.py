@@ -11,7 +11,8 @@ from ome_zarr_models.v05 import ImageLabel
 
 from bench.arrays.protocols import Writable
 from bench.config import InputError
-from bench.datasets.opening import open_image, open_mask
+from bench.datasets.masks import open_mask
+from bench.datasets.opening import open_image
 from bench.files import name_temporary
 from bench.predict import outputs
 from bench.predict.outputs import Meaning, blocks, check_writable, clear_stale, writing

@@ -276,7 +276,7 @@ def test_images_are_held_in_the_type_of_their_file_or_stay_there(
     monkeypatch.setattr(tiled_cnn, "HELD_PIXELS", 1000)
     items.append(arm.prepare(Sample("", file, mask)))
     assert isinstance(items[0].image, Scaled)
-    assert items[0].image.stored.array.dtype == np.uint16
+    assert items[0].image.stored.dtype == np.uint16
     assert items[1].image is file
     for item in items:
         np.testing.assert_array_equal(arm.predict(item), arm.predict(plain))

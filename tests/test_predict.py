@@ -32,7 +32,7 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets import task_file
-from bench.datasets.opening import open_mask
+from bench.datasets.masks import open_mask
 from bench.datasets.registry import load
 from bench.pipelines.registry import build_pipeline
 from bench.predict import prediction

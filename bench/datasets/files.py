@@ -1,9 +1,9 @@
 """Images and masks that stay in their files: every access reads what was asked for, and nothing is kept."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from bench.arrays.chunked import Box, split_key
 from bench.arrays.protocols import Typed
 from bench.arrays.rows import cut_bands
+from bench.datasets.masks import open_mask
 from bench.datasets.normalization import BAND_VALUES, Scaling
-from bench.datasets.opening import MAX_PIXELS, open_image, open_mask
+from bench.datasets.opening import MAX_PIXELS, open_image
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,20 @@ class Layout:
             return stored[..., None]
         image = np.moveaxis(stored, self.channel_axis, -1)
         return image[..., :-1] if self.alpha else image
+
+
+class StoredImage(Protocol):
+    """Stored values of an image, (*spatial, C), of which boxes can be had with all channels."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+    def block(self, box: Box) -> NDArray[Any]:
+        """All channels of a box of the spatial axes."""
+
+    def band(self, rows: slice) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Some rows of the first axis, and their transparency where the file has some."""
 
 
 @dataclass(frozen=True)
@@ -57,17 +72,51 @@ class Arranged:
 
     def block(self, box: Box) -> NDArray[Any]:
         """All channels of a box of the spatial axes."""
+        return self.layout.arrange(self.array[self._stored(box)])
+
+    def band(self, rows: slice) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Some rows of the first axis, and their transparency where the file has some."""
+        box = (rows, *(slice(0, length) for length in self.shape[1:-1]))
+        image = replace(self.layout, alpha=False).arrange(self.array[self._stored(box)])
+        return (image[..., :-1], image[..., -1]) if self.layout.alpha else (image, None)
+
+    def _stored(self, box: Box) -> Box:
         axis = self.layout.channel_axis
-        stored = box if axis is None else (*box[:axis], slice(None), *box[axis:])
-        return self.layout.arrange(self.array[stored])
+        return box if axis is None else (*box[:axis], slice(None), *box[axis:])
+
+
+@dataclass(frozen=True)
+class Joined:
+    """An image whose channels lie in files of their own, all of one shape and type: (*spatial, C)."""
+
+    parts: tuple[StoredImage, ...]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (*self.parts[0].shape[:-1], sum(part.shape[-1] for part in self.parts))
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.parts[0].dtype
+
+    def block(self, box: Box) -> NDArray[Any]:
+        """All channels of a box of the spatial axes."""
+        return np.concatenate([part.block(box) for part in self.parts], axis=-1)
+
+    def band(self, rows: slice) -> tuple[NDArray[Any], NDArray[Any] | None]:
+        """Some rows of the first axis, and their transparency where the files have some."""
+        images, alphas = zip(*(part.band(rows) for part in self.parts), strict=True)
+        stated = [alpha for alpha in alphas if alpha is not None]
+        return np.concatenate(images, axis=-1), np.stack(stated, axis=-1) if stated else None
 
 
 @dataclass(frozen=True)
 class Scaled:
     """An image that is read when asked, (*spatial, C) float32: bands of what is asked for are read and scaled."""
 
-    stored: Arranged
+    stored: StoredImage
     scaling: Scaling
+    holes: bool = False  # values that are not finite become 0: their pixels are ignored
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -86,7 +135,8 @@ class Scaled:
         out = np.empty(lengths, np.float32)
         for start, stop in cut_bands(lengths, BAND_VALUES):
             rows = slice(first.start + start, first.start + stop)
-            out[start:stop] = self.scaling.apply(self.stored.block((rows, *others)), (..., channels))
+            scaled = self.scaling.apply(self.stored.block((rows, *others)), (..., channels))
+            out[start:stop] = np.nan_to_num(scaled, copy=False, posinf=0, neginf=0) if self.holes else scaled
         return np.asarray(out[rest])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -102,6 +152,8 @@ class ImageFile:
     scaling: Scaling
     shape: tuple[int, ...]
     max_pixels: int = MAX_PIXELS
+    others: tuple[Path, ...] = ()  # files of further channels, of the same layout
+    holes: bool = False  # as in `Scaled`
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -115,8 +167,13 @@ class ImageFile:
         return self._scaled(lambda array: np.ascontiguousarray(array[...]))
 
     def _scaled(self, stored: Callable[[Typed], Typed]) -> Scaled:
-        array = open_image(self.path, self.layout.channel_axis, self.max_pixels).array
-        return Scaled(Arranged(stored(array), self.layout), self.scaling)
+        arrays = [open_image(path, self.layout.channel_axis, self.max_pixels).array for path in self._paths]
+        parts = tuple(Arranged(stored(array), self.layout) for array in arrays)
+        return Scaled(parts[0] if len(parts) == 1 else Joined(parts), self.scaling, self.holes)
+
+    @property
+    def _paths(self) -> tuple[Path, ...]:
+        return (self.path, *self.others)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)
@@ -128,9 +185,14 @@ class Classes:
 
     mapping: tuple[tuple[int, int], ...] | None  # (number, class), sorted; None: they are the same
     dtype: np.dtype[Any]
+    foreground: bool = False  # every number above 0 is class 1, but for `kept`
+    kept: int | None = None  # the number of ignored pixels, which `foreground` leaves as it is
 
     def of(self, numbers: NDArray[Any]) -> NDArray[Any]:
         """Class indices of a part of a mask whose numbers are all known."""
+        if self.foreground:
+            classes = (numbers > 0).astype(self.dtype)
+            return classes if self.kept is None else np.where(numbers == self.kept, self.dtype.type(self.kept), classes)
         if self.mapping is None:
             return numbers.astype(self.dtype, copy=False)
         known, classes = (np.array(side) for side in zip(*self.mapping, strict=True))

@@ -1,46 +1,72 @@
 """Which image goes with which mask, and into which split: from `splits.json`, a CSV file, or a seeded draw."""
 
 import csv
+import io
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
 
 from bench.config import FolderConfig, InputError, require
-from bench.datasets.opening import SUFFIXES, is_image, stem_of
-from bench.files import read_json
+from bench.datasets import listing
+from bench.datasets.listing import Listing, by_name, check_name, in_words, list_images, normal
+from bench.datasets.opening import SUFFIXES, stem_of
+from bench.files import read_json, read_text
 
 SPLITS = ("train", "val", "test")
+SPELLINGS = {  # of the splits, in lower case
+    "training": "train", "valid": "val", "validation": "val", "testing": "test",
+    "train": "train", "val": "val", "test": "test", "excluded": "excluded",
+}  # fmt: skip
+COLUMNS = ("image", "mask", "split")
+DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of the data set. `split` is one of `SPLITS`."""
+    """One image of the data set. `split` is one of `SPLITS`; several files are its channels, in their order."""
 
     name: str
-    image: Path
+    images: tuple[Path, ...]
     mask: Path
     split: str
+
+    @property
+    def image(self) -> Path:
+        """The first file, by which messages name the image."""
+        return self.images[0]
 
 
 @dataclass(frozen=True)
 class Manifest:
-    """The entries of a data set in a fixed order, and how they were split."""
+    """The entries of a data set in a fixed order, how they were split, and what was left out, in sentences."""
 
     entries: tuple[Entry, ...]
     rule: str
+    notes: tuple[str, ...] = ()
 
     def of(self, split: str) -> list[Entry]:
         return [entry for entry in self.entries if entry.split == split]
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Images and masks by name; an image has one file per channel, or one file."""
+
+    images: dict[str, tuple[Path, ...]]
+    masks: dict[str, Path]
+    config: FolderConfig
+    notes: tuple[str, ...]
 
 
 def root_of(config: FolderConfig) -> Path:
     """The data set's folder. Raises `InputError` where it is not set or not there."""
     require(config.root != "", "dataset.root is not set: give the folder that holds images/ and masks/")
     root = Path(config.root).expanduser()
+    check_name(root)
     require(root.is_dir(), f"dataset.root = {config.root} is not a folder")
     return root
 
@@ -48,61 +74,126 @@ def root_of(config: FolderConfig) -> Path:
 def read_manifest(config: FolderConfig) -> Manifest:
     """The entries below `config.root`, sorted by name within each split; no pixel is read."""
     root = root_of(config)
+    path = root / ("splits.json" if config.manifest is None else config.manifest)
+    source = str(path)
     if config.manifest is not None:
-        manifest, source = from_csv(root, root / config.manifest), str(root / config.manifest)
+        manifest = from_csv(config, path)
+    elif path.is_file():
+        manifest = from_json(path, find_pairs(config))
     else:
-        images, masks = by_stem(root / config.images), by_stem(root / config.masks)
-        listing = root / "splits.json"
-        if listing.is_file():
-            manifest, source = from_json(listing, images, masks), str(listing)
-        else:
-            manifest, source = from_seed(config, images, masks), f"the seeded split of {root}"
+        manifest, source = from_seed(config, find_pairs(config)), f"the seeded split of {root}"
     for split in SPLITS:
         require(
             len(manifest.of(split)) > 0,
             f"{source} leaves the split {split} empty: train, val and test need at least one image each",
         )
+    check_names(manifest.entries)
     return manifest
 
 
-def by_stem(folder: Path) -> dict[str, Path]:
-    """Readable images of a folder by their names without suffix."""
-    require(folder.is_dir(), f"{folder} is not a folder: a data set has one folder of images and one of masks")
-    files = [path for path in sorted(folder.iterdir()) if is_image(path) and path.name[0] != "."]
-    require(len(files) > 0, f"{folder} holds no images: files must end in {', '.join(SUFFIXES)}")
-    found: dict[str, Path] = {}
-    for path in files:
-        stem = stem_of(path)
+def check_names(entries: Sequence[Entry]) -> None:
+    """Refuse names that tables could not tell apart, and one file that is used as two images."""
+    for entry in entries:
         require(
-            stem not in found,
-            f"{folder} holds both {found.get(stem, path).name} and {path.name}: give each image a name of its own",
+            entry.name != "all",
+            f"{entry.image} is called all, which stands for all images in the tables: rename it",
         )
-        found[stem] = path
-    return found
+        require(
+            entry.mask.resolve() != entry.image.resolve(),
+            f"{entry.image} is its own mask: give the folder or column of the masks",
+        )
+    seen: dict[Path, Entry] = {}
+    for entry in entries:
+        for path in entry.images:
+            other = seen.setdefault(path.resolve(), entry)
+            require(
+                other is entry,
+                f"{other.image} ({other.split}) and {entry.image} ({entry.split}) are one file: an image belongs to "
+                "one split, once",
+            )
 
 
-def entry_of(stem: str, split: str, images: Mapping[str, Path], masks: Mapping[str, Path]) -> Entry:
-    require(
-        stem in masks, f"{images[stem]} has no mask: a file called {stem} with any of {', '.join(SUFFIXES)} is missing"
+# --------------------------------------------------------------------------------------------- images and masks
+
+
+def find_pairs(config: FolderConfig) -> Pairs:
+    """The images and masks of both folders, matched by the patterns of their names."""
+    root = root_of(config)
+    images, masks = (list_images(root / name) for name in (config.images, config.masks))
+    one_folder = images.folder.resolve() == masks.folder.resolve()
+    if one_folder and config.mask_name != "*":
+        kept = {k: p for k, p in images.files.items() if listing.name_in(config.mask_name, k) is None}
+        images = Listing(images.folder, kept, images.others)
+    names, used = image_files(config, images)
+    mask_files = by_name(masks, config.mask_name)
+    matched = listing.match(list(names), mask_files)
+    left = [path for path in images.files.values() if path not in used]
+    alone = [path for path in masks.files.values() if path not in set(matched.values()) and path not in used]
+    notes = [
+        f"{folder} holds {in_words(paths)}: {why}"
+        for folder, paths, why in (
+            (images.folder, images.others, "left out, for they are of a kind that is not read"),
+            (images.folder, left, "left out, for dataset.image_names does not name them"),
+            (masks.folder, () if one_folder else masks.others, "left out, for they are of a kind that is not read"),
+            (masks.folder, alone, "left out, for no image has that name"),
+        )
+        if paths
+    ]
+    return Pairs(names, matched, config, tuple(notes))
+
+
+def image_files(config: FolderConfig, images: Listing) -> tuple[dict[str, tuple[Path, ...]], set[Path]]:
+    """The files of each image, one per pattern of `dataset.image_names`, and all of them together."""
+    patterns = [by_name(images, pattern) for pattern in config.image_names]
+    names = sorted(set().union(*patterns))
+    given = ", ".join(config.image_names)
+    require(len(names) > 0, f"no file in {images.folder} is called as dataset.image_names = [{given}] says")
+    for name in names:
+        for pattern, files in zip(config.image_names, patterns, strict=True):
+            require(
+                name in files,
+                f"{images.folder} holds no {pattern.replace('*', name.rpartition('/')[2])} for the image {name}: "
+                f"dataset.image_names = [{given}] needs one of each",
+            )
+    found = {name: tuple(files[name] for files in patterns) for name in names}
+    return found, {path for paths in found.values() for path in paths}
+
+
+def entry_of(name: str, split: str, pairs: Pairs) -> Entry:
+    if name not in pairs.masks:
+        raise InputError(missing_mask(name, pairs))
+    return Entry(name, pairs.images[name], pairs.masks[name], split)
+
+
+def missing_mask(name: str, pairs: Pairs) -> str:
+    """Say which images have no mask, and which setting would give them one."""
+    config, root = pairs.config, root_of(pairs.config)
+    images, masks = (list_images(root / folder) for folder in (config.images, config.masks))
+    settings = listing.propose(list(images.files), list(masks.files))
+    without = [other for other in pairs.images if other not in pairs.masks]
+    more = f" (nor have {len(without) - 1} others)" if len(without) > 1 else ""
+    wanted = config.mask_name.replace("*", name)
+    advice = (
+        f": set {settings}" if settings else f": a file called {wanted} with any of {', '.join(SUFFIXES)} is missing"
     )
-    return Entry(stem, images[stem], masks[stem], split)
+    return f"{pairs.images[name][0]} has no mask{more}{advice}"
 
 
 # ---------------------------------------------------------------------------------------------------- splits.json
 
 
-def from_json(path: Path, images: Mapping[str, Path], masks: Mapping[str, Path]) -> Manifest:
-    """Lists of stems under `train`, `val`, `test` and perhaps `excluded`; `rule` says in words how they were made."""
+def from_json(path: Path, pairs: Pairs) -> Manifest:
+    """Lists of names under `train`, `val`, `test` and perhaps `excluded`; `rule` says in words how they were made."""
     content = read_splits(path)
-    lists = {split: stems_of(path, content, split) for split in (*SPLITS, "excluded")}
-    check_once(path, [stem for stems in lists.values() for stem in stems])
-    named = {stem for stems in lists.values() for stem in stems}
-    for stem in sorted(named - set(images)):
-        raise InputError(f"{path} names {stem}, and no image has that name")
-    for stem in sorted(set(images) - named):
-        raise InputError(f"{images[stem]} is in no split: add {stem} to train, val, test or excluded in {path}")
-    entries = [entry_of(stem, split, images, masks) for split in SPLITS for stem in sorted(lists[split])]
-    return Manifest(tuple(entries), str(content.get("rule", "splits.json")))
+    lists = {split: [named_image(path, text, pairs) for text in texts] for split, texts in lists_of(path, content)}
+    check_once(path, [name for names in lists.values() for name in names])
+    named = {name for names in lists.values() for name in names}
+    for name in sorted(set(pairs.images) - named):
+        raise InputError(
+            f"{pairs.images[name][0]} is in no split: add {name} to train, val, test or excluded in {path}"
+        )
+    entries = [entry_of(name, split, pairs) for split in SPLITS for name in sorted(lists.get(split, []))]
+    return Manifest(tuple(entries), str(content.get("rule", "splits.json")), pairs.notes)
 
 
 def read_splits(path: Path) -> dict[str, Any]:
@@ -112,11 +203,39 @@ def read_splits(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def stems_of(path: Path, content: Mapping[str, Any], split: str) -> list[str]:
-    stems = content.get(split, [])
-    proper = isinstance(stems, list) and all(isinstance(stem, str) for stem in stems)
-    require(proper, f"{path} must have a list of names under {split}, got {stems!r}")
-    return list(stems)
+def lists_of(path: Path, content: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """The splits and their lists; keys may be written out and in capitals, as in `Validation`."""
+    found: dict[str, list[str]] = {}
+    for key, value in content.items():
+        split = SPELLINGS.get(key.strip().lower())
+        proper = isinstance(value, list) and all(isinstance(name, str) for name in value)
+        if split is None:
+            require(
+                not proper or not value or key == "rule",
+                f"{path} has a list called {key}: the splits are train, val, test and excluded",
+            )
+            continue
+        require(proper, f"{path} must have a list of names under {key}, got {value!r}")
+        require(split not in found, f"{path} has two lists for the split {split}: put them into one")
+        found[split] = list(value)
+    return list(found.items())
+
+
+def named_image(path: Path, text: str, pairs: Pairs) -> str:
+    """The image that a list names: by its name, its file's name, or its path below the root or the images' folder."""
+    plain = normal(text.strip().replace("\\", "/")).removeprefix("./")
+    folder = f"{pairs.config.images.strip('/')}/"
+    for candidate in (plain, plain.removeprefix(folder)):
+        stem = Path(candidate).with_name(stem_of(Path(candidate))).as_posix() if candidate else candidate
+        names = [candidate, stem, *(listing.name_in(pattern, stem) for pattern in pairs.config.image_names)]
+        for name in names:
+            if name in pairs.images:
+                return str(name)
+    lasts = listing.unique_last(list(pairs.images))
+    for name in (plain, stem_of(Path(plain)) if plain else plain):
+        if name in lasts:
+            return lasts[name]
+    raise InputError(f"{path} names {text}, and no image has that name")
 
 
 def check_once(path: Path, names: Iterable[str]) -> None:
@@ -127,63 +246,110 @@ def check_once(path: Path, names: Iterable[str]) -> None:
 # ------------------------------------------------------------------------------------------------------------ CSV
 
 
-def from_csv(root: Path, path: Path) -> Manifest:
-    """Rows of `image`, `mask` and `split`; paths are relative to `root`. Rows of the split `excluded` are left out."""
-    rows = read_rows(path)
+def from_csv(config: FolderConfig, path: Path) -> Manifest:
+    """Rows of `image`, `mask` and `split`, paths relative to the root. Those of the split `excluded` are left out."""
+    root = root_of(config)
+    rows = read_rows(root, path)
     check_once(path, [row["image"] for row in rows])
     stems = Counter(stem_of(Path(row["image"])) for row in rows)
     entries = []
     for row in rows:
         image = Path(row["image"])
+        check_name(image)
         stem = stem_of(image)
-        name = stem if stems[stem] == 1 else image.with_name(stem).as_posix()
-        entries.append(Entry(name, root / image, root / row["mask"], row["split"]))
+        name = normal(stem if stems[stem] == 1 else image.with_name(stem).as_posix())
+        entries.append(Entry(name, (root / image,), root / row["mask"], row["split"]))
     kept = sorted((entry for entry in entries if entry.split in SPLITS), key=lambda e: (SPLITS.index(e.split), e.name))
-    return Manifest(tuple(kept), path.name)
+    return Manifest(tuple(kept), path.name, unnamed(config, path, entries))
 
 
-def read_rows(path: Path) -> list[dict[str, str]]:
-    """Stripped cells of the three columns. Raises `InputError` naming the line at fault."""
+def unnamed(config: FolderConfig, path: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
+    """What the folder of images holds beside the images of a manifest, in sentences."""
+    folder = root_of(config) / config.images
+    if not folder.is_dir():
+        return ()
+    named = {entry.image.resolve() for entry in entries} | {entry.mask.resolve() for entry in entries}
+    left = [
+        image for image in listing.walk(folder) if image.resolve() not in named and image.suffix.lower() in SUFFIXES
+    ]
+    return (f"{folder} holds {in_words(left)}: left out, for {path.name} does not name them",) if left else ()
+
+
+def read_rows(root: Path, path: Path) -> list[dict[str, str]]:
+    """Cells of the three columns, paths relative to the root. Raises `InputError` naming the line at fault."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = list(csv.DictReader(file))
-    except (OSError, ValueError, csv.Error) as error:
-        raise InputError(f"{path} cannot be read as CSV: {error}") from error
-    require(len(rows) > 0, f"{path} holds no rows: it needs the columns image, mask, split and one row per image")
+        lines = read_text(path).splitlines()
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
+    skipped = next((n for n, line in enumerate(lines) if line.strip() and not line.lower().startswith("sep=")), 0)
+    rows = parse_csv(path, lines[skipped:])
+    empty = f"{path} holds no rows: it needs the columns image, mask, split and one row per image"
+    require(len(rows) > 1, empty)
+    columns = [cell.strip().lower() for cell in rows[0]]
+    for column in COLUMNS:
+        require(column in columns, f"{path} has no column {column}: it needs image, mask, split")
     cleaned = []
-    for line, row in enumerate(rows, start=2):
-        for column in ("image", "mask", "split"):
-            require(column in row, f"{path} has no column {column}: it needs image, mask, split")
-            require(bool((row[column] or "").strip()), f"{path}, line {line}: the column {column} is empty")
-        for column in ("image", "mask"):
-            named = Path(row[column].strip())
-            require(
-                not named.is_absolute() and ".." not in named.parts,
-                f"{path}, line {line}: {column} {named} leaves the data set's folder: give a path below it",
-            )
-        split = row["split"].strip()
-        allowed = (*SPLITS, "excluded")
-        require(split in allowed, f"{path}, line {line}: split must be one of {', '.join(allowed)}, got {split}")
-        cleaned.append({"image": row["image"].strip(), "mask": row["mask"].strip(), "split": split})
+    for line, row in enumerate(rows[1:], start=skipped + 2):
+        cells = dict(zip(columns, (cell.strip() for cell in row), strict=False))
+        if any(cells.values()):
+            cleaned.append(clean_row(root, path, line, cells))
+    require(len(cleaned) > 0, empty)
     return cleaned
+
+
+def parse_csv(path: Path, lines: Sequence[str]) -> list[list[str]]:
+    """Rows of cells, by that delimiter under which the first row names most of the columns."""
+    text = "\n".join(lines)
+    try:
+        tables = [list(csv.reader(io.StringIO(text), delimiter=delimiter)) for delimiter in DELIMITERS]
+    except csv.Error as error:
+        raise InputError(f"{path} cannot be read as CSV: {error}") from error
+    heads = [{cell.strip().lower() for cell in (table[0] if table else [])} for table in tables]
+    return tables[max(range(len(tables)), key=lambda n: len(heads[n] & set(COLUMNS)))]
+
+
+def clean_row(root: Path, path: Path, line: int, cells: Mapping[str, str]) -> dict[str, str]:
+    """One row, checked."""
+    for column in COLUMNS:
+        require(bool(cells.get(column)), f"{path}, line {line}: the column {column} is empty")
+    split = SPELLINGS.get(cells["split"].lower(), "")
+    allowed = (*SPLITS, "excluded")
+    require(split in allowed, f"{path}, line {line}: split must be one of {', '.join(allowed)}, got {cells['split']}")
+    places = {column: place_of(root, f"{path}, line {line}: {column}", cells[column]) for column in ("image", "mask")}
+    return {**places, "split": split}
+
+
+def place_of(root: Path, where: str, text: str) -> str:
+    """A path below the root; it may be absolute, or written with backslashes."""
+    named = Path(text)
+    if "\\" in text and not (root / named).exists():
+        windows = PureWindowsPath(text)
+        named = Path(windows.as_posix())
+        require(not windows.drive, f"{where} {text} leaves the data set's folder: give a path below it")
+    if named.is_absolute():
+        inside = named.is_relative_to(root) or named.resolve().is_relative_to(root.resolve())
+        require(inside, f"{where} {named} leaves the data set's folder: give a path below it")
+        named = named.relative_to(root) if named.is_relative_to(root) else named.resolve().relative_to(root.resolve())
+    require(".." not in named.parts, f"{where} {named} leaves the data set's folder: give a path below it")
+    return named.as_posix()
 
 
 # --------------------------------------------------------------------------------------------------------- seeded
 
 
-def from_seed(config: FolderConfig, images: Mapping[str, Path], masks: Mapping[str, Path]) -> Manifest:
+def from_seed(config: FolderConfig, pairs: Pairs) -> Manifest:
     """Shuffle the images with `dataset.split_seed` and cut by `dataset.split_fractions`; no split is left empty."""
-    stems = sorted(images)
+    names = sorted(pairs.images)
     require(
-        len(stems) >= 3,
-        f"{config.root} holds {len(stems)} images: train, val and test need at least one image each",
+        len(names) >= 3,
+        f"{config.root} holds {len(names)} images: train, val and test need at least one image each",
     )
-    order = np.random.default_rng(config.split_seed).permutation(len(stems))
-    val, test = (max(1, round(fraction * len(stems))) for fraction in config.split_fractions[1:])
-    val, test = (val, test) if val + test < len(stems) else (1, 1)
-    bounds = {"val": (0, val), "test": (val, val + test), "train": (val + test, len(stems))}
+    order = np.random.default_rng(config.split_seed).permutation(len(names))
+    val, test = (max(1, round(fraction * len(names))) for fraction in config.split_fractions[1:])
+    val, test = (val, test) if val + test < len(names) else (1, 1)
+    bounds = {"val": (0, val), "test": (val, val + test), "train": (val + test, len(names))}
     entries = []
     for split in SPLITS:
-        chosen = sorted(stems[n] for n in order[slice(*bounds[split])])
-        entries += [entry_of(stem, split, images, masks) for stem in chosen]
-    return Manifest(tuple(entries), f"by image, seed {config.split_seed}")
+        chosen = sorted(names[n] for n in order[slice(*bounds[split])])
+        entries += [entry_of(name, split, pairs) for name in chosen]
+    return Manifest(tuple(entries), f"by image, seed {config.split_seed}", pairs.notes)

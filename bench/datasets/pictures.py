@@ -1,5 +1,7 @@
-"""PNG and JPEG files: what the header says, before anything is allocated, and then the pixels, decoded whole."""
+"""PNG, JPEG and BMP files: what the header says, before anything is allocated, and then the pixels, decoded whole."""
 
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -8,63 +10,127 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from bench.config import require
-from bench.datasets.stored import Header, Opened, check_size, decoded_whole, reading
+from bench.config import InputError, require
+from bench.datasets.stored import Coding, Colours, Header, Opened, assemble, check_size, decoded_whole, reading
 
-PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG"}
+PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
 BANDS = {"1": 1, "L": 1, "I": 1, "I;16": 1, "I;16B": 1, "F": 1, "P": 1, "LA": 2, "RGB": 3, "RGBA": 4}
+ORIENTATION = 274  # the tag of EXIF
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
-def open_png_or_jpeg(path: Path, max_values: int, palette_index: bool = False) -> Opened:
-    """The picture, decoded when asked; `palette_index` as in `read_picture`."""
+@dataclass(frozen=True)
+class Png:
+    """What the chunks of a PNG say: bits per sample, kind of colours, frames of an animation, whether it has EXIF."""
+
+    depth: int = 8
+    colour: int = 0  # 0 grey, 2 RGB, 3 palette, 4 grey with transparency, 6 RGB with transparency
+    frames: int = 1
+    exif: bool = False
+
+
+def open_picture_file(path: Path, max_values: int, palette_index: bool = False) -> Opened:
+    """Open a picture upright; `palette_index` as in `read_picture`. Raises `InputError` naming the file."""
     with reading(path):
-        header = picture_header(path, palette_index)
+        header, coding = picture_header(path, palette_index)
         check_size(path, header.shape, max_values)
-    array = decoded_whole(path, header.shape, header.dtype, lambda: read_picture(path, palette_index))
-    return Opened(path, array, header.channel_axis, header.alpha)
+    blocks = decoded_whole(path, header.shape, header.dtype, lambda: read_picture(path, palette_index))
+    return assemble(path, blocks, ("y", "x", "s")[: len(header.shape)], alpha=header.alpha, coding=coding)
 
 
 def open_picture(path: Path) -> Image.Image:
-    """The file, decoded no further than its header."""
+    """The file, decoded no further than its header; its content says which format it has, not its name."""
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked on the header
     try:
         picture = Image.open(path, formats=sorted(set(PICTURES.values())))
     finally:
         Image.MAX_IMAGE_PIXELS = limit
-    require(
-        picture.mode in BANDS,
-        f"{path} has the colour mode {picture.mode}: save it as grey, RGB or RGBA, or as a TIFF",
-    )
+    if picture.mode not in BANDS:
+        picture.close()
+        raise InputError(f"{path} has the colour mode {picture.mode}: save it as grey, RGB or RGBA, or as a TIFF")
     return picture
+
+
+def read_png(path: Path) -> Png | None:
+    """Read the chunks before and behind the pixels, which are not read; None for a file of another format."""
+    with path.open("rb") as file:
+        if file.read(8) != SIGNATURE:
+            return None
+        start, frames, exif = b"", 1, False
+        for name, data in chunks(file):
+            if name == b"IHDR":
+                start = data
+            elif name == b"acTL":
+                frames = int.from_bytes(data[:4], "big")
+            exif |= name == b"eXIf" or data.startswith((b"Raw profile type exif", b"XML:com.adobe.xmp"))
+    return Png(start[8], start[9], frames, exif) if len(start) == 13 else Png()
+
+
+def chunks(file: Any) -> Iterator[tuple[bytes, bytes]]:
+    """Names and the first bytes of the chunks of a PNG, whose signature has been read."""
+    while len(head := file.read(8)) == 8:
+        length = int.from_bytes(head[:4], "big")
+        data = file.read(min(length, 64))
+        file.seek(length - len(data) + 4, 1)
+        yield head[4:], data
 
 
 def deep_colour(path: Path) -> bool:
     """Whether a file is a PNG of 16-bit colours, which Pillow would cut down to 8 bits."""
-    with path.open("rb") as file:
-        start = file.read(26)
-    return start.startswith(b"\x89PNG") and len(start) == 26 and start[24] == 16 and start[25] in (2, 4, 6)
+    png = read_png(path)
+    return png is not None and png.depth == 16 and png.colour in (2, 4, 6)
 
 
-def picture_header(path: Path, palette_index: bool) -> Header:
+def picture_header(path: Path, palette_index: bool) -> tuple[Header, Coding]:
+    """What the array of `read_picture` will be, and how the file stores its numbers."""
+    png = read_png(path)
     with open_picture(path) as picture:
+        frames = 1 if png is None else png.frames
+        require(frames == 1, f"{path} is an animation of {frames} frames: save each as an image of its own")
         mode, shape = picture.mode, (picture.height, picture.width)
         dtype = np.asarray(Image.new(mode, (1, 1))).dtype
+        coding = coding_of(picture, png, palette_index)
         if mode == "P" and not palette_index:
             mode = "RGBA" if "transparency" in picture.info else "RGB"
-    if deep_colour(path):
+    if png is not None and png.depth == 16 and png.colour in (2, 4, 6):
         dtype = np.dtype(np.uint16)
     if BANDS[mode] == 1:
-        return Header(shape, dtype, None, False)
-    return Header((*shape, BANDS[mode]), dtype, 2, mode in ("LA", "RGBA"))
+        return Header(shape, dtype, None, False), coding
+    return Header((*shape, BANDS[mode]), dtype, 2, mode in ("LA", "RGBA")), coding
+
+
+def coding_of(picture: Image.Image, png: Png | None, palette_index: bool) -> Coding:
+    """How a picture stores its numbers. EXIF of a PNG may lie behind its pixels, which are then decoded."""
+    orientation = picture.getexif().get(ORIENTATION, 1) if png is None or png.exif else 1
+    lossy = "JPEG" if picture.format in ("JPEG", "MPO") else None
+    palette = palette_of(picture) if picture.mode == "P" and palette_index else ()
+    return Coding(lossy, palette, False, orientation if orientation in range(2, 9) else 1)
+
+
+def palette_of(picture: Image.Image) -> Colours:
+    flat = picture.getpalette("RGB") or []
+    return tuple(zip(flat[0::3], flat[1::3], flat[2::3], strict=True))
 
 
 def read_picture(path: Path, palette_index: bool = False) -> NDArray[Any]:
-    """All pixels, (h, w) or (h, w, bands). A palette gives its colours, or with `palette_index` the stored numbers."""
+    """All pixels as stored, (h, w) or (h, w, bands).
+
+    Args:
+        path: The file.
+        palette_index: Whether the stored numbers are meant: those of a palette, and those of 2 or 4 bits unscaled.
+
+    Returns:
+        Colours, or numbers.
+    """
     if deep_colour(path):
         return np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    png = read_png(path)
     with open_picture(path) as picture:
         if picture.mode == "P" and not palette_index:
             colours = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
             return np.asarray(colours)
-        return np.asarray(picture)
+        values = np.asarray(picture)
+    if palette_index and png is not None and png.colour == 0 and png.depth in (2, 4):
+        return values // (255 // ((1 << png.depth) - 1))
+    return values

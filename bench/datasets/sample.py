@@ -50,7 +50,8 @@ class Task:
 class Splits:
     """A data set, split by image. `name` labels it in tables; `facts` are further columns of the `runs` table.
 
-    `stored` says what the values of the training images were before scaling, for those who scale a new image alike.
+    `stored` says what the values of the training images were before scaling, for those who scale a new image alike;
+    `notes` are sentences for whoever starts a sweep: what was left out, what the results cannot say.
     """
 
     name: str
@@ -60,3 +61,4 @@ class Splits:
     test: Sequence[Sample]
     facts: dict[str, str | int | float]
     stored: Stored | None = None
+    notes: tuple[str, ...] = ()

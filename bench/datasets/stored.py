@@ -3,9 +3,9 @@
 Whatever a decoder raises on a broken file becomes an `InputError` that names the file.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,11 @@ from numpy.typing import NDArray
 
 from bench.arrays.chunked import Box, ChunkedArray
 from bench.config import InputError, require
+from bench.datasets import axes
+from bench.datasets.blocks import ORIENTATIONS, Blocks, arrange, oriented
 
 MOST_VALUES = 1 << 40  # in an image that is read in parts
+Colours = tuple[tuple[int, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,19 @@ class Header:
 
 
 @dataclass(frozen=True)
+class Coding:
+    """How a file stores its numbers, as far as it matters to a mask."""
+
+    lossy: str | None = None  # a compression that may change numbers
+    palette: Colours = ()  # colours of the numbers from 0 on, where the file has some
+    white_is_zero: bool = False
+    orientation: int = 1  # a key of `ORIENTATIONS`, already applied
+
+
+PLAIN = Coding()
+
+
+@dataclass(frozen=True)
 class Opened:
     """An image file: `array` decodes its stored values when asked. Pixel sizes and units are per axis of `array`."""
 
@@ -39,6 +55,8 @@ class Opened:
     alpha: bool = False
     pixel_size: tuple[float, ...] | None = None
     units: tuple[str | None, ...] | None = None
+    coding: Coding = field(default_factory=Coding)
+    siblings: tuple[Path, ...] = ()  # other files that pixels come from
 
     @property
     def header(self) -> Header:
@@ -69,8 +87,8 @@ def check_size(path: Path, shape: tuple[int, ...], max_pixels: int, of: str = "i
 
 def decoded_whole(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], decode: Callable[[], NDArray[Any]]
-) -> ChunkedArray:
-    """An array of a file that can only be decoded whole; asked for a part of it, it is kept."""
+) -> Blocks:
+    """Values of a file that can only be decoded whole; asked for a part of it, the array keeps all."""
 
     def read(box: Box) -> NDArray[Any]:
         with reading(path):
@@ -78,4 +96,51 @@ def decoded_whole(
             require(whole.shape == shape, f"{path} has the shape {whole.shape}, and its header says {shape}")
             return whole[box]
 
-    return ChunkedArray(shape, dtype, shape, read, keeps=prod(shape) * dtype.itemsize)
+    return Blocks(shape, dtype, shape, read, keeps=prod(shape) * dtype.itemsize)
+
+
+def assemble(
+    path: Path,
+    blocks: Blocks,
+    names: Sequence[str],
+    channel_axis: int | None = None,
+    alpha: bool = False,
+    coding: Coding = PLAIN,
+    siblings: Sequence[Path] = (),
+    pixel_size: Sequence[float] | None = None,
+    units: Sequence[str | None] | None = None,
+) -> Opened:
+    """Put stored values into the order of an image, as their axes and the orientation say.
+
+    Args:
+        path: The file.
+        blocks: Values as the file has them.
+        names: A letter per axis of `blocks`, as in `bench.datasets.axes`.
+        channel_axis: Axis of the channels that the user states, counted without axes of length 1.
+        alpha: Whether the last channel is transparency.
+        coding: How the numbers are stored; its orientation is applied.
+        siblings: Other files that pixels come from.
+        pixel_size: Length of a pixel along each axis of `blocks`.
+        units: Unit of each length.
+
+    Returns:
+        The opened image.
+
+    Raises:
+        InputError: The axes are not those of one image, or an orientation is stated that cannot be applied.
+    """
+    found = axes.arrange(path, names, blocks.shape, channel_axis)
+    order, backwards = found.order, (False,) * len(found.order)
+    if coding.orientation in ORIENTATIONS and coding.orientation != 1:
+        letters = [names[axis] for axis in order]
+        require(
+            "y" in letters and "x" in letters,
+            f"{path} has an orientation tag and axes that are not named: save it upright, without the tag",
+        )
+        order, backwards = oriented(order, letters.index("y"), letters.index("x"), coding.orientation)
+    channels = found.channel_axis
+    stated = channels if channel_axis is None else channel_axis
+    array = arrange(blocks, order, backwards).array(stated)
+    sizes = None if pixel_size is None else tuple(pixel_size[axis] for axis in order)
+    kept_units = None if units is None else tuple(units[axis] for axis in order)
+    return Opened(path, array, channels, alpha and channels is not None, sizes, kept_units, coding, tuple(siblings))

@@ -1,74 +1,237 @@
 """TIFF files (also OME-TIFF and BigTIFF), of which only the tiles or strips that are asked for are decoded."""
 
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from math import prod
 from pathlib import Path
 from typing import Any
 from weakref import finalize
-from xml.etree import ElementTree
 
 import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
-from bench.arrays.chunked import Box, ChunkedArray
+from bench.arrays.chunked import Box
 from bench.config import require
-from bench.datasets.stored import MOST_VALUES, Header, Opened, check_size, decoded_whole, reading
+from bench.datasets import ome
+from bench.datasets.blocks import Blocks, colour, invert
+from bench.datasets.stored import MOST_VALUES, Coding, Opened, assemble, check_size, decoded_whole, reading
 
 TIFFS = (".tif", ".tiff")
 SMALL = 1 << 24  # values in a compressed file that is decoded whole: finding single tiles takes longer
 MAPPED_VALUES = 1 << 21  # of an uncompressed file that are read at once
+BESIDE = {  # images that scanners of slides put beside the one that is meant
+    *("thumbnail", "label", "macro", "map", "overview", "probability", "label image", "macro image"),
+    "thumbnail image",
+}
+LOSSY = {  # compressions that may change numbers, by their number in the file
+    6: "JPEG", 7: "JPEG", 99: "JPEG", 33007: "JPEG", 34892: "lossy JPEG", 22610: "JPEG XR", 34934: "JPEG XR",
+    33003: "JPEG 2000", 33004: "JPEG 2000", 33005: "JPEG 2000", 34712: "JPEG 2000", 34887: "LERC",
+    34927: "WebP", 50001: "WebP", 50002: "JPEG XL", 52546: "JPEG XL", 48124: "Jetraw", 34713: "Nikon's NEF",
+}  # fmt: skip
+WHITE_IS_ZERO, PALETTE, MASK, YCBCR = 0, 3, 4, 6
+COLOURS = {  # meanings of values that are refused by name
+    5: "CMYK colours", 8: "CIELab colours", 9: "ICCLab colours", 10: "ITULab colours", YCBCR: "YCbCr colours",
+    32803: "a colour filter mosaic", 32844: "LogL values", 32845: "LogLuv colours", 34892: "linear raw values",
+    MASK: "a transparency mask", 51177: "a depth map", 52527: "a semantic mask of a photograph",
+}  # fmt: skip
 
 
-def open_tiff(path: Path, max_values: int, channel_axis: int | None = None) -> Opened:
-    """The first series of a TIFF at full resolution, decoded when asked.
+def open_tiff(path: Path, max_values: int, channel_axis: int | None = None, palette_index: bool = False) -> Opened:
+    """Open the one image of a TIFF at full resolution; its values are decoded when asked.
 
-    What is decoded at once, a tile, a strip or a small file, may hold `max_values` values.
+    Args:
+        path: The file.
+        max_values: Most values that may be decoded at once: of a tile, a strip or a small file.
+        channel_axis: Axis of the channels that the user states; None: what the file says.
+        palette_index: Whether the numbers themselves are meant, as in a mask: those of a palette, or of white-is-zero.
+
+    Returns:
+        The image upright, its colours those of the palette, its values counted from black.
+
+    Raises:
+        InputError: The file is damaged, holds no image or several, or values of a meaning that is not read.
     """
-    with reading(path):
+    with reading(path), warnings_of_tifffile() as warned:
         tiff = tifffile.TiffFile(path)
         try:
-            series = tiff.series[0]
+            others = ome.siblings(path, tiff.ome_metadata) if tiff.is_ome else {}
+            number, series = only_series(path, tiff)
+            check_files(path, series, others)
             check_whole(path, series)
-            header = header_of(series)
-            require(series.dtype is not None, f"{path} holds no pixels of one number type")
-            check_size(path, header.shape, MOST_VALUES)
-            sizes, units = ome_pixel_sizes(tiff, series.axes)
-            stated = header.channel_axis if channel_axis is None else channel_axis
-            band_axis = 1 if stated == 0 and len(header.shape) > 1 else 0
-            array = array_of(path, tiff, series, header, max_values, band_axis)
+            require(not any("zeroed" in text for text in warned), f"{path} is not complete: {'; '.join(warned)}")
+            blocks = blocks_of(path, tiff, series, max_values)
+            opened = interpret(path, tiff, number, blocks, channel_axis, palette_index)
         except BaseException:
             tiff.close()
             raise
-    finalize(array, tiff.close)
-    return Opened(path, array, header.channel_axis, header.alpha, sizes, units)
+    finalize(opened.array, tiff.close)
+    return opened
 
 
-def header_of(series: Any) -> Header:
-    axes, shape = series.axes, tuple(int(length) for length in series.shape)
-    axis = next((axes.index(letter) for letter in "SC" if letter in axes), None)
-    alpha = "S" in axes and any(int(kind) in (1, 2) for kind in tuple(series.keyframe.extrasamples))
-    return Header(shape, np.dtype(series.dtype), axis, alpha)
+@contextmanager
+def warnings_of_tifffile() -> Iterator[list[str]]:
+    """Collect what tifffile logs of a file instead of printing it."""
+    texts: list[str] = []
+
+    class Collector(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            texts.append(record.getMessage())
+
+    logger, collector = logging.getLogger("tifffile"), Collector()
+    before, logger.propagate = logger.propagate, False
+    logger.addHandler(collector)
+    try:
+        yield texts
+    finally:
+        logger.removeHandler(collector)
+        logger.propagate = before
+
+
+# ------------------------------------------------------------------------------------------------ which image it is
+
+
+def only_series(path: Path, tiff: Any) -> tuple[int, Any]:
+    """The one image of the file and its number; pyramid levels, thumbnails and labels of slides do not count."""
+    found = [(n, series) for n, series in enumerate(tiff.series) if pages_of(series)]
+    own = [pair for pair in found if any(page.parent is tiff for page in pages_of(pair[1]))]
+    full = [pair for pair in own if not (beside(pair[1]) and len(own) > 1)]
+    shapes = ", ".join(str(tuple(series.shape)) for _, series in full[:4])
+    require(len(full) > 0, f"{path} holds no image of its own: its pixels lie in other files")
+    require(
+        len(full) == 1,
+        f"{path} holds {len(full)} images, of the shapes {shapes}{', ...' if len(full) > 4 else ''}: save each as a "
+        "file of its own, or all as one stack",
+    )
+    require(full[0][1].dtype is not None, f"{path} holds no pixels of one number type")
+    return full[0]
+
+
+def beside(series: Any) -> bool:
+    """Whether a series is a smaller copy of another, or a thumbnail or label of a slide."""
+    return bool(series.keyframe.is_reduced) or str(series.name).strip().lower() in BESIDE
+
+
+def pages_of(series: Any) -> list[Any]:
+    return [page for page in series.pages if page is not None]
+
+
+def check_files(path: Path, series: Any, others: dict[Path, str]) -> None:
+    """Refuse pixels of a file that the metadata does not name, or of one that is not the file that is meant."""
+    known = {other.resolve(): uuid for other, uuid in others.items()}
+    for page in pages_of(series):
+        file = file_of(page).resolve()
+        require(
+            file == path.resolve() or file in known or file.parent == path.parent.resolve(),
+            f"{path} takes pixels from {file}, which lies outside its folder: put the file beside it",
+        )
+    for other, uuid in others.items():
+        with tifffile.TiffFile(other, _multifile=False) as tiff:
+            actual = ome.uuid_of(tiff.ome_metadata) if tiff.is_ome else None
+        require(
+            actual in (None, uuid),
+            f"{path} is part of a set, and {other.name} beside it belongs to another one: its UUID differs",
+        )
+
+
+def file_of(page: Any) -> Path:
+    return Path(page.parent.filehandle.path)
 
 
 def check_whole(path: Path, series: Any) -> None:
-    """Refuse a TIFF whose pixels reach beyond the end of the file: decoders may fill the rest with zeros."""
-    size = path.stat().st_size
+    """Refuse missing planes, and pixels beyond the end of a file: decoders may fill the rest with zeros."""
+    missing = sum(page is None for page in series.pages)
+    require(missing == 0, f"{path} lacks {missing} of its {len(series.pages)} planes: copy it completely")
     if series.dataoffset is not None:
-        ends = [series.dataoffset + series.nbytes]
-    else:
-        pages = [page for page in series.pages if page is not None]
-        spans = [zip(page.dataoffsets, page.databytecounts, strict=True) for page in pages]
-        ends = [offset + count for span in spans for offset, count in span]
+        check_end(path, [series.dataoffset + series.nbytes])
+        return
+    ends: dict[Path, list[int]] = {}
+    for page in pages_of(series):
+        spans = zip(page.dataoffsets, page.databytecounts, strict=True)
+        ends.setdefault(file_of(page), []).extend(offset + count for offset, count in spans)
+    for file, found in ends.items():
+        check_end(file, found)
+
+
+def check_end(path: Path, ends: Sequence[int]) -> None:
+    size, end = path.stat().st_size, max(ends, default=0)
+    require(end <= size, f"{path} is truncated: it ends at byte {size} and its pixels at byte {end}")
+
+
+# ------------------------------------------------------------------------------------------- what its values mean
+
+
+def interpret(
+    path: Path, tiff: Any, number: int, blocks: Blocks, channel_axis: int | None, palette_index: bool
+) -> Opened:
+    """Apply what the tags of an image say of its values; arguments as those of `open_tiff`, and its `number`."""
+    series = tiff.series[number]
+    page, names = series.keyframe, [letter if letter not in "qi" else "" for letter in series.axes.lower()]
+    stated = int(page.photometric) if 262 in page.tags else 1
+    check_colours(path, page, stated, palette_index)
+    colours = colours_of(page) if stated == PALETTE else None
+    if colours is not None and not palette_index:
+        require("s" not in names, f"{path} has a palette and several samples per pixel: save it as RGB")
+        blocks, names, colours = colour(blocks, colours), [*names, "s"], None
+    if stated == WHITE_IS_ZERO and not palette_index:
+        blocks = from_black(path, page, blocks)
+    coding = Coding(
+        next((LOSSY[int(page.compression)] for page in keyframes(series) if int(page.compression) in LOSSY), None),
+        () if colours is None else tuple(tuple(int(band) for band in entry) for entry in colours),
+        stated == WHITE_IS_ZERO,
+        int(page.tags[274].value) if 274 in page.tags and int(page.tags[274].value) in range(2, 9) else 1,
+    )
+    alpha = any(int(kind) in (1, 2) for kind in tuple(page.extrasamples))
+    letters = series.axes + "S" * (len(names) - len(series.axes))
+    sizes, units = ome.pixel_sizes(tiff.ome_metadata, number, letters) if tiff.is_ome else (None, None)
+    files = sorted({file_of(page).resolve() for page in pages_of(series)} - {path.resolve()})
+    return assemble(path, blocks, names, channel_axis, alpha, coding, files, sizes, units)
+
+
+def keyframes(series: Any) -> list[Any]:
+    """The pages of a series that others take their tags from."""
+    return list({id(page.keyframe): page.keyframe for page in pages_of(series)}.values())
+
+
+def check_colours(path: Path, page: Any, stated: int, palette_index: bool) -> None:
+    """Refuse values of another meaning than grey, RGB or a palette; YCbCr is RGB after decoding JPEG."""
+    decoded = stated == YCBCR and int(page.compression) in LOSSY
+    mask = stated == MASK and palette_index
     require(
-        max(ends, default=0) <= size, f"{path} is truncated: it ends at byte {size} and its pixels at byte {max(ends)}"
+        stated not in COLOURS or decoded or mask,
+        f"{path} holds {COLOURS.get(stated, 'other values')}: save it as grey or RGB",
     )
 
 
-def array_of(path: Path, tiff: Any, series: Any, header: Header, max_values: int, band_axis: int) -> ChunkedArray:
+def colours_of(page: Any) -> NDArray[Any]:
+    """The palette of a page, (numbers, 3): uint8 where 8 bits say all of it, else uint16."""
+    colours = np.asarray(page.colormap).T
+    high, low = colours >> 8, colours & 255
+    eight_bits = bool(np.all(high == low)) or not bool(np.any(low))
+    return high.astype(np.uint8) if colours.dtype == np.uint16 and eight_bits else colours
+
+
+def from_black(path: Path, page: Any, blocks: Blocks) -> Blocks:
+    """Values counted from black of a page that counts from white."""
+    require(
+        blocks.dtype.kind in "bu" and page.samplesperpixel == 1,
+        f"{path} is white-is-zero and holds {blocks.dtype} values of {page.samplesperpixel} channels, whose white is "
+        "not defined: save it as black-is-zero",
+    )
+    return invert(blocks, (1 << int(page.bitspersample)) - 1)
+
+
+# ---------------------------------------------------------------------------------------------- how they are decoded
+
+
+def blocks_of(path: Path, tiff: Any, series: Any, max_values: int) -> Blocks:
     """Stored values by the cheapest way there is: mapped, decoded whole, or tile by tile."""
-    shape, dtype = header.shape, header.dtype.newbyteorder("=")
+    shape = tuple(int(length) for length in series.shape)
+    check_size(path, shape, MOST_VALUES)
+    dtype = np.dtype(series.dtype).newbyteorder("=")
     if series.dataoffset is not None and series.keyframe.is_memmappable:
-        return mapped(path, shape, np.dtype(series.dtype).newbyteorder(tiff.byteorder), series.dataoffset, band_axis)
+        return mapped(path, shape, np.dtype(series.dtype).newbyteorder(tiff.byteorder), series.dataoffset)
     if prod(shape) <= min(SMALL, max_values):
         return decoded_whole(path, shape, dtype, lambda: np.asarray(series.asarray()).astype(dtype, copy=False))
     import zarr
@@ -80,10 +243,10 @@ def array_of(path: Path, tiff: Any, series: Any, header: Header, max_values: int
         with reading(path):
             return np.asarray(array[box]).astype(dtype, copy=False)
 
-    return ChunkedArray(shape, dtype, tuple(array.chunks), read, band_axis)
+    return Blocks(shape, dtype, tuple(array.chunks), read)
 
 
-def mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int, band_axis: int) -> ChunkedArray:
+def mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int) -> Blocks:
     """Values that lie one after the other in the file. It is mapped anew for each access: pages are not kept."""
 
     def read(box: Box) -> NDArray[Any]:
@@ -91,7 +254,7 @@ def mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int
             values = np.memmap(path, dtype, "r", offset, shape)[box]
             return np.array(values, dtype=dtype.newbyteorder("="))
 
-    return ChunkedArray(shape, dtype.newbyteorder("="), whole_rows(shape), read, band_axis)
+    return Blocks(shape, dtype.newbyteorder("="), whole_rows(shape), read)
 
 
 def whole_rows(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -103,18 +266,3 @@ def whole_rows(shape: tuple[int, ...]) -> tuple[int, ...]:
         if block[axis] > 1 or length == 1:
             break
     return tuple(block)
-
-
-def ome_pixel_sizes(tiff: Any, axes: str) -> tuple[tuple[float, ...] | None, tuple[str | None, ...] | None]:
-    """Pixel size and unit of each axis from the OME metadata; None where the file has none of use."""
-    if not tiff.is_ome:
-        return None, None
-    pixels = next((e for e in ElementTree.fromstring(tiff.ome_metadata).iter() if e.tag.endswith("}Pixels")), None)
-    sizes = [None if pixels is None else pixels.get(f"PhysicalSize{letter}") for letter in axes]
-    if pixels is None or all(size is None for size in sizes):
-        return None, None
-    found = tuple(1.0 if size is None else float(size) for size in sizes)
-    units = [pixels.get(f"PhysicalSize{letter}Unit", "µm") if letter in "XYZ" else None for letter in axes]
-    names = {"µm": "micrometer", "nm": "nanometer", "mm": "millimeter"}
-    usable = all(np.isfinite(size) and size > 0 for size in found)
-    return (found, tuple(names.get(unit or "", unit) for unit in units)) if usable else (None, None)

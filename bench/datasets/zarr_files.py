@@ -4,7 +4,7 @@ Only number types and codecs of a list are opened, so nothing in a store is ever
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.chunked import Box, ChunkedArray
+from bench.arrays.chunked import Box
 from bench.config import require
-from bench.datasets.stored import MOST_VALUES, Opened, reading
+from bench.datasets.axes import letter_of
+from bench.datasets.blocks import Blocks
+from bench.datasets.stored import MOST_VALUES, Opened, assemble, reading
+from bench.datasets.zarr_chunks import reader_of
 from bench.files import read_json
 
 METADATA = ("zarr.json", ".zarray", ".zgroup")
@@ -33,14 +36,15 @@ COMPRESSORS = {"blosc", "bz2", "crc32", "crc32c", "delta", "gzip", "lz4", "lzma"
 
 @dataclass(frozen=True)
 class ZarrArray:
-    """An array of a store, checked: its folder, axes in lower case where named, and pixel sizes where known."""
+    """An array of a store, checked: its folder, the letters of its axes where named, and pixel sizes where known."""
 
     folder: Path
     shape: tuple[int, ...]
     chunks: tuple[int, ...]
-    axes: tuple[str, ...] | None
+    axes: tuple[str, ...] | None  # letters, as in `bench.datasets.axes`
     pixel_size: tuple[float, ...] | None
     units: tuple[str | None, ...] | None
+    content: dict[str, Any]  # its metadata
 
 
 def is_store(path: Path) -> bool:
@@ -71,42 +75,30 @@ def find_array(path: Path, max_values: int) -> ZarrArray:
 
 
 def open_store(path: Path, max_values: int, channel_axis: int | None = None) -> Opened:
-    """The image of a store, decoded when asked; named axes t, c and z of length 1 are left out.
+    """Open the image of a store; its values are decoded when asked.
 
-    `max_values` bounds a chunk. Raises `InputError` naming what is wrong.
+    Args:
+        path: The folder of the store.
+        max_values: Most values that a chunk may have.
+        channel_axis: Axis of the channels that the user states, counted without axes of length 1.
+
+    Returns:
+        The image, its axes in the order z, y, x where they are named, axes of length 1 left out.
+
+    Raises:
+        InputError: The store is damaged, or holds what is not one image.
     """
     with reading(path):
         found = find_array(path, max_values)
+        reader = reader_of(found.folder, found.content, found.shape)
     names = found.axes or ("",) * len(found.shape)
-    kept = [axis for axis, name in enumerate(names) if found.shape[axis] > 1 or name not in ("t", "c", "z", "channel")]
-    times = [found.shape[axis] for axis in kept if names[axis] == "t"]
-    require(not times, f"{path} holds {sum(times)} points in time: save each as an image of its own")
-    stated = next((n for n, axis in enumerate(kept) if names[axis] in ("c", "channel")), None)
-    channels = stated if channel_axis is None else channel_axis
-    array = open_array(found, kept, band_axis=1 if channels == 0 and len(kept) > 1 else 0)
-    sizes = None if found.pixel_size is None else tuple(found.pixel_size[axis] for axis in kept)
-    units = None if found.units is None else tuple(found.units[axis] for axis in kept)
-    return Opened(path, array, stated, False, sizes, units)
-
-
-def open_array(found: ZarrArray, kept: Sequence[int], band_axis: int = 0) -> ChunkedArray:
-    """The stored values, decoded when asked; axes that are not `kept` have length 1."""
-    import zarr
-
-    with reading(found.folder):
-        array: Any = zarr.open_array(str(found.folder), mode="r")
-    dtype = np.dtype(array.dtype).newbyteorder("=")
 
     def read(box: Box) -> NDArray[Any]:
-        whole = [slice(0, 1)] * len(found.shape)
-        for axis, part in zip(kept, box, strict=True):
-            whole[axis] = part
         with reading(found.folder):
-            values = np.asarray(array[tuple(whole)]).astype(dtype, copy=False)
-        return values.reshape([part.stop - part.start for part in box])
+            return reader.read(box)
 
-    shape, chunks = ([lengths[axis] for axis in kept] for lengths in (found.shape, found.chunks))
-    return ChunkedArray(tuple(shape), dtype, tuple(chunks), read, band_axis)
+    blocks = Blocks(found.shape, reader.dtype, found.chunks, read)
+    return assemble(path, blocks, names, channel_axis, pixel_size=found.pixel_size, units=found.units)
 
 
 # ------------------------------------------------------------------------------------------------------- metadata
@@ -127,6 +119,7 @@ def _metadata(path: Path) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
 
 
 def _json(path: Path) -> dict[str, Any]:
+    require(not path.is_symlink(), f"{path} is a link, a device or a pipe: replace it by the file itself")
     require(path.stat().st_size <= METADATA_BYTES, f"{path} is larger than {METADATA_BYTES} bytes: no such metadata")
     return _object(path, read_json(path))
 
@@ -165,6 +158,9 @@ def _inside(path: Path, name: Any) -> Path:
 def _full_resolution(path: Path, multiscales: Any, max_values: int) -> ZarrArray:
     """The first data set of an image's metadata: the specification puts the full resolution there."""
     image = _first(path, multiscales, "multiscales")
+    require(
+        len(multiscales) == 1, f"{path} holds {len(multiscales)} images (multiscales): save each as a store of its own"
+    )
     level = _first(path, image.get("datasets"), "multiscales/datasets")
     folder = _inside(path, level.get("path"))
     found = _metadata(folder) if folder.is_dir() else None
@@ -175,7 +171,7 @@ def _full_resolution(path: Path, multiscales: Any, max_values: int) -> ZarrArray
     assert found is not None
     array = _checked(folder, found[1], found[2], max_values)
     names, units = _axes(path, image.get("axes"), len(array.shape))
-    return ZarrArray(folder, array.shape, array.chunks, names, _scale(level, image, len(names)), units)
+    return replace(array, axes=names, pixel_size=_scale(level, image, len(names)), units=units)
 
 
 def _first(path: Path, entries: Any, name: str) -> dict[str, Any]:
@@ -189,9 +185,10 @@ def _axes(path: Path, axes: Any, count: int) -> tuple[tuple[str, ...], tuple[str
     entries = list("tczyx")[-count:] if axes is None else axes
     require(isinstance(entries, list), f"{path}: multiscales/axes must be a list")
     named = [entry if isinstance(entry, dict) else {"name": entry} for entry in entries]
-    names = tuple(str(entry.get("name", "")).lower() for entry in named)
+    names = tuple(letter_of(str(entry.get("name", "")), entry.get("type")) for entry in named)
     units = tuple(str(entry["unit"]) if entry.get("unit") else None for entry in named)
-    require(len(names) == count, f"{path} names the axes {', '.join(names)}, and its array has {count}")
+    given = ", ".join(str(entry.get("name", "")) for entry in named)
+    require(len(names) == count, f"{path} names the axes {given}, and its array has {count}")
     return names, units
 
 
@@ -231,7 +228,8 @@ def _checked(folder: Path, content: Mapping[str, Any], attributes: Mapping[str, 
         f"{folder} has chunks of {prod(chunks)} values, more than the {max_values} of max_pixels, and a chunk is "
         "decoded whole: write it with smaller chunks",
     )
-    return ZarrArray(folder, shape, chunks, _dimension_names(content, attributes, len(shape)), None, None)
+    names = _dimension_names(content, attributes, len(shape))
+    return ZarrArray(folder, shape, chunks, names, None, None, dict(content))
 
 
 def _lengths(folder: Path, values: Any, name: str, least: int = 1) -> tuple[int, ...]:
@@ -289,5 +287,5 @@ def _inner_chunks(folder: Path, content: Mapping[str, Any]) -> tuple[int, ...] |
 def _dimension_names(content: Mapping[str, Any], attributes: Mapping[str, Any], count: int) -> tuple[str, ...] | None:
     """Names of the axes as version 3 stores them, or as xarray did before."""
     names: Any = content.get("dimension_names") or attributes.get("_ARRAY_DIMENSIONS")
-    proper = isinstance(names, list) and len(names) == count and all(isinstance(name, str) for name in names)
-    return tuple(str(name).lower() for name in names) if proper else None
+    proper = isinstance(names, list) and len(names) == count and all(isinstance(name, str | None) for name in names)
+    return tuple(letter_of(name or "") for name in names) if proper else None

@@ -1,0 +1,253 @@
+"""From the numbers in mask files to classes: what they must be, what they seem to be, and how they are mapped."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.config import FolderConfig, require
+from bench.datasets.files import Classes
+from bench.datasets.inspection import Inspected
+
+MOST_CLASSES = 32  # that masks may hold without `dataset.class_names`: more look like cell numbers or grey values
+FOREGROUND = "foreground"
+SINGLE = 0.9  # share of numbers that cover one piece each, from which on they look like numbers of objects
+FEWEST_OBJECTS = 3  # in one image, for the same
+FULL_SCALES = (255, 65535, 128, 127, 254)  # numbers that stand for "everything" beside masks of 0 and 1
+
+
+def classes_of(config: FolderConfig, count: int) -> Classes:
+    """Small integers where the classes and `ignore_index` fit into them."""
+    ignored = config.ignore_index or 0
+    dtype = np.dtype(np.uint8 if 0 <= ignored < 256 and count <= 256 else np.int32)
+    if config.mask_values == FOREGROUND:
+        return Classes(None, dtype, True, config.ignore_index)
+    return Classes(None if config.mask_values is None else tuple(sorted(config.mask_values.items())), dtype)
+
+
+def class_of(number: int, config: FolderConfig) -> int | None:
+    """The class of a number in a mask file; None where `dataset.mask_values` does not map it."""
+    if config.mask_values is None or (config.mask_values == FOREGROUND and number == config.ignore_index):
+        return number
+    if config.mask_values == FOREGROUND:
+        return int(number > 0) if number >= 0 else None
+    found: int | None = config.mask_values.get(number)
+    return found
+
+
+def pixels_by_class(item: Inspected, config: FolderConfig) -> dict[int, int]:
+    """Pixels of each class in one mask, those of `ignore_index` left out."""
+    found: dict[int, int] = {}
+    for number, count in item.numbers.items():
+        index = class_of(number, config)
+        if index is not None and index != config.ignore_index:
+            found[index] = found.get(index, 0) + count.pixels
+    return found
+
+
+# -------------------------------------------------------------------------------------- what the numbers seem to be
+
+
+def check_masks(items: Sequence[Inspected], config: FolderConfig) -> tuple[str, ...]:
+    """Check that the masks of a data set speak of the same classes, and return their names.
+
+    Raises:
+        InputError: Numbers that are not mapped, that mean different things in different files, that look like numbers
+            of objects, or that lie outside the classes; an image of which every pixel is ignored.
+    """
+    check_palettes(items)
+    check_white(items, config)
+    check_scales(items, config)
+    check_mapped(items, config)
+    check_ignored(items, config)
+    names = class_names_of(items, config)
+    check_trained(items, names, config)
+    return names
+
+
+def check_palettes(items: Sequence[Inspected]) -> None:
+    """Refuse palettes that give one number two colours, or one colour two numbers, among the numbers that occur."""
+    seen: dict[int, tuple[tuple[int, ...], Inspected]] = {}
+    owner: dict[tuple[int, ...], tuple[int, Inspected]] = {}
+    for item in items:
+        for number in item.numbers:
+            if not 0 <= number < len(item.palette):
+                continue
+            colour = item.palette[number]
+            before, first = seen.setdefault(number, (colour, item))
+            other, second = owner.setdefault(colour, (number, item))
+            clash = first if before != colour else second if other != number else None
+            require(
+                clash is None or clash.palette == item.palette,
+                f"the palettes of {clash and clash.entry.mask} and {item.entry.mask} differ (number {number} is "
+                f"{colour} in the second): save all masks with one palette, or as plain grey numbers",
+            )
+
+
+def check_white(items: Sequence[Inspected], config: FolderConfig) -> None:
+    """Refuse masks of which some count from white, or all without `dataset.mask_values` saying what is what."""
+    white = [item for item in items if item.white_is_zero]
+    black = [item for item in items if not item.white_is_zero]
+    if not white:
+        return
+    require(
+        not black,
+        f"{white[0].entry.mask} is white-is-zero and {black and black[0].entry.mask} is not: save all masks alike",
+    )
+    require(
+        isinstance(config.mask_values, dict),
+        f"{white[0].entry.mask} is white-is-zero, so its number 0 is drawn white and the background may be either: say "
+        "which number is which class by dataset.mask_values, as in {0: 0, 255: 1}",
+    )
+
+
+def check_scales(items: Sequence[Inspected], config: FolderConfig) -> None:
+    """Refuse masks of 0 and 1 beside masks of 0 and 255, unless the mapping knows both."""
+    for full in FULL_SCALES:
+        small = [item for item in items if set(item.numbers) == {0, 1}]
+        large = [item for item in items if full in item.numbers and set(item.numbers) <= {0, full}]
+        mapping = config.mask_values
+        known = mapping == FOREGROUND or (isinstance(mapping, dict) and {1, full} <= set(mapping))
+        ignored = class_of(full, config) == config.ignore_index and config.ignore_index is not None
+        require(
+            not small or not large or known or ignored,
+            f"{small and small[0].entry.mask} holds 0 and 1, and {large and large[0].entry.mask} 0 and {full}: save "
+            f"them alike, or give 'dataset.mask_values={{0:0,1:1,{full}:1}}' if both mean the same",
+        )
+
+
+def check_mapped(items: Sequence[Inspected], config: FolderConfig) -> None:
+    """Refuse numbers that `dataset.mask_values` does not map."""
+    for item in items:
+        unknown = [number for number in item.numbers if class_of(number, config) is None]
+        advice = "foreground knows none below 0" if config.mask_values == FOREGROUND else "add it there"
+        require(
+            not unknown, f"{item.entry.mask} holds {listed(unknown)}, which dataset.mask_values does not map: {advice}"
+        )
+
+
+def check_ignored(items: Sequence[Inspected], config: FolderConfig) -> None:
+    """Refuse an image of which every pixel is ignored: nothing can be learned or scored on it."""
+    for item in items:
+        require(
+            len(pixels_by_class(item, config)) > 0,
+            f"{item.entry.mask} holds nothing but dataset.ignore_index = {config.ignore_index}: leave out the image "
+            f"{item.entry.name} ({item.entry.split})",
+        )
+
+
+def look_like_objects(items: Sequence[Inspected], ignored: int | None = None) -> bool:
+    """Whether numbers count objects: nearly each covers one piece, and how many there are differs between images."""
+    above = [[number for number in item.numbers if number > 0 and number != ignored] for item in items]
+    if len({tuple(numbers) for numbers in above}) < 2 or max(map(len, above), default=0) < FEWEST_OBJECTS:
+        return False
+    single = [item.numbers[number].euler == 1 for item, numbers in zip(items, above, strict=True) for number in numbers]
+    return sum(single) >= SINGLE * len(single)
+
+
+# ------------------------------------------------------------------------------------------------- names of classes
+
+
+def class_names_of(items: Sequence[Inspected], config: FolderConfig) -> tuple[str, ...]:
+    """The given names, or class_0 ... up to the largest class of all masks, none of which may be left out."""
+    found = sorted({index for item in items for index in pixels_by_class(item, config)})
+    if config.class_names is not None:
+        require(len(config.class_names) >= 2, f"dataset.class_names must name at least 2, got {config.class_names}")
+        check_range(items, config, len(config.class_names))
+        return tuple(config.class_names)
+    if config.mask_values == FOREGROUND:
+        require(len(found) == 2, f"the masks in {folder_of(items)} hold only one class: there is nothing to tell apart")
+        return ("background", FOREGROUND)
+    targets = set((config.mask_values or {}).values()) - {config.ignore_index}
+    count = max([*found, *targets], default=0) + 1
+    check_count(items, config, count)
+    check_range(items, config, count)
+    require(
+        count >= 2,
+        f"the masks in {folder_of(items)} hold only one class, {listed(found)}: there is nothing to tell apart",
+    )
+    missing = sorted(set(range(count)) - set(found) - targets - {config.ignore_index})
+    require(
+        not missing,
+        f"the masks in {folder_of(items)} hold {listed(found)} and never {listed(missing)}: {advice_of(items)}",
+    )
+    return tuple(f"class_{number}" for number in range(count))
+
+
+def check_count(items: Sequence[Inspected], config: FolderConfig, count: int) -> None:
+    """Refuse numbers that look like those of objects, or are too many to be classes."""
+    if config.mask_values is None:
+        counts = sorted({len([number for number in item.numbers if number > 0]) for item in items})
+        require(
+            not look_like_objects(items, config.ignore_index),
+            f"the masks in {folder_of(items)} seem to number objects, {counts[0]} to {counts[-1]} in an image, each in "
+            "one piece: give dataset.mask_values=foreground (above 0 is class 1), or dataset.class_names if the "
+            "numbers are classes",
+        )
+    last = max(items, key=lambda item: max(pixels_by_class(item, config), default=0))
+    require(
+        count <= MOST_CLASSES,
+        f"the masks in {folder_of(items)} hold classes up to {count - 1} (as {last.entry.mask.name} does): if these "
+        f"are not classes, {advice_of(items)}",
+    )
+
+
+def advice_of(items: Sequence[Inspected]) -> str:
+    """Which settings would make classes of numbers that are none."""
+    numbers = sorted({number for item in items for number in item.numbers})
+    foreground = "dataset.mask_values=foreground if every number above 0 is one class, " if len(numbers) > 2 else ""
+    return f"give {foreground}dataset.mask_values, as in {{0: 0, 255: 1}}, or dataset.class_names"
+
+
+def check_range(items: Sequence[Inspected], config: FolderConfig, count: int) -> None:
+    for item in items:
+        outside = [index for index in sorted(pixels_by_class(item, config)) if not 0 <= index < count]
+        require(
+            not outside,
+            f"{item.entry.mask} holds class {listed(outside)}, outside 0 to {count - 1}: correct the mask, or give "
+            "dataset.mask_values, dataset.class_names or dataset.ignore_index",
+        )
+
+
+def check_trained(items: Sequence[Inspected], names: Sequence[str], config: FolderConfig) -> None:
+    """Refuse a class that validation or test images hold and no training image: it cannot be learned."""
+    trained = {index for item in items if item.entry.split == "train" for index in pixels_by_class(item, config)}
+    for item in items:
+        for index in pixels_by_class(item, config):
+            require(
+                index in trained,
+                f"no training image holds {names[index]}, which {item.entry.mask} ({item.entry.split}) holds: move an "
+                "image that has it to train (by splits.json or dataset.split_seed), or map it by dataset.mask_values",
+            )
+
+
+def notes_of(items: Sequence[Inspected], names: Sequence[str], config: FolderConfig) -> Iterator[str]:
+    """What a reader of the results must know of the classes, in sentences."""
+    shares = class_shares(items, len(names), config)
+    for index, name in enumerate(names):
+        here = {item.entry.split for item in items if index in pixels_by_class(item, config)}
+        if not here:
+            yield f"no image holds {name}, so nothing is learned or scored of it"
+        elif "test" not in here:
+            yield f"no test image holds {name}, so it has no score"
+        elif shares[index] < 1e-4:
+            yield f"{name} covers {shares[index]:.2g} of the pixels"
+
+
+def class_shares(items: Sequence[Inspected], count: int, config: FolderConfig) -> list[float]:
+    """Share of each class in all pixels that are not ignored."""
+    pixels = [0] * count
+    for item in items:
+        for index, number in pixels_by_class(item, config).items():
+            pixels[index] += number
+    return [number / max(sum(pixels), 1) for number in pixels]
+
+
+def listed(numbers: Sequence[int] | Mapping[int, Any]) -> str:
+    """The first numbers in words."""
+    shown = list(numbers)
+    return ", ".join(str(number) for number in shown[:8]) + (", ..." if len(shown) > 8 else "")
+
+
+def folder_of(items: Sequence[Inspected]) -> str:
+    return str(items[0].entry.mask.parent)

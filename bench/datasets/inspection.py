@@ -1,0 +1,232 @@
+"""One reading of an image and its mask: everything that is checked, mapped, scaled or reported follows from it."""
+
+import hashlib
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import FolderConfig, require
+from bench.datasets.examine import Intensities, measure
+from bench.datasets.files import Arranged, Joined, Layout, StoredImage
+from bench.datasets.manifest import Entry
+from bench.datasets.masks import Count, StoredMask, count_numbers, open_mask
+from bench.datasets.normalization import Moments
+from bench.datasets.opening import open_image
+from bench.datasets.stored import Colours, Header, Opened
+
+
+@dataclass(frozen=True)
+class Inspected:
+    """What one reading of an image and its mask has found."""
+
+    entry: Entry
+    layout: Layout
+    shape: tuple[int, ...]  # (*spatial, C)
+    dtype: np.dtype[Any]  # of the stored image
+    intensities: Intensities
+    numbers: dict[int, Count]  # that occur in the mask, sorted
+    palette: Colours  # of the mask
+    white_is_zero: bool  # the mask
+    turned: bool  # an orientation tag turned the image
+    sources: tuple[Path, ...]  # every file or folder that pixels come from, the mask's last
+    pixel_size: tuple[float, ...] | None = None  # along the spatial axes, where the image file has it
+    unit: str | None = None
+
+    @property
+    def moments(self) -> Moments:
+        return self.intensities.moments
+
+
+def inspect(entry: Entry, config: FolderConfig) -> Inspected:
+    """Read one image and its mask, in bands; what is kept is small. Raises `InputError` naming the file at fault."""
+    opened = [open_image(path, config.channel_axis, config.max_pixels) for path in entry.images]
+    mask = open_mask(entry.mask, config.max_pixels)
+    layouts = [layout_of(one.path, one.header, mask.shape, config.channel_axis, one) for one in opened]
+    image = stored_image(opened, layouts)
+    found = measure(entry.images, image, ignored_pixels(mask, config))
+    sizes, units = spatial_sizes(opened[0], layouts[0])
+    return Inspected(
+        entry,
+        layouts[0],
+        image.shape,
+        image.dtype,
+        found,
+        count_numbers(mask),
+        mask.coding.palette,
+        mask.coding.white_is_zero,
+        any(one.coding.orientation != 1 for one in opened),
+        (*(path for one in opened for path in (one.path, *one.siblings)), entry.mask, *mask.siblings),
+        sizes,
+        units,
+    )
+
+
+def stored_image(opened: list[Opened], layouts: list[Layout]) -> StoredImage:
+    """The stored values of an image, of one file or of one per channel, which must be alike."""
+    parts = [Arranged(one.array, layout) for one, layout in zip(opened, layouts, strict=True)]
+    if len(parts) == 1:
+        return parts[0]
+    for one, part in zip(opened, parts, strict=True):
+        same = layouts[0] == part.layout and (part.shape, part.dtype) == (parts[0].shape, parts[0].dtype)
+        require(
+            same,
+            f"{one.path} holds {part.dtype} values of the shape {part.shape} and {opened[0].path} {parts[0].dtype} "
+            f"values of {parts[0].shape}: the files of one image must be alike",
+        )
+    return Joined(tuple(parts))
+
+
+def ignored_pixels(mask: StoredMask, config: FolderConfig) -> Callable[[slice], NDArray[np.bool_]] | None:
+    """Which pixels of a band count for nothing; None where no number says so."""
+    if config.ignore_index is None:
+        return None
+    mapping = config.mask_values if isinstance(config.mask_values, dict) else {config.ignore_index: config.ignore_index}
+    numbers = [number for number, index in mapping.items() if index == config.ignore_index]
+    return lambda band: np.isin(mask[band], numbers)
+
+
+def spatial_sizes(opened: Opened, layout: Layout) -> tuple[tuple[float, ...] | None, str | None]:
+    """Pixel sizes along the spatial axes, and their unit where it is one."""
+    if opened.pixel_size is None:
+        return None, None
+    kept = [axis for axis in range(len(opened.pixel_size)) if axis != layout.channel_axis]
+    units = {None if opened.units is None else opened.units[axis] for axis in kept}
+    [unit] = units if len(units) == 1 else [None]
+    return tuple(opened.pixel_size[axis] for axis in kept), unit
+
+
+# ------------------------------------------------------------------------------------------- where the channels are
+
+
+def layout_of(
+    path: Path, header: Header, mask_shape: tuple[int, ...], channel_axis: int | None, opened: Opened | None = None
+) -> Layout:
+    """Find the channels of an image by the shape of its mask.
+
+    Args:
+        path: The image, for messages.
+        header: What its file says.
+        mask_shape: Shape of the mask, (*spatial).
+        channel_axis: What the user says, which outweighs the file's own word.
+        opened: The image, for what a message can say of its orientation.
+
+    Returns:
+        The place of the channels.
+
+    Raises:
+        InputError: Image and mask do not fit together.
+    """
+    shape, axes = header.shape, len(mask_shape)
+    turned = "" if opened is None or opened.coding.orientation == 1 else " (turned as its orientation tag says)"
+    if len(shape) == axes:
+        require(
+            shape == mask_shape,
+            f"{path} has the shape {shape}{turned} and its mask {mask_shape}: they must be the same",
+        )
+        return Layout(None, False)
+    require(
+        len(shape) == axes + 1,
+        f"{path} has {len(shape)} axes and its mask {axes}: an image has those of its mask and perhaps one of channels",
+    )
+    stated = header.channel_axis if channel_axis is None else channel_axis
+    axis = len(shape) - 1 if stated is None else stated
+    require(
+        -len(shape) <= axis < len(shape),
+        f"dataset.channel_axis = {axis} does not exist in {path}, whose shape is {shape}",
+    )
+    axis %= len(shape)
+    require(without(shape, axis) == mask_shape, mismatch(path, shape, mask_shape, axis, turned))
+    return Layout(axis, header.alpha)
+
+
+def without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    return shape[:axis] + shape[axis + 1 :]
+
+
+def mismatch(path: Path, shape: tuple[int, ...], mask_shape: tuple[int, ...], axis: int, turned: str) -> str:
+    """Say how image and mask differ, and which channel axis would mend it."""
+    fitting = [other for other in range(len(shape)) if without(shape, other) == mask_shape]
+    advice = (
+        f"set dataset.channel_axis={fitting[0]}" if fitting else "they must agree on all axes but that of the channels"
+    )
+    return f"{path} has the shape {shape}{turned} with channels on axis {axis}, and its mask {mask_shape}: {advice}"
+
+
+# --------------------------------------------------------------------------------------------------- content of files
+
+
+def digest_of(paths: Iterable[Path]) -> str:
+    """Hash of the content of files; of a folder, of the names and contents of all files in it."""
+    digest = hashlib.sha256()
+    for path in paths:
+        for file in files_of(path):
+            if file != path:
+                digest.update(file.relative_to(path).as_posix().encode())
+            with file.open("rb") as opened:
+                digest.update(hashlib.file_digest(opened, "sha256").digest())
+    return digest.hexdigest()
+
+
+def files_of(path: Path) -> list[Path]:
+    """A file itself, or all files below a folder in a fixed order. Raises `InputError` for a link out of the folder."""
+    if not path.is_dir():
+        return [path]
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    for file in files:
+        require(
+            not file.is_symlink() or file.resolve().is_relative_to(path.resolve()),
+            f"{file} is a link that leads out of the store: replace it by the file itself",
+        )
+    return files
+
+
+# ------------------------------------------------------------------------------------------------------ as plain text
+
+
+def to_plain(item: Inspected) -> dict[str, Any]:
+    """All that was found, as values that JSON can hold; without the entry, whose split is the manifest's affair."""
+    found = item.intensities
+    return {
+        "layout": asdict(item.layout),
+        "shape": item.shape,
+        "dtype": item.dtype.str,
+        "count": found.moments.count,
+        "mean": found.moments.mean.tolist(),
+        "variance": found.moments.variance.tolist(),
+        "low": found.low,
+        "high": found.high,
+        "holes": found.holes,
+        "pixels": found.digest,
+        "numbers": [[number, count.pixels, count.euler, list(count.runs)] for number, count in item.numbers.items()],
+        "palette": item.palette,
+        "white_is_zero": item.white_is_zero,
+        "turned": item.turned,
+        "sources": [str(path) for path in item.sources],
+        "pixel_size": item.pixel_size,
+        "unit": item.unit,
+    }
+
+
+def from_plain(entry: Entry, plain: dict[str, Any]) -> Inspected:
+    """What `to_plain` was made of. Raises KeyError, TypeError or ValueError where it is something else."""
+    moments = Moments(int(plain["count"]), np.array(plain["mean"]), np.array(plain["variance"]))
+    low, high = (tuple(float(value) for value in plain[name]) for name in ("low", "high"))
+    sizes = plain["pixel_size"]
+    return Inspected(
+        entry,
+        Layout(**plain["layout"]),
+        tuple(plain["shape"]),
+        np.dtype(plain["dtype"]),
+        Intensities(moments, low, high, int(plain["holes"]), str(plain["pixels"])),
+        {int(number): Count(pixels, euler, tuple(runs)) for number, pixels, euler, runs in plain["numbers"]},
+        tuple(tuple(colour) for colour in plain["palette"]),
+        bool(plain["white_is_zero"]),
+        bool(plain["turned"]),
+        tuple(Path(path) for path in plain["sources"]),
+        None if sizes is None else tuple(sizes),
+        plain["unit"],
+    )

@@ -1,0 +1,179 @@
+"""Which files a folder of images or masks holds, by name: what is read, and what is left out and has to be said."""
+
+import os
+import unicodedata
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+
+from bench.config import require
+from bench.datasets.opening import SUFFIXES, is_image, stem_of
+from bench.datasets.zarr_files import is_store
+
+JUNK = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir"}  # what systems leave in folders, hidden files aside
+SHOWN = 5  # names in a sentence
+
+
+@dataclass(frozen=True)
+class Listing:
+    """The images below a folder by key, their path below it without the suffix, and what is not read, with reasons."""
+
+    folder: Path
+    files: dict[str, Path]
+    others: tuple[Path, ...]
+
+
+def list_images(folder: Path) -> Listing:
+    """List the images below `folder`, those in subfolders too.
+
+    Args:
+        folder: A folder of images or masks.
+
+    Returns:
+        Images by key (in Unicode's composed form, with `/` between folders), and everything else that is not hidden.
+
+    Raises:
+        InputError: There is no such folder or no image in it, two images have the same key, or a name is not UTF-8.
+    """
+    require(folder.is_dir(), f"{folder} is not a folder: a data set has one folder of images and one of masks")
+    found: dict[str, Path] = {}
+    others: list[Path] = []
+    for path in walk(folder):
+        check_name(path)
+        if not is_image(path):
+            others.append(path)
+            continue
+        key = normal(path.with_name(stem_of(path)).relative_to(folder).as_posix())
+        require(
+            key not in found,
+            f"{folder} holds both {found.get(key, path).name} and {path.name}: give each image a name of its own",
+        )
+        found[key] = path
+    advice = f" ({in_words(others)} cannot be read)" if others else ""
+    require(len(found) > 0, f"{folder} holds no images{advice}: files must end in {', '.join(SUFFIXES)}")
+    return Listing(folder, found, tuple(others))
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Files below a folder in a fixed order; a Zarr store, and a folder that is a link, count as one."""
+    for path in sorted(folder.iterdir()):
+        if path.name[0] == "." or path.name in JUNK:
+            continue
+        if path.is_dir() and not is_image(path) and not is_store(path) and not path.is_symlink():
+            yield from walk(path)
+        else:
+            yield path
+
+
+def normal(name: str) -> str:
+    """Return a name in Unicode's composed form: macOS stores umlauts in two parts, others in one."""
+    return unicodedata.normalize("NFC", name)
+
+
+def check_name(path: Path) -> None:
+    """Refuse a name whose bytes are not UTF-8: tables and reports could not hold it."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+        require(False, f"the name of {shown} is not UTF-8: rename it")
+
+
+def in_words(paths: Sequence[Path]) -> str:
+    """How many and which, as in `7 files: a.bmp, b.bmp, ...`."""
+    names = ", ".join(path.name for path in paths[:SHOWN]) + (", ..." if len(paths) > SHOWN else "")
+    return f"{len(paths)} {'file' if len(paths) == 1 else 'files'}: {names}"
+
+
+# --------------------------------------------------------------------------------------------- names by a pattern
+
+
+def name_in(pattern: str, key: str) -> str | None:
+    """The part of `key` that the `*` of a pattern stands for; the pattern is that of the last part of a path."""
+    folder, _, last = key.rpartition("/")
+    start, _, end = pattern.partition("*")
+    if not (last.startswith(start) and last.endswith(end) and len(last) > len(start) + len(end)):
+        return None
+    middle = last[len(start) : len(last) - len(end)]
+    return f"{folder}/{middle}" if folder else middle
+
+
+def by_name(listing: Listing, pattern: str) -> dict[str, Path]:
+    """The files whose keys fit a pattern, by the part that `*` stands for."""
+    named = ((name_in(pattern, key), path) for key, path in listing.files.items())
+    return {name: path for name, path in named if name is not None}
+
+
+def match(names: Sequence[str], files: Mapping[str, Path]) -> dict[str, Path]:
+    """The file of each name that has one: of the same folder and name, or else of the same name, if that is unique."""
+    unique = unique_last(names)
+    alone = {last: key for last, key in unique_last(list(files)).items() if last in unique}
+    found = {}
+    for name in names:
+        key = name if name in files else alone.get(name.rpartition("/")[2])
+        if key is not None:
+            found[name] = files[key]
+    return found
+
+
+def unique_last(names: Sequence[str]) -> dict[str, str]:
+    """Names by their last parts, those parts left out that several names have."""
+    lasts = [name.rpartition("/")[2] for name in names]
+    times = Counter(lasts)
+    return {last: name for last, name in zip(lasts, names, strict=True) if times[last] == 1}
+
+
+def propose(images: Sequence[str], masks: Sequence[str]) -> str:
+    """Settings under which each image has a mask, in words; empty where no common prefix or suffix gives any.
+
+    Args:
+        images: Keys of the images.
+        masks: Keys of the masks.
+    """
+    first = images[0].rpartition("/")[2]
+    direct = [key.rpartition("/")[2].replace(first, "*", 1) for key in masks if first in key.rpartition("/")[2]]
+    for one, other in (
+        *(("*", pattern) for pattern in direct),
+        *product(["*", *claims(images)], ["*", *claims(masks)]),
+    ):
+        names, wanted = {name_in(one, key) for key in images}, {name_in(other, key) for key in masks}
+        if names <= wanted and None not in names:
+            return settings_of([one], other)
+    return channels(images, masks)
+
+
+def claims(keys: Sequence[str]) -> list[str]:
+    """Patterns of the prefix and suffix that all names share, those first that leave digits to the name."""
+    lasts = [key.rpartition("/")[2] for key in keys]
+    start = common_start(lasts)
+    end = common_start([last[len(start) :][::-1] for last in lasts])[::-1]
+    before, after = start.rstrip("0123456789"), end.lstrip("0123456789")
+    return [f"*{after}", f"{before}*", f"{before}*{after}", f"{start}*{end}"]
+
+
+def common_start(texts: Sequence[str]) -> str:
+    """The longest text with which all begin."""
+    first, last = min(texts), max(texts)
+    return first[: next((n for n, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))]
+
+
+def channels(images: Sequence[str], masks: Sequence[str]) -> str:
+    """The setting for images whose channels lie in files of their own, name_0000, name_0001 ..., if that fits."""
+    parts = [key.rpartition("_") for key in images]
+    if not all(digits.isdigit() and len(digits) == 4 for _, _, digits in parts):
+        return ""
+    if not {name for name, _, _ in parts} <= set(masks):
+        return ""
+    return settings_of([f"*_{digits}" for digits in sorted({digits for _, _, digits in parts})], "*")
+
+
+def settings_of(image_patterns: Sequence[str], mask_pattern: str) -> str:
+    """The command line that sets these patterns."""
+    settings = []
+    if list(image_patterns) != ["*"]:
+        settings.append(f"'dataset.image_names=[{','.join(image_patterns)}]'")
+    if mask_pattern != "*":
+        settings.append(f"'dataset.mask_name={mask_pattern}'")
+    return " ".join(settings)

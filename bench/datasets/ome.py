@@ -1,0 +1,81 @@
+"""What the OME metadata of a TIFF says: which other files its pixels lie in, and how large a pixel is."""
+
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from xml.etree import ElementTree
+
+import numpy as np
+
+from bench.config import require
+
+UNITS = {"µm": "micrometer", "nm": "nanometer", "mm": "millimeter"}
+
+
+def siblings(path: Path, metadata: str) -> dict[Path, str]:
+    """Return the other files that hold pixels of the image at `path`, and the UUID that each must have.
+
+    Args:
+        path: The file with the metadata.
+        metadata: OME-XML.
+
+    Returns:
+        Paths in the folder of `path`, and UUIDs; empty where all pixels lie in the file itself.
+
+    Raises:
+        InputError: A file lies outside the folder of `path`, or is not there.
+    """
+    found: dict[Path, str] = {}
+    for name, uuid in foreign(path.name, ElementTree.fromstring(metadata)):
+        other = path.parent / name
+        proper = name != "" and not PurePosixPath(name).is_absolute() and "\\" not in name
+        require(
+            proper and other.resolve().is_relative_to(path.parent.resolve()),
+            f"{path} takes pixels from {name!r}, which lies outside its folder: put the file beside it",
+        )
+        require(
+            other.is_file(),
+            f"{path} is part of a set, and its file {name} is missing: put it beside the others, or save the image "
+            "as one file",
+        )
+        found[other] = uuid
+    return found
+
+
+def foreign(own: str, root: ElementTree.Element) -> Iterator[tuple[str, str]]:
+    """Names and UUIDs of the files other than `own` that the elements TiffData refer to."""
+    own_uuid = root.get("UUID")
+    for element in root.iter():
+        if not element.tag.endswith("}UUID") and element.tag != "UUID":
+            continue
+        name, uuid = element.get("FileName", ""), (element.text or "").strip()
+        if own_uuid is None and name.lower() == own.lower():
+            own_uuid = uuid
+        if uuid != own_uuid:
+            yield name, uuid
+
+
+def uuid_of(metadata: str) -> str | None:
+    """Return the UUID of the file that holds this OME-XML, where it states one."""
+    return ElementTree.fromstring(metadata).get("UUID")
+
+
+def pixel_sizes(metadata: str, image: int, axes: str) -> tuple[tuple[float, ...] | None, tuple[str | None, ...] | None]:
+    """Return the pixel size and unit of each axis from OME-XML.
+
+    Args:
+        metadata: OME-XML.
+        image: Index of the image in it.
+        axes: One upper-case letter per axis.
+
+    Returns:
+        Sizes (1 where an axis has none) and units; None where the metadata has none of use.
+    """
+    found = [element for element in ElementTree.fromstring(metadata).iter() if element.tag.endswith("}Pixels")]
+    pixels = found[image] if image < len(found) else None
+    sizes = [None if pixels is None else pixels.get(f"PhysicalSize{letter}") for letter in axes]
+    if pixels is None or all(size is None for size in sizes):
+        return None, None
+    lengths = tuple(1.0 if size is None else float(size) for size in sizes)
+    units = [pixels.get(f"PhysicalSize{letter}Unit", "µm") if letter in "XYZ" else None for letter in axes]
+    usable = all(np.isfinite(length) and length > 0 for length in lengths)
+    return (lengths, tuple(UNITS.get(unit or "", unit) for unit in units)) if usable else (None, None)

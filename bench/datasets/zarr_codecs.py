@@ -1,0 +1,148 @@
+"""Bytes of a Zarr chunk as they were before compression, never more of them than the chunk can have.
+
+Every codec of `DECODERS` bounds its output before or while it is made, and none looks beyond the end of its input.
+"""
+
+import bz2
+import lzma
+import zlib
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import numpy as np
+
+BLOSC_HEADER = 16  # bytes
+MOST_MEMORY = 1 << 29  # bytes that the dictionary of an LZMA stream may take
+
+Settings = Mapping[str, Any]
+Decoder = Callable[[bytes, Settings, int], bytes]
+
+
+class ChunkError(ValueError):
+    """Stored bytes that are not what the metadata says; the message begins with what they are."""
+
+
+def check(condition: bool, sentence: str) -> None:
+    """Raise `ChunkError(sentence)` unless `condition` holds."""
+    if not condition:
+        raise ChunkError(sentence)
+
+
+def decode(name: str, settings: Settings, data: bytes, limit: int) -> bytes:
+    """Undo one codec.
+
+    Args:
+        name: A key of `DECODERS`.
+        settings: The codec's configuration in the metadata of the array.
+        data: What was stored.
+        limit: Most bytes that can be right.
+
+    Returns:
+        The bytes before the codec was applied.
+
+    Raises:
+        ChunkError: `data` is cut off or damaged, or would become more than `limit` bytes.
+    """
+    return DECODERS[name](data, settings, limit)
+
+
+def check_limit(found: int, limit: int) -> None:
+    check(found <= limit, f"it becomes more than the {limit} bytes that it can hold")
+
+
+def decode_blosc(data: bytes, _: Settings, limit: int) -> bytes:
+    """The header states the lengths of both forms; the library reads as many bytes as it says, there or not."""
+    from numcodecs import blosc
+
+    check(len(data) >= BLOSC_HEADER, f"{len(data)} bytes are too few for Blosc")
+    plain, packed = (int.from_bytes(data[at : at + 4], "little") for at in (4, 12))
+    check(packed == len(data), f"it has {len(data)} bytes, and its header says {packed}: copy it completely")
+    check_limit(plain, limit)
+    return bytes(blosc.decompress(data))
+
+
+def decode_deflate(data: bytes, _: Settings, limit: int) -> bytes:
+    """Deflate with the header of zlib or gzip; gzip may have several members."""
+    parts, left = [], limit
+    while data:
+        inflating = zlib.decompressobj(wbits=47)
+        parts.append(inflating.decompress(data, left + 1))
+        left -= len(parts[-1])
+        check_limit(limit - left, limit)
+        check(inflating.eof, "it ends before its compressed data does: copy it completely")
+        data = inflating.unused_data
+    return b"".join(parts)
+
+
+def decode_zstd(data: bytes, _: Settings, limit: int) -> bytes:
+    import imagecodecs
+
+    return bytes(imagecodecs.zstd_decode(data, out=limit))
+
+
+def decode_lz4(data: bytes, _: Settings, limit: int) -> bytes:
+    from numcodecs import lz4
+
+    check(len(data) >= 4, f"{len(data)} bytes are too few for LZ4")
+    check_limit(int.from_bytes(data[:4], "little"), limit)
+    return bytes(lz4.decompress(data))
+
+
+def decode_bz2(data: bytes, _: Settings, limit: int) -> bytes:
+    return finish(bz2.BZ2Decompressor(), data, limit)
+
+
+def decode_lzma(data: bytes, settings: Settings, limit: int) -> bytes:
+    kind, filters = int(settings.get("format", lzma.FORMAT_XZ)), settings.get("filters")
+    raw = kind == lzma.FORMAT_RAW
+    stream = lzma.LZMADecompressor(kind, None if raw else MOST_MEMORY, filters if raw else None)
+    return finish(stream, data, limit)
+
+
+def finish(stream: Any, data: bytes, limit: int) -> bytes:
+    """All that a decompressor of the standard library makes of `data`, within `limit`."""
+    plain = bytes(stream.decompress(data, limit + 1))
+    check_limit(len(plain), limit)
+    check(stream.eof, "it ends before its compressed data does: copy it completely")
+    return plain
+
+
+def decode_shuffle(data: bytes, settings: Settings, _: int) -> bytes:
+    """Bytes of equal rank lie together: the first of all values, then the second of all."""
+    size = int(settings.get("elementsize", 4))
+    check(size >= 1 and len(data) % size == 0, f"{len(data)} bytes are no whole values of {size} bytes")
+    return np.frombuffer(data, np.uint8).reshape(size, -1).T.tobytes()
+
+
+def decode_delta(data: bytes, settings: Settings, _: int) -> bytes:
+    """The first value, and then differences."""
+    kept, plain = np.dtype(settings.get("astype") or settings["dtype"]), np.dtype(settings["dtype"])
+    stored = np.frombuffer(data, kept)
+    return np.cumsum(stored, dtype=plain.newbyteorder("=")).astype(plain).tobytes()
+
+
+def decode_crc32c(data: bytes, settings: Settings, _: int) -> bytes:
+    import google_crc32c
+
+    return checked(data, settings.get("location", "end"), google_crc32c.value)
+
+
+def decode_crc32(data: bytes, settings: Settings, _: int) -> bytes:
+    return checked(data, settings.get("location", "start"), zlib.crc32)
+
+
+def checked(data: bytes, location: str, checksum: Callable[[bytes], int]) -> bytes:
+    """The bytes without their checksum of 4 bytes, which must agree."""
+    plain, stored = (data[4:], data[:4]) if location == "start" else (data[:-4], data[-4:])
+    check(
+        len(data) >= 4 and int.from_bytes(stored, "little") == checksum(plain),
+        "its checksum does not agree with its bytes: copy it again",
+    )
+    return plain
+
+
+DECODERS: dict[str, Decoder] = {
+    "blosc": decode_blosc, "gzip": decode_deflate, "zlib": decode_deflate, "zstd": decode_zstd, "lz4": decode_lz4,
+    "bz2": decode_bz2, "lzma": decode_lzma, "shuffle": decode_shuffle, "delta": decode_delta,
+    "crc32c": decode_crc32c, "crc32": decode_crc32,
+}  # fmt: skip

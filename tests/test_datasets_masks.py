@@ -1,0 +1,300 @@
+"""Numbers in masks that are not what they seem: refused naming the files, or read as what they are."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import tifffile
+from numpy.typing import NDArray
+from PIL import Image
+from scipy import ndimage
+from skimage.measure import euler_number
+from support import folder_sets as sets
+
+from bench.config import FolderConfig, InputError
+from bench.datasets import masks
+from bench.datasets.masks import StoredMask, count_numbers
+from bench.datasets.registry import load
+from bench.datasets.sample import Splits
+
+WHITE, BLACK, RED, GREEN = [255] * 3, [0] * 3, [255, 0, 0], [0, 255, 0]
+
+
+def raw(root: Path, **settings: object) -> Splits:
+    return load(FolderConfig(root=str(root), normalization="none", **settings))  # type: ignore[arg-type]
+
+
+def replace_masks(root: Path, arrays: dict[str, NDArray[Any]], suffix: str = ".png", **options: Any) -> None:
+    for stem, array in arrays.items():
+        (root / "masks" / f"{stem}.png").unlink()
+        sets.write(root / "masks" / f"{stem}{suffix}", array, **options)
+
+
+def save_palette(path: Path, numbers: NDArray[Any], colours: list[list[int]]) -> None:
+    picture = Image.fromarray(numbers.astype(np.uint8), "P")
+    picture.putpalette([band for colour in colours for band in colour])
+    picture.save(path)
+
+
+# -------------------------------------------------------------------------------------------------------- counting
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (9, 12, 14)])
+@pytest.mark.parametrize("slab", [1 << 20, 50])
+@pytest.mark.parametrize("offset", [0, -2, 1_000_000])
+def test_counts_agree_with_scipy_and_skimage(
+    shape: tuple[int, ...], slab: int, offset: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masks, "TABLE", 100 if offset else 2)
+    numbers = ndimage.median_filter(np.random.default_rng(0).integers(0, 4, shape), 3) + offset
+    counts = count_numbers(StoredMask(Path("x"), numbers, None, False), slab)
+    assert sorted(counts) == sorted(np.unique(numbers))
+    for number, count in counts.items():
+        where = numbers == number
+        assert (count.pixels, count.euler) == (where.sum(), euler_number(where, connectivity=1))
+        for axis, runs in enumerate(count.runs):
+            first = np.moveaxis(where, axis, 0)
+            assert runs == (first[1:] & ~first[:-1]).sum() + first[0].sum()
+
+
+# -------------------------------------------------------------------------------------------------------- palettes
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [([BLACK, WHITE], [WHITE, BLACK]), ([BLACK, RED], [BLACK, GREEN]), ([BLACK, RED, GREEN], [BLACK, GREEN, RED])],
+    ids=["turned over", "another colour", "another order"],
+)
+@pytest.mark.parametrize("kind", ["png", "tif"])
+def test_palettes_that_differ_are_refused_naming_two_files(
+    tmp_path: Path, kind: str, first: list[list[int]], second: list[list[int]]
+) -> None:
+    root = sets.make(tmp_path)
+    for stem, colours in (("b", first), ("c", second)):
+        numbers = sets.classes(count=len(colours))
+        (root / "masks" / f"{stem}.png").unlink()
+        if kind == "png":
+            save_palette(root / "masks" / f"{stem}.png", numbers, colours)
+        else:
+            table = np.zeros((3, 256), np.uint16)
+            table[:, : len(colours)] = np.array(colours).T * 257
+            tifffile.imwrite(root / "masks" / f"{stem}.tif", numbers, photometric="palette", colormap=table)
+    with pytest.raises(InputError, match=rf"the palettes of .*b\.{kind} and .*c\.{kind} differ"):
+        raw(root)
+
+
+def test_palettes_that_differ_in_colours_that_do_not_occur_are_alike(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    save_palette(root / "masks" / "b.png", sets.classes(), [BLACK, RED, WHITE])
+    save_palette(root / "masks" / "c.png", sets.classes(), [BLACK, RED, GREEN])
+    np.testing.assert_array_equal(raw(root).train[1].mask[...], sets.classes())
+
+
+# ---------------------------------------------------------------------------------------------- white and scales
+
+
+def test_white_is_zero_needs_a_word_of_the_user(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    replace_masks(root, dict.fromkeys("abcde", sets.classes() * 255), ".tif", photometric="miniswhite")
+    with pytest.raises(InputError, match=r"a\.tif is white-is-zero, so its number 0 is drawn white .*mask_values"):
+        raw(root)
+    np.testing.assert_array_equal(raw(root, mask_values={0: 1, 255: 0}).train[0].mask[...], 1 - sets.classes())
+    (root / "masks" / "b.tif").unlink()
+    sets.write(root / "masks" / "b.tif", sets.classes() * 255)
+    with pytest.raises(InputError, match=r"a\.tif is white-is-zero and .*b\.tif is not"):
+        raw(root, mask_values={0: 0, 255: 1})
+
+
+@pytest.mark.parametrize("full", [255, 128, 65535])
+def test_masks_of_two_scales_are_refused_naming_two_files(tmp_path: Path, full: int) -> None:
+    root = sets.make(tmp_path)
+    replace_masks(root, {"c": sets.classes().astype(np.uint16) * full}, ".tif")
+    for settings in ({}, {"mask_values": {0: 0, full: 1}}, {"class_names": ["background", "cell"]}):
+        with pytest.raises(InputError, match=rf"a\.png holds 0 and 1, and .*c\.tif 0 and {full}"):
+            raw(root, **settings)
+    both = raw(root, mask_values={0: 0, 1: 1, full: 1})
+    np.testing.assert_array_equal(both.train[2].mask[...], both.train[0].mask[...])
+
+
+# -------------------------------------------------------------------------------------------------- kinds of numbers
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.float16, np.int8, np.int32, bool, ">f4"])
+def test_whole_numbers_of_any_type_are_classes(tmp_path: Path, dtype: Any) -> None:
+    root = sets.make(tmp_path)
+    replace_masks(root, {"b": sets.classes().astype(dtype)}, ".tif")
+    mask = raw(root).train[1].mask
+    np.testing.assert_array_equal(mask[...], sets.classes())
+    assert mask.dtype == mask[1:3].dtype == np.uint8
+
+
+@pytest.mark.parametrize("value", [0.5, np.nan, np.inf, 1e30])
+def test_what_is_no_whole_number_is_refused(tmp_path: Path, value: float) -> None:
+    root = sets.make(tmp_path)
+    replace_masks(root, {"b": np.where(sets.classes(), value, 0).astype(np.float32)}, ".tif")
+    with pytest.raises(InputError, match=r"b\.tif holds .*: a mask must hold whole numbers"):
+        raw(root)
+
+
+# --------------------------------------------------------------------------------------------- numbers of objects
+
+
+def objects(count: int, first: int = 1, shape: tuple[int, int] = (6, 16)) -> NDArray[Any]:
+    """So many bars of two pixels each, numbered from `first`."""
+    mask = np.zeros(shape, np.uint16 if first < 60_000 else np.int32)
+    for number in range(count):
+        mask[1:3, 2 * number] = first + number
+    return mask
+
+
+def make_objects(root: Path, counts: dict[str, int]) -> Path:
+    for n, (stem, count) in enumerate(counts.items()):
+        sets.write(root / "images" / f"{stem}.png", sets.picture(n, (6, 16)))
+        sets.write(root / "masks" / f"{stem}.tif", objects(count))
+    return root
+
+
+COUNTS = {"a": 3, "b": 4, "c": 2, "d": 3, "e": 4}
+
+
+def test_numbers_of_objects_are_noticed_and_read_as_foreground(tmp_path: Path) -> None:
+    root = make_objects(tmp_path, COUNTS)
+    with pytest.raises(InputError, match=r"seem to number objects, 2 to 4 in an image.*dataset.mask_values=foreground"):
+        raw(root)
+    splits = raw(root, mask_values="foreground")
+    assert splits.task.class_names == ("background", "foreground")
+    for sample in (*splits.train, *splits.val, *splits.test):
+        np.testing.assert_array_equal(sample.mask[...], (objects(COUNTS[sample.name]) > 0).astype(np.uint8))
+
+
+def test_a_word_of_the_user_makes_classes_of_them(tmp_path: Path) -> None:
+    root = make_objects(tmp_path, {**COUNTS, "a": 4, "b": 4, "c": 4, "d": 3})
+    assert raw(root, class_names=["ground", "nucleus", "spindle", "cortex", "axon"]).task.num_classes == 5
+
+
+def test_the_same_numbers_in_every_image_are_classes(tmp_path: Path) -> None:
+    assert raw(make_objects(tmp_path, dict.fromkeys("abcde", 4))).task.num_classes == 5
+
+
+def test_classes_of_several_pieces_are_classes(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    for stem, count in zip("abcde", (4, 4, 4, 3, 4), strict=True):
+        sets.write(root / "masks" / f"{stem}.png", sets.classes(count=count))
+    assert raw(root).task.num_classes == 4
+
+
+@pytest.mark.parametrize("numbers", [300, 70_000])
+def test_many_objects_are_offered_the_foreground(tmp_path: Path, numbers: int) -> None:
+    root = make_objects(tmp_path, dict.fromkeys("abcde", 4))
+    sets.write(root / "masks" / "b.tif", objects(4, numbers))
+    with pytest.raises(InputError, match=r"dataset\.mask_values=foreground"):
+        raw(root)
+    assert raw(root, mask_values="foreground").task.num_classes == 2
+
+
+def test_foreground_leaves_ignored_pixels_and_refuses_what_lies_below_0(tmp_path: Path) -> None:
+    root = make_objects(tmp_path, COUNTS)
+    marked = objects(4)
+    marked[5] = 255
+    sets.write(root / "masks" / "b.tif", marked)
+    mask = next(s.mask for s in raw(root, mask_values="foreground", ignore_index=255).train if s.name == "b")
+    assert set(np.unique(mask[...])) == {0, 1, 255}
+    assert (mask[5] == 255).all()
+    sets.write(root / "masks" / "b.tif", objects(4).astype(np.int16) - 1)
+    with pytest.raises(InputError, match=r"holds -1, which dataset.mask_values does not map"):
+        raw(root, mask_values="foreground")
+
+
+@pytest.mark.parametrize("value", ["background", {}, {"a": 1}, {0: "x"}, 3, [0, 1], {0.5: 1}])
+def test_other_words_for_mask_values_are_refused(value: Any) -> None:
+    with pytest.raises(InputError, match=r"dataset\.mask_values must be foreground or a map"):
+        FolderConfig(root="x", mask_values=value)
+
+
+def test_mask_values_may_be_text_as_in_json() -> None:
+    assert FolderConfig(root="x", mask_values={"0": 0, "255": "1"}).mask_values == {0: 0, 255: 1}
+
+
+# ------------------------------------------------------------------------------------------- classes and the splits
+
+
+def test_a_class_that_no_training_image_has_is_refused(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    for stem, split in (("d", "val"), ("e", "test")):
+        sets.write(root / "masks" / f"{stem}.png", sets.classes(count=3))
+        with pytest.raises(InputError, match=rf"no training image holds class_2, which .*[de]\.png \({split}\) holds"):
+            raw(root)
+        sets.write(root / "masks" / f"{stem}.png", sets.classes())
+
+
+@pytest.mark.parametrize(("stem", "split"), [("a", "train"), ("d", "val"), ("e", "test")])
+def test_an_image_of_which_all_is_ignored_is_refused(tmp_path: Path, stem: str, split: str) -> None:
+    root = sets.make(tmp_path)
+    sets.write(root / "masks" / f"{stem}.png", np.full((6, 8), 255, np.uint8))
+    with pytest.raises(InputError, match=rf"{stem}\.png holds nothing but dataset.ignore_index = 255.* \({split}\)"):
+        raw(root, ignore_index=255)
+
+
+def test_classes_that_occur_nowhere_or_not_in_a_test_image_are_said(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    sets.write(root / "masks" / "a.png", sets.classes(count=3))
+    notes = raw(root, class_names=["ground", "cell", "rare", "never"]).notes
+    assert "no test image holds rare, so it has no score" in notes
+    assert "no image holds never, so nothing is learned or scored of it" in notes
+
+
+@pytest.mark.parametrize(
+    ("names", "sentence"),
+    [
+        (["cell", "cell"], "names cell 2 times"),
+        (["cell", "macro"], "must not hold macro"),
+        (["cell", " "], "must not hold an empty name"),
+    ],
+)
+def test_names_of_classes_that_tables_cannot_tell_apart_are_refused(names: list[str], sentence: str) -> None:
+    with pytest.raises(InputError, match=rf"dataset\.class_names {sentence}"):
+        FolderConfig(root="x", class_names=names)
+
+
+# ----------------------------------------------------------------------------------------------------- intensities
+
+
+@pytest.mark.parametrize("hole", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("settings", [{"ignore_index": 255}, {"ignore_index": 9, "mask_values": {0: 0, 1: 1, 255: 9}}])
+def test_values_that_are_not_finite_may_lie_where_the_mask_ignores_them(
+    tmp_path: Path, hole: float, settings: dict[str, Any]
+) -> None:
+    root = sets.make(tmp_path, ".tif", dtype=np.float32)
+    image, mask = sets.picture(1, dtype=np.float32), sets.classes()
+    image[0], mask[0] = hole, 255
+    sets.write(root / "images" / "b.tif", image)
+    sets.write(root / "masks" / "b.png", mask)
+    read = np.asarray(load(FolderConfig(root=str(root), normalization="per_image", **settings)).train[1].image)[..., 0]
+    assert (read[0] == 0).all()
+    np.testing.assert_allclose(read[1:], (image[1:] - image[1:].mean()) / image[1:].std(), rtol=1e-5)
+    image[2, 3] = hole
+    sets.write(root / "images" / "b.tif", image)
+    with pytest.raises(
+        InputError, match=r"b\.tif holds (NaN|infinity) at pixel \(2, 3\).*its mask dataset.ignore_index"
+    ):
+        load(FolderConfig(root=str(root), **settings))
+
+
+def test_large_values_are_scaled_and_refused_only_where_nothing_scales_them(tmp_path: Path) -> None:
+    root = sets.make(tmp_path, ".tif", dtype=np.float64)
+    for n, stem in enumerate(sets.STEMS):
+        sets.write(root / "images" / f"{stem}.tif", sets.picture(n, dtype=np.float64) * 1e41)
+    image, plain = np.asarray(load(FolderConfig(root=str(root))).train[0].image)[..., 0], sets.picture(0)
+    np.testing.assert_allclose(image, (plain - plain.mean()) / plain.std(), rtol=1e-5)
+    with pytest.raises(InputError, match=r"a\.tif holds 1\.\d+e\+43, which dataset.normalization=none leaves beyond"):
+        raw(root)
+
+
+@pytest.mark.parametrize("normalization", ["dataset", "centred"])
+def test_number_types_that_one_scaling_does_not_fit_are_refused(tmp_path: Path, normalization: str) -> None:
+    root = sets.make(tmp_path, ".tif")
+    sets.write(root / "images" / "d.tif", sets.picture(3, dtype=np.uint16) * 257)
+    with pytest.raises(InputError, match=r"d\.tif holds uint16 values and .*a\.tif uint8, and dataset.normalization="):
+        load(FolderConfig(root=str(root), normalization=normalization))
+    assert load(FolderConfig(root=str(root), normalization="per_image")).task.in_channels == 1
