@@ -103,6 +103,8 @@ def prepared(jobs: Sequence[Job]) -> list[Job]:
     for job in jobs:
         if all(job.config.dataset != config for config, _, _ in found):
             data = load(job.config.dataset)
+            for note in data.notes:
+                print(f"note: {data.name}: {note}", file=sys.stderr, flush=True)
             found.append((job.config.dataset, data.task, {"dataset": data.name, **data.facts}))
     known = [next(one for one in found if one[0] == job.config.dataset) for job in jobs]
     checks.check_arms((job.config, task) for job, (_, task, _) in zip(jobs, known, strict=True))
