@@ -1,26 +1,43 @@
-"""The command line: Hydra settings in, isolated runs out.
+"""The command line: verbs, and the settings of runs.
 
-python -m bench experiment=quick                          an experiment: a list of sweeps
+python -m bench experiment=headline dataset=folder ...    an experiment: a list of sweeps
 python -m bench pipeline=tiled_cnn dataset=folder ...     one run
-python -m bench -m superpixels.superpixel_size=50,100     Hydra's own sweep
-python -m bench collect|report|doctor|perf ...            verbs that need no composition
+python -m bench -m superpixels.superpixel_size=50,100     a sweep of one's own
+python -m bench predict|report|doctor|perf ...            verbs, which have settings of their own
 """
 
+import io
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from importlib import import_module
 from typing import Any
 
-from hydra.errors import HydraException
-from omegaconf.errors import OmegaConfBaseException
-from yaml import MarkedYAMLError, YAMLError
-
 from bench.config import InputError
 from bench.settings import describe_settings, read_settings
-from bench.sweeps.compose import compose
-from bench.sweeps.jobs import prepared
+
+USAGE = """\
+Measures how much accuracy you give up, and how much time and memory you save, when you segment a graph of superpixels
+instead of the pixels: a graph network beside a tiled U-Net, on your own microscopy images.
+
+usage:
+  python -m bench experiment=NAME [SETTING=VALUE ...]    every run of an experiment, then tables, figures and a report
+  python -m bench SETTING=VALUE ...                      one run; with -m and values such as seed=0,1,2 a sweep
+  python -m bench VERB [SETTING=VALUE ...]               VERB --help explains each of its settings
+
+examples:
+  python -m bench experiment=headline dataset=folder dataset.root=path/to/folder
+  python -m bench predict run=results/headline image=slide.tif out=mask.tif
+  python -m bench report results_dir=results/headline
+"""
+QUESTIONS = """\
+more:
+  python -m bench --cfg job                  every setting of a run with its value; add settings to see what they change
+  python -m bench --cfg job experiment=NAME  the same for an experiment
+  python -m bench --version
+"""
 
 
 @dataclass(frozen=True)
@@ -86,13 +103,17 @@ HELP = ("--help", "-h", "help")
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Exit code: 0 fine, 1 a run failed, 2 the input cannot be used, 130 interrupted."""
+    """Run a verb or an experiment. Exit code: 0 fine, 1 a run failed, 2 the input cannot be used, 130 interrupted."""
+    escape_unprintable()
     try:
-        if arguments and arguments[0] in VERBS:
+        if not arguments or arguments[0] in HELP:
+            return print_help()
+        if arguments[0] == "--version":
+            return print_version()
+        if arguments[0] in VERBS:
             return run_verb(arguments[0], arguments[1:])
-        return _bench(list(arguments))
-    except (HydraException, OmegaConfBaseException, YAMLError) as error:
-        print(f"error: {_sentence(error)}", file=sys.stderr)
+        check_verb(arguments[0])
+        return run_experiment(list(arguments))
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
@@ -102,11 +123,47 @@ def main(arguments: Sequence[str]) -> int:
     return 2
 
 
+def escape_unprintable() -> None:
+    """Print what the terminal's encoding cannot show as an escape, instead of failing half-way through a line."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def check_verb(word: str) -> None:
+    """Refuse a first word that is neither a verb, nor an option, nor a setting. Raises InputError."""
+    if "=" not in word and word[:1] not in ("-", "~", "+"):
+        close = get_close_matches(word, VERBS, 1)
+        meant = f" (did you mean {close[0]}?)" if close else ""
+        raise InputError(f"{word!r} is not a verb{meant}: verbs are {', '.join(VERBS)}; settings are name=value")
+
+
+def print_help() -> int:
+    """Print what there is to type: verbs, experiments, examples. Returns the exit code."""
+    from bench.sweeps.compose import describe_experiments
+
+    verbs = {name: verb.summary for name, verb in VERBS.items()}
+    print(USAGE)
+    for title, entries in (("verbs", verbs), ("experiments", describe_experiments())):
+        print(f"{title}:", *(f"  {name:18}{summary}" for name, summary in entries.items()), "", sep="\n")
+    print(QUESTIONS, end="")
+    return 0
+
+
+def print_version() -> int:
+    """Print this project's version, its commit where it is a checkout, and Python's. Returns the exit code."""
+    from bench.versions import git_commit, project_version
+
+    commit = git_commit()
+    print(f"gnn-vs-cnn {project_version()}{f' ({commit})' if commit else ''}, Python {sys.version.split()[0]}")
+    return 0
+
+
 def run_verb(name: str, arguments: Sequence[str]) -> int:
     """Run the verb `name` with `name=value` arguments, or print its help. Returns its exit code; raises InputError."""
     verb = VERBS[name]
     if any(argument in HELP for argument in arguments):
-        settings = verb.load()[1]
+        _, settings = verb.load()
         print(f"python -m bench {name} name=value ...: {verb.summary}.\n\n{describe_settings(settings)}")
         return 0
     function, settings = verb.load()
@@ -123,39 +180,35 @@ def _left(arguments: Sequence[str]) -> str:
     return "this starts again" if verb else "finished runs are kept, and this goes on with the others"
 
 
-def _sentence(error: BaseException) -> str:
-    """Hydra's, OmegaConf's and YAML's messages in one line, outermost first."""
-    if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
-        mark = error.problem_mark
-        what = [str(words) for words in (error.context, error.problem) if words]
-        return f"{mark.name}, line {mark.line + 1}, cannot be read as YAML: {': '.join(what)}"
-    errors = [error] if error.__cause__ is None else [error, error.__cause__]
-    return ": ".join(dict.fromkeys(_first_line(one) for one in errors if str(one).strip())) or type(error).__name__
+def run_experiment(arguments: list[str]) -> int:
+    """Compose and check every run before the first one starts; then do them, and report each results folder once.
 
+    Args:
+        arguments: Words of the command line.
 
-def _first_line(error: BaseException) -> str:
-    """The first line of a message, the second too where the first only announces it, and the setting's name."""
-    lines = [line.strip() for line in str(error).strip().splitlines()]
-    said = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]
-    key = next((line.removeprefix("full_key:").strip() for line in lines if line.startswith("full_key:")), "")
-    return said if key in said else f"{said} ({key})"
+    Returns:
+        The exit code: 1 where a run did not end well, 2 where a report cannot be written.
 
-
-def _bench(arguments: list[str]) -> int:
-    """Compose and check every run before the first one starts; then run them, and report each results folder once."""
+    Raises:
+        InputError: A setting, the data or a results folder cannot be used.
+    """
+    from bench.sweeps.compose import compose, prepare_words
     from bench.sweeps.expected import describe_plan
-    from bench.sweeps.launch import check_installed, composed, launch, split, tune
+    from bench.sweeps.jobs import prepared
+    from bench.sweeps.launch import check_installed, compose_launcher, launch, split, tune
+    from bench.sweeps.overrides import config_dir_of
     from bench.sweeps.sweep import plan, sweep
 
-    what, how = split(arguments)
+    config_dir = config_dir_of(arguments)
+    what, how = split(prepare_words(arguments))
     check_installed(how)
     jobs = compose(what)
-    composed(how, "")
+    compose_launcher(how, "", config_dir)
     print(describe_plan(jobs), end="", file=sys.stderr, flush=True)
     statuses: dict[str, list[str]] = {}
     try:
         if jobs and jobs[0].config.experiment.kind == "tuning":
-            statuses |= tune(jobs[0].config.experiment, what, how)
+            statuses |= tune(jobs[0].config.experiment, what, how, config_dir)
         elif how:
             launch(plan(prepared(jobs)), how, statuses)
         else:

@@ -21,8 +21,11 @@ NAME_BYTES = 180  # of a file's name that a temporary name repeats; file systems
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
-    """Replace the file `path` by `content` so that at any moment it holds the old bytes or the new ones."""
-    data = content.encode() if isinstance(content, str) else content
+    """Replace the file `path` by `content` so that at any moment it holds the old bytes or the new ones.
+
+    Text becomes UTF-8. Bytes of a file's name that were none, which Python holds as lone surrogates, become escapes.
+    """
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with fill_atomically(path) as temporary:
         temporary.write_bytes(data)
 

@@ -7,6 +7,7 @@ reports) may be reworded without making finished runs unfinished; `tests/test_ve
 
 import hashlib
 import subprocess
+import tomllib
 from collections.abc import Sequence
 from functools import lru_cache
 from importlib import metadata
@@ -54,6 +55,14 @@ def graph_version() -> str:
     """Hash the code and the packages that make a graph of an image; read once per process."""
     packages = repr([(name, metadata.version(name)) for name in GRAPH_PACKAGES])
     return hashlib.sha256((code_version(GRAPHS) + packages).encode()).hexdigest()
+
+
+def project_version() -> str:
+    """Return the version of this project: of the installed package, or what a checkout's pyproject.toml says."""
+    try:
+        return metadata.version("gnn-vs-cnn")
+    except metadata.PackageNotFoundError:
+        return str(tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"])
 
 
 def git_commit() -> str | None:

@@ -1,20 +1,20 @@
-"""The command line composes typed settings, refuses misspelt ones by name, and orders an experiment's runs."""
+"""The command line composes typed settings, explains itself, and orders an experiment's runs."""
 
-import hydra
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
-from hydra.core.global_hydra import GlobalHydra
+from support.composing import compose_settings
+from support.results import make_results
+from support.source import ROOT
 
 from bench import cli
 from bench.config import Config, ExperimentConfig, InputError, SuperpixelGnnConfig, SuperpixelMlpConfig, TiledCnnConfig
 from bench.sweeps import compose
 from bench.sweeps.jobs import Job, describe, expand
-
-
-def composed(*overrides: str) -> Config:
-    GlobalHydra.instance().clear()
-    compose.register()
-    with hydra.initialize_config_dir(str(compose.CONF), version_base="1.3"):
-        return compose.typed(hydra.compose("config", list(overrides)))
 
 
 def choices(group: str) -> list[str]:
@@ -23,7 +23,7 @@ def choices(group: str) -> list[str]:
 
 @pytest.mark.parametrize("name", choices("pipeline"))
 def test_every_pipeline_composes_under_its_own_name(name: str) -> None:
-    assert composed(f"pipeline={name}").pipeline.name == name
+    assert compose_settings(f"pipeline={name}").pipeline.name == name
 
 
 @pytest.mark.parametrize("name", choices("pipeline/model"))
@@ -31,7 +31,7 @@ def test_every_model_composes_with_an_arm_that_takes_it(name: str) -> None:
     text = (compose.CONF / "pipeline" / "model" / f"{name}.yaml").read_text(encoding="utf-8")
     arm = "tiled_cnn" if "model/cnn@" in text else "superpixel_gnn"
     assert isinstance(
-        composed(f"pipeline={arm}", f"pipeline/model={name}").pipeline, TiledCnnConfig | SuperpixelGnnConfig
+        compose_settings(f"pipeline={arm}", f"pipeline/model={name}").pipeline, TiledCnnConfig | SuperpixelGnnConfig
     )
 
 
@@ -39,18 +39,18 @@ def test_every_model_composes_with_an_arm_that_takes_it(name: str) -> None:
 def test_every_choice_of_a_group_composes(group: str) -> None:
     assert choices(group)
     for name in choices(group):
-        composed(f"{group}={name}")
+        compose_settings(f"{group}={name}")
 
 
 @pytest.mark.parametrize("name", choices("experiment"))
 def test_every_run_of_every_experiment_composes(name: str) -> None:
     given = [f"experiment={name}"]
-    for overrides in expand(composed(*given).experiment, given):
-        composed(*overrides)
+    for overrides in expand(compose_settings(*given).experiment, given):
+        compose_settings(*overrides)
 
 
 def test_settings_arrive_as_plain_dataclasses() -> None:
-    config = composed("pipeline=superpixel_mlp", "superpixels.superpixel_size=30", "seed=7")
+    config = compose_settings("pipeline=superpixel_mlp", "superpixels.superpixel_size=30", "seed=7")
     assert type(config) is Config
     assert type(config.pipeline) is SuperpixelMlpConfig
     assert (config.superpixels.superpixel_size, config.seed, config.pipeline.model.conv) == (30, 7, "none")
@@ -95,7 +95,7 @@ def test_an_arm_that_no_sweep_has_is_refused() -> None:
 
 def test_the_key_of_a_run_follows_its_settings_and_not_its_place() -> None:
     def key(*overrides: str) -> object:
-        return describe(Job(composed(*overrides), overrides))["settings_key"]
+        return describe(Job(compose_settings(*overrides), overrides))["settings_key"]
 
     assert key() == key("results_dir=elsewhere") == key("seed=0")
     assert len({str(key()), str(key("seed=1")), str(key("superpixels.sigma=2"))}) == 3
@@ -108,7 +108,7 @@ def test_an_interruption_says_what_is_left_and_what_to_do(
     def interrupted(*_: object) -> int:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(cli, "_bench", interrupted)
+    monkeypatch.setattr(cli, "run_experiment", interrupted)
     monkeypatch.setattr(cli, "run_verb", interrupted)
     assert cli.main([*verb, "a=b c"]) == 130
     said, command = capsys.readouterr().err.strip().splitlines()
@@ -120,3 +120,34 @@ def test_a_question_of_hydras_own_may_stand_anywhere(capsys: pytest.CaptureFixtu
     for line in (["--cfg", "job", "pipeline=tiled_cnn"], ["pipeline=tiled_cnn", "--cfg", "job"]):
         assert compose.compose(line) == []
         assert "crop_size: 128" in capsys.readouterr().out
+
+
+def test_without_words_it_explains_itself_and_trains_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    for words in ([], ["--help"], ["-h"], ["help"]):
+        assert cli.main(words) == 0
+        printed = capsys.readouterr().out
+        for name in (*cli.VERBS, *choices("experiment")):
+            assert name == "single" or f"\n  {name} " in printed
+        examples = printed.split("examples:")[1].split("\n\n")[0].strip().splitlines()
+        assert len(examples) == 3
+        assert all(line.strip().startswith("python -m bench ") for line in examples)
+
+
+def test_the_version_is_ours(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["--version"]) == 0
+    assert re.fullmatch(
+        r"gnn-vs-cnn \d+\.\d+\.\d+( \([0-9a-f]{12}\+?\))?, Python 3\.\d+\.\d+\n", capsys.readouterr().out
+    )
+
+
+@pytest.mark.parametrize(
+    "encoding",
+    [{"PYTHONIOENCODING": "ascii"}, {"LC_ALL": "C"}, {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}],
+)
+def test_a_name_that_the_terminal_cannot_show_is_no_failure(encoding: dict[str, str], tmp_path: Path) -> None:
+    folder = make_results(tmp_path / "größe Проба", seeds=1, sizes=(50,))
+    command = [sys.executable, "-m", "bench", "collect", f"results_dir={folder}"]
+    done = subprocess.run(command, cwd=ROOT, env=os.environ | encoding, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert b"tables: " in done.stdout
+    assert (folder / "tables" / "runs.csv").stat().st_size > 100

@@ -52,14 +52,14 @@ def test_what_is_launched_is_told_from_what_is_run() -> None:
 @pytest.mark.parametrize("name", ["parallel", "joblib", "slurm", "submitit_local"])
 def test_a_missing_package_is_said_in_a_sentence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     launch.check_installed([f"hydra/launcher={name}"])
-    monkeypatch.setattr(launch, "_found", lambda _: False)
+    monkeypatch.setattr(launch, "_is_installed", lambda _: False)
     with pytest.raises(InputError, match=r"needs the package hydra-\w+-launcher: pip install 'gnn-vs-cnn\[sweeps\]'"):
         launch.check_installed([f"hydra/launcher={name}"])
 
 
 def test_both_presets_compose() -> None:
     for name, kind in (("parallel", "JoblibLauncher"), ("slurm", "SlurmLauncher")):
-        _, config = launch.composed([f"hydra/launcher={name}"], "somewhere")
+        _, config = launch.compose_launcher([f"hydra/launcher={name}"], "somewhere")
         assert config.hydra.launcher._target_.endswith(kind)
         assert config.hydra.sweep.dir == "somewhere"
 

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,15 +11,14 @@ from typing import Any, cast
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
-from yaml import YAMLError
 
 from bench import config as settings
 from bench.arms import ARMS
 from bench.config import Config, InputError
 from bench.sweeps.jobs import Job, expand
+from bench.sweeps.overrides import check_words, config_dir_of, group_choices, quote, quote_words, unquote
+from bench.sweeps.refusals import refuse_in_words
 
 INSTALLED = Path(__file__).parents[1] / "conf"  # in a wheel; a checkout has it one level up
 CONF = INSTALLED if INSTALLED.is_dir() else Path(__file__).parents[2] / "conf"
@@ -39,35 +39,63 @@ SCHEMAS = {
 }
 
 
-def compose(arguments: list[str]) -> list[Job]:
-    """The runs that a command line asks for. Empty for Hydra's own questions, such as `--help` or `--cfg job`.
+def compose(arguments: Sequence[str]) -> list[Job]:
+    """Return the runs that a command line asks for. Empty for Hydra's own questions, such as `--cfg job`.
 
-    Raises InputError, or Hydra's and OmegaConf's own errors.
+    Args:
+        arguments: Words of the command line, quoted by `prepare_words`.
+
+    Raises:
+        InputError: A setting or a value cannot be used.
     """
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come back here, to be said in one sentence
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come back here, to become one sentence
     register()
     jobs: list[Job] = []
-    refused: list[Exception] = []
+    refused: list[InputError] = []
+    config_dir = config_dir_of(arguments)
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def gather(composed: DictConfig) -> None:
         try:
             given = list(HydraConfig.get().overrides.task)
-            jobs.extend(job_of(overrides, given) for overrides in expand(typed(composed).experiment, given))
-        except (InputError, HydraException, OmegaConfBaseException, YAMLError) as error:
+            with refuse_in_words():
+                jobs.extend(
+                    compose_job(overrides, given, config_dir) for overrides in expand(typed(composed).experiment, given)
+                )
+        except InputError as error:
             refused.append(error)  # raised below: Hydra would print lines of its own around it
 
     with TemporaryDirectory() as scratch:  # Hydra notes a multirun before it composes it: not in the results
         override = next((n for n, word in enumerate(arguments) if "=" in word and word[0] != "-"), len(arguments))
-        words = [*arguments[:override], f"hydra.sweep.dir={scratch}", *arguments[override:]]  # not apart: see argparse
-        sys.argv = [sys.argv[0], *words]
+        place = f"hydra.sweep.dir={quote(scratch)}"
+        sys.argv = [sys.argv[0], *arguments[:override], place, *arguments[override:]]  # not apart: see argparse
         try:
-            gather()
+            with refuse_in_words():
+                gather()
+        except InputError:
+            raise
         except ValueError as error:
             raise InputError(f"the command line {' '.join(arguments)!r} cannot be read: {error}") from error
     if refused:
         raise refused[0]
     return jobs
+
+
+def prepare_words(arguments: Sequence[str]) -> list[str]:
+    """Check the words of a command line by name, and quote what is text for Hydra. Raises InputError."""
+    config_dir = config_dir_of(arguments)
+    check_words(arguments, group_choices([CONF, *([] if config_dir is None else [config_dir])]))
+    return quote_words(arguments)
+
+
+def describe_experiments() -> dict[str, str]:
+    """Return the description of each experiment that has one, by name, as its YAML file gives it."""
+    found = {}
+    for path in sorted((CONF / "experiment").glob("*.yaml")):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        for described in (line.split("description:", 1)[1].strip() for line in lines if "description:" in line):
+            found[path.stem] = described
+    return found
 
 
 def register() -> None:
@@ -77,12 +105,22 @@ def register() -> None:
         store.store(group=group, name=name, node=schema)
 
 
-def job_of(overrides: list[str], given: list[str]) -> Job:
-    """The run that `overrides` compose; its label is what the user did not give."""
+def compose_job(overrides: list[str], given: Sequence[str], config_dir: Path | None) -> Job:
+    """Return the run that `overrides` compose; its label is what the user did not give.
+
+    Args:
+        overrides: Words of a command line that make one run.
+        given: Those among them that the user gave; the others come from an experiment's sweep.
+        config_dir: Folder of the user's own YAML files, which Hydra was told of already; for the recorded command.
+
+    Raises:
+        InputError: A setting cannot be used.
+    """
     config = typed(hydra.compose("config", overrides))
     config = replace(config, training=config.experiment.scale(config.training))
-    swept = [part for part in overrides if part not in given and not part.startswith("pipeline=")]
-    return Job(config, tuple(overrides), " ".join([config.pipeline.name, *(swept or given)]))
+    words = [word for word in overrides if not word.startswith("pipeline=")]
+    swept = [word for word in words if word not in given] or words
+    return Job(config, tuple(overrides), " ".join([config.pipeline.name, *map(unquote, swept)]), config_dir=config_dir)
 
 
 def typed(composed: DictConfig) -> Config:

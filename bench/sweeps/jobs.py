@@ -16,6 +16,7 @@ from bench.datasets.sample import Task
 from bench.files import write_atomically
 from bench.sweeps.claims import Claim
 from bench.sweeps.gpus import held_gpu
+from bench.sweeps.overrides import format_override, shell_command
 from bench.tables.write import run_key, write_parts, write_row
 from bench.versions import code_version, git_commit
 
@@ -35,6 +36,7 @@ class Job:
     overrides: tuple[str, ...]
     label: str = ""  # what tells it from the others of its experiment
     known: dict[str, Any] = field(default_factory=dict)  # columns found out before it starts: its data, flags
+    config_dir: Path | None = None  # folder of the user's own YAML files
 
 
 def expand(experiment: ExperimentConfig, given: Sequence[str]) -> list[list[str]]:
@@ -71,12 +73,7 @@ def _product(sweep: dict[str, Any], chosen: dict[str, str]) -> Iterator[tuple[st
         return
     axes = {k: v if isinstance(v, list) else [v] for k, v in sweep.items() if k == "pipeline" or k not in chosen}
     for values in itertools.product(*axes.values()):
-        yield tuple(f"{key}={_text(value)}" for key, value in zip(axes, values, strict=True))
-
-
-def _text(value: Any) -> str:
-    """A value as Hydra's override grammar reads it."""
-    return "null" if value is None else json.dumps(value) if isinstance(value, bool | list) else str(value)
+        yield tuple(f"{key}={format_override(value)}" for key, value in zip(axes, values, strict=True))
 
 
 def _alternate(runs: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
@@ -213,7 +210,7 @@ def describe(job: Job) -> dict[str, Any]:
         "run_key": run_key,
         "started": now.isoformat(timespec="seconds"),
         "git_commit": git_commit(),
-        "command": " ".join(["python -m bench", *job.overrides]),
+        "command": command_of(job),
         **{name: value for name, value in flat.items() if not name.startswith(NOT_A_COLUMN)},
         "experiment": job.config.experiment.name,
         "dataset": job.config.dataset.name,
@@ -222,6 +219,21 @@ def describe(job: Job) -> dict[str, Any]:
         "pipeline": job.config.pipeline.name,
         "model": str(flat.get("pipeline.model.conv", flat.get("pipeline.model.architecture", ""))),
     }
+
+
+def command_of(job: Job) -> str:
+    """Return the command line that does this run alone, quoted for a shell.
+
+    An experiment's sweeps and its search must not start again: they are emptied, as the run's own settings stand in the
+    command. What else the experiment's YAML file sets stays in force.
+    """
+    experiment, overrides = job.config.experiment, list(job.overrides)
+    if experiment.chosen_sweeps:
+        overrides = [word for word in overrides if not word.startswith("experiment.budget=")]
+        overrides += ["experiment.sweeps=[]"]
+    if experiment.kind == "tuning":
+        overrides += ["experiment.kind=runs"]
+    return shell_command(overrides, job.config_dir)
 
 
 def keys(job: Job) -> tuple[str, str]:

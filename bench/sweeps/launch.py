@@ -16,8 +16,10 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from bench.config import ExperimentConfig, InputError
-from bench.sweeps.compose import CONF, job_of, register
+from bench.sweeps.compose import CONF, compose_job, register
 from bench.sweeps.jobs import Job, prepared
+from bench.sweeps.overrides import is_text, quote
+from bench.sweeps.refusals import refuse_in_words
 from bench.sweeps.resume import attempts
 from bench.sweeps.sweep import Planned, note_found, plan, sweep
 from bench.tables.read import read_run_rows
@@ -43,11 +45,11 @@ def check_installed(how: Sequence[str]) -> None:
     """Raises InputError where a launcher or sweeper is asked for whose package is not there."""
     for part, package in NEEDS.items():
         asked = [argument for argument in how if argument.partition("=")[2].startswith(part)]
-        if asked and not _found(package.replace("-", "_")):
+        if asked and not _is_installed(package.replace("-", "_")):
             raise InputError(f"{asked[0]} needs the package {package}: pip install 'gnn-vs-cnn[sweeps]'")
 
 
-def _found(module: str) -> bool:
+def _is_installed(module: str) -> bool:
     try:
         return find_spec(f"hydra_plugins.{module}") is not None
     except ModuleNotFoundError:
@@ -62,7 +64,7 @@ def launch(planned: Sequence[Planned], how: Sequence[str], statuses: dict[str, l
     left = [one for one in planned if not note_found(one, statuses)]
     if not left:
         return
-    context, config = composed(how, left[0].job.config.results_dir)
+    context, config = compose_launcher(how, left[0].job.config.results_dir, left[0].job.config_dir)
     launcher = Plugins.instance().instantiate_launcher(context, Launched(tuple(left)), config)
     try:
         done = launcher.launch([list(one.job.overrides) for one in left], 0)
@@ -87,11 +89,25 @@ class Launched:
         return next(status for folder in statuses.values() for status in folder)
 
 
-def tune(experiment: ExperimentConfig, given: Sequence[str], how: Sequence[str]) -> dict[str, list[str]]:
-    """Search each arm's settings with the same number of trials; how the trials ended, by results folder.
+def tune(
+    experiment: ExperimentConfig, given: Sequence[str], how: Sequence[str], config_dir: Path | None = None
+) -> dict[str, list[str]]:
+    """Search each arm's settings with the same number of trials.
 
     Trials come from Optuna's sampler, which sees their validation scores and nothing else. A trial that fails counts as
     one, and those finished before are not done again.
+
+    Args:
+        experiment: Settings of the search.
+        given: Overrides of every trial, quoted for Hydra.
+        how: Overrides of Hydra's launcher and sweeper.
+        config_dir: Folder of the user's own YAML files.
+
+    Returns:
+        How the trials ended, by results folder.
+
+    Raises:
+        InputError: A setting cannot be used, or no arm is searched.
     """
     check_installed(["hydra/sweeper=optuna"])
     chosen = next((item.partition("=")[2] for item in given if item.startswith("pipeline=")), None)
@@ -100,12 +116,16 @@ def tune(experiment: ExperimentConfig, given: Sequence[str], how: Sequence[str])
         raise InputError(f"experiment {experiment.name} searches no arm called {chosen}: choose another pipeline")
     names = [item.partition("=")[0] for item in given]
     arms = [[f"{key}={value}" for key, value in search.items() if key not in names] for search in searches]
-    first = [_compose_job([*given, *(part for part in arm if part.startswith("pipeline="))], given) for arm in arms]
+    first = [
+        _compose_apart([*given, *(part for part in arm if part.startswith("pipeline="))], given, config_dir)
+        for arm in arms
+    ]
     prepared(first)  # what cannot be used is said before the first trial
     folder = Path(first[0].config.results_dir)
     before = {attempt.directory for attempt in attempts(folder)}
     for arm, job in zip(arms, first, strict=True):
-        _search_arm(arm, given, [*_sampler(experiment.trials), *how], folder / "tuning" / job.config.pipeline.name)
+        trial = Trial(tuple(item for item in given if item not in arm), config_dir)
+        _search_arm(arm, trial, [*_sampler(experiment.trials), *how], folder / "tuning" / job.config.pipeline.name)
     ended = [attempt for attempt in attempts(folder) if attempt.directory not in before]
     return {str(folder): [str(attempt.status) for attempt in ended]}
 
@@ -116,15 +136,17 @@ def _sampler(trials: int) -> list[str]:
     return ["hydra/sweeper=optuna", *(f"hydra.sweeper.{name}={value}" for name, value in settings.items())]
 
 
-def _search_arm(arm: Sequence[str], given: Sequence[str], how: Sequence[str], folder: Path) -> None:
-    """All trials of one arm; Optuna's best one is written into `folder`."""
+def _search_arm(arm: Sequence[str], trial: "Trial", how: Sequence[str], folder: Path) -> None:
+    """Do all trials of one arm; Optuna's best one is written into `folder`.
+
+    The sweeper gets no text: it hands values on without their quotes. The trial composes its job with all of them.
+    """
     import optuna
 
     optuna.logging.set_verbosity(logging.WARNING)
-    fixed = tuple(item for item in given if item not in arm)
-    context, config = composed(how, str(folder))
-    sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=Trial(fixed), config=config)
-    sweeper.sweep([*fixed, *arm])
+    context, config = compose_launcher(how, str(folder), trial.config_dir)
+    sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=trial, config=config)
+    sweeper.sweep([*(item for item in trial.given if not is_text(item)), *arm])
 
 
 @dataclass(frozen=True)
@@ -132,9 +154,11 @@ class Trial:
     """Does one run, unless it is finished, and returns its validation score; None where it has none."""
 
     given: tuple[str, ...]
+    config_dir: Path | None
 
     def __call__(self, _: DictConfig) -> float | None:
-        job = _compose_job(list(HydraConfig.get().overrides.task), self.given)
+        chosen = list(HydraConfig.get().overrides.task)
+        job = _compose_apart([*chosen, *filter(is_text, self.given)], self.given, self.config_dir)
         [one] = plan(prepared([job]))
         number = int(HydraConfig.get().job.num) + 1
         sweep([replace(one, number=number, total=max(number, job.config.experiment.trials))], {})
@@ -145,28 +169,45 @@ class Trial:
         return None if score is None else float(score)
 
 
-def _compose_job(overrides: list[str], given: Sequence[str]) -> Job:
-    """A job from a command line, whatever Hydra is doing meanwhile."""
+def _compose_apart(overrides: list[str], given: Sequence[str], config_dir: Path | None) -> Job:
+    """Compose a job from a command line, whatever Hydra is doing meanwhile."""
     state = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()
     try:
-        with _hydra():
-            return job_of(overrides, list(given))
+        with _initialize_hydra(), refuse_in_words():
+            job = compose_job([*overrides, *search_path(config_dir)], given, config_dir)
+            return replace(job, overrides=tuple(overrides))
     finally:
         GlobalHydra.instance().clear()
         GlobalHydra.instance().hydra = state
 
 
-def _hydra() -> Any:
+def search_path(config_dir: Path | None) -> list[str]:
+    """Return the override by which Hydra finds the user's own YAML files too."""
+    return [] if config_dir is None else [f"hydra.searchpath=[{quote(f'file://{config_dir}')}]"]
+
+
+def _initialize_hydra() -> Any:
     register()
     return hydra.initialize_config_dir(str(CONF), version_base="1.3", job_name="gnn-vs-cnn")
 
 
-def composed(how: Sequence[str], results_dir: str) -> tuple[HydraContext, DictConfig]:
-    """What launchers and sweepers are made from."""
+def compose_launcher(
+    how: Sequence[str], results_dir: str, config_dir: Path | None = None
+) -> tuple[HydraContext, DictConfig]:
+    """Return what launchers and sweepers are made from.
+
+    Args:
+        how: Overrides of Hydra's launcher and sweeper.
+        results_dir: Folder in which they keep what they write.
+        config_dir: Folder of the user's own YAML files.
+
+    Raises:
+        InputError: A package is missing or a setting cannot be used.
+    """
     check_installed(how)
-    places = ["hydra.mode=MULTIRUN", f"hydra.sweep.dir={results_dir}"]
-    with _hydra():
+    places = ["hydra.mode=MULTIRUN", f"hydra.sweep.dir={quote(results_dir)}", *search_path(config_dir)]
+    with _initialize_hydra(), refuse_in_words():
         config = hydra.compose("config", [*places, *how], return_hydra_config=True)
         loader = GlobalHydra.instance().config_loader()
     return HydraContext(config_loader=loader, callbacks=Callbacks()), config
