@@ -36,7 +36,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     leaves the stages that it came through, and raises.
     """
     started = time.perf_counter()
-    data = load(config.dataset)
+    data = load(config.dataset, Path(config.results_dir))
     loaded = time.perf_counter()
     check_promised(row, data.facts)
     pipeline: Pipeline[Prepared] = build_pipeline(config, data.task)

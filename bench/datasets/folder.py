@@ -1,43 +1,34 @@
 """The user's own images: read once to check everything before any training, then again only when they are asked for."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from math import prod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from bench.config import FolderConfig, require
-from bench.datasets.classes import check_masks, classes_of, notes_of
+from bench.datasets.classes import check_masks, class_shares, classes_of, notes_of
 from bench.datasets.files import Classes, ImageFile, MaskFile
-from bench.datasets.inspection import Inspected, digest_of, inspect
+from bench.datasets.fingerprint import open_fingerprint
+from bench.datasets.inspection import Inspected
 from bench.datasets.listing import in_words
-from bench.datasets.manifest import SPLITS, Entry, Manifest, read_manifest, root_of
+from bench.datasets.manifest import SPLITS, Manifest, read_manifest, root_of
 from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose, training_moments
+from bench.datasets.proposal import propose
 from bench.datasets.sample import Sample, Splits, Task
 
 FEW_TEST_IMAGES = 5  # below which no interval over the test images says much
 SINGLE_LARGEST = float(np.finfo(np.float32).max)
-Look = Callable[[Entry, FolderConfig], tuple[Inspected, str]]
 
 
-def load(config: FolderConfig) -> Splits:
-    """The images below `config.root`, checked in full. Raises `InputError` naming the file or setting at fault."""
-    return load_inspected(config, look)
-
-
-def look(entry: Entry, config: FolderConfig) -> tuple[Inspected, str]:
-    """Inspect an image and its mask, and hash every file that their pixels come from."""
-    item = inspect(entry, config)
-    return item, digest_of(item.sources)
-
-
-def load_inspected(config: FolderConfig, look: Look) -> Splits:
-    """Load a data set, where `look` gives what one reading of an image and mask finds, and the hash of their files.
+def load(config: FolderConfig, keep_in: Path | None = None) -> Splits:
+    """Load a data set, checked in full.
 
     Args:
         config: The data set's settings.
-        look: Reads, or remembers what it read earlier.
+        keep_in: Folder whose fingerprint of the data set is used and kept; files that it knows are not read again.
 
     Returns:
         The samples of each split, read when they are asked for.
@@ -45,29 +36,30 @@ def load_inspected(config: FolderConfig, look: Look) -> Splits:
     Raises:
         InputError: Anything that would make a result wrong, named by file or setting.
     """
-    manifest = read_manifest(config)
-    looked = [look(entry, config) for entry in manifest.entries]
+    manifest, known = read_manifest(config), open_fingerprint(config, keep_in)
+    looked = [known.look(entry, config) for entry in manifest.entries]
     items = [item for item, _ in looked]
     check_alike(items, config)
     check_leaks(items)
     class_names = check_masks(items, config)
     classes = classes_of(config, len(class_names))
     pooled = training_moments(config.normalization, [item.moments for item in items if item.entry.split == "train"])
-    samples = {
-        split: [sample_of(item, config, pooled, classes) for item in items if item.entry.split == split]
-        for split in SPLITS
-    }
+    train, val, test = (
+        [sample_of(item, config, pooled, classes) for item in items if item.entry.split == split] for split in SPLITS
+    )
     task = Task(class_names, items[0].shape[-1], len(items[0].shape) - 1, config.ignore_index)
-    dtypes = tuple(sorted({str(item.dtype) for item in items if item.entry.split == "train"}))
+    facts = facts_of(manifest, items, [digest for _, digest in looked])
+    known.save(summary_of(items, task, config, facts))
     return Splits(
         root_of(config).resolve().name,
         task,
-        samples["train"],
-        samples["val"],
-        samples["test"],
-        facts_of(manifest, items, [digest for _, digest in looked]),
-        Stored(pooled, dtypes),
+        train,
+        val,
+        test,
+        facts,
+        Stored(pooled, tuple(sorted({str(item.dtype) for item in items if item.entry.split == "train"}))),
         (*manifest.notes, *notes(items), *notes_of(items, class_names, config)),
+        tuple(str(suggestion) for suggestion in propose(items, class_names, config)),
     )
 
 
@@ -95,6 +87,24 @@ def facts_of(manifest: Manifest, items: Sequence[Inspected], digests: Sequence[s
         facts[f"dataset.images_{split}"] = len(shapes)
         facts[f"dataset.pixels_{split}"] = sum(prod(shape) for shape in shapes)
     return facts
+
+
+def summary_of(
+    items: Sequence[Inspected], task: Task, config: FolderConfig, facts: dict[str, str | int | float]
+) -> dict[str, Any]:
+    """What the images are, for whoever reads the fingerprint."""
+    shares = class_shares(items, task.num_classes, config)
+    return {
+        "root": str(root_of(config).resolve()),
+        **facts,
+        "spatial_axes": task.spatial_axes,
+        "channels": task.in_channels,
+        "number_types": sorted({str(item.dtype) for item in items}),
+        "shapes": sorted({item.shape[:-1] for item in items}),
+        "class_shares": dict(zip(task.class_names, shares, strict=True)),
+        "lowest": np.min([item.intensities.low for item in items], axis=0).tolist(),
+        "highest": np.max([item.intensities.high for item in items], axis=0).tolist(),
+    }
 
 
 # --------------------------------------------------------------------------------------------- the set as a whole

@@ -1,7 +1,6 @@
 """One reading of an image and its mask: everything that is checked, mapped, scaled or reported follows from it."""
 
-import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -154,34 +153,6 @@ def mismatch(path: Path, shape: tuple[int, ...], mask_shape: tuple[int, ...], ax
         f"set dataset.channel_axis={fitting[0]}" if fitting else "they must agree on all axes but that of the channels"
     )
     return f"{path} has the shape {shape}{turned} with channels on axis {axis}, and its mask {mask_shape}: {advice}"
-
-
-# --------------------------------------------------------------------------------------------------- content of files
-
-
-def digest_of(paths: Iterable[Path]) -> str:
-    """Hash of the content of files; of a folder, of the names and contents of all files in it."""
-    digest = hashlib.sha256()
-    for path in paths:
-        for file in files_of(path):
-            if file != path:
-                digest.update(file.relative_to(path).as_posix().encode())
-            with file.open("rb") as opened:
-                digest.update(hashlib.file_digest(opened, "sha256").digest())
-    return digest.hexdigest()
-
-
-def files_of(path: Path) -> list[Path]:
-    """A file itself, or all files below a folder in a fixed order. Raises `InputError` for a link out of the folder."""
-    if not path.is_dir():
-        return [path]
-    files = sorted(file for file in path.rglob("*") if file.is_file())
-    for file in files:
-        require(
-            not file.is_symlink() or file.resolve().is_relative_to(path.resolve()),
-            f"{file} is a link that leads out of the store: replace it by the file itself",
-        )
-    return files
 
 
 # ------------------------------------------------------------------------------------------------------ as plain text

@@ -51,7 +51,8 @@ class Splits:
     """A data set, split by image. `name` labels it in tables; `facts` are further columns of the `runs` table.
 
     `stored` says what the values of the training images were before scaling, for those who scale a new image alike;
-    `notes` are sentences for whoever starts a sweep: what was left out, what the results cannot say.
+    `notes` are sentences for whoever starts a sweep: what was left out, what the results cannot say; `proposals` are
+    settings that the training images suggest, each with its reason.
     """
 
     name: str
@@ -62,3 +63,4 @@ class Splits:
     facts: dict[str, str | int | float]
     stored: Stored | None = None
     notes: tuple[str, ...] = ()
+    proposals: tuple[str, ...] = ()

@@ -189,8 +189,9 @@ def facts_of(config: SyntheticConfig, scenes: dict[str, list[Scene]]) -> dict[st
     return facts
 
 
-def load(config: SyntheticConfig) -> Splits:
+def load(config: SyntheticConfig, keep_in: Path | None = None) -> Splits:
     """Scenes with `dataset.modality` and `dataset.num_classes`; every split has its own seeds."""
+    del keep_in  # nothing is read, so there is nothing to remember
     counts = {"train": config.train_images, "val": config.val_images, "test": config.test_images}
     scenes = {name: scenes_of(config, n, count) for n, (name, count) in enumerate(counts.items())}
     mode, train = config.normalization, None

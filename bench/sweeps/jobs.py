@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import Config, DatasetConfig, ExperimentConfig, InputError, flatten
-from bench.datasets.sample import Task
+from bench.datasets.sample import Splits, Task
 from bench.files import write_atomically
 from bench.sweeps.claims import Claim
 from bench.sweeps.gpus import held_gpu
@@ -99,14 +99,23 @@ def prepared(jobs: Sequence[Job]) -> list[Job]:
     found: list[tuple[DatasetConfig, Task, dict[str, Any]]] = []
     for job in jobs:
         if all(job.config.dataset != config for config, _, _ in found):
-            data = load(job.config.dataset)
-            for note in data.notes:
-                print(f"note: {data.name}: {note}", file=sys.stderr, flush=True)
+            data = load(job.config.dataset, Path(job.config.results_dir))
+            announce(data)
             found.append((job.config.dataset, data.task, {"dataset": data.name, **data.facts}))
     known = [next(one for one in found if one[0] == job.config.dataset) for job in jobs]
     checks.check_arms((job.config, task) for job, (_, task, _) in zip(jobs, known, strict=True))
     flags = calibration({job.config.device for job in jobs})
     return [replace(job, known={**facts, **flags}) for job, (_, _, facts) in zip(jobs, known, strict=True)]
+
+
+def announce(data: Splits) -> None:
+    """Print what must be known of a data set before anything is trained on it, and what its images suggest."""
+    for note in data.notes:
+        print(f"note: {data.name}: {note}", file=sys.stderr, flush=True)
+    if data.proposals:
+        print(f"proposals for {data.name}, from its training images; none is applied:", file=sys.stderr, flush=True)
+    for proposal in data.proposals:
+        print(f"  {proposal}", file=sys.stderr, flush=True)
 
 
 def calibration(devices: Iterable[str]) -> dict[str, str]:

@@ -20,7 +20,7 @@ def trial(config: Config) -> None:
     All training images are prepared and stay in memory, as in a real run, and the largest of them make the batches.
     Raises whatever the arm raises; a loss that is not finite is among it.
     """
-    data = load(config.dataset)
+    data = load(config.dataset, Path(config.results_dir))
     pipeline = build_pipeline(config, data.task)
     train = [pipeline.prepare(sample) for sample in sorted(data.train, key=pixels, reverse=True)]
     val = [pipeline.prepare(max(data.val, key=pixels))]

@@ -1,0 +1,164 @@
+"""Settings that the training images suggest, each with its reason; they are printed and never applied.
+
+How much superpixels cost: painted majority labels of SLIC superpixels lose about `COST` x side / width of Dice, where
+side is the edge of a superpixel and width the mean chord of the objects, both in pixels. Over sizes of 8 to 400 pixels
+and classes with chords of 8 to 193 pixels in six data sets (colonies, nuclei, axons and myelin, melt pools, retinal
+vessels, glomeruli; training images), the factor lay between 0.1 and 0.36, with a median of 0.24.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.config import FolderConfig
+from bench.datasets.classes import class_of, class_shares
+from bench.datasets.inspection import Inspected
+
+COST = 0.25  # Dice lost per side of a superpixel over the width of an object
+ACCEPTED = 0.03  # Dice that superpixels may cost
+SIDES = (4.0, 20.0)  # least and largest edge of a superpixel, in pixels
+RARE = 1e-3  # share of the pixels below which a class does not decide
+OBJECTS_PER_CROP = 3  # widths of the largest objects that a crop spans
+MULTIPLE = 32  # of crops and tiles, for five halvings in the encoder
+CROPS, TILES = (128, 512), (256, 1024)  # least and largest side in pixels
+EMPTY = 0.25  # contrast over the median contrast below which an image counts as nearly empty
+UNEQUAL = 2.0  # ratio of contrasts, or of spreads of brightness, from which on exposures differ
+
+
+@dataclass(frozen=True)
+class Suggestion:
+    """A setting, its value and why; `str` gives them as one line."""
+
+    setting: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.setting}={self.value} ({self.reason})"
+
+
+def propose(items: Sequence[Inspected], names: Sequence[str], config: FolderConfig) -> tuple[Suggestion, ...]:
+    """Suggest settings from what inspection found in the training images.
+
+    Args:
+        items: All images; only those of the split train are looked at.
+        names: Names of the classes, background first.
+        config: The data set's settings.
+
+    Returns:
+        Sizes of superpixels, and of crops and tiles of flat images, and the scaling of grey values.
+    """
+    train = [item for item in items if item.entry.split == "train"]
+    widths = {index: width for index, width in widths_of(train, len(names), config).items() if index > 0}
+    found: list[Suggestion] = []
+    if widths:
+        found.append(superpixel_size(train, names, widths))
+        if len(train[0].shape) == 3:
+            found += crop_and_tile(train, names, widths)
+    return (*found, normalization(train))
+
+
+def widths_of(items: Sequence[Inspected], count: int, config: FolderConfig) -> dict[int, float]:
+    """The mean chord of each class in pixels, along all axes together; classes that hardly occur are left out."""
+    shares = class_shares(items, count, config)
+    pixels, runs = np.zeros(count), np.zeros(count)
+    for item in items:
+        for number, found in item.numbers.items():
+            index = class_of(number, config)
+            if index is not None and 0 <= index < count and index != config.ignore_index:
+                pixels[index] += found.pixels * len(found.runs)
+                runs[index] += sum(found.runs)
+    return {index: pixels[index] / runs[index] for index in range(count) if shares[index] >= RARE}
+
+
+def superpixel_size(train: Sequence[Inspected], names: Sequence[str], widths: dict[int, float]) -> Suggestion:
+    """As large as the thinnest objects allow."""
+    index = min(widths, key=lambda index: widths[index])
+    axes = len(train[0].shape) - 1
+    side = float(np.clip(ACCEPTED / COST * widths[index], *SIDES))
+    size = round_to_two_digits(side**axes)
+    cost = COST * size ** (1 / axes) / widths[index]
+    edge = " x ".join([f"{size ** (1 / axes):.0f}"] * axes)
+    return Suggestion(
+        "superpixels.superpixel_size",
+        str(size),
+        f"{names[index]} is about {width_in_words(widths[index], train)} across, so superpixels of {size} pixels, "
+        f"about {edge}, cost about {cost:.2f} of its Dice",
+    )
+
+
+def width_in_words(width: float, train: Sequence[Inspected]) -> str:
+    """A length in pixels, and in the unit of the files where all of them have one pixel size on all axes."""
+    sizes = {item.pixel_size for item in train}
+    [size] = sizes if len(sizes) == 1 else [None]
+    plain = f"{width:.0f} pixels"
+    if size is None or len(set(size)) != 1 or train[0].unit is None:
+        return plain
+    return f"{plain} ({width * size[0]:.3g} {train[0].unit})"
+
+
+def crop_and_tile(train: Sequence[Inspected], names: Sequence[str], widths: dict[int, float]) -> Iterator[Suggestion]:
+    """Crops that show an object and what is around it; tiles of twice that, within the images."""
+    index = max(widths, key=lambda index: widths[index])
+    sides = [min(item.shape[:-1]) for item in train]
+    least = max(min(sides) // MULTIPLE * MULTIPLE, MULTIPLE)
+    crop = min(within(OBJECTS_PER_CROP * widths[index], CROPS), least)
+    yield Suggestion(
+        "pipeline.crop_size",
+        str(crop),
+        f"{OBJECTS_PER_CROP} times the width of {names[index]}, {widths[index]:.0f} pixels, between {CROPS[0]} and "
+        f"{CROPS[1]}; the smallest side of an image is {min(sides)}",
+    )
+    longest = max(max(item.shape[:-1]) for item in train)
+    tile = min(within(2 * crop, TILES), -(-longest // MULTIPLE) * MULTIPLE)
+    yield Suggestion("pipeline.tile_size", str(tile), f"twice the crop, in images of up to {longest} pixels a side")
+
+
+def within(length: float, bounds: tuple[int, int]) -> int:
+    """The next multiple of `MULTIPLE`, within bounds."""
+    return int(np.clip(-(-length // MULTIPLE) * MULTIPLE, *bounds))
+
+
+def normalization(train: Sequence[Inspected]) -> Suggestion:
+    """By how much brightness and contrast differ between images."""
+    means, deviations = (np.stack(values) for values in zip(*(levels_of(item) for item in train), strict=True))
+    setting = "dataset.normalization"
+    if len({str(item.dtype) for item in train}) > 1:
+        return Suggestion(setting, "per_image", "the images hold values of several number types")
+    contrast = deviations.mean(axis=1) / max(float(np.median(deviations.mean(axis=1))), 1e-300)
+    if contrast.min() < EMPTY:
+        few = int((contrast < EMPTY).sum())
+        return Suggestion(
+            setting,
+            "centred",
+            f"{few} of {len(train)} training images have less than {EMPTY:g} of the usual contrast: z-scores of their "
+            "own would blow up what may be empty",
+        )
+    spread = float((means.std(axis=0) / np.maximum(deviations.mean(axis=0), 1e-300)).max())
+    ratio = float(contrast.max() / contrast.min())
+    if ratio > UNEQUAL or spread > UNEQUAL:
+        return Suggestion(
+            setting,
+            "per_image",
+            f"contrast differs by a factor of {ratio:.1f} between training images, and their brightness by "
+            f"{spread:.1f} times the contrast within one",
+        )
+    return Suggestion(
+        setting,
+        "centred",
+        f"exposure is alike: contrast differs by a factor of {ratio:.1f} between training images, and their brightness "
+        f"by {spread:.1f} times the contrast within one",
+    )
+
+
+def levels_of(item: Inspected) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of each channel."""
+    return item.moments.mean, np.sqrt(item.moments.variance)
+
+
+def round_to_two_digits(value: float) -> int:
+    """A whole number that is easy to read."""
+    digits = max(len(str(int(value))) - 2, 0)
+    scale: int = 10**digits
+    return round(value / scale) * scale

@@ -1,0 +1,87 @@
+"""Proposals follow from the training images alone, by the rules that they state."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from support import folder_sets as sets
+
+from bench.config import FolderConfig
+from bench.datasets.registry import load
+from bench.datasets.sample import Splits
+
+
+def squares(side: int, shape: tuple[int, int] = (128, 160)) -> NDArray[np.uint8]:
+    """Squares of `side` pixels, twice as far apart."""
+    y, x = np.indices(shape)
+    return ((y % (2 * side) < side) & (x % (2 * side) < side)).astype(np.uint8)
+
+
+def image_of(seed: int, contrast: float = 20.0, level: float = 100.0) -> NDArray[np.float32]:
+    return (level + contrast * np.random.default_rng(seed).standard_normal((128, 160))).astype(np.float32)
+
+
+def make(root: Path, masks: dict[str, NDArray[np.uint8]], images: dict[str, NDArray[np.float32]]) -> Splits:
+    sets.make(root, ".tif")
+    for n, stem in enumerate(sets.STEMS):
+        sets.write(root / "images" / f"{stem}.tif", images.get(stem, image_of(n)))
+        sets.write(root / "masks" / f"{stem}.png", masks.get(stem, squares(16)))
+    return load(FolderConfig(root=str(root), normalization="none", class_names=["ground", "cell"]))
+
+
+def values(splits: Splits) -> dict[str, str]:
+    return dict(line.split(" (")[0].split("=") for line in splits.proposals)
+
+
+@pytest.mark.parametrize(("side", "width", "size"), [(4, 4, 16), (32, 32, 16), (64, 55, 43)])  # 64: one is cut at half
+def test_superpixels_are_as_large_as_the_objects_allow(tmp_path: Path, side: int, width: int, size: int) -> None:
+    splits = make(tmp_path, dict.fromkeys("abcde", squares(side)), {})
+    assert values(splits)["superpixels.superpixel_size"] == str(size)
+    assert f"cell is about {width} pixels across" in splits.proposals[0]
+
+
+def test_crops_span_three_objects_within_the_images(tmp_path: Path) -> None:
+    found = values(make(tmp_path / "small", {}, {}))
+    assert (found["pipeline.crop_size"], found["pipeline.tile_size"]) == ("128", "160")
+    found = values(make(tmp_path / "large", dict.fromkeys("abcde", squares(64)), {}))
+    assert (found["pipeline.crop_size"], found["pipeline.tile_size"]) == ("128", "160")
+
+
+@pytest.mark.parametrize(
+    ("images", "normalization", "reason"),
+    [
+        ({}, "centred", "exposure is alike"),
+        ({"a": image_of(0, contrast=1)}, "centred", "1 of 3 training images have less than 0.25 of the usual contrast"),
+        ({"a": image_of(0, contrast=60)}, "per_image", "contrast differs by a factor of 3.0"),
+        ({"a": image_of(0, level=300)}, "per_image", "their brightness by 4.7 times the contrast"),
+    ],
+    ids=["alike", "nearly empty", "contrasts", "levels"],
+)
+def test_scaling_follows_exposure(
+    tmp_path: Path, images: dict[str, NDArray[np.float32]], normalization: str, reason: str
+) -> None:
+    [line] = [line for line in make(tmp_path, {}, images).proposals if "normalization" in line]
+    assert line.startswith(f"dataset.normalization={normalization} (")
+    assert reason in line
+
+
+def test_test_images_propose_nothing(tmp_path: Path) -> None:
+    plain = make(tmp_path / "plain", {}, {})
+    other = make(
+        tmp_path / "other", {"d": squares(50), "e": squares(3)}, {"d": image_of(8, 1), "e": image_of(9, 70, 900)}
+    )
+    assert plain.proposals == other.proposals
+
+
+def test_volumes_get_cubes_and_no_tiles(tmp_path: Path) -> None:
+    root = sets.make(tmp_path, ".tif", (8, 32, 32))
+    volume = np.zeros((8, 32, 32), np.uint8)
+    volume[:, :16] = 1
+    for stem in sets.STEMS:
+        (root / "masks" / f"{stem}.png").unlink()
+        sets.write(root / "masks" / f"{stem}.tif", volume)
+    found = load(FolderConfig(root=str(root))).proposals
+    assert found[0].startswith("superpixels.superpixel_size=64 (class_1 is about")
+    assert "about 4 x 4 x 4" in found[0]
+    assert len(found) == 2
