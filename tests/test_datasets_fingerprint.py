@@ -14,6 +14,7 @@ from support import folder_sets as sets
 
 from bench.config import FolderConfig, InputError
 from bench.datasets import fingerprint
+from bench.datasets.inspection import inspect
 from bench.datasets.manifest import Entry
 from bench.datasets.registry import load
 from bench.datasets.sample import Splits
@@ -23,7 +24,7 @@ from bench.datasets.sample import Splits
 def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     """The stems of the images that are inspected, and the names of the files that are hashed, in order."""
     calls: dict[str, list[str]] = {"inspected": [], "hashed": []}
-    inspect, hash_source = fingerprint.inspect, fingerprint.hash_source
+    hash_source = fingerprint.hash_source
 
     def count_inspect(entry: Entry, config: FolderConfig) -> Any:
         calls["inspected"].append(entry.name)
