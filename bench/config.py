@@ -228,10 +228,11 @@ class CnnConfig:
 
 @dataclass
 class TiledCnnConfig(LearningConfig):
-    """Random crops for training, overlapping tiles for prediction. Sizes in pixels."""
+    """Random crops for training, overlapping tiles for prediction. Sizes in pixels as the network sees them."""
 
     name: str = "tiled_cnn"
     model: CnnConfig = field(default_factory=CnnConfig)
+    scale: int = 1  # 1 | 2 | 4 | 8: of how many pixels the network sees the mean, along either axis of the image
     crop_size: int = 128  # side of a training crop: small crops make many steps, large ones show more surroundings
     tile_size: int = 256  # side of a tile in prediction
     overlap: int = 32  # on each side of a tile, discarded or blended
@@ -256,6 +257,7 @@ class TiledCnnConfig(LearningConfig):
             f"pipeline.overlap must lie in [0, (tile_size - 32) / 2], so that tiles advance by 32 pixels or more, "
             f"got {self.overlap} with tile_size {self.tile_size}",
         )
+        require(self.scale in (1, 2, 4, 8), f"pipeline.scale must be 1, 2, 4 or 8, got {self.scale}")
         require_one_of("pipeline.blend", self.blend, ("discard", "gaussian"))
         require_one_of("pipeline.precision", self.precision, ("auto", "float32", "bfloat16"))
         require(self.jitter >= 0, f"pipeline.jitter must not be negative, got {self.jitter}")

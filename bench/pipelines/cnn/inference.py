@@ -16,6 +16,7 @@ from bench.arrays.protocols import Readable, Writable
 from bench.arrays.rows import prefetch
 from bench.arrays.tiles import Window
 from bench.learning.devices import autocast_to
+from bench.pipelines.cnn.resolution import reduce_images, restore_scores
 
 STRIDE = 32  # of the deepest features of an encoder
 MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))  # axes of (B, C, H, W) that are flipped
@@ -24,16 +25,24 @@ Progress = Callable[[float], None]
 
 @dataclass(frozen=True)
 class Tiling:
-    """Which tiles of an image go through the network. `tile_size` and `overlap` in pixels, as in `cut_windows`."""
+    """Which tiles of an image go through the network.
+
+    Attributes:
+        tile_size: Side of a tile in pixels of the network, as in `cut_windows`.
+        overlap: Halo of a tile in pixels of the network.
+        scale: Pixels of the image along one pixel of the network.
+    """
 
     tile_size: int
     overlap: int
+    scale: int = 1
 
     def windows(self, shape: Sequence[int]) -> list[Window]:
         """The tiles of an image of `shape` (*spatial); a tile is one slice thick."""
         slices = [1] * (len(shape) - 2)
-        halo, stride = [*(0 for _ in slices), self.overlap, self.overlap], [*slices, STRIDE, STRIDE]
-        return tiles.cut_windows(shape, [*slices, self.tile_size, self.tile_size], halo, stride)
+        tile, halo, stride = (self.scale * length for length in (self.tile_size, self.overlap, STRIDE))
+        edges = [*(0 for _ in slices), halo, halo]
+        return tiles.cut_windows(shape, [*slices, tile, tile], edges, [*slices, stride, stride])
 
 
 @dataclass(frozen=True)
@@ -41,7 +50,8 @@ class Inferer:
     """`network` takes (B, C, H, W) float32 to logits (B, K, H, W), in eval mode and on `device` already.
 
     With `gaussian`, the class probabilities of overlapping tiles are blended; else every pixel has the class that it
-    gets furthest inside of a tile. With `flips`, probabilities are means over the four mirror images of a tile.
+    gets furthest inside of a tile. With `flips`, probabilities are means over the four mirror images of a tile. With
+    `scale`, the network sees means of so many pixels along either axis, and its logits are interpolated.
     """
 
     network: nn.Module
@@ -50,6 +60,7 @@ class Inferer:
     batch_size: int
     gaussian: bool = False
     flips: bool = False
+    scale: int = 1
 
     def segment(self, image: Readable, windows: Sequence[Window], out: Writable, progress: Progress) -> None:
         """Class indices of `image` (*spatial, C) into `out` (*spatial), in the order of `windows`.
@@ -77,7 +88,7 @@ class Inferer:
             groups = prefetch(groups)  # what is at hand, for the processor that would fetch it, needs no thread
         for group, images in groups:
             with torch.inference_mode(), autocast_to(self.device, self.dtype):
-                yield group, self._forward(to_device(images, self.device))
+                yield group, self._forward(reduce_images(to_device(images, self.device), self.scale))
             done += len(group)
             progress(done / len(windows))
 
@@ -101,18 +112,32 @@ class Inferer:
     ) -> Iterator[tuple[Window, NDArray[np.integer]]]:
         for group, logits in self._batches(image, windows, progress):
             narrow = torch.uint8 if logits.shape[1] <= 256 else torch.int32
-            classes = logits.argmax(dim=1).to(narrow).cpu().numpy()  # (B, H, W)
+            if self.scale > 1:  # tile by tile: restored logits of a whole batch would be the largest thing in memory
+                classes = np.stack([self._restore(one).argmax(dim=0).to(narrow).cpu().numpy() for one in logits])
+            else:
+                classes = logits.argmax(dim=1).to(narrow).cpu().numpy()  # (B, H, W)
             del logits  # before the next ones are made
             yield from ((window, tile.reshape(window.shape)) for window, tile in zip(group, classes, strict=True))
 
     def _scored(self, image: Readable, windows: Sequence[Window], progress: Progress) -> Iterator[NDArray[np.float32]]:
         """(K, *tile) probabilities of each window."""
         for group, logits in self._batches(image, windows, progress):
+            if self.scale > 1:
+                for window, one in zip(group, logits, strict=True):
+                    restored = self._restore(one)
+                    shares = restored if self.flips else restored.softmax(dim=0)
+                    yield shares.contiguous().cpu().numpy().reshape(-1, *window.shape)
+                continue
             shares = logits if self.flips else _probabilities(logits)
             scores = shares.contiguous().cpu().numpy()  # (B, K, H, W)
             del logits, shares
             yield from (tile.reshape(-1, *window.shape) for window, tile in zip(group, scores, strict=True))
             del scores  # before the next ones are made
+
+    def _restore(self, scores: Tensor) -> Tensor:
+        """Scores (K, h, w) at the resolution of the image; in inference mode, as the network's were made."""
+        with torch.inference_mode():
+            return restore_scores(scores, self.scale)
 
 
 def _probabilities(logits: Tensor) -> Tensor:

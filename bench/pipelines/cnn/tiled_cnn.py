@@ -24,6 +24,7 @@ from bench.learning.training import Learner, train
 from bench.pipelines.cnn.crops import IGNORED, Batch, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
 from bench.pipelines.cnn.inference import STRIDE, Inferer, Tiling, to_device
+from bench.pipelines.cnn.resolution import count_blocks, reduce_images
 from models.checkpointing import checkpoint_blocks, in_parts
 from models.unet import ARCHITECTURES, build_cnn, load_weights
 
@@ -71,7 +72,7 @@ class TiledCnn:
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
         self.dtype = convolution_dtype(self.settings.precision, self.device, config.training.amp)
-        self.tiling = Tiling(self.settings.tile_size, self.settings.overlap)
+        self.tiling = Tiling(self.settings.tile_size, self.settings.overlap, self.settings.scale)
         self.model = self._build()  # settings that do not fit together are refused here, before anything is prepared
 
     def prepare(self, sample: Sample) -> TiledImage:
@@ -149,10 +150,11 @@ class TiledCnn:
         """Crops of the size asked for, or of the smallest one that covers every image."""
         longest = max(max(item.mask.shape[-2:]) for item in items)
         settings, ignored = self.settings, self.task.ignore_index
+        stride = STRIDE * settings.scale
         masks = [item.mask for item in items]
         return CropSampler(
             [Labelled(item.image, item.mask) for item in items],
-            min(settings.crop_size, -(-longest // STRIDE) * STRIDE),
+            min(settings.crop_size * settings.scale, -(-longest // stride) * stride),
             settings.batch_size,
             settings.jitter,
             ignored,
@@ -184,13 +186,18 @@ class TiledCnn:
         return batches if self.device.type == "cpu" else prefetch(batches)
 
     def _loss(self, batch: Batch) -> Tensor:
-        images, labels = batch
+        images, scale = reduce_images(to_device(batch[0], self.device), self.settings.scale), self.settings.scale
         with autocast_to(self.device, self.dtype):
-            logits = in_parts(self.model, to_device(images, self.device), self.settings.accumulate)  # (B, K, H, W)
+            logits = in_parts(self.model, images, self.settings.accumulate)  # (B, K, H, W)
+        labels, weights = torch.from_numpy(batch[1]).to(self.device), None
+        if scale > 1:  # shares of the classes in each block, weighted by its pixels that count
+            counts = count_blocks(labels, self.task.num_classes, scale).reshape(-1, self.task.num_classes)
+            weights = counts.sum(dim=1)
+            labels = counts / weights.clamp_min(1)[:, None]
         return segmentation_loss(
             logits.permute(0, 2, 3, 1).reshape(-1, self.task.num_classes),
-            torch.from_numpy(labels).to(self.device).reshape(-1),
-            None,
+            labels if scale > 1 else labels.reshape(-1),
+            weights,
             self.class_weights,
             cross_entropy_weight=self.config.training.cross_entropy_weight,
             dice_weight=self.config.training.dice_weight,
@@ -203,7 +210,9 @@ class TiledCnn:
     def _inferer(self) -> Inferer:
         settings = self.settings
         gaussian = settings.blend == "gaussian"
-        return Inferer(self.model, self.device, self.dtype, settings.batch_size, gaussian, settings.flips)
+        return Inferer(
+            self.model, self.device, self.dtype, settings.batch_size, gaussian, settings.flips, settings.scale
+        )
 
     def _confusion(self, truth: Readable, predicted: Readable) -> NDArray[np.int64]:
         """(K, K) pixels, rows = true. A band of rows at a time, so that a large image needs little memory."""
