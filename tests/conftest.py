@@ -3,3 +3,4 @@
 import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch; runs of the harness pin their own
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the core to others
