@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from support.results import make_results, make_run
 
@@ -11,7 +12,7 @@ from bench.config import InputError
 from bench.plots import all as drawing
 from bench.report.command import write_report
 from bench.report.content import gather
-from bench.tables.collect import collect, load
+from bench.tables.collect import collect, load, read_runs
 from bench.tables.comparison import comparison, configurations
 from bench.tables.folders import FoldersConfig, choose_folders, read, run_file
 
@@ -52,7 +53,7 @@ def test_the_report_has_a_section_per_machine_with_its_own_pictures(two: tuple[P
     sections = gather("r", tables, []).sections
     assert len(sections) == 2
     assert len({section.verdict.lines for section in sections}) == 2
-    assert all(section.runs["machine.id"].nunique() == 1 for section in sections)
+    assert all(len(set(section.runs["machine.id"])) == 1 for section in sections)
     page = write_report(tmp_path, tables, [], two)[1].read_text()
     assert page.count('class="slider"') == 2 * (4 + 2)  # two images; four arms of `a`, two of `b`, no oracle
     assert "Imaginary GPU" in page
@@ -95,10 +96,14 @@ def test_tables_alone_are_read_and_keep_the_pictures_drawn_from_runs(
     assert "panels-made-up.png" in (two[0] / "report.md").read_text()
 
 
-def test_what_is_written_lies_beside_the_folders_or_where_one_says(two: tuple[Path, Path], tmp_path: Path) -> None:
+def test_several_folders_are_put_together_in_results_or_where_one_says(
+    two: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     a, b = two
+    monkeypatch.chdir(tmp_path)
     assert choose_folders(FoldersConfig(f"{a}")) == ((a,), a)
-    assert choose_folders(FoldersConfig(f"{a},{b}")) == (two, tmp_path / "a+b")
+    assert choose_folders(FoldersConfig(f"{a},{b}")) == (two, Path("results/combined"))
+    assert (tmp_path / "results" / "combined").is_dir()
     assert choose_folders(FoldersConfig(f"{a},{b}", str(tmp_path / "o")))[1] == tmp_path / "o"
     assert choose_folders(FoldersConfig(f"{a},{a}")) == ((a,), a)
     (tmp_path / "x,y").mkdir()
@@ -124,10 +129,20 @@ def test_bad_folders_are_said_in_a_sentence(
 
 
 def test_collect_takes_several_folders_and_keeps_their_tables(
-    two: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    two: tuple[Path, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.chdir(tmp_path)
     assert cli.main(["collect", f"results_dir={two[0]},{two[1]}"]) == 0
     assert "Imaginary GPU" in capsys.readouterr().out
-    kept = load(tmp_path / "a+b")
-    assert len(kept.runs) == len(load(two[0]).runs) + len(load(two[1]).runs)
-    assert len(comparison(kept)) == len(comparison(load(two[0]))) + len(comparison(load(two[1])))
+    kept, parts = load(tmp_path / "results" / "combined"), [read_runs(folder) for folder in two]
+    assert len(kept.runs) == sum(len(part.runs) for part in parts)
+    assert len(comparison(kept)) == sum(len(comparison(part)) for part in parts)
+    assert not any((folder / "tables").exists() for folder in two)  # they may be others', or read-only
+
+
+def test_a_folder_is_read_alike_whether_or_not_it_is_written(two: tuple[Path, Path], tmp_path: Path) -> None:
+    read_only, written = read_runs(two[0]), collect(two[0])
+    for name in ("runs", "stages", "scores", "history"):
+        pd.testing.assert_frame_equal(getattr(read_only, name), getattr(written, name))
+    elsewhere = read((two[0],), tmp_path / "o")
+    pd.testing.assert_frame_equal(elsewhere.scores, written.scores)

@@ -14,10 +14,11 @@ from bench import cli
 from bench.config import InputError, TrainingConfig
 from bench.files import write_atomically
 from bench.tables.chosen import chosen
-from bench.tables.collect import Tables, collect, current, load
+from bench.tables.collect import Tables, collect, current, frame_to_csv, load
+from bench.tables.columns import TABLES, schema
 from bench.tables.comparison import comparison, configurations, ratio
-from bench.tables.text import format_table
-from bench.tables.write import SCHEMAS, write_run
+from bench.tables.text import COLUMNS, arms_table, format_table
+from bench.tables.write import protect, restore, write_run
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +77,7 @@ def test_loading_gives_back_what_was_written(tmp_path: Path) -> None:
     assert (loaded["run_key"], loaded["peak_memory_bytes"], json.loads(loaded["odd"])) == ("00012", 2**40 + 1, [1, "a"])
     assert tables.history[["train_loss", "val_score"]].isna().all(axis=None)
     pd.testing.assert_frame_equal(load(tmp_path).runs, tables.runs)
-    assert all(set(SCHEMAS[name]) <= set(getattr(tables, name)) for name in SCHEMAS)
+    assert all(set(schema(name)) <= set(getattr(tables, name)) for name in TABLES)
 
 
 @pytest.mark.parametrize(
@@ -305,3 +306,86 @@ def test_a_folder_with_nothing_finished_yet_is_no_error(tmp_path: Path, capsys: 
     printed = capsys.readouterr().out
     assert "No run has finished yet." in printed
     assert "left out: runs/going" in printed
+
+
+# ------------------------------------------------------------------------------------- what comes from elsewhere
+
+
+@pytest.mark.parametrize(
+    "text", ["=1+1", "+a", "-a", "@b", "\tc", "'=1", "''=1", "'x", "", "-1", "-1.5e-3", "a=b", "+"]
+)
+def test_no_cell_is_a_formula_and_every_name_comes_back(text: str) -> None:
+    cell = protect(text)
+    assert restore(cell) == text
+    assert cell[:1] not in tuple("=+-@\t") or cell in ("", "-1", "-1.5e-3")
+
+
+def test_names_that_look_like_formulas_survive_the_tables(tmp_path: Path) -> None:
+    names = ["=cmd|' /C calc'!A0", "-2", "'=x", "plain"]
+    scores = [{"split": "test", "image": name, "metric": "dice", "class": "+c", "value": -0.5} for name in names]
+    run = {"run_id": "r", "status": "ok", "dataset": "@home", "pipeline": "tiled_cnn"}
+    write_run(tmp_path / "runs" / "r", run, [], scores, [])
+    tables = collect(tmp_path)
+    assert list(tables.scores["image"]) == names
+    assert set(tables.scores["class"]) == {"+c"}
+    assert tables.runs["dataset"].tolist() == ["@home"]
+    assert tables.scores["value"].tolist() == [-0.5] * 4
+    lines = (tmp_path / "tables" / "scores.csv").read_text().splitlines()[1:]
+    assert lines == (tmp_path / "runs" / "r" / "scores.csv").read_text().splitlines()[1:]
+    assert not any(cell.strip('"')[:1] in tuple("=+@") for line in lines for cell in line.split(","))
+    for name in ("runs", "scores"):
+        path = tmp_path / "tables" / f"{name}.csv"
+        before = path.read_text()
+        path.write_text(frame_to_csv(getattr(tables, name)))
+        pd.testing.assert_frame_equal(getattr(load(tmp_path), name), getattr(tables, name))
+        path.write_text(before)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"seed": "three"}, "has 'three' where seed needs a number"),
+        ({"peak_memory_bytes": [1]}, "where peak_memory_bytes needs a number"),
+        ({"reason": "\udc80"}, "not Unicode"),
+        ({"run_id": "../../outside"}, "not the name of a folder"),
+    ],
+)
+def test_a_foreign_row_is_left_out_in_words(folder: Path, changes: dict[str, object], why: str) -> None:
+    directory = sorted((folder / "runs").iterdir())[0]
+    row = json.loads((directory / "run.json").read_text()) | changes
+    (directory / "run.json").write_text(json.dumps(row))
+    tables = collect(folder)
+    assert [item.directory for item in tables.unfinished] == [directory.name]
+    assert why in tables.unfinished[0].why
+
+
+def test_text_where_a_table_needs_a_number_is_told(folder: Path) -> None:
+    directory = sorted((folder / "runs").iterdir())[0]
+    stages = directory / "stages.csv"
+    stages.write_text(stages.read_text().replace("360000", "many"))
+    [item] = collect(folder).unfinished
+    assert "its stages.csv has 'many' where pixels needs a number" in item.why
+
+
+def test_an_older_run_lacks_newer_columns_and_is_read(folder: Path) -> None:
+    directory = next(path for path in (folder / "runs").iterdir() if "tiled_cnn" in path.name)
+    history = pd.read_csv(directory / "history.csv")
+    history.drop(columns=["step", "budget"]).to_csv(directory / "history.csv", index=False)
+    tables = collect(folder)
+    assert tables.unfinished == ()
+    assert tables.history.loc[tables.history["run_id"] == directory.name, "step"].isna().all()
+    for reference in ("headline", "frontier", "quick"):
+        assert len(configurations(load(Path(__file__).parents[1] / "results" / "reference" / reference))) > 10
+
+
+def test_an_arm_without_superpixels_has_none_in_the_tables(tmp_path: Path) -> None:
+    make_run(tmp_path, "tiled_cnn", voted=0.9)
+    make_run(tmp_path, "threshold")
+    make_run(tmp_path, "superpixel_gnn", size=50)
+    runs = collect(tmp_path).runs.set_index("pipeline")
+    assert runs["superpixels.superpixel_size"].dropna().to_dict() == {"superpixel_gnn": 50}
+    assert runs["voted.superpixel_size"].dropna().to_dict() == {"tiled_cnn": 100}
+    table = arms_table(comparison(collect(tmp_path))).set_index("arm")
+    assert table["px"].dropna().to_dict() == {"superpixel_gnn": 50}
+    assert list(table.columns) == ["dataset", "machine", *[h for h in COLUMNS if h != "arm"], "runs"]
+    assert table.loc["superpixel_gnn", "MiB"] == pytest.approx(700 + 2e4 / 50)

@@ -11,11 +11,11 @@ from bench.report.content import gather, not_drawn
 from bench.report.html import render_html
 from bench.report.markdown import render_markdown
 from bench.report.verdict import Verdict
-from bench.tables.collect import Tables
+from bench.tables.collect import Tables, frame_to_csv
 from bench.tables.comparison import comparison, configurations
 from bench.tables.folders import FoldersConfig, choose_folders, read
 from bench.tables.speed import tabulate
-from bench.tables.text import format_table
+from bench.tables.text import arms_table, format_table
 
 __all__ = ["main", "write_report"]
 
@@ -38,8 +38,8 @@ def write_report(
 def main(settings: FoldersConfig) -> int:
     """Collect, draw, write, print table and verdict. Returns the exit code. Raises InputError.
 
-    The comparison and the curves of time to score are kept beside the tables they are made of, as
-    `tables/comparison.csv` and `tables/speed.csv`.
+    Beside the tables they are made of lie `tables/comparison.csv`, the same with the printed columns' names as
+    `tables/arms.csv`, and the curves of time to score as `tables/speed.csv`.
     """
     try:
         folders, results_dir = choose_folders(settings)
@@ -47,9 +47,13 @@ def main(settings: FoldersConfig) -> int:
         plotted = plot_all(results_dir, tables, folders)
         paths = write_report(results_dir, tables, plotted, folders)
         compared = comparison(tables)
-        kept = {"comparison": compared, "speed": tabulate(configurations(tables), tables.history)}
+        kept = {
+            "comparison": compared,
+            "arms": arms_table(compared),
+            "speed": tabulate(configurations(tables), tables.history),
+        }
         for name, frame in kept.items():
-            write_atomically(results_dir / "tables" / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+            write_atomically(results_dir / "tables" / f"{name}.csv", frame_to_csv(frame))
     except OSError as error:
         raise InputError(f"cannot write {error.filename or 'below results_dir'}: {error.strerror}") from error
     for section in gather(results_dir.name, tables, plotted, folders).sections:

@@ -1,16 +1,22 @@
 """Collect the rows of all runs of a results folder into tables, and load those."""
 
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
+from bench.arms import pixel_arms
 from bench.config import InputError, require
 from bench.files import write_atomically
+from bench.tables.columns import TABLES, is_text, schema
 from bench.tables.read import read_run_rows
-from bench.tables.write import SCHEMAS, TEXT, to_csv
+from bench.tables.write import protect, restore, to_csv
+
+UNFINISHED = ("directory", "why")  # columns of `unfinished`
 
 
 @dataclass(frozen=True)
@@ -36,12 +42,27 @@ class Tables:
 
 
 def collect(results_dir: Path) -> Tables:
-    """Read every run directory below `results_dir/runs` and write `results_dir/tables/*.csv`.
+    """Read every run directory below `results_dir/runs`, write `results_dir/tables/*.csv`, and load them.
 
     A directory without a readable, complete run is left out and named in `Tables.unfinished`. Rows are sorted by
     run_id and keep their text as written, so that collecting twice gives identical bytes.
     """
-    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in SCHEMAS}
+    texts = _collect_texts(results_dir)
+    (results_dir / "tables").mkdir(exist_ok=True)
+    for name, text in texts.items():
+        write_atomically(results_dir / "tables" / f"{name}.csv", text)
+    return load(results_dir)
+
+
+def read_runs(results_dir: Path) -> Tables:
+    """Return what `collect` returns and write nothing: for a folder that is another's, or cannot be written."""
+    texts = _collect_texts(results_dir)
+    return _tables(results_dir, {name: _parse(f"{name}.csv", io.StringIO(text)) for name, text in texts.items()})
+
+
+def _collect_texts(results_dir: Path) -> dict[str, str]:
+    """The tables of a results folder as CSV."""
+    rows: dict[str, list[dict[str, Any]]] = {name: [] for name in TABLES}
     unfinished: list[dict[str, Any]] = []
     seen: dict[str, str] = {}
     for directory in _run_directories(results_dir):
@@ -54,13 +75,20 @@ def collect(results_dir: Path) -> Tables:
             unfinished.append({"directory": directory.name, "why": str(error)})
             continue
         seen[run_id] = directory.name
+        found["runs"] = [_set_votes_apart(found["runs"][0])]
         for name, part in found.items():
             rows[name] += part
-    (results_dir / "tables").mkdir(exist_ok=True)
-    for name, schema in SCHEMAS.items():
-        write_atomically(results_dir / "tables" / f"{name}.csv", to_csv(_by_run(rows[name]), schema))
-    write_atomically(results_dir / "tables" / "unfinished.csv", to_csv(unfinished, ("directory", "why")))
-    return load(results_dir)
+    texts = {name: to_csv(_by_run(rows[name]), schema(name)) for name in TABLES}
+    return texts | {"unfinished": to_csv(unfinished, UNFINISHED)}
+
+
+def _set_votes_apart(run: dict[str, Any]) -> dict[str, Any]:
+    """A pixel arm has no superpixels: those that its mask was voted onto, if it was, stand under `voted.*`."""
+    if run.get("pipeline") not in pixel_arms():
+        return run
+    settings = {name: value for name, value in run.items() if name.startswith("superpixels.")}
+    voted = {name.replace("superpixels.", "voted."): value for name, value in settings.items()}
+    return run | dict.fromkeys(settings) | (voted if run.get("metrics.voted") is True else {})
 
 
 def _by_run(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -80,24 +108,53 @@ def _run_directories(results_dir: Path) -> list[Path]:
 def load(results_dir: Path) -> Tables:
     """Read the collected tables. Numbers are numbers, names stay text (an image called 001 or NA keeps its name)."""
     folder = results_dir / "tables"
-    frames = {name: _load(folder / f"{name}.csv") for name in (*SCHEMAS, "unfinished")}
+    for name in (*TABLES, "unfinished"):
+        path = folder / f"{name}.csv"
+        missing = f"{path} does not exist: collect the runs first (python -m bench collect results_dir=...)"
+        require(path.exists(), missing)
+    return _tables(
+        results_dir, {name: _parse(folder / f"{name}.csv", folder / f"{name}.csv") for name in (*TABLES, "unfinished")}
+    )
+
+
+def _tables(results_dir: Path, frames: dict[str, pd.DataFrame]) -> Tables:
     require(len(frames["runs"]) + len(frames["unfinished"]) > 0, f"results_dir {results_dir} holds no runs")
     pairs = zip(frames["unfinished"]["directory"], frames["unfinished"]["why"], strict=True)
     unfinished = tuple(Unfinished(str(directory), str(why)) for directory, why in pairs)
     return Tables(frames["runs"], frames["stages"], frames["scores"], frames["history"], unfinished)
 
 
-def _load(path: Path) -> pd.DataFrame:
-    require(path.exists(), f"{path} does not exist: collect the runs first (python -m bench collect results_dir=...)")
-    text = dict.fromkeys((*TEXT, "directory", "why"), "str")
+def _parse(path: Path | str, source: Path | io.StringIO) -> pd.DataFrame:
+    """Read a table; `path` names it in sentences. Columns that older code did not write are empty."""
+    table = Path(path).stem
     try:
-        frame = pd.read_csv(path, dtype=text, keep_default_na=False, na_values=[""], low_memory=False)
+        names = pd.read_csv(source, nrows=0).columns
+        if isinstance(source, io.StringIO):
+            source.seek(0)
+        text = {name: "str" for name in names if is_text(table, name) or name in UNFINISHED}
+        frame = pd.read_csv(source, dtype=text, keep_default_na=False, na_values=[""], low_memory=False).copy()
     except (ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read as a table ({error})") from error
-    name = path.stem
-    missing = [column for column in SCHEMAS.get(name, ()) if column not in frame]
+    missing = [column for column in _expected(table) if column not in frame]
     require(not missing, f"{path} lacks the column {missing[:1]}: collect the runs again")
-    return frame.copy()  # in one piece: read column by column it is slow to work with
+    frame = frame.assign(**{name: frame[name].map(restore, na_action="ignore").astype("str") for name in text})
+    newer = [column for column in schema(table) if column not in frame] if table in TABLES else []
+    return frame.assign(**dict.fromkeys(newer, np.nan))
+
+
+def _expected(table: str) -> tuple[str, ...]:
+    return schema(table, "any code") if table in TABLES else UNFINISHED
+
+
+def frame_to_csv(frame: pd.DataFrame) -> str:
+    """Return a table as CSV text, no cell of which a spreadsheet takes for a formula."""
+    texts = {
+        name: frame[name].map(lambda cell: protect(cell) if isinstance(cell, str) else cell)
+        for name in frame
+        if not pd.api.types.is_numeric_dtype(frame[name])
+    }
+    text: str = frame.assign(**texts).to_csv(index=False, lineterminator="\n")  # type: ignore[arg-type]
+    return text
 
 
 def current(runs: pd.DataFrame) -> pd.DataFrame:

@@ -1,32 +1,9 @@
-"""The tidy tables that every run leaves behind: written per run, collected from the run directories, compared."""
+"""`python -m bench collect`: the tables of a results folder, and their comparison on the terminal."""
 
 from bench.config import InputError
-from bench.tables.collect import Tables, Unfinished, collect, current, load
-from bench.tables.comparison import comparison, ratio
+from bench.tables.comparison import comparison
 from bench.tables.folders import FoldersConfig, choose_folders, read
 from bench.tables.text import format_table
-from bench.tables.write import SCHEMAS, run_key, write_part, write_parts, write_row, write_rows, write_run
-
-__all__ = [
-    "SCHEMAS",
-    "Tables",
-    "Unfinished",
-    "choose_folders",
-    "collect",
-    "comparison",
-    "current",
-    "format_table",
-    "load",
-    "main",
-    "ratio",
-    "read",
-    "run_key",
-    "write_part",
-    "write_parts",
-    "write_row",
-    "write_rows",
-    "write_run",
-]
 
 
 def main(settings: FoldersConfig) -> int:

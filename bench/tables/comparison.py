@@ -17,7 +17,7 @@ GROUP = ["dataset", "machine", "arm", "superpixel_size"]
 MIB = 2**20
 _NOT_A_VARIANT = (
     *("dataset.", "machine.", "experiment.", "measure.timeout", "measure.sample_period", "metrics.voted"),
-    *("pipeline.name", "graph.cache_dir"),
+    *("pipeline.name", "graph.cache_dir", "voted."),
 )
 _DATA_FACTS = (
     "dataset.content",

@@ -85,11 +85,12 @@ def decompose(runs: pd.DataFrame) -> Decomposition:
 
 
 def _same_superpixels(runs: pd.DataFrame, run: "pd.Series[Any]") -> "pd.Series[bool]":
-    """Which runs have every superpixel setting of one run."""
-    columns = [str(column) for column in runs if str(column).startswith("superpixels.")]
+    """Which runs have every superpixel setting of one run, or had their mask voted onto such superpixels."""
     same = pd.Series(True, index=runs.index)
-    for column in columns:
-        same &= runs[column].isna() if pd.isna(run[column]) else runs[column] == run[column]
+    for column in [str(column) for column in runs if str(column).startswith("superpixels.")]:
+        voted = column.replace("superpixels.", "voted.")
+        own = runs[column].where(runs[column].notna(), runs[voted]) if voted in runs else runs[column]
+        same &= own.isna() if pd.isna(run[column]) else own == run[column]
     return same
 
 

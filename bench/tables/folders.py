@@ -1,6 +1,5 @@
 """Result folders, one or several at once: read, put together without mixing machines, and where what is drawn goes."""
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +8,10 @@ import pandas as pd
 
 from bench.config import InputError, require
 from bench.files import write_atomically
-from bench.tables.collect import Tables, Unfinished, collect, load
-from bench.tables.write import SCHEMAS
+from bench.tables.collect import Tables, Unfinished, collect, frame_to_csv, load, read_runs
+from bench.tables.columns import TABLES
 
+COMBINED = Path("results/combined")  # where a report on several folders goes, unless said otherwise
 _SAME = ("run_key", "started", "machine.id")  # two rows of one run_id are one run if these are equal
 
 
@@ -20,7 +20,7 @@ class FoldersConfig:
     """Settings of `python -m bench collect` and of `python -m bench report`."""
 
     results_dir: str = ""  # results folder of an experiment; several, as of several machines, separated by commas
-    output: str | None = None  # folder to write to; null: the results folder, of several one beside them called A+B
+    output: str | None = None  # folder to write to; null: the results folder, of several results/combined
 
     def __post_init__(self) -> None:
         require(self.results_dir != "", "say which folder: results_dir=FOLDER or results_dir=FOLDER,FOLDER")
@@ -33,36 +33,30 @@ def choose_folders(settings: FoldersConfig) -> tuple[tuple[Path, ...], Path]:
     for folder in folders:
         require(folder.is_dir(), f"results_dir {folder} is not a folder")
     folders = tuple({folder.resolve(): folder for folder in folders}.values())
-    output = Path(settings.output) if settings.output else _beside(folders)
+    output = Path(settings.output) if settings.output else folders[0] if len(folders) == 1 else COMBINED
     output.mkdir(parents=True, exist_ok=True)
     return folders, output
 
 
-def _beside(folders: Sequence[Path]) -> Path:
-    if len(folders) == 1:
-        return folders[0]
-    resolved = [folder.resolve() for folder in folders]
-    parent = Path(os.path.commonpath([folder.parent for folder in resolved]))
-    return parent / "+".join("-".join(folder.relative_to(parent).parts) for folder in resolved)
-
-
 def read(folders: Sequence[Path], output: Path) -> Tables:
-    """The tables of all folders as one, kept in `output/tables`; a folder that brings tables alone is read as it is.
+    """Read the tables of all folders as one, and keep them in `output/tables`.
 
-    Machines stay apart by their `machine.*` columns: nothing downstream averages over them. A run that lies in two
-    folders counts once. Raises InputError if two different runs have one run_id.
+    A folder that brings tables alone is read as it is; a folder other than `output` is not written to. Machines stay
+    apart by their `machine.*` columns: nothing downstream averages over them. A run that lies in two folders counts
+    once. Raises InputError if two different runs have one run_id.
     """
-    parts = [_tables(folder) for folder in folders]
-    if len(parts) == 1 and output.resolve() == folders[0].resolve():
+    if [folder.resolve() for folder in folders] == [output.resolve()] and not _brings_tables(output):
+        return collect(output)
+    parts = [load(folder) if _brings_tables(folder) else read_runs(folder) for folder in folders]
+    if [folder.resolve() for folder in folders] == [output.resolve()]:
         return parts[0]
     merged = merge(parts)
     _write(merged, output)
     return merged
 
 
-def _tables(folder: Path) -> Tables:
-    alone = not (folder / "runs").is_dir() and (folder / "tables" / "runs.csv").exists()
-    return load(folder) if alone else collect(folder)
+def _brings_tables(folder: Path) -> bool:
+    return not (folder / "runs").is_dir() and (folder / "tables" / "runs.csv").exists()
 
 
 def merge(parts: Sequence[Tables]) -> Tables:
@@ -77,7 +71,7 @@ def merge(parts: Sequence[Tables]) -> Tables:
             raise InputError(f"two different runs have the run_id {clash[0]}: their folders cannot be read at once")
         kept.append(_only(Tables(runs, part.stages, part.scores, part.history), set(keys) - set(seen)))
         seen |= keys
-    frames = {name: [getattr(part, name) for part in kept] for name in SCHEMAS}
+    frames = {name: [getattr(part, name) for part in kept] for name in TABLES}
     whole = {
         name: pd.concat([frame for frame in found if len(frame)] or found[:1], ignore_index=True)
         for name, found in frames.items()
@@ -106,11 +100,11 @@ def _with_machine(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def _write(tables: Tables, output: Path) -> None:
-    (output / "tables").mkdir(exist_ok=True)
+    (output / "tables").mkdir(parents=True, exist_ok=True)
     unfinished = pd.DataFrame([(item.directory, item.why) for item in tables.unfinished], columns=["directory", "why"])
-    frames = {name: getattr(tables, name) for name in SCHEMAS} | {"unfinished": unfinished}
+    frames = {name: getattr(tables, name) for name in TABLES} | {"unfinished": unfinished}
     for name, frame in frames.items():
-        write_atomically(output / "tables" / f"{name}.csv", frame.to_csv(index=False, lineterminator="\n"))
+        write_atomically(output / "tables" / f"{name}.csv", frame_to_csv(frame))
 
 
 def run_file(folders: Sequence[Path], run_id: str, name: str) -> Path:

@@ -94,6 +94,18 @@ def _align(cell: str, width: int, column: int) -> str:
     return cell.ljust(width) if column == 0 else cell.rjust(width)
 
 
+def arms_table(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return the comparison with the columns that are printed, under their printed names, numbers in full.
+
+    `px` is empty for an arm without superpixels, `runs` counts runs by how they ended.
+    """
+    columns = {heading: column for heading, (column, _, _) in COLUMNS.items()}
+    columns |= {"param.": "parameters", "runs": "statuses"}
+    whole = frame.assign(peak_memory_mib=frame["peak_memory_bytes"] / MIB) if len(frame) else frame
+    named = {"dataset": "dataset", "machine": "machine"} | columns
+    return pd.DataFrame({heading: whole[column] for heading, column in named.items() if column in whole})
+
+
 def display_row(row: dict[Any, Any]) -> dict[str, str]:
     """One row of the comparison as the texts that are printed, by heading; an empty text where nothing was measured."""
     row = {

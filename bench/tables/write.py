@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,41 +13,14 @@ import numpy as np
 
 from bench.config import require
 from bench.files import write_atomically
+from bench.tables.columns import schema
 
 Row = Mapping[str, Any]
 
-_RUN_TEXT = (
-    *("run_id", "run_key", "started", "git_commit", "status", "reason", "flags", "experiment", "dataset", "pipeline"),
-    "model",
-)
-_RUN_NUMBERS = (
-    *("seed", "parameters", "steps", "epochs", "validations", "best_step", "best_val_score", "late_gain", "stopped"),
-    "peak_memory_bytes",
-)
-SCHEMAS: dict[str, tuple[str, ...]] = {  # the columns that always exist, in this order; others follow by name
-    "runs": (*_RUN_TEXT, *_RUN_NUMBERS, "peak_memory_kind", "harness_seconds"),
-    "stages": ("run_id", "stage", "split", "seconds", "images", "pixels"),
-    "scores": ("run_id", "split", "image", "metric", "class", "value"),
-    "history": (
-        *("run_id", "step", "epoch", "seconds", "train_loss", "val_score", "learning_rate", "data_wait_seconds"),
-        "budget",
-    ),
-}
-TEXT = {
-    *_RUN_TEXT,
-    "settings_key",
-    "dataset.content",
-    "stopped",
-    "peak_memory_kind",
-    "stage",
-    "split",
-    "image",
-    "metric",
-    "class",
-    "command",
-}
 STATUSES = ("ok", "out_of_memory", "oom_suspected", "host_oom", "failed", "timeout", "skipped")
 PARTS = ("stages", "scores", "history")
+_FORMULA = re.compile(r"'*[=+\-@\t]")  # what a spreadsheet takes for a formula, however often protected
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def write_run(directory: Path, run: Row, stages: Iterable[Row], scores: Iterable[Row], history: Iterable[Row]) -> None:
@@ -71,7 +45,7 @@ def write_part(directory: Path, name: str, run_id: str, rows: Iterable[Row]) -> 
     """Write one run's rows of one table (stages, scores or history); a run that dies later keeps what it had."""
     directory.mkdir(parents=True, exist_ok=True)
     owned = [{**row, "run_id": run_id} for row in rows]
-    write_atomically(directory / f"{name}.csv", to_csv(owned, SCHEMAS[name]))
+    write_atomically(directory / f"{name}.csv", to_csv(owned, schema(name)))
 
 
 def write_row(directory: Path, run: Row) -> None:
@@ -96,10 +70,10 @@ def write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     write_atomically(path, to_csv(rows, ()))
 
 
-def to_csv(rows: list[dict[str, Any]], schema: tuple[str, ...]) -> str:
-    """CSV text with the schema's columns first and all others by name; missing and empty values are empty cells."""
-    extra = sorted({column for row in rows for column in row} - set(schema))
-    columns = [*schema, *extra]
+def to_csv(rows: list[dict[str, Any]], first: tuple[str, ...]) -> str:
+    """Return CSV text with the columns of `first` first and all others by name; what is missing is an empty cell."""
+    extra = sorted({column for row in rows for column in row} - set(first))
+    columns = [*first, *extra]
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(columns)
@@ -112,7 +86,7 @@ def _cell(value: Any) -> str:
     if plain is None:
         return ""
     if isinstance(plain, str):
-        return plain.replace("\r", "")
+        return protect(plain.replace("\r", ""))
     return repr(plain) if isinstance(plain, int | float) else json.dumps(plain, sort_keys=True)
 
 
@@ -127,3 +101,16 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
     return str(value) if isinstance(value, Path) else value
+
+
+def protect(text: str) -> str:
+    """Return a cell's text so that no spreadsheet takes it for a formula: with an apostrophe before `=`, `+`, `-`, `@`.
+
+    A number stays as it is. `restore` gives the text back, also where it began with apostrophes itself.
+    """
+    return f"'{text}" if _FORMULA.match(text) and not _NUMBER.fullmatch(text) else text
+
+
+def restore(text: str) -> str:
+    """Return the text that `protect` was given."""
+    return text[1:] if text.startswith("'") and _FORMULA.match(text[1:]) else text

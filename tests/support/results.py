@@ -49,7 +49,8 @@ def make_run(
     `gain` is added to every score, every time is multiplied by `slow`; `voted` is the Dice of the mask voted onto the
     superpixels.
     """
-    row = _row(pipeline, seed, size) | {name.replace("__", "."): value for name, value in changes.items()}
+    row = _row(pipeline, seed, size) | {"metrics.voted": voted is not None}
+    row |= {name.replace("__", "."): value for name, value in changes.items()}
     directory = folder / "runs" / str(row["run_id"])
     finished = row["status"] == "ok"
     scores = _scaled(_scores(pipeline, seed, size), "value", offset=gain)
