@@ -71,12 +71,12 @@ ARMS: dict[str, Arm] = {  # in the order of tables and legends
             uses_features=True,
         ),
         Arm(
-            *("oracle", "oracle", OracleConfig, "bench.pipelines.controls:Oracle", "#000000", "D"),
+            *("oracle", "oracle", OracleConfig, "bench.pipelines.oracle:Oracle", "#000000", "D"),
             uses_superpixels=True,
             sees_truth=True,
         ),
         Arm(
-            *("threshold", "threshold", ThresholdConfig, "bench.pipelines.controls:Threshold", "#CC79A7", "v"),
+            *("threshold", "threshold", ThresholdConfig, "bench.pipelines.threshold:Threshold", "#CC79A7", "v"),
             is_floor=True,
         ),
     )

@@ -98,6 +98,11 @@ VERBS = {
         "bench.perf.overhead:main",
         "bench.perf.overhead:OverheadConfig",
     ),
+    "floor": Verb(
+        "list the memory with which each arm starts, and the libraries behind it",
+        "bench.perf.floor:main",
+        "bench.perf.floor:FloorConfig",
+    ),
 }
 HELP = ("--help", "-h", "help")
 

@@ -24,6 +24,7 @@ from bench.pipelines.protocol import Pipeline, Prepared
 from bench.pipelines.registry import build_pipeline
 from bench.scores.panels import Panels
 from bench.scores.scoring import SplitScores, voting
+from bench.scores.spool import Spool
 from bench.tables.write import run_key, write_part, write_parts
 
 Row = dict[str, Any]
@@ -32,8 +33,8 @@ Row = dict[str, Any]
 def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     """Measure one arm on one data set; write its stages, scores and history; return its row and a line for the user.
 
-    `row` holds what was known before. Imports, loading, saving and scoring lie outside the stages. A run that fails
-    leaves the stages that it came through, and raises.
+    `row` holds what was known before. Imports, loading and saving lie outside the stages, and masks are scored when
+    the meter has closed. A run that fails leaves the stages that it came through, and raises.
     """
     started = time.perf_counter()
     data = load(config.dataset, Path(config.results_dir))
@@ -44,15 +45,18 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     row |= {"load_seconds": loaded - started, "startup_seconds": time.perf_counter() - loaded}
     row |= pinned | data.facts | {"dataset": data.name, "run_key": run_key(row["settings_key"], data.facts)}
     meter = Meter(directory, device, config.measure.sample_period, workers=parallel.below(config))
-    try:
-        with meter:
-            log, val_scores = _learn(pipeline, data, meter, config)
-            pipeline.save(directory / "checkpoint.pt")
-            task_file.write(directory / "task.json", data.task, config.dataset.normalization, data.stored)
-            test_scores, panels, facts = _test(pipeline, data, meter, config)
-    except BaseException:
-        write_part(directory, "stages", row["run_id"], meter.rows())
-        raise
+    with Spool(directory) as spool:
+        try:
+            with meter:
+                log, val_scores = _learn(pipeline, data, meter, config, spool)
+                pipeline.save(directory / "checkpoint.pt")
+                task_file.write(directory / "task.json", data.task, config.dataset.normalization, data.stored)
+                test_scores, panels, facts = _test(pipeline, data, meter, config, spool)
+        except BaseException:
+            write_part(directory, "stages", row["run_id"], meter.rows())
+            raise
+        val_scores.finish()
+        test_scores.finish()
     panels.save(directory / "panels.npz")
     peak, kind = meter.headline()
     flags = [row.get("flags"), *meter.flags(), *parallel.flags(config), *log.flags]
@@ -89,8 +93,10 @@ def _prepare(
     return items
 
 
-def _learn(pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Config) -> tuple[FitLog, SplitScores]:
-    """Prepare and fit, and score the validation images with the weights that were kept."""
+def _learn(
+    pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Config, spool: Spool
+) -> tuple[FitLog, SplitScores]:
+    """Prepare and fit, and predict the validation images with the weights that were kept."""
     learning = replace(config, superpixels=replace(config.superpixels, views=1))  # several views serve prediction
     learner = pipeline if learning == config else build_pipeline(learning, data.task)
     train = _prepare(learner, data.train, "train", data, meter, learning)
@@ -100,27 +106,25 @@ def _learn(pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Con
     for interval in log.intervals:
         meter.add_interval(interval.phase, interval.start_ns, interval.end_ns)
     meter.add_data_wait("train", "train", log.data_wait_seconds)
-    scores = SplitScores(data.task, config.metrics.boundary_tolerance, voting(config))
+    scores = SplitScores(data.task, config.metrics.boundary_tolerance, voting(config), spool)
     for sample, item in zip(data.val, val, strict=True):
         with meter.stage("predict", split="val", **_size([sample])):
             predicted = pipeline.predict(item)
-        scores.add(sample.name, np.asarray(sample.mask), predicted, item.segments)
-        scores.add_vote(sample, predicted)
+        scores.add(sample, predicted, item.segments)
     return log, scores
 
 
 def _test(
-    pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Config
+    pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Config, spool: Spool
 ) -> tuple[SplitScores, Panels, dict[str, float]]:
-    """Prepare, predict and score the test images one at a time, so that the pixels of one are in memory, not of all."""
-    scores = SplitScores(data.task, config.metrics.boundary_tolerance, voting(config))
+    """Prepare and predict the test images one at a time, so that the pixels of one are in memory, not of all."""
+    scores = SplitScores(data.task, config.metrics.boundary_tolerance, voting(config), spool)
     panels, facts = Panels(data.task.class_names), Counter[str]()
     for sample in data.test:
         (item,) = _prepare(pipeline, [sample], "test", data, meter, config)
         with meter.stage("predict", split="test", **_size([sample])):
             predicted = pipeline.predict(item)
-        scores.add(sample.name, np.asarray(sample.mask), predicted, item.segments)
-        scores.add_vote(sample, predicted)
+        scores.add(sample, predicted, item.segments)
         panels.add(sample, predicted)
         facts.update(without_origin(item.facts))
     return scores, panels, {name: total / len(data.test) for name, total in facts.items()}

@@ -8,8 +8,8 @@ import pytest
 
 from bench.arms import ARMS, RIVALS, learning_arms, pixel_arms
 from bench.config import Config, PipelineConfig, SyntheticConfig, ThresholdConfig
-from bench.pipelines.controls import Threshold
 from bench.pipelines.registry import build_pipeline
+from bench.pipelines.threshold import Threshold
 from bench.plots.style import arm_style
 from bench.sweeps.compose import CONF, SCHEMAS
 from bench.tables.comparison import arm_rank
@@ -52,7 +52,9 @@ def test_an_arm_is_added_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     from bench.arms import Arm
     from bench.datasets.sample import Task
 
-    monkeypatch.setitem(ARMS, "new", Arm("new", "new", NewConfig, "bench.pipelines.controls:Threshold", "#000000", "x"))
+    monkeypatch.setitem(
+        ARMS, "new", Arm("new", "new", NewConfig, "bench.pipelines.threshold:Threshold", "#000000", "x")
+    )
     settings: PipelineConfig = NewConfig()
     built = build_pipeline(Config(SyntheticConfig(), settings), Task(("a", "b"), 1, 2))
     assert isinstance(built, Threshold)

@@ -13,6 +13,18 @@ SMALL = [
     "experiment=quick", "seed=0", "superpixels.superpixel_size=40", "training.epochs=2", "dataset=synthetic",
     "dataset.image_size=[96,96]", "dataset.train_images=2", "dataset.val_images=1", "dataset.test_images=2",
 ]  # fmt: skip
+HEAVY = (
+    *("torch", "torch_geometric", "segmentation_models_pytorch", "numba", "scipy", "skimage", "sklearn", "pandas"),
+    *("matplotlib", "hydra", "omegaconf", "dask", "distributed", "zarr"),
+)
+GRAPHS = {"torch", "torch_geometric", "numba", "scipy", "pandas"}
+NEEDED = {  # of `HEAVY`, by each arm
+    "tiled_cnn": {"torch", "segmentation_models_pytorch"},
+    "superpixel_gnn": GRAPHS,
+    "superpixel_mlp": GRAPHS,
+    "oracle": {"numba", "scipy"},
+    "threshold": set(),
+}
 
 
 def bench(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -41,6 +53,22 @@ def test_every_arm_leaves_a_finished_row(results: Path) -> None:
     assert runs["run_id"].is_unique
     assert runs["peak_memory_bytes"].gt(0).all()
     assert set(runs["peak_memory_kind"]) == {"cpu_rss"}
+
+
+def test_the_measured_process_loads_what_its_arm_needs_and_no_more(results: Path) -> None:
+    """torch_geometric loads pandas by itself; nothing else may."""
+    libraries = table(results, "runs").set_index("pipeline")["libraries"].str.split()
+    for arm, names in libraries.items():
+        assert set(names) & set(HEAVY) == NEEDED[str(arm)], arm
+
+
+def test_structures_are_scored_for_every_class_but_the_background(results: Path) -> None:
+    scores = table(results, "scores")
+    for metric in ("cl_dice", "component_ratio"):
+        rows = scores[(scores["metric"] == metric) & (scores["image"] == "all") & (scores["split"] == "test")]
+        assert set(rows["run_id"]) == set(table(results, "runs")["run_id"])
+        assert "background" not in set(rows["class"])
+    assert scores[scores["metric"] == "oracle_cl_dice"]["value"].gt(0).any()
 
 
 def test_scores_are_complete_and_the_oracle_is_the_ceiling(results: Path) -> None:

@@ -1,15 +1,11 @@
-"""The loss is one formula for labels and shares, for pixels and for nodes of pixels; its weights and its score."""
-
-import math
+"""The loss is one formula for labels and shares, for pixels and for nodes of pixels; its weights."""
 
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from sklearn.metrics import f1_score
 from torch.nn import functional as F
 
-from bench.learning.losses import class_weights, macro_dice, segmentation_loss
+from bench.learning.losses import class_weights, segmentation_loss
 
 LOGITS = torch.randn(12, 3, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 1, 1, 0, 2, 0, 0, 1, 2, 2, 2, 1])
@@ -81,12 +77,3 @@ def test_class_weights_have_mean_one_over_the_classes_that_occur(scheme: str) ->
 def test_unknown_class_weights_are_refused() -> None:
     with pytest.raises(ValueError, match="scheme must be one of none, sqrt, inverse"):
         class_weights(np.ones(2, int), "cubic")
-
-
-def test_macro_dice_is_the_macro_f1_of_the_classes_that_occur() -> None:
-    rng = np.random.default_rng(0)
-    truth, guess = rng.integers(0, 3, 200), rng.integers(0, 3, 200)
-    confusion: NDArray[np.int64] = np.zeros((4, 4), np.int64)  # class 3 occurs nowhere
-    np.add.at(confusion, (truth, guess), 1)
-    assert macro_dice(confusion) == pytest.approx(f1_score(truth, guess, average="macro"))
-    assert math.isnan(macro_dice(np.zeros((2, 2), np.int64)))

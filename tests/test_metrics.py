@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, jaccard_score, precision_score, recall_score
 
 from bench.scores import metrics
+from bench.superpixels.labels import count_classes, paint
 
 Mask = NDArray[np.int64]
 
@@ -76,58 +77,18 @@ def test_a_large_image_is_counted_in_bands(masks: tuple[int, Mask, Mask]) -> Non
     np.testing.assert_array_equal(banded, whole)
 
 
-def square(offset: int, size: int = 32) -> Mask:
-    mask = np.zeros((size, size), np.int64)
-    mask[8 + offset : 20 + offset, 8:20] = 1
-    return mask
+def test_macro_dice_is_the_macro_f1_of_the_classes_that_occur() -> None:
+    rng = np.random.default_rng(0)
+    truth, guess = rng.integers(0, 3, 200), rng.integers(0, 3, 200)
+    confusion = metrics.confusion_matrix(truth, guess, 4)  # class 3 occurs nowhere
+    assert metrics.macro_dice(confusion) == pytest.approx(f1_score(truth, guess, average="macro"))
+    assert np.isnan(metrics.macro_dice(np.zeros((2, 2), np.int64)))
 
 
-@pytest.mark.parametrize(("offset", "tolerance", "expected"), [(0, 0, 1.0), (2, 2, 1.0), (8, 0, 0.087)])
-def test_boundary_f1_forgives_what_lies_within_the_tolerance(offset: int, tolerance: float, expected: float) -> None:
-    hits = metrics.boundary_hits(square(0), square(offset), 2, tolerance)[1]
-    assert hits.f1 == pytest.approx(expected, abs=0.001) if expected == 1.0 else hits.f1 < 0.5
-
-
-def test_boundary_pixels_by_hand() -> None:
-    mask = np.array([[0, 0, 0, 0], [0, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1]])
-    expected = np.array([[0, 0, 0, 0], [0, 1, 1, 1], [0, 1, 0, 0], [0, 1, 0, 0]], bool)
-    np.testing.assert_array_equal(metrics.class_boundary(mask, 1), expected)  # the image's edge is no boundary
-
-
-@pytest.mark.parametrize("tolerance", [0.0, 1.0, 1.5, 2.0, 3.7, 4.0])
-@pytest.mark.parametrize("shape", [(23, 17), (9, 11, 7), (3, 40)])
-def test_shifted_edges_reach_as_far_as_a_distance_transform(
-    tolerance: float, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    edge = np.random.default_rng(0).random(shape) < 0.03
-    assert edge.any()
-    shifted = metrics._near(edge, tolerance)
-    monkeypatch.setattr(metrics, "SHIFTED", -1.0)
-    np.testing.assert_array_equal(shifted, metrics._near(edge, tolerance))
-
-
-def test_boundaries_of_empty_classes() -> None:
-    empty = np.zeros((8, 8), np.int64)
-    assert np.isnan(metrics.boundary_hits(empty, empty, 2, 1.0)[1].f1)
-    assert metrics.boundary_hits(empty, square(0, 8 + 24)[8:16, 4:12], 2, 1.0)[1].f1 == 0.0
-
-
-def test_pooling_adds_pixels_not_scores(masks: tuple[int, Mask, Mask]) -> None:
-    classes, truth, predicted = masks
-    halves = [
-        metrics.score_image(str(i), truth[rows], predicted[rows], classes, 1.0)
-        for i, rows in enumerate([slice(0, 10), slice(10, None)])
-    ]
-    pooled = metrics.pool(halves)
-    np.testing.assert_array_equal(pooled.confusion, metrics.confusion_matrix(truth, predicted, classes))
-    assert pooled.image == "all"
-
-
-def test_rows_name_every_metric_and_class() -> None:
-    truth = np.zeros((16, 16), np.int64)
-    truth[4:9, 4:9] = 1
-    made = metrics.rows(metrics.score_image("one", truth, truth, 2, 1.0), ["background", "cell"])
-    assert {(r["metric"], r["class"]) for r in made} == {("accuracy", "macro")} | {
-        (metric, name) for metric in (*metrics.METRICS, "boundary_f1") for name in ("background", "cell", "macro")
-    }
-    assert all(r["value"] == 1.0 for r in made)
+def test_confusion_of_nodes_is_the_confusion_of_the_painted_mask() -> None:
+    rng = np.random.default_rng(0)
+    segments = rng.integers(0, 20, (30, 40)).astype(np.int32)
+    mask, classes = rng.integers(0, 4, (30, 40)), rng.integers(0, 3, 20)  # class 3 is ignored
+    counts = count_classes(mask, segments, 3, ignore_index=3)
+    expected = metrics.confusion_matrix(mask, paint(classes, segments), 3, 3)
+    np.testing.assert_array_equal(metrics.group_confusion(counts, classes), expected)

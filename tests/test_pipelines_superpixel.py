@@ -1,4 +1,4 @@
-"""Laws of the superpixel arms: scores without painting, weights that come back, controls that know what they should."""
+"""Laws of the superpixel arms: what they learn and paint, weights that come back, the ceiling of the oracle."""
 
 from pathlib import Path
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
 from torch_geometric.data import Data
 
 from bench.config import (
@@ -18,22 +17,19 @@ from bench.config import (
     OracleConfig,
     SuperpixelGnnConfig,
     SuperpixelsConfig,
-    ThresholdConfig,
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
-from bench.learning.losses import macro_dice
-from bench.pipelines.controls import Bands, LabelledSegments, Oracle, Threshold, dice_of_counts
 from bench.pipelines.gnn.graph import SuperpixelGraph
 from bench.pipelines.gnn.superpixel_gnn import (
     Item,
     SuperpixelGnn,
-    node_confusion,
     painted_bands,
     without_kernels_per_shape,
 )
-from bench.scores.metrics import confusion_matrix
-from bench.superpixels.labels import count_classes, paint
+from bench.pipelines.oracle import LabelledSegments, Oracle
+from bench.scores.metrics import confusion_matrix, macro_dice
+from bench.superpixels.labels import paint
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
 SIZE = SuperpixelsConfig(superpixel_size=20)
@@ -72,15 +68,6 @@ def gnn(
     training = TrainingConfig(epochs=epochs, steps=None, patience=None, warmup=0)
     graph = GraphConfig(features=["intensity", "shape"])
     return SuperpixelGnn(Config(DatasetConfig(), pipeline, SIZE, graph, training, seed=seed, device=device), TASK)
-
-
-def test_confusion_of_nodes_is_the_confusion_of_the_painted_mask() -> None:
-    rng = np.random.default_rng(0)
-    segments = rng.integers(0, 20, (30, 40)).astype(np.int32)
-    mask, classes = rng.integers(0, 4, (30, 40)), rng.integers(0, 3, 20)  # class 3 is ignored
-    counts = count_classes(mask, segments, 3, ignore_index=3)
-    expected = confusion_matrix(mask, paint(classes, segments), 3, 3)
-    np.testing.assert_array_equal(node_confusion(counts, classes), expected)
 
 
 def test_the_validation_score_is_the_pooled_pixel_score_of_the_predictions() -> None:
@@ -252,57 +239,6 @@ def test_the_oracle_beats_any_other_labelling_of_its_superpixels() -> None:
         flipped = item.labels.copy()
         flipped[node] = 1 - flipped[node]
         assert np.trace(confusion_matrix(mask, paint(flipped, item.segments), 2, 9)) <= best
-
-
-def threshold(task: Task = TASK, channel: int = 0) -> Threshold:
-    return Threshold(Config(DatasetConfig(), ThresholdConfig(channel=channel)), task)
-
-
-def test_a_threshold_separates_two_well_separated_classes(tmp_path: Path) -> None:
-    arm, samples = threshold(), [disc(seed) for seed in range(3)]
-    items = [arm.prepare(sample) for sample in samples]
-    log = arm.fit(items[:2], items[2:])
-    assert log.best_score == pytest.approx(1, abs=0.02)
-    counted = np.asarray(samples[2].mask) != 9
-    assert (arm.predict(items[2])[counted] == np.asarray(samples[2].mask)[counted]).mean() > 0.99
-    arm.save(tmp_path / "checkpoint.pt")
-    assert "thresholds" in (tmp_path / "checkpoint.json").read_text()
-
-
-def test_classes_that_alternate_in_brightness_take_several_bands() -> None:
-    bright = np.repeat(np.array([0.0, 1.0, 2.0], np.float32), 300).reshape(30, 30)
-    mask = np.repeat([0, 1, 0], 300).reshape(30, 30)
-    arm = threshold()
-    item = arm.prepare(sample("bands", bright, mask))
-    arm.fit([item], [item])
-    np.testing.assert_array_equal(arm.predict(item), mask)
-
-
-@pytest.mark.parametrize("value", [0.0, 7.5])
-def test_a_constant_image_is_all_of_the_commonest_class(value: float) -> None:
-    mask = np.zeros((8, 8), np.int64)
-    mask[:6] = 1
-    arm = threshold()
-    item = arm.prepare(sample("flat", np.full((8, 8), value), mask))
-    arm.fit([item], [item])
-    assert (arm.predict(item) == 1).all()
-
-
-def test_bands_are_closed_above() -> None:
-    bands = Bands(np.array([1.0, 2.0]), np.array([0, 2, 1]))
-    np.testing.assert_array_equal(bands.predict(np.array([0.5, 1.0, 1.5, 2.0, 2.5])), [0, 0, 2, 2, 1])
-
-
-def test_dice_of_groups_is_the_dice_of_their_confusion() -> None:
-    rng = np.random.default_rng(0)
-    counts: NDArray[np.int64] = rng.integers(0, 50, (12, 3))
-    predicted = rng.integers(0, 3, 12)
-    assert dice_of_counts(counts, predicted) == pytest.approx(macro_dice(node_confusion(counts, predicted)))
-
-
-def test_a_channel_that_is_not_there_is_refused_by_name() -> None:
-    with pytest.raises(InputError, match=r"pipeline\.channel must lie in \[0, 1\)"):
-        threshold(channel=1)
 
 
 def test_a_volume_is_as_good_as_an_image() -> None:

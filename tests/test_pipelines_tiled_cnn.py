@@ -17,10 +17,9 @@ from bench.config import CnnConfig, Config, DatasetConfig, InputError, TiledCnnC
 from bench.datasets.files import ImageFile, Layout, Scaled
 from bench.datasets.normalization import Scaling
 from bench.datasets.sample import Sample, Task
-from bench.learning.losses import macro_dice
 from bench.pipelines.cnn import inference, tiled_cnn
 from bench.pipelines.cnn.tiled_cnn import TiledCnn, convolution_dtype
-from bench.scores.metrics import confusion_matrix
+from bench.scores.metrics import confusion_matrix, macro_dice
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
 
@@ -99,7 +98,7 @@ def test_pixels_of_any_image_find_their_class(blend: str, shape: tuple[int, int]
 
 @pytest.mark.usefixtures("stand_in")
 def test_the_validation_score_is_pooled_macro_dice_without_ignored_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tiled_cnn, "BAND_PIXELS", 300)
+    monkeypatch.setattr("bench.scores.metrics.BAND_PIXELS", 300)
     arm = pipeline(epochs=1)
     held_out = [sample(2, 50, 50), sample(4, 70, 40)]
     items = [arm.prepare(one) for one in held_out]

@@ -5,8 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.superpixels.labels import count_classes, majority_labels, paint
-from bench.superpixels.quality import boundary_recall, find_boundary, paint_oracle, undersegmentation_error
+from bench.scores.ceilings import boundary_recall, find_boundary, undersegmentation_error
+from bench.superpixels.labels import count_classes, majority_labels, paint, paint_oracle
 
 MASK = np.array([[0, 0, 1, 1], [0, 1, 1, 2]], dtype=np.uint8)
 SEGMENTS = np.array([[0, 0, 1, 1], [0, 0, 1, 1]], dtype=np.int32)

@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bench.config import SuperpixelsConfig
-from bench.superpixels.quality import paint_oracle
+from bench.superpixels.labels import paint_oracle
 from bench.superpixels.registry import SUPERPIXELS, segment, warm_up_segmentation
 from bench.superpixels.scaling import choose_n_segments, fit_grid
 

@@ -21,15 +21,14 @@ from bench.config import (
 )
 from bench.datasets.sample import Sample, Task
 from bench.graphs.build import build_graph
-from bench.learning.losses import macro_dice
-from bench.pipelines.controls import Oracle
 from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn, SuperpixelViews
+from bench.pipelines.oracle import Oracle
 from bench.pipelines.origin import Origin, merged
 from bench.run import run
-from bench.scores.metrics import accuracy, confusion_matrix
+from bench.scores.ceilings import boundary_recall
+from bench.scores.metrics import accuracy, confusion_matrix, macro_dice
 from bench.scores.scoring import SplitScores
-from bench.superpixels.labels import count_classes, paint
-from bench.superpixels.quality import boundary_recall, paint_oracle
+from bench.superpixels.labels import count_classes, paint, paint_oracle
 from bench.superpixels.registry import segment
 from bench.superpixels.views import list_views, paint_mean, paint_oracle_views, share_classes
 
@@ -230,8 +229,8 @@ def test_scores_of_several_views_have_their_common_ceiling() -> None:
     truth = np.asarray(seen.mask)
     segments = np.stack([segment(np.asarray(seen.image), view) for view in list_views(SIZE)])
     several, single = SplitScores(TASK, 2.0), SplitScores(TASK, 2.0)
-    several.add("a", truth, truth, segments)
-    single.add("a", truth, truth, segments[0])
+    several.add(seen, truth, segments)
+    single.add(seen, truth, segments[0])
     confusion = confusion_matrix(truth, paint_oracle_views(truth, list(segments), 2, 9), 2, 9)
     told, alone = (
         {(row["metric"], row["class"]): float(row["value"]) for row in scores.rows() if row["image"] == "all"}

@@ -7,8 +7,6 @@ from contextvars import ContextVar
 from math import prod
 from typing import TypeVar
 
-from numba import config
-
 Result = TypeVar("Result")
 Band = tuple[int, int]  # first row, and the row after the last one
 WORTH_THREADS = 1 << 16  # values of an array below which threads cost more time than they save
@@ -20,7 +18,12 @@ def count_threads() -> int:
 
     That is the limit that `limit_threads` has set, else numba's setting: `NUMBA_NUM_THREADS`, or the number of cores.
     """
-    return _LIMIT.get() or int(config.NUMBA_NUM_THREADS)
+    limit = _LIMIT.get()
+    if limit is not None:
+        return limit
+    from numba import config  # 50 MiB, which who only reads rows does not need
+
+    return int(config.NUMBA_NUM_THREADS)
 
 
 @contextmanager

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
 
 from bench.arrays.threads import count_threads
 from bench.graphs.pooling import NOTHING, Pooled, Wants
@@ -58,6 +57,8 @@ def adjacency2(pooled: Pooled, neighbours: int) -> Pairs:
 
 def knn(pooled: Pooled, neighbours: int) -> Pairs:
     """Pairs of which one is among the `neighbours` nearest centroids of the other; all pairs where there are fewer."""
+    from scipy.spatial import KDTree  # 20 MiB that other edges do not need
+
     nodes = len(pooled.centroids)
     reach = min(neighbours + 1, nodes)  # the nearest is the node itself, or a twin at the same place
     _, near = KDTree(pooled.centroids).query(pooled.centroids, k=reach, workers=count_threads())

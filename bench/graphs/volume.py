@@ -5,7 +5,6 @@ from collections.abc import Iterator
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from bench.arrays.threads import Workers, list_singles, split_range
 from bench.graphs.filters import TRUNCATE, Level, Sums
@@ -60,10 +59,14 @@ def eigenvalues(entries: NDArray[np.float32], workers: Workers) -> NDArray[np.fl
 
 
 def _smoothed(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    from scipy import ndimage  # here, as graphs of images need no scipy
+
     return ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=TRUNCATE)
 
 
 def _derivative(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+    from scipy import ndimage
+
     return ndimage.correlate1d(values, np.array([-0.5, 0, 0.5], np.float32), axis=axis, mode="nearest")
 
 

@@ -1,7 +1,5 @@
 """The one loss of every learning arm, on pixels whether they come singly or bundled in superpixels, and its weights."""
 
-import math
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -91,14 +89,3 @@ def class_weights(counts: NDArray[np.integer] | Tensor, scheme: str) -> Tensor:
     weights = torch.ones_like(counted)
     weights[present] = raw / raw.mean()
     return weights.float()
-
-
-def macro_dice(confusion: NDArray[np.integer]) -> float:
-    """Mean over the classes of 2 TP / (2 TP + FP + FN) from a confusion matrix (K, K) of pixels, rows = true.
-
-    A class that is absent from both truth and prediction is left out; NaN when no class is left.
-    """
-    agreed = np.diag(confusion).astype(np.float64)
-    total = confusion.sum(axis=0) + confusion.sum(axis=1)
-    present = total > 0
-    return float(np.mean(2 * agreed[present] / total[present])) if present.any() else math.nan

@@ -13,9 +13,9 @@ def pinned_environment(threads: int) -> dict[str, str]:
     """Variables for `run_isolated(environment=...)`: device order, lazy modules, the plain allocator, thread counts.
 
     Kernels are loaded lazily (a context costs less than half as much), the allocator is torch's own without expandable
-    segments (whose frees would spoil the proof that a peak is exact), and every library may use `threads` threads. Those
-    sleep while they wait for one another: spinning ones keep a busy machine's cores from the thread they wait for, which
-    made a fit beside other work take many times as long.
+    segments (whose frees would spoil the proof that a peak is exact), and every library may use `threads` threads.
+    These sleep while they wait for one another: threads that spin keep a busy machine's cores from the one that they
+    wait for, which made a fit beside other work take many times as long.
     """
     return {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",

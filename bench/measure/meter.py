@@ -14,6 +14,7 @@ from typing import Any
 from bench.measure.device import open_device, own_and_foreign
 from bench.measure.flags import run_flags
 from bench.measure.gpu import GpuLostError
+from bench.measure.libraries import loaded_libraries
 from bench.measure.load import Load, LoadProbe
 from bench.measure.memory import MemoryProbe, Peak
 from bench.measure.sampling import SamplerProcess, Summary
@@ -43,6 +44,7 @@ class Meter:
         self._trace = Trace([])
         self._summary: Summary | None = None
         self._problems: list[str] = []
+        self._libraries: list[str] = []
         self.load: Load | None = None  # of the machine by others, once the meter is left
 
     def __enter__(self) -> "Meter":
@@ -62,6 +64,7 @@ class Meter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.load = self._load_probe.read()
+        self._libraries = loaded_libraries()
         self._exit.close()
         self._summary = self._sampler.summary
         self._trace = read_trace(self._trace_path)
@@ -142,6 +145,7 @@ class Meter:
         load, said = self.load, self._summary
         return {
             "rss_floor_bytes": self._rss_floor,
+            "libraries": " ".join(self._libraries),
             "others_share": None if load is None else load.others_share,
             "throttled_seconds": None if load is None else load.throttled_seconds,
             "sampler_samples": None if said is None else said.samples,

@@ -18,7 +18,7 @@ from bench.measure.isolation import run_isolated
 
 PARTS = {
     "interpreter_seconds": "start of the interpreter",
-    "import_seconds": "the project's own modules, numpy, scipy, numba, pandas",
+    "import_seconds": "the project's own modules and numpy",
     "load_seconds": "loading and checking the data set",
     "startup_seconds": "the arm's libraries (torch and what builds on it), compiled code",
 }

@@ -1,5 +1,6 @@
 """Predicted masks become rows of `scores`, by image and pooled; where there are superpixels, their ceiling too."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -9,105 +10,190 @@ from bench.arms import ARMS
 from bench.config import Config, SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
 from bench.scores import metrics
-from bench.scores.metrics import ImageScore, Row
-from bench.superpixels import quality
-from bench.superpixels.registry import segment
-from bench.superpixels.views import list_views, paint_oracle_views
+from bench.scores.boundaries import Matches, match_boundaries
+from bench.scores.metrics import Counts, PerClass
+from bench.scores.spool import Spool
+from bench.scores.structures import Structures, match_structures, pool_structures
+
+LARGE_PIXELS = 1 << 24  # larger images do not wait on disk, and have no structures: thinning takes seconds per class
+ALL = "all"  # in place of an image's name: pooled over the images
+
+Row = dict[str, str | float]
+Mask = NDArray[np.integer]
 
 
 def voting(config: Config) -> SuperpixelsConfig | None:
     """The superpixels onto which a pixel arm's masks are voted, if the settings ask for it."""
-    asked = config.metrics.voted and not ARMS[config.pipeline.name].uses_superpixels
-    return config.superpixels if asked else None
+    is_voted = config.metrics.voted and not ARMS[config.pipeline.name].uses_superpixels
+    return config.superpixels if is_voted else None
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """What one predicted mask adds to the pool: its confusion matrix, and the boundary matches of each class."""
+
+    image: str
+    confusion: Counts
+    boundaries: Sequence[Matches] = ()
+
+
+def pool(scores: Sequence[ImageScore]) -> ImageScore:
+    """Add counts up over images: pooled scores come from these, not from means of scores."""
+    boundaries = [sum(per_class, Matches()) for per_class in zip(*(s.boundaries for s in scores), strict=True)]
+    return ImageScore(ALL, np.sum([s.confusion for s in scores], axis=0), boundaries)
 
 
 @dataclass
 class SplitScores:
-    """Scores of one split, added up an image at a time. `tolerance` in pixels, for everything about boundaries."""
+    """Scores of one split, added up an image at a time.
+
+    Attributes:
+        task: Classes, and the value of pixels that do not count.
+        tolerance: Of everything about boundaries, in pixels.
+        voting: Superpixels onto which predictions are also voted; None votes none.
+        spool: Where predictions wait for `finish`; None scores them at once.
+        images: Of the predictions.
+        ceilings: Of the best masks that the superpixels can paint.
+        votes: Of the predictions as voted onto superpixels.
+        superpixels: Errors of the superpixels of each image.
+        structures: Of the predictions ("") and of the ceilings ("oracle_"); None for an image that is too large.
+    """
 
     task: Task
     tolerance: float
-    voting: SuperpixelsConfig | None = None  # superpixels onto which predictions are voted, by `add_vote`
+    voting: SuperpixelsConfig | None = None
+    spool: Spool | None = None
     images: list[ImageScore] = field(default_factory=list)
     ceilings: list[ImageScore] = field(default_factory=list)
     votes: list[ImageScore] = field(default_factory=list)
     superpixels: list[dict[str, float]] = field(default_factory=list)
+    structures: dict[str, list[list[Structures] | None]] = field(default_factory=dict)
+    _waiting: list[tuple[Sample, int, int | None]] = field(default_factory=list)  # numbers of arrays in the spool
 
-    def add(
-        self,
-        image: str,
-        truth: NDArray[np.integer],
-        predicted: NDArray[np.integer],
-        segments: NDArray[np.int32] | None = None,
-    ) -> None:
-        """Score one prediction, (*spatial) like `truth`; with `segments` also what those could have reached at best.
+    def add(self, sample: Sample, predicted: Mask, segments: NDArray[np.int32] | None = None) -> None:
+        """Score one prediction, and what its superpixels could have reached at best.
 
-        Of several segmentations (V, *spatial) that is the mean of their true shares, and their errors are means.
+        With a spool it waits on disk until `finish`, as scoring takes several times an image's memory and loads
+        libraries. An image of more than `LARGE_PIXELS` is scored at once, without its structures.
+
+        Args:
+            sample: The image and its true mask (*spatial).
+            predicted: Predicted classes, of the same shape.
+            segments: Superpixels (*spatial), or several segmentations (V, *spatial), whose ceiling is the mean of
+                their true shares and whose errors are means. None for an arm without superpixels.
         """
-        classes, ignored = self.task.num_classes, self.task.ignore_index
-        self.images.append(metrics.score_image(image, truth, predicted, classes, self.tolerance, ignored))
-        if segments is None:
+        if self.spool is None or predicted.size > LARGE_PIXELS:
+            self._score(sample, predicted, segments)
             return
-        views = [*segments.reshape(-1, *truth.shape)]
-        best = paint_oracle_views(truth, views, classes, ignored)
-        confusion = metrics.confusion_matrix(truth, best, classes, ignored)
-        self.ceilings.append(ImageScore(image, confusion, ()))
-        errors = [quality.undersegmentation_error(truth, ids, ignored) for ids in views]
-        recalls = [quality.boundary_recall(truth, ids, self.tolerance, ignored) for ids in views]
-        self.superpixels.append(
-            {"undersegmentation_error": float(np.mean(errors)), "boundary_recall": float(np.mean(recalls))}
-        )
+        small = predicted.astype(np.min_scalar_type(self.task.num_classes - 1), copy=False)
+        number = None if segments is None else self.spool.append(segments)
+        self._waiting.append((sample, self.spool.append(small), number))
 
-    def add_vote(self, sample: Sample, predicted: NDArray[np.integer]) -> None:
-        """Score the prediction as these superpixels would paint it, views and all: what they alone cost it."""
-        if self.voting is None:
-            return
-        classes, ignored = self.task.num_classes, self.task.ignore_index
-        views = [segment(np.asarray(sample.image), view) for view in list_views(self.voting)]
-        voted = paint_oracle_views(predicted, views, classes)
-        confusion = metrics.confusion_matrix(np.asarray(sample.mask), voted, classes, ignored)
-        self.votes.append(ImageScore(sample.name, confusion, ()))
+    def finish(self) -> None:
+        """Score what waits in the spool: to be called when nothing is measured any more."""
+        assert self.spool is not None
+        for sample, predicted, segments in self._waiting:
+            partition = None if segments is None else np.asarray(self.spool.read(segments), np.int32)
+            self._score(sample, self.spool.read(predicted), partition)
+        self._waiting.clear()
 
     def macro_dice(self) -> float:
         """Pooled over the images' pixels, mean over the classes."""
-        return metrics.macro(metrics.dice(metrics.pool(self.images).confusion))
+        return metrics.macro_dice(pool(self.images).confusion)
 
     def rows(self) -> list[Row]:
         """Rows (image, metric, class, value) of every image and of all together (image `all`).
 
         `all` pools pixels; the two measures of the superpixels themselves are means over the images.
         """
-        made = [row for score in (*self.images, metrics.pool(self.images)) for row in metrics.rows(score, self._names)]
-        if self.ceilings:
-            pooled = ImageScore("all", np.sum([score.confusion for score in self.ceilings], axis=0), ())
-            made += [row for score in (*self.ceilings, pooled) for row in self._superposed_rows("oracle", score)]
-            made += self._superpixel_rows()
-        if self.votes:
-            pooled = ImageScore("all", np.sum([score.confusion for score in self.votes], axis=0), ())
-            made += [row for score in (*self.votes, pooled) for row in self._superposed_rows("voted", score)]
+        made = [row for score in self._with_pool(self.images) for row in self._mask_rows(score)]
+        made += [row for score in self._with_pool(self.ceilings) for row in self._painted_rows("oracle", score)]
+        made += self._superpixel_rows()
+        made += [row for score in self._with_pool(self.votes) for row in self._painted_rows("voted", score)]
+        for kind, structures in self.structures.items():
+            made += self._structure_rows(kind, structures)
         return made
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return self.task.class_names
+    def _score(self, sample: Sample, predicted: Mask, segments: NDArray[np.int32] | None) -> None:
+        truth, ignored = np.asarray(sample.mask), self.task.ignore_index
+        boundaries = match_boundaries(truth, predicted, self.task.num_classes, self.tolerance, ignored)
+        self.images.append(ImageScore(sample.name, self._confusion(truth, predicted), boundaries))
+        self._compare_structures("", truth, predicted)
+        if self.voting is not None:
+            self._vote(sample, predicted, self.voting)
+        if segments is None:
+            return
+        from bench.scores import ceilings  # loads numba, which an arm without superpixels does not need
 
-    def _superposed_rows(self, kind: str, score: ImageScore) -> list[Row]:
+        views = [*segments.reshape(-1, *truth.shape)]
+        best = ceilings.best_mask(truth, views, self.task)
+        self.ceilings.append(ImageScore(sample.name, self._confusion(truth, best)))
+        self.superpixels.append(ceilings.partition_errors(truth, views, self.tolerance, ignored))
+        self._compare_structures("oracle_", truth, best)
+
+    def _vote(self, sample: Sample, predicted: Mask, superpixels: SuperpixelsConfig) -> None:
+        """Score the prediction as superpixels would paint it, views and all: what they alone cost it."""
+        from bench.scores import ceilings
+
+        voted = ceilings.vote(sample, predicted, superpixels, self.task)
+        self.votes.append(ImageScore(sample.name, self._confusion(np.asarray(sample.mask), voted)))
+
+    def _confusion(self, truth: Mask, predicted: Mask) -> Counts:
+        return metrics.confusion_matrix(truth, predicted, self.task.num_classes, self.task.ignore_index)
+
+    def _compare_structures(self, kind: str, truth: Mask, predicted: Mask) -> None:
+        found = None
+        if predicted.size <= LARGE_PIXELS:
+            found = match_structures(truth, predicted, self.task.num_classes, self.task.ignore_index)
+        self.structures.setdefault(kind, []).append(found)
+
+    def _with_pool(self, scores: Sequence[ImageScore]) -> list[ImageScore]:
+        return [*scores, pool(scores)] if scores else []
+
+    def _mask_rows(self, score: ImageScore) -> list[Row]:
+        """Everything that the confusion matrix and the boundaries of one mask tell."""
+        made = [_row(score.image, "accuracy", "macro", metrics.accuracy(score.confusion))]
+        for metric, formula in metrics.METRICS.items():
+            made += self._class_rows(score.image, metric, formula(score.confusion))
+        return made + self._class_rows(score.image, "boundary_f1", np.array([hits.f1 for hits in score.boundaries]))
+
+    def _painted_rows(self, kind: str, score: ImageScore) -> list[Row]:
         """Dice and accuracy of a mask that has one class per superpixel: of the truth (oracle), of another (voted)."""
-        per_class = metrics.dice(score.confusion)
-        values = [*per_class, metrics.macro(per_class)]
-        named = [(f"{kind}_dice", name, v) for name, v in zip((*self._names, "macro"), values, strict=True)]
-        named.append((f"{kind}_accuracy", "macro", metrics.accuracy(score.confusion)))
-        return [{"image": score.image, "metric": m, "class": c, "value": float(v)} for m, c, v in named]
+        made = self._class_rows(score.image, f"{kind}_dice", metrics.dice(score.confusion))
+        return [*made, _row(score.image, f"{kind}_accuracy", "macro", metrics.accuracy(score.confusion))]
 
     def _superpixel_rows(self) -> list[Row]:
         images = [score.image for score in self.ceilings]
         return [
-            {"image": image, "metric": metric, "class": "macro", "value": value}
-            for metric in ("undersegmentation_error", "boundary_recall")
+            _row(image, metric, "macro", value)
+            for metric in (self.superpixels[0] if self.superpixels else ())
             for image, value in zip(
-                (*images, "all"), _with_mean([scores[metric] for scores in self.superpixels]), strict=True
+                (*images, ALL), _with_mean([errors[metric] for errors in self.superpixels]), strict=True
             )
         ]
+
+    def _structure_rows(self, kind: str, structures: Sequence[list[Structures] | None]) -> list[Row]:
+        """Of every class but the background; the ratio has no macro mean, in which fragments would hide losses."""
+        names, made = self.task.class_names[1:], list[Row]()
+        images = (*(score.image for score in self.images), ALL)
+        for image, found in zip(images, (*structures, pool_structures(structures)), strict=True):
+            lines = [float("nan")] * len(names) if found is None else [one.lines.f1 for one in found]
+            ratios = [float("nan")] * len(names) if found is None else [one.component_ratio for one in found]
+            made += self._class_rows(image, f"{kind}cl_dice", np.array(lines), names)
+            made += [_row(image, f"{kind}component_ratio", name, v) for name, v in zip(names, ratios, strict=True)]
+        return made
+
+    def _class_rows(
+        self, image: str, metric: str, per_class: PerClass, names: Sequence[str] | None = None
+    ) -> list[Row]:
+        """A row for each class (of the task, unless `names` says which) and their macro mean."""
+        classes = (*(self.task.class_names if names is None else names), "macro")
+        values = (*per_class, metrics.macro(per_class))
+        return [_row(image, metric, name, value) for name, value in zip(classes, values, strict=True)]
+
+
+def _row(image: str, metric: str, name: str, value: float) -> Row:
+    return {"image": image, "metric": metric, "class": name, "value": float(value)}
 
 
 def _with_mean(values: list[float]) -> list[float]:

@@ -11,6 +11,7 @@ from bench.arrays.threads import Workers, split_range, start_workers
 BAND_PIXELS = 1 << 23  # in memory at a time
 Mask = NDArray[np.integer]
 Votes = tuple[int, NDArray[np.int64], int]
+STRIP = 1 << 18  # pixels painted at once
 
 
 def count_classes(
@@ -36,7 +37,17 @@ def majority_labels(
 
 def paint(node_labels: NDArray[np.integer], segments: NDArray[np.integer]) -> NDArray[np.integer]:
     """Give each pixel the label of its superpixel: (N,) and (*spatial) -> (*spatial), of the labels' type."""
-    return np.asarray(np.take(node_labels, segments))
+    flat, painted = np.ravel(segments), np.empty(segments.size, node_labels.dtype)
+    for start in range(0, flat.size, STRIP):  # numpy copies what it indexes with, to eight bytes per pixel
+        painted[start : start + STRIP] = node_labels[flat[start : start + STRIP]]
+    return painted.reshape(segments.shape)
+
+
+def paint_oracle(
+    mask: NDArray[np.integer], segments: NDArray[np.integer], num_classes: int, ignore_index: int | None = None
+) -> NDArray[np.integer]:
+    """The mask that a perfect classifier of these superpixels would paint: their majority classes."""
+    return paint(majority_labels(mask, segments, num_classes, ignore_index), segments)
 
 
 def count_pixels(segments: Readable, rows: int | None, workers: Workers) -> NDArray[np.int64]:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 
 from bench.arrays.rows import cut_bands
 from bench.config import SuperpixelsConfig
-from bench.superpixels.labels import count_classes
-from bench.superpixels.quality import paint_oracle
+from bench.superpixels.labels import count_classes, paint_oracle
 
 STEP = 1.25  # from the size of one view to that of the next
 STRIP = 1 << 18  # pixels averaged at once

@@ -13,22 +13,22 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.arrays.protocols import Readable, Source, Writable
-from bench.arrays.rows import cut_bands, prefetch, read_by_rows, write_by_rows
+from bench.arrays.rows import prefetch, read_by_rows, write_by_rows
 from bench.arrays.tiles import Window
 from bench.config import Config, InputError, TiledCnnConfig, require_one_of
 from bench.datasets.sample import Sample, Task, held
 from bench.learning.devices import amp_dtype, autocast_to, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog
-from bench.learning.losses import class_weights, macro_dice, segmentation_loss
+from bench.learning.losses import class_weights, segmentation_loss
 from bench.learning.training import Learner, train
 from bench.pipelines.cnn.crops import IGNORED, Batch, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
 from bench.pipelines.cnn.inference import STRIDE, Inferer, Tiling, to_device
 from bench.pipelines.cnn.resolution import count_blocks, reduce_images
+from bench.scores.metrics import confusion_matrix, macro_dice
 from models.checkpointing import checkpoint_blocks, in_parts
 from models.unet import ARCHITECTURES, build_cnn, load_weights
 
-BAND_PIXELS = 1 << 20  # counted at once
 HELD_PIXELS = 1 << 28  # values of an image that is still read into memory
 
 
@@ -215,15 +215,7 @@ class TiledCnn:
         )
 
     def _confusion(self, truth: Readable, predicted: Readable) -> NDArray[np.int64]:
-        """(K, K) pixels, rows = true. A band of rows at a time, so that a large image needs little memory."""
-        classes, ignored = self.task.num_classes, self.task.ignore_index
-        counts = np.zeros(classes**2, np.int64)
-        for start, stop in cut_bands(truth.shape, BAND_PIXELS):
-            true, guess = truth[start:stop].ravel(), predicted[start:stop].ravel()
-            if ignored is not None:
-                true, guess = true[true != ignored], guess[true != ignored]
-            counts += np.bincount(true.astype(np.int64) * classes + guess, minlength=classes**2)
-        return counts.reshape(classes, classes)
+        return confusion_matrix(truth, predicted, self.task.num_classes, self.task.ignore_index)
 
     def _score(self, items: Sequence[TiledImage]) -> float:
         """Pooled macro Dice on pixels."""

@@ -21,7 +21,7 @@ from bench.datasets.sample import Sample, Task
 from bench.graphs.build import build_graph, warm_up_graph
 from bench.learning.devices import autocast, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog, Interval
-from bench.learning.losses import class_weights, macro_dice, segmentation_loss
+from bench.learning.losses import class_weights, segmentation_loss
 from bench.learning.training import Learner, train
 from bench.pipelines.gnn import networks
 from bench.pipelines.gnn.augment import find_response, jitter
@@ -32,7 +32,8 @@ from bench.pipelines.gnn.networks import Network, build_network, published_netwo
 from bench.pipelines.gnn.parts import parts
 from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, wrap_graph
 from bench.pipelines.origin import merged
-from bench.superpixels.labels import count_classes, paint
+from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
+from bench.superpixels.labels import paint
 from bench.superpixels.registry import segment, warm_up_segmentation
 from bench.superpixels.views import list_views, paint_mean
 
@@ -54,16 +55,6 @@ class SuperpixelViews:
 
 
 Item = SuperpixelGraph | SuperpixelViews
-
-
-def node_confusion(counts: NDArray[np.integer], predicted: NDArray[np.integer]) -> NDArray[np.int64]:
-    """Confusion matrix in pixels (K, K), rows = true, of the painted prediction, without painting it.
-
-    `counts` (N, K) are the true pixels of each class in each node, `predicted` (N,) its class.
-    """
-    confusion = np.zeros((counts.shape[1], counts.shape[1]), np.int64)
-    np.add.at(confusion.T, predicted, counts)
-    return confusion
 
 
 def painted_bands(shape: tuple[int, ...], pixels: int) -> list[Band]:
@@ -290,6 +281,5 @@ class SuperpixelGnn:
 
     def _confusion(self, item: Item) -> NDArray[np.int64]:
         if isinstance(item, SuperpixelGraph):
-            return node_confusion(item.data.y_counts.numpy(), self._node_classes(item.data))
-        counts = count_classes(item.mask, self.predict(item), self.task.num_classes, self.task.ignore_index)
-        return node_confusion(counts, np.arange(len(counts)))  # as if each class were a node
+            return group_confusion(item.data.y_counts.numpy(), self._node_classes(item.data))
+        return confusion_matrix(item.mask, self.predict(item), self.task.num_classes, self.task.ignore_index)

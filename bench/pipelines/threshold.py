@@ -1,4 +1,4 @@
-"""Arms that say what the comparison means: the ceiling of any superpixel method, and a method without learning."""
+"""A method without learning: multi-Otsu thresholds of one channel. Its process needs numpy alone."""
 
 import json
 from collections.abc import Callable, Sequence
@@ -7,88 +7,18 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from skimage.filters import threshold_multiotsu
 
 from bench.arrays.protocols import Source, Writable
 from bench.arrays.rows import cut_bands
-from bench.config import Config, InputError, ThresholdConfig, require
+from bench.config import Config, ThresholdConfig, require
 from bench.datasets.sample import Sample, Task
 from bench.files import read_json, write_atomically
 from bench.learning.fitlog import FitLog
-from bench.superpixels.labels import count_classes, paint
-from bench.superpixels.registry import segment, warm_up_segmentation
-from bench.superpixels.scaling import choose_n_segments
-from bench.superpixels.views import list_views, paint_mean, share_classes
+from bench.pipelines.otsu import multi_otsu
+from bench.scores.metrics import group_confusion, macro_dice
 
 BINS = 128  # of the pooled histogram: trying every set of four thresholds among 256 takes seconds
 BAND_VALUES = 1 << 22  # of a large image, classified at once
-
-
-@dataclass(frozen=True)
-class LabelledSegments:
-    """Superpixels with the majority class of the true mask in each, `labels` (N,)."""
-
-    segments: NDArray[np.int32]
-    labels: NDArray[np.int64]
-    facts: dict[str, float]
-
-
-@dataclass(frozen=True)
-class LabelledViews:
-    """Several segmentations (V, *spatial) with the true shares of the classes in each superpixel, `shares` (N_v, K)."""
-
-    segments: NDArray[np.int32]
-    shares: tuple[NDArray[np.float32], ...]
-    facts: dict[str, float]
-
-
-Labelled = LabelledSegments | LabelledViews
-
-
-class Oracle:
-    """What the best possible classifier of these superpixels would get.
-
-    It sees the true mask of every image, test images included: a ceiling, not a method. With `superpixels.views` it
-    is one that knows the true shares of the classes in each superpixel, and paints their mean.
-    """
-
-    def __init__(self, config: Config, task: Task) -> None:
-        self.config, self.task = config, task
-        warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
-
-    def prepare(self, sample: Sample) -> Labelled:
-        """The superpixels of the image, and what `sample.mask` says of each."""
-        views = list_views(self.config.superpixels)
-        segments = [segment(np.asarray(sample.image), view) for view in views]
-        counts = [
-            count_classes(np.asarray(sample.mask), ids, self.task.num_classes, self.task.ignore_index)
-            for ids in segments
-        ]
-        asked = sum(choose_n_segments(segments[0].shape, view) for view in views)
-        facts: dict[str, float] = {"n_segments": asked, "num_nodes": sum(len(nodes) for nodes in counts)}
-        if len(views) == 1:
-            return LabelledSegments(segments[0], np.asarray(counts[0].argmax(axis=1)), facts)
-        return LabelledViews(np.stack(segments), tuple(share_classes(nodes) for nodes in counts), facts)
-
-    def fit(self, train_items: Sequence[Labelled], val_items: Sequence[Labelled]) -> FitLog:
-        del train_items, val_items
-        return FitLog()
-
-    def predict(self, item: Labelled) -> NDArray[np.integer]:
-        if isinstance(item, LabelledViews):
-            return paint_mean(item.shares, [*item.segments])
-        return paint(item.labels, item.segments)
-
-    def save(self, path: Path) -> None:
-        """There is nothing to keep."""
-
-    def load(self, path: Path) -> None:
-        """There is nothing to take."""
-
-    def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
-        """Refuse: a new image has no true mask."""
-        del image, out, scratch, progress
-        raise InputError("pipeline oracle cannot predict a new image, because it needs the true mask: use another arm")
 
 
 @dataclass(frozen=True)
@@ -111,15 +41,6 @@ class Bands:
     def predict(self, values: NDArray[np.floating]) -> NDArray[np.int64]:
         """Class of each value; one that equals a threshold belongs to the band below, as in scikit-image."""
         return np.asarray(self.classes[np.digitize(values, self.thresholds, right=True)])
-
-
-def dice_of_counts(counts: NDArray[np.integer], predicted: NDArray[np.integer]) -> float:
-    """Macro Dice of groups of pixels: `counts` (B, K) true pixels of each class, `predicted` (B,) the group's class."""
-    classes = counts.shape[1]
-    chosen = np.eye(classes, dtype=np.int64)[predicted].T @ counts  # (K, K): predicted, true
-    total = chosen.sum(axis=0) + chosen.sum(axis=1)
-    present = total > 0
-    return float(np.mean(2 * np.diag(chosen)[present] / total[present])) if present.any() else 0.0
 
 
 class Threshold:
@@ -148,7 +69,7 @@ class Threshold:
         train_counts, val_counts = self._histogram(train_items, edges), self._histogram(val_items, edges)
         best = -1.0
         for bands in self._candidates(train_counts, centres):
-            score = dice_of_counts(val_counts, bands.predict(centres))
+            score = macro_dice(group_confusion(val_counts, bands.predict(centres)))
             if score > best:
                 best, self.bands = score, bands
         return FitLog(parameters=len(self.bands.thresholds), best_score=best)
@@ -187,7 +108,7 @@ class Threshold:
         pixels = counts.sum(axis=1)
         found = [Bands(np.zeros(0), counts.sum(axis=0, keepdims=True).argmax(axis=1))]
         for number in range(2, min(5, int(np.count_nonzero(pixels))) + 1):
-            thresholds = threshold_multiotsu(classes=number, hist=(pixels, centres))
+            thresholds = multi_otsu(pixels, centres, number)
             band = np.digitize(centres, thresholds, right=True)
             in_band = np.stack([counts[band == index].sum(axis=0) for index in range(number)])
             found.append(Bands(thresholds, in_band.argmax(axis=1)))

@@ -1,17 +1,40 @@
-"""How good a superpixel partition is for a mask, before anything has learned: its ceiling and two classic errors."""
+"""What superpixels cost before anything has learned: the ceiling of a partition, two classic errors, and votes."""
+
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
 
-from bench.superpixels.labels import count_classes, majority_labels, paint
+from bench.config import SuperpixelsConfig
+from bench.datasets.sample import Sample, Task
+from bench.scores.boundaries import dilate, neighbours
+from bench.superpixels.labels import count_classes
+from bench.superpixels.registry import segment
+from bench.superpixels.views import list_views, paint_oracle_views
+
+Segments = NDArray[np.int32]
 
 
-def paint_oracle(
-    mask: NDArray[np.integer], segments: NDArray[np.integer], num_classes: int, ignore_index: int | None = None
+def best_mask(truth: NDArray[np.integer], segments: Sequence[Segments], task: Task) -> NDArray[np.integer]:
+    """The best mask that these segmentations (V of *spatial) can paint together: see `paint_oracle_views`."""
+    return paint_oracle_views(truth, segments, task.num_classes, task.ignore_index)
+
+
+def vote(
+    sample: Sample, predicted: NDArray[np.integer], superpixels: SuperpixelsConfig, task: Task
 ) -> NDArray[np.integer]:
-    """The mask that a perfect classifier of these superpixels would paint: their majority classes."""
-    return paint(majority_labels(mask, segments, num_classes, ignore_index), segments)
+    """`predicted` as the superpixels of `sample` would paint it: majorities, or with views the mean of its shares."""
+    segments = [segment(np.asarray(sample.image), view) for view in list_views(superpixels)]
+    return paint_oracle_views(predicted, segments, task.num_classes)
+
+
+def partition_errors(
+    truth: NDArray[np.integer], segments: Sequence[Segments], tolerance: float, ignore_index: int | None
+) -> dict[str, float]:
+    """Undersegmentation error and boundary recall of a partition; of several, their means."""
+    leaks = [undersegmentation_error(truth, ids, ignore_index) for ids in segments]
+    recalls = [boundary_recall(truth, ids, tolerance, ignore_index) for ids in segments]
+    return {"undersegmentation_error": float(np.mean(leaks)), "boundary_recall": float(np.mean(recalls))}
 
 
 def undersegmentation_error(
@@ -43,7 +66,7 @@ def boundary_recall(
     truth = find_boundary(mask, ignore_index)
     if not truth.any():
         return float("nan")
-    found = ndimage.binary_dilation(find_boundary(segments), structure=_ball(tolerance, mask.ndim))
+    found = dilate(find_boundary(segments), tolerance)
     return float(np.count_nonzero(truth & found) / np.count_nonzero(truth))
 
 
@@ -51,22 +74,10 @@ def find_boundary(labels: NDArray[np.integer], ignore_index: int | None = None) 
     """Where a pixel has a face neighbour of another value, neither being `ignore_index`: (*spatial) bool."""
     edge = np.zeros(labels.shape, dtype=np.bool_)
     for axis in range(labels.ndim):
-        before, after = _either_side(axis, labels.ndim)
+        before, after = neighbours(labels.ndim, axis)
         step = labels[before] != labels[after]
         if ignore_index is not None:
             step &= (labels[before] != ignore_index) & (labels[after] != ignore_index)
         edge[before] |= step
         edge[after] |= step
     return edge
-
-
-def _either_side(axis: int, ndim: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
-    before, after = [slice(None)] * ndim, [slice(None)] * ndim
-    before[axis], after[axis] = slice(None, -1), slice(1, None)
-    return tuple(before), tuple(after)
-
-
-def _ball(radius: float, ndim: int) -> NDArray[np.bool_]:
-    reach = int(radius)
-    offsets = np.indices((2 * reach + 1,) * ndim) - reach
-    return np.asarray((offsets**2).sum(axis=0) <= radius**2)

@@ -1,0 +1,85 @@
+"""The ceiling of any superpixel method: an arm that sees the true mask and paints the best that superpixels allow."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.arrays.protocols import Source, Writable
+from bench.config import Config, InputError
+from bench.datasets.sample import Sample, Task
+from bench.learning.fitlog import FitLog
+from bench.superpixels.labels import count_classes, paint
+from bench.superpixels.registry import segment, warm_up_segmentation
+from bench.superpixels.scaling import choose_n_segments
+from bench.superpixels.views import list_views, paint_mean, share_classes
+
+
+@dataclass(frozen=True)
+class LabelledSegments:
+    """Superpixels with the majority class of the true mask in each, `labels` (N,)."""
+
+    segments: NDArray[np.int32]
+    labels: NDArray[np.integer]
+    facts: dict[str, float]
+
+
+@dataclass(frozen=True)
+class LabelledViews:
+    """Several segmentations (V, *spatial) with the true shares of the classes in each superpixel, `shares` (N_v, K)."""
+
+    segments: NDArray[np.int32]
+    shares: tuple[NDArray[np.float32], ...]
+    facts: dict[str, float]
+
+
+Labelled = LabelledSegments | LabelledViews
+
+
+class Oracle:
+    """What the best possible classifier of these superpixels would get.
+
+    It sees the true mask of every image, test images included: a ceiling, not a method. With `superpixels.views` it
+    is one that knows the true shares of the classes in each superpixel, and paints their mean.
+    """
+
+    def __init__(self, config: Config, task: Task) -> None:
+        self.config, self.task = config, task
+        warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
+
+    def prepare(self, sample: Sample) -> Labelled:
+        """The superpixels of the image, and what `sample.mask` says of each."""
+        views = list_views(self.config.superpixels)
+        segments = [segment(np.asarray(sample.image), view) for view in views]
+        counts = [
+            count_classes(np.asarray(sample.mask), ids, self.task.num_classes, self.task.ignore_index)
+            for ids in segments
+        ]
+        asked = sum(choose_n_segments(segments[0].shape, view) for view in views)
+        facts: dict[str, float] = {"n_segments": asked, "num_nodes": sum(len(nodes) for nodes in counts)}
+        if len(views) == 1:
+            labels = counts[0].argmax(axis=1).astype(np.min_scalar_type(self.task.num_classes - 1))
+            return LabelledSegments(segments[0], labels, facts)
+        return LabelledViews(np.stack(segments), tuple(share_classes(nodes) for nodes in counts), facts)
+
+    def fit(self, train_items: Sequence[Labelled], val_items: Sequence[Labelled]) -> FitLog:
+        del train_items, val_items
+        return FitLog()
+
+    def predict(self, item: Labelled) -> NDArray[np.integer]:
+        if isinstance(item, LabelledViews):
+            return paint_mean(item.shares, [*item.segments])
+        return paint(item.labels, item.segments)
+
+    def save(self, path: Path) -> None:
+        """There is nothing to keep."""
+
+    def load(self, path: Path) -> None:
+        """There is nothing to take."""
+
+    def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
+        """Refuse: a new image has no true mask."""
+        del image, out, scratch, progress
+        raise InputError("pipeline oracle cannot predict a new image, because it needs the true mask: use another arm")

@@ -1,0 +1,113 @@
+"""Agreement of two masks on what has no area, such as the borders of a class: matches counted from either side."""
+
+import itertools
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+SHIFTED = 4.0  # tolerance in pixels up to which shifting the edges about beats a distance transform
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Pixels of a structure of one class on either side, and those of them that match the other side.
+
+    Sums over images are the matches of all images.
+    """
+
+    predicted_matched: int = 0
+    predicted: int = 0
+    true_matched: int = 0
+    true: int = 0
+
+    def __add__(self, other: "Matches") -> "Matches":
+        return Matches(
+            self.predicted_matched + other.predicted_matched,
+            self.predicted + other.predicted,
+            self.true_matched + other.true_matched,
+            self.true + other.true,
+        )
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 0 where only one side has the structure, NaN where neither has."""
+        if self.predicted + self.true == 0:
+            return float("nan")
+        if self.predicted_matched == 0 or self.true_matched == 0:
+            return 0.0
+        precision, recall = self.predicted_matched / self.predicted, self.true_matched / self.true
+        return 2 * precision * recall / (precision + recall)
+
+
+def match_boundaries(
+    truth: NDArray[np.integer],
+    predicted: NDArray[np.integer],
+    num_classes: int,
+    tolerance: float,
+    ignore_index: int | None = None,
+) -> list[Matches]:
+    """Match the boundary pixels of each class within a tolerance: Csurka et al., BMVC 2013, the boundary F1.
+
+    Args:
+        truth: True classes (*spatial).
+        predicted: Predicted classes, of the same shape.
+        num_classes: Number of classes K.
+        tolerance: Euclidean distance in pixels up to which two boundary pixels match.
+        ignore_index: True value of pixels that do not count; None counts all.
+
+    Returns:
+        The matches of each of the K classes.
+    """
+    kept = np.ones(truth.shape, bool) if ignore_index is None else truth != ignore_index
+    return [
+        _match(class_boundary(truth, label) & kept, class_boundary(predicted, label) & kept, tolerance)
+        for label in range(num_classes)
+    ]
+
+
+def class_boundary(mask: NDArray[np.integer], label: int) -> NDArray[np.bool_]:
+    """Pixels of `label` with a face neighbour of another class; the image's edge is no boundary. (*spatial) bool."""
+    inside: NDArray[np.bool_] = mask == label
+    edge = np.zeros_like(inside)
+    for axis in range(mask.ndim):
+        before, after = neighbours(mask.ndim, axis)
+        differs = inside[before] != inside[after]
+        edge[before] |= differs
+        edge[after] |= differs
+    edge &= inside
+    return edge
+
+
+def neighbours(ndim: int, axis: int) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    """Two index tuples whose views are neighbours along `axis`."""
+    whole = [slice(None)] * ndim
+    before, after = whole.copy(), whole.copy()
+    before[axis], after[axis] = slice(None, -1), slice(1, None)
+    return tuple(before), tuple(after)
+
+
+def _match(true: NDArray[np.bool_], predicted: NDArray[np.bool_], tolerance: float) -> Matches:
+    near_true, near_predicted = dilate(true, tolerance), dilate(predicted, tolerance)
+    return Matches(
+        int((predicted & near_true).sum()), int(predicted.sum()), int((true & near_predicted).sum()), int(true.sum())
+    )
+
+
+def dilate(edge: NDArray[np.bool_], tolerance: float) -> NDArray[np.bool_]:
+    """Pixels within `tolerance` (Euclidean, in pixels) of a pixel of `edge` (*spatial) bool."""
+    if not edge.any():
+        return edge
+    if tolerance > SHIFTED:
+        from scipy import ndimage
+
+        near_enough: NDArray[np.bool_] = ndimage.distance_transform_edt(~edge) <= tolerance
+        return near_enough
+    near = np.zeros_like(edge)
+    reach = range(-int(tolerance), int(tolerance) + 1)
+    for offset in itertools.product(reach, repeat=edge.ndim):
+        if sum(step * step for step in offset) <= tolerance * tolerance:
+            there = tuple(slice(max(step, 0), min(step, 0) or None) for step in offset)
+            here = tuple(slice(max(-step, 0), min(-step, 0) or None) for step in offset)
+            near[there] |= edge[here]
+    return near

@@ -1,0 +1,46 @@
+"""Boundaries by hand, and their matches beside a distance transform."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from bench.scores import boundaries
+from bench.scores.boundaries import class_boundary, dilate, match_boundaries
+
+Mask = NDArray[np.int64]
+
+
+def square(offset: int, size: int = 32) -> Mask:
+    mask = np.zeros((size, size), np.int64)
+    mask[8 + offset : 20 + offset, 8:20] = 1
+    return mask
+
+
+@pytest.mark.parametrize(("offset", "tolerance", "expected"), [(0, 0, 1.0), (2, 2, 1.0), (8, 0, 0.087)])
+def test_boundary_f1_forgives_what_lies_within_the_tolerance(offset: int, tolerance: float, expected: float) -> None:
+    hits = match_boundaries(square(0), square(offset), 2, tolerance)[1]
+    assert hits.f1 == pytest.approx(expected, abs=0.001) if expected == 1.0 else hits.f1 < 0.5
+
+
+def test_boundary_pixels_by_hand() -> None:
+    mask = np.array([[0, 0, 0, 0], [0, 1, 1, 1], [0, 1, 1, 1], [0, 1, 1, 1]])
+    expected = np.array([[0, 0, 0, 0], [0, 1, 1, 1], [0, 1, 0, 0], [0, 1, 0, 0]], bool)
+    np.testing.assert_array_equal(class_boundary(mask, 1), expected)  # the image's edge is no boundary
+
+
+@pytest.mark.parametrize("tolerance", [0.0, 1.0, 1.5, 2.0, 3.7, 4.0])
+@pytest.mark.parametrize("shape", [(23, 17), (9, 11, 7), (3, 40)])
+def test_shifted_edges_reach_as_far_as_a_distance_transform(
+    tolerance: float, shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edge = np.random.default_rng(0).random(shape) < 0.03
+    assert edge.any()
+    shifted = dilate(edge, tolerance)
+    monkeypatch.setattr(boundaries, "SHIFTED", -1.0)
+    np.testing.assert_array_equal(shifted, dilate(edge, tolerance))
+
+
+def test_boundaries_of_empty_classes() -> None:
+    empty = np.zeros((8, 8), np.int64)
+    assert np.isnan(match_boundaries(empty, empty, 2, 1.0)[1].f1)
+    assert match_boundaries(empty, square(0, 8 + 24)[8:16, 4:12], 2, 1.0)[1].f1 == 0.0
