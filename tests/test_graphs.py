@@ -9,9 +9,9 @@ from support.segments import SHAPES, noise, voronoi
 
 from bench.config import GraphConfig
 from bench.graphs.build import build_graph
-from bench.graphs.edges import EDGES, Pairs, directed, union
+from bench.graphs.edges import EDGES, Pairs, direct_pairs, unite_pairs
 from bench.graphs.features import FEATURES
-from bench.graphs.pooling import Wants, pool
+from bench.graphs.pooling import Requirements, pool_segments
 from bench.pipelines.gnn.windows import cut_subgraphs
 
 
@@ -28,7 +28,7 @@ def touching(segments: NDArray[np.int32]) -> set[tuple[int, int]]:
 
 def pairs_of(name: str, segments: NDArray[np.int32], neighbours: int = 3) -> set[tuple[int, int]]:
     finder = EDGES[name]
-    found = finder.find(pool(noise(segments.shape), segments, finder.wants), neighbours)
+    found = finder.find(pool_segments(noise(segments.shape), segments, finder.requires), neighbours)
     assert len(found.index) == len(found.boundary) == len(found.contrast)
     return {(int(low), int(high)) for low, high in found.index}
 
@@ -39,29 +39,10 @@ def test_adjacent_segments_are_those_that_share_a_face(shape: tuple[int, ...]) -
     assert pairs_of("adjacency", segments) == touching(segments)
 
 
-@pytest.mark.parametrize("neighbours", [2, 40])
-@pytest.mark.parametrize("shape", SHAPES)
-def test_second_neighbours_are_the_nearest_of_those_two_steps_away(shape: tuple[int, ...], neighbours: int) -> None:
-    segments = voronoi(shape, 20)
-    nodes = segments.max() + 1
-    steps = np.zeros((nodes, nodes), np.int64)
-    for low, high in touching(segments):
-        steps[low, high] = steps[high, low] = 1
-    two = (steps @ steps > 0) & (steps == 0) & ~np.eye(nodes, dtype=bool)
-    centroids = pool(noise(shape), segments, Wants()).centroids
-    distances = np.linalg.norm(centroids[:, None] - centroids[None], axis=-1)
-    ranked = np.argsort(np.where(two, distances, np.inf), axis=1, kind="stable")
-    expected = {
-        (min(i, int(j)), max(i, int(j))) for i, row in enumerate(ranked) for j in row[: min(neighbours, two[i].sum())]
-    }
-    assert expected
-    assert pairs_of("adjacency2", segments, neighbours) == expected
-
-
 @pytest.mark.parametrize("shape", SHAPES)
 def test_nearest_neighbours_are_those_of_a_distance_matrix(shape: tuple[int, ...]) -> None:
     segments = voronoi(shape)
-    centroids = pool(noise(shape), segments, Wants()).centroids
+    centroids = pool_segments(noise(shape), segments, Requirements()).centroids
     distances = np.linalg.norm(centroids[:, None] - centroids[None], axis=-1)
     nearest = np.argsort(distances, axis=1)[:, 1:4]
     expected = {(min(i, int(j)), max(i, int(j))) for i, row in enumerate(nearest) for j in row}
@@ -76,7 +57,7 @@ def test_a_graph_with_fewer_nodes_than_neighbours_is_complete() -> None:
 def test_a_union_has_every_pair_once_and_keeps_what_is_known() -> None:
     touch = Pairs(np.array([[0, 1], [1, 2]]), np.array([4, 5], np.float32), np.array([0.3, 0.2], np.float32))
     near = Pairs(np.array([[0, 2], [1, 2]]), np.zeros(2, np.float32), np.zeros(2, np.float32))
-    both = union([near, touch], 3)
+    both = unite_pairs([near, touch], 3)
     np.testing.assert_array_equal(both.index, [[0, 1], [0, 2], [1, 2]])
     np.testing.assert_array_equal(both.boundary, [4, 0, 5])
     np.testing.assert_allclose(both.contrast, [0.3, 0, 0.2])
@@ -100,7 +81,7 @@ def test_two_halves_by_hand() -> None:
     np.testing.assert_allclose(graph.pos, [[1.5, 1], [1.5, 4]])
 
 
-@pytest.mark.parametrize("edges", [["adjacency"], ["knn"], ["adjacency", "knn"], ["knn", "adjacency2", "adjacency"]])
+@pytest.mark.parametrize("edges", [["adjacency"], ["knn"], ["adjacency", "knn"], ["knn", "adjacency"]])
 @pytest.mark.parametrize("shape", SHAPES)
 def test_edges_run_both_ways_without_loops_or_twins(shape: tuple[int, ...], edges: list[str]) -> None:
     segments = voronoi(shape)
@@ -122,7 +103,7 @@ def test_edges_run_both_ways_without_loops_or_twins(shape: tuple[int, ...], edge
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_finder_gives_ascending_pairs_of_different_nodes(name: str, shape: tuple[int, ...]) -> None:
     segments = voronoi(shape)
-    found = EDGES[name].find(pool(noise(shape), segments, EDGES[name].wants), 3)
+    found = EDGES[name].find(pool_segments(noise(shape), segments, EDGES[name].requires), 3)
     assert found.index.shape == (len(found.boundary), 2)
     assert found.boundary.dtype == found.contrast.dtype == np.float32
     assert (found.index[:, 0] < found.index[:, 1]).all()
@@ -147,7 +128,7 @@ def test_weights_ignore_the_size_of_a_pixel_and_never_vanish() -> None:
     centroids = np.array([[0, 0], [0, 1], [0, 2], [0, 30]], np.float32)
     pairs = Pairs(np.array([[0, 1], [1, 2], [2, 3]]), np.ones(3, np.float32), np.ones(3, np.float32))
     means = np.zeros((4, 1), np.float32)
-    near, far = (directed(pairs, centroids * scale, means).weights for scale in (1, 50))
+    near, far = (direct_pairs(pairs, centroids * scale, means).weights for scale in (1, 50))
     np.testing.assert_allclose(near, far, rtol=1e-5)
     assert near.min() > 1e-3
     assert near.max() == pytest.approx(0.5)

@@ -17,9 +17,9 @@ from bench.arrays.threads import Workers
 from bench.config import GraphConfig, InputError
 from bench.graphs.build import build_graph
 from bench.graphs.features import FEATURES, compute_features
-from bench.graphs.pooling import Wants, pool
+from bench.graphs.pooling import Requirements, pool_segments
 from bench.graphs.texture import COARSE, FINE, halve
-from bench.graphs.volume import eigenvalues
+from bench.graphs.volume import find_eigenvalues
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -27,7 +27,7 @@ def test_moments_and_quantiles_agree_with_numpy(shape: tuple[int, ...]) -> None:
     segments, image = voronoi(shape), noise(shape) + 1000
     parts = by_segment(image, segments)
     levels = (0.0, 0.1, 0.37, 0.5, 1.0)
-    pooled = pool(image, segments, Wants(levels))
+    pooled = pool_segments(image, segments, Requirements(levels))
     np.testing.assert_array_equal(pooled.counts, [len(part) for part in parts])
     np.testing.assert_allclose(pooled.mean, [part.mean(axis=0) for part in parts], rtol=1e-6)
     np.testing.assert_allclose(pooled.deviation, [part.std(axis=0, dtype=float) for part in parts], rtol=1e-5)
@@ -60,7 +60,7 @@ def test_centroids_elongation_and_areas_agree_with_scikit_image(shape: tuple[int
     names = ("area", "centroid", "inertia_tensor_eigvals")
     props = regionprops_table(segments + 1, properties=names)
     centroids = np.stack([props[f"centroid-{axis}"] for axis in range(len(shape))], axis=1)
-    np.testing.assert_allclose(pool(noise(shape), segments, Wants()).centroids, centroids, rtol=1e-5)
+    np.testing.assert_allclose(pool_segments(noise(shape), segments, Requirements()).centroids, centroids, rtol=1e-5)
     log_area, elongation, compactness = compute_features(["shape"], noise(shape), segments).T
     np.testing.assert_allclose(np.exp(log_area), props["area"], rtol=1e-5)
     if len(shape) == 2:  # the inertia of a volume is another tensor
@@ -138,7 +138,7 @@ def test_eigenvalues_agree_with_numpy() -> None:
     matrices[5:] = np.eye(3, dtype=np.float32) * np.array([0, 2], np.float32)[:, None, None]
     upper = np.stack([matrices[:, row, column] for row, column in zip(*np.triu_indices(3), strict=True)])
     with Workers(1) as workers:
-        found = eigenvalues(upper.reshape(6, 7, 1, 1), workers)
+        found = find_eigenvalues(upper.reshape(6, 7, 1, 1), workers)
     np.testing.assert_allclose(found.reshape(3, 7).T, np.linalg.eigvalsh(matrices)[:, ::-1], atol=1e-5)
 
 

@@ -26,7 +26,7 @@ def quarter(shape: tuple[int, int, int], cells: tuple[int, int, int]) -> NDArray
     """Every other pixel of every other row of each block."""
     along = [
         np.concatenate([np.arange(stop - start) for start, stop in pairwise(axis.edges.tolist())])
-        for axis in lay_out_blocks(shape, cells)
+        for axis in lay_out_blocks(shape, cells)[:3]
     ]
     z, y, x = np.meshgrid(*along, indexing="ij")
     return np.asarray(((z + y) % 2 == 0) & (x % 2 == 0))

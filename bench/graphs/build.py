@@ -6,9 +6,9 @@ from torch_geometric.data import Data
 
 from bench.arrays.protocols import Readable
 from bench.config import GraphConfig, require
-from bench.graphs.edges import EDGES, directed, union
-from bench.graphs.features import rows_of, wanted
-from bench.graphs.pooling import pool
+from bench.graphs.edges import EDGES, direct_pairs, unite_pairs
+from bench.graphs.features import join_requirements, stack_features
+from bench.graphs.pooling import pool_segments
 from bench.graphs.weights import weigh_edges
 
 
@@ -33,17 +33,17 @@ def build_graph(image: Readable, segments: Readable, config: GraphConfig, rows: 
         InputError: No feature set has a column for images of so many channels.
         ValueError: Image and segments have different shapes, or `rows` is less than 1.
     """
-    wants = wanted(config.features)
+    requirements = join_requirements(config.features)
     for name in config.edges:
-        wants |= EDGES[name].wants
-    pooled = pool(image, segments, wants, rows)
-    x = rows_of(config.features, pooled)
+        requirements |= EDGES[name].requires
+    pooled = pool_segments(image, segments, requirements, rows)
+    x = stack_features(config.features, pooled)
     require(
         x.shape[1] > 0,
         f"graph.features={config.features} say nothing of an image of one channel: add another set, such as intensity",
     )
     found = [EDGES[name].find(pooled, config.neighbours) for name in config.edges]
-    edges = directed(union(found, len(pooled.counts)), pooled.centroids, pooled.mean)
+    edges = direct_pairs(unite_pairs(found, len(pooled.counts)), pooled.centroids, pooled.mean)
     graph = Data(
         x=torch.from_numpy(x),
         edge_index=torch.from_numpy(edges.index),

@@ -1,14 +1,23 @@
-"""Which superpixels are neighbours, and what is known about each pair: `EDGES` finders, combined by name."""
+"""Pairs of neighbouring superpixels and their attributes: `EDGES` finders, combined by name.
+
+Pairs become edges in both directions, sorted by target and then source; of three nodes and the pairs 0-1, 0-2, 1-2:
+
+    pair of an edge    0  1  0  2  1  2
+    source             1  2  0  2  0  1     index[0]
+    target             0  0  1  1  2  2     index[1]
+    attributes         share of the target's boundary | contrast | difference of means | distance | unit vector
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from bench.arrays.threads import count_threads
-from bench.graphs.pooling import NOTHING, Pooled, Wants
+from bench.graphs.pooling import MOMENTS_ALONE, Requirements, SegmentStatistics
 from bench.superpixels.adjacency import order_pairs
 
 
@@ -27,77 +36,77 @@ class Pairs:
 
 @dataclass(frozen=True)
 class EdgeFinder:
-    """`find(pooled, neighbours)` the pairs; `wants` is what it needs of the image."""
+    """`find(statistics, neighbours)` returns the pairs; `requires` is what must have been pooled of the image."""
 
-    find: Callable[[Pooled, int], Pairs]
-    wants: Wants = NOTHING
+    find: Callable[[SegmentStatistics, int], Pairs]
+    requires: Requirements = MOMENTS_ALONE
 
 
-def adjacency(pooled: Pooled, neighbours: int) -> Pairs:
-    """Segments that share a boundary."""
+def find_adjacent(statistics: SegmentStatistics, neighbours: int) -> Pairs:
+    """Return the pairs of segments that share a boundary."""
     del neighbours
-    assert pooled.touching is not None
-    touching = pooled.touching
+    assert statistics.touching is not None
+    touching = statistics.touching
     return Pairs(touching.pairs, touching.length.astype(np.float32), touching.contrast.astype(np.float32))
 
 
-def adjacency2(pooled: Pooled, neighbours: int) -> Pairs:
-    """Segments that do not touch but have a neighbour in common.
-
-    Of each segment the `neighbours` nearest such (by centroids; ties to the lowest id), and those that count it among
-    theirs.
-    """
-    assert pooled.touching is not None
-    first, second = pooled.touching.pairs.T
-    source, target, _ = _both_ways(first, second, len(pooled.counts))
-    starts = _starts(target, len(pooled.counts))
-    one, other = _second(starts, source, pooled.centroids, neighbours)
-    return _untouched(one, other, len(pooled.counts))
-
-
-def knn(pooled: Pooled, neighbours: int) -> Pairs:
-    """Pairs of which one is among the `neighbours` nearest centroids of the other; all pairs where there are fewer."""
+def find_nearest(statistics: SegmentStatistics, neighbours: int) -> Pairs:
+    """Return pairs of which one is among the `neighbours` nearest centroids of the other; all pairs of fewer nodes."""
     from scipy.spatial import KDTree  # 20 MiB that other edges do not need
 
-    nodes = len(pooled.centroids)
+    nodes = len(statistics.centroids)
     reach = min(neighbours + 1, nodes)  # the nearest is the node itself, or a twin at the same place
-    _, near = KDTree(pooled.centroids).query(pooled.centroids, k=reach, workers=count_threads())
+    _, near = KDTree(statistics.centroids).query(statistics.centroids, k=reach, workers=count_threads())
     near = near.reshape(nodes, reach).ravel()
-    return _untouched(np.repeat(np.arange(nodes), reach), near.astype(np.int64, copy=False), nodes)
+    one, other, nothing = (
+        np.repeat(np.arange(nodes), reach),
+        near.astype(np.int64, copy=False),
+        np.zeros(len(near), np.float32),
+    )
+    return _keep_distinct(np.minimum(one, other), np.maximum(one, other), nothing, nothing, nodes)
 
 
 EDGES: dict[str, EdgeFinder] = {
-    "adjacency": EdgeFinder(adjacency, Wants(faces=True)),
-    "adjacency2": EdgeFinder(adjacency2, Wants(faces=True)),
-    "knn": EdgeFinder(knn),
+    "adjacency": EdgeFinder(find_adjacent, Requirements(faces=True)),
+    "knn": EdgeFinder(find_nearest),
 }
 
 
-def _untouched(one: NDArray[np.int64], other: NDArray[np.int64], nodes: int) -> Pairs:
-    """Each pair of different nodes once, whichever is named first."""
-    nothing = np.zeros(len(one), np.float32)
-    return _distinct(np.minimum(one, other), np.maximum(one, other), nothing, nothing, nodes)
-
-
-def union(parts: list[Pairs], num_nodes: int) -> Pairs:
-    """Every pair of any part once; boundary and contrast from the part that knows them."""
+def unite_pairs(parts: list[Pairs], num_nodes: int) -> Pairs:
+    """Return every pair of any part once; boundary and contrast from the part in which they are not zero."""
     if len(parts) == 1:
         return parts[0]
     first, second = np.concatenate([part.index for part in parts]).T
     boundary = np.concatenate([part.boundary for part in parts])
     contrast = np.concatenate([part.contrast for part in parts])
-    return _distinct(np.ascontiguousarray(first), np.ascontiguousarray(second), boundary, contrast, num_nodes)
+    return _keep_distinct(np.ascontiguousarray(first), np.ascontiguousarray(second), boundary, contrast, num_nodes)
 
 
-def _distinct(
+def _keep_distinct(
     first: NDArray[np.int64],
     second: NDArray[np.int64],
     boundary: NDArray[np.float32],
     contrast: NDArray[np.float32],
     nodes: int,
 ) -> Pairs:
-    """In ascending order each pair of different nodes once, with the largest of its values."""
-    return Pairs(*_unique(first, second, boundary, contrast, order_pairs(first, second, nodes)))
+    """Return each pair of different nodes once, in ascending order, with the largest of its values."""
+    return Pairs(*_select_unique(first, second, boundary, contrast, order_pairs(first, second, nodes)))
+
+
+class EdgeList(NamedTuple):
+    """Source, target and pair (E,) of each edge; a record for kernels."""
+
+    source: NDArray[np.int64]
+    target: NDArray[np.int64]
+    pair: NDArray[np.int64]
+
+
+class PairValues(NamedTuple):
+    """Boundary in pixel faces, contrast, and distance of the centroids in pixels (P,) of each pair; for kernels."""
+
+    boundary: NDArray[np.float32]
+    contrast: NDArray[np.float32]
+    length: NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -112,32 +121,31 @@ class DirectedEdges:
     weights: NDArray[np.float32]
 
 
-def directed(pairs: Pairs, centroids: NDArray[np.float32], means: NDArray[np.float32]) -> DirectedEdges:
-    """Both directions of every pair with what a message may want to know.
+def direct_pairs(pairs: Pairs, centroids: NDArray[np.float32], means: NDArray[np.float32]) -> DirectedEdges:
+    """Make edges of pairs, one in each direction.
 
-    `means` (N, C) are the mean intensities. Attributes: share of the target's boundary, contrast across the boundary,
-    difference of the mean intensities (root of summed squares), distance of the centroids in units of the graph's
-    median, unit vector from source to target. Weight: 1 / (1 + distance^2) in those units: 1/2 at the median spacing
-    and never zero.
+    Args:
+        pairs: Pairs of N nodes.
+        centroids: Positions (N, spatial_axes) in pixels.
+        means: Mean intensities (N, C).
+
+    Returns:
+        Edges with the attributes share of the target's boundary, contrast across the boundary, difference of the mean
+        intensities (root of summed squares), distance of the centroids in units of the graph's median, and unit vector
+        from source to target; and with the weight 1 / (1 + distance^2) in those units, which is 1/2 at the median.
     """
     first, second = np.ascontiguousarray(pairs.index.T)
-    source, target, pair = _both_ways(first, second, len(centroids))
-    perimeter, length = _lengths(first, second, pairs.boundary, centroids)
+    source, target, pair = _list_directions(first, second, len(centroids))
+    perimeter, length = _measure_pairs(first, second, pairs.boundary, centroids)
     spacing = max(float(np.median(length)), 1e-6) if len(length) else 1.0
-    attributes, weights = _describe(
-        source, target, pair, pairs.boundary, pairs.contrast, perimeter, length, spacing, centroids, means
-    )
+    edges, values = EdgeList(source, target, pair), PairValues(pairs.boundary, pairs.contrast, length)
+    attributes, weights = _describe(edges, values, perimeter, spacing, centroids, means)
     return DirectedEdges(np.stack([source, target]), attributes, weights)
 
 
-def _starts(target: NDArray[np.int64], nodes: int) -> NDArray[np.int64]:
-    """Where the edges into each node begin among those sorted by target, and the end: (N + 1,)."""
-    return np.concatenate([[0], np.cumsum(np.bincount(target, minlength=nodes))])
-
-
 @njit(cache=True, nogil=True)
-def _both_ways(first, second, nodes):  # type: ignore[no-untyped-def]
-    """Source, target and pair of both directions of ascending pairs, sorted by target, then source: a counting sort."""
+def _list_directions(first, second, nodes):  # type: ignore[no-untyped-def]
+    """Return source, target and pair of both directions of ascending pairs, sorted as drawn above: a counting sort."""
     source = np.empty(2 * first.size, dtype=np.int64)
     target, of = np.empty_like(source), np.empty_like(source)
     cursor = np.zeros(nodes + 1, dtype=np.int64)
@@ -156,8 +164,8 @@ def _both_ways(first, second, nodes):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _lengths(first, second, boundary, centroids):  # type: ignore[no-untyped-def]
-    """Boundary of each node, (N,), and distance of the two of each pair, (P,)."""
+def _measure_pairs(first, second, boundary, centroids):  # type: ignore[no-untyped-def]
+    """Return the boundary (N,) of each node, and the distance (P,) of the two centroids of each pair."""
     perimeter = np.zeros(centroids.shape[0], dtype=np.float64)
     length = np.empty(first.size, dtype=np.float64)
     for pair in range(first.size):
@@ -173,7 +181,10 @@ def _lengths(first, second, boundary, centroids):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _describe(source, target, pair, boundary, contrast, perimeter, length, spacing, centroids, means):  # type: ignore[no-untyped-def]
+def _describe(edges, pairs, perimeter, spacing, centroids, means):  # type: ignore[no-untyped-def]
+    """Return attributes (E, 4 + spatial_axes) and weights (E,) of edges; the unit of distance is `spacing` pixels."""
+    source, target, pair = edges.source, edges.target, edges.pair
+    boundary, contrast, length = pairs.boundary, pairs.contrast, pairs.length
     axes = centroids.shape[1]
     attributes = np.empty((source.size, 4 + axes), dtype=np.float32)
     weights = np.empty(source.size, dtype=np.float32)
@@ -195,7 +206,8 @@ def _describe(source, target, pair, boundary, contrast, perimeter, length, spaci
 
 
 @njit(cache=True, nogil=True)
-def _unique(first, second, boundary, contrast, order):  # type: ignore[no-untyped-def]
+def _select_unique(first, second, boundary, contrast, order):  # type: ignore[no-untyped-def]
+    """Return index (P, 2), boundary and contrast of each pair of different nodes once; equal ones lie together."""
     index = np.empty((order.size, 2), dtype=np.int64)
     length, step = np.empty(order.size, dtype=np.float32), np.empty(order.size, dtype=np.float32)
     known = 0
@@ -210,47 +222,3 @@ def _unique(first, second, boundary, contrast, order):  # type: ignore[no-untype
         length[known - 1] = max(length[known - 1], boundary[pair])
         step[known - 1] = max(step[known - 1], contrast[pair])
     return index[:known].copy(), length[:known].copy(), step[:known].copy()
-
-
-@njit(cache=True, nogil=True)
-def _second(starts, source, centroids, neighbours):  # type: ignore[no-untyped-def]
-    """Each node with each of its nearest second neighbours; the neighbours of node i are source[starts[i]..]."""
-    nodes = starts.size - 1
-    seen = np.full(nodes, -1, dtype=np.int64)
-    found = np.empty((2, nodes * neighbours), dtype=np.int64)
-    near, steps = np.empty(neighbours, dtype=np.int64), np.empty(neighbours, dtype=np.float64)
-    total = 0
-    for node in range(nodes):
-        seen[node] = node
-        for one in source[starts[node] : starts[node + 1]]:
-            seen[one] = node
-        known = 0
-        for one in source[starts[node] : starts[node + 1]]:
-            for other in source[starts[one] : starts[one + 1]]:
-                if seen[other] == node:
-                    continue
-                seen[other] = node
-                square = 0.0
-                for axis in range(centroids.shape[1]):
-                    step = np.float64(centroids[other, axis]) - np.float64(centroids[node, axis])
-                    square += step * step
-                known = _insert(near, steps, known, other, square)
-        for place in range(known):
-            found[0, total], found[1, total] = node, near[place]
-            total += 1
-    return found[0, :total].copy(), found[1, :total].copy()
-
-
-@njit(cache=True, nogil=True)
-def _insert(near, steps, known, node, square):  # type: ignore[no-untyped-def]
-    """Put a node among the nearest `known`, ascending by square and then id; how many there are now."""
-    place = known
-    while place > 0 and (square < steps[place - 1] or (square == steps[place - 1] and node < near[place - 1])):
-        place -= 1
-    if place == near.size:
-        return known
-    known = min(known + 1, near.size)
-    for other in range(known - 1, place, -1):
-        near[other], steps[other] = near[other - 1], steps[other - 1]
-    near[place], steps[place] = node, square
-    return known

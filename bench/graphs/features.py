@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
-from bench.graphs.pooling import NOTHING, Pooled, Wants, pool
+from bench.graphs.pooling import MOMENTS_ALONE, Requirements, SegmentStatistics, pool_segments
 
 DECILES = tuple(decile / 10 for decile in range(1, 10))
 QUANTILES = (0.0, 0.02, 0.05, 0.25, 0.5, 0.75, 0.95, 0.98, 1.0)
@@ -15,95 +15,105 @@ QUANTILES = (0.0, 0.02, 0.05, 0.25, 0.5, 0.75, 0.95, 0.98, 1.0)
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """`columns` of what was pooled, (N, F) float32; `wants` is what they need."""
+    """A set of features: `compute` makes its columns (N, F) float32 of statistics that hold what it `requires`."""
 
-    columns: Callable[[Pooled], NDArray[np.float32]]
-    wants: Wants = NOTHING
-
-
-def rows_of(names: Sequence[str], pooled: Pooled) -> NDArray[np.float32]:
-    """The features of the sets `names` side by side, (N, F)."""
-    return np.concatenate([FEATURES[name].columns(pooled) for name in names], axis=1, dtype=np.float32)
+    compute: Callable[[SegmentStatistics], NDArray[np.float32]]
+    requires: Requirements = MOMENTS_ALONE
 
 
-def wanted(names: Sequence[str]) -> Wants:
-    """What the sets `names` need together."""
-    wants = NOTHING
+def stack_features(names: Sequence[str], statistics: SegmentStatistics) -> NDArray[np.float32]:
+    """Compute the features of the sets `names` and put them side by side, (N, F)."""
+    return np.concatenate([FEATURES[name].compute(statistics) for name in names], axis=1, dtype=np.float32)
+
+
+def join_requirements(names: Sequence[str]) -> Requirements:
+    """Return what the sets `names` require together."""
+    requirements = MOMENTS_ALONE
     for name in names:
-        wants |= FEATURES[name].wants
-    return wants
+        requirements |= FEATURES[name].requires
+    return requirements
 
 
 def compute_features(
     names: Sequence[str], image: Readable, segments: Readable, rows: int | None = None
 ) -> NDArray[np.float32]:
-    """The features (N, F) of `image` (*spatial, C) over `segments` (*spatial) without a graph."""
-    return rows_of(names, pool(image, segments, wanted(names), rows))
+    """Compute the features of segments without a graph.
+
+    Args:
+        names: Sets of `FEATURES`.
+        image: (*spatial, C).
+        segments: (*spatial) int32, ids 0..N-1 all used.
+        rows: About how many rows are in memory at a time; None leaves that to the size of the image.
+
+    Returns:
+        Features (N, F) float32, set by set.
+    """
+    return stack_features(names, pool_segments(image, segments, join_requirements(names), rows))
 
 
-def _quantiles(pooled: Pooled, levels: Sequence[float]) -> NDArray[np.float32]:
-    """(N, C, Q)"""
-    assert pooled.quantiles is not None
-    return pooled.quantiles[:, :, [pooled.levels.index(level) for level in levels]]
+def _select_quantiles(statistics: SegmentStatistics, levels: Sequence[float]) -> NDArray[np.float32]:
+    """Return the quantiles (N, C, Q) at some of the levels that were statistics."""
+    assert statistics.quantiles is not None
+    return statistics.quantiles[:, :, [statistics.levels.index(level) for level in levels]]
 
 
-def intensity(pooled: Pooled) -> NDArray[np.float32]:
-    """Mean, standard deviation and the nine deciles of each channel, (N, 11 C).
+def compute_intensity(statistics: SegmentStatistics) -> NDArray[np.float32]:
+    """Return mean, standard deviation and the nine deciles of each channel, (N, 11 C).
 
     The eleven statistics of Jain et al., Microscopy 2024, as in their published code.
     """
-    moments = np.stack([pooled.mean, pooled.deviation], axis=2)
-    return np.concatenate([moments, _quantiles(pooled, DECILES)], axis=2).reshape(len(moments), -1)
+    moments = np.stack([statistics.mean, statistics.deviation], axis=2)
+    return np.concatenate([moments, _select_quantiles(statistics, DECILES)], axis=2).reshape(len(moments), -1)
 
 
-def quantiles(pooled: Pooled) -> NDArray[np.float32]:
-    """Minimum, maximum and seven quantiles that favour the tails, of each channel, (N, 9 C)."""
-    return _quantiles(pooled, QUANTILES).reshape(len(pooled.counts), -1)
+def compute_quantiles(statistics: SegmentStatistics) -> NDArray[np.float32]:
+    """Return minimum, maximum and seven quantiles that favour the tails, of each channel, (N, 9 C)."""
+    return _select_quantiles(statistics, QUANTILES).reshape(len(statistics.counts), -1)
 
 
-def texture(pooled: Pooled) -> NDArray[np.float32]:
-    """Filter responses at several scales, as in `bench.graphs.texture`, of each channel."""
-    assert pooled.texture is not None
-    return pooled.texture.reshape(len(pooled.counts), -1)
+def compute_texture(statistics: SegmentStatistics) -> NDArray[np.float32]:
+    """Return the filter responses of each channel at several scales, as in `bench.graphs.texture`, (N, F)."""
+    assert statistics.texture is not None
+    return statistics.texture.reshape(len(statistics.counts), -1)
 
 
-def colour(pooled: Pooled) -> NDArray[np.float32]:
-    """Mean and deviation of lightness, chroma and each channel's difference from the lightness, (N, 4 + 2 C).
+def compute_colour(statistics: SegmentStatistics) -> NDArray[np.float32]:
+    """Return mean and deviation of lightness, chroma and each channel's difference from the lightness, (N, 4 + 2 C).
 
-    As in `bench.graphs.colour`; of a grey image nothing, (N, 0).
+    As in `bench.graphs.colour`; a grey image has no such columns, (N, 0).
     """
-    nodes = len(pooled.counts)
-    return np.empty((nodes, 0), np.float32) if pooled.colour is None else pooled.colour.reshape(nodes, -1)
+    nodes = len(statistics.counts)
+    return np.empty((nodes, 0), np.float32) if statistics.colour is None else statistics.colour.reshape(nodes, -1)
 
 
-def shape(pooled: Pooled) -> NDArray[np.float32]:
-    """Log of the pixel count, elongation, compactness, (N, 3).
+def compute_shape(statistics: SegmentStatistics) -> NDArray[np.float32]:
+    """Return the logarithm of the pixel count, elongation and compactness, (N, 3).
 
     Elongation is 1 - shortest / longest axis of the ellipse of equal second moments, in [0, 1). Compactness is the
     number of faces of a square (cube) of the same size over the segment's own, in (0, 1].
     """
-    assert pooled.touching is not None
-    assert pooled.border is not None
-    axes, counts = len(pooled.shape), pooled.counts
-    moments = np.linalg.eigvalsh(pooled.covariance)  # ascending
+    assert statistics.touching is not None
+    assert statistics.border is not None
+    axes, counts = len(statistics.shape), statistics.counts
+    moments = np.linalg.eigvalsh(statistics.covariance)  # ascending
     elongation = 1 - np.sqrt(moments[:, 0] / moments[:, -1])
-    faces = pooled.border.copy()
-    for side in pooled.touching.pairs.T:
-        faces += np.bincount(side, pooled.touching.length, len(faces)).astype(np.int64)
+    faces = statistics.border.copy()
+    for side in statistics.touching.pairs.T:
+        faces += np.bincount(side, statistics.touching.length, len(faces)).astype(np.int64)
     compactness = 2 * axes * counts ** ((axes - 1) / axes) / faces
     return np.stack([np.log(counts), elongation, compactness], axis=1).astype(np.float32)
 
 
-def position(pooled: Pooled) -> NDArray[np.float32]:
-    """Centroid in [0, 1] along each axis of the image, (N, spatial_axes)."""
-    return (pooled.centroids / np.maximum(np.array(pooled.shape, np.float32) - 1, 1)).astype(np.float32)
+def compute_position(statistics: SegmentStatistics) -> NDArray[np.float32]:
+    """Return the centroid in [0, 1] along each axis of the image, (N, spatial_axes)."""
+    return (statistics.centroids / np.maximum(np.array(statistics.shape, np.float32) - 1, 1)).astype(np.float32)
 
 
 FEATURES: dict[str, FeatureSet] = {
-    "intensity": FeatureSet(intensity, Wants(levels=DECILES)),
-    "quantiles": FeatureSet(quantiles, Wants(levels=QUANTILES)),
-    "texture": FeatureSet(texture, Wants(texture=True)),
-    "colour": FeatureSet(colour, Wants(colour=True)),
-    "shape": FeatureSet(shape, Wants(faces=True)),
-    "position": FeatureSet(position),
+    "intensity": FeatureSet(compute_intensity, Requirements(levels=DECILES)),
+    "quantiles": FeatureSet(compute_quantiles, Requirements(levels=QUANTILES)),
+    "texture": FeatureSet(compute_texture, Requirements(texture=True)),
+    "colour": FeatureSet(compute_colour, Requirements(colour=True)),
+    "shape": FeatureSet(compute_shape, Requirements(faces=True)),
+    "position": FeatureSet(compute_position),
 }

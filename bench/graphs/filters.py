@@ -1,6 +1,19 @@
-"""Filter responses of a picture line by line, added up in the segments at once: memory of some lines of a block."""
+"""Filter responses of a picture line by line, added up in the segments at once: memory of some lines of a block.
 
-from dataclasses import dataclass
+A kernel walks down a block with rings of the latest lines; row r of the picture lies in a ring at (r - top) % size:
+
+    columns        s0    g0         c0            c1         g1    s1
+                    |     |<-reach-->|<- block's ->|<-reach-->|     |
+    smooth          |<-1->|          |   columns   |          |<-1->|    values smoothed, size lines of s0..s1
+    gradients             |<---------------------------------->|         ring[0] down, ring[1] right, size lines
+    products              |<---------------------------------->|         ring[2..4] of the gradients, size lines
+    tensor, responses                |<----------->|                     products smoothed and six responses, one line
+
+A response at row r needs the smoothed products there, so the gradients of the rows r - reach..r + reach, so the smooth
+values of one row more on either side: size = 2 reach + 2 lines. At the border of the picture the ends are cut off.
+"""
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -13,13 +26,20 @@ from bench.superpixels.smoothing import sample_gaussian
 
 TRUNCATE = 3.0  # standard deviations at which the Gaussians end
 
+Sums = tuple[NDArray[np.float64], NDArray[np.float64]]
 
-@dataclass(frozen=True)
-class Level:
-    """One channel of a window at one scale: `values` (rows, H, W) from row `top` of `height` on.
 
-    Each of its pixels is `stride` pixels of the image along every axis; `sigma` is in its own pixels. Intensities count
-    from `offset`. `squares`: whether their sums are wanted as well.
+class Level(NamedTuple):
+    """One channel of a slab at one scale; a record for kernels.
+
+    Attributes:
+        values: (rows, H, W) float32, each pixel the mean of `stride` pixels of the image along every axis.
+        top: Row of the whole image at this scale with which `values` begin.
+        height: Rows of the whole image at this scale.
+        stride: Pixels of the image per pixel of the level, a power of two.
+        sigma: Standard deviation of the Gaussians in pixels of the level.
+        offset: Intensity that counts as zero.
+        with_squares: Whether squares of the responses are added up as well.
     """
 
     values: NDArray[np.float32]
@@ -28,82 +48,104 @@ class Level:
     stride: int
     sigma: float
     offset: np.float32
-    squares: bool
+    with_squares: bool
 
 
-Sums = tuple[NDArray[np.float64], NDArray[np.float64]]
+class Ring(NamedTuple):
+    """Some lines of a picture of `height` rows: row r lies in `lines` (lines, columns) at (r - top) % size."""
+
+    lines: NDArray[np.float32]
+    top: int
+    size: int
+    height: int
 
 
-def plane_sums(level: Level, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> list[Sums]:
-    """Of each block the sums (its segments, 6) over its pixels of the responses of a picture, and of their squares."""
+class Columns(NamedTuple):
+    """Where smooth values, gradients and responses of a block begin and end, in columns of a level as drawn above."""
+
+    s0: int
+    g0: int
+    c0: int
+    c1: int
+    g1: int
+    s1: int
+    width: int  # columns of the level
+
+
+def sum_plane_responses(level: Level, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> list[Sums]:
+    """Add up the six filter responses of a picture in the segments of each block.
+
+    Args:
+        level: The channel and scale that are filtered.
+        slab: The rows from which the level was made.
+        parts: The blocks of the slab.
+        workers: Threads that share the blocks.
+
+    Returns:
+        Of each block the sums (its segments, 6) over its pixels of smoothed intensity, gradient magnitude, larger and
+        smaller eigenvalue of the Hessian and square roots of those of the structure tensor; and of their squares.
+    """
     del slab
-    lines = level.values.reshape(len(level.values), -1)
-    kernel, sigma = sample_gaussian(level.sigma, TRUNCATE), np.float32(level.sigma)
+    kernel = sample_gaussian(level.sigma, TRUNCATE)
 
     def add(index: int, _: int) -> Sums:
-        block = parts[index]
-        place = block.first, block.stop, block.left, block.right
-        scale = level.top, level.height, level.stride, sigma, kernel, level.offset
-        sums, squares = _respond(*block.runs, lines, *scale, *place, level.squares)
+        sums, squares = _add_block(parts[index], level, kernel)
         return sums, squares
 
     return workers.run(add, list_singles(len(parts)))
 
 
 @njit(cache=True, nogil=True)
-def _respond(  # type: ignore[no-untyped-def]
-    first, node, start, end, ids, level, top, height, stride, sigma, kernel, offset, row, stop, left, right, squares
-):
-    """Walks down the block with a ring of the last lines: smooth ones, gradients and their products."""
-    reach, width = kernel.size - 1, level.shape[1]
-    c0, c1 = left // stride, min(-(-right // stride), width)  # columns and rows of the level
-    r0, r1 = row // stride, min(-(-stop // stride), height)
-    g0, g1 = max(c0 - reach, 0), min(c1 + reach, width)  # columns with gradients, and with smooth values
-    s0, s1 = max(g0 - 1, 0), min(g1 + 1, width)
+def _add_block(block, level, kernel):  # type: ignore[no-untyped-def]
+    """Walk down a block with the rings drawn above and add the responses up line by line."""
+    reach, width, height, stride = kernel.size - 1, level.values.shape[2], level.height, level.stride
+    lines = level.values.reshape(-1, width)
+    picture = Ring(lines, level.top, lines.shape[0], height)
+    c0, c1 = block.left // stride, min(-(-block.right // stride), width)  # columns and rows of the level
+    r0, r1 = block.first // stride, min(-(-block.stop // stride), height)
+    g0, g1 = max(c0 - reach, 0), min(c1 + reach, width)
+    columns = Columns(max(g0 - 1, 0), g0, c0, c1, g1, min(g1 + 1, width), width)
     size = 2 * reach + 2
-    smooth = np.empty((size, s1 - s0), dtype=np.float32)
-    ring = np.empty((5, size, g1 - g0), dtype=np.float32)  # gradient down, right; products
-    buffer = np.empty(s1 - s0 + 2 * reach, dtype=np.float32)
-    responses = np.empty((6, c1 - c0), dtype=np.float32)
+    smooth = np.empty((size, columns.s1 - columns.s0), dtype=np.float32)
+    ring = np.empty((5, size, g1 - g0), dtype=np.float32)
+    buffer = np.empty(columns.s1 - columns.s0 + 2 * reach, dtype=np.float32)
     tensor = np.empty((3, c1 - c0), dtype=np.float32)
-    sums = np.zeros((ids.size, 6), dtype=np.float64)
-    squared = np.zeros((ids.size, 6), dtype=np.float64)
-    nothing = np.float32(0)
+    responses = np.empty((6, c1 - c0), dtype=np.float32)
+    sums = np.zeros((block.runs.ids.size, 6), dtype=np.float64)
+    squared = np.zeros((block.runs.ids.size, 6), dtype=np.float64)
+    nothing, sigma = np.float32(0), np.float32(level.sigma)
     done = max(r0 - reach - 1, 0)
     target = r0
     for y in range(max(r0 - reach, 0), min(r1 + reach, height)):
         while done <= min(y + 1, height - 1):
-            _smoothed(level, top, level.shape[0], height, done, s0, s1, kernel, offset, buffer, smooth[done % size])
+            _smooth_line(picture, done, columns.s0, columns.s1, kernel, level.offset, buffer, smooth[done % size])
             done += 1
-        _gradients(smooth, y, height, width, s0, g0, g1, sigma, ring)
+        _find_gradients(smooth, y, height, columns, sigma, ring)
         while target < r1 and min(target + reach, height - 1) <= y:
             for part in range(3):
-                a, b = c0 - g0, c1 - g0
-                _smoothed(ring[2 + part], 0, size, height, target, a, b, kernel, nothing, buffer, tensor[part])
-            _measures(smooth, ring, tensor, target, height, width, s0, g0, c0, c1, sigma, responses)
-            for line in range(max(target * stride, row), min((target + 1) * stride, stop)):
-                gather_line(
-                    first[line - row], first[line - row + 1], node, start, end, responses, c0, stride, right, sums,
-                    squared, squares,
-                )  # fmt: skip
+                products = Ring(ring[2 + part], 0, size, height)
+                _smooth_line(products, target, c0 - g0, c1 - g0, kernel, nothing, buffer, tensor[part])
+            _find_responses(smooth, ring, tensor, target, height, columns, sigma, responses)
+            for row in range(max(target * stride, block.first), min((target + 1) * stride, block.stop)):
+                gather_line(block, row - block.first, responses, c0, stride, sums, squared, level.with_squares)
             target += 1
     return sums, squared
 
 
 @njit(cache=True, nogil=True)
-def _smoothed(lines, top, size, height, row, left, right, kernel, offset, buffer, out):  # type: ignore[no-untyped-def]
-    """A line of the Gaussian of a picture of `height` rows, of which row r is in `lines` at (r - top) modulo `size`."""
-    reach = kernel.size - 1
+def _smooth_line(ring, row, left, right, kernel, offset, buffer, out):  # type: ignore[no-untyped-def]
+    """Write columns left..right of a row of the Gaussian of a picture, less `offset`, to `out` (right - left,)."""
+    reach, lines, height = kernel.size - 1, ring.lines, ring.height
     low, high = max(left - reach, 0), min(right + reach, lines.shape[1])
     count, shift = high - low, low - (left - reach)
     total = buffer[shift : shift + count]
-    centre = lines[(row - top) % size, low:high]
+    centre = lines[(row - ring.top) % ring.size, low:high]
     for x in range(count):
         total[x] = kernel[0] * centre[x] - offset
     for k in range(1, reach + 1):
         weight = kernel[k]
-        above = lines[(max(row - k, 0) - top) % size, low:high]
-        below = lines[(min(row + k, height - 1) - top) % size, low:high]
+        above = lines[(max(row - k, 0) - ring.top) % ring.size, low:high]
+        below = lines[(min(row + k, height - 1) - ring.top) % ring.size, low:high]
         for x in range(count):
             total[x] += weight * (above[x] + below[x])
     for x in range(shift):
@@ -121,24 +163,27 @@ def _smoothed(lines, top, size, height, row, left, right, kernel, offset, buffer
 
 
 @njit(cache=True, nogil=True)
-def _gradients(smooth, y, height, width, s0, g0, g1, sigma, ring):  # type: ignore[no-untyped-def]
-    """Gradient of line y, times sigma, and its products, into the ring; columns g0..g1."""
-    size = smooth.shape[0]
+def _find_gradients(smooth, y, height, columns, sigma, ring):  # type: ignore[no-untyped-def]
+    """Write the gradient of line y, times sigma, and its products into the ring; columns g0..g1."""
+    size, s0, g0, g1 = smooth.shape[0], columns.s0, columns.g0, columns.g1
     above, below = smooth[max(y - 1, 0) % size], smooth[min(y + 1, height - 1) % size]
     here = smooth[y % size]
     down, along = ring[0, y % size], ring[1, y % size]
     half = np.float32(0.5) * sigma
     for x in range(g1 - g0):
         down[x] = half * (below[x + g0 - s0] - above[x + g0 - s0])
-    _along(here, s0, g0, g1, width, half, along)
+    _differentiate(here, s0, g0, g1, columns.width, half, along)
     one, two, three = ring[2, y % size], ring[3, y % size], ring[4, y % size]
     for x in range(g1 - g0):
         one[x], two[x], three[x] = down[x] * down[x], down[x] * along[x], along[x] * along[x]
 
 
 @njit(cache=True, nogil=True)
-def _along(line, origin, low, high, width, half, out):  # type: ignore[no-untyped-def]
-    """Half the step from the column before to that after, for columns low..high of a line that begins at `origin`."""
+def _differentiate(line, origin, low, high, width, half, out):  # type: ignore[no-untyped-def]
+    """Write `half` the step from the column before to that after, of the columns low..high of a picture's line.
+
+    `line` begins with the column `origin` of `width`; at the ends of the picture the end itself is the column beyond.
+    """
     base = low - origin
     count = high - low
     first, last = (1 if low == 0 else 0), (count - 1 if high == width else count)
@@ -151,16 +196,17 @@ def _along(line, origin, low, high, width, half, out):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def _measures(smooth, ring, tensor, y, height, width, s0, g0, c0, c1, sigma, responses):  # type: ignore[no-untyped-def]
-    """The six responses of line y, columns c0..c1."""
+def _find_responses(smooth, ring, tensor, y, height, columns, sigma, responses):  # type: ignore[no-untyped-def]
+    """Write the six responses of line y, columns c0..c1, to `responses` (6, columns)."""
+    s0, g0, c0, c1, width = columns.s0, columns.g0, columns.c0, columns.c1, columns.width
     size, count = smooth.shape[0], c1 - c0
     value, down, along = smooth[y % size, c0 - s0 :], ring[0, y % size], ring[1, y % size]
     above, below = ring[0, max(y - 1, 0) % size, c0 - g0 :], ring[0, min(y + 1, height - 1) % size, c0 - g0 :]
     half = np.float32(0.5) * sigma
     two = responses[4]  # lines that are free as yet
     three = responses[5]
-    _along(down, g0, c0, c1, width, half, two)
-    _along(along, g0, c0, c1, width, half, three)
+    _differentiate(down, g0, c0, c1, width, half, two)
+    _differentiate(along, g0, c0, c1, width, half, three)
     here, there = down[c0 - g0 :], along[c0 - g0 :]
     for x in range(count):
         responses[0, x] = value[x]

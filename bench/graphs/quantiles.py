@@ -1,4 +1,16 @@
-"""Exact quantiles of the pixels of each segment, with the pixels of unfinished segments carried from band to band."""
+"""Exact quantiles of the pixels of each segment; pixels of unfinished segments are carried from slab to slab.
+
+The values of a slab lie segment after segment within each block, and `pieces` says where they are:
+
+    values (C, M)   | carried over      | block 0           | block 1       |
+                    | node 7  | node 9  | node 9 | node 12  | node 7 | 12   |
+    pieces (3, P)     7         9         9        12         7        12       id of the segment
+                      0         m         ...                                   first of its values
+                      m         n         ...                                   their number
+
+Sorted by id, the pieces of one segment lie side by side, and `nodes` (4, K) says where: id, number of values that were
+seen, first piece and end of the pieces. A segment whose pixels were all seen is measured, any other carried over.
+"""
 
 import numpy as np
 from numba import njit
@@ -14,8 +26,8 @@ _BUCKETS = 4096  # at most, of about one value each
 class Quantiles:
     """Collects the quantiles `levels` in [0, 1], linear between ranks as `numpy.quantile`: `found` (N, C, Q).
 
-    `counts` (N,) tells when the last pixel of a segment was seen. Besides the pixels of a band it holds those of the
-    segments that go on below it.
+    A segment is measured as soon as its last pixel was read, which its pixel count in `counts` (N,) tells. In memory
+    are the pixels of a slab and those of the segments that go on below it.
     """
 
     def __init__(self, counts: NDArray[np.int64], channels: int, levels: tuple[float, ...]) -> None:
@@ -25,6 +37,7 @@ class Quantiles:
         self._pieces = np.zeros((3, 0), np.int64)  # node, first of its values, their number
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
+        """Add the pixels of the blocks `parts` of a slab, and measure the segments that are complete."""
         values, pieces = self._group(slab, parts, workers)
         pieces = pieces[:, np.argsort(pieces[0], kind="stable")]
         nodes, first = np.unique(pieces[0], return_index=True)
@@ -33,15 +46,15 @@ class Quantiles:
         whole = seen == self._counts[nodes]
         ready = np.stack([nodes, seen, first, ends])[:, whole]
         workers.run(
-            lambda low, high: _measure(values, pieces, ready, low, high, self._levels, self.found),
+            lambda low, high: _measure_nodes(values, pieces, ready, low, high, self._levels, self.found),
             split_range(ready.shape[1], 8 * workers.threads) if whole.any() else [],
         )
-        self._held, self._pieces = _carried(values, pieces, np.stack([nodes, seen, first, ends])[:, ~whole])
+        self._held, self._pieces = _carry_over(values, pieces, np.stack([nodes, seen, first, ends])[:, ~whole])
 
     def _group(
         self, slab: Slab, parts: list[SegmentBlock], workers: Workers
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Values (C, M), what was held before those of each block, segment after segment; and where they are."""
+        """Return the values (C, M) that were carried over and those of each block, and their pieces as drawn above."""
         _, height, width = slab.shape
         pixels = slab.pixels.reshape(len(slab.pixels), -1, width)
         sizes = [(part.stop - part.first) * height * (part.right - part.left) for part in parts]
@@ -50,19 +63,23 @@ class Quantiles:
         values[:, : bases[0]] = self._held
 
         def group(index: int, _: int) -> NDArray[np.int64]:
-            part = parts[index]
-            line = (part.first - slab.top) * height
-            count = (part.stop - part.first) * height
-            return np.asarray(_group(*part.runs, pixels, line, count, part.right, bases[index], values))
+            block = parts[index]
+            line = (block.first - slab.top) * height
+            return np.asarray(_group_block(block, pixels, line, height, bases[index], values))
 
         found = workers.run(group, list_singles(len(parts)))
         return values, np.concatenate([self._pieces, *found], axis=1)
 
 
 @njit(cache=True, nogil=True)
-def _group(first, node, start, end, ids, pixels, line, count, right, base, values):  # type: ignore[no-untyped-def]
-    """Counting sort of the block's own pixels into `values` from `base` on; (3, segments): id, place, number."""
-    sizes = count_run_pixels(first, node, start, end, ids, count, right)
+def _group_block(block, pixels, line, height, base, values):  # type: ignore[no-untyped-def]
+    """Sort a block's own pixels by segment into `values` from `base` on, and return the pieces (3, segments).
+
+    A counting sort. `pixels` (C, lines, W) are those of the slab, in which the block begins with the line `line`.
+    """
+    runs, count = block.runs, (block.stop - block.first) * height
+    first, node, start, end, ids = runs.first, runs.node, runs.start, runs.end, runs.ids
+    sizes = count_run_pixels(block, count)
     cursor = np.empty(ids.size, dtype=np.int64)
     pieces = np.empty((3, ids.size), dtype=np.int64)
     known = 0
@@ -75,7 +92,7 @@ def _group(first, node, start, end, ids, pixels, line, count, right, base, value
     for here in range(count):
         for run in range(first[here], first[here + 1]):
             low, high = start[run], end[run]
-            if low >= right:
+            if low >= block.right:
                 break
             size, place = high - low, cursor[node[run]]
             for channel in range(pixels.shape[0]):
@@ -87,8 +104,8 @@ def _group(first, node, start, end, ids, pixels, line, count, right, base, value
 
 
 @njit(cache=True, nogil=True)
-def _carried(values, pieces, nodes):  # type: ignore[no-untyped-def]
-    """The values of `nodes` alone, and where they are."""
+def _carry_over(values, pieces, nodes):  # type: ignore[no-untyped-def]
+    """Return the values of `nodes` (4, K) alone, (C, total), and their pieces (3, K)."""
     total = 0
     for index in range(nodes.shape[1]):
         total += nodes[1, index]
@@ -98,13 +115,14 @@ def _carried(values, pieces, nodes):  # type: ignore[no-untyped-def]
     for index in range(nodes.shape[1]):
         places[0, index], places[1, index], places[2, index] = nodes[0, index], base, nodes[1, index]
         for channel in range(values.shape[0]):
-            _collect(values[channel], pieces, nodes[2, index], nodes[3, index], held[channel, base:])
+            _copy_pieces(values[channel], pieces, nodes[2, index], nodes[3, index], held[channel, base:])
         base += nodes[1, index]
     return held, places
 
 
 @njit(cache=True, nogil=True)
-def _collect(values, pieces, first, stop, target):  # type: ignore[no-untyped-def]
+def _copy_pieces(values, pieces, first, stop, target):  # type: ignore[no-untyped-def]
+    """Copy the values of the pieces first..stop to `target`, one after the other."""
     place = 0
     for piece in range(first, stop):
         base, size = pieces[1, piece], pieces[2, piece]
@@ -115,8 +133,8 @@ def _collect(values, pieces, first, stop, target):  # type: ignore[no-untyped-de
 
 
 @njit(cache=True, nogil=True)
-def _measure(values, pieces, nodes, low, high, levels, found):  # type: ignore[no-untyped-def]
-    """Quantiles of the nodes low..high: rows of `nodes` are id, pixels, first and end of the pieces."""
+def _measure_nodes(values, pieces, nodes, low, high, levels, found):  # type: ignore[no-untyped-def]
+    """Write the quantiles of the columns low..high of `nodes` to `found` (N, C, Q)."""
     longest = 1
     for index in range(low, high):
         longest = max(longest, nodes[1, index])
@@ -125,15 +143,19 @@ def _measure(values, pieces, nodes, low, high, levels, found):  # type: ignore[n
     for index in range(low, high):
         size = nodes[1, index]
         for channel in range(values.shape[0]):
-            _collect(values[channel], pieces, nodes[2, index], nodes[3, index], whole)
-            _quantiles(whole[:size], scratch, bucket, ends, levels, found[nodes[0, index], channel])
+            _copy_pieces(values[channel], pieces, nodes[2, index], nodes[3, index], whole)
+            _find_quantiles(whole[:size], scratch, bucket, ends, levels, found[nodes[0, index], channel])
 
 
 @njit(cache=True, nogil=True)
-def _quantiles(values, scratch, bucket, ends, levels, found):  # type: ignore[no-untyped-def]
-    """Quantiles `levels` (ascending) of `values`: only the buckets in which their ranks lie are sorted."""
+def _find_quantiles(values, scratch, bucket, ends, levels, found):  # type: ignore[no-untyped-def]
+    """Write the quantiles `levels` (ascending) of `values` to `found`.
+
+    Only the buckets that hold the ranks of the quantiles are sorted. `scratch` and `bucket` have room for all values,
+    `ends` for all buckets.
+    """
     size = values.size
-    least, most = _extent(values)
+    least, most = _find_range(values)
     if least == most:
         found[:] = least
         return
@@ -154,7 +176,7 @@ def _quantiles(values, scratch, bucket, ends, levels, found):  # type: ignore[no
         place = ends[bucket[index]]
         scratch[place] = values[index]
         ends[bucket[index]] = place + 1
-    number, ready = -1, 0  # the values before `ready` that were asked for are in their places
+    number, ready = -1, 0  # the values before `ready` that are needed are in their places
     for level in range(levels.size):
         rank = levels[level] * (size - 1)
         below = int(rank)
@@ -169,8 +191,8 @@ def _quantiles(values, scratch, bucket, ends, levels, found):  # type: ignore[no
 
 
 @njit(cache=True, nogil=True)
-def _extent(values):  # type: ignore[no-untyped-def]
-    """Smallest and largest; four at a time, as they do not wait for each other."""
+def _find_range(values):  # type: ignore[no-untyped-def]
+    """Return the smallest and the largest value; four at a time, as they do not wait for each other."""
     a = b = c = d = aa = bb = cc = dd = values[0]
     whole = values.size // 4 * 4
     for x in range(0, whole, 4):

@@ -1,12 +1,12 @@
-"""Sums over pixels side by side, four at a time, as they do not wait for each other: the order of adding is fixed."""
+"""Sums over pixels, four at a time as they do not wait for each other: the order of adding is fixed."""
 
 import numpy as np
 from numba import njit
 
 
 @njit(cache=True, nogil=True)
-def powers(values, base):  # type: ignore[no-untyped-def]
-    """Sum of the values beyond `base`, and of their squares."""
+def sum_powers(values, base):  # type: ignore[no-untyped-def]
+    """Sum the differences of `values` (N,) from `base`, and their squares."""
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
     aa, bb, cc, dd = 0.0, 0.0, 0.0, 0.0
     whole = values.size // 4 * 4
@@ -22,8 +22,8 @@ def powers(values, base):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def total_of(values):  # type: ignore[no-untyped-def]
-    """Sum of the values."""
+def sum_values(values):  # type: ignore[no-untyped-def]
+    """Sum `values` (N,)."""
     a, b, c, d = 0.0, 0.0, 0.0, 0.0
     whole = values.size // 4 * 4
     for x in range(0, whole, 4):
@@ -35,26 +35,34 @@ def total_of(values):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def gather_line(low, high, node, start, end, responses, origin, stride, right, sums, squared, squares):  # type: ignore[no-untyped-def]
-    """Add a line of `responses` (R, columns) to the segments of the runs low..high, left of the column `right`.
+def gather_line(block, line, responses, origin, stride, sums, squared, with_squares):  # type: ignore[no-untyped-def]
+    """Add a line of filter responses to the segments of a block, `sums` (segments, R) and `squared` if wanted.
 
-    A column of the responses, which begin with `origin`, is `stride` pixels, a power of two, and counts as many.
+    `line` counts within the `SegmentBlock`. Column c of `responses` (R, columns) covers the pixels from
+    (origin + c) * stride to (origin + c + 1) * stride, and counts as many; `stride` is a power of two:
+
+        pixels      |0 1 2 3|4 5 6 7|8 9 ..|    stride = 4, origin = 0
+        columns     |   0   |   1   |  2   |
+        run 2..7        [ 2 3|4 5 6 ]           sum = 4 * (column 0 + column 1) - 2 * column 0 - 1 * column 1
     """
+    runs = block.runs
+    node, start, end = runs.node, runs.start, runs.end
     shift = 0
     while 1 << shift < stride:
         shift += 1
-    for run in range(low, high):
-        if start[run] >= right:
+    for run in range(runs.first[line], runs.first[line + 1]):
+        if start[run] >= block.right:
             break
         into, squared_into = sums[node[run]], squared[node[run]]
         first, last = (start[run] >> shift) - origin, ((end[run] - 1) >> shift) - origin
         before = start[run] - ((first + origin) << shift)  # pixels of the first column that are outside the run
         after = ((last + origin + 1) << shift) - end[run]
         for part in range(responses.shape[0]):
-            line = responses[part, first : last + 1]
-            if squares:
-                total, square = powers(line, 0.0)
+            values = responses[part, first : last + 1]
+            if with_squares:
+                total, square = sum_powers(values, 0.0)
                 squared_into[part] += square
             else:
-                total = stride * total_of(line) - before * np.float64(line[0]) - after * np.float64(line[last - first])
+                total = stride * sum_values(values) - before * np.float64(values[0])
+                total -= after * np.float64(values[last - first])
             into[part] += total

@@ -1,4 +1,4 @@
-"""A multi-scale filter bank, pooled into segments block by block: no response is ever held for a whole image.
+"""A multi-scale filter bank, pooled into segments block by block: no response is ever in memory for a whole image.
 
 Smoothed intensity, gradient magnitude, eigenvalues of the Hessian and square roots of those of the structure tensor,
 with derivatives multiplied by sigma so that they compare across scales. Beyond the image its border is repeated.
@@ -9,28 +9,28 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bench.arrays.threads import Workers, split_range
-from bench.graphs.filters import TRUNCATE, Level, plane_sums
-from bench.graphs.volume import volume_sums
+from bench.graphs.filters import TRUNCATE, Level, sum_plane_responses
+from bench.graphs.volume import sum_volume_responses
 from bench.superpixels.runs import SegmentBlock, Slab
 from bench.superpixels.smoothing import sample_gaussian
 
 FINE = (1.0, 2.0, 4.0)  # standard deviations of the Gaussians, in pixels
 COARSE = (8.0, 16.0, 32.0)
-_WIDEST = 4.0  # on its own level
+_WIDEST = 4.0  # standard deviation of a Gaussian, in pixels of the level on which it is applied
 
 
-def strides() -> list[int]:
-    """Image pixels per pixel at the level of each scale: a coarse one is filtered where it is four pixels wide."""
+def list_strides() -> list[int]:
+    """Return the image pixels per pixel of each scale's level: coarse scales are filtered where sigma is 4 pixels."""
     return [max(int(sigma / _WIDEST), 1) for sigma in (*FINE, *COARSE)]
 
 
 class Texture:
-    """Collects the responses of every channel and scale; means and squares for the fine scales, means for the coarse.
+    """Collects the responses of every channel and scale: sums and squares at the fine scales, sums at the coarse ones.
 
-    The latter hardly vary within a segment. They are filtered on a halved, quartered, ... image: context is cheap.
+    Responses at coarse scales hardly vary within a segment. They are computed on a halved, quartered, ... image.
     """
 
-    halo = (2 * (sample_gaussian(_WIDEST, TRUNCATE).size - 1) + 1) * max(strides())
+    halo = (2 * (sample_gaussian(_WIDEST, TRUNCATE).size - 1) + 1) * max(list_strides())
 
     def __init__(self, num_nodes: int, channels: int, axes: int) -> None:
         self._responses = 2 + 2 * axes
@@ -40,24 +40,25 @@ class Texture:
         self._offset = np.zeros(channels, np.float32)
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
+        """Filter every channel of a slab at every scale and add the responses up in the blocks `parts`."""
         if slab.start == 0:
             self._offset = slab.pixels[:, 0, 0, 0].copy()
-        pooled = plane_sums if slab.axes == 2 else volume_sums
+        add_up = sum_plane_responses if slab.axes == 2 else sum_volume_responses
         for channel, pixels in enumerate(slab.pixels):
             level, stride = pixels, 1
-            for scale, (sigma, wanted) in enumerate(zip((*FINE, *COARSE), strides(), strict=True)):
-                while stride < wanted:
+            for scale, (sigma, needed) in enumerate(zip((*FINE, *COARSE), list_strides(), strict=True)):
+                while stride < needed:
                     level, stride = halve(level, workers), 2 * stride
                 fine = scale < len(FINE)
                 height = -(-slab.shape[0] // stride)
                 part = Level(level, slab.top // stride, height, stride, sigma / stride, self._offset[channel], fine)
-                for block, (sums, squares) in zip(parts, pooled(part, slab, parts, workers), strict=True):
+                for block, (sums, squares) in zip(parts, add_up(part, slab, parts, workers), strict=True):
                     self._sums[block.runs.ids, channel, scale] += sums
                     if fine:
                         self._squares[block.runs.ids, channel, scale] += squares
 
-    def columns(self, counts: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(N, C, columns): mean and deviation of each response at each fine scale, then the means at the coarse."""
+    def compute(self, counts: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Return (N, C, columns): mean and deviation of each response at each fine scale, then means at the coarse."""
         sums = self._sums / counts[:, None, None, None]
         fine = sums[:, :, : len(FINE)]
         deviation = np.sqrt(np.maximum(self._squares / counts[:, None, None, None] - fine**2, 0))
@@ -69,7 +70,7 @@ class Texture:
 
 
 def halve(values: NDArray[np.float32], workers: Workers) -> NDArray[np.float32]:
-    """Mean of every 2 pixels along each axis of (D, H, W); an odd end is repeated, an axis of one pixel stays."""
+    """Average every 2 pixels along each axis of (D, H, W); an odd end is repeated, an axis of one pixel stays."""
     step = tuple(2 if size > 1 else 1 for size in values.shape)
     out = np.empty(tuple(-(-size // each) for size, each in zip(values.shape, step, strict=True)), np.float32)
     workers.run(lambda low, high: _halve_rows(values, out, step, low, high), split_range(len(out), 4 * workers.threads))
@@ -78,6 +79,7 @@ def halve(values: NDArray[np.float32], workers: Workers) -> NDArray[np.float32]:
 
 @njit(cache=True, nogil=True)
 def _halve_rows(values, out, step, low, high):  # type: ignore[no-untyped-def]
+    """Write the rows low..high of the halved image to `out`; `step` is 2 along axes that are halved, else 1."""
     depth, height, width = values.shape
     half = np.float32(0.5)
     for z in range(low, high):

@@ -1,4 +1,4 @@
-"""Filter responses of a volume, one at a time for the whole window, added up in the segments."""
+"""Filter responses of a volume, one at a time for the whole slab, added up in the segments."""
 
 from collections.abc import Iterator
 
@@ -15,64 +15,82 @@ PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper triangle o
 RESPONSES = 8
 
 
-def volume_sums(level: Level, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> list[Sums]:
-    """As `bench.graphs.filters.plane_sums`, of the eight responses of a volume."""
+def sum_volume_responses(level: Level, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> list[Sums]:
+    """Add up the eight filter responses of a volume in the segments of each block.
+
+    Args:
+        level: The channel and scale that are filtered.
+        slab: The rows from which the level was made.
+        parts: The blocks of the slab.
+        workers: Threads that share the blocks.
+
+    Returns:
+        Of each block the sums (its segments, 8) over its pixels of the responses of `filter_volume`, and of their
+        squares.
+    """
     shapes = [(block.runs.ids.size, RESPONSES) for block in parts]
     found = [(np.zeros(shape), np.zeros(shape)) for shape in shapes]
-    for number, response in enumerate(responses(level.values, level.sigma, workers)):
+    for number, response in enumerate(filter_volume(level.values, level.sigma, workers)):
         if number == 0:
             response -= level.offset
+        filtered = level._replace(values=response)
 
-        def add(index: int, _: int, response: NDArray[np.float32] = response, number: int = number) -> None:
-            block, (sums, squares) = parts[index], found[index]
-            place = block.first, block.stop, block.right, slab.shape[1], level.top
-            _pool(*block.runs[:4], response, *place, level.stride, level.squares, sums, squares, number)
+        def add(index: int, _: int, filtered: Level = filtered, number: int = number) -> None:
+            sums, squares = found[index]
+            _add_block(parts[index], filtered, slab.shape[1], sums, squares, number)
 
         workers.run(add, list_singles(len(parts)))
     return found
 
 
-def responses(volume: NDArray[np.float32], sigma: float, workers: Workers) -> Iterator[NDArray[np.float32]]:
-    """Smoothed intensity, gradient magnitude, three eigenvalues of the Hessian and three of the structure tensor.
+def filter_volume(volume: NDArray[np.float32], sigma: float, workers: Workers) -> Iterator[NDArray[np.float32]]:
+    """Filter a volume, one response at a time.
 
-    Each (D, H, W); of the latter the square roots.
+    Args:
+        volume: (D, H, W) float32.
+        sigma: Standard deviation of the Gaussians in pixels.
+        workers: Threads that share the work.
+
+    Yields:
+        Smoothed intensity, gradient magnitude, three eigenvalues of the Hessian and the square roots of three of the
+        structure tensor, the largest first; each (D, H, W).
     """
-    smooth = _smoothed(volume, sigma)
+    smooth = _smooth(volume, sigma)
     yield smooth.copy()
-    gradient = [np.float32(sigma) * _derivative(smooth, axis) for axis in range(3)]
+    gradient = [np.float32(sigma) * _differentiate(smooth, axis) for axis in range(3)]
     yield np.sqrt(np.square(gradient[0]) + np.square(gradient[1]) + np.square(gradient[2]))
-    hessian = [np.float32(sigma) * _derivative(gradient[row], column) for row, column in PAIRS]
-    yield from eigenvalues(np.stack(hessian), workers)
+    hessian = [np.float32(sigma) * _differentiate(gradient[row], column) for row, column in PAIRS]
+    yield from find_eigenvalues(np.stack(hessian), workers)
     del hessian
-    tensor = [_smoothed(gradient[row] * gradient[column], sigma) for row, column in PAIRS]
+    tensor = [_smooth(gradient[row] * gradient[column], sigma) for row, column in PAIRS]
     del gradient
-    for value in eigenvalues(np.stack(tensor), workers):
+    for value in find_eigenvalues(np.stack(tensor), workers):
         yield np.sqrt(np.maximum(value, 0))
 
 
-def eigenvalues(entries: NDArray[np.float32], workers: Workers) -> NDArray[np.float32]:
-    """Eigenvalues, largest first, (3, D, H, W) of symmetric matrices given by their upper triangles (6, D, H, W)."""
+def find_eigenvalues(entries: NDArray[np.float32], workers: Workers) -> NDArray[np.float32]:
+    """Find the eigenvalues (3, D, H, W), largest first, of symmetric matrices given as upper triangles (6, D, H, W)."""
     flat = entries.reshape(6, -1)
     out = np.empty((3, flat.shape[1]), np.float32)
-    workers.run(lambda low, high: _eigenvalues(flat, out, low, high), split_range(flat.shape[1], 4 * workers.threads))
+    workers.run(lambda low, high: _solve_cubics(flat, out, low, high), split_range(flat.shape[1], 4 * workers.threads))
     return out.reshape(3, *entries.shape[1:])
 
 
-def _smoothed(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+def _smooth(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     from scipy import ndimage  # here, as graphs of images need no scipy
 
     return ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=TRUNCATE)
 
 
-def _derivative(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
+def _differentiate(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:
     from scipy import ndimage
 
     return ndimage.correlate1d(values, np.array([-0.5, 0, 0.5], np.float32), axis=axis, mode="nearest")
 
 
 @njit(cache=True, nogil=True)
-def _eigenvalues(entries, out, low, high):  # type: ignore[no-untyped-def]
-    """The trigonometric solution of the characteristic cubic (Smith, Comm. ACM 4, 1961)."""
+def _solve_cubics(entries, out, low, high):  # type: ignore[no-untyped-def]
+    """Write the eigenvalues of the matrices low..high by the trigonometric solution (Smith, Comm. ACM 4, 1961)."""
     for index in range(low, high):
         a, b, c = np.float64(entries[0, index]), np.float64(entries[3, index]), np.float64(entries[5, index])
         d, e, f = np.float64(entries[1, index]), np.float64(entries[2, index]), np.float64(entries[4, index])
@@ -89,14 +107,18 @@ def _eigenvalues(entries, out, low, high):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _pool(  # type: ignore[no-untyped-def]
-    first, node, start, end, response, row, stop, right, height, top, stride, fine, sums, squares, number
-):
-    """Add a response, of which a pixel is `stride` pixels along each axis, to the column `number` of the sums."""
-    for here in range((stop - row) * height):
-        z, y = (row + here // height) // stride - top, min(here % height // stride, response.shape[1] - 1)
-        line = response[z, y : y + 1]
+def _add_block(block, level, height, sums, squares, number):  # type: ignore[no-untyped-def]
+    """Add the response `level.values` to column `number` of the sums of a block, of a volume of `height` lines a slice.
+
+    Lines of a block and rows of the response, of which each is `stride` lines and slices:
+
+        line of the block        0    1  ..  height-1 | height ..         |  (stop - first) * height - 1
+        slice z of the image     first                | first + 1         |  stop - 1
+        row of the response      z // stride - top; in it line y // stride, the last one twice where it is cut off
+    """
+    response, stride = level.values, level.stride
+    for here in range((block.stop - block.first) * height):
+        z = (block.first + here // height) // stride - level.top
+        y = min(here % height // stride, response.shape[1] - 1)
         into, squared = sums[:, number : number + 1], squares[:, number : number + 1]
-        gather_line(
-            first[here], first[here + 1], node, start, end, line, 0, stride, right, into, squared, fine
-        )  # fmt: skip
+        gather_line(block, here, response[z, y : y + 1], 0, stride, into, squared, level.with_squares)

@@ -95,7 +95,7 @@ def _multiscale_basic_features(picture: Picture, config: SuperpixelsConfig) -> i
 
 def _adjacency(picture: Picture, config: SuperpixelsConfig) -> int:
     del config
-    return len(find_adjacency(picture.ids, picture.image)[0])
+    return len(find_adjacency(picture.ids, picture.image).pairs)
 
 
 def _rag_boundary(picture: Picture, config: SuperpixelsConfig) -> int:

@@ -1,7 +1,6 @@
 """Which superpixels touch, along how many pixel faces, and with how much contrast across them."""
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -12,10 +11,13 @@ from bench.arrays.threads import Workers, list_singles, start_workers
 from bench.superpixels.runs import SegmentBlock, Slab, cut_blocks, walk_slabs
 
 
-@dataclass(frozen=True)
-class Touching:
-    """Pairs of touching segments: `pairs` (E, 2) with i < j in ascending order, `length` (E,) of their boundary in
-    pixel faces, and `contrast` (E,): the mean over those faces and the channels of the absolute step of intensity.
+class TouchingPairs(NamedTuple):
+    """Pairs of segments that share pixel faces.
+
+    Attributes:
+        pairs: Ids (E, 2) with i < j, in ascending order.
+        length: Length (E,) of their common boundary in pixel faces.
+        contrast: Mean (E,) over those faces and the channels of the absolute step of intensity.
     """
 
     pairs: NDArray[np.int64]
@@ -23,26 +25,29 @@ class Touching:
     contrast: NDArray[np.float64]
 
 
-def find_adjacency(
-    segments: Readable, image: Readable, rows: int | None = None
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float64]]:
-    """Pairs, boundary lengths and contrasts (`Touching`) of `segments` (*spatial) under `image` (*spatial, C).
+def find_adjacency(segments: Readable, image: Readable, rows: int | None = None) -> TouchingPairs:
+    """Find the pairs of segments that touch.
 
-    Walked in bands of about `rows` rows, of which the result does not depend.
+    Args:
+        segments: (*spatial) int32, ids 0..N-1 all used.
+        image: (*spatial, C).
+        rows: About how many rows are in memory at a time; the result does not depend on it.
+
+    Returns:
+        The pairs with length and contrast of their boundaries.
     """
     faces, count = Faces(image.shape[-1]), 0
     with start_workers(segments.shape) as workers:
         for slab in walk_slabs(image, segments, rows, Faces.halo):
             faces.collect(slab, cut_blocks(slab, workers), workers)
             count = max(count, int(slab.segments.max()) + 1)
-    found = faces.touching(count)
-    return found.pairs, found.length, found.contrast
+    return faces.merge_pairs(count)
 
 
 class Faces:
-    """Collects, window by window, the faces between the segments and those at the border of the image."""
+    """Collects the faces between the segments, and those at the border of the image, slab by slab."""
 
-    halo = 1
+    halo = 1  # rows of pixels beyond the slab
 
     def __init__(self, channels: int) -> None:
         self._channels = channels
@@ -52,14 +57,14 @@ class Faces:
         self._border: list[tuple[NDArray[np.int32], NDArray[np.int64]]] = []
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
+        """Count the faces of the blocks `parts` of a slab."""
         depth, height, width = slab.shape
         pixels = slab.pixels.reshape(len(slab.pixels), -1, width)
 
         def scan(index: int, _: int) -> tuple[NDArray[Any], ...]:
             block = parts[index]
             line = (block.first - slab.top) * height
-            place = (block.first, block.stop, block.right, depth, height, slab.axes)
-            return _scan(*block.runs, pixels, line, *place)  # type: ignore[no-any-return]
+            return _scan_block(block, pixels, line, depth, height, slab.axes)  # type: ignore[no-any-return]
 
         for block, found in zip(parts, workers.run(scan, list_singles(len(parts))), strict=True):
             pairs, length, total, border = found
@@ -68,16 +73,16 @@ class Faces:
             self._total.append(total)
             self._border.append((block.runs.ids, border))
 
-    def touching(self, num_nodes: int) -> Touching:
-        """All pairs, of segments 0..num_nodes - 1."""
+    def merge_pairs(self, num_nodes: int) -> TouchingPairs:
+        """Return all pairs of the segments 0..num_nodes - 1."""
         first, second = np.concatenate(self._pairs, axis=1)
         order = order_pairs(first, second, num_nodes)
         length, total = np.concatenate(self._length), np.concatenate(self._total)
-        pairs, length, total = _merged(first, second, length, total, order)
-        return Touching(pairs, length, total / (length * self._channels))
+        pairs, length, total = _merge_parts(first, second, length, total, order)
+        return TouchingPairs(pairs, length, total / (length * self._channels))
 
-    def border(self, num_nodes: int) -> NDArray[np.int64]:
-        """Faces of each segment at the border of the image, (N,)."""
+    def sum_border(self, num_nodes: int) -> NDArray[np.int64]:
+        """Return the faces of each segment at the border of the image, (N,)."""
         faces = np.zeros(num_nodes, np.int64)
         for ids, count in self._border:
             faces[ids] += count
@@ -86,7 +91,7 @@ class Faces:
 
 @njit(cache=True, nogil=True)
 def order_pairs(first, second, count):  # type: ignore[no-untyped-def]
-    """The order that sorts pairs of numbers below `count` by first, then second; equal pairs keep theirs."""
+    """Return the order that sorts pairs of numbers below `count` by first, then second; equal pairs keep theirs."""
     order = np.empty(first.size, dtype=np.int64)
     by_second = np.empty(first.size, dtype=np.int64)
     cursor = np.zeros(count + 1, dtype=np.int64)
@@ -107,8 +112,8 @@ def order_pairs(first, second, count):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _merged(first, second, length, total, order):  # type: ignore[no-untyped-def]
-    """Each pair once, in `order`, with the sums of its parts."""
+def _merge_parts(first, second, length, total, order):  # type: ignore[no-untyped-def]
+    """Return each pair once, in `order`, with the sums of its parts."""
     pairs = np.empty((order.size, 2), dtype=np.int64)
     lengths, totals = np.zeros(order.size, dtype=np.int64), np.zeros(order.size, dtype=np.float64)
     last = -1
@@ -122,10 +127,15 @@ def _merged(first, second, length, total, order):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _edge(one, other, head, second, following, known):  # type: ignore[no-untyped-def]
-    """The number of an edge among `known`, which is that of the next one where it is new.
+def _find_edge(one, other, head, second, following, known):  # type: ignore[no-untyped-def]
+    """Return the number of an edge among the first `known`, or enter it as number `known` if it is new.
 
-    The edges of node i form a linked list from `head[i]` through `following`.
+    The edges of node i, the lower of the two, form a linked list from `head[i]` through `following` to -1; edge e leads
+    to node `second[e]`:
+
+        head       [ 2  1 -1 ]      node 0: edge 2 to node 1, then edge 0 to node 2
+        second     [ 2  2  1 ]      node 1: edge 1 to node 2
+        following  [-1 -1  0 ]
     """
     low, high = min(one, other), max(one, other)
     edge = head[low]
@@ -139,8 +149,29 @@ def _edge(one, other, head, second, following, known):  # type: ignore[no-untype
 
 
 @njit(cache=True, nogil=True)
-def _scan(first, node, start, end, ids, pixels, line, row, stop, right, depth, height, axes):  # type: ignore[no-untyped-def]
-    """Faces of the block's own lines: along them, to the next line and to the next row; its first is `line`."""
+def _scan_block(block, pixels, line, depth, height, axes):  # type: ignore[no-untyped-def]
+    """Count the faces of a block's own pixels: along its lines, to the next line and to the next row.
+
+    Two lines that lie above one another are merged like sorted lists; a face piece x..until ends where either run does:
+
+        line `here`    |   run one     |  one + 1  |
+        line `there`   |  two |   two + 1    |
+        pieces         |      |        |     |
+
+    Args:
+        block: The `SegmentBlock`.
+        pixels: (C, lines, W) of the slab.
+        line: Line of `pixels` with which the block begins.
+        depth: Rows of the image.
+        height: Lines of a row: 1 for an image of two axes.
+        axes: Number of spatial axes.
+
+    Returns:
+        Pairs (2, E) of ids, the lower first; faces (E,) and sums (E,) of absolute steps of each pair; and of each of
+        the block's segments the faces at the border of the image.
+    """
+    runs, row, right = block.runs, block.first, block.right
+    first, node, start, end, ids = runs.first, runs.node, runs.start, runs.end, runs.ids
     room = (2 * axes - 1) * node.size
     head = np.full(ids.size, -1, dtype=np.int64)
     second, following = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int64)
@@ -148,7 +179,7 @@ def _scan(first, node, start, end, ids, pixels, line, row, stop, right, depth, h
     border = np.zeros(ids.size, dtype=np.int64)
     width = pixels.shape[2]
     known = 0
-    for here in range((stop - row) * height):
+    for here in range((block.stop - row) * height):
         z, y = row + here // height, here % height
         for run in range(first[here], first[here + 1]):
             if start[run] >= right:
@@ -159,7 +190,7 @@ def _scan(first, node, start, end, ids, pixels, line, row, stop, right, depth, h
                 outside += ((y == 0) + (y == height - 1)) * (end[run] - start[run])
             border[node[run]] += outside
             if run + 1 < first[here + 1] and node[run] != node[run + 1]:
-                edge = _edge(node[run], node[run + 1], head, second, following, known)
+                edge = _find_edge(node[run], node[run + 1], head, second, following, known)
                 known = max(known, edge + 1)
                 length[edge] += 1
                 x = end[run]
@@ -175,7 +206,7 @@ def _scan(first, node, start, end, ids, pixels, line, row, stop, right, depth, h
             while x < right:
                 until = min(end[one], end[two])
                 if node[one] != node[two]:
-                    edge = _edge(node[one], node[two], head, second, following, known)
+                    edge = _find_edge(node[one], node[two], head, second, following, known)
                     known = max(known, edge + 1)
                     length[edge] += until - x
                     for channel in range(pixels.shape[0]):

@@ -1,10 +1,9 @@
-"""SLIC's k-means (Achanta et al., TPAMI 34, 2012) on a grid: each pixel knows only the cells around its own.
+"""SLIC's k-means (Achanta et al., TPAMI 34, 2012) on a grid: a pixel joins one of the cells around its own.
 
-Sums are whole numbers: the result does not depend on how the work is split. The kernels are in `blocks`.
+Sums are whole numbers, so the result does not depend on how the work is split. The kernels are in `kmeans`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
@@ -12,25 +11,17 @@ from numpy.typing import NDArray
 
 from bench.arrays.scratch import Storage
 from bench.arrays.threads import Band, Workers, split_range
-from bench.superpixels import blocks
+from bench.superpixels.kmeans import AxisBlocks, BlockedImage, Layout, assign, assign_cells, move_centres, seed
 from bench.superpixels.scaling import divide_axis
 
-_PLANE, _SOLID = (1, 16, 64), (4, 8, 32)  # longest sides of a block
-_COARSE = 64  # pixels per cluster below which a quarter of them is too few
+PLANE, SOLID = (1, 16, 64), (4, 8, 32)  # longest sides of a block of a picture and of a volume, in pixels
+COARSE = 64  # pixels per cluster below which a quarter of them is too few
 
-Part = tuple[int, NDArray[np.int64]]  # the first cluster concerned, and changes of count, z, y, x and values from it on
-
-
-@dataclass(frozen=True)
-class Blocks:
-    """Cells of one axis cut into blocks: first pixel of each block and the end (B + 1,), and the cell of each (B,)."""
-
-    edges: NDArray[np.int64]
-    cell: NDArray[np.int64]
+Part = tuple[int, NDArray[np.int64]]  # the first cluster concerned, and sums of count, z, y, x and values from it on
 
 
-def cut(length: int, cells: int, longest: int) -> Blocks:
-    """Every cell of an axis in equal blocks of at most `longest` pixels."""
+def cut_axis(length: int, cells: int, longest: int) -> AxisBlocks:
+    """Cut every cell of an axis of `length` pixels into equal blocks of at most `longest` pixels."""
     starts, owners = [], []
     edges = divide_axis(length, cells)
     for cell in range(cells):
@@ -38,13 +29,14 @@ def cut(length: int, cells: int, longest: int) -> Blocks:
         pieces = -(-side // longest)
         starts += [int(edges[cell]) + piece * side // pieces for piece in range(pieces)]
         owners += [cell] * pieces
-    return Blocks(np.array([*starts, length], dtype=np.int64), np.array(owners, dtype=np.int64))
+    return AxisBlocks(np.array([*starts, length], dtype=np.int64), np.array(owners, dtype=np.int64))
 
 
-def lay_out_blocks(shape: tuple[int, ...], cells: tuple[int, ...]) -> list[Blocks]:
-    """The blocks of each axis of a volume (D, H, W)."""
-    longest = _PLANE if shape[0] == 1 else _SOLID
-    return [cut(length, count, side) for length, count, side in zip(shape, cells, longest, strict=True)]
+def lay_out_blocks(shape: tuple[int, ...], cells: tuple[int, ...]) -> Layout:
+    """Return the blocks of each axis of a volume (D, H, W) that is divided into `cells` along each axis."""
+    longest = PLANE if shape[0] == 1 else SOLID
+    z, y, x = (cut_axis(length, count, side) for length, count, side in zip(shape, cells, longest, strict=True))
+    return Layout(z, y, x, (cells[0], cells[1], cells[2]))
 
 
 def cluster(
@@ -56,34 +48,44 @@ def cluster(
     storage: Storage,
     band: int,
 ) -> NDArray[np.int32]:
-    """Assign each pixel of `image` (C, D, H, W) to a cluster: (D, H, W) int32 in 0..prod(cells)-1, not yet connected.
+    """Assign each pixel to the nearest cluster among its own cell and the cells around it.
 
     The distance is the squared difference of intensities plus `weight` times the squared distance in pixels; ties go to
     the first cell in raster order. As in scikit-image the first iteration takes the cells themselves. All iterations
-    but the last go by a quarter of the pixels, unless the clusters are tiny: that moves the centres as well. About
-    `band` pixels are in hand at a time, the sums of the clusters all the while.
+    but the last use a quarter of the pixels, unless the clusters are tiny: that moves the centres as well.
+
+    Args:
+        image: (C, D, H, W) uint16.
+        cells: Number of cells along each axis; each begins as one cluster.
+        weight: Weight of the squared distance in pixels.
+        iterations: Number of assignments, the first of which is that to the cells.
+        workers: Threads that share the work on a band.
+        storage: Where arrays as large as the image live.
+        band: About how many pixels are in memory at a time, where `storage` is on disk.
+
+    Returns:
+        Clusters (D, H, W) int32 in 0..prod(cells)-1; they need not be connected.
     """
-    axes = lay_out_blocks(image.shape[1:], cells)
-    layout = tuple((axis.edges, axis.cell) for axis in axes)
-    bands = _bands(axes, band, 4 * workers.threads)
+    layout = lay_out_blocks(image.shape[1:], cells)
+    bands = _cut_bands(layout, band, 4 * workers.threads)
     channels, clusters = image.shape[0], int(np.prod(cells))
-    tiles = storage.empty((channels, image[0].size), np.uint16)  # the image block by block
-    ranges = storage.empty((int(np.prod([axis.cell.size for axis in axes])), channels, 2), np.uint16)
+    values = storage.empty((channels, image[0].size), np.uint16)
+    ranges = storage.empty((layout.z.cell.size * layout.y.cell.size * layout.x.cell.size, channels, 2), np.uint16)
+    blocked = BlockedImage(values, ranges, layout)
     labels = storage.empty(image.shape[1:], np.int32)
     centres = np.zeros((clusters, 3 + channels), dtype=np.float64)
     scale, coarse, last = np.float32(np.sqrt(weight)), is_coarse(image[0].size, clusters), False
 
-    def seed(start: int, stop: int) -> Part:
-        return tuple(blocks.seed(image, tiles, ranges, layout, cells, coarse, start, stop))
+    def begin(start: int, stop: int) -> Part:
+        return tuple(seed(image, blocked, coarse, start, stop))
 
-    def shift(start: int, stop: int) -> Part:
-        quarter = coarse and not last
-        return tuple(blocks.shift(tiles, labels, ranges, layout, cells, centres, scale, quarter, last, start, stop))
+    def iterate(start: int, stop: int) -> Part:
+        return tuple(assign(blocked, labels, centres, scale, coarse and not last, last, start, stop))
 
     def keep(start: int, stop: int) -> Part:
-        return tuple(blocks.keep(labels, layout, cells, start, stop))
+        return tuple(assign_cells(labels, layout, start, stop))
 
-    def summed(work: Callable[[int, int], Part]) -> NDArray[np.int64]:
+    def sum_up(work: Callable[[int, int], Part]) -> NDArray[np.int64]:
         total = np.zeros((clusters, 4 + channels), dtype=np.int64)
         for inner in bands:
             for first, part in workers.run(work, inner):
@@ -91,24 +93,24 @@ def cluster(
             storage.release()
         return total
 
-    moved = bool(blocks.move(centres, summed(seed)))
+    moved = bool(move_centres(centres, sum_up(begin)))
     for _ in range(iterations - 2):
-        moved = moved and bool(blocks.move(centres, summed(shift)))
+        moved = moved and bool(move_centres(centres, sum_up(iterate)))
     last = True
-    summed(shift if iterations > 1 else keep)
-    storage.drop(tiles, ranges)
+    sum_up(iterate if iterations > 1 else keep)
+    storage.drop(values, ranges)
     return labels
 
 
 def is_coarse(pixels: int, clusters: int) -> bool:
-    """Whether a quarter of the pixels is enough to tell where the clusters' centres are."""
-    return pixels >= _COARSE * clusters
+    """Return whether a quarter of the pixels is enough to find the centres of the clusters."""
+    return pixels >= COARSE * clusters
 
 
-def _bands(axes: list[Blocks], pixels: int, pieces: int) -> list[list[Band]]:
-    """Rows of blocks in bands of about `pixels`, each cut into `pieces`."""
-    sides = [np.diff(axis.edges) for axis in axes]
-    ends = np.cumsum(np.outer(sides[0], sides[1]).reshape(-1) * int(axes[2].edges[-1]))
+def _cut_bands(layout: Layout, pixels: int, pieces: int) -> list[list[Band]]:
+    """Return the rows of blocks in bands of about `pixels`, each cut into `pieces`."""
+    sides = np.outer(np.diff(layout.z.edges), np.diff(layout.y.edges))
+    ends = np.cumsum(sides.reshape(-1) * int(layout.x.edges[-1]))
     cuts = np.searchsorted(ends, np.arange(pixels, ends[-1], pixels)).tolist()
     firsts = sorted({0, *cuts, ends.size})
     return [split_range(stop, pieces, start) for start, stop in pairwise(firsts)]

@@ -6,7 +6,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from bench.config import SuperpixelsConfig
-from bench.superpixels.connectivity import find_root, label_pieces
+from bench.superpixels.connectivity import label_pieces
+from bench.superpixels.pieces import find_root
 from bench.superpixels.scaling import choose_n_segments, rescale
 
 _TRIALS = 12

@@ -33,9 +33,9 @@ SLAB_PIXELS = 1 << 23  # in memory at a time
 
 
 class Runs(NamedTuple):
-    """Pixels of one segment side by side, line after line.
+    """Pixels of one segment side by side, line after line, as drawn above.
 
-    Of line l the runs first[l]..first[l + 1]; of run r the segment ids[node[r]] and the columns start[r]..end[r].
+    Line l has the runs first[l]..first[l + 1]; run r is of the segment ids[node[r]] in the columns start[r]..end[r].
     """
 
     first: NDArray[np.int64]
@@ -45,9 +45,8 @@ class Runs(NamedTuple):
     ids: NDArray[np.int32]
 
 
-@dataclass(frozen=True)
-class SegmentBlock:
-    """Rows `first`..`stop` and columns `left`..`right` of an image, and its segments as runs.
+class SegmentBlock(NamedTuple):
+    """Rows `first`..`stop` and columns `left`..`right` of an image, and its segments as runs; a record for kernels.
 
     The runs also cover the row after and the column after, where there are such.
     """
@@ -162,10 +161,11 @@ def _find_runs(lines, first_line, stop_line, left, right):  # type: ignore[no-un
 
 
 @njit(cache=True, nogil=True)
-def count_run_pixels(first, node, start, end, ids, lines, right):  # type: ignore[no-untyped-def]
-    """Count the pixels of each segment in the first `lines` lines, left of the column `right`: (len(ids),)."""
-    sizes = np.zeros(ids.size, dtype=np.int64)
-    for run in range(first[lines]):
-        if start[run] < right:
-            sizes[node[run]] += end[run] - start[run]
+def count_run_pixels(block, lines):  # type: ignore[no-untyped-def]
+    """Count the own pixels of each segment of a `SegmentBlock` that has `lines` lines: (len(ids),) int64."""
+    runs = block.runs
+    sizes = np.zeros(runs.ids.size, dtype=np.int64)
+    for run in range(runs.first[lines]):
+        if runs.start[run] < block.right:
+            sizes[runs.node[run]] += runs.end[run] - runs.start[run]
     return sizes

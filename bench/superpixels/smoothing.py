@@ -1,7 +1,18 @@
 """Gaussian smoothing, rescaling and quantisation in one pass: the input of SLIC, in two bytes per pixel and channel.
 
-Whole numbers make sums exact, so that nothing downstream depends on the order of threads or blocks.
+Whole numbers make sums exact, so that nothing downstream depends on the order of threads or blocks. A line of the
+result is made in three steps; lines beyond the image are those within, mirrored at its border:
+
+    slab (slices, lines, W * C)      the lines around (z, y) with a halo, from slice and line `corner` on
+      v  weights deep x across
+    total (W * C)                    sum of lines, channels side by side
+      v  one channel, mirrored at both ends
+    padded (W + 2 radius)
+      v  weights along, rescaled and rounded
+    out (C, D, H, W) at (channel, z, y)
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -14,6 +25,14 @@ from bench.arrays.threads import Band, Workers, split_range
 
 LEVELS = 65535
 TRUNCATE = 4.0  # standard deviations at which the Gaussian ends, as in scikit-image
+
+
+class Gaussians(NamedTuple):
+    """Right halves of the Gaussians over slices, lines and columns, each (radius + 1,); a record for kernels."""
+
+    deep: NDArray[np.float32]
+    across: NDArray[np.float32]
+    along: NDArray[np.float32]
 
 
 def lift_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -45,19 +64,20 @@ def smooth_and_quantise(
     bands = cut_bands(image.shape, rows=rows)
     low, high = find_range(image, bands, workers)
     scale = LEVELS / (high - low) if high > low else 0.0
-    across, along = sample_gaussian(sigma, TRUNCATE), sample_gaussian(sigma if width > 1 else 0.0, TRUNCATE)
-    deep = sample_gaussian(sigma if depth > 1 else 0.0, TRUNCATE)
+    sigmas = (sigma if depth > 1 else 0.0, sigma, sigma if width > 1 else 0.0)
+    gaussians = Gaussians(*(sample_gaussian(each, TRUNCATE) for each in sigmas))
+    radius = gaussians.across.size - 1
     out = storage.empty((channels, depth, height, width), np.uint16)
     lines = depth * height // length  # of one step along the first axis
     reader = RowReader(image, np.float32)
     for start, stop in bands:
-        top, bottom = max(start - across.size + 1, 0), min(stop + across.size - 1, length)
+        top, bottom = max(start - radius, 0), min(stop + radius, length)
         rows_read = reader.read_rows(top, bottom)
         slab = rows_read.reshape(lift_shape(rows_read.shape))
         corner = divmod(top * lines, height)
 
         def band(first: int, last: int, slab: NDArray[np.float32] = slab, corner: tuple[int, int] = corner) -> None:
-            _smooth_rows(slab, corner, deep, across, along, np.float32(low), np.float32(scale), out, first, last)
+            _smooth_lines(slab, corner, gaussians, np.float32(low), np.float32(scale), out, first, last)
 
         workers.run(band, split_range(stop * lines, 4 * workers.threads, start * lines))
         storage.release()
@@ -101,28 +121,34 @@ def sample_gaussian(sigma: float, truncate: float) -> NDArray[np.float32]:
 
 
 @njit(cache=True, nogil=True)
-def _mirrored(index, length):  # type: ignore[no-untyped-def]
+def _reflect(index, length):  # type: ignore[no-untyped-def]
+    """Return the index in [0, length) of a position of an axis that is mirrored endlessly, its ends repeated."""
     index %= 2 * length
     return index if index < length else 2 * length - 1 - index
 
 
 @njit(cache=True, nogil=True)
-def _add_rows(one, two, weight, total):  # type: ignore[no-untyped-def]
+def _add_lines(one, two, weight, total):  # type: ignore[no-untyped-def]
+    """Add two lines with one weight to `total`."""
     for x in range(total.size):
         total[x] += weight * (one[x] + two[x])
 
 
 @njit(cache=True, nogil=True)
-def _row_sum(plane, top, height, y, across, weight, total):  # type: ignore[no-untyped-def]
-    """Add the rows around `y`, of a plane whose rows before `top` are not there."""
-    _add_rows(plane[y - top], plane[y - top], np.float32(0.5) * weight * across[0], total)
+def _add_around(plane, top, height, y, across, weight, total):  # type: ignore[no-untyped-def]
+    """Add the weighted lines around `y` of a slice of `height` lines to `total`; `plane` begins with line `top`."""
+    _add_lines(plane[y - top], plane[y - top], np.float32(0.5) * weight * across[0], total)
     for k in range(1, across.size):
-        before, after = _mirrored(y - k, height) - top, _mirrored(y + k, height) - top
-        _add_rows(plane[before], plane[after], weight * across[k], total)
+        before, after = _reflect(y - k, height) - top, _reflect(y + k, height) - top
+        _add_lines(plane[before], plane[after], weight * across[k], total)
 
 
 @njit(cache=True, nogil=True)
-def _along_row(padded, along, radius, low, scale, line, target):  # type: ignore[no-untyped-def]
+def _smooth_line(padded, along, radius, low, scale, line, target):  # type: ignore[no-untyped-def]
+    """Smooth a line with its halo, `padded` (W + 2 radius,), map `low` to 0 by `scale` and round it to `target` (W,).
+
+    `line` (W,) is room for the sums.
+    """
     width = target.size
     centre = padded[radius : radius + width]
     for x in range(width):
@@ -137,8 +163,20 @@ def _along_row(padded, along, radius, low, scale, line, target):  # type: ignore
 
 
 @njit(cache=True, nogil=True)
-def _smooth_rows(slab, corner, deep, across, along, low, scale, out, start, stop):  # type: ignore[no-untyped-def]
-    """Rows `start` to `stop` of the whole image, from a slab of it that begins at plane and row `corner`."""
+def _smooth_lines(slab, corner, gaussians, low, scale, out, start, stop):  # type: ignore[no-untyped-def]
+    """Smooth, rescale and quantise lines of an image, as drawn above.
+
+    Args:
+        slab: (slices, lines, W, C) float32.
+        corner: Slice and line of the image with which the slab begins.
+        gaussians: The `Gaussians`.
+        low: Intensity that becomes 0, float32.
+        scale: Levels per unit of intensity, float32.
+        out: (C, D, H, W) uint16.
+        start: First line, counted slice by slice.
+        stop: Line after the last one.
+    """
+    deep, across, along = gaussians.deep, gaussians.across, gaussians.along
     channels, depth, height, width = out.shape
     planes, (front, top) = slab.reshape(slab.shape[0], slab.shape[1], width * channels), corner
     radius = along.size - 1
@@ -148,15 +186,15 @@ def _smooth_rows(slab, corner, deep, across, along, low, scale, out, start, stop
     for row in range(start, stop):
         z, y = row // height, row % height
         total[:] = 0
-        _row_sum(planes[z - front], top, height, y, across, deep[0], total)
+        _add_around(planes[z - front], top, height, y, across, deep[0], total)
         for k in range(1, deep.size):
-            before, after = _mirrored(z - k, depth) - front, _mirrored(z + k, depth) - front
-            _row_sum(planes[before], top, height, y, across, deep[k], total)
-            _row_sum(planes[after], top, height, y, across, deep[k], total)
+            before, after = _reflect(z - k, depth) - front, _reflect(z + k, depth) - front
+            _add_around(planes[before], top, height, y, across, deep[k], total)
+            _add_around(planes[after], top, height, y, across, deep[k], total)
         for channel in range(channels):
             for x in range(width):
                 padded[radius + x] = total[x * channels + channel]
             for k in range(radius):
-                padded[k] = padded[radius + _mirrored(k - radius, width)]
-                padded[radius + width + k] = padded[radius + _mirrored(width + k, width)]
-            _along_row(padded, along, radius, low, scale, line, out[channel, z, y])
+                padded[k] = padded[radius + _reflect(k - radius, width)]
+                padded[radius + width + k] = padded[radius + _reflect(width + k, width)]
+            _smooth_line(padded, along, radius, low, scale, line, out[channel, z, y])

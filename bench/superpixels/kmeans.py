@@ -1,11 +1,38 @@
 """The inner loops of `clustering`: the image in blocks, each inside one cell of the grid.
 
-So the candidate centres are constants of the innermost loops, which run over contiguous pixels. A quarter of a block's
-pixels, every other one of every other row, comes first: the coarse iterations stop there.
+So the candidate centres are constants of the innermost loops, which run over contiguous pixels. Along each axis cells
+are cut into blocks:
+
+    cells             |     cell 0      |     cell 1      |     edges = [0 8 16 25 34 ..]   first pixel of a block, end
+    blocks            |   0   |   1     |   2   |    3    |     cell  = [0 0  1  1 ..]      cell of a block
+
+Within a block of the image a quarter of the pixels, every other one of every other line, comes first: the coarse
+iterations stop there. Then come the others line by line; a block of shape (1, 4, 8) lies in `values` in this order:
+
+    y = 0      0  8  1  9  2 10  3 11        `offsets` (3, 1024) are z, y, x of pixel p within the block,
+    y = 1     12 13 14 15 16 17 18 19        `places` the same times `scale`, once for every shape of blocks
+    y = 2      4 20  5 21  6 22  7 23
+    y = 3     24 25 26 27 28 29 30 31
+
+|pixel - centre|^2 less |pixel|^2, which is the same for all candidates, is linear in the pixel's place and values. Its
+coefficients stand in `near`, a column for each candidate, the cells around the block's own in raster order:
+
+    near (4 + C, 32)   rows 0..2        -2 (centre - corner of the block) * scale, along z, y, x
+                       rows 3..2 + C    -2 (centre - origin), of each channel; origin: the own centre's, rounded
+                       last row         the constant: squares of the above without the -2
+
+The pixels that each candidate gets are added up in `booked`, even and odd pixels apart, as they do not wait for each
+other. One number has room for count and places, as a block has at most 1024 pixels and 64 along a side:
+
+    booked (2, 1 + C, 32)   row 0       bits 0..10 count | 11..27 sum of z | 28..44 sum of y | 45..61 sum of x
+                            rows 1..C   sum of each channel
 """
+
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 _LANES = 32  # blocks are computed in multiples of so many pixels, so that the inner loops have no remainder
 _ROOM = 1024 + _LANES  # pixels of the largest block
@@ -14,9 +41,42 @@ _PADDED = 32  # the same in whole vectors: a constant, so that loops over candid
 _SHAPES = 64  # of blocks in one volume: every axis has at most four lengths
 
 
+class AxisBlocks(NamedTuple):
+    """Cells of one axis cut into blocks: first pixel of each block and the end (B + 1,), and the cell of each (B,)."""
+
+    edges: NDArray[np.int64]
+    cell: NDArray[np.int64]
+
+
+class Layout(NamedTuple):
+    """The blocks along each axis of a volume, and the number of cells along each; a record for kernels."""
+
+    z: AxisBlocks
+    y: AxisBlocks
+    x: AxisBlocks
+    cells: tuple[int, int, int]
+
+
+class BlockedImage(NamedTuple):
+    """An image block by block; a record for kernels.
+
+    Attributes:
+        values: (C, pixels) uint16, in the order drawn above.
+        ranges: Smallest and largest value (blocks, C, 2) uint16 of each block.
+        layout: Where the blocks lie.
+    """
+
+    values: NDArray[np.uint16]
+    ranges: NDArray[np.uint16]
+    layout: Layout
+
+
 @njit(cache=True, nogil=True)
-def move(centres, total):  # type: ignore[no-untyped-def]
-    """Put every centre in the middle of its pixels; False if none moved. A cluster without pixels stays in place."""
+def move_centres(centres, total):  # type: ignore[no-untyped-def]
+    """Put every centre in the middle of its pixels; False if none moved. A cluster without pixels stays in place.
+
+    `centres` (clusters, 3 + C) are z, y, x and values; `total` (clusters, 4 + C) count and sums of these.
+    """
     moved = False
     for k in range(centres.shape[0]):
         if total[k, 0]:
@@ -28,8 +88,9 @@ def move(centres, total):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _touched(cells, cell_z, cell_y, start, last):  # type: ignore[no-untyped-def]
-    """Interval of the clusters that the pixels of block rows `start` to `last` may belong to."""
+def _find_clusters(layout, start, last):  # type: ignore[no-untyped-def]
+    """Return the interval of the clusters that the pixels of block rows `start` to `last` may belong to."""
+    cells, cell_z, cell_y = layout.cells, layout.z.cell, layout.y.cell
     rows, plane = cell_y.size, cells[1] * cells[2]
     first_z, last_z = start // rows, last // rows
     first = cell_z[first_z] * plane
@@ -42,14 +103,15 @@ def _touched(cells, cell_z, cell_y, start, last):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def seed(image, tiles, ranges, layout, cells, coarse, start, stop):  # type: ignore[no-untyped-def]
-    """Copy block rows `start` to `stop` into `tiles` and give every pixel to its own cell.
+def seed(image, blocked, coarse, start, stop):  # type: ignore[no-untyped-def]
+    """Copy block rows `start` to `stop` of an image into a `BlockedImage` and assign every pixel to its own cell.
 
-    Returns the first cluster concerned and the sums of count, z, y, x and values: of the quarters if `coarse`.
+    Return the first cluster concerned and the sums of count, z, y, x and values: of the quarters if `coarse`.
     """
-    (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout
+    tiles, ranges, layout, cells = blocked.values, blocked.ranges, blocked.layout, blocked.layout.cells
+    (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout.z, layout.y, layout.x
     channels, rows, plane = image.shape[0], cell_y.size, image.shape[2] * image.shape[3]
-    lowest, highest = _touched(cells, cell_z, cell_y, start, stop - 1)
+    lowest, highest = _find_clusters(layout, start, stop - 1)
     sums = np.zeros((highest - lowest, 4 + channels), dtype=np.int64)
     ids, shapes = np.empty(_MOST, dtype=np.int64), np.zeros((_SHAPES, 4), dtype=np.int64)
     offsets, places = np.empty((_SHAPES, 3, _ROOM), dtype=np.int32), np.empty((_SHAPES, 3, _ROOM), dtype=np.float32)
@@ -58,26 +120,28 @@ def seed(image, tiles, ranges, layout, cells, coarse, start, stop):  # type: ign
         z0, z1, y0, y1 = edges_z[bz], edges_z[bz + 1], edges_y[by], edges_y[by + 1]
         for bx in range(cell_x.size):
             x0, x1 = edges_x[bx], edges_x[bx + 1]
-            kind = _kind(shapes, (z1 - z0, y1 - y0, x1 - x0), np.float32(1), offsets, places)
+            kind = _find_shape(shapes, (z1 - z0, y1 - y0, x1 - x0), np.float32(1), offsets, places)
             size = (z1 - z0) * (y1 - y0) * (x1 - x0)
             counted = shapes[kind, 3] if coarse else size
-            own = _neighbours(cells, (cell_z[bz], cell_y[by], cell_x[bx]), ids)[1]
+            own = _list_neighbours(cells, (cell_z[bz], cell_y[by], cell_x[bx]), ids)[1]
             place = z0 * plane + (z1 - z0) * (y0 * image.shape[3] + (y1 - y0) * x0)
             mine = sums[ids[own] - lowest]
             mine[0] += counted
-            mine[1] += counted * z0 + _sum(offsets[kind, 0, :counted])
-            mine[2] += counted * y0 + _sum(offsets[kind, 1, :counted])
-            mine[3] += counted * x0 + _sum(offsets[kind, 2, :counted])
+            mine[1] += counted * z0 + _add_up(offsets[kind, 0, :counted])
+            mine[2] += counted * y0 + _add_up(offsets[kind, 1, :counted])
+            mine[3] += counted * x0 + _add_up(offsets[kind, 2, :counted])
             for channel in range(channels):
                 target = tiles[channel, place : place + size]
-                _copy_box(image[channel], z0, z1, y0, y1, x0, x1, target)
-                mine[4 + channel] += _sum(target[:counted])
-                ranges[row * cell_x.size + bx, channel] = _range(target)
+                _copy_box(image[channel], (z0, y0, x0), (z1, y1, x1), target)
+                mine[4 + channel] += _add_up(target[:counted])
+                ranges[row * cell_x.size + bx, channel] = _find_range(target)
     return lowest, sums
 
 
 @njit(cache=True, nogil=True)
-def _copy_box(image, z0, z1, y0, y1, x0, x1, target):  # type: ignore[no-untyped-def]
+def _copy_box(image, low, high, target):  # type: ignore[no-untyped-def]
+    """Copy the pixels of the box low..high of `image` (D, H, W) to `target`, in the order drawn above."""
+    (z0, y0, x0), (z1, y1, x1) = low, high
     pixel = 0
     for z in range(z0, z1):
         for y in range(y0 + (z - z0) % 2, y1, 2):
@@ -95,7 +159,7 @@ def _copy_box(image, z0, z1, y0, y1, x0, x1, target):  # type: ignore[no-untyped
 
 
 @njit(cache=True, nogil=True)
-def _sum(line):  # type: ignore[no-untyped-def]
+def _add_up(line):  # type: ignore[no-untyped-def]
     total = np.int64(0)
     for k in range(line.size):
         total += np.int64(line[k])
@@ -103,7 +167,7 @@ def _sum(line):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _range(line):  # type: ignore[no-untyped-def]
+def _find_range(line):  # type: ignore[no-untyped-def]
     low, high = line[0], line[0]
     for k in range(line.size):
         low, high = min(low, line[k]), max(high, line[k])
@@ -111,12 +175,12 @@ def _range(line):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _kind(shapes, shape, scale, offsets, places):  # type: ignore[no-untyped-def]
-    """Where the places of the pixels of such a block are: they are worked out when it is met for the first time."""
+def _find_shape(shapes, shape, scale, offsets, places):  # type: ignore[no-untyped-def]
+    """Return the number of a shape of blocks; the places of its pixels are computed when it is met first."""
     for kind in range(_SHAPES):
         if shapes[kind, 0] == 0:
             shapes[kind, 0], shapes[kind, 1], shapes[kind, 2] = shape
-            shapes[kind, 3] = _offsets(shape, scale, offsets[kind], places[kind])
+            shapes[kind, 3] = _list_places(shape, scale, offsets[kind], places[kind])
             return kind
         if shapes[kind, 0] == shape[0] and shapes[kind, 1] == shape[1] and shapes[kind, 2] == shape[2]:
             return kind
@@ -124,8 +188,8 @@ def _kind(shapes, shape, scale, offsets, places):  # type: ignore[no-untyped-def
 
 
 @njit(cache=True, nogil=True)
-def _offsets(shape, scale, offsets, places):  # type: ignore[no-untyped-def]
-    """z, y, x of each pixel in its block, plain and scaled, the quarter first; returns how many these are."""
+def _list_places(shape, scale, offsets, places):  # type: ignore[no-untyped-def]
+    """Write z, y, x of each pixel in its block, plain and scaled, the quarter first, and return the quarter's size."""
     pixel, quarter = 0, 0
     for rest in range(2):
         quarter = pixel
@@ -141,17 +205,26 @@ def _offsets(shape, scale, offsets, places):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def shift(  # type: ignore[no-untyped-def]
-    tiles, labels, ranges, layout, cells, centres, scale, coarse, last, start, stop
-):
-    """Give the pixels of block rows `start` to `stop` to their nearest centres.
+def assign(blocked, labels, centres, scale, coarse, last, start, stop):  # type: ignore[no-untyped-def]
+    """Assign the pixels of block rows `start` to `stop` to their nearest centres.
 
-    Returns the first cluster concerned and the sums of count, z, y, x and values; the `last` time these are zero, and
-    the clusters are written to `labels`. `coarse` looks at the first quarter of each block only.
+    Args:
+        blocked: The `BlockedImage`.
+        labels: (D, H, W) int32, to which the clusters are written the `last` time.
+        centres: (clusters, 3 + C) z, y, x and values.
+        scale: Units of intensity per pixel of distance, float32.
+        coarse: Whether only the first quarter of each block is assigned.
+        last: Whether this is the last iteration.
+        start: First row of blocks; rows of blocks are numbered slice by slice.
+        stop: Row of blocks after the last one.
+
+    Returns:
+        The first cluster concerned, and from it on the sums of count, z, y, x and values; the last time zeros.
     """
-    (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout
+    tiles, ranges, layout, cells = blocked.values, blocked.ranges, blocked.layout, blocked.layout.cells
+    (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout.z, layout.y, layout.x
     channels, rows, height, width = tiles.shape[0], cell_y.size, edges_y[-1], edges_x[-1]
-    lowest, highest = _touched(cells, cell_z, cell_y, start, stop - 1)
+    lowest, highest = _find_clusters(layout, start, stop - 1)
     sums = np.zeros((highest - lowest, 4 + channels), dtype=np.int64)
     values, origin = np.zeros((channels, _ROOM), dtype=np.float32), np.empty(channels, dtype=np.float32)
     offsets, places = np.empty((_SHAPES, 3, _ROOM), dtype=np.int32), np.empty((_SHAPES, 3, _ROOM), dtype=np.float32)
@@ -165,12 +238,12 @@ def shift(  # type: ignore[no-untyped-def]
         z0, y0 = edges_z[bz], edges_y[by]
         for bx in range(cell_x.size):
             x0 = edges_x[bx]
-            found, own = _neighbours(cells, (cell_z[bz], cell_y[by], cell_x[bx]), ids)
+            found, own = _list_neighbours(cells, (cell_z[bz], cell_y[by], cell_x[bx]), ids)
             shape = (edges_z[bz + 1] - z0, edges_y[by + 1] - y0, edges_x[bx + 1] - x0)
-            kind = _kind(shapes, shape, scale, offsets, places)
+            kind = _find_shape(shapes, shape, scale, offsets, places)
             size = shapes[kind, 3] if coarse else shape[0] * shape[1] * shape[2]
             place = (z0 * height + shape[0] * y0) * width + shape[0] * shape[1] * x0
-            _look(centres, scale, (z0, y0, x0), ids[own], origin, ids, found, near)
+            _expand(centres, scale, (z0, y0, x0), ids[own], origin, ids, found, near)
             _enclose(ranges, row * cell_x.size + bx, shape, scale, origin, box)
             found = _prune(near, found, box, apart, kept)
             padded = (size + _LANES - 1) // _LANES * _LANES
@@ -179,11 +252,11 @@ def shift(  # type: ignore[no-untyped-def]
             else:
                 _gather(tiles, place, size, origin, values)
                 if channels == 1 and edges_z[-1] == 1:
-                    _nearest_in_plane(values, places, kind, padded, near, kept, found, best, nearest)
+                    _assign_in_plane(values, places, kind, padded, near, kept, found, best, nearest)
                 else:
-                    _nearest(values, places[kind], padded, near, kept, found, best, nearest)
+                    _assign_in_space(values, places[kind], padded, near, kept, found, best, nearest)
             if last:
-                _write(labels, z0, z0 + shape[0], y0, y0 + shape[1], x0, x0 + shape[2], ids, nearest)
+                _write(labels, (z0, y0, x0), (z0 + shape[0], y0 + shape[1], x0 + shape[2]), ids, nearest)
             else:
                 _book(tiles, place, size, nearest, offsets, kind, booked)
                 _flush(booked, kept, found, (z0, y0, x0), ids, lowest, sums)
@@ -191,9 +264,10 @@ def shift(  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def keep(labels, layout, cells, start, stop):  # type: ignore[no-untyped-def]
-    """Write the cells of the pixels themselves to `labels`, as `shift` would clusters."""
-    (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout
+def assign_cells(labels, layout, start, stop):  # type: ignore[no-untyped-def]
+    """Write the cells of the pixels themselves to `labels`, as `assign` does clusters."""
+    cells = layout.cells
+    (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout.z, layout.y, layout.x
     rows = cell_y.size
     for row in range(start, stop):
         bz, by = row // rows, row % rows
@@ -205,8 +279,8 @@ def keep(labels, layout, cells, start, stop):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _neighbours(cells, own, ids):  # type: ignore[no-untyped-def]
-    """Clusters of a cell and its neighbours in raster order: how many, and which of them is its own."""
+def _list_neighbours(cells, own, ids):  # type: ignore[no-untyped-def]
+    """Write a cell and its neighbours to `ids` in raster order; return how many they are, and its own place."""
     found, mine = 0, 0
     for z in range(max(own[0] - 1, 0), min(own[0] + 2, cells[0])):
         for y in range(max(own[1] - 1, 0), min(own[1] + 2, cells[1])):
@@ -220,6 +294,7 @@ def _neighbours(cells, own, ids):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _gather(tiles, place, size, origin, values):  # type: ignore[no-untyped-def]
+    """Copy the `size` pixels of a block that begin at `place` to `values` (C, room), less `origin`, as float32."""
     for channel in range(tiles.shape[0]):
         line, target, middle = tiles[channel, place : place + size], values[channel], origin[channel]
         for p in range(size):
@@ -227,8 +302,8 @@ def _gather(tiles, place, size, origin, values):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _look(centres, scale, corner, own, origin, ids, found, near):  # type: ignore[no-untyped-def]
-    """|p - c|^2 - |p|^2 is linear in p: rows of coefficients for z, y, x and values, and last the constants.
+def _expand(centres, scale, corner, own, origin, ids, found, near):  # type: ignore[no-untyped-def]
+    """Write the coefficients of the distances to the candidates to `near`, as drawn above.
 
     Places count from the block's corner, intensities from those of its own centre, rounded, which become `origin`:
     small numbers keep their digits.
@@ -251,7 +326,7 @@ def _look(centres, scale, corner, own, origin, ids, found, near):  # type: ignor
 
 @njit(cache=True, nogil=True)
 def _enclose(ranges, block, shape, scale, origin, box):  # type: ignore[no-untyped-def]
-    """The middle and half the sides of the block's box of places and intensities, in the units of `_look`."""
+    """Write middle and half the sides of the block's box of places and intensities to `box`, in units of `_expand`."""
     for axis in range(3):
         box[0, axis] = box[1, axis] = np.float32(0.5) * (shape[axis] - 1) * scale
     for channel in range(origin.size):
@@ -291,8 +366,11 @@ def _prune(near, found, box, apart, kept):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def _nearest_in_plane(values, places, kind, size, near, kept, found, best, nearest):  # type: ignore[no-untyped-def]
-    """The nearest of the candidates, of which there are two more than `found` in `kept`, for one channel in a plane."""
+def _assign_in_plane(values, places, kind, size, near, kept, found, best, nearest):  # type: ignore[no-untyped-def]
+    """Write the nearest candidate of each pixel to `nearest`; one channel, in a plane, candidates three at a time.
+
+    `kept` holds the `found` candidates and two more, repetitions of the last one.
+    """
     line, ys, xs = values[0], places[kind, 1], places[kind, 2]
     for p in range(size):
         best[p] = np.inf
@@ -317,7 +395,8 @@ def _nearest_in_plane(values, places, kind, size, near, kept, found, best, neare
 
 
 @njit(cache=True, nogil=True, fastmath={"contract"})
-def _nearest(values, places, size, near, kept, found, best, nearest):  # type: ignore[no-untyped-def]
+def _assign_in_space(values, places, size, near, kept, found, best, nearest):  # type: ignore[no-untyped-def]
+    """Write the nearest candidate of each pixel to `nearest`, candidate by candidate."""
     zs, ys, xs = places[0], places[1], places[2]
     best[:size] = np.inf
     apart = np.empty(size, dtype=np.float32)
@@ -335,6 +414,7 @@ def _nearest(values, places, size, near, kept, found, best, nearest):  # type: i
 
 @njit(cache=True, nogil=True)
 def _keep_nearer(apart, k, size, best, nearest):  # type: ignore[no-untyped-def]
+    """Assign the pixels to candidate `k` that are nearer to it than to the best one before."""
     for p in range(size):
         distance, which = best[p], nearest[p]
         nearest[p] = k if apart[p] < distance else which
@@ -343,10 +423,7 @@ def _keep_nearer(apart, k, size, best, nearest):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _book(tiles, place, size, nearest, offsets, kind, booked):  # type: ignore[no-untyped-def]
-    """Add up the pixels of each candidate: count and places in one number each, every other pixel apart.
-
-    A block has at most 1024 pixels and 64 along a side: 11 bits for the count and 17 for each axis are enough.
-    """
+    """Add the pixels up by their nearest candidates, as drawn above."""
     for p in range(size):
         target, side = nearest[p], p & 1
         here = 1 + (np.int64(offsets[kind, 0, p]) << 11) + (np.int64(offsets[kind, 1, p]) << 28)
@@ -358,7 +435,7 @@ def _book(tiles, place, size, nearest, offsets, kind, booked):  # type: ignore[n
 
 @njit(cache=True, nogil=True)
 def _flush(booked, kept, found, corner, ids, lowest, sums):  # type: ignore[no-untyped-def]
-    """Move what was booked to the clusters of the candidates."""
+    """Move the sums of the candidates to their clusters."""
     for index in range(found):
         k = kept[index]
         packed = booked[0, 0, k] + booked[1, 0, k]
@@ -377,7 +454,9 @@ def _flush(booked, kept, found, corner, ids, lowest, sums):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def _write(labels, z0, z1, y0, y1, x0, x1, ids, nearest):  # type: ignore[no-untyped-def]
+def _write(labels, low, high, ids, nearest):  # type: ignore[no-untyped-def]
+    """Write the clusters of the pixels of the box low..high to `labels` (D, H, W)."""
+    (z0, y0, x0), (z1, y1, x1) = low, high
     pixel = 0
     for z in range(z0, z1):
         for y in range(y0 + (z - z0) % 2, y1, 2):
