@@ -30,7 +30,7 @@ from bench.scores.metrics import accuracy, confusion_matrix, macro_dice
 from bench.scores.scoring import SplitScores
 from bench.superpixels.labels import count_classes, paint, paint_oracle
 from bench.superpixels.registry import segment
-from bench.superpixels.views import list_views, paint_mean, paint_oracle_views, share_classes
+from bench.superpixels.views import compute_shares, list_views, paint_mean, paint_oracle_views
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
 SIZE = SuperpixelsConfig(superpixel_size=30, views=3)
@@ -99,7 +99,7 @@ def test_a_single_view_with_shares_is_painted_as_with_their_classes() -> None:
 
 
 def test_shares_are_of_the_pixels_that_count() -> None:
-    np.testing.assert_array_equal(share_classes(np.array([[3, 1], [0, 0]])), [[0.75, 0.25], [0, 0]])
+    np.testing.assert_array_equal(compute_shares(np.array([[3, 1], [0, 0]])), [[0.75, 0.25], [0, 0]])
 
 
 def test_one_view_prepares_and_paints_as_if_there_were_no_views() -> None:

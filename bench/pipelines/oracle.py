@@ -14,7 +14,7 @@ from bench.learning.fitlog import FitLog
 from bench.superpixels.labels import count_classes, paint
 from bench.superpixels.registry import segment, warm_up_segmentation
 from bench.superpixels.scaling import choose_n_segments
-from bench.superpixels.views import list_views, paint_mean, share_classes
+from bench.superpixels.views import list_views, paint_mean, compute_shares
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Oracle:
         if len(views) == 1:
             labels = counts[0].argmax(axis=1).astype(np.min_scalar_type(self.task.num_classes - 1))
             return LabelledSegments(segments[0], labels, facts)
-        return LabelledViews(np.stack(segments), tuple(share_classes(nodes) for nodes in counts), facts)
+        return LabelledViews(np.stack(segments), tuple(compute_shares(nodes) for nodes in counts), facts)
 
     def fit(self, train_items: Sequence[Labelled], val_items: Sequence[Labelled]) -> FitLog:
         del train_items, val_items

@@ -40,11 +40,18 @@ def partition_errors(
 def undersegmentation_error(
     mask: NDArray[np.integer], segments: NDArray[np.integer], ignore_index: int | None = None
 ) -> float:
-    """Pixels that leak across the classes, over all pixels: 0 for a partition that respects the mask; lower is better.
+    """Measure how many pixels leak across the classes, as a share of all pixels.
 
     1 / pixels * sum over classes S, superpixels P of min(|P in S|, |P outside S|): Neubert and Protzel, "Superpixel
-    benchmark and comparison", Forum Bildverarbeitung 2012, with the mask's classes as regions. Not a number when no
-    pixel counts.
+    benchmark and comparison", Forum Bildverarbeitung 2012, with the mask's classes as regions.
+
+    Args:
+        mask: (*spatial) integer classes.
+        segments: (*spatial) integer ids 0..N-1.
+        ignore_index: Pixels of this value are not counted.
+
+    Returns:
+        The share, 0 for superpixels that follow the mask; NaN where all pixels are ignored.
     """
     num_classes = int(mask.max()) + 1
     counts = count_classes(mask, segments, num_classes, ignore_index)
@@ -58,10 +65,18 @@ def boundary_recall(
     tolerance: float,
     ignore_index: int | None = None,
 ) -> float:
-    """Share of the mask's boundary pixels with a superpixel boundary within `tolerance` pixels (Euclidean), in [0, 1].
+    """Measure how many of a mask's boundary pixels lie near a boundary of superpixels.
 
-    A boundary pixel has a face neighbour of another value; steps to or from ignored pixels are none. Not a number for
-    a mask without boundary.
+    A boundary pixel has a face neighbour of another value; steps to or from ignored pixels are none.
+
+    Args:
+        mask: (*spatial) integer classes.
+        segments: (*spatial) integer ids.
+        tolerance: Largest Euclidean distance in pixels.
+        ignore_index: Value of ignored pixels.
+
+    Returns:
+        Share in [0, 1]; NaN for a mask without boundary.
     """
     truth = find_boundary(mask, ignore_index)
     if not truth.any():
@@ -71,7 +86,7 @@ def boundary_recall(
 
 
 def find_boundary(labels: NDArray[np.integer], ignore_index: int | None = None) -> NDArray[np.bool_]:
-    """Where a pixel has a face neighbour of another value, neither being `ignore_index`: (*spatial) bool."""
+    """Mark the pixels that have a face neighbour of another value, neither being `ignore_index`: (*spatial) bool."""
     edge = np.zeros(labels.shape, dtype=np.bool_)
     for axis in range(labels.ndim):
         before, after = neighbours(labels.ndim, axis)

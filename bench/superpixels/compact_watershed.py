@@ -11,7 +11,7 @@ from bench.superpixels.scaling import choose_n_segments, divide_axis, fit_grid, 
 
 
 def compact_watershed(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.int32]:
-    """Basins of the gradient, grown from the centres of a grid.
+    """Segment an image (*spatial, C) into basins of the gradient, grown from the centres of a grid.
 
     A detour of one grid step costs as much as a gradient of `compactness`, intensities being in [0, 1].
     """
@@ -19,13 +19,15 @@ def compact_watershed(image: NDArray[np.float32], config: SuperpixelsConfig) -> 
     cells = fit_grid(shape, choose_n_segments(shape, config))
     step = max(length / count for length, count in zip(shape, cells, strict=True))
     basins = watershed(
-        _gradient(rescale(image), config.sigma), markers=_markers(shape, cells), compactness=config.compactness / step
+        _find_gradient(rescale(image), config.sigma),
+        markers=_place_markers(shape, cells),
+        compactness=config.compactness / step,
     )
     return label_pieces(basins)
 
 
-def _gradient(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
-    """Norm of the Gaussian gradient over axes and channels."""
+def _find_gradient(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+    """Return the norm (*spatial) of the Gaussian gradient over axes and channels."""
     squares = np.zeros(image.shape[:-1], dtype=np.float32)
     for channel in range(image.shape[-1]):
         magnitude = ndimage.gaussian_gradient_magnitude(image[..., channel], max(sigma, 0.5), output=np.float32)
@@ -33,8 +35,8 @@ def _gradient(image: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
     return np.asarray(np.sqrt(squares))
 
 
-def _markers(shape: tuple[int, ...], cells: tuple[int, ...]) -> NDArray[np.int32]:
-    """1, 2, ... at the centres of the cells, 0 elsewhere."""
+def _place_markers(shape: tuple[int, ...], cells: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return 1, 2, ... at the centres of the cells and 0 elsewhere, (*spatial)."""
     edges = [divide_axis(length, count) for length, count in zip(shape, cells, strict=True)]
     centres = np.ix_(*[(edge[:-1] + edge[1:]) // 2 for edge in edges])
     markers = np.zeros(shape, dtype=np.int32)

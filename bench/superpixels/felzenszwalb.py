@@ -10,37 +10,37 @@ from bench.superpixels.connectivity import label_pieces
 from bench.superpixels.pieces import find_root
 from bench.superpixels.scaling import choose_n_segments, rescale
 
-_TRIALS = 12
+TRIALS = 12
 
 
 def felzenszwalb(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.int32]:
-    """Segments whose inner contrast is low against the contrast between them; compactness has no meaning here.
+    """Segment an image (*spatial, C) so that contrast within segments is low against that between them.
 
-    The method knows no number of segments: its scale is bisected until the number asked for is met within 2 %, or
-    as nearly as twelve trials allow. No segment is smaller than a quarter of the mean size asked for.
+    The method has no number of segments and no compactness: its scale is bisected until the number in `config` is met
+    within 2 %, or as nearly as `TRIALS` allow. No segment is smaller than a quarter of the mean size in `config`.
     """
     shape = image.shape[:-1]
-    asked = choose_n_segments(shape, config)
+    count = choose_n_segments(shape, config)
     smooth = ndimage.gaussian_filter(rescale(image), [config.sigma] * len(shape) + [0.0])
-    first, second, weight = _sorted_edges(smooth)
+    first, second, weight = _sort_edges(smooth)
     pixels = first.dtype.type(np.prod(shape))
-    smallest = max(int(pixels) // asked // 4, 1)
+    smallest = max(int(pixels) // count // 4, 1)
     low, high = 1e-6, 1e6
     best, best_gap = np.zeros(pixels, dtype=np.int32), np.inf
-    for _ in range(_TRIALS):
+    for _ in range(TRIALS):
         scale = float(np.sqrt(low * high))
         roots, found = _grow(first, second, weight, pixels, scale, smallest)
-        gap = abs(found - asked)
+        gap = abs(found - count)
         if gap < best_gap:
             best, best_gap = roots, gap
-        if gap <= 0.02 * asked:
+        if gap <= 0.02 * count:
             break
-        low, high = (scale, high) if found > asked else (low, scale)
+        low, high = (scale, high) if found > count else (low, scale)
     return label_pieces(best.reshape(shape))
 
 
-def _sorted_edges(image: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-    """Face-neighbouring pixels and the distance of their intensities, from the most alike on; ties in raster order."""
+def _sort_edges(image: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    """Return pairs of face neighbours and the distance of their intensities, ascending; ties in raster order."""
     shape = image.shape[:-1]
     index = np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
     first, second, weight = [], [], []
@@ -57,6 +57,19 @@ def _sorted_edges(image: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArra
 
 @njit(cache=True, nogil=True)
 def _grow(first, second, weight, pixels, scale, smallest):  # type: ignore[no-untyped-def]
+    """Join pixels along edges, from the least contrast on.
+
+    Args:
+        first: One pixel (E,) of each edge.
+        second: The other pixel (E,).
+        weight: Contrast (E,), ascending.
+        pixels: Number of pixels.
+        scale: Contrast that a segment of one pixel tolerates; one of n pixels tolerates scale / n beyond its own.
+        smallest: Pixels below which a segment joins its most similar neighbour.
+
+    Returns:
+        Root (pixels,) of each pixel's segment, and the number of segments.
+    """
     parent = np.arange(pixels).astype(np.int32)
     size = np.ones(pixels, dtype=np.int32)
     inner = np.zeros(pixels, dtype=np.float32)
@@ -67,10 +80,10 @@ def _grow(first, second, weight, pixels, scale, smallest):  # type: ignore[no-un
             if one == two:
                 continue
             if forced:
-                wanted = size[one] < smallest or size[two] < smallest
+                joins = size[one] < smallest or size[two] < smallest
             else:
-                wanted = weight[edge] <= min(inner[one] + scale / size[one], inner[two] + scale / size[two])
-            if wanted:
+                joins = weight[edge] <= min(inner[one] + scale / size[one], inner[two] + scale / size[two])
+            if joins:
                 keep, drop = min(one, two), max(one, two)
                 parent[drop] = keep
                 size[keep] += size[drop]

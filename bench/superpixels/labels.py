@@ -1,4 +1,4 @@
-"""From mask to nodes and back: votes of the pixels in each superpixel, and nodes painted onto pixels."""
+"""From masks to nodes and back: classes of the pixels in each superpixel, and labels of nodes painted onto pixels."""
 
 import numpy as np
 from numba import njit
@@ -17,56 +17,94 @@ STRIP = 1 << 18  # pixels painted at once
 def count_classes(
     mask: Readable, segments: Readable, num_classes: int, ignore_index: int | None = None, rows: int | None = None
 ) -> NDArray[np.int64]:
-    """Pixels of each class in each superpixel: (N, num_classes). Pixels of `ignore_index` are counted nowhere.
+    """Count the pixels of each class in each superpixel.
 
-    Both may be memory maps or files, walked in bands of about `rows` rows. Raises ValueError for shapes that differ and
-    for classes outside [0, num_classes).
+    Args:
+        mask: (*spatial) integer classes; an array, a memory map or a file.
+        segments: (*spatial) integer ids 0..N-1, likewise.
+        num_classes: Number of classes.
+        ignore_index: Pixels of this value are not counted.
+        rows: About how many rows are in memory at a time; None leaves that to the size of the image.
+
+    Returns:
+        Pixels (N, num_classes).
+
+    Raises:
+        ValueError: The shapes differ, or the mask holds a class outside [0, num_classes).
     """
     if tuple(mask.shape) != tuple(segments.shape):
         raise ValueError(f"mask and segments must have one shape, got {mask.shape} and {segments.shape}")
     with start_workers(tuple(segments.shape)) as workers:
-        return _votes(mask, segments, num_classes, ignore_index, rows, workers)
+        return _count_bands(mask, segments, num_classes, ignore_index, rows, workers)
 
 
 def majority_labels(
     mask: Readable, segments: Readable, num_classes: int, ignore_index: int | None = None
 ) -> NDArray[np.int64]:
-    """Most frequent class of each superpixel: (N,). Ties, and superpixels of ignored pixels, get the lowest index."""
+    """Find the most frequent class of each superpixel.
+
+    Args:
+        mask: (*spatial) integer classes.
+        segments: (*spatial) integer ids 0..N-1.
+        num_classes: Number of classes.
+        ignore_index: Pixels of this value are not counted.
+
+    Returns:
+        Classes (N,); ties, and superpixels of ignored pixels, get the lowest class.
+    """
     return np.asarray(count_classes(mask, segments, num_classes, ignore_index).argmax(axis=1))
 
 
 def paint(node_labels: NDArray[np.integer], segments: NDArray[np.integer]) -> NDArray[np.integer]:
     """Give each pixel the label of its superpixel: (N,) and (*spatial) -> (*spatial), of the labels' type."""
-    flat, painted = np.ravel(segments), np.empty(segments.size, node_labels.dtype)
-    for start in range(0, flat.size, STRIP):  # numpy copies what it indexes with, to eight bytes per pixel
-        painted[start : start + STRIP] = node_labels[flat[start : start + STRIP]]
-    return painted.reshape(segments.shape)
+    flat, labels = np.ravel(segments), np.empty(segments.size, node_labels.dtype)
+    for start, stop in cut_bands(flat.shape, STRIP):  # numpy copies what it indexes with, to eight bytes per pixel
+        labels[start:stop] = node_labels[flat[start:stop]]
+    return labels.reshape(segments.shape)
 
 
 def paint_oracle(
     mask: NDArray[np.integer], segments: NDArray[np.integer], num_classes: int, ignore_index: int | None = None
 ) -> NDArray[np.integer]:
-    """The mask that a perfect classifier of these superpixels would paint: their majority classes."""
+    """Paint the mask of a perfect classifier of superpixels: each gets its majority class.
+
+    Args:
+        mask: (*spatial) integer classes.
+        segments: (*spatial) integer ids 0..N-1.
+        num_classes: Number of classes.
+        ignore_index: Pixels of this value are not counted.
+
+    Returns:
+        Classes (*spatial).
+    """
     return paint(majority_labels(mask, segments, num_classes, ignore_index), segments)
 
 
 def count_pixels(segments: Readable, rows: int | None, workers: Workers) -> NDArray[np.int64]:
-    """Pixels of each superpixel, (N,), in bands of about `rows` rows."""
-    shape = tuple(segments.shape)
+    """Count the pixels of each superpixel.
+
+    Args:
+        segments: (*spatial) integer ids 0..N-1.
+        rows: About how many rows are in memory at a time; None leaves that to the size of the image.
+        workers: Threads that share the work on a band.
+
+    Returns:
+        Pixels (N,).
+    """
     counts = np.zeros((0, 1), np.int64)
     labels = RowReader(segments, np.int32)
-    for start, stop in cut_bands(shape, BAND_PIXELS, rows):
+    for start, stop in cut_bands(segments.shape, BAND_PIXELS, rows):
         flat = labels.read_rows(start, stop).ravel()
 
         def count(low: int, high: int, flat: NDArray[np.int32] = flat) -> tuple[int, NDArray[np.int64]]:
-            return _sizes(flat[low:high])  # type: ignore[no-any-return]
+            return _count_ids(flat[low:high])  # type: ignore[no-any-return]
 
         for low, part in workers.run(count, split_range(flat.size, 4 * workers.threads)):
-            counts = _added(counts, low, part)
+            counts = _add_rows(counts, low, part)
     return counts[:, 0]
 
 
-def _votes(
+def _count_bands(
     mask: Readable, segments: Readable, num_classes: int, ignore_index: int | None, rows: int | None, workers: Workers
 ) -> NDArray[np.int64]:
     counts = np.zeros((0, num_classes), np.int64)
@@ -78,7 +116,7 @@ def _votes(
         tasks = split_range(flat.size, 4 * workers.threads)
 
         def count(low: int, high: int, classes: Mask = classes, flat: NDArray[np.int32] = flat) -> Votes:
-            return _count(classes[low:high], flat[low:high], ignored, ignore_index is not None, num_classes)  # type: ignore[no-any-return]
+            return _count_votes(classes[low:high], flat[low:high], ignored, ignore_index is not None, num_classes)  # type: ignore[no-any-return]
 
         parts = workers.run(count, tasks)
         for (begin, _), (low, part, stray) in zip(tasks, parts, strict=True):
@@ -87,13 +125,13 @@ def _votes(
                 raise ValueError(
                     f"mask must hold classes in [0, {num_classes}) or ignore_index {ignore_index}, got {value}"
                 )
-            counts = _added(counts, low, part)
+            counts = _add_rows(counts, low, part)
         release(mask)
     return counts
 
 
-def _added(total: NDArray[np.int64], first: int, part: NDArray[np.int64]) -> NDArray[np.int64]:
-    """`total` with the rows of `part` added from row `first` on, longer where need be."""
+def _add_rows(total: NDArray[np.int64], first: int, part: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return `total` with the rows of `part` added from row `first` on, longer where need be."""
     end = first + len(part)
     if end > len(total):
         total = np.concatenate([total, np.zeros((max(end, len(total)) - len(total), part.shape[1]), np.int64)])
@@ -102,7 +140,8 @@ def _added(total: NDArray[np.int64], first: int, part: NDArray[np.int64]) -> NDA
 
 
 @njit(cache=True, nogil=True)
-def _range(segments):  # type: ignore[no-untyped-def]
+def _find_range(segments):  # type: ignore[no-untyped-def]
+    """Return the lowest and the highest id."""
     low, high = segments[0], segments[0]
     for segment in segments:
         low, high = min(low, segment), max(high, segment)
@@ -110,9 +149,9 @@ def _range(segments):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _sizes(segments):  # type: ignore[no-untyped-def]
-    """The lowest id, and the pixels of each id from it on (ids, 1)."""
-    low, high = _range(segments)
+def _count_ids(segments):  # type: ignore[no-untyped-def]
+    """Return the lowest id, and the pixels of each id from it on (ids, 1)."""
+    low, high = _find_range(segments)
     counts = np.zeros((high - low + 1, 1), dtype=np.int64)
     begin = 0
     while begin < segments.size:
@@ -125,16 +164,27 @@ def _sizes(segments):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _count(mask, segments, ignored, ignoring, num_classes):  # type: ignore[no-untyped-def]
-    """The lowest id; votes from it on (ids, classes); the place of a class that there is not, else -1."""
-    low, high = _range(segments)
+def _count_votes(mask, segments, ignored, ignoring, num_classes):  # type: ignore[no-untyped-def]
+    """Count classes by id, run by run.
+
+    Args:
+        mask: Classes (pixels,).
+        segments: Ids (pixels,).
+        ignored: Class that is not counted.
+        ignoring: Whether there is such a class.
+        num_classes: Number of classes.
+
+    Returns:
+        The lowest id; pixels (ids, num_classes) of each id from it on; place of a class outside the range, else -1.
+    """
+    low, high = _find_range(segments)
     counts = np.zeros((high - low + 1, num_classes), dtype=np.int64)
     begin = 0
     while begin < segments.size:
-        segment, given, pixel = segments[begin], mask[begin], begin + 1
-        while pixel < segments.size and segments[pixel] == segment and mask[pixel] == given:
+        segment, label, pixel = segments[begin], mask[begin], begin + 1
+        while pixel < segments.size and segments[pixel] == segment and mask[pixel] == label:
             pixel += 1
-        value = np.int64(given)
+        value = np.int64(label)
         if not (ignoring and value == ignored):
             if value < 0 or value >= num_classes:
                 return low, counts, begin

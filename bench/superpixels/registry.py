@@ -1,4 +1,4 @@
-"""Images to superpixels. A method costs a file with a function (image, settings) -> segments, and an entry here."""
+"""Images to superpixels. A method is a file with a function (image, settings) -> segments, and an entry here."""
 
 from dataclasses import dataclass
 from importlib import import_module
@@ -48,8 +48,7 @@ def segment(
     """Segment an image into superpixels by the method that `config.method` names.
 
     Args:
-        image: (*spatial, C) with 2 or 3 spatial axes, of any scale; an array, or anything that gives its rows when
-            asked.
+        image: (*spatial, C) with 2 or 3 spatial axes, of any scale; an array, or what is read by slices of rows.
         config: Method and its settings.
         scratch: Folder for what is as large as the image; None keeps all in memory.
         rows: About how many rows of the first axis are in memory at a time; None leaves that to the method.
@@ -79,6 +78,12 @@ def segment(
 
 
 def warm_up_segmentation(ndim: int, channels: int, config: SuperpixelsConfig | None = None) -> None:
-    """Compile what `segment` needs for images of `ndim` spatial axes and `channels`, on a tiny image."""
+    """Compile the kernels that `segment` needs.
+
+    Args:
+        ndim: Number of spatial axes.
+        channels: Number of channels.
+        config: Method and its settings; None: those of the default method.
+    """
     ramp = np.arange(8**ndim * channels, dtype=np.float32).reshape((8,) * ndim + (channels,))
     segment(ramp, SuperpixelsConfig(superpixel_size=16.0) if config is None else config)

@@ -10,7 +10,7 @@ from bench.superpixels.scaling import choose_n_segments
 
 
 def skimage_slic(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.int32]:
-    """`skimage.segmentation.slic` without colour conversion (it rescales to [0, 1] itself)."""
+    """Segment an image (*spatial, C) by `skimage.segmentation.slic`, without colour conversion."""
     segments = slic(
         image,
         n_segments=choose_n_segments(image.shape[:-1], config),

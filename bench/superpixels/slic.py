@@ -15,7 +15,7 @@ from bench.superpixels.connectivity import connect
 from bench.superpixels.scaling import choose_n_segments, choose_rows, fit_grid
 from bench.superpixels.smoothing import LEVELS, lift_shape, smooth_and_quantise
 
-SMALLEST = 0.5  # of the mean size asked for: what is smaller joins a neighbour, as in scikit-image
+SMALLEST = 0.5  # of the mean size: smaller pieces join a neighbour, as in scikit-image
 
 
 def slic(
@@ -45,14 +45,14 @@ def slic(
         ValueError: The image holds NaN or infinity, or falls into more pieces than can be numbered.
     """
     shape, volume = image.shape[:-1], lift_shape(image.shape)[:3]
-    asked = choose_n_segments(shape, config)
-    cells = fit_grid(volume, asked)
-    step = max(length / count for length, count in zip(volume, cells, strict=True))
+    count = choose_n_segments(shape, config)
+    cells = fit_grid(volume, count)
+    step = max(length / number for length, number in zip(volume, cells, strict=True))
     weight = (LEVELS * config.compactness / step) ** 2
     rows = choose_rows(image.shape, scratch, rows)
     band = rows * prod(shape[1:])
     with Workers(threads) if threads else start_workers(image.shape) as workers, Storage(scratch) as storage:
         smooth = smooth_and_quantise(image, config.sigma, workers, storage, rows)
         labels = cluster(smooth, cells, weight, config.iterations, workers, storage, band)
-        connect(labels, smooth, int(SMALLEST * labels.size / asked), workers, storage, band)
+        connect(labels, smooth, int(SMALLEST * labels.size / count), workers, storage, band)
         return storage.keep(labels).reshape(shape)

@@ -1,6 +1,6 @@
-"""Several segmentations ("views") of one image: which they are, and how what is said of their nodes becomes one mask.
+"""Several segmentations ("views") of one image: their settings, and one mask painted from the scores of their nodes.
 
-Their boundaries differ, so that where they are averaged a mask can follow finer lines than any of them.
+Their boundaries differ, so that their mean can follow finer lines than any of them.
 """
 
 from collections.abc import Sequence
@@ -11,24 +11,23 @@ from numpy.typing import NDArray
 
 from bench.arrays.rows import cut_bands
 from bench.config import SuperpixelsConfig
-from bench.superpixels.labels import count_classes, paint_oracle
+from bench.superpixels.labels import STRIP, count_classes, paint_oracle
 
 STEP = 1.25  # from the size of one view to that of the next
-STRIP = 1 << 18  # pixels averaged at once
 
 
 def list_views(config: SuperpixelsConfig) -> tuple[SuperpixelsConfig, ...]:
-    """Settings of each of `config.views` segmentations, of one view each: as asked, then larger and smaller in turn.
+    """Return the settings of each of `config.views` segmentations, of one view each.
 
-    Sizes and shifted grids did equally well, and sizes need nothing of a method but that it has one.
-    Superpixels have the size asked for times 1, STEP, 1 / STEP, STEP squared, ...
+    Superpixels have the size of `config` times 1, STEP, 1 / STEP, STEP squared, ... Shifted grids did equally well, and
+    every method has a size.
     """
     exponents = [(index + 1) // 2 * (1 if index % 2 else -1) for index in range(config.views)]
-    return tuple(_resized(config, STEP**exponent) for exponent in exponents)
+    return tuple(_resize(config, STEP**exponent) for exponent in exponents)
 
 
-def share_classes(counts: NDArray[np.integer]) -> NDArray[np.float32]:
-    """Share of each class in each node: (N, K) pixels -> (N, K), 0 where no pixel counts."""
+def compute_shares(counts: NDArray[np.integer]) -> NDArray[np.float32]:
+    """Turn pixel counts (N, K) into the share (N, K) of each class in each node; 0 where no pixel counts."""
     sizes = np.maximum(counts.sum(axis=1, keepdims=True), 1)
     return np.asarray(counts / sizes, np.float32)
 
@@ -38,7 +37,7 @@ def paint_mean(
 ) -> NDArray[np.integer]:
     """Give each pixel the class with the highest mean score over the views.
 
-    A pixel's class depends on its own ids alone, so that bands give what the whole gives.
+    A pixel's class depends on its own ids alone, so that an image may be painted in bands.
 
     Args:
         scores: Scores (N_v, K) of the nodes of each view.
@@ -65,15 +64,25 @@ def paint_oracle_views(
     num_classes: int,
     ignore_index: int | None = None,
 ) -> NDArray[np.integer]:
-    """The mask that views paint together whose nodes know their true shares of the classes: of one, the majorities."""
+    """Paint the mask of views whose nodes have their true shares of the classes as scores.
+
+    Args:
+        mask: (*spatial) integer classes.
+        segments: Segments (*spatial) of each view.
+        num_classes: Number of classes.
+        ignore_index: Pixels of this value are not counted.
+
+    Returns:
+        Classes (*spatial); of a single view the majority classes.
+    """
     if len(segments) == 1:
         return paint_oracle(mask, segments[0], num_classes, ignore_index)
     counts = [count_classes(mask, ids, num_classes, ignore_index) for ids in segments]
-    return paint_mean([share_classes(nodes) for nodes in counts], segments)
+    return paint_mean([compute_shares(nodes) for nodes in counts], segments)
 
 
-def _resized(config: SuperpixelsConfig, factor: float) -> SuperpixelsConfig:
-    """With superpixels `factor` times as large, but not below a pixel, and no more than one view."""
+def _resize(config: SuperpixelsConfig, factor: float) -> SuperpixelsConfig:
+    """Return the settings of one view whose superpixels are `factor` times as large, but at least a pixel."""
     size = None if config.superpixel_size is None else max(config.superpixel_size * factor, 1.0)
     count = None if config.n_segments is None else max(round(config.n_segments / factor), 1)
     return replace(config, superpixel_size=size, n_segments=count, views=1)
