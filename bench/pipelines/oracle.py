@@ -14,7 +14,7 @@ from bench.learning.fitlog import FitLog
 from bench.superpixels.labels import count_classes, paint
 from bench.superpixels.registry import segment, warm_up_segmentation
 from bench.superpixels.scaling import choose_n_segments
-from bench.superpixels.views import list_views, paint_mean, compute_shares
+from bench.superpixels.views import compute_shares, list_views, paint_mean
 
 
 @dataclass(frozen=True)
