@@ -1,5 +1,6 @@
 """One rule for the axes of TIFF and Zarr; several images, pages, frames or files in one are used or refused."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -210,17 +211,16 @@ def test_a_set_is_read_from_all_its_files_and_all_are_in_the_content(tmp_path: P
     with pytest.raises(InputError, match="lies outside its folder"):
         open_image(root / "images" / "a.ome.tif")
     (root / "images" / "more").unlink()
+    shutil.rmtree(root / "more")
     for n, stem in enumerate(sets.STEMS):
-        name = f"{stem}.ch1.tif"
-        (root / "images" / f"{stem}.ome.tif").unlink()
-        images = image_of(plane(f"{stem}.ome.tif", 2 * n) + plane(f".{name}", 2 * n + 1, "C", 1), {"C": 2})
+        images = image_of(plane(f"{stem}.ome.tif", 2 * n) + plane(f"{stem}_C1.ome.tif", 2 * n + 1, "C", 1), {"C": 2})
         ome_member(root / "images" / f"{stem}.ome.tif", 2 * n, sets.picture(n, (12, 20), np.uint16), images)
-        ome_member(root / "images" / f".{name}", 2 * n + 1, VALUES[n, 1], images)
+        ome_member(root / "images" / f"{stem}_C1.ome.tif", 2 * n + 1, VALUES[n, 1], images)
     first = load(FolderConfig(root=str(root), normalization="none"))
     assert first.task.in_channels == 2
     np.testing.assert_allclose(np.asarray(first.train[1].image)[..., 1] * 65535, VALUES[1, 1], rtol=1e-6)
-    images = image_of(plane("b.ome.tif", 2) + plane(".b.ch1.tif", 3, "C", 1), {"C": 2})
-    ome_member(root / "images" / ".b.ch1.tif", 3, VALUES[4, 2], images)
+    images = image_of(plane("b.ome.tif", 2) + plane("b_C1.ome.tif", 3, "C", 1), {"C": 2})
+    ome_member(root / "images" / "b_C1.ome.tif", 3, VALUES[4, 2], images)
     assert load(FolderConfig(root=str(root))).facts["dataset.content"] != first.facts["dataset.content"]
 
 
@@ -273,3 +273,26 @@ def test_images_that_share_files_are_refused(tmp_path: Path) -> None:
         load(FolderConfig(root=str(root)))
     with pytest.raises(InputError, match=r"hold the same pixels|both take pixels from"):
         load(FolderConfig(root=str(root), channel_axis=0))
+
+
+def test_planes_whose_meaning_lies_in_another_file_are_refused(tmp_path: Path) -> None:
+    text = (
+        '<?xml version="1.0"?><OME xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06" UUID="urn:uuid:1">'
+        '<BinaryOnly MetadataFile="all.companion.ome" UUID="urn:uuid:2"/></OME>'
+    )
+    tifffile.imwrite(tmp_path / "a.ome.tif", VALUES[:, 0], description=text, metadata=None, photometric="minisblack")
+    with pytest.raises(InputError, match=r"holds 5 planes, and another file says what they are"):
+        open_image(tmp_path / "a.ome.tif")
+    tifffile.imwrite(tmp_path / "b.ome.tif", FLAT, description=text, metadata=None, photometric="minisblack")
+    np.testing.assert_array_equal(open_image(tmp_path / "b.ome.tif").array[...], FLAT)
+
+
+@pytest.mark.parametrize(("size", "refused"), [((20, 12), True), ((10, 6), False)], ids=["stereo", "preview"])
+def test_a_jpeg_of_several_pictures(tmp_path: Path, size: tuple[int, int], refused: bool) -> None:
+    first, second = Image.fromarray(sets.picture(0, (12, 20))), Image.new("L", size)
+    first.save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=[second])
+    if refused:
+        with pytest.raises(InputError, match=r"a\.jpg is an animation of 2 frames"):
+            open_image(tmp_path / "a.jpg")
+    else:
+        assert open_image(tmp_path / "a.jpg").array[...].shape == (12, 20)

@@ -343,3 +343,16 @@ def test_splits_that_say_too_much_are_refused(tmp_path: Path, lists: dict[str, l
     (root / "splits.json").write_text(json.dumps(lists))
     with pytest.raises(InputError, match=sentence):
         raw(root)
+
+
+@pytest.mark.parametrize(("images", "masks"), [(".", "masks"), ("images", "images/masks"), ("images", ".")])
+def test_one_folder_may_lie_in_the_other(tmp_path: Path, images: str, masks: str) -> None:
+    root = sets.make(tmp_path)
+    for old, new in (("images", images), ("masks", masks)):
+        (root / old).rename(root / f"old_{old}")
+        (root / new).mkdir(parents=True, exist_ok=True)
+    for old, new in (("images", images), ("masks", masks)):
+        for path in list((root / f"old_{old}").iterdir()):
+            path.rename(root / new / path.name)
+        (root / f"old_{old}").rmdir()
+    assert names(raw(root, images=images, masks=masks)) == sets.SPLITS

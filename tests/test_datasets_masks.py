@@ -275,9 +275,7 @@ def test_values_that_are_not_finite_may_lie_where_the_mask_ignores_them(
     np.testing.assert_allclose(read[1:], (image[1:] - image[1:].mean()) / image[1:].std(), rtol=1e-5)
     image[2, 3] = hole
     sets.write(root / "images" / "b.tif", image)
-    with pytest.raises(
-        InputError, match=r"b\.tif holds (NaN|infinity) at pixel \(2, 3\).*its mask dataset.ignore_index"
-    ):
+    with pytest.raises(InputError, match=r"b\.tif holds (NaN|infinity) at pixel \(2, 3\).*dataset.ignore_index names"):
         load(FolderConfig(root=str(root), **settings))
 
 
@@ -298,3 +296,49 @@ def test_number_types_that_one_scaling_does_not_fit_are_refused(tmp_path: Path, 
     with pytest.raises(InputError, match=r"d\.tif holds uint16 values and .*a\.tif uint8, and dataset.normalization="):
         load(FolderConfig(root=str(root), normalization=normalization))
     assert load(FolderConfig(root=str(root), normalization="per_image")).task.in_channels == 1
+
+
+@pytest.mark.parametrize("settings", [{}, {"mask_values": "foreground"}])
+def test_a_mask_that_has_been_a_jpeg_is_noticed(tmp_path: Path, settings: dict[str, Any]) -> None:
+    """Saved as a JPEG and then as PNG: no codec tells, the numbers do."""
+    root = tmp_path
+    for n, stem in enumerate(sets.STEMS):
+        sets.write(root / "images" / f"{stem}.png", sets.picture(n, (32, 48)))
+        full = np.kron(sets.classes((4, 6)), np.ones((8, 8), np.uint8) * 255).astype(np.uint8)
+        full[3:20, 5:30] = 255
+        Image.fromarray(full).save(tmp_path / "lossy.jpg", quality=60)
+        with Image.open(tmp_path / "lossy.jpg") as lossy:
+            sets.write(root / "masks" / f"{stem}.png", np.asarray(lossy))
+    with pytest.raises(InputError, match=r"a\.png holds \d+ numbers just above 0 and \d+ just below 255, as JPEG"):
+        raw(root, **settings)
+
+
+def test_a_palette_from_white_to_black_beside_plain_masks_is_refused(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    save_palette(root / "masks" / "b.png", 1 - sets.classes(), [WHITE, BLACK])
+    with pytest.raises(InputError, match=r"b\.png is white-is-zero and .*a\.png is not"):
+        raw(root)
+
+
+def test_a_number_that_is_in_one_image_only_is_no_object(tmp_path: Path) -> None:
+    """Classes of one piece each, of which some images lack some: the numbers are not 1 to n, and few."""
+    root = make_objects(tmp_path, dict.fromkeys("abcde", 4))
+    partly = objects(4)
+    partly[partly == 2] = 0
+    sets.write(root / "masks" / "b.tif", partly)
+    assert raw(root).task.num_classes == 5
+
+
+def test_numbers_with_gaps_that_hardly_repeat_are_objects(tmp_path: Path) -> None:
+    root = make_objects(tmp_path, dict.fromkeys("abcde", 4))
+    for n, stem in enumerate("abcde"):
+        sets.write(root / "masks" / f"{stem}.tif", objects(3, 1 + 4 * n))
+    with pytest.raises(InputError, match="seem to number objects"):
+        raw(root)
+
+
+def test_values_whose_squares_overflow_are_refused(tmp_path: Path) -> None:
+    root = sets.make(tmp_path, ".tif", dtype=np.float64)
+    sets.write(root / "images" / "b.tif", sets.picture(1, dtype=np.float64) * 1e300)
+    with pytest.raises(InputError, match=r"b\.tif holds 1\.\d+e\+302, whose square is beyond any number"):
+        raw(root)

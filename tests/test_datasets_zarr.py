@@ -259,3 +259,14 @@ def test_a_link_out_of_a_store_is_no_part_of_a_data_set(tmp_path: Path) -> None:
     (store / "c" / "0" / "0").symlink_to(tmp_path / "secret")
     with pytest.raises(InputError, match="0 is a link, a device or a pipe"):
         load(FolderConfig(root=str(root)))
+
+
+def test_chunks_that_are_not_there_are_said(tmp_path: Path) -> None:
+    root = sets.make(tmp_path / "set")
+    (root / "images" / "b.png").unlink()
+    store = write(root / "images" / "b.zarr", sets.picture(1) + 1, chunks=(3, 4))
+    assert not [note for note in load(FolderConfig(root=str(root))).notes if "chunks" in note]
+    (store / "c" / "0" / "1").unlink()
+    splits = load(FolderConfig(root=str(root), normalization="none"))
+    assert "1 file: b.zarr lack chunks, whose pixels count as the fill value" in splits.notes
+    assert (np.asarray(splits.train[1].image)[:3, 4:] == 0).all()

@@ -13,6 +13,9 @@ MOST_CLASSES = 32  # that masks may hold without `dataset.class_names`: more loo
 FOREGROUND = "foreground"
 SINGLE = 0.9  # share of numbers that cover one piece each, from which on they look like numbers of objects
 FEWEST_OBJECTS = 3  # in one image, for the same
+NEAR = 20  # steps from 0 and 255 that JPEG makes of either
+LEFTOVERS = 3  # numbers so near on either side, from which on a mask seems to have been a JPEG
+FULL_SHARE = 0.005  # of the pixels that lie about 255, for the same
 FULL_SCALES = (255, 65535, 128, 127, 254)  # numbers that stand for "everything" beside masks of 0 and 1
 
 
@@ -57,6 +60,7 @@ def check_masks(items: Sequence[Inspected], config: FolderConfig) -> tuple[str, 
     """
     check_palettes(items)
     check_white(items, config)
+    check_leftovers(items)
     check_scales(items, config)
     check_mapped(items, config)
     check_ignored(items, config)
@@ -86,19 +90,38 @@ def check_palettes(items: Sequence[Inspected]) -> None:
 
 def check_white(items: Sequence[Inspected], config: FolderConfig) -> None:
     """Refuse masks of which some count from white, or all without `dataset.mask_values` saying what is what."""
-    white = [item for item in items if item.white_is_zero]
-    black = [item for item in items if not item.white_is_zero]
-    if not white:
-        return
+    white = [item for item in items if draws_zero_white(item)]
+    black = [item for item in items if not draws_zero_white(item)]
     require(
-        not black,
-        f"{white[0].entry.mask} is white-is-zero and {black and black[0].entry.mask} is not: save all masks alike",
+        not white or not black,
+        f"{white and white[0].entry.mask} is white-is-zero and {black and black[0].entry.mask} is not: save all masks "
+        "alike",
     )
     require(
-        isinstance(config.mask_values, dict),
-        f"{white[0].entry.mask} is white-is-zero, so its number 0 is drawn white and the background may be either: say "
-        "which number is which class by dataset.mask_values, as in {0: 0, 255: 1}",
+        not white or not white[0].white_is_zero or isinstance(config.mask_values, dict),
+        f"{white and white[0].entry.mask} is white-is-zero, so its number 0 is drawn white and the background may "
+        "be either: say which number is which class by dataset.mask_values, as in {0: 0, 255: 1}",
     )
+
+
+def draws_zero_white(item: Inspected) -> bool:
+    """Whether a mask is white-is-zero, by its tag or by a palette whose number 0 is white and 1 black."""
+    palette = item.palette
+    return item.white_is_zero or (len(palette) >= 2 and min(palette[0]) == 255 and max(palette[1]) == 0)
+
+
+def check_leftovers(items: Sequence[Inspected]) -> None:
+    """Refuse numbers about 0 and about 255 as lossy compression leaves them of a mask of 0 and 255."""
+    for item in items:
+        numbers = item.numbers
+        low, high = (sum(0 < abs(number - end) <= NEAR for number in numbers) for end in (0, 255))
+        pixels = sum(count.pixels for count in numbers.values())
+        full = sum(count.pixels for number, count in numbers.items() if 255 - NEAR <= number <= 255)
+        require(
+            low < LEFTOVERS or high < LEFTOVERS or full < FULL_SHARE * pixels or max(numbers) > 255,
+            f"{item.entry.mask} holds {low} numbers just above 0 and {high} just below 255, as JPEG leaves them of 0 "
+            "and 255: make the mask again, or set it to 0 and 1 by a threshold",
+        )
 
 
 def check_scales(items: Sequence[Inspected], config: FolderConfig) -> None:
@@ -137,9 +160,18 @@ def check_ignored(items: Sequence[Inspected], config: FolderConfig) -> None:
 
 
 def look_like_objects(items: Sequence[Inspected], ignored: int | None = None) -> bool:
-    """Whether numbers count objects: nearly each covers one piece, and how many there are differs between images."""
+    """Whether numbers count objects.
+
+    They do where nearly each covers one piece, where images differ in them, and where they are 1 to n in every image or
+    hardly any is in two images.
+    """
     above = [[number for number in item.numbers if number > 0 and number != ignored] for item in items]
-    if len({tuple(numbers) for numbers in above}) < 2 or max(map(len, above), default=0) < FEWEST_OBJECTS:
+    most = max(map(len, above), default=0)
+    if len({tuple(numbers) for numbers in above}) < 2 or most < FEWEST_OBJECTS:
+        return False
+    counted = all(numbers == list(range(1, len(numbers) + 1)) for numbers in above)
+    many = len({number for numbers in above for number in numbers}) >= 2 * most
+    if not counted and not many:
         return False
     single = [item.numbers[number].euler == 1 for item, numbers in zip(items, above, strict=True) for number in numbers]
     return sum(single) >= SINGLE * len(single)
@@ -205,7 +237,7 @@ def check_range(items: Sequence[Inspected], config: FolderConfig, count: int) ->
         require(
             not outside,
             f"{item.entry.mask} holds class {listed(outside)}, outside 0 to {count - 1}: correct the mask, or give "
-            "dataset.mask_values, dataset.class_names or dataset.ignore_index",
+            "dataset.mask_values (foreground: above 0 is class 1), dataset.class_names or dataset.ignore_index",
         )
 
 

@@ -70,13 +70,24 @@ def measure(paths: Sequence[Path], image: StoredImage, ignored: Ignored | None =
             holes += int((~finite).sum())
             values = values[finite]
         if values.size:
-            parts.append(moments_of(values))
+            parts.append(moments_of_finite(path, values))
             spatial = tuple(range(values.ndim - 1))
             lows.append(values.min(axis=spatial))
             highs.append(values.max(axis=spatial))
     require(len(parts) > 0, f"{path} holds no finite value")
     low, high = np.min(lows, axis=0), np.max(highs, axis=0)
     return Intensities(pool(parts), tuple(low.tolist()), tuple(high.tolist()), holes, digest.hexdigest())
+
+
+def moments_of_finite(path: Path, values: NDArray[np.float64]) -> Moments:
+    """Moments of values whose squares must be finite too."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = moments_of(values)
+    require(
+        bool(np.isfinite(found.variance).all() and np.isfinite(found.mean).all()),
+        f"{path} holds {float(np.abs(values).max()):.3g}, whose square is beyond any number: divide the values",
+    )
+    return found
 
 
 def check_alpha(path: Path, alpha: NDArray[Any], opaque: Any) -> None:
@@ -106,5 +117,5 @@ def check_holes(
         kind = "NaN" if np.isnan(found).any() else "infinity"
         at = ", ".join(str(number) for number in (place[0] + band.start, *place[1:]))
         more = f" (and at {int(wrong.sum()) - 1} more of these rows)" if wrong.sum() > 1 else ""
-        rest = "" if ignored is None else ", or give its mask dataset.ignore_index there"
+        rest = "" if ignored is None else ", or give its mask the number there that dataset.ignore_index names"
         require(False, f"{path} holds {kind} at pixel ({at}){more}: replace it{rest}")

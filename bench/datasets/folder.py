@@ -174,6 +174,7 @@ def notes(items: Sequence[Inspected]) -> Iterator[str]:
     """What a reader of the results must know of the images, in sentences."""
     for why, found in (
         ("were turned as their orientation tags say", [item for item in items if item.turned]),
+        ("lack chunks, whose pixels count as the fill value", [item for item in items if item.absent]),
         ("hold one value only", [item for item in items if item.intensities.flat]),
         ("hold values that are not finite, all of them ignored", [item for item in items if item.intensities.holes]),
         ("hold the pixels of another image of their split", twins(items)),

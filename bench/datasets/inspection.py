@@ -16,6 +16,7 @@ from bench.datasets.masks import Count, StoredMask, count_numbers, open_mask
 from bench.datasets.normalization import Moments
 from bench.datasets.opening import open_image
 from bench.datasets.stored import Colours, Header, Opened
+from bench.datasets.zarr_files import count_absent
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Inspected:
     white_is_zero: bool  # the mask
     turned: bool  # an orientation tag turned the image
     sources: tuple[Path, ...]  # every file or folder that pixels come from, the mask's last
+    absent: int = 0  # chunks of Zarr stores of the image that are not stored and hold the fill value
     pixel_size: tuple[float, ...] | None = None  # along the spatial axes, where the image file has it
     unit: str | None = None
 
@@ -48,6 +50,7 @@ def inspect(entry: Entry, config: FolderConfig) -> Inspected:
     image = stored_image(opened, layouts)
     found = measure(entry.images, image, ignored_pixels(mask, config))
     sizes, units = spatial_sizes(opened[0], layouts[0])
+    absent = sum(count_absent(path, config.max_pixels) for path in entry.images if path.is_dir())
     return Inspected(
         entry,
         layouts[0],
@@ -59,6 +62,7 @@ def inspect(entry: Entry, config: FolderConfig) -> Inspected:
         mask.coding.white_is_zero,
         any(one.coding.orientation != 1 for one in opened),
         (*(path for one in opened for path in (one.path, *one.siblings)), entry.mask, *mask.siblings),
+        absent,
         sizes,
         units,
     )
@@ -79,10 +83,10 @@ def stored_image(opened: list[Opened], layouts: list[Layout]) -> StoredImage:
     return Joined(tuple(parts))
 
 
-def ignored_pixels(mask: StoredMask, config: FolderConfig) -> Callable[[slice], NDArray[np.bool_]] | None:
-    """Which pixels of a band count for nothing; None where no number says so."""
+def ignored_pixels(mask: StoredMask, config: FolderConfig) -> Callable[[slice], NDArray[np.bool_]]:
+    """Which pixels of a band count for nothing: none where `dataset.ignore_index` is not set."""
     if config.ignore_index is None:
-        return None
+        return lambda band: np.zeros(mask[band].shape, dtype=bool)
     mapping = config.mask_values if isinstance(config.mask_values, dict) else {config.ignore_index: config.ignore_index}
     numbers = [number for number, index in mapping.items() if index == config.ignore_index]
     return lambda band: np.isin(mask[band], numbers)
@@ -176,6 +180,7 @@ def to_plain(item: Inspected) -> dict[str, Any]:
         "palette": item.palette,
         "white_is_zero": item.white_is_zero,
         "turned": item.turned,
+        "absent": item.absent,
         "sources": [str(path) for path in item.sources],
         "pixel_size": item.pixel_size,
         "unit": item.unit,
@@ -198,6 +203,7 @@ def from_plain(entry: Entry, plain: dict[str, Any]) -> Inspected:
         bool(plain["white_is_zero"]),
         bool(plain["turned"]),
         tuple(Path(path) for path in plain["sources"]),
+        int(plain["absent"]),
         None if sizes is None else tuple(sizes),
         plain["unit"],
     )

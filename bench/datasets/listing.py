@@ -25,11 +25,12 @@ class Listing:
     others: tuple[Path, ...]
 
 
-def list_images(folder: Path) -> Listing:
+def list_images(folder: Path, without: Path | None = None) -> Listing:
     """List the images below `folder`, those in subfolders too.
 
     Args:
         folder: A folder of images or masks.
+        without: A folder that may lie within and is left out: that of the masks, or of the images.
 
     Returns:
         Images by key (in Unicode's composed form, with `/` between folders), and everything else that is not hidden.
@@ -40,7 +41,7 @@ def list_images(folder: Path) -> Listing:
     require(folder.is_dir(), f"{folder} is not a folder: a data set has one folder of images and one of masks")
     found: dict[str, Path] = {}
     others: list[Path] = []
-    for path in walk(folder):
+    for path in walk(folder, without):
         check_name(path)
         if not is_image(path):
             others.append(path)
@@ -56,13 +57,13 @@ def list_images(folder: Path) -> Listing:
     return Listing(folder, found, tuple(others))
 
 
-def walk(folder: Path) -> Iterator[Path]:
+def walk(folder: Path, without: Path | None = None) -> Iterator[Path]:
     """Files below a folder in a fixed order; a Zarr store, and a folder that is a link, count as one."""
     for path in sorted(folder.iterdir()):
-        if path.name[0] == "." or path.name in JUNK:
+        if path.name[0] == "." or path.name in JUNK or path == without:
             continue
         if path.is_dir() and not is_image(path) and not is_store(path) and not path.is_symlink():
-            yield from walk(path)
+            yield from walk(path, without)
         else:
             yield path
 

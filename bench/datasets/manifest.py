@@ -14,6 +14,7 @@ from bench.config import FolderConfig, InputError, require
 from bench.datasets import listing
 from bench.datasets.listing import Listing, by_name, check_name, in_words, list_images, normal
 from bench.datasets.opening import SUFFIXES, stem_of
+from bench.datasets.tiffs import TIFFS, list_members
 from bench.files import read_json, read_text
 
 SPLITS = ("train", "val", "test")
@@ -118,8 +119,7 @@ def check_names(entries: Sequence[Entry]) -> None:
 
 def find_pairs(config: FolderConfig) -> Pairs:
     """The images and masks of both folders, matched by the patterns of their names."""
-    root = root_of(config)
-    images, masks = (list_images(root / name) for name in (config.images, config.masks))
+    images, masks = list_folders(config)
     one_folder = images.folder.resolve() == masks.folder.resolve()
     if one_folder and config.mask_name != "*":
         kept = {k: p for k, p in images.files.items() if listing.name_in(config.mask_name, k) is None}
@@ -127,6 +127,7 @@ def find_pairs(config: FolderConfig) -> Pairs:
     names, used = image_files(config, images)
     mask_files = by_name(masks, config.mask_name)
     matched = listing.match(list(names), mask_files)
+    names = without_members(names, matched)
     left = [path for path in images.files.values() if path not in used]
     alone = [path for path in masks.files.values() if path not in set(matched.values()) and path not in used]
     notes = [
@@ -140,6 +141,22 @@ def find_pairs(config: FolderConfig) -> Pairs:
         if paths
     ]
     return Pairs(names, matched, config, tuple(notes))
+
+
+def without_members(images: dict[str, tuple[Path, ...]], masks: Mapping[str, Path]) -> dict[str, tuple[Path, ...]]:
+    """Images less the files without a mask that other images take pixels from: members of their OME sets."""
+    alone = [name for name in images if name not in masks and images[name][0].suffix.lower() in TIFFS]
+    if not alone:
+        return images
+    owners = [paths[0] for name, paths in images.items() if name in masks and paths[0].suffix.lower() in TIFFS]
+    members = {member.resolve() for path in owners for member in list_members(path)}
+    return {name: paths for name, paths in images.items() if name in masks or paths[0].resolve() not in members}
+
+
+def list_folders(config: FolderConfig) -> tuple[Listing, Listing]:
+    """What the folders of images and of masks hold; one of them may lie in the other."""
+    images, masks = (root_of(config) / name for name in (config.images, config.masks))
+    return list_images(images, masks), list_images(masks, images)
 
 
 def image_files(config: FolderConfig, images: Listing) -> tuple[dict[str, tuple[Path, ...]], set[Path]]:
@@ -167,15 +184,13 @@ def entry_of(name: str, split: str, pairs: Pairs) -> Entry:
 
 def missing_mask(name: str, pairs: Pairs) -> str:
     """Say which images have no mask, and which setting would give them one."""
-    config, root = pairs.config, root_of(pairs.config)
-    images, masks = (list_images(root / folder) for folder in (config.images, config.masks))
+    config, (images, masks) = pairs.config, list_folders(pairs.config)
     settings = listing.propose(list(images.files), list(masks.files))
     without = [other for other in pairs.images if other not in pairs.masks]
     more = f" (nor have {len(without) - 1} others)" if len(without) > 1 else ""
     wanted = config.mask_name.replace("*", name)
-    advice = (
-        f": set {settings}" if settings else f": a file called {wanted} with any of {', '.join(SUFFIXES)} is missing"
-    )
+    missing = f"a file called {wanted} with any of {', '.join(SUFFIXES)} is missing (or leave the image out)"
+    advice = f": set {settings}" if settings else f": {missing}"
     return f"{pairs.images[name][0]} has no mask{more}{advice}"
 
 

@@ -86,7 +86,7 @@ def picture_header(path: Path, palette_index: bool) -> tuple[Header, Coding]:
     """What the array of `read_picture` will be, and how the file stores its numbers."""
     png = read_png(path)
     with open_picture(path) as picture:
-        frames = 1 if png is None else png.frames
+        frames = count_frames(picture) if png is None else png.frames
         require(frames == 1, f"{path} is an animation of {frames} frames: save each as an image of its own")
         mode, shape = picture.mode, (picture.height, picture.width)
         dtype = np.asarray(Image.new(mode, (1, 1))).dtype
@@ -98,6 +98,16 @@ def picture_header(path: Path, palette_index: bool) -> tuple[Header, Coding]:
     if BANDS[mode] == 1:
         return Header(shape, dtype, None, False), coding
     return Header((*shape, BANDS[mode]), dtype, 2, mode in ("LA", "RGBA")), coding
+
+
+def count_frames(picture: Image.Image) -> int:
+    """Pictures of the size of the first: cameras add smaller previews, which do not count."""
+    size, count = picture.size, 1
+    for frame in range(1, getattr(picture, "n_frames", 1)):
+        picture.seek(frame)
+        count += picture.size == size
+    picture.seek(0)
+    return count
 
 
 def coding_of(picture: Image.Image, png: Png | None, palette_index: bool) -> Coding:

@@ -113,6 +113,12 @@ def beside(series: Any) -> bool:
     return bool(series.keyframe.is_reduced) or str(series.name).strip().lower() in BESIDE
 
 
+def list_members(path: Path) -> list[Path]:
+    """The other files of the set that an OME-TIFF belongs to; none for any other file."""
+    with reading(path), warnings_of_tifffile(), tifffile.TiffFile(path, _multifile=False) as tiff:
+        return list(ome.siblings(path, tiff.ome_metadata)) if tiff.is_ome else []
+
+
 def pages_of(series: Any) -> list[Any]:
     return [page for page in series.pages if page is not None]
 
@@ -167,6 +173,12 @@ def interpret(
 ) -> Opened:
     """Apply what the tags of an image say of its values; arguments as those of `open_tiff`, and its `number`."""
     series = tiff.series[number]
+    planes = len(pages_of(series))
+    require(
+        not tiff.is_ome or series.kind == "ome" or planes == 1,
+        f"{path} holds {planes} planes, and another file says what they are, which is not read: save it as one "
+        "OME-TIFF",
+    )
     page, names = series.keyframe, [letter if letter not in "qi" else "" for letter in series.axes.lower()]
     stated = int(page.photometric) if 262 in page.tags else 1
     check_colours(path, page, stated, palette_index)

@@ -92,6 +92,12 @@ class ChunkReader:
                 out[here] = decode(span, self.coding, inside, self.dtype, self.fill)
         return out
 
+    def count_absent(self) -> int:
+        """Count the chunks, or shards, that are not stored, so that their values are the fill value."""
+        whole = tuple(slice(0, length) for length in self.shape)
+        names = (self.name_of(place) for place, _, _ in touched(whole, self.coding.chunk))
+        return sum(not os.path.lexists(self.folder.joinpath(*name)) for name in names)
+
     def name_of(self, place: Sequence[int]) -> tuple[str, ...]:
         """The parts of the path of a chunk below the folder."""
         numbers = [str(number) for number in place] or ([] if self.prefix else ["0"])

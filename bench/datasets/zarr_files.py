@@ -101,6 +101,12 @@ def open_store(path: Path, max_values: int, channel_axis: int | None = None) -> 
     return assemble(path, blocks, names, channel_axis, pixel_size=found.pixel_size, units=found.units)
 
 
+def count_absent(path: Path, max_values: int) -> int:
+    """Count the chunks that a store does not hold, as after a copy that was cut short; their values are made up."""
+    found = find_array(path, max_values)
+    return reader_of(found.folder, found.content, found.shape).count_absent()
+
+
 # ------------------------------------------------------------------------------------------------------- metadata
 
 
