@@ -19,7 +19,7 @@ from bench.measure.environment import pin_torch
 from bench.measure.machine import default_threads
 from bench.measure.meter import Meter
 from bench.pipelines import parallel
-from bench.pipelines.origin import origin_of, without_origin
+from bench.pipelines.origin import drop_origin, sum_origins
 from bench.pipelines.protocol import Pipeline, Prepared
 from bench.pipelines.registry import build_pipeline
 from bench.scores.panels import Panels
@@ -44,7 +44,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     device, pinned = _pin(config)
     row |= {"load_seconds": loaded - started, "startup_seconds": time.perf_counter() - loaded}
     row |= pinned | data.facts | {"dataset": data.name, "run_key": run_key(row["settings_key"], data.facts)}
-    meter = Meter(directory, device, config.measure.sample_period, workers=parallel.below(config))
+    meter = Meter(directory, device, config.measure.sample_period, workers=parallel.has_child_processes(config))
     with Spool(directory) as spool:
         try:
             with meter:
@@ -59,7 +59,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
         test_scores.finish()
     panels.save(directory / "panels.npz")
     peak, kind = meter.headline()
-    flags = [row.get("flags"), *meter.flags(), *parallel.flags(config), *log.flags]
+    flags = [row.get("flags"), *meter.flags(), *parallel.list_flags(config), *log.flags]
     row |= _learned(log) | facts | meter.facts() | {"flags": "; ".join(flag for flag in flags if flag)}
     row |= {"peak_memory_bytes": peak, "peak_memory_kind": kind, "status": "ok", "reason": ""}
     stages = meter.rows()
@@ -87,8 +87,8 @@ def _prepare(
 ) -> list[Prepared]:
     """Prepare within the stage; with a cache of graphs, the stage reports what they took when they were made."""
     with meter.stage("prepare", split=split, **_size(samples)):
-        items = parallel.prepared(pipeline, samples, config, data.task)
-    origin, at_once = origin_of(item.facts for item in items), parallel.at_once(samples, config)
+        items = parallel.prepare_all(pipeline, samples, config, data.task)
+    origin, at_once = sum_origins(item.facts for item in items), parallel.count_at_once(samples, config)
     meter.add_cached("prepare", split, int(origin.from_cache), origin.saved_seconds / at_once, origin.peak_rss_bytes)
     return items
 
@@ -126,7 +126,7 @@ def _test(
             predicted = pipeline.predict(item)
         scores.add(sample, predicted, item.segments)
         panels.add(sample, predicted)
-        facts.update(without_origin(item.facts))
+        facts.update(drop_origin(item.facts))
     return scores, panels, {name: total / len(data.test) for name, total in facts.items()}
 
 

@@ -20,11 +20,11 @@ def checkpoint_blocks(network: nn.Module) -> int:
     """
     blocks = [block for part in network.children() for child in part.children() for block in _blocks(child)]
     for block in blocks:
-        block.forward = _checkpointed(block, block.forward)
+        block.forward = _checkpoint(block, block.forward)
     return len(blocks)
 
 
-def in_parts(network: nn.Module, batch: Tensor, parts: int) -> Tensor:
+def run_in_parts(network: nn.Module, batch: Tensor, parts: int) -> Tensor:
     """`network(batch)` along the first axis in `parts` parts, of which only one holds activations at any time.
 
     The gradient of any function of the result is that of the whole batch, to rounding; it takes one more forward
@@ -32,7 +32,7 @@ def in_parts(network: nn.Module, batch: Tensor, parts: int) -> Tensor:
     """
     if parts == 1 or not torch.is_grad_enabled():
         return network(batch)  # type: ignore[no-any-return]
-    run = _checkpointed(network, network)
+    run = _checkpoint(network, network)
     return torch.cat([run(part) for part in batch.tensor_split(min(parts, len(batch)))])
 
 
@@ -51,7 +51,7 @@ def _layers(module: nn.Module) -> int:
     return sum(next(layer.parameters(recurse=False), None) is not None for layer in module.modules())
 
 
-def _checkpointed(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
+def _checkpoint(module: nn.Module, forward: Callable[..., Any]) -> Callable[..., Any]:
     def run(*inputs: Any, **named: Any) -> Any:
         if not (module.training and torch.is_grad_enabled()):
             return forward(*inputs, **named)
@@ -62,11 +62,11 @@ def _checkpointed(module: nn.Module, forward: Callable[..., Any]) -> Callable[..
 
 def _contexts(module: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     """Of the first pass and of its repetition."""
-    return nullcontext(), statistics_kept(module)
+    return nullcontext(), keep_statistics(module)
 
 
 @contextmanager
-def statistics_kept(module: nn.Module) -> Iterator[None]:
+def keep_statistics(module: nn.Module) -> Iterator[None]:
     """Batch normalisation works as in training, but what it sees is not counted twice in its running statistics."""
     norms = [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
     before = [(layer.momentum, layer.num_batches_tracked) for layer in norms]

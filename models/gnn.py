@@ -72,7 +72,7 @@ class Block(nn.Module):
         return x + self.update(message)  # type: ignore[no-any-return]
 
 
-def mean_and_deviation(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+def measure_moments(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
     """Of each column, in double precision, over the rows of all `parts` (M, F): (F,) and (F,).
 
     Some rows at a time: the training graphs are the largest thing in memory, and need no copies.
@@ -100,11 +100,11 @@ class Standardized(nn.Module):
         """
         for name, parts in (("feature", x), ("edge", edge_attr)):
             if sum(len(part) for part in parts):
-                mean, scale = mean_and_deviation(parts)
+                mean, scale = measure_moments(parts)
                 self.get_buffer(f"{name}_mean").copy_(mean)
                 self.get_buffer(f"{name}_scale").copy_(torch.where(scale > 1e-6, scale, 1))
 
-    def standardized(self, name: str, rows: Tensor) -> Tensor:
+    def standardize_rows(self, name: str, rows: Tensor) -> Tensor:
         """Rows of `feature` (N, F) or `edge` (E, D) in units of the training inputs' spread."""
         return (rows - self.get_buffer(f"{name}_mean")) / self.get_buffer(f"{name}_scale")
 
@@ -137,19 +137,19 @@ class Gnn(Standardized):
             edge_weight: Their weights (E,).
             edge_attr: Their attributes (E, D), as they come.
         """
-        edge_attr = self.standardized("edge", edge_attr)
-        first = x = self.encoder(self.standardized("feature", x))  # (N, H)
+        edge_attr = self.standardize_rows("edge", edge_attr)
+        first = x = self.encoder(self.standardize_rows("feature", x))  # (N, H)
         for block in self.blocks:
             x = block(x, edge_index, edge_weight, edge_attr)
         return self.head(torch.cat([first, x], dim=1))  # type: ignore[no-any-return]
 
 
-def encoder_of(in_channels: int, width: int, dropout: float) -> nn.Sequential:
+def build_encoder(in_channels: int, width: int, dropout: float) -> nn.Sequential:
     """Features (N, in_channels) to states (N, width)."""
     return nn.Sequential(nn.Linear(in_channels, width), nn.GELU(), Dropout(dropout), nn.Linear(width, width))
 
 
-def head_of(width: int, num_classes: int, norm: str) -> nn.Sequential:
+def build_head(width: int, num_classes: int, norm: str) -> nn.Sequential:
     """First and last states, side by side (N, 2 width), to logits."""
     return nn.Sequential(_norm(norm, 2 * width), nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, num_classes))
 
@@ -174,5 +174,5 @@ def build_gnn(
         raise ValueError(f"norm must be layer, batch or none, got {norm!r}")
     width = hidden_channels
     blocks = nn.ModuleList(Block(CONVS[conv](width, edge_dim), width, dropout, norm) for _ in range(num_layers))
-    encoder, head = encoder_of(in_channels, width, dropout), head_of(width, num_classes, norm)
+    encoder, head = build_encoder(in_channels, width, dropout), build_head(width, num_classes, norm)
     return Gnn(encoder, blocks, head, in_channels, edge_dim)

@@ -73,7 +73,7 @@ class _Last(threading.local):
 _LAST = _Last()
 
 
-def neighbours_of(edge_index: Tensor, count: int) -> Neighbours:
+def group_neighbours(edge_index: Tensor, count: int) -> Neighbours:
     """Bags of the edges (2, E), from source to target, of `count` nodes. The tensor must not be changed in place."""
     last = _LAST
     known = last.edges is not None and last.edges() is edge_index and last.count == count
@@ -95,7 +95,7 @@ class MeanSage(pyg.SAGEConv):
         """x (N, H), edges (2, E) from source to target -> (N, H)."""
         if x.device.type != "cpu":
             return super().forward(x, edge_index)  # type: ignore[no-any-return]
-        mean = neighbours_of(edge_index, len(x)).mean(x)
+        mean = group_neighbours(edge_index, len(x)).mean(x)
         return self.lin_l(mean) + self.lin_r(x)  # type: ignore[no-any-return]
 
 

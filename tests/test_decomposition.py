@@ -12,7 +12,7 @@ from bench.plots.decomposition import plot_decomposition
 from bench.plots.style import NoDataError
 from bench.tables.collect import collect
 from bench.tables.comparison import configurations
-from bench.tables.decomposition import VOTED, decompose, edge_liveness, idle_edges
+from bench.tables.decomposition import VOTED, decompose, find_idle_edges, measure_liveness
 from bench.tables.text import points_text
 
 
@@ -88,11 +88,11 @@ def test_edges_that_do_nothing_are_named(tmp_path: Path) -> None:
         make_run(tmp_path, "superpixel_gnn", seed, edge_message_share=0.01, edge_flip_share=flips)
     make_run(tmp_path, "superpixel_gnn", 0, 50, edge_message_share=0.4, edge_flip_share=0.06)
     make_run(tmp_path, "tiled_cnn")
-    found = edge_liveness(configurations(collect(tmp_path)))
+    found = measure_liveness(configurations(collect(tmp_path)))
     assert list(found["superpixel_size"]) == [50, 100]
     assert found["flip_share"].tolist() == pytest.approx([0.06, 0.0003])
     assert found["flip_share_low"].tolist() == pytest.approx([0.06, 0.0002])
-    assert idle_edges(found) == [("superpixel_gnn", 100.0)]
-    bare = edge_liveness(made(tmp_path / "bare", seeds=1))
+    assert find_idle_edges(found) == [("superpixel_gnn", 100.0)]
+    bare = measure_liveness(made(tmp_path / "bare", seeds=1))
     assert bare.empty
-    assert idle_edges(bare) == []
+    assert find_idle_edges(bare) == []

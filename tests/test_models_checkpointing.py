@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from models.checkpointing import checkpoint_blocks, in_parts
+from models.checkpointing import checkpoint_blocks, run_in_parts
 from models.unet import build_cnn
 
 Step = Callable[[nn.Module, Tensor], Tensor]
@@ -93,7 +93,7 @@ def test_the_gradient_of_parts_is_that_of_the_whole(parts: int) -> None:
     model.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
     expected = gradients(model, whole)
     seen.clear()
-    found = gradients(model, lambda model, batch: in_parts(model, batch, parts))
+    found = gradients(model, lambda model, batch: run_in_parts(model, batch, parts))
     for name, gradient in expected.items():
         torch.testing.assert_close(found[name], gradient, rtol=1e-5, atol=1e-7, msg=name)
     assert max(seen) == -(-4 // min(parts, 4))
@@ -102,7 +102,7 @@ def test_the_gradient_of_parts_is_that_of_the_whole(parts: int) -> None:
 
 def test_parts_of_a_network_with_batch_statistics_count_each_part_once() -> None:
     model, by_hand = network(), network()
-    gradients(model, lambda model, batch: in_parts(model, batch, 2))
+    gradients(model, lambda model, batch: run_in_parts(model, batch, 2))
     for part in images().tensor_split(2):
         by_hand(part)
     for name, value in by_hand.state_dict().items():

@@ -6,7 +6,7 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from models import gnn
-from models.gnn import CONVS, Gnn, build_gnn, mean_and_deviation
+from models.gnn import CONVS, Gnn, build_gnn, measure_moments
 
 NODES, FEATURES, CLASSES, EDGE_DIM = 7, 5, 3, 4
 
@@ -112,7 +112,7 @@ def test_standardizing_undoes_any_scale_and_offset_of_the_inputs() -> None:
 def test_moments_do_not_depend_on_how_the_rows_are_divided(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = torch.randn(50, 3, generator=torch.Generator().manual_seed(0)) * 3 + 100
     monkeypatch.setattr(gnn, "ROWS", 7)
-    mean, deviation = mean_and_deviation([rows[:20], rows[20:]])
+    mean, deviation = measure_moments([rows[:20], rows[20:]])
     assert torch.allclose(mean, rows.double().mean(dim=0))
     assert torch.allclose(deviation, rows.double().std(dim=0, correction=0))
 

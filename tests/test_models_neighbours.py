@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch_geometric.nn import SAGEConv
 
-from models.neighbours import Dropout, MeanSage, neighbours_of
+from models.neighbours import Dropout, MeanSage, group_neighbours
 
 EDGES = {
     "sorted by target": torch.tensor([[1, 3, 0, 2, 1, 0], [0, 0, 1, 1, 2, 3]]),
@@ -38,20 +38,20 @@ def test_values_and_gradients_are_those_of_torch_geometric(name: str) -> None:
 def test_the_same_edges_are_looked_at_once_and_others_anew() -> None:
     edges = EDGES["sorted by target"]
     with torch.inference_mode():
-        without = neighbours_of(edges, 4)
+        without = group_neighbours(edges, 4)
         assert without.out_of is None
-        assert neighbours_of(edges, 4) is without
-    once = neighbours_of(edges, 4)
+        assert group_neighbours(edges, 4) is without
+    once = group_neighbours(edges, 4)
     assert once.out_of is not None
-    assert neighbours_of(edges, 4) is once
-    assert neighbours_of(edges, 5) is not once
-    assert neighbours_of(edges.clone(), 5).into.starts.tolist() == [0, 2, 4, 5, 6, 6]
+    assert group_neighbours(edges, 4) is once
+    assert group_neighbours(edges, 5) is not once
+    assert group_neighbours(edges.clone(), 5).into.starts.tolist() == [0, 2, 4, 5, 6, 6]
 
 
 def test_a_gradient_of_other_edges_in_between_is_its_own() -> None:
     x = torch.randn(4, 3, requires_grad=True)
     first, second = EDGES["sorted by target"], EDGES["twice and with a loop"]
-    out = neighbours_of(first, 4).mean(x).sum() + neighbours_of(second, 4).mean(x).sum()
+    out = group_neighbours(first, 4).mean(x).sum() + group_neighbours(second, 4).mean(x).sum()
     out.backward()  # type: ignore[no-untyped-call]
     dense = torch.zeros(2, 4, 4)
     for matrix, edges in zip(dense, (first, second), strict=True):

@@ -68,7 +68,7 @@ def config(workers: ParallelConfig, pipeline: Any = None, **graph: Any) -> Confi
 
 def prepared(settings: Config) -> list[Any]:
     pipeline = build_pipeline(settings, TASK)
-    return parallel.prepared(pipeline, SCENES, settings, TASK)
+    return parallel.prepare_all(pipeline, SCENES, settings, TASK)
 
 
 @pytest.fixture(scope="module")
@@ -91,7 +91,7 @@ def test_threads_prepare_the_same_graphs(graphs: list[Any]) -> None:
 
 def test_graphs_survive_the_way_to_a_worker_and_back(graphs: list[Any]) -> None:
     make = partial(parallel.prepare_one, config(PROCESSES), TASK)
-    made = [pickle.loads(parallel._packed(parallel._pack(make, sample), 1)) for sample in SCENES]
+    made = [pickle.loads(parallel._run_packed(parallel._pack(make, sample), 1)) for sample in SCENES]
     assert_same_graphs(made, graphs)
     assert [item.facts for item in made] == [item.facts for item in graphs]
 
@@ -123,21 +123,23 @@ def test_order_and_errors_are_those_of_a_loop(kind: str, address: str) -> None:
         "cluster": ParallelConfig(scheduler=address),
     }[kind]
     before = dict(os.environ), torch.get_num_threads(), count_threads()
-    said = parallel.mapped(describe, range(8), workers, threads=6)
+    said = parallel.map_parallel(describe, range(8), workers, threads=6)
     assert [number for number, *_ in said] == list(range(8))
     assert len({pid for _, pid, *_ in said}) == (2 if kind in ("processes", "cluster") else 1)
     assert (os.getpid() in {pid for _, pid, *_ in said}) == (kind in ("serial", "threads"))
     with pytest.raises(InputError, match="the third cannot be used"):
-        parallel.mapped(fail, range(5), workers, threads=2)
+        parallel.map_parallel(fail, range(5), workers, threads=2)
     assert (dict(os.environ), torch.get_num_threads(), count_threads()) == before
 
 
 def test_workers_share_the_threads_there_are(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("numba.config.NUMBA_NUM_THREADS", 6)
-    assert {share for _, _, share, _ in parallel.mapped(describe, range(4), THREADS, 6)} == {3}
-    assert {said[2:] for said in parallel.mapped(describe, range(2), PROCESSES, 6)} == {(3, "3")}
-    assert {said[2:] for said in parallel.mapped(describe, range(2), replace(PROCESSES, workers=4), 2)} == {(1, "1")}
-    on_cluster = parallel.mapped(describe, range(2), ParallelConfig(scheduler=address), 6)
+    assert {share for _, _, share, _ in parallel.map_parallel(describe, range(4), THREADS, 6)} == {3}
+    assert {said[2:] for said in parallel.map_parallel(describe, range(2), PROCESSES, 6)} == {(3, "3")}
+    assert {said[2:] for said in parallel.map_parallel(describe, range(2), replace(PROCESSES, workers=4), 2)} == {
+        (1, "1")
+    }
+    on_cluster = parallel.map_parallel(describe, range(2), ParallelConfig(scheduler=address), 6)
     assert {share for _, _, share, _ in on_cluster} == {1}
     assert count_threads() == 6
 
@@ -160,13 +162,13 @@ def unused_port() -> int:
 def test_a_scheduler_that_does_not_answer_is_said_in_a_sentence_soon() -> None:
     address, started = f"tcp://127.0.0.1:{unused_port()}", time.perf_counter()
     with pytest.raises(InputError, match=rf"parallel\.scheduler {address} does not answer"):
-        parallel.mapped(describe, range(2), ParallelConfig(scheduler=address), 1)
+        parallel.map_parallel(describe, range(2), ParallelConfig(scheduler=address), 1)
     assert time.perf_counter() - started < 3 * parallel.PATIENCE
 
 
 def test_a_scheduler_that_cannot_be_an_address_is_said_in_a_sentence() -> None:
     with pytest.raises(InputError, match=r"parallel\.scheduler nonsense://here does not answer"):
-        parallel.mapped(describe, range(2), ParallelConfig(scheduler="nonsense://here"), 1)
+        parallel.map_parallel(describe, range(2), ParallelConfig(scheduler="nonsense://here"), 1)
 
 
 def test_a_scheduler_without_workers_is_said_in_a_sentence() -> None:
@@ -174,13 +176,13 @@ def test_a_scheduler_without_workers_is_said_in_a_sentence() -> None:
         LocalCluster(n_workers=0, dashboard_address=":0", host="127.0.0.1", processes=True) as cluster,
         pytest.raises(InputError, match="has no workers"),
     ):
-        parallel.mapped(describe, range(2), ParallelConfig(scheduler=cluster.scheduler_address), 1)
+        parallel.map_parallel(describe, range(2), ParallelConfig(scheduler=cluster.scheduler_address), 1)
 
 
 def test_a_worker_with_other_code_is_refused(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_own_version", lambda: "other")
+    monkeypatch.setattr(parallel, "_find_own_version", lambda: "other")
     with pytest.raises(InputError, match="another version of this code"):
-        parallel.mapped(describe, range(2), ParallelConfig(scheduler=address), 1)
+        parallel.map_parallel(describe, range(2), ParallelConfig(scheduler=address), 1)
 
 
 def test_a_cluster_never_holds_all_the_work(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,25 +195,24 @@ def test_a_cluster_never_holds_all_the_work(address: str, monkeypatch: pytest.Mo
         return pack(function, argument)
 
     monkeypatch.setattr(parallel, "_pack", counting)
-    numbers = parallel.mapped(partial(pow, 2), range(12), ParallelConfig(scheduler=address), 1)
+    numbers = parallel.map_parallel(partial(pow, 2), range(12), ParallelConfig(scheduler=address), 1)
     assert numbers == [2**number for number in range(12)]
     assert max(held for _, held in taken) <= 2 * (2 * parallel.AHEAD + 1)
 
 
 def test_what_the_row_must_know_of_workers() -> None:
     remote = ParallelConfig(scheduler="tcp://there:8786")
-    assert [parallel.below(config(workers)) for workers in (ParallelConfig(), THREADS, PROCESSES, remote)] == [
-        False, False, True, False
-    ]  # fmt: skip
-    assert parallel.flags(config(PROCESSES)) == []
-    (flag,) = parallel.flags(config(remote))
+    settings = [config(workers) for workers in (ParallelConfig(), THREADS, PROCESSES, remote)]
+    assert [parallel.has_child_processes(one) for one in settings] == [False, False, True, False]
+    assert parallel.list_flags(config(PROCESSES)) == []
+    (flag,) = parallel.list_flags(config(remote))
     assert flag.startswith("invalid: the workers of tcp://there:8786")
-    assert parallel.flags(config(remote, ThresholdConfig())) == []
-    assert parallel.concerns(config(THREADS, OracleConfig()))
-    assert not parallel.concerns(config(THREADS, ThresholdConfig()))
-    assert parallel.at_once(SCENES, config(PROCESSES)) == 2
-    assert parallel.at_once(SCENES[:1], config(PROCESSES)) == 1
-    assert parallel.at_once(SCENES, config(ParallelConfig())) == 1
+    assert parallel.list_flags(config(remote, ThresholdConfig())) == []
+    assert parallel.uses_workers(config(THREADS, OracleConfig()))
+    assert not parallel.uses_workers(config(THREADS, ThresholdConfig()))
+    assert parallel.count_at_once(SCENES, config(PROCESSES)) == 2
+    assert parallel.count_at_once(SCENES[:1], config(PROCESSES)) == 1
+    assert parallel.count_at_once(SCENES, config(ParallelConfig())) == 1
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ def crops(sampler: CropSampler, epochs: int = 1) -> list[tuple[NDArray[np.float3
     return [
         (image, labels)
         for epoch in range(epochs)
-        for batch in sampler.epoch(np.random.default_rng(epoch))
+        for batch in sampler.draw_epoch(np.random.default_rng(epoch))
         for image, labels in zip(*batch, strict=True)
     ]
 
@@ -42,7 +42,7 @@ def test_every_pixel_can_be_drawn() -> None:
 
 def test_an_epoch_sees_as_many_pixels_as_there_are() -> None:
     sampler = CropSampler([numbered(64, 64), numbered(32, 64)], 16, 4)
-    batches = list(sampler.epoch(np.random.default_rng(0)))
+    batches = list(sampler.draw_epoch(np.random.default_rng(0)))
     assert len(batches) == len(sampler) == (64 * 64 + 32 * 64) // (16 * 16 * 4)
     assert {image.shape for image, _ in batches} == {(4, 16, 16, 1)}
 
@@ -54,7 +54,7 @@ def test_images_are_drawn_in_proportion_to_their_pixels() -> None:
 
 
 def test_a_small_set_still_fills_a_batch() -> None:
-    ((images, _),) = CropSampler([numbered(8, 8)], 16, 3).epoch(np.random.default_rng(0))
+    ((images, _),) = CropSampler([numbered(8, 8)], 16, 3).draw_epoch(np.random.default_rng(0))
     assert images.shape == (3, 16, 16, 1)
 
 
@@ -74,7 +74,7 @@ def test_slices_of_a_volume_are_images_of_their_own() -> None:
 def test_ignored_labels_become_one_value() -> None:
     mask = np.array([[0, 255], [1, 255]], np.uint8)
     labelled = Labelled(np.zeros((2, 2, 1), np.float32), mask)
-    ((_, labels),) = CropSampler([labelled], 2, 1, ignore_index=255).epoch(np.random.default_rng(0))
+    ((_, labels),) = CropSampler([labelled], 2, 1, ignore_index=255).draw_epoch(np.random.default_rng(0))
     assert sorted(labels.ravel()) == [IGNORED, IGNORED, 0, 1]
 
 

@@ -49,7 +49,7 @@ def test_the_share_of_crops_with_a_rare_pixel_in_their_middle_is_the_one_asked_f
     middles = [
         bool(labels[7:9, 7:9].any())
         for epoch in range(20)
-        for _, batch in sampler.epoch(np.random.default_rng(epoch))
+        for _, batch in sampler.draw_epoch(np.random.default_rng(epoch))
         for labels in batch
     ]
     assert np.mean(middles) == pytest.approx(focus, abs=0.04)
@@ -59,7 +59,7 @@ def test_crops_at_an_edge_stay_within_the_image() -> None:
     mask = np.zeros((40, 40), np.uint8)
     mask[0, 39] = 1
     sampler = CropSampler([Labelled(mask[..., None], mask)], 16, 4, 0.0, None, find_foreground([mask], 2), 1.0)
-    for _, batch in sampler.epoch(np.random.default_rng(0)):
+    for _, batch in sampler.draw_epoch(np.random.default_rng(0)):
         assert (batch != IGNORED).all()
         assert (batch.reshape(len(batch), -1).sum(axis=1) == 1).all()
 
@@ -72,9 +72,9 @@ def test_crops_around_a_rare_class_leave_its_share_in_the_loss_as_it_was(scheme:
         arm = TiledCnn(Config(DatasetConfig(), settings, training=training, device="cpu"), Task(("a", "b"), 1, 2))
         items = [arm.prepare(rare())]
         sampler = arm._sampler(items)
-        counts = sampler.class_counts(np.random.default_rng(5), 2, 2000)
+        counts = sampler.count_classes(np.random.default_rng(5), 2, 2000)
         assert (counts[1] > 0.05 * counts.sum()) == (foreground > 0)
-        mass = arm._balance(items, sampler).numpy() * counts
+        mass = arm._weigh_classes(items, sampler).numpy() * counts
         return np.asarray(mass / mass.sum())
 
     np.testing.assert_allclose(shares(0.7), shares(0.0), rtol=0.25)  # of crops drawn at random

@@ -9,7 +9,7 @@ from torch import nn
 from torch_geometric.data import Data
 
 from bench.graphs.weights import weigh_edges
-from bench.pipelines.gnn.liveness import edge_liveness, idle_edges, without_edges
+from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness, remove_edges
 from models.gnn import CONVS, Block, Message, build_gnn
 from models.jain2024 import Jain2024
 
@@ -41,7 +41,7 @@ def classes_of(model: nn.Module, graph: Data) -> NDArray[np.int64]:
 
 
 def liveness(model: nn.Module, graph: Data) -> dict[str, float]:
-    return edge_liveness(model, [graph], lambda seen: classes_of(model, seen))
+    return measure_liveness(model, [graph], lambda seen: classes_of(model, seen))
 
 
 @pytest.mark.parametrize("spacing", [10.0, 20.0])
@@ -51,7 +51,7 @@ def test_published_edges_change_fewer_than_a_thousandth_of_the_labels(spacing: f
     published = liveness(model, weigh_edges(graph, "published", 10))
     assert published["edge_flip_share"] < 1e-3
     assert published["edge_message_share"] < 1e-3
-    assert "changes 0.0" in idle_edges(published)[0]
+    assert "changes 0.0" in find_idle_edges(published)[0]
 
 
 def test_normalised_edges_are_alive_in_the_same_network() -> None:
@@ -59,7 +59,7 @@ def test_normalised_edges_are_alive_in_the_same_network() -> None:
     found = liveness(Jain2024(11, 2).eval(), weigh_edges(jittered_grid(10.0), "normalised", 10))
     assert found["edge_flip_share"] > 0.05
     assert found["edge_message_share"] > 0.1
-    assert idle_edges(found) == ()
+    assert find_idle_edges(found) == ()
 
 
 def test_published_edges_live_where_superpixels_are_a_pixel_apart() -> None:
@@ -80,13 +80,13 @@ def test_a_network_without_convolutions_has_none() -> None:
     graph = jittered_grid(10.0, side=12)
     mlp = build_gnn("none", 11, 8, 2, 3, 3).eval()
     assert liveness(mlp, graph) == {}
-    assert idle_edges({}) == ()
+    assert find_idle_edges({}) == ()
 
 
 def test_the_shares_are_those_of_the_definition() -> None:
     torch.manual_seed(0)
     model, graph = build_gnn("sage", 11, 8, 1, 3, 3).eval(), jittered_grid(10.0, side=8)
-    alone = without_edges(graph)
+    alone = remove_edges(graph)
     [block] = model.blocks
     assert isinstance(block, Block)
     assert isinstance(block.conv, Message)
@@ -102,7 +102,7 @@ def test_the_shares_are_those_of_the_definition() -> None:
 
 
 def test_loops_stay_when_the_edges_go() -> None:
-    alone = without_edges(weigh_edges(jittered_grid(10.0, side=5), "published", 10))
+    alone = remove_edges(weigh_edges(jittered_grid(10.0, side=5), "published", 10))
     assert torch.equal(alone.edge_index, torch.arange(25).expand(2, 25))
     assert torch.equal(alone.edge_weight, torch.full((25,), 2.0))
     assert alone.edge_attr.shape == (25, 3)

@@ -52,7 +52,7 @@ def test_tiled_is_whole(scale: int, gaussian: bool) -> None:
     side = 32 * scale
     image = np.random.default_rng(0).normal(size=(3 * side, 5 * side, 1)).astype(np.float32)
     out = np.zeros(image.shape[:2], np.uint8)
-    cut = Tiling(96, 32, scale).windows(out.shape)
+    cut = Tiling(96, 32, scale).cut(out.shape)
     assert len(cut) > 1
     Inferer(network, CPU, torch.float32, 2, gaussian, scale=scale).segment(image, cut, out, lambda _: None)
     with torch.inference_mode():
@@ -99,7 +99,7 @@ def test_a_mean_of_many_noisy_pixels_tells_what_one_cannot(scale: int, monkeypat
         assert mask.shape == (150, 210)
         assert mask.dtype == np.uint8
         out = np.zeros((150, 210), np.uint8)
-        one._inferer().segment(read_by_rows(items[2].image), one.tiling.windows(out.shape), out, lambda _: None)
+        one._inferer().segment(read_by_rows(items[2].image), one.tiling.cut(out.shape), out, lambda _: None)
         np.testing.assert_array_equal(out, mask)
     assert scores[scale] > scores[1] + 0.01
 

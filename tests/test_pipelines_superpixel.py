@@ -24,8 +24,8 @@ from bench.pipelines.gnn.graph import SuperpixelGraph
 from bench.pipelines.gnn.superpixel_gnn import (
     Item,
     SuperpixelGnn,
-    painted_bands,
-    without_kernels_per_shape,
+    cut_painting_bands,
+    disable_onednn,
 )
 from bench.pipelines.oracle import LabelledSegments, Oracle
 from bench.scores.metrics import confusion_matrix, macro_dice
@@ -116,7 +116,7 @@ def test_a_large_image_gets_the_classes_of_a_small_one(tmp_path: Path, predict_n
 
 def test_painted_bands_cover_the_rows_once() -> None:
     for shape in ((2000, 3), (2000, 1), (5, 4000), (1500, 2)):
-        bands = list(painted_bands(shape, 700 * 3))
+        bands = list(cut_painting_bands(shape, 700 * 3))
         np.testing.assert_array_equal(np.concatenate([np.arange(*band) for band in bands]), np.arange(shape[0]))
         assert all((stop - start) % 512 == 0 for start, stop in bands[:-1]) == (shape[1] < 4)
 
@@ -170,9 +170,9 @@ def test_what_the_edges_do_is_told_and_has_its_own_time() -> None:
 
 def test_kernels_that_are_kept_for_every_shape_are_off_while_it_learns(monkeypatch: pytest.MonkeyPatch) -> None:
     assert torch.backends.mkldnn.enabled
-    with without_kernels_per_shape():
+    with disable_onednn():
         assert not torch.backends.mkldnn.enabled
-        with without_kernels_per_shape():
+        with disable_onednn():
             pass
         assert not torch.backends.mkldnn.enabled
     assert torch.backends.mkldnn.enabled

@@ -18,7 +18,7 @@ from bench.datasets.files import ImageFile, Layout, Scaled
 from bench.datasets.normalization import Scaling
 from bench.datasets.sample import Sample, Task
 from bench.pipelines.cnn import inference, tiled_cnn
-from bench.pipelines.cnn.tiled_cnn import TiledCnn, convolution_dtype
+from bench.pipelines.cnn.tiled_cnn import TiledCnn, choose_dtype
 from bench.scores.metrics import confusion_matrix, macro_dice
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
@@ -145,7 +145,7 @@ def test_batches_assembled_ahead_are_the_same() -> None:
     arm = pipeline()
     batches = [(np.full((1, 1, 1, 1), i, np.float32), np.full((1, 1, 1), i)) for i in range(5)]
     arm.device = torch.device("cuda")  # only its name is looked at
-    assert [int(labels[0, 0, 0]) for _, labels in arm._ahead(iter(batches))] == list(range(5))
+    assert [int(labels[0, 0, 0]) for _, labels in arm._prefetch(iter(batches))] == list(range(5))
 
 
 def test_a_real_network_is_saved_and_loaded(tmp_path: Path) -> None:
@@ -169,10 +169,10 @@ def test_precision_follows_the_settings_and_the_processor(monkeypatch: pytest.Mo
     cpu = torch.device("cpu")
     for capable, dtype in ((True, torch.bfloat16), (False, torch.float32)):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda capable=capable: {"avx512_bf16": capable})
-        assert convolution_dtype("auto", cpu, amp=True) == dtype
-        assert convolution_dtype("auto", cpu, amp=False) == torch.float32
-        assert convolution_dtype("float32", cpu, amp=True) == torch.float32
-        assert convolution_dtype("bfloat16", cpu, amp=False) == torch.bfloat16
+        assert choose_dtype("auto", cpu, amp=True) == dtype
+        assert choose_dtype("auto", cpu, amp=False) == torch.float32
+        assert choose_dtype("float32", cpu, amp=True) == torch.float32
+        assert choose_dtype("bfloat16", cpu, amp=False) == torch.bfloat16
 
 
 class Band:
@@ -280,8 +280,8 @@ def test_images_are_held_in_the_type_of_their_file_or_stay_there(
     for item in items:
         np.testing.assert_array_equal(arm.predict(item), arm.predict(plain))
         for (one, _), (other, _) in zip(
-            arm._sampler([item]).epoch(np.random.default_rng(0)),
-            arm._sampler([plain]).epoch(np.random.default_rng(0)),
+            arm._sampler([item]).draw_epoch(np.random.default_rng(0)),
+            arm._sampler([plain]).draw_epoch(np.random.default_rng(0)),
             strict=True,
         ):
             np.testing.assert_array_equal(one, other)

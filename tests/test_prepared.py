@@ -33,9 +33,9 @@ from bench.config import (
 from bench.datasets.sample import Sample, Task
 from bench.measure.memory import MemoryProbe
 from bench.pipelines.gnn import cache as prepared
-from bench.pipelines.gnn.cache import Cache, Entry, load, pixels_digest, store
+from bench.pipelines.gnn.cache import Cache, Entry, hash_pixels, load, store
 from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graph
-from bench.pipelines.origin import Origin, origin_of, without_origin
+from bench.pipelines.origin import Origin, drop_origin, sum_origins
 from bench.run import run
 from bench.sweeps.jobs import NOT_PART_OF_A_RUN
 from bench.tables.collect import collect
@@ -98,7 +98,7 @@ def assert_same(one: SuperpixelGraph, other: SuperpixelGraph) -> None:
 
 
 def test_what_comes_from_the_cache_is_what_was_made(tmp_path: Path, made: Counted) -> None:
-    plain, first, again = (cache(folder, made).prepared(scene()) for folder in (None, tmp_path, tmp_path))
+    plain, first, again = (cache(folder, made).prepare(scene()) for folder in (None, tmp_path, tmp_path))
     assert made.calls == 2
     assert_same(plain, first)
     assert_same(plain, again)
@@ -110,8 +110,8 @@ def test_what_comes_from_the_cache_is_what_was_made(tmp_path: Path, made: Counte
 
 
 def test_names_do_not_matter_and_neither_does_the_folder_they_came_from(tmp_path: Path, made: Counted) -> None:
-    cache(tmp_path, made).prepared(scene())
-    cache(tmp_path, made).prepared(replace(scene(), name="another name"))
+    cache(tmp_path, made).prepare(scene())
+    cache(tmp_path, made).prepare(replace(scene(), name="another name"))
     assert made.calls == 1
 
 
@@ -178,9 +178,9 @@ def test_other_code_other_threads_and_another_processor_never_hit(
 
 def test_pixels_are_hashed_the_same_whatever_the_bands() -> None:
     image = np.asarray(scene().image)
-    whole = pixels_digest(image)
+    whole = hash_pixels(image)
     for same in (image, image[::-1][::-1], np.asfortranarray(image)):
-        assert pixels_digest(same, band_bytes=7 * 30 * 4) == whole
+        assert hash_pixels(same, band_bytes=7 * 30 * 4) == whole
 
 
 def heavy_graph_of(sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task) -> SuperpixelGraph:
@@ -192,7 +192,7 @@ def heavy_graph_of(sample: Sample, superpixels: SuperpixelsConfig, graph: GraphC
 def test_memory_that_making_took_is_told_of_what_is_fetched(tmp_path: Path, made: Counted) -> None:
     assert made.calls == 0
     MemoryProbe().reset()
-    first, again = (cache(tmp_path, heavy_graph_of).prepared(scene()) for _ in range(2))
+    first, again = (cache(tmp_path, heavy_graph_of).prepare(scene()) for _ in range(2))
     held = MemoryProbe().rss()
     for item in (first, again):
         assert held + 2**27 < item.facts["made_peak_bytes"] < held + 2**30
@@ -234,10 +234,10 @@ def test_a_file_damaged_anywhere_is_dropped(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_made_again(tmp_path: Path, made: Counted) -> None:
-    first = cache(tmp_path, made).prepared(scene())
+    first = cache(tmp_path, made).prepare(scene())
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-40])
-    again = cache(tmp_path, made).prepared(scene())
+    again = cache(tmp_path, made).prepare(scene())
     assert made.calls == 2
     assert_same(first, again)
     assert load(path) is not None
@@ -318,11 +318,11 @@ def test_the_origin_of_items_adds_up_what_they_took() -> None:
         Origin(1.0, 2.0, 0.5, 3.0).facts(),
         Origin(1.0, 3.0, 0.25, 7.0).facts(),
     ]
-    assert origin_of(facts) == Origin(2.0, 10.0, 6.75, 7.0)
-    assert origin_of(facts).saved_seconds == 3.25
-    assert origin_of(facts[:1]) == Origin()
-    assert origin_of(facts[:2]).peak_rss_bytes is None
-    assert without_origin({"num_nodes": 3.0, **facts[2]}) == {"num_nodes": 3.0}
+    assert sum_origins(facts) == Origin(2.0, 10.0, 6.75, 7.0)
+    assert sum_origins(facts).saved_seconds == 3.25
+    assert sum_origins(facts[:1]) == Origin()
+    assert sum_origins(facts[:2]).peak_rss_bytes is None
+    assert drop_origin({"num_nodes": 3.0, **facts[2]}) == {"num_nodes": 3.0}
 
 
 def run_once(folder: Path, name: str, cache_dir: Path) -> pd.DataFrame:

@@ -23,7 +23,7 @@ from bench.datasets.sample import Sample, Task
 from bench.graphs.build import build_graph
 from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn, SuperpixelViews
 from bench.pipelines.oracle import Oracle
-from bench.pipelines.origin import Origin, merged
+from bench.pipelines.origin import Origin, merge_facts
 from bench.run import run
 from bench.scores.ceilings import boundary_recall
 from bench.scores.metrics import accuracy, confusion_matrix, macro_dice
@@ -107,7 +107,7 @@ def test_one_view_prepares_and_paints_as_if_there_were_no_views() -> None:
     item = pipeline.prepare(disc(3))
     assert not isinstance(item, SuperpixelViews)
     np.testing.assert_array_equal(item.segments, segment(np.asarray(disc(3).image), SIZE))
-    np.testing.assert_array_equal(pipeline.predict(item), paint(pipeline._node_classes(item.data), item.segments))
+    np.testing.assert_array_equal(pipeline.predict(item), paint(pipeline._classify_nodes(item.data), item.segments))
 
 
 def test_each_view_is_the_graph_of_its_own_segmentation() -> None:
@@ -208,9 +208,9 @@ def test_a_run_learns_from_one_view_and_validates_and_paints_with_all(tmp_path: 
 def test_facts_of_views_add_up_to_those_of_their_image() -> None:
     cached = {"num_nodes": 5.0, **Origin(1.0, 2.0, 0.5, 100.0).facts()}
     fresh = {"num_nodes": 3.0, **Origin(0.0, 4.0, 6.0, 200.0).facts()}
-    assert merged([cached, fresh]) == {"num_nodes": 8, **Origin(0.0, 6.0, 6.5, 200.0).facts()}
-    assert merged([cached, cached])["from_cache"] == 1
-    assert merged([{"num_nodes": 5.0}, {"num_nodes": 3.0}]) == {"num_nodes": 8}
+    assert merge_facts([cached, fresh]) == {"num_nodes": 8, **Origin(0.0, 6.0, 6.5, 200.0).facts()}
+    assert merge_facts([cached, cached])["from_cache"] == 1
+    assert merge_facts([{"num_nodes": 5.0}, {"num_nodes": 3.0}]) == {"num_nodes": 8}
 
 
 def test_the_oracle_of_several_views_paints_the_mean_of_their_true_shares() -> None:

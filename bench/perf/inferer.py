@@ -140,10 +140,10 @@ def _scene(config: InfererConfig) -> NDArray[np.float32]:
 
 def _facts(config: InfererConfig) -> dict[str, str]:
     from bench.learning.devices import resolve_device
-    from bench.pipelines.cnn.tiled_cnn import convolution_dtype
+    from bench.pipelines.cnn.tiled_cnn import choose_dtype
 
     device = resolve_device(config.device)
-    dtype = convolution_dtype(config.precision, device, amp=True)
+    dtype = choose_dtype(config.precision, device, amp=True)
     return {"device": str(device), "precision": str(dtype).removeprefix("torch.")}
 
 
@@ -167,7 +167,7 @@ def _predict(config: InfererConfig, side: str) -> Predict:
     def ours(image: NDArray[np.float32]) -> NDArray[np.integer]:
         inferer = Inferer(network, device, dtype, config.batch_size, config.blend == "gaussian")
         out = np.empty(image.shape[:2], np.uint8)
-        inferer.segment(image, tiling.windows(out.shape), out, lambda _: None)
+        inferer.segment(image, tiling.cut(out.shape), out, lambda _: None)
         return out
 
     def monai(image: NDArray[np.float32]) -> NDArray[np.integer]:

@@ -32,7 +32,7 @@ class Origin:
         return self.made_seconds - self.spent_seconds
 
 
-def origin_of(facts: Iterable[Mapping[str, float]]) -> Origin:
+def sum_origins(facts: Iterable[Mapping[str, float]]) -> Origin:
     """Of items with these facts: how many came from the cache, sums of seconds, and the highest peak of those."""
     told = [item for item in facts if "made_seconds" in item]
     peaks = [item["made_peak_bytes"] for item in told if item["from_cache"] and "made_peak_bytes" in item]
@@ -44,11 +44,11 @@ def origin_of(facts: Iterable[Mapping[str, float]]) -> Origin:
     )
 
 
-def merged(facts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+def merge_facts(facts: Sequence[Mapping[str, float]]) -> dict[str, float]:
     """Facts of an image from those of its several graphs: sums. It came from the cache where all of them did."""
     total = Counter[str]()
     for item in facts:
-        total.update(without_origin(item))
+        total.update(drop_origin(item))
     if not all("made_seconds" in item for item in facts):
         return dict(total)
     peaks = [item["made_peak_bytes"] for item in facts if "made_peak_bytes" in item]
@@ -61,7 +61,7 @@ def merged(facts: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {**total, **origin.facts()}
 
 
-def without_origin(facts: Mapping[str, float]) -> dict[str, float]:
+def drop_origin(facts: Mapping[str, float]) -> dict[str, float]:
     """The facts that a fresh item has as well."""
     told = {field.name for field in fields(Origin)}
     return {name: value for name, value in facts.items() if name not in told}

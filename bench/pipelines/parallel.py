@@ -27,46 +27,46 @@ Result = TypeVar("Result")
 Item = TypeVar("Item", bound=Prepared)
 
 
-def prepared(pipeline: Pipeline[Item], samples: Sequence[Sample], config: Config, task: Task) -> list[Item]:
+def prepare_all(pipeline: Pipeline[Item], samples: Sequence[Sample], config: Config, task: Task) -> list[Item]:
     """`[pipeline.prepare(sample) for sample in samples]`, by the workers of `config.parallel` where there are any.
 
     `pipeline` is what `build_pipeline` builds from `config` and `task`; workers that share no memory build their own.
     """
-    if at_once(samples, config) == 1:
+    if count_at_once(samples, config) == 1:
         return [pipeline.prepare(sample) for sample in samples]
     alone = config.parallel.scheduler is None and config.parallel.kind == "threads"
     function = pipeline.prepare if alone else partial(prepare_one, config, task)
-    return mapped(function, samples, config.parallel, config.measure.threads or default_threads())
+    return map_parallel(function, samples, config.parallel, config.measure.threads or default_threads())
 
 
-def concerns(config: Config) -> bool:
+def uses_workers(config: Config) -> bool:
     """Whether workers prepare the images of this run: there are some, and the arm does more than read pixels."""
     workers = config.parallel.workers > 0 or config.parallel.scheduler is not None
     return workers and ARMS[config.pipeline.name].uses_superpixels
 
 
-def at_once(samples: Sequence[Sample], config: Config) -> int:
+def count_at_once(samples: Sequence[Sample], config: Config) -> int:
     """How many of these images are prepared at a time, where that is known: 1 without workers."""
-    if len(samples) < 2 or not concerns(config):
+    if len(samples) < 2 or not uses_workers(config):
         return 1
     return min(len(samples), config.parallel.workers) if config.parallel.scheduler is None else len(samples)
 
 
-def below(config: Config) -> bool:
+def has_child_processes(config: Config) -> bool:
     """Whether processes below this one do some of the work: their memory then counts as well."""
     parallel = config.parallel
     return parallel.workers > 0 and parallel.kind == "processes" and parallel.scheduler is None
 
 
-def flags(config: Config) -> list[str]:
+def list_flags(config: Config) -> list[str]:
     """What spoils a run whose work was done where no meter looks."""
     address = config.parallel.scheduler
-    if address is None or not concerns(config):
+    if address is None or not uses_workers(config):
         return []
     return [f"invalid: the workers of {address} prepared the images, and their memory is not in this row"]
 
 
-def mapped(
+def map_parallel(
     function: Callable[[Argument], Result], arguments: Sequence[Argument], config: ParallelConfig, threads: int
 ) -> list[Result]:
     """`[function(argument) for argument in arguments]` by the workers of `config`; an error of one is raised here.
@@ -88,8 +88,8 @@ def _by_threads(
 ) -> list[Result]:
     import dask
 
-    tasks = [dask.delayed(_limited, pure=False)(function, _Whole(argument), share) for argument in arguments]
-    with _torch_threads_restored():
+    tasks = [dask.delayed(_run_limited, pure=False)(function, _Whole(argument), share) for argument in arguments]
+    with _restore_torch_threads():
         return list(dask.compute(*tasks, scheduler="threads", num_workers=workers))
 
 
@@ -98,7 +98,7 @@ def _by_processes(
 ) -> list[Result]:
     import dask
 
-    tasks = [dask.delayed(_packed, pure=False)(_pack(function, argument), share) for argument in arguments]
+    tasks = [dask.delayed(_run_packed, pure=False)(_pack(function, argument), share) for argument in arguments]
     with _environment(dict.fromkeys(THREAD_VARIABLES, str(share))):
         results = dask.compute(*tasks, scheduler="processes", num_workers=workers, chunksize=1)
     return [pickle.loads(result) for result in results]
@@ -113,7 +113,7 @@ def _by_cluster(
         pending: deque[Any] = deque()
         for argument in arguments:
             (work,) = client.scatter([_pack(function, argument)], hash=False)
-            pending.append(client.submit(_same_code, work, _own_version(), pure=False))
+            pending.append(client.submit(_run_same_code, work, _find_own_version(), pure=False))
             if len(pending) == ahead:
                 yield pickle.loads(pending.popleft().result())
         while pending:
@@ -151,26 +151,26 @@ def _pack(function: Callable[[Any], Any], argument: Any) -> bytes:
     return pickle.dumps((function, argument), pickle.HIGHEST_PROTOCOL)
 
 
-def _packed(work: bytes, share: int) -> bytes:
+def _run_packed(work: bytes, share: int) -> bytes:
     function, argument = pickle.loads(work)
-    return pickle.dumps(_limited(function, _Whole(argument), share), pickle.HIGHEST_PROTOCOL)
+    return pickle.dumps(_run_limited(function, _Whole(argument), share), pickle.HIGHEST_PROTOCOL)
 
 
-def _same_code(work: bytes, version: str) -> bytes:
+def _run_same_code(work: bytes, version: str) -> bytes:
     """One thread each: that is what a thread of a Dask worker stands for."""
-    if _own_version() != version:
+    if _find_own_version() != version:
         raise InputError("a worker of parallel.scheduler runs another version of this code: install the same there")
-    return _packed(work, 1)
+    return _run_packed(work, 1)
 
 
 @lru_cache(maxsize=1)
-def _own_version() -> str:
+def _find_own_version() -> str:
     from bench.versions import code_version
 
     return code_version()
 
 
-def _limited(function: Callable[[Any], Any], argument: _Whole, share: int) -> Any:
+def _run_limited(function: Callable[[Any], Any], argument: _Whole, share: int) -> Any:
     from bench.arrays.threads import limit_threads
 
     if "torch" in sys.modules:
@@ -208,7 +208,7 @@ def _environment(variables: dict[str, str]) -> Iterator[None]:
 
 
 @contextmanager
-def _torch_threads_restored() -> Iterator[None]:
+def _restore_torch_threads() -> Iterator[None]:
     torch = sys.modules.get("torch")
     before = 0 if torch is None else torch.get_num_threads()
     try:

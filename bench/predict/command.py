@@ -29,10 +29,10 @@ def predict_all(works: Sequence[Work], settings: PredictConfig) -> int:
     """One image after the other, or several at once where there are workers."""
     if len(works) > 1 and (settings.parallel.workers > 0 or settings.parallel.scheduler is not None):
         from bench.measure.machine import default_threads
-        from bench.pipelines.parallel import mapped
+        from bench.pipelines.parallel import map_parallel
 
         quiet = partial(predict_one, progress=silent)
-        for done in mapped(quiet, works, settings.parallel, default_threads()):
+        for done in map_parallel(quiet, works, settings.parallel, default_threads()):
             print(done)
         return 0
     for work in works:

@@ -11,7 +11,7 @@ from bench.plots.style import KINDS, Plotted
 from bench.tables.breakeven import FORMULA, Rates, break_evens
 from bench.tables.collect import Tables
 from bench.tables.comparison import arm_rank
-from bench.tables.decomposition import decompose, edge_liveness, idle_edges
+from bench.tables.decomposition import decompose, find_idle_edges, measure_liveness
 from bench.tables.frontier import CONFIGURATION, COSTS, TOLERANCE, Cost, Within, frontier, too_few, within_budgets
 from bench.tables.statistics import Estimate
 from bench.tables.text import outcome_text, points_text, row_name, seconds_text
@@ -174,10 +174,10 @@ def _decomposition(runs: pd.DataFrame, figures: tuple[Plotted, ...]) -> Part | N
 
 
 def _edges(runs: pd.DataFrame) -> Part | None:
-    found = edge_liveness(runs)
+    found = measure_liveness(runs)
     if found.empty:
         return None
-    idle = [row_name({"arm": arm, "superpixel_size": size}) for arm, size in idle_edges(found)]
+    idle = [row_name({"arm": arm, "superpixel_size": size}) for arm, size in find_idle_edges(found)]
     sentences = [
         f"The edges of {name} do nothing: without them fewer than 0.1 % of the validation nodes change label."
         for name in idle

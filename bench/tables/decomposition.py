@@ -116,7 +116,7 @@ def _step(above: str, below: str, levels: dict[str, "pd.Series[float]"]) -> Step
 # ------------------------------------------------------------------------------------------------ edge liveness
 
 
-def edge_liveness(runs: pd.DataFrame) -> pd.DataFrame:
+def measure_liveness(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per graph configuration whose runs say what their edges did; empty if none does.
 
     Columns: arm, superpixel_size, runs; message_share, of the messages' mass that does not come from the node itself;
@@ -137,7 +137,7 @@ def edge_liveness(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def idle_edges(liveness: pd.DataFrame) -> list[tuple[str, float]]:
+def find_idle_edges(liveness: pd.DataFrame) -> list[tuple[str, float]]:
     """The configurations whose edges do nothing, as arm and superpixel size: removing them changes hardly a label."""
     if liveness.empty:
         return []

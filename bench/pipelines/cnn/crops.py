@@ -51,13 +51,13 @@ class CropSampler:
         pixels = sum(int(np.prod(labelled.mask.shape)) for labelled in self.images)
         return max(-(-pixels // (self.size**2 * self.batch_size)), 1)
 
-    def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+    def draw_epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
         places = self._places(rng)
         for _ in range(len(self)):
             crops = [self._crop(*place, rng) for place in islice(places, self.batch_size)]
             yield np.stack([image for image, _ in crops]), np.stack([mask for _, mask in crops])
 
-    def class_counts(self, rng: np.random.Generator, num_classes: int, crops: int = 512) -> NDArray[np.int64]:
+    def count_classes(self, rng: np.random.Generator, num_classes: int, crops: int = 512) -> NDArray[np.int64]:
         """Pixels of each class (K,) in about that many crops, drawn as those of an epoch are."""
         counts = np.zeros(num_classes, np.int64)
         for _ in range(-(-crops // (len(self) * self.batch_size))):
@@ -91,7 +91,7 @@ class CropSampler:
         self, labelled: Labelled, where: list[slice], rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         image = tiles.read_padded(labelled.image, where)[(0,) * (len(where) - 2)]
-        return self._jittered(_turned(image, self._labels(labelled, where), rng), rng)
+        return self._jitter(_turn(image, self._labels(labelled, where), rng), rng)
 
     def _around(self, position: int, length: int) -> int:
         """Where a crop starts that has `position` in its middle, as far as the image allows."""
@@ -100,9 +100,10 @@ class CropSampler:
         return int(np.clip(position - self.size // 2, 0, length - self.size))
 
     def _origin(self, length: int, rng: np.random.Generator) -> int:
-        """Where a crop starts on an axis: anywhere, the ends more often, as few crops reach them."""
-        if length <= self.size:
-            return (length - self.size) // 2
+        """Draw where a crop starts on an axis: anywhere, the ends more often, as few crops reach them."""
+        if length <= self.size:  # shifted, as the same crop again and again is learned by heart
+            shift = self.size // 8
+            return int(rng.integers(length - self.size - shift, shift + 1))
         margin = self.size // 4
         return int(np.clip(rng.integers(-margin, length - self.size + margin + 1), 0, length - self.size))
 
@@ -116,7 +117,7 @@ class CropSampler:
             labels[outside if axis == 0 else (slice(None), outside)] = IGNORED
         return labels
 
-    def _jittered(
+    def _jitter(
         self, crop: tuple[NDArray[np.float32], NDArray[np.int64]], rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         image, labels = crop
@@ -127,7 +128,7 @@ class CropSampler:
         return image * np.float32(gain) + np.float32(offset) + noise, labels
 
 
-def _turned(
+def _turn(
     image: NDArray[np.float32], labels: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Both in one of the eight orientations of a square."""

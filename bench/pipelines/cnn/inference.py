@@ -37,7 +37,7 @@ class Tiling:
     overlap: int
     scale: int = 1
 
-    def windows(self, shape: Sequence[int]) -> list[Window]:
+    def cut(self, shape: Sequence[int]) -> list[Window]:
         """The tiles of an image of `shape` (*spatial); a tile is one slice thick."""
         slices = [1] * (len(shape) - 2)
         tile, halo, stride = (self.scale * length for length in (self.tile_size, self.overlap, STRIDE))
@@ -68,9 +68,9 @@ class Inferer:
         `progress` is called with the share of the windows that are done.
         """
         if self.gaussian:
-            tiles.blend(windows, self._scored(image, windows, progress), out)
+            tiles.blend(windows, self._score_tiles(image, windows, progress), out)
         else:
-            tiles.stitch(self._classified(image, windows, progress), out)
+            tiles.stitch(self._classify_tiles(image, windows, progress), out)
 
     def _read(self, image: Readable, windows: Sequence[Window]) -> Iterator[tuple[list[Window], NDArray[np.float32]]]:
         """Windows in groups of the batch size, with their images (B, H, W, C)."""
@@ -96,18 +96,18 @@ class Inferer:
         """Logits, or with `flips` the mean of the probabilities in float32."""
         if not self.flips:
             return self.network(images)  # type: ignore[no-any-return]
-        total = self._mirrored(images, MIRRORS[0])
+        total = self._predict_mirrored(images, MIRRORS[0])
         for axes in MIRRORS[1:]:
-            total += self._mirrored(images, axes)
+            total += self._predict_mirrored(images, axes)
         return total.div_(len(MIRRORS))
 
-    def _mirrored(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
+    def _predict_mirrored(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
         """Probabilities (B, K, H, W) float32, found on the mirror image."""
         if not axes:
             return _probabilities(self.network(images))
         return _probabilities(self.network(images.flip(axes))).flip(axes)
 
-    def _classified(
+    def _classify_tiles(
         self, image: Readable, windows: Sequence[Window], progress: Progress
     ) -> Iterator[tuple[Window, NDArray[np.integer]]]:
         for group, logits in self._batches(image, windows, progress):
@@ -119,7 +119,9 @@ class Inferer:
             del logits  # before the next ones are made
             yield from ((window, tile.reshape(window.shape)) for window, tile in zip(group, classes, strict=True))
 
-    def _scored(self, image: Readable, windows: Sequence[Window], progress: Progress) -> Iterator[NDArray[np.float32]]:
+    def _score_tiles(
+        self, image: Readable, windows: Sequence[Window], progress: Progress
+    ) -> Iterator[NDArray[np.float32]]:
         """(K, *tile) probabilities of each window."""
         for group, logits in self._batches(image, windows, progress):
             if self.scale > 1:

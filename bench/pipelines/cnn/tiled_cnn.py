@@ -26,7 +26,7 @@ from bench.pipelines.cnn.foreground import find_foreground
 from bench.pipelines.cnn.inference import STRIDE, Inferer, Tiling, to_device
 from bench.pipelines.cnn.resolution import count_blocks, reduce_images
 from bench.scores.metrics import confusion_matrix, macro_dice
-from models.checkpointing import checkpoint_blocks, in_parts
+from models.checkpointing import checkpoint_blocks, run_in_parts
 from models.unet import ARCHITECTURES, build_cnn, load_weights
 
 HELD_PIXELS = 1 << 28  # values of an image that is still read into memory
@@ -48,7 +48,7 @@ class TiledImage:
     segments: None = None
 
 
-def convolution_dtype(precision: str, device: torch.device, amp: bool) -> torch.dtype:
+def choose_dtype(precision: str, device: torch.device, amp: bool) -> torch.dtype:
     """The type that convolutions run in. `auto` adds to `training.amp` the CPUs with bfloat16 instructions.
 
     On those a U-Net's step takes about half the time, and its activations half the memory.
@@ -71,14 +71,14 @@ class TiledCnn:
         assert isinstance(config.pipeline, TiledCnnConfig)
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
-        self.dtype = convolution_dtype(self.settings.precision, self.device, config.training.amp)
+        self.dtype = choose_dtype(self.settings.precision, self.device, config.training.amp)
         self.tiling = Tiling(self.settings.tile_size, self.settings.overlap, self.settings.scale)
         self.model = self._build()  # settings that do not fit together are refused here, before anything is prepared
 
     def prepare(self, sample: Sample) -> TiledImage:
         is_held = prod(sample.image.shape) <= HELD_PIXELS
         image, mask = (held(sample.image), np.asarray(sample.mask)) if is_held else (sample.image, sample.mask)
-        windows = self.tiling.windows(mask.shape)
+        windows = self.tiling.cut(mask.shape)
         return TiledImage(image, mask, windows, {"num_tiles": float(len(windows))}, is_held)
 
     def fit(self, train_items: Sequence[TiledImage], val_items: Sequence[TiledImage]) -> FitLog:
@@ -88,10 +88,10 @@ class TiledCnn:
         if self.settings.checkpointing:
             checkpoint_blocks(self.model)
         sampler = self._sampler(train_items)
-        self.class_weights = self._balance(train_items, sampler).to(self.device)
+        self.class_weights = self._weigh_classes(train_items, sampler).to(self.device)
         learner = Learner(
             model=self.model,
-            batches=lambda epoch: self._ahead(sampler.epoch(np.random.default_rng([self.config.seed, epoch]))),
+            batches=lambda epoch: self._prefetch(sampler.draw_epoch(np.random.default_rng([self.config.seed, epoch]))),
             loss=self._loss,
             validate=lambda: self._score(val_items),
             steps_per_epoch=len(sampler),
@@ -115,7 +115,7 @@ class TiledCnn:
         written once. The mask is that of `predict`, to the bit. `scratch` is not needed.
         """
         del scratch
-        windows = self.tiling.windows(image.shape[:-1])
+        windows = self.tiling.cut(image.shape[:-1])
         with write_by_rows(out, self._mask_dtype()) as rows:
             self._inferer().segment(read_by_rows(image), windows, rows, progress)
 
@@ -162,7 +162,7 @@ class TiledCnn:
             settings.foreground,
         )
 
-    def _balance(self, items: Sequence[TiledImage], sampler: CropSampler) -> Tensor:
+    def _weigh_classes(self, items: Sequence[TiledImage], sampler: CropSampler) -> Tensor:
         """Weights (K,) of the cross-entropy, from the pixels of each class in the images, ignored ones not counted.
 
         Crops around rare classes show these more often than the images do. Their weights are divided by how much
@@ -172,7 +172,7 @@ class TiledCnn:
         weights = class_weights(counts, self.config.training.class_weights)
         if sampler.foreground is None:
             return weights
-        drawn = sampler.class_counts(np.random.default_rng([self.config.seed, 0]), self.task.num_classes)
+        drawn = sampler.count_classes(np.random.default_rng([self.config.seed, 0]), self.task.num_classes)
         shown = np.where(counts > 0, np.maximum(drawn, 1) / drawn.sum() / np.maximum(counts / counts.sum(), 1e-12), 1)
         return weights / torch.from_numpy(shown).float()
 
@@ -181,14 +181,14 @@ class TiledCnn:
         pixels = sum(prod(window.shape) for item in items for window in item.windows)
         return pixels * (4 if self.settings.flips else 1) / (3 * sampler.batch_size * sampler.size**2)
 
-    def _ahead(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+    def _prefetch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The same batches; a GPU need not wait for them, as a thread assembles the next one while it works."""
         return batches if self.device.type == "cpu" else prefetch(batches)
 
     def _loss(self, batch: Batch) -> Tensor:
         images, scale = reduce_images(to_device(batch[0], self.device), self.settings.scale), self.settings.scale
         with autocast_to(self.device, self.dtype):
-            logits = in_parts(self.model, images, self.settings.accumulate)  # (B, K, H, W)
+            logits = run_in_parts(self.model, images, self.settings.accumulate)  # (B, K, H, W)
         labels, weights = torch.from_numpy(batch[1]).to(self.device), None
         if scale > 1:  # shares of the classes in each block, weighted by its pixels that count
             counts = count_blocks(labels, self.task.num_classes, scale).reshape(-1, self.task.num_classes)

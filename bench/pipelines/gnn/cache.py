@@ -82,9 +82,9 @@ class Cache(Generic[Item]):
         kind: Callable[[Any, NDArray[np.int32], dict[str, float]], Item],
     ) -> None:
         self.settings, self.make, self.kind = (superpixels, graph, task), make, kind
-        self.folder = None if graph.cache_dir is None else _opened(Path(graph.cache_dir))
+        self.folder = None if graph.cache_dir is None else _open_folder(Path(graph.cache_dir))
 
-    def prepared(self, sample: Sample) -> Item:
+    def prepare(self, sample: Sample) -> Item:
         """`make(sample, ...)`, or the same from the cache, of which its facts tell: see `Origin`.
 
         Image and mask are read once, whole.
@@ -97,13 +97,13 @@ class Cache(Generic[Item]):
         path = self.folder / f"{self.key(whole)}.npz"
         entry = load(path)
         if entry is None:
-            return self._made(path, whole, read, started, held)
+            return self._make(path, whole, read, started, held)
         data = _data({name: array for name, array in entry.arrays.items() if name != "segments"})
         reached = None if entry.added_rss_bytes is None else held + entry.added_rss_bytes
         origin = Origin(1.0, entry.seconds, time.perf_counter() - started, reached)
         return self.kind(data, entry.arrays["segments"], {**entry.facts, **origin.facts()})
 
-    def _made(self, path: Path, sample: Sample, read: float, started: float, held: int) -> Item:
+    def _make(self, path: Path, sample: Sample, read: float, started: float, held: int) -> Item:
         begun = time.perf_counter()
         item = self.make(sample, *self.settings)
         seconds, peak = read + time.perf_counter() - begun, MemoryProbe().peak()
@@ -112,7 +112,7 @@ class Cache(Generic[Item]):
         try:
             store(path, entry)
         except OSError as error:
-            raise _unusable(path.parent, error) from error
+            raise _refuse_folder(path.parent, error) from error
         reached = None if peak is None else peak.rss_bytes
         origin = Origin(0.0, seconds, time.perf_counter() - started, reached)
         return self.kind(item.data, item.segments, {**item.facts, **origin.facts()})
@@ -125,28 +125,28 @@ class Cache(Generic[Item]):
         settings = [asdict(superpixels), {**asdict(graph), "cache_dir": None}]
         classes = [task.num_classes, task.in_channels, task.spatial_axes, task.ignore_index]
         machine = [cpu_model(), usable_cores(), count_threads()]
-        pixels = [pixels_digest(sample.image), pixels_digest(sample.mask)]
+        pixels = [hash_pixels(sample.image), hash_pixels(sample.mask)]
         said = json.dumps([settings, classes, machine, pixels, graph_version()], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:40]
 
 
-def _opened(folder: Path) -> Path:
+def _open_folder(folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_stale(folder)
     except OSError as error:
-        raise _unusable(folder, error) from error
+        raise _refuse_folder(folder, error) from error
     return folder
 
 
-def _unusable(folder: Path, error: OSError) -> InputError:
+def _refuse_folder(folder: Path, error: OSError) -> InputError:
     return InputError(f"graph.cache_dir {folder} cannot be used ({error.strerror or error}): name a folder to write to")
 
 
 # -------------------------------------------------------------------------------------------------------------- keys
 
 
-def pixels_digest(source: Source, band_bytes: int = BAND_BYTES) -> str:
+def hash_pixels(source: Source, band_bytes: int = BAND_BYTES) -> str:
     """Hash of shape, type and values, read in bands of about `band_bytes` bytes along the first axis."""
     digest = hashlib.sha256(repr((tuple(source.shape), np.dtype(source.dtype).str)).encode())
     for start, stop in cut_bands(source.shape, band_bytes // source.dtype.itemsize):

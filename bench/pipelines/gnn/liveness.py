@@ -14,7 +14,7 @@ IDLE_FLIPS = 1e-3  # edges that change a smaller share of the pixels' labels do 
 NORM_EPSILON = 1e-12
 
 
-def without_edges(graph: Data) -> Data:
+def remove_edges(graph: Data) -> Data:
     """The same nodes with their loops alone, where they have any."""
     loops = graph.edge_index[0] == graph.edge_index[1]
     alone: Data = graph.clone()
@@ -23,7 +23,7 @@ def without_edges(graph: Data) -> Data:
     return alone
 
 
-def edge_liveness(
+def measure_liveness(
     model: nn.Module, graphs: Sequence[Data], classify: Callable[[Data], NDArray[np.int64]]
 ) -> dict[str, float]:
     """What the edges of `graphs` do to a fitted `model` in eval mode; empty for a model without convolutions.
@@ -42,7 +42,7 @@ def edge_liveness(
         with_edges = [classify(graph) for graph in graphs]
     for graph, classes in zip(graphs, with_edges, strict=True):
         weight = graph.num_pixels.numpy()
-        flipped += int(weight[classify(without_edges(graph)) != classes].sum())
+        flipped += int(weight[classify(remove_edges(graph)) != classes].sum())
         pixels += int(weight.sum())
     total, nodes = np.sum(shares, axis=0)
     return {"edge_message_share": float(total / nodes), "edge_flip_share": flipped / pixels}
@@ -73,7 +73,7 @@ def _shares(model: nn.Module) -> Iterator[list[tuple[float, int]]]:
             hook.remove()
 
 
-def idle_edges(facts: dict[str, float]) -> tuple[str, ...]:
+def find_idle_edges(facts: dict[str, float]) -> tuple[str, ...]:
     """A warning for the run's row where the edges do nothing, else none."""
     share = facts.get("edge_flip_share", 1.0)
     return (f"warn: removing all edges changes {share:.2%} of the labels",) if share < IDLE_FLIPS else ()

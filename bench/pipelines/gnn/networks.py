@@ -34,7 +34,7 @@ def build_network(model: GnnConfig, in_channels: int, num_classes: int, edge_dim
     return build_gnn(model.conv, *sizes)
 
 
-def published_network(path: Path, in_channels: int, num_classes: int) -> Jain2024:
+def load_published_network(path: Path, in_channels: int, num_classes: int) -> Jain2024:
     """Build the published network with the weights in a file.
 
     Args:

@@ -27,11 +27,11 @@ from bench.pipelines.gnn import networks
 from bench.pipelines.gnn.augment import find_response, jitter
 from bench.pipelines.gnn.cache import Cache
 from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graph
-from bench.pipelines.gnn.liveness import edge_liveness, idle_edges
-from bench.pipelines.gnn.networks import Network, build_network, published_network
+from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
+from bench.pipelines.gnn.networks import Network, build_network, load_published_network
 from bench.pipelines.gnn.parts import parts
 from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, wrap_graph
-from bench.pipelines.origin import merged
+from bench.pipelines.origin import merge_facts
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
 from bench.superpixels.labels import paint
 from bench.superpixels.registry import segment, warm_up_segmentation
@@ -45,7 +45,7 @@ CHUNK_ROWS = 512  # bands of so many rows, or of a multiple, fill the chunks of 
 class SuperpixelViews:
     """A sample as several graphs, one of each segmentation. `segments` (V, *spatial); `facts` are sums over them.
 
-    The mask stays: how good the mean of the views is can only be told by the pixel.
+    The mask stays: how good the mean of the views is can only be out by the pixel.
     """
 
     views: tuple[SuperpixelGraph, ...]
@@ -57,19 +57,19 @@ class SuperpixelViews:
 Item = SuperpixelGraph | SuperpixelViews
 
 
-def painted_bands(shape: tuple[int, ...], pixels: int) -> list[Band]:
+def cut_painting_bands(shape: tuple[int, ...], pixels: int) -> list[Band]:
     """First row and end of bands of about `pixels` pixels of an array of `shape`, in whole chunks where those fit."""
     rows = count_rows(shape, pixels)
     return cut_bands(shape, rows=rows // CHUNK_ROWS * CHUNK_ROWS or rows)
 
 
-def painted(votes: Sequence[NDArray[Any]], segments: Sequence[NDArray[np.int32]]) -> NDArray[np.integer]:
+def paint_views(votes: Sequence[NDArray[Any]], segments: Sequence[NDArray[np.int32]]) -> NDArray[np.integer]:
     """The mask of one segmentation with the classes (N,) of its nodes, or of several with scores (N, K) of theirs."""
     return paint(votes[0], segments[0]) if len(votes) == 1 else paint_mean(votes, segments)
 
 
 @contextmanager
-def without_kernels_per_shape() -> Iterator[None]:
+def disable_onednn() -> Iterator[None]:
     """A context without oneDNN, which keeps a kernel and its buffers for every shape that it meets, a thousand of them.
 
     No two batches of nodes have the same number: a process would grow by hundreds of MiB for no gain in speed. The
@@ -102,53 +102,59 @@ class SuperpixelGnn:
     def prepare(self, sample: Sample) -> Item:
         """The graph of the sample, or with `superpixels.views` several."""
         if len(self.caches) == 1:
-            return self.caches[0].prepared(sample)
+            return self.caches[0].prepare(sample)
         whole = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
         segments = np.empty((len(self.caches), *whole.mask.shape), np.int32)
         views: list[SuperpixelGraph] = []
         for cache, ids in zip(self.caches, segments, strict=True):
-            graph = cache.prepared(whole)
+            graph = cache.prepare(whole)
             ids[...] = graph.segments
             views.append(replace(graph, segments=ids))
-        return SuperpixelViews(tuple(views), segments, merged([view.facts for view in views]), np.asarray(whole.mask))
+        return SuperpixelViews(
+            tuple(views), segments, merge_facts([view.facts for view in views]), np.asarray(whole.mask)
+        )
 
     def fit(self, train_items: Sequence[Item], val_items: Sequence[Item]) -> FitLog:
         started_ns = time.perf_counter_ns()
         seed_everything(self.config.seed)
         items = [view.data for item in train_items for view in item.views]
         if self.settings.weights is not None:
-            self.model = published_network(Path(self.settings.weights), items[0].num_features, self.task.num_classes)
+            self.model = load_published_network(
+                Path(self.settings.weights), items[0].num_features, self.task.num_classes
+            )
             self.model.to(self.device)
             replayed = FitLog(parameters=sum(weight.numel() for weight in self.model.parameters()))
-            return self._with_liveness(replayed, val_items)
+            return self._add_liveness(replayed, val_items)
         self.model = self._build(items[0].num_features, items[0].edge_attr.shape[1])
         self.model.standardize([data.x for data in items], [data.edge_attr for data in items])
         self.model.to(self.device)
         pixels = torch.stack([data.y_counts.sum(dim=0) for data in items]).sum(dim=0)
         self.class_weights = class_weights(pixels, self.config.training.class_weights).to(self.device)
-        with without_kernels_per_shape():
+        with disable_onednn():
             learner = Learner(
                 model=self.model,
                 batches=lambda epoch: self._batches(items, epoch),
                 loss=self._loss,
                 validate=lambda: self._score(val_items),
-                steps_per_epoch=self._steps(items),
+                steps_per_epoch=self._count_steps(items),
                 validation_cost=self._validation_cost(items, val_items),
             )
             training = self.config.training
             log = train(
                 learner, training, self.settings, seed=self.config.seed, device=self.device, started_ns=started_ns
             )
-        return self._with_liveness(log, val_items)
+        return self._add_liveness(log, val_items)
 
     def predict(self, item: Item) -> NDArray[np.integer]:
-        return painted([self._votes(view.data) for view in item.views], [view.segments for view in item.views])
+        return paint_views(
+            [self._predict_votes(view.data) for view in item.views], [view.segments for view in item.views]
+        )
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
         """Class indices of `image` (*spatial, C) into `out` (*spatial), equal to those of `predict`.
 
         What is as large as the image lies in the folder `scratch` or passes by in bands; in memory is the graph of one
-        segmentation, and what is said of the nodes of all. `progress` is told the share done, in [0, 1].
+        segmentation, and what is said of the nodes of all. `progress` is out the share done, in [0, 1].
         """
         votes: list[NDArray[Any]] = []
         segments: list[NDArray[np.int32]] = []
@@ -157,18 +163,18 @@ class SuperpixelGnn:
             progress((done + 0.67) / len(self.views) * 0.9)
             data = build_graph(image, segments[-1], self.config.graph)
             progress((done + 0.94) / len(self.views) * 0.9)
-            votes.append(self._votes(data))
+            votes.append(self._predict_votes(data))
             del data
             progress((done + 1) / len(self.views) * 0.9)
-        for start, stop in painted_bands(segments[0].shape, BAND_PIXELS):
-            out[start:stop] = painted(votes, [ids[start:stop] for ids in segments])
+        for start, stop in cut_painting_bands(segments[0].shape, BAND_PIXELS):
+            out[start:stop] = paint_views(votes, [ids[start:stop] for ids in segments])
             for ids in segments:
                 release(ids)
             progress(0.9 + 0.1 * stop / len(segments[0]))
 
     def save(self, path: Path) -> None:
         """Write the `state_dict`, the statistics of the features included."""
-        torch.save(self._fitted().state_dict(), path)
+        torch.save(self._get_model().state_dict(), path)
 
     def load(self, path: Path) -> None:
         """Take the weights that `save` wrote under the same configuration."""
@@ -183,33 +189,33 @@ class SuperpixelGnn:
     def _build(self, in_channels: int, edge_dim: int) -> Network:
         return build_network(self.settings.model, in_channels, self.task.num_classes, edge_dim)
 
-    def _fitted(self) -> Network:
+    def _get_model(self) -> Network:
         if self.model is None:
             raise RuntimeError("this pipeline has no model yet: fit or load it first")
         return self.model
 
-    def _with_liveness(self, log: FitLog, val_items: Sequence[Item]) -> FitLog:
+    def _add_liveness(self, log: FitLog, val_items: Sequence[Item]) -> FitLog:
         """The log, and what the edges do on the validation graphs; finding that out is a phase of its own.
 
         Of several views each counts as a graph, with the classes that its nodes alone would give.
         """
         start_ns = time.perf_counter_ns()
         graphs_seen = [view.data for item in val_items for view in item.views]
-        facts = edge_liveness(self._fitted(), graphs_seen, self._node_classes)
+        facts = measure_liveness(self._get_model(), graphs_seen, self._classify_nodes)
         if not facts:
             return log
         inspected = Interval("inspect", start_ns, time.perf_counter_ns())
         log = replace(log, facts={**log.facts, **facts}, intervals=(*log.intervals, inspected))
-        return replace(log, flags=(*log.flags, *idle_edges(facts)))
+        return replace(log, flags=(*log.flags, *find_idle_edges(facts)))
 
-    def _steps(self, items: Sequence[Data]) -> int:
+    def _count_steps(self, items: Sequence[Data]) -> int:
         """Steps in an epoch, about."""
         nodes = self.settings.batch_nodes
         return len(items) if nodes is None else max(sum(int(data.x.shape[0]) for data in items) // nodes, 1)
 
     def _validation_cost(self, items: Sequence[Data], val_items: Sequence[Item]) -> float:
         """Cost of predicting `val_items` in optimiser steps: a step takes about three times a forward pass."""
-        nodes = sum(int(data.x.shape[0]) for data in items) / self._steps(items)
+        nodes = sum(int(data.x.shape[0]) for data in items) / self._count_steps(items)
         return sum(int(view.data.x.shape[0]) for item in val_items for view in item.views) / (3 * nodes)
 
     def _batches(self, items: Sequence[Data], epoch: int) -> Iterator[Data]:
@@ -233,7 +239,7 @@ class SuperpixelGnn:
     def _logits(self, data: Data) -> Tensor:
         """Logits (N, K) on the device. `Data.to` would move the graph itself, so its tensors are moved one by one."""
         inputs = (data.x, data.edge_index, data.edge_weight, data.edge_attr)
-        return self._fitted()(*(tensor.to(self.device) for tensor in inputs))  # type: ignore[no-any-return]
+        return self._get_model()(*(tensor.to(self.device) for tensor in inputs))  # type: ignore[no-any-return]
 
     def _loss(self, batch: Data) -> Tensor:
         counts = batch.y_counts.to(self.device)  # (N, K)
@@ -251,29 +257,29 @@ class SuperpixelGnn:
             dice_weight=self.config.training.dice_weight,
         )
 
-    def _votes(self, data: Data) -> NDArray[Any]:
+    def _predict_votes(self, data: Data) -> NDArray[Any]:
         """What is painted of a graph: the classes of its nodes (N,) or, of one of several views, log p of each (N, K).
 
         Classes have the smallest type that holds them, as the mask will. The mean of log p did better on validation
         than that of p, by 0.0001 to 0.0016 Dice on each of three sets.
         """
         if len(self.views) == 1:
-            return self._node_classes(data).astype(np.min_scalar_type(self.task.num_classes - 1))
+            return self._classify_nodes(data).astype(np.min_scalar_type(self.task.num_classes - 1))
         scores = np.empty((int(data.x.shape[0]), self.task.num_classes), np.float32)
-        return self._filled(scores, data, lambda logits: logits.float().log_softmax(dim=1))
+        return self._fill_nodes(scores, data, lambda logits: logits.float().log_softmax(dim=1))
 
-    def _node_classes(self, data: Data) -> NDArray[np.int64]:
+    def _classify_nodes(self, data: Data) -> NDArray[np.int64]:
         """Class of each node (N,)."""
-        return self._filled(np.empty(int(data.x.shape[0]), np.int64), data, lambda logits: logits.argmax(dim=1))
+        return self._fill_nodes(np.empty(int(data.x.shape[0]), np.int64), data, lambda logits: logits.argmax(dim=1))
 
-    def _filled(self, told: NDArray[Any], data: Data, of: Callable[[Tensor], Tensor]) -> NDArray[Any]:
-        """`told` (N, ...) filled with `of` the logits, of a graph of more than `predict_nodes` nodes part by part."""
-        hops, nodes = self._fitted().hops, self.settings.predict_nodes
+    def _fill_nodes(self, out: NDArray[Any], data: Data, of: Callable[[Tensor], Tensor]) -> NDArray[Any]:
+        """`out` (N, ...) filled with `of` the logits, of a graph of more than `predict_nodes` nodes part by part."""
+        hops, nodes = self._get_model().hops, self.settings.predict_nodes
         mixed = autocast(self.device, self.config.training.amp)
-        with torch.inference_mode(), mixed, without_kernels_per_shape():
-            for part in parts(data, nodes or len(told), hops):
-                told[part.inner.numpy()] = of(self._logits(part.data)).cpu().numpy()[part.kept.numpy()]
-        return told
+        with torch.inference_mode(), mixed, disable_onednn():
+            for part in parts(data, nodes or len(out), hops):
+                out[part.inner.numpy()] = of(self._logits(part.data)).cpu().numpy()[part.kept.numpy()]
+        return out
 
     def _score(self, items: Sequence[Item]) -> float:
         """Pooled macro Dice on pixels, of what `predict` paints."""
@@ -281,5 +287,5 @@ class SuperpixelGnn:
 
     def _confusion(self, item: Item) -> NDArray[np.int64]:
         if isinstance(item, SuperpixelGraph):
-            return group_confusion(item.data.y_counts.numpy(), self._node_classes(item.data))
+            return group_confusion(item.data.y_counts.numpy(), self._classify_nodes(item.data))
         return confusion_matrix(item.mask, self.predict(item), self.task.num_classes, self.task.ignore_index)
