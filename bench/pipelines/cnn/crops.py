@@ -101,9 +101,8 @@ class CropSampler:
 
     def _origin(self, length: int, rng: np.random.Generator) -> int:
         """Draw where a crop starts on an axis: anywhere, the ends more often, as few crops reach them."""
-        if length <= self.size:  # shifted, as the same crop again and again is learned by heart
-            shift = self.size // 8
-            return int(rng.integers(length - self.size - shift, shift + 1))
+        if length <= self.size:
+            return (length - self.size) // 2
         margin = self.size // 4
         return int(np.clip(rng.integers(-margin, length - self.size + margin + 1), 0, length - self.size))
 
