@@ -12,15 +12,22 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from support.results import copy_results, make_results, make_run
 
+from bench.arms import ARMS
 from bench.config import InputError
 from bench.plots.all import groups, plot_all
-from bench.plots.curves import plot_learning_curves, plot_score_vs_memory, plot_score_vs_nodes, plot_score_vs_time
+from bench.plots.colours import CLASSES
+from bench.plots.curves import plot_score_vs_memory, plot_score_vs_nodes, plot_score_vs_time
+from bench.plots.frontier import plot_frontier
+from bench.plots.learning import plot_learning_curves
 from bench.plots.panels import arm_crops, errors, load_crops, overlay, plot_panels
-from bench.plots.style import CLASSES, KINDS, VERMILION, NoDataError, Plotted, arm_styles, legend_columns, slug
+from bench.plots.speed import plot_time_to_score
+from bench.plots.style import KINDS, VERMILION, NoDataError, Plotted, arm_styles, legend_columns, slug
 from bench.plots.traces import plot_memory_trace
 from bench.tables.collect import Tables, collect
 from bench.tables.comparison import comparison, configurations
 from bench.tables.footprint import load_trace
+from bench.tables.frontier import TRAINING
+from bench.tables.speed import tabulate
 
 TRACE = (
     "seconds,stage,split,rss_bytes\n0,,,1048576\n1,train,train,3145728\n2,train,train,2097152\n3,predict,test,1048576\n"
@@ -85,7 +92,7 @@ def test_points_are_the_means_of_the_comparison(tables: Tables) -> None:
 
 def test_the_ceiling_and_the_cnn_are_drawn_over_the_superpixels(tables: Tables) -> None:
     figure = plot_score_vs_nodes(configurations(tables))
-    assert {"oracle ceiling", "tiled_cnn (2 seeds, range shaded)", "superpixel_gnn"} <= set(labels(figure))
+    assert {"oracle ceiling", "U-Net (2 seeds, range shaded)", "GNN"} <= set(labels(figure))
     assert set(offsets(figure)[:, 0]) == {450, 900, 1800}
     [ceiling] = [line for line in figure.axes[0].lines if line.get_label() == "oracle ceiling"]
     assert np.asarray(ceiling.get_ydata()) == pytest.approx([0.955, 0.975, 0.985])
@@ -128,7 +135,7 @@ def test_kinds_of_memory_share_no_axis(folder: Path) -> None:
 def test_learning_curves_count_the_superpixels(tables: Tables) -> None:
     figure = plot_learning_curves(configurations(tables), tables.history)
     assert len(figure.axes[0].lines) == 6
-    gnn = [line for line in figure.axes[0].lines if str(line.get_label()).startswith("superpixel_gnn (50 px, 2 seeds)")]
+    gnn = [line for line in figure.axes[0].lines if str(line.get_label()).startswith("GNN (50 px, 2 seeds)")]
     assert np.asarray(gnn[0].get_xdata())[0] == pytest.approx(40.0 * 2 / 20 + 4 * 1.2)
 
 
@@ -149,7 +156,7 @@ def test_machines_have_figures_of_their_own(folder: Path) -> None:
 def test_panels_show_every_arm_with_its_errors(template: Path, tables: Tables) -> None:
     arms = arm_crops([template], configurations(tables))
     assert [arm.title.split("\n")[0] for arm in arms] == [
-        "tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle", "threshold",
+        "U-Net", "GNN", "MLP", "oracle", "threshold",
     ]  # fmt: skip
     assert len(plot_panels(arms).axes) == 2 * 2 * (1 + len(arms))
 
@@ -210,3 +217,57 @@ def test_arms_of_one_pipeline_look_different() -> None:
 def test_file_names_are_tame() -> None:
     assert slug("../a b/ü:c") == "a-b-c"
     assert slug("...") == "unnamed"
+
+
+def test_a_figure_of_one_point_is_not_drawn(tmp_path: Path) -> None:
+    make_run(tmp_path, "superpixel_gnn", 0, 50)
+    make_run(tmp_path, "superpixel_gnn", 1, 50)
+    runs = configurations(collect(tmp_path))
+    for plot in (plot_score_vs_time, plot_score_vs_memory):
+        with pytest.raises(NoDataError, match="fewer than two fully trained configurations"):
+            plot(runs)
+    with pytest.raises(NoDataError, match="at two sizes"):
+        plot_score_vs_nodes(runs)
+
+
+def test_cool_downs_for_less_work_are_points_and_no_part_of_the_line(folder: Path) -> None:
+    tables = collect(folder)
+    runs, history = configurations(tables), tables.history
+    run_id = runs.loc[runs["pipeline"] == "tiled_cnn", "run_id"].iloc[0]
+    fork = {"run_id": run_id, "step": 50, "epoch": 1, "seconds": 3.0, "val_score": 0.99, "budget": 50.0}
+    figure = plot_learning_curves(runs, pd.concat([history, pd.DataFrame([fork])], ignore_index=True))
+    points = [line for line in figure.axes[0].lines if line.get_marker() == "x" and len(np.asarray(line.get_xdata()))]
+    assert [np.asarray(line.get_ydata()).tolist() for line in points] == [[0.99]]
+    others = [line for line in figure.axes[0].lines if line.get_marker() != "x"]
+    assert not any(0.99 in np.asarray(line.get_ydata()) for line in others)
+    assert "cross: cooled down after less work" in labels(figure)
+
+
+def test_a_hollow_marker_means_a_contended_run_and_nothing_else(folder: Path) -> None:
+    runs = configurations(collect(folder))
+    make_run(folder, "tiled_cnn", 0, run_id="b", run_key="b", pipeline__batch_size=2, gain=-0.01, slow=2.0)
+    for figure in (
+        plot_frontier(configurations(collect(folder)), TRAINING),
+        plot_score_vs_time(runs),
+        plot_time_to_score(runs, collect(folder).history),
+    ):
+        faces = [tuple(c[:3]) for part in figure.axes[0].collections for c in np.atleast_2d(part.get_facecolor())]
+        assert (1.0, 1.0, 1.0) not in faces
+
+
+def test_the_time_to_a_score_is_drawn_from_its_table(folder: Path) -> None:
+    make_run(folder, "tiled_cnn", 2, flags="contended: others computed")
+    tables = collect(folder)
+    runs = configurations(tables)
+    figure = plot_time_to_score(runs, tables.history)
+    assert {"U-Net (3 seeds)", "GNN (2 seeds)", "hollow: contended run"} <= set(labels(figure))
+    table = tabulate(runs, tables.history)
+    [line] = [
+        line
+        for line in figure.axes[0].lines
+        if line.get_color() == ARMS["tiled_cnn"].colour and len(np.asarray(line.get_xdata())) > 1
+    ]
+    own = table[(table["pipeline"] == "tiled_cnn") & (table["seeds"] == table["all_seeds"])]
+    np.testing.assert_allclose(np.asarray(line.get_xdata(), float), own["seconds"])
+    np.testing.assert_allclose(np.asarray(line.get_ydata(), float), own["target"])
+    assert (np.diff(own["seconds"]) >= 0).all()

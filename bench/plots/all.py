@@ -13,6 +13,7 @@ from bench.plots import curves, panels, traces
 from bench.plots.breakeven import plot_break_even
 from bench.plots.decomposition import plot_decomposition
 from bench.plots.frontier import plot_frontier
+from bench.plots.learning import plot_learning_curves
 from bench.plots.speed import plot_time_to_score
 from bench.plots.style import NoDataError, Plotted, save, slug, styled
 from bench.tables.chosen import shown
@@ -120,7 +121,7 @@ def _drawings(folders: Sequence[Path], tables: Tables) -> dict[str, Callable[[pd
         "break_even": lambda group: plot_break_even(group, tables.stages),
         "decomposition": plot_decomposition,
         "time_to_score": lambda group: plot_time_to_score(group, tables.history),
-        "learning_curves": lambda group: curves.plot_learning_curves(group, tables.history),
+        "learning_curves": lambda group: plot_learning_curves(group, tables.history),
         "panels": lambda group: panels.plot_panels(panels.arm_crops(folders, group)),
         "memory_trace": lambda group: traces.plot_memory_trace(_traces(folders, group)),
     }

@@ -12,6 +12,7 @@ from bench.arms import RIVALS
 from bench.config import InputError
 from bench.plots.style import GREY, NoDataError, arm_style, make_figure
 from bench.tables.breakeven import BreakEven, Crossing, break_evens
+from bench.tables.names import name_arm
 from bench.tables.text import outcome_text
 
 
@@ -35,7 +36,7 @@ def _panel(axes: Axes, crossing: Crossing, found: BreakEven) -> None:
     now = crossing.quantity.now(found.project)
     x = np.geomspace(*_range(crossing, now), 200)
     for name, (fixed, slope) in zip(RIVALS, (crossing.gnn, crossing.cnn), strict=True):
-        axes.plot(x, fixed + slope * x, color=arm_style(name)[0], linewidth=1.5, label=name)
+        axes.plot(x, fixed + slope * x, color=arm_style(name)[0], linewidth=1.5, label=name_arm(name))
     if not math.isnan(now):
         axes.axvline(now, color=GREY, linewidth=1, linestyle=":")
     axes.plot([], [], ":", color=GREY, linewidth=1, label="as in these runs")

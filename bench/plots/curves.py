@@ -1,6 +1,4 @@
-"""Score against what it costs: superpixels, memory, time; and learning curves. One data set on one machine each."""
-
-import math
+"""Score against what it costs: superpixels, memory, time. One data set on one machine each."""
 
 import numpy as np
 import pandas as pd
@@ -8,11 +6,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from bench.arms import contending_arms
-from bench.plots.style import BLACK, BLUE, GREY, KINDS, NoDataError, arm_styles, legend_columns, make_figure
+from bench.arms import ARMS, RIVALS, contending_arms
+from bench.plots.labels import Label, place_labels
+from bench.plots.style import BLACK, GREY, KINDS, NoDataError, arm_styles, legend_columns, make_figure
 from bench.tables.chosen import chosen, shown
 from bench.tables.comparison import MIB, arm_rank, text_of
 from bench.tables.convergence import counted, trained
+from bench.tables.names import name_arm
 
 Runs = pd.DataFrame
 MOST_ARMS = 6  # in one legend
@@ -21,19 +21,19 @@ DICE = "macro Dice on test pixels"
 
 
 def plot_score_vs_nodes(runs: Runs) -> Figure:
-    """Superpixel arms over the number of superpixels obtained, the CNN as a line with its range, the ceiling dashed."""
+    """Draw superpixel arms over the number of superpixels, the pixel network as a line with its range, the ceiling."""
     used = trained(runs)
     nodes = used[used["num_nodes"].notna() & used["dice"].notna()] if "num_nodes" in used else used.iloc[:0]
-    arms = few_arms(nodes[nodes["pipeline"] != "oracle"])
-    if arms.empty:
-        raise NoDataError("no finished superpixel run has a score and a number of superpixels")
+    arms = few_arms(nodes[nodes["pipeline"].isin(contending_arms())])
+    if arms["superpixel_size"].nunique() < 2:
+        raise NoDataError("no superpixel arm was trained at two sizes")
     figure, axes = make_figure()
     _ceiling_line(axes, nodes)
-    _cnn_band(axes, used)
+    _pixel_band(axes, used)
     for arm, (color, marker) in arm_styles(_arms(arms)).items():
         points = _points(arms[arms["arm"] == arm], "num_nodes")
         axes.plot(points["x"], points["y"], color=color, linewidth=1.2)
-        _errorbars(axes, points, color, marker, arm)
+        _errorbars(axes, points, color, marker, name_arm(arm))
     log_if_wide(axes, nodes["num_nodes"])
     axes.set(xlabel="superpixels per image (mean over test images)", ylabel=DICE)
     _legend(axes, used)
@@ -58,15 +58,15 @@ def _ceiling_line(axes: Axes, nodes: Runs) -> None:
         axes.plot(x, y, style, color=BLACK, markersize=4, linewidth=1, label=label)
 
 
-def _cnn_band(axes: Axes, used: Runs) -> None:
-    """A horizontal line at the CNN's mean, the range over its seeds shaded."""
-    cnn = chosen(used).get("tiled_cnn")
-    if cnn is None or cnn["dice"].isna().all():
+def _pixel_band(axes: Axes, used: Runs) -> None:
+    """A horizontal line at the pixel network's mean, the range over its seeds shaded."""
+    group = chosen(used).get(RIVALS[1])
+    if group is None or group["dice"].isna().all():
         return
-    count = cnn["seed"].nunique()
-    axes.axhspan(cnn["dice"].min(), cnn["dice"].max(), color=BLUE, alpha=0.15, linewidth=0)
-    label = f"tiled_cnn ({count} seeds, range shaded)" if count > 1 else "tiled_cnn (1 seed)"
-    axes.axhline(cnn["dice"].mean(), color=BLUE, linewidth=1.4, label=label)
+    count, colour = group["seed"].nunique(), ARMS[RIVALS[1]].colour
+    axes.axhspan(group["dice"].min(), group["dice"].max(), color=colour, alpha=0.15, linewidth=0)
+    detail = f"{count} seeds, range shaded" if count > 1 else "1 seed"
+    axes.axhline(group["dice"].mean(), color=colour, linewidth=1.4, label=f"{ARMS[RIVALS[1]].label} ({detail})")
 
 
 def plot_score_vs_memory(runs: Runs) -> Figure:
@@ -90,20 +90,20 @@ def _scatter(runs: Runs, column: str, label: str) -> Figure:
     """Means over seeds with least-to-greatest bars both ways; the threshold control stays in the table."""
     known = few_arms(runs[runs["pipeline"].isin(contending_arms()) & runs[column].notna() & runs["dice"].notna()])
     used = trained(known)
-    if used.empty:
-        raise NoDataError(f"no finished, fully trained run has a score and {label.split(',')[0]}")
+    if len(used[["arm", "superpixel_size"]].drop_duplicates()) < 2:
+        raise NoDataError(f"fewer than two fully trained configurations have a score and a {label.split(',')[0]}")
     figure, axes = make_figure()
     styles = arm_styles(_arms(used))
     for arm, (color, marker) in styles.items():
         points = _points(used[used["arm"] == arm], column)
         if len(points) > 1:
             axes.plot(points["x"], points["y"], color=color, linewidth=0.8, alpha=0.6)
-        _errorbars(axes, points, color, marker, arm)
+        _errorbars(axes, points, color, marker, name_arm(arm))
     log_if_wide(axes, used[column])
-    _label_sizes(axes, used, column, styles)
     _uncounted(axes, known, column)
     axes.set(xlabel=label, ylabel=DICE)
     _legend(axes, used)
+    _label_sizes(axes, used, column, styles)
     return figure
 
 
@@ -116,48 +116,6 @@ def _uncounted(axes: Axes, known: Runs, column: str) -> None:
             axes.scatter(
                 left_out[column], left_out["dice"], marker=marker, color=GREY, s=36, label=f"{label}, left out"
             )
-
-
-def plot_learning_curves(runs: Runs, history: pd.DataFrame) -> Figure:
-    """Validation score over the seconds of training, one line per seed of each arm's chosen configuration."""
-    curves = {
-        pipeline: _curves(group, history)
-        for pipeline, group in sorted(shown(runs).items(), key=lambda item: arm_rank(item[0]))
-    }
-    curves = {pipeline: lines for pipeline, lines in curves.items() if lines}
-    if not curves:
-        raise NoDataError("no finished run has a history with validation scores")
-    figure, axes = make_figure()
-    for pipeline, (color, marker) in arm_styles(list(curves)).items():
-        for number, line in enumerate(curves[pipeline]):
-            label = _curve_label(pipeline, shown(runs)[pipeline]) if number == 0 else None
-            every = max(1, len(line) // 8)
-            axes.plot(
-                line["seconds"], line["val_score"], color=color, marker=marker, markersize=4, markevery=every,
-                linewidth=1.1, alpha=0.85, label=label,
-            )  # fmt: skip
-    log_if_wide(axes, pd.concat([line["seconds"] for lines in curves.values() for line in lines]), 20)
-    axes.set(xlabel="seconds since training began (superpixels of train and val included)")
-    axes.set_ylabel("macro Dice on validation pixels")
-    _, labels = axes.get_legend_handles_labels()
-    figure.legend(loc="outside upper center", ncols=legend_columns(labels))
-    return figure
-
-
-def _curves(group: Runs, history: pd.DataFrame) -> list[pd.DataFrame]:
-    """The validated epochs of each run, its preparation added to the seconds."""
-    lines = []
-    for run in group.sort_values("seed").to_dict("records"):
-        line = history[(history["run_id"] == run["run_id"]) & history["val_score"].notna()]
-        prepared = 0.0 if math.isnan(run["prepare_s"]) else run["prepare_s"]
-        lines.append(line.assign(seconds=line["seconds"] + prepared))
-    return [line for line in lines if len(line)]
-
-
-def _curve_label(pipeline: str, group: Runs) -> str:
-    size, count = group["superpixel_size"].iloc[0], group["seed"].nunique()
-    detail = "" if math.isnan(size) else f"{size:g} px, "
-    return f"{pipeline} ({detail}{count} seed{'s' if count > 1 else ''})"
 
 
 # ------------------------------------------------------------------------------------------------------- parts
@@ -201,12 +159,13 @@ def _errorbars(axes: Axes, points: pd.DataFrame, color: str, marker: str, label:
 
 def _label_sizes(axes: Axes, used: Runs, column: str, styles: dict[str, tuple[str, str]]) -> None:
     """The superpixel size beside each point."""
-    for number, (arm, (color, _)) in enumerate(styles.items()):
-        offset, side = ((6.0, -9.0), "left") if number % 2 else ((-5.0, 5.0), "right")
+    labels, markers = [], []
+    for arm, (color, _) in styles.items():
         points = _points(used[used["arm"] == arm], column).reset_index()
-        for point in points[points["superpixel_size"].notna()].to_dict("records"):
-            text, where = f"{point['superpixel_size']:g} px", (point["x"], point["y"])
-            axes.annotate(text, where, xytext=offset, ha=side, textcoords="offset points", fontsize=7, color=color)
+        markers += list(zip(points["x"], points["y"], strict=True))
+        known = points[points["superpixel_size"].notna()].to_dict("records")
+        labels += [Label(f"{point['superpixel_size']:g} px", point["x"], point["y"], color) for point in known]
+    place_labels(axes, labels, markers)
 
 
 def log_if_wide(axes: Axes, values: "pd.Series[float]", factor: float = 4) -> None:

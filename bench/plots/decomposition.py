@@ -4,14 +4,15 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from bench.arms import ARMS, RIVALS, edgeless_arms
 from bench.config import InputError
 from bench.plots.curves import DICE
-from bench.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, SKY, VERMILION, NoDataError, make_figure
+from bench.plots.style import BLACK, GREY, ORANGE, SKY, NoDataError, make_figure
 from bench.tables.decomposition import EDGELESS, GRAPH, PIXELS, VOTED, Decomposition, decompose
 from bench.tables.text import points_text
 
 _CAUSES = {"superpixels": ORANGE, "model": SKY, "superpixels and model": SKY, "missing context": GREY}
-_LEVELS = {PIXELS: BLUE, VOTED: BLUE, GRAPH: VERMILION, EDGELESS: GREEN}
+_LEVELS = {PIXELS: ARMS[RIVALS[1]], VOTED: ARMS[RIVALS[1]], GRAPH: ARMS[RIVALS[0]], EDGELESS: ARMS[edgeless_arms()[0]]}
 
 
 def plot_decomposition(runs: pd.DataFrame) -> Figure:
@@ -25,22 +26,21 @@ def plot_decomposition(runs: pd.DataFrame) -> Figure:
     _levels(axes, found)
     for number, (step, above, below) in enumerate(zip(found.steps, means[:-1], means[1:], strict=True)):
         axes.bar(number + 0.5, above - below, 0.42, below, color=_CAUSES[step.name], alpha=0.75, zorder=2)
-        text = f"{step.name}\n{points_text(step)}"
+        text = f"{step.name}\n{points_text(step).replace(' [', chr(10) + '[')}"
         axes.annotate(text, (number + 0.5, max(above, below)), xytext=(0, 4), textcoords="offset points",
                       ha="center", va="bottom", fontsize=8, zorder=5,
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip
-    axes.axhline(found.ceiling, color=BLACK, linestyle="--", linewidth=1)
-    axes.annotate("ceiling of these superpixels", (len(means) - 0.55, found.ceiling), xytext=(0, 3),
-                  textcoords="offset points", ha="right", fontsize=8)  # fmt: skip
+    axes.axhline(found.ceiling, color=BLACK, linestyle="--", linewidth=1, label="ceiling of these superpixels")
+    figure.legend(loc="outside upper right")
     axes.set(xticks=range(len(means)), xticklabels=list(found.levels), ylabel=DICE, xlim=(-0.5, len(means) - 0.5))
     axes.grid(visible=False, axis="x")
-    axes.margins(y=0.2)
+    axes.margins(y=0.25)
     return figure
 
 
 def _levels(axes: Axes, found: Decomposition) -> None:
     for number, (name, values) in enumerate(found.levels.items()):
-        mean, color = float(values.mean()), _LEVELS[name]
+        mean, color = float(values.mean()), _LEVELS[name].colour
         axes.plot([number - 0.27, number + 0.27], [mean, mean], color=color, linewidth=2.5, zorder=3)
         axes.scatter([number] * len(values), values, s=12, color=color, alpha=0.6, zorder=4)
         axes.annotate(f"{mean:.3f}", (number, mean), xytext=(0, -12), textcoords="offset points", ha="center",

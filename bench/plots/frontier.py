@@ -5,8 +5,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.plots.curves import DICE, log_if_wide
+from bench.plots.labels import Label, place_labels
 from bench.plots.style import GREY, KINDS, NoDataError, arm_style, make_figure
 from bench.tables.frontier import MEMORY, Cost, frontier, learners, pipelines, too_few
+from bench.tables.names import name_arm
+
+PALE = 0.4  # opacity of a configuration that another one of its arm beats
 
 
 def plot_frontier(runs: pd.DataFrame, cost: Cost) -> Figure:
@@ -26,6 +30,8 @@ def plot_frontier(runs: pd.DataFrame, cost: Cost) -> Figure:
         what = f" ({KINDS.get(kind, kind)})" if kind else ""
         axes.set(xlabel=f"{cost.name}, {cost.unit}{what}", ylabel=DICE)
     _legend(figure, found)
+    for axes, kind in zip(panels, kinds, strict=True):
+        _letters(axes, found[found["kind"] == kind])
     return figure
 
 
@@ -46,13 +52,16 @@ def _panel(axes: Axes, found: pd.DataFrame, single: pd.DataFrame) -> None:
         axes.scatter(several["x"], several["dice"], marker=".", s=9, color=color, alpha=0.35, linewidths=0)
         _intervals(axes, own, color)
         beaten, best = own[~own["on_own_front"]], own[own["on_own_front"]]
-        axes.scatter(beaten["cost"], beaten["dice"], marker=marker, s=26, facecolors="white", edgecolors=color)
+        axes.scatter(beaten["cost"], beaten["dice"], marker=marker, s=20, color=color, alpha=PALE, linewidths=0)
         axes.scatter(best["cost"], best["dice"], marker=marker, s=38, color=color, zorder=3)
         _front(axes, best.sort_values("cost"), color)
-        for point in best.to_dict("records"):
-            axes.annotate(
-                point["mark"], (point["cost"], point["dice"]), xytext=(5, -10), textcoords="offset points", color=color
-            )
+
+
+def _letters(axes: Axes, found: pd.DataFrame) -> None:
+    """The letter of each configuration on its arm's front."""
+    best = found[found["on_own_front"]].to_dict("records")
+    labels = [Label(p["mark"], p["cost"], p["dice"], arm_style(str(p["pipeline"]))[0]) for p in best]
+    place_labels(axes, labels, list(zip(found["cost"], found["dice"], strict=True)), size=8)
 
 
 def _front(axes: Axes, best: pd.DataFrame, color: str) -> None:
@@ -78,7 +87,8 @@ def _legend(figure: Figure, found: pd.DataFrame) -> None:
     axes = figure.axes[0]
     for pipeline in pipelines(found):
         color, marker = arm_style(pipeline)
-        axes.plot([], [], color=color, marker=marker, markersize=5, linewidth=1.2, label=f"{pipeline} and its front")
-    axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5, label="hollow: beaten within its arm")
+        label = f"{name_arm(pipeline)} and its front"
+        axes.plot([], [], color=color, marker=marker, markersize=5, linewidth=1.2, label=label)
+    axes.plot([], [], "o", color=GREY, alpha=PALE, linewidth=0, markersize=4.5, label="pale: beaten within its arm")
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2)

@@ -16,10 +16,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
-from bench.plots.style import CLASSES, VERMILION, NoDataError
+from bench.arms import ceiling_arms
+from bench.plots.colours import CLASSES, choose_colours, outline
+from bench.plots.style import WRONG, NoDataError
 from bench.tables.chosen import shown
 from bench.tables.comparison import arm_rank
 from bench.tables.folders import run_file
+from bench.tables.names import name_run
 
 Rgb = NDArray[np.float64]
 MOST = 2  # images per figure
@@ -40,6 +43,7 @@ class ArmCrops:
     """The crops of the run that stands for an arm, and what the arm is called in a heading."""
 
     title: str
+    is_ceiling: bool
     class_names: tuple[str, ...]
     crops: tuple[Crop, ...]
 
@@ -72,9 +76,9 @@ def arm_crops(folders: Sequence[Path], runs: pd.DataFrame) -> list[ArmCrops]:
             continue
         classes, crops = load_crops(path)
         size = run["superpixel_size"]
-        title = pipeline if math.isnan(size) else f"{pipeline}\n{size:g} px"
+        title = name_run(run.to_dict()) + ("" if math.isnan(size) else f"\n{size:g} px")
         if crops and (not found or _alike(found[0].crops, crops)):
-            found.append(ArmCrops(title, classes, crops))
+            found.append(ArmCrops(title, pipeline in ceiling_arms(), classes, crops))
     if not found:
         raise NoDataError("no finished run kept crops of its test images (panels.npz)")
     return found
@@ -97,18 +101,20 @@ def plot_panels(arms: list[ArmCrops]) -> Figure:
     figure = Figure(
         figsize=(width, height), dpi=100, layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02, hspace=0, wspace=0)
     )
-    classes = len(arms[0].class_names)
+    names, colours = arms[0].class_names, choose_colours([crop.image for crop in crops])
     grid: Any = figure.subplots(2 * len(crops), columns, squeeze=False)
     for index, crop in enumerate(crops):
         top, bottom = grid[2 * index], grid[2 * index + 1]
-        _show(top[0], overlay(crop.image, crop.truth, classes), "truth" if index == 0 else "", _short(crop.name))
+        truth = overlay(crop.image, crop.truth, len(names), colours)
+        _show(top[0], truth, "truth" if index == 0 else "", _short(crop.name))
         _show(bottom[0], grey_rgb(crop.image), "", "image")
         for column, arm in enumerate(arms, start=1):
-            theirs = arm.crops[index]
-            _show(top[column], overlay(crop.image, theirs.predicted, classes), arm.title if index == 0 else "")
-            wrong = errors(crop.image, crop.truth, theirs.predicted, classes)
+            predicted = arm.crops[index].predicted
+            title = arm.title if index == 0 else ""
+            _show(top[column], overlay(crop.image, predicted, len(names), colours), title)
+            wrong = errors(crop.image, crop.truth, predicted, len(names))
             _show(bottom[column], wrong, "", "wrong pixels" if column == 1 else "")
-    _legend(figure, arms[0].class_names)
+    _legend(figure, names, colours)
     return figure
 
 
@@ -125,10 +131,15 @@ def _short(name: str, most: int = 22) -> str:
     return name if len(name) <= most else name[: most - 1] + "…"
 
 
-def _legend(figure: Figure, class_names: tuple[str, ...]) -> None:
-    handles = [Patch(color=CLASSES[(i - 1) % len(CLASSES)], label=n) for i, n in enumerate(class_names) if i > 0]
-    handles.append(Patch(color=VERMILION, label="predicted class differs from the truth"))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(5, len(handles)))
+def _legend(figure: Figure, class_names: tuple[str, ...], colours: Sequence[str]) -> None:
+    """The classes from 1 on, whatever their names begin with, and the wrong pixels."""
+    names = [*class_names[1:], "predicted class differs from the truth"]
+    faces = [*(colours[number % len(colours)] for number in range(len(class_names) - 1)), WRONG]
+    handles = [Patch(color=face) for face in faces]
+    blank = ["x" * len(name) for name in names]  # a label that begins with _ would be left out
+    legend = figure.legend(handles, blank, loc="outside lower center", ncols=min(5, len(handles)))
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_text(name)
 
 
 def grey_rgb(image: NDArray[np.uint8]) -> Rgb:
@@ -137,19 +148,49 @@ def grey_rgb(image: NDArray[np.uint8]) -> Rgb:
     return np.repeat(scaled[..., None], 3, axis=2) if scaled.ndim == 2 else scaled
 
 
-def overlay(image: NDArray[np.uint8], mask: NDArray[np.integer[Any]], classes: int, strength: float = 0.45) -> Rgb:
-    """The image with its classes from 1 on tinted; class 0 and ignored pixels (no class at all) stay as they are."""
-    picture = grey_rgb(image)
+def overlay(
+    image: NDArray[np.uint8],
+    mask: NDArray[np.integer[Any]],
+    classes: int,
+    colours: Sequence[str] = CLASSES,
+    strength: float = 0.35,
+) -> Rgb:
+    """Tint an image by its classes and outline them.
+
+    Args:
+        image: Image (H, W) or (H, W, 3).
+        mask: Classes (H, W); class 0 and ignored pixels (no class at all) stay as they are.
+        classes: Number of classes.
+        colours: Of the classes from 1 on, in turn.
+        strength: Opacity of the tint, in [0, 1]; outlines have the full colour.
+
+    Returns:
+        The picture (H, W, 3) in [0, 1].
+    """
+    picture, edge = grey_rgb(image), outline(mask)
     for label in range(1, classes):
-        color = np.array(to_rgb(CLASSES[(label - 1) % len(CLASSES)]))
-        picture[mask == label] = (1 - strength) * picture[mask == label] + strength * color
+        color = np.array(to_rgb(colours[(label - 1) % len(colours)]))
+        inside = mask == label
+        picture[inside] = (1 - strength) * picture[inside] + strength * color
+        picture[inside & edge] = color
     return picture
 
 
 def errors(
     image: NDArray[np.uint8], truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], classes: int
 ) -> Rgb:
-    """The image, paled, with every pixel that differs from the truth in vermilion; ignored pixels are not wrong."""
-    picture = 0.5 + 0.5 * grey_rgb(image)
-    picture[(truth != predicted) & (truth >= 0) & (truth < classes)] = to_rgb(VERMILION)
+    """Pale an image in grey and colour every pixel whose predicted class is not the true one; ignored pixels are right.
+
+    Args:
+        image: Image (H, W) or (H, W, 3).
+        truth: True classes (H, W).
+        predicted: Predicted classes (H, W).
+        classes: Number of classes; a true value beyond them is ignored.
+
+    Returns:
+        The picture (H, W, 3) in [0, 1].
+    """
+    grey = grey_rgb(image).mean(axis=2, keepdims=True)
+    picture = np.repeat(0.5 + 0.5 * grey, 3, axis=2)
+    picture[(truth != predicted) & (truth >= 0) & (truth < classes)] = to_rgb(WRONG)
     return picture

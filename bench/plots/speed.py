@@ -9,6 +9,7 @@ from bench.plots.curves import log_if_wide
 from bench.plots.style import GREY, NoDataError, arm_style, legend_columns, make_figure
 from bench.tables.chosen import chosen
 from bench.tables.convergence import METHOD
+from bench.tables.names import name_arm
 from bench.tables.speed import Curve, curves
 
 BAND = 3  # seeds from which on the interval is drawn: of two it reaches further than the figure
@@ -48,7 +49,7 @@ def _line(axes: Axes, curve: Curve) -> None:
     targets = curve.reached.targets[known]
     middle, low, high = (np.array([getattr(e, part) for e in curve.median])[known] for part in ("value", "low", "high"))
     count = len(curve.reached.seeds)
-    label = f"{curve.like['pipeline']} ({count} seed{'s'[: count != 1]})"
+    label = f"{name_arm(str(curve.like['pipeline']))} ({count} seed{'s'[: count != 1]})"
     contended = curve.reached.contended[known].any(axis=1)
     axes.plot(middle, targets, color=color, linewidth=1.5)
     if count >= BAND:
@@ -57,5 +58,7 @@ def _line(axes: Axes, curve: Curve) -> None:
     for hollow in (False, True):
         shown = (contended | ends) & (contended == hollow)
         face = "white" if hollow else color
+        if not shown.any():
+            continue
         axes.scatter(middle[shown], targets[shown], marker=marker, s=30, facecolors=face, edgecolors=color, zorder=3)
     axes.plot([], [], color=color, marker=marker, markersize=5, linewidth=1.5, label=label)

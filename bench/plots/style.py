@@ -24,7 +24,7 @@ ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = (
 )  # Okabe and Ito, "Color universal design", 2008
 GREY = "#6b6b6b"
 _SPARE = ((ORANGE, "P"), (SKY, "X"), (YELLOW, "h"))
-CLASSES = (SKY, ORANGE, PURPLE, YELLOW, BLUE, GREEN, VERMILION)  # of a mask's classes from 1 on; 0 is transparent
+WRONG = VERMILION  # pixels whose predicted class is not the true one; no class has this colour
 KINDS = {
     "gpu_process": "GPU memory of the process, context included",
     "gpu_allocator": "GPU memory allocated by the method alone",
@@ -43,6 +43,7 @@ _STYLE = {
     "legend.fontsize": 8,
     "svg.hashsalt": "gnn-vs-cnn",
     "svg.fonttype": "path",
+    "text.parse_math": False,  # two dollar signs in a name are no formula
 }
 
 

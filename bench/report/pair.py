@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.report.words import name_of
+from bench.tables.names import name_run
 
 Floats = NDArray[np.float64]
 
@@ -26,7 +26,7 @@ class Pair:
     @property
     def names(self) -> tuple[str, str]:
         """What readers call the two."""
-        first, second = (name_of(runs.iloc[0].to_dict()) for runs in (self.first, self.second))
+        first, second = (name_run(runs.iloc[0].to_dict()) for runs in (self.first, self.second))
         return first, second
 
     @property

@@ -4,7 +4,8 @@ import pandas as pd
 
 from bench.report.pair import Pair, paired
 from bench.report.scorecard import Line, scorecard
-from bench.report.words import count, full_name, listing
+from bench.report.words import count, listing
+from bench.tables.names import name_configuration
 from bench.tables.rivals import best_rival
 
 
@@ -26,7 +27,7 @@ def describe_rival(
     found = best_rival(runs, history, pair.first)
     if found is None:
         return "", ()
-    ours, name = pair.names[0], full_name(found.runs.iloc[0].to_dict())
+    ours, name = pair.names[0], name_configuration(found.runs.iloc[0].to_dict())
     among = f"of {count(found.tried, 'configuration')} of other arms that converged"
     if set(found.runs["run_id"]) & set(pair.second["run_id"]):
         if found.tried == 1:

@@ -8,6 +8,7 @@ from pathlib import Path
 import matplotlib.image
 import pandas as pd
 
+from bench.plots.colours import choose_colours
 from bench.plots.panels import Rgb, arm_crops, overlay
 from bench.plots.style import NoDataError
 
@@ -30,14 +31,14 @@ def sliders(folders: Sequence[Path], runs: pd.DataFrame) -> list[Slider]:
         arms = arm_crops(folders, runs)
     except NoDataError:
         return []
-    classes = len(arms[0].class_names)
+    classes, colours = len(arms[0].class_names), choose_colours([crop.image for crop in arms[0].crops[:MOST]])
     found = []
     for index, crop in enumerate(arms[0].crops[:MOST]):
-        truth = _jpeg(overlay(crop.image, crop.truth, classes))
+        truth = _jpeg(overlay(crop.image, crop.truth, classes, colours))
         for arm in arms:
             theirs = arm.crops[index]
-            if not arm.title.startswith("oracle"):
-                predicted = _jpeg(overlay(theirs.image, theirs.predicted, classes))
+            if not arm.is_ceiling:
+                predicted = _jpeg(overlay(theirs.image, theirs.predicted, classes, colours))
                 found.append(Slider(crop.name, arm.title.replace("\n", " at "), truth, predicted))
     return found
 

@@ -9,11 +9,12 @@ import pandas as pd
 from bench.arms import RIVALS
 from bench.plots.style import Plotted
 from bench.report.parts import Part
-from bench.report.words import full_name, listing
+from bench.report.words import listing
 from bench.tables import speed
 from bench.tables.chosen import chosen
 from bench.tables.collect import Tables
 from bench.tables.footprint import PRODUCT, footprints
+from bench.tables.names import name_configuration
 from bench.tables.statistics import Estimate, median_ratio
 from bench.tables.text import seconds_text
 
@@ -47,7 +48,7 @@ def _time_part(
     every = np.concatenate([speed.grid(methods, history, MOST), matter[~np.isnan(matter)]])
     targets = np.unique(every.round(4))[::-1]
     first, second = (speed.reach(method, history, targets) for method in methods)
-    names = [full_name(method.iloc[0].to_dict()) for method in methods]
+    names = [name_configuration(method.iloc[0].to_dict()) for method in methods]
     marks = {
         round(float(score), 4): text for score, text in zip(matter, ("converged", "-1 point", "-2 points"), strict=True)
     }
@@ -118,4 +119,4 @@ def _memory_part(
 def _footprint_row(runs: pd.DataFrame, found: pd.DataFrame) -> tuple[str, ...]:
     means = found.loc[runs["run_id"], ["training_gib_s", "predict_gib_s_per_mpx"]].mean()
     cells = ["" if np.isnan(mean) else f"{mean:.3g}" for mean in means]
-    return full_name(runs.iloc[0].to_dict()), *cells
+    return name_configuration(runs.iloc[0].to_dict()), *cells

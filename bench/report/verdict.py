@@ -11,10 +11,11 @@ from bench.arms import ARMS, RIVALS, ceiling_arms, edgeless_arms
 from bench.report.pair import Pair, image_scores, paired
 from bench.report.rival import describe_rival
 from bench.report.scorecard import Line, scorecard
-from bench.report.words import at, count, full_name, listing, sentences
+from bench.report.words import count, listing, sentences
 from bench.tables.chosen import chosen
 from bench.tables.comparison import arm_rank
 from bench.tables.convergence import BUDGETS, converged, counted, finishing_command
+from bench.tables.names import at, extent, name_configuration
 from bench.tables.statistics import pairs_needed, sign_flip_test
 
 NEEDED = 6  # test images below which the interval of the score rests on the t distribution
@@ -80,10 +81,11 @@ def _in_short(pair: Pair, lines: Sequence[Line]) -> str:
     """The scorecard's answers as one sentence without its stop, with the questions that have none."""
     answered = [line.short for line in lines if line.short]
     open_ones = [line.title[0].lower() + line.title[1:] for line in lines if not line.short]
-    ours, theirs = full_name(pair.first.iloc[0].to_dict()), full_name(pair.second.iloc[0].to_dict())
+    ours, theirs = name_configuration(pair.first.iloc[0].to_dict()), name_configuration(pair.second.iloc[0].to_dict())
     if not answered:
         return f"no verdict on the {ours} beside the {theirs}: the lines below say why and what would give one"
-    sentence = f"compared with the {theirs}, the {ours} {listing(answered)}"
+    reach = extent(float(pair.first["superpixel_size"].iloc[0]))
+    sentence = f"compared with the {theirs}, the {ours}{reach} {listing(answered)}"
     return (
         f"{sentence}; no answer on {listing(open_ones)} (why, and what would give one, below)"
         if open_ones
@@ -108,7 +110,7 @@ def undertrained(runs: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
     The arms named in `but` are passed over. Of several configurations the commands are left to `finishing`.
     """
     groups = [group for group in _cut(runs) if group["pipeline"].iloc[0] not in but]
-    names = [f"{count(len(group), 'run')} of the {full_name(group.iloc[0].to_dict())}" for group in groups]
+    names = [f"{count(len(group), 'run')} of the {name_configuration(group.iloc[0].to_dict())}" for group in groups]
     if not names:
         return []
     rest = f" ({_why_and_how_on(groups[0])})" if len(groups) == 1 else " (why, and how to finish them, below)"
@@ -120,7 +122,8 @@ def finishing(runs: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
     groups = [group for group in _cut(runs) if group["pipeline"].iloc[0] not in but]
     if len(groups) < 2:
         return []
-    return [f"Undertrained: the {full_name(group.iloc[0].to_dict())}: {_why_and_how_on(group)}." for group in groups]
+    named = [(name_configuration(group.iloc[0].to_dict()), _why_and_how_on(group)) for group in groups]
+    return [f"Undertrained: the {name}: {why}." for name, why in named]
 
 
 def _why_and_how_on(group: pd.DataFrame) -> str:
@@ -148,7 +151,7 @@ def _missing_clause(runs: pd.DataFrame, name: str) -> str:
     number = sum(len(group) for group in groups)
     every = f"all {number} runs of the {label} are" if number > 1 else f"the only run of the {label} is"
     best = max(groups, key=lambda group: float(group["val_score"].fillna(-1).mean()))
-    which = f"the best, {full_name(best.iloc[0].to_dict())}: " if len(groups) > 1 else ""
+    which = f"the best, {name_configuration(best.iloc[0].to_dict())}: " if len(groups) > 1 else ""
     return f"{every} undertrained ({which}{_why_and_how_on(best)})"
 
 
@@ -207,7 +210,7 @@ def _choice(runs: pd.DataFrame, pair: Pair) -> list[str]:
     tried = [
         len(converged(runs[runs["pipeline"] == name])[["arm", "superpixel_size"]].drop_duplicates()) for name in RIVALS
     ]
-    names = [full_name(part.iloc[0].to_dict()) for part in (pair.first, pair.second)]
+    names = [name_configuration(part.iloc[0].to_dict()) for part in (pair.first, pair.second)]
     picked = [
         f"the {name} {f'was chosen among {number} on validation images' if number > 1 else 'was the only one'}"
         for name, number in zip(names, tried, strict=True)

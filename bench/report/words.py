@@ -1,10 +1,7 @@
 """Words that sentences about measured numbers share."""
 
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
-from bench.arms import ARMS
 from bench.tables.statistics import Estimate
 
 
@@ -19,31 +16,9 @@ def listing(items: Iterable[str]) -> str:
     return f"{', '.join(rest)} and {last}" if rest else last
 
 
-def at(size: float) -> str:
-    """Return where a superpixel size is the given one, in words; empty for a pixel arm."""
-    return "" if math.isnan(size) else f" at {size:g} pixels per superpixel"
-
-
 def seconds(value: float) -> str:
     """Return seconds with three digits and no powers of ten."""
     return f"{value:.3g} s" if value < 1000 else f"{value:.0f} s"
-
-
-def name_of(run: Mapping[Any, Any]) -> str:
-    """Return a run's arm as readers know it, with the resolution it sees if that is not the image's own."""
-    arm = ARMS.get(str(run["pipeline"]))
-    name = arm.label if arm else str(run["pipeline"])
-    scale = run.get("pipeline.scale")
-    if scale is None or not float(scale) > 1:  # NaN where the arm has no such setting
-        return name
-    return f"{name} at 1/{float(scale):g} resolution"
-
-
-def full_name(run: Mapping[Any, Any]) -> str:
-    """Return a run's configuration: arm, the settings that tell it from others of the arm, superpixel size."""
-    settings = [text for text in str(run["method"]).split(" ")[1:] if not text.startswith("scale=")]
-    name = " ".join([name_of(run), *settings])
-    return name + at(float(run["superpixel_size"]))
 
 
 def interval(estimate: Estimate, form: str = "{:.3g}") -> str:

@@ -17,7 +17,7 @@ COLUMNS = {  # heading -> (column, format, what it means)
         "{:.3f}",
         "macro Dice over the classes, pooled over the test images, mean over n seeds [least, greatest]",
     ),
-    "px": ("superpixel_size", "{:g}", "pixels per superpixel asked for"),
+    "px": ("superpixel_size", "{:g}", "pixels per superpixel asked for, an area: 30 are about 5 x 5"),
     "n": ("seeds", "{:.0f}", "seeds counted"),
     "acc.": ("accuracy", "{:.3f}", "share of test pixels given their true class"),
     "bnd F1": ("boundary_f1", "{:.3f}", "boundary F1, macro, pooled over the test images"),
@@ -36,9 +36,9 @@ COLUMNS = {  # heading -> (column, format, what it means)
 FEWEST_IMAGES = 5  # in a test split, for its score to say something of other images
 WIDTH = 120  # columns of a terminal
 _NOTES = """\
-dice, acc., bnd F1: macro, pooled over the test images, mean over n seeds [least, greatest]; px: pixels per superpixel;
-ceiling: dice of the best labelling of the superpixels; prep s, train s: superpixels included, train contains prep;
-s/Mpx: prediction of a megapixel, superpixels included; MiB: peak memory in training"""
+dice, acc., bnd F1: macro, pooled over the test images, mean over n seeds [least, greatest]; px: pixels per superpixel,
+an area (30: about 5 x 5); ceiling: dice of the best labelling of the superpixels; prep s, train s: superpixels
+included, train contains prep; s/Mpx: prediction of a megapixel, superpixels included; MiB: peak memory in training"""
 
 
 def format_table(frame: pd.DataFrame) -> str:
