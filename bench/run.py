@@ -23,7 +23,7 @@ from bench.pipelines.origin import drop_origin, sum_origins
 from bench.pipelines.protocol import Pipeline, Prepared
 from bench.pipelines.registry import build_pipeline
 from bench.scores.panels import Panels
-from bench.scores.scoring import SplitScores, voting
+from bench.scores.scoring import SplitScores, find_scale, voting
 from bench.scores.spool import Spool
 from bench.tables.write import run_key, write_part, write_parts
 
@@ -106,7 +106,7 @@ def _learn(
     for interval in log.intervals:
         meter.add_interval(interval.phase, interval.start_ns, interval.end_ns)
     meter.add_data_wait("train", "train", log.data_wait_seconds)
-    scores = SplitScores(data.task, config.metrics.boundary_tolerance, voting(config), spool)
+    scores = SplitScores(data.task, config.metrics.boundary_tolerance, voting(config), spool, find_scale(config))
     for sample, item in zip(data.val, val, strict=True):
         with meter.stage("predict", split="val", **_size([sample])):
             predicted = pipeline.predict(item)
@@ -118,7 +118,7 @@ def _test(
     pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Config, spool: Spool
 ) -> tuple[SplitScores, Panels, dict[str, float]]:
     """Prepare and predict the test images one at a time, so that the pixels of one are in memory, not of all."""
-    scores = SplitScores(data.task, config.metrics.boundary_tolerance, voting(config), spool)
+    scores = SplitScores(data.task, config.metrics.boundary_tolerance, voting(config), spool, find_scale(config))
     panels, facts = Panels(data.task.class_names), Counter[str]()
     for sample in data.test:
         (item,) = _prepare(pipeline, [sample], "test", data, meter, config)

@@ -7,11 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arms import ARMS
-from bench.config import Config, SuperpixelsConfig
+from bench.config import Config, SuperpixelsConfig, TiledCnnConfig
 from bench.datasets.sample import Sample, Task
 from bench.scores import metrics
 from bench.scores.boundaries import Matches, match_boundaries
 from bench.scores.metrics import Counts, PerClass
+from bench.scores.reduction import reduce_and_restore
 from bench.scores.spool import Spool
 from bench.scores.structures import Structures, match_structures, pool_structures
 
@@ -26,6 +27,11 @@ def voting(config: Config) -> SuperpixelsConfig | None:
     """The superpixels onto which a pixel arm's masks are voted, if the settings ask for it."""
     is_voted = config.metrics.voted and not ARMS[config.pipeline.name].uses_superpixels
     return config.superpixels if is_voted else None
+
+
+def find_scale(config: Config) -> int:
+    """Return the side of the blocks of pixels that the arm's network sees as one; 1 for every other arm."""
+    return config.pipeline.scale if isinstance(config.pipeline, TiledCnnConfig) else 1
 
 
 @dataclass(frozen=True)
@@ -52,8 +58,9 @@ class SplitScores:
         tolerance: Of everything about boundaries, in pixels.
         voting: Superpixels onto which predictions are also voted; None votes none.
         spool: Where predictions wait for `finish`; None scores them at once.
+        scale: Side of the blocks of pixels that the arm's network sees as one; the ceiling is then that of the blocks.
         images: Of the predictions.
-        ceilings: Of the best masks that the superpixels can paint.
+        ceilings: Of the best masks that the superpixels, or the blocks of a lower resolution, can paint.
         votes: Of the predictions as voted onto superpixels.
         superpixels: Errors of the superpixels of each image.
         structures: Of the predictions ("") and of the ceilings ("oracle_"); None for an image that is too large.
@@ -63,6 +70,7 @@ class SplitScores:
     tolerance: float
     voting: SuperpixelsConfig | None = None
     spool: Spool | None = None
+    scale: int = 1
     images: list[ImageScore] = field(default_factory=list)
     ceilings: list[ImageScore] = field(default_factory=list)
     votes: list[ImageScore] = field(default_factory=list)
@@ -121,6 +129,10 @@ class SplitScores:
         self._compare_structures("", truth, predicted)
         if self.voting is not None:
             self._vote(sample, predicted, self.voting)
+        if segments is None and self.scale > 1 and predicted.size <= LARGE_PIXELS:
+            best = reduce_and_restore(truth, self.scale, self.task.num_classes, ignored)
+            self.ceilings.append(ImageScore(sample.name, self._confusion(truth, best)))
+            self._compare_structures("oracle_", truth, best)
         if segments is None:
             return
         from bench.scores import ceilings  # loads numba, which an arm without superpixels does not need

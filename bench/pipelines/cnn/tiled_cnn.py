@@ -163,7 +163,7 @@ class TiledCnn:
     def _choose_crop(self, masks: Sequence[Source]) -> int:
         """Choose the side of a crop in pixels of the image: that of the settings, or the smallest one over all images.
 
-        At lower resolution a crop covers so much that it may be a whole image, always the same one. There it leaves room
+        At lower resolution a crop covers so much that it may be a whole image, always the same one. It then leaves room
         to move: 0.85 of the shortest side at most (nuclei at a quarter of the resolution, validation images: 0.967
         instead of 0.909).
         """
