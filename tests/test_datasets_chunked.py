@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.arrays import chunked
-from bench.arrays.chunked import Box, ChunkedArray, enlarge_chunks, split_key
+from bench.arrays.chunked import Box, ChunkedArray, cut_boxes, enlarge_chunks, split_key
 
 KEYS: list[Any] = [
     (),
@@ -34,16 +33,11 @@ class Watched:
     def __init__(self, shape: tuple[int, ...] = (11, 8), keeps: int | None = None) -> None:
         self.values = np.arange(np.prod(shape)).reshape(shape).astype(np.int32)
         self.decoded = np.zeros(shape, int)
-        self.array = ChunkedArray(shape, self.values.dtype, (4, 3), self.read, keeps=keeps)
+        self.array = ChunkedArray(shape, self.values.dtype, (4, 3), self.read, keeps=keeps, unit_values=1)
 
     def read(self, box: Box) -> NDArray[Any]:
         self.decoded[box] += 1
         return self.values[box].copy()
-
-
-@pytest.fixture(autouse=True)
-def _small_units(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(chunked, "UNIT_VALUES", 1)
 
 
 @pytest.mark.parametrize("keeps", [None, 0, 10**6])
@@ -77,23 +71,19 @@ def test_what_is_kept_is_bounded() -> None:
     watched = Watched((400, 8))
     for start in range(0, 400, 4):
         watched.array[start : start + 3]
-    held = sum(part.nbytes for part in watched.array._kept.values())
-    assert 0 < held <= watched.array.keeps == 2 * 4 * 8 * 4
+    assert 0 < watched.array.kept_bytes <= watched.array.keeps == 2 * 4 * 8 * 4
 
 
 def test_all_of_it_is_decoded_at_once_and_not_kept() -> None:
     watched = Watched(keeps=10**6)
     watched.array[...]
-    assert len(watched.array._kept) == 0
+    assert watched.array.kept_bytes == 0
     np.testing.assert_array_equal(np.asarray(watched.array), watched.values)
 
 
 @pytest.mark.parametrize(("chunks", "shape"), [((4, 3), (11, 8)), ((1, 7, 7), (5, 40, 30)), ((64, 64), (64, 64))])
-def test_units_are_whole_chunks_and_large_enough(
-    chunks: tuple[int, ...], shape: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(chunked, "UNIT_VALUES", 200)
-    unit = enlarge_chunks(chunks, shape)
+def test_units_are_whole_chunks_and_large_enough(chunks: tuple[int, ...], shape: tuple[int, ...]) -> None:
+    unit = enlarge_chunks(chunks, shape, 200)
     assert all(large % small == 0 for large, small in zip(unit, chunks, strict=True))
     covers = all(large >= length for large, length in zip(unit, shape, strict=True))
     assert covers or np.prod(unit) >= 200
@@ -102,3 +92,17 @@ def test_units_are_whole_chunks_and_large_enough(
 def test_a_box_holds_what_a_key_asks_for() -> None:
     assert split_key((slice(8, 1, -3), 2), (11, 8)) == ((slice(2, 9), slice(2, 3)), (slice(None, None, -3), 0))
     assert split_key(True, (11, 8)) is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "sides"), [((11, 8), (4, 3)), ((5, 9, 4), (1, 4, 4)), ((3,), (7,)), ((0, 4), (2, 2))]
+)
+def test_boxes_tile_an_array_in_raster_order(shape: tuple[int, ...], sides: tuple[int, ...]) -> None:
+    order = np.full(shape, -1)
+    for number, box in enumerate(cut_boxes(shape, sides)):
+        assert (order[box] == -1).all()
+        assert all(part.stop - part.start <= side for part, side in zip(box, sides, strict=True))
+        order[box] = number
+    assert (order >= 0).all()
+    for axis in range(len(shape)):
+        assert (np.diff(order, axis=axis) >= 0).all()

@@ -9,14 +9,14 @@ from support.segments import SHAPES, noise, voronoi
 
 from bench.config import GraphConfig
 from bench.graphs.build import build_graph
-from bench.graphs.edges import EDGES, Pairs, direct_pairs, unite_pairs
+from bench.graphs.edges import EDGES, NodePairs, direct_pairs, unite_pairs
 from bench.graphs.features import FEATURES
 from bench.graphs.pooling import Requirements, pool_segments
 from bench.pipelines.gnn.windows import cut_subgraphs
 
 
 def touching(segments: NDArray[np.int32]) -> set[tuple[int, int]]:
-    """Pairs of segments that share a pixel face, by looking at every face."""
+    """NodePairs of segments that share a pixel face, by looking at every face."""
     pairs = set()
     for axis in range(segments.ndim):
         lines = np.moveaxis(segments, axis, 0)
@@ -55,8 +55,8 @@ def test_a_graph_with_fewer_nodes_than_neighbours_is_complete() -> None:
 
 
 def test_a_union_has_every_pair_once_and_keeps_what_is_known() -> None:
-    touch = Pairs(np.array([[0, 1], [1, 2]]), np.array([4, 5], np.float32), np.array([0.3, 0.2], np.float32))
-    near = Pairs(np.array([[0, 2], [1, 2]]), np.zeros(2, np.float32), np.zeros(2, np.float32))
+    touch = NodePairs(np.array([[0, 1], [1, 2]]), np.array([4, 5], np.float32), np.array([0.3, 0.2], np.float32))
+    near = NodePairs(np.array([[0, 2], [1, 2]]), np.zeros(2, np.float32), np.zeros(2, np.float32))
     both = unite_pairs([near, touch], 3)
     np.testing.assert_array_equal(both.index, [[0, 1], [0, 2], [1, 2]])
     np.testing.assert_array_equal(both.boundary, [4, 0, 5])
@@ -126,7 +126,7 @@ def test_a_graph_is_the_same_to_the_bit_in_any_bands_and_on_any_threads(
 
 def test_weights_ignore_the_size_of_a_pixel_and_never_vanish() -> None:
     centroids = np.array([[0, 0], [0, 1], [0, 2], [0, 30]], np.float32)
-    pairs = Pairs(np.array([[0, 1], [1, 2], [2, 3]]), np.ones(3, np.float32), np.ones(3, np.float32))
+    pairs = NodePairs(np.array([[0, 1], [1, 2], [2, 3]]), np.ones(3, np.float32), np.ones(3, np.float32))
     means = np.zeros((4, 1), np.float32)
     near, far = (direct_pairs(pairs, centroids * scale, means).weights for scale in (1, 50))
     np.testing.assert_allclose(near, far, rtol=1e-5)

@@ -1,10 +1,12 @@
 """Arrays that are decoded chunk by chunk, with the latest chunks kept, so that no chunk is decoded twice.
 
-The keys of such arrays are resolved into boxes by `split_key`.
+Their keys are split by `split_key` into a box, which is read, and a key into that box:
+
+    array[8:1:-3, 2]  ->  box (2:9, 2:3), key (::-3, 0)
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 from math import prod
 from threading import Lock
@@ -22,8 +24,18 @@ Box = tuple[slice, ...]  # one slice of step 1 per axis, bounds given
 class ChunkedArray:
     """An array of which `read(box)` decodes any part; slicing decodes only the chunks it touches, and keeps the latest.
 
-    Two layers of chunks along `band_axis` are kept, which serves a walk in bands or in overlapping tiles, but never
-    more than `KEPT_BYTES`. A request for more than that, or for everything, is decoded and not kept.
+    It keeps whole chunks in their stored type for windows that cut them; rows for windows that move down an image, in
+    the type in which they are used, are kept by `bench.arrays.rows.RowReader`.
+
+    Args:
+        shape: Shape of the array.
+        dtype: Type of the values.
+        chunks: Length of a chunk, the least part that can be decoded, along each axis.
+        read: Decodes a box, given as one slice per axis, into an array of `dtype`.
+        band_axis: Axis along which the array is walked in bands or in overlapping tiles.
+        keeps: Most bytes that are kept; None: two layers of chunks along `band_axis`, but no more than `KEPT_BYTES`.
+            A request for more than that, or for everything, is decoded and not kept.
+        unit_values: Chunks are decoded and kept together until they have so many values; None: `UNIT_VALUES`.
     """
 
     def __init__(
@@ -34,13 +46,14 @@ class ChunkedArray:
         read: Callable[[Box], NDArray[Any]],
         band_axis: int = 0,
         keeps: int | None = None,
+        unit_values: int | None = None,
     ) -> None:
         self.shape, self.dtype, self.ndim, self._read = shape, dtype, len(shape), read
-        self.unit = enlarge_chunks(chunks, shape)
+        self.unit = enlarge_chunks(chunks, shape, UNIT_VALUES if unit_values is None else unit_values)
         layer = prod(shape) // shape[band_axis] * min(self.unit[band_axis], shape[band_axis]) * dtype.itemsize
         self.keeps = min(2 * layer, KEPT_BYTES) if keeps is None else keeps
         self._kept: OrderedDict[tuple[int, ...], NDArray[Any]] = OrderedDict()
-        self._bytes = 0
+        self.kept_bytes = 0
         self._lock = Lock()
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
@@ -48,17 +61,17 @@ class ChunkedArray:
         if found is None:
             return np.asarray(self._read(span_axes(self.shape))[key])
         box, rest = found
-        return self._box(box)[rest]
+        return self._read_box(box)[rest]
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self._read(span_axes(self.shape)).astype(dtype or self.dtype, copy=False)
 
-    def _box(self, box: Box) -> NDArray[Any]:
+    def _read_box(self, box: Box) -> NDArray[Any]:
         lengths = tuple(part.stop - part.start for part in box)
         if 0 in lengths:
             return np.empty(lengths, self.dtype)
         grid = [range(part.start // unit, -(-part.stop // unit)) for part, unit in zip(box, self.unit, strict=True)]
-        corners = self._place([places[0] for places in grid]), self._place([places[-1] for places in grid])
+        corners = self._locate([places[0] for places in grid]), self._locate([places[-1] for places in grid])
         touched = prod(last.stop - first.start for first, last in zip(*corners, strict=True))
         if lengths == self.shape or touched * self.dtype.itemsize > self.keeps:
             return self._read(box)
@@ -66,19 +79,19 @@ class ChunkedArray:
         with self._lock:
             self._fetch(grid)
             for place in product(*grid):
-                here = self._place(place)
+                here = self._locate(place)
                 both = [slice(max(a.start, b.start), min(a.stop, b.stop)) for a, b in zip(here, box, strict=True)]
                 out[shift_box(both, box)] = self._kept[place][shift_box(both, here)]
         return out
 
-    def _place(self, place: Sequence[int]) -> Box:
-        """The part of the array that one entry holds."""
+    def _locate(self, place: Sequence[int]) -> Box:
+        """Return the part of the array that one entry of the cache holds."""
         starts = [number * unit for number, unit in zip(place, self.unit, strict=True)]
         ends = [start + unit for start, unit in zip(starts, self.unit, strict=True)]
         return tuple(slice(a, min(b, length)) for a, b, length in zip(starts, ends, self.shape, strict=True))
 
     def _fetch(self, grid: Sequence[range]) -> None:
-        """Decode what is missing among the entries of `grid`, in one request, and let the oldest others go."""
+        """Decode the missing ones among the entries of `grid`, in one request, and drop the oldest others."""
         places = list(product(*grid))
         missing = [place for place in places if place not in self._kept]
         for place in places:
@@ -87,23 +100,32 @@ class ChunkedArray:
         if not missing:
             return
         corners = [(min(axis), max(axis)) for axis in zip(*missing, strict=True)]
-        ends = [(self._place([low for low, _ in corners])), self._place([high for _, high in corners])]
+        ends = [(self._locate([low for low, _ in corners])), self._locate([high for _, high in corners])]
         region = tuple(slice(low.start, high.stop) for low, high in zip(*ends, strict=True))
         decoded = self._read(region)
         for place in missing:
-            part = decoded[shift_box(self._place(place), region)].copy()
+            part = decoded[shift_box(self._locate(place), region)].copy()
             self._kept[place] = part
-            self._bytes += part.nbytes
+            self.kept_bytes += part.nbytes
         needed = set(places)
-        while self._bytes > self.keeps and next(iter(self._kept)) not in needed:
+        while self.kept_bytes > self.keeps and next(iter(self._kept)) not in needed:
             _, gone = self._kept.popitem(last=False)
-            self._bytes -= gone.nbytes
+            self.kept_bytes -= gone.nbytes
 
 
-def enlarge_chunks(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ...]:
-    """Whole multiples of a chunk, at least `UNIT_VALUES` values where the array has so many."""
+def enlarge_chunks(chunks: Sequence[int], shape: Sequence[int], values: int) -> tuple[int, ...]:
+    """Double the shortest axes of a chunk until it has enough values.
+
+    Args:
+        chunks: Length of a chunk along each axis.
+        shape: Shape of the array, beyond which no axis grows.
+        values: Least number of values, where the array has so many.
+
+    Returns:
+        Whole multiples of a chunk along each axis.
+    """
     unit = list(chunks)
-    while prod(unit) < UNIT_VALUES:
+    while prod(unit) < values:
         growing = [axis for axis, length in enumerate(shape) if unit[axis] < length]
         if not growing:
             break
@@ -113,16 +135,25 @@ def enlarge_chunks(chunks: Sequence[int], shape: Sequence[int]) -> tuple[int, ..
 
 
 def span_axes(shape: Sequence[int]) -> Box:
+    """Return the box of a whole array."""
     return tuple(slice(0, length) for length in shape)
 
 
+def cut_boxes(shape: Sequence[int], sides: Sequence[int]) -> Iterator[Box]:
+    """Yield boxes of `sides`, those at the ends cut off, that tile an array of `shape`; the last axis runs fastest."""
+    starts = product(*(range(0, length, side) for length, side in zip(shape, sides, strict=True)))
+    for corner in starts:
+        places = zip(corner, sides, shape, strict=True)
+        yield tuple(slice(start, min(start + side, length)) for start, side, length in places)
+
+
 def shift_box(box: Sequence[slice], origin: Sequence[slice]) -> Box:
-    """`box` as seen from the start of `origin`."""
+    """Return `box` as counted from the start of `origin`."""
     return tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(box, origin, strict=True))
 
 
 def complete_key(key: Any, axes: int) -> tuple[int | slice, ...] | None:
-    """A key of whole numbers and slices, one for each axis; None for any other kind of key."""
+    """Return a key as whole numbers and slices, one for each of `axes`; None for any other kind of key."""
     parts = list(key) if isinstance(key, tuple) else [key]
     if sum(part is Ellipsis for part in parts) > 1:
         return None
@@ -135,7 +166,18 @@ def complete_key(key: Any, axes: int) -> tuple[int | slice, ...] | None:
 
 
 def split_key(key: Any, shape: Sequence[int]) -> tuple[Box, tuple[int | slice, ...]] | None:
-    """The box that holds all that `key` asks for, and the key into that box; None for a key that is no plain one."""
+    """Split a key into the box of all it selects and the key into that box.
+
+    Args:
+        key: Any key of numpy's.
+        shape: Shape of the array.
+
+    Returns:
+        The box and the rest of the key; None for a key that does not consist of whole numbers and slices.
+
+    Raises:
+        IndexError: A number is out of bounds.
+    """
     parts = complete_key(key, len(shape))
     if parts is None:
         return None

@@ -22,7 +22,7 @@ from bench.superpixels.adjacency import order_pairs
 
 
 @dataclass(frozen=True)
-class Pairs:
+class NodePairs:
     """Undirected pairs of different segments, each once, the lower id first, in ascending order.
 
     `index` is (P, 2); `boundary` (P,) is the length of their common boundary in pixel faces and `contrast` (P,) the
@@ -38,19 +38,19 @@ class Pairs:
 class EdgeFinder:
     """`find(statistics, neighbours)` returns the pairs; `requires` is what must have been pooled of the image."""
 
-    find: Callable[[SegmentStatistics, int], Pairs]
+    find: Callable[[SegmentStatistics, int], NodePairs]
     requires: Requirements = MOMENTS_ALONE
 
 
-def find_adjacent(statistics: SegmentStatistics, neighbours: int) -> Pairs:
+def find_adjacent(statistics: SegmentStatistics, neighbours: int) -> NodePairs:
     """Return the pairs of segments that share a boundary."""
     del neighbours
     assert statistics.touching is not None
     touching = statistics.touching
-    return Pairs(touching.pairs, touching.length.astype(np.float32), touching.contrast.astype(np.float32))
+    return NodePairs(touching.pairs, touching.length.astype(np.float32), touching.contrast.astype(np.float32))
 
 
-def find_nearest(statistics: SegmentStatistics, neighbours: int) -> Pairs:
+def find_nearest(statistics: SegmentStatistics, neighbours: int) -> NodePairs:
     """Return pairs of which one is among the `neighbours` nearest centroids of the other; all pairs of fewer nodes."""
     from scipy.spatial import KDTree  # 20 MiB that other edges do not need
 
@@ -72,7 +72,7 @@ EDGES: dict[str, EdgeFinder] = {
 }
 
 
-def unite_pairs(parts: list[Pairs], num_nodes: int) -> Pairs:
+def unite_pairs(parts: list[NodePairs], num_nodes: int) -> NodePairs:
     """Return every pair of any part once; boundary and contrast from the part in which they are not zero."""
     if len(parts) == 1:
         return parts[0]
@@ -88,9 +88,9 @@ def _keep_distinct(
     boundary: NDArray[np.float32],
     contrast: NDArray[np.float32],
     nodes: int,
-) -> Pairs:
+) -> NodePairs:
     """Return each pair of different nodes once, in ascending order, with the largest of its values."""
-    return Pairs(*_select_unique(first, second, boundary, contrast, order_pairs(first, second, nodes)))
+    return NodePairs(*_select_unique(first, second, boundary, contrast, order_pairs(first, second, nodes)))
 
 
 class EdgeList(NamedTuple):
@@ -121,11 +121,11 @@ class DirectedEdges:
     weights: NDArray[np.float32]
 
 
-def direct_pairs(pairs: Pairs, centroids: NDArray[np.float32], means: NDArray[np.float32]) -> DirectedEdges:
+def direct_pairs(pairs: NodePairs, centroids: NDArray[np.float32], means: NDArray[np.float32]) -> DirectedEdges:
     """Make edges of pairs, one in each direction.
 
     Args:
-        pairs: Pairs of N nodes.
+        pairs: NodePairs of N nodes.
         centroids: Positions (N, spatial_axes) in pixels.
         means: Mean intensities (N, C).
 

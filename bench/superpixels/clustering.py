@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.arrays.scratch import Storage
 from bench.arrays.threads import Band, Workers, split_range
-from bench.superpixels.kmeans import AxisBlocks, BlockedImage, Layout, assign, assign_cells, move_centres, seed
+from bench.superpixels.kmeans import AxisBlocks, BlockedImage, BlockLayout, assign, assign_cells, move_centres, seed
 from bench.superpixels.scaling import divide_axis
 
 PLANE, SOLID = (1, 16, 64), (4, 8, 32)  # longest sides of a block of a picture and of a volume, in pixels
@@ -32,11 +32,11 @@ def cut_axis(length: int, cells: int, longest: int) -> AxisBlocks:
     return AxisBlocks(np.array([*starts, length], dtype=np.int64), np.array(owners, dtype=np.int64))
 
 
-def lay_out_blocks(shape: tuple[int, ...], cells: tuple[int, ...]) -> Layout:
+def lay_out_blocks(shape: tuple[int, ...], cells: tuple[int, ...]) -> BlockLayout:
     """Return the blocks of each axis of a volume (D, H, W) that is divided into `cells` along each axis."""
     longest = PLANE if shape[0] == 1 else SOLID
     z, y, x = (cut_axis(length, count, side) for length, count, side in zip(shape, cells, longest, strict=True))
-    return Layout(z, y, x, (cells[0], cells[1], cells[2]))
+    return BlockLayout(z, y, x, (cells[0], cells[1], cells[2]))
 
 
 def cluster(
@@ -107,7 +107,7 @@ def is_coarse(pixels: int, clusters: int) -> bool:
     return pixels >= COARSE * clusters
 
 
-def _cut_bands(layout: Layout, pixels: int, pieces: int) -> list[list[Band]]:
+def _cut_bands(layout: BlockLayout, pixels: int, pieces: int) -> list[list[Band]]:
     """Return the rows of blocks in bands of about `pixels`, each cut into `pieces`."""
     sides = np.outer(np.diff(layout.z.edges), np.diff(layout.y.edges))
     ends = np.cumsum(sides.reshape(-1) * int(layout.x.edges[-1]))

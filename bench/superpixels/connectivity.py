@@ -15,14 +15,14 @@ from bench.arrays.rows import cut_bands
 from bench.arrays.scratch import Storage
 from bench.arrays.threads import Band, Workers, split_range
 from bench.superpixels.pieces import (
-    Neighbours,
+    NeighbourLists,
     Pieces,
     count_starts,
     isolate,
-    link,
+    link_edges,
     list_small_edges,
     mark_small,
-    merge,
+    merge_pieces,
     number_pieces,
     number_roots,
     renumber,
@@ -152,16 +152,16 @@ def _merge_small(
     parent, final = storage.empty((count,), np.int32), storage.empty((count,), np.int32)
     head, tail = storage.empty((count,), np.int64), storage.empty((count,), np.int64)
     following, means = storage.empty((edges.shape[0],), np.int64), storage.empty((count, sums.shape[1] - 1), np.float64)
-    neighbours = Neighbours(edges, head, tail, following)
+    neighbours = NeighbourLists(edges, head, tail, following)
     bands = cut_bands((count,), at_once) if storage.on_disk else [(0, count)]
     for first, last in bands:
         isolate(first, last, sums, parent, final, head, means)
         storage.release()
     for first, last in cut_bands(edges.shape[:1], at_once):
-        link(first, last, neighbours)
+        link_edges(first, last, neighbours)
         storage.release()
     for first, last in bands:
-        merge(first, last, smallest, sums, means, parent, neighbours)
+        merge_pieces(first, last, smallest, sums, means, parent, neighbours)
         storage.release()
     numbered = 0
     for first, last in bands:

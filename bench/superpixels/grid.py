@@ -12,7 +12,7 @@ from bench.config import SuperpixelsConfig
 from bench.superpixels.scaling import choose_n_segments, choose_rows, divide_axis, fit_grid
 
 
-def grid(
+def segment_grid(
     image: Readable, config: SuperpixelsConfig, scratch: Path | None = None, rows: int | None = None
 ) -> NDArray[np.int32]:
     """Cut an image into equal boxes.

@@ -1,7 +1,8 @@
 """The inner loops of `clustering`: the image in blocks, each inside one cell of the grid.
 
-So the candidate centres are constants of the innermost loops, which run over contiguous pixels. Along each axis cells
-are cut into blocks:
+So the candidate centres are constants of the innermost loops, which run over contiguous pixels.
+
+Along each axis cells are cut into blocks:
 
     cells             |     cell 0      |     cell 1      |     edges = [0 8 16 25 34 ..]   first pixel of a block, end
     blocks            |   0   |   1     |   2   |    3    |     cell  = [0 0  1  1 ..]      cell of a block
@@ -48,7 +49,7 @@ class AxisBlocks(NamedTuple):
     cell: NDArray[np.int64]
 
 
-class Layout(NamedTuple):
+class BlockLayout(NamedTuple):
     """The blocks along each axis of a volume, and the number of cells along each; a record for kernels."""
 
     z: AxisBlocks
@@ -68,7 +69,7 @@ class BlockedImage(NamedTuple):
 
     values: NDArray[np.uint16]
     ranges: NDArray[np.uint16]
-    layout: Layout
+    layout: BlockLayout
 
 
 @njit(cache=True, nogil=True)

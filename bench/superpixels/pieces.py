@@ -32,7 +32,7 @@ class Pieces(NamedTuple):
     sums: NDArray[np.int64]
 
 
-class Neighbours(NamedTuple):
+class NeighbourLists(NamedTuple):
     """Neighbours of small pieces as drawn above: edges (E, 2), head (P,), tail (P,), following (E,); for kernels."""
 
     edges: NDArray[np.int32]
@@ -230,7 +230,7 @@ def isolate(first, last, sums, parent, final, head, means):  # type: ignore[no-u
 
 
 @njit(cache=True, nogil=True)
-def link(first, last, neighbours):  # type: ignore[no-untyped-def]
+def link_edges(first, last, neighbours):  # type: ignore[no-untyped-def]
     """Put the edges first..last at the heads of the lists of their small pieces."""
     edges, head, tail, following = neighbours.edges, neighbours.head, neighbours.tail, neighbours.following
     for edge in range(first, last):
@@ -245,7 +245,7 @@ def link(first, last, neighbours):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def merge(first, last, smallest, sums, means, parent, neighbours):  # type: ignore[no-untyped-def]
+def merge_pieces(first, last, smallest, sums, means, parent, neighbours):  # type: ignore[no-untyped-def]
     """Join those of the pieces first..last that are small to the neighbour of nearest mean intensity.
 
     A piece's list of neighbours is put before that of the piece which it joins, as long as that is small as well.
@@ -257,7 +257,7 @@ def merge(first, last, smallest, sums, means, parent, neighbours):  # type: igno
         sums: (P, 1 + C) pixels and sums of intensity, those of joined pieces added.
         means: (P, C) mean intensities.
         parent: (P,) the forest.
-        neighbours: The `Neighbours`.
+        neighbours: The `NeighbourLists`.
     """
     edges, head, tail, following = neighbours.edges, neighbours.head, neighbours.tail, neighbours.following
     for piece in range(first, last):

@@ -35,7 +35,7 @@ class Method:
 
 SUPERPIXELS: dict[str, Method] = {
     "slic": Method("bench.superpixels.slic:slic", banded=True),
-    "grid": Method("bench.superpixels.grid:grid", banded=True),
+    "grid": Method("bench.superpixels.grid:segment_grid", banded=True),
     "skimage_slic": Method("bench.superpixels.skimage_slic:skimage_slic"),
     "felzenszwalb": Method("bench.superpixels.felzenszwalb:felzenszwalb"),
     "compact_watershed": Method("bench.superpixels.compact_watershed:compact_watershed"),

@@ -13,6 +13,9 @@ its segments as runs of equal ids, line after line:
 A block's runs also cover the line and the row below it and the column to its right (as runs of their own), so that the
 faces between blocks are counted by the one above or to the left. Kernels leave those out of sums over pixels: they
 stop at the block's last line and at runs that start at column `right` or beyond.
+
+Kernels take such records (`SegmentBlock`, `Runs` and others) as single arguments. The cache of numba holds their class
+names and field order but does not check them: after renaming or reordering one, `make clean`.
 """
 
 from collections.abc import Iterator
