@@ -30,7 +30,7 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "tables": "config arms files",
     "plots": "config arms files tables",
     "report": "config arms files tables plots",
-    "predict": "config arms files progress datasets measure pipelines",
+    "predict": "config arms arrays files progress datasets measure pipelines",
     "sweeps": "config arms files settings versions datasets superpixels graphs measure pipelines run tables",
     "perf": "config arms files arrays datasets learning measure models pipelines pipelines/cnn superpixels graphs "
     "sweeps tables",

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.arrays.chunked import cut_boxes
 from bench.config import require, require_one_of
 from bench.datasets.scene import MODALITIES, Scene, Window, generate_block
 from bench.files import fill_atomically
@@ -61,9 +62,7 @@ def write_zarr(
         array: Any = zarr.create_array(
             str(temporary), shape=shape, chunks=chunks, dtype="uint16", dimension_names=("y", "x")
         )
-        for y in range(0, shape[0], SIDE):
-            for x in range(0, shape[1], SIDE):
-                window = Window(y, x, min(y + SIDE, shape[0]), min(x + SIDE, shape[1]))
-                values = generate_block(scene, window)[0] * FULL_SCALE
-                array[y : window.y1, x : window.x1] = np.rint(values).astype(np.uint16)
-            bar.show(min(y + SIDE, shape[0]) / shape[0])
+        for y, x in cut_boxes(shape, (SIDE, SIDE)):
+            values = generate_block(scene, Window(y.start, x.start, y.stop, x.stop))[0] * FULL_SCALE
+            array[y, x] = np.rint(values).astype(np.uint16)
+            bar.show((y.start * shape[1] + (y.stop - y.start) * x.stop) / (shape[0] * shape[1]))

@@ -3,7 +3,6 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +11,7 @@ import numpy as np
 import tifffile
 from numpy.typing import NDArray
 
+from bench.arrays.chunked import cut_boxes
 from bench.arrays.protocols import Source
 from bench.config import SyntheticConfig
 from bench.datasets.files import Classes, ImageFile, Layout, MaskFile
@@ -28,8 +28,8 @@ CLASS_NAMES = {2: ("background", "cell"), 3: ("background", "grained_cell", "str
 
 def blocks(size: tuple[int, int], side: int = BLOCK) -> Iterator[Window]:
     """Windows that tile (height, width), row by row."""
-    for y, x in product(range(0, size[0], side), range(0, size[1], side)):
-        yield Window(y, x, min(y + side, size[0]), min(x + side, size[1]))
+    for y, x in cut_boxes(size, (side, side)):
+        yield Window(y.start, x.start, y.stop, x.stop)
 
 
 def window_of(key: Any, size: tuple[int, int]) -> Window | None:

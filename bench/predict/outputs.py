@@ -4,7 +4,6 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import product
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
+from bench.arrays.chunked import cut_boxes
 from bench.config import require
 from bench.files import fill_atomically, remove
 
@@ -152,12 +152,7 @@ def halved(group: Any, name: str, fine: Any) -> Any:
 
 def blocks(shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
     """The chunks of an array of `shape`, page by page and row by row."""
-    steps = (*(1 for _ in shape[:-2]), SIDE, SIDE)
-    starts = product(*(range(0, length, step) for length, step in zip(shape, steps, strict=True)))
-    for corner in starts:
-        yield tuple(
-            slice(start, min(start + step, length)) for start, step, length in zip(corner, steps, shape, strict=True)
-        )
+    return cut_boxes(shape, (*(1 for _ in shape[:-2]), SIDE, SIDE))
 
 
 # ----------------------------------------------------------------------------------------------------------- TIFF

@@ -7,6 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
+from bench.arrays.rows import cut_bands
+
+BAND_PIXELS = 1 << 20  # of a mask, counted at once
 
 
 @dataclass(frozen=True)
@@ -46,11 +49,11 @@ def find_foreground(masks: Sequence[Readable], num_classes: int, ignore_index: i
 
 
 def _line_counts(mask: Readable, num_classes: int, ignore_index: int | None) -> NDArray[np.int64]:
-    """Pixels of each class (lines, K) in the lines along the last axis; read one row of the first axis at a time."""
+    """Pixels of each class (lines, K) in the lines along the last axis; read band by band."""
     counted = []
-    for start in range(mask.shape[0]):
-        row = mask[start : start + 1].reshape(-1, mask.shape[-1])  # (lines, width)
+    for start, stop in cut_bands(mask.shape, BAND_PIXELS):
+        lines = mask[start:stop].reshape(-1, mask.shape[-1])  # (lines, width)
         counted.append(
-            np.stack([(row == label).sum(axis=1) * (label != ignore_index) for label in range(num_classes)], axis=1)
+            np.stack([(lines == label).sum(axis=1) * (label != ignore_index) for label in range(num_classes)], axis=1)
         )
     return np.concatenate(counted)
