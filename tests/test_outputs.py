@@ -15,7 +15,7 @@ from bench.datasets.masks import open_mask
 from bench.datasets.opening import open_image
 from bench.files import name_temporary
 from bench.predict import outputs
-from bench.predict.outputs import Meaning, blocks, check_writable, clear_stale, writing
+from bench.predict.outputs import Meaning, check_writable, clear_stale, cut_chunks, writing
 
 NAMES = ("ground", "cell", "other")
 MICRO = Meaning(NAMES, (0.5, 0.25), ("micrometer", "micrometer"))
@@ -126,7 +126,7 @@ def test_leavings_of_the_dead_are_removed_and_of_the_living_are_not(tmp_path: Pa
 
 def test_blocks_cover_an_array_once() -> None:
     seen = np.zeros((2, 33, 16), int)
-    for block in blocks(seen.shape):
+    for block in cut_chunks(seen.shape):
         seen[block] += 1
     assert (seen == 1).all()
 

@@ -17,7 +17,7 @@ from numpy.typing import DTypeLike, NDArray
 from bench.arrays.protocols import Chunked, Readable, Typed, Writable
 from bench.arrays.threads import Band
 
-BAND_BYTES = 1 << 27  # of rows held at once, unless a tile needs more
+BAND_BYTES = 1 << 27  # of rows in memory at once, unless a tile needs more
 MOST_ROWS = 1024  # read at once: as deep as the chunks of most files
 T = TypeVar("T")
 

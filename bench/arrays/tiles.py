@@ -28,7 +28,7 @@ class Window:
 
     @property
     def inner(self) -> tuple[slice, ...]:
-        """`keep`, counted from the tile's own origin."""
+        """`keep` as counted from the origin of the tile."""
         return tuple(
             slice(kept.start - seen.start, kept.stop - seen.start)
             for kept, seen in zip(self.keep, self.read, strict=True)
@@ -36,6 +36,7 @@ class Window:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Size of the tile along each axis."""
         return tuple(seen.stop - seen.start for seen in self.read)
 
 

@@ -33,7 +33,7 @@ class Scene:
 
 
 @dataclass(frozen=True)
-class Window:
+class Region:
     """Rows y0 to y1 and columns x0 to x1, ends excluded."""
 
     y0: int
@@ -79,7 +79,7 @@ def random_words(scene: Scene, stream: int, row: int, column: int) -> np.random.
     return np.random.Generator(np.random.Philox(key=np.array(scene.key, dtype=np.uint64), counter=counter))
 
 
-def lattice(scene: Scene, stream: int, window: Window) -> Field:
+def lattice(scene: Scene, stream: int, window: Region) -> Field:
     """Standard normal values at the integer points of `window`, the same whatever window holds them."""
     top, left = window.y0 // CHUNK, window.x0 // CHUNK
     rows, columns = range(top, -(-window.y1 // CHUNK)), range(left, -(-window.x1 // CHUNK))
@@ -100,18 +100,18 @@ def knots(start: int, stop: int, scale: float) -> tuple[int, NDArray[np.intp], F
     return int(before[0]), (before - before[0]).astype(np.intp), (share * share * (3 - 2 * share)).astype(np.float32)
 
 
-def value_noise(scene: Scene, stream: int, window: Window, scale: float) -> Field:
+def value_noise(scene: Scene, stream: int, window: Region, scale: float) -> Field:
     """Smooth noise of mean 0 and variance about 0.55 whose features are `scale` pixels apart."""
     top, i, v = knots(window.y0, window.y1, scale)
     left, j, u = knots(window.x0, window.x1, scale)
-    points = lattice(scene, stream, Window(top, left, top + int(i[-1]) + 2, left + int(j[-1]) + 2))
+    points = lattice(scene, stream, Region(top, left, top + int(i[-1]) + 2, left + int(j[-1]) + 2))
     v, rows, below = v[:, None], points[i], points[i + 1]
     upper = rows[:, j] * (1 - u) + rows[:, j + 1] * u
     lower = below[:, j] * (1 - u) + below[:, j + 1] * u
     return np.asarray(upper * (1 - v) + lower * v, dtype=np.float32)
 
 
-def grid_points(scene: Scene, stream: int, window: Window, pitch: int, reach: float, count: int) -> tuple[Field, Field]:
+def grid_points(scene: Scene, stream: int, window: Region, pitch: int, reach: float, count: int) -> tuple[Field, Field]:
     """Grid points within `reach` of a window: (N, 2) centres of their squares, (N, count) uniform numbers of each."""
     rows = range(int((window.y0 - reach) // pitch), int((window.y1 + reach) // pitch) + 1)
     columns = range(int((window.x0 - reach) // pitch), int((window.x1 + reach) // pitch) + 1)
@@ -120,7 +120,7 @@ def grid_points(scene: Scene, stream: int, window: Window, pitch: int, reach: fl
     return (np.array(places, dtype=np.float32) + 0.5) * pitch, np.stack(uniform)
 
 
-def cells_near(scene: Scene, window: Window) -> Cells:
+def cells_near(scene: Scene, window: Region) -> Cells:
     """Cells and their look-alikes that can reach into `window`."""
     centre, u = grid_points(scene, CELLS, window, PITCH, 1.5 * PITCH, 10)
     slender = 0.9 if scene.modality == "phase_contrast" else 0.45
@@ -151,7 +151,7 @@ def depth_of(cells: Cells, n: int, y: Field, x: Field) -> Field:
     return np.asarray(np.sqrt(along * along + across * across) - outline, dtype=np.float32)
 
 
-def layers_of(scene: Scene, window: Window) -> Layers:
+def layers_of(scene: Scene, window: Region) -> Layers:
     """Give every pixel of `window` to the cell whose outline it is deepest within, or else nearest to."""
     cells = cells_near(scene, window)
     depth = np.full(window.shape, np.inf, dtype=np.float32)
@@ -179,7 +179,7 @@ def mask_of(scene: Scene, layers: Layers) -> NDArray[np.uint8]:
     return (cell * np.where(both & (layers.kind == STRIATED), 2, 1)).astype(np.uint8)
 
 
-def texture_of(scene: Scene, window: Window, layers: Layers) -> Field:
+def texture_of(scene: Scene, window: Region, layers: Layers) -> Field:
     """Grain or striation of mean 0 and variance 1 each: the two cell classes have the same mean and the same contrast.
 
     A decoy has either, by the direction that its striation would have.
@@ -193,7 +193,7 @@ def texture_of(scene: Scene, window: Window, layers: Layers) -> Field:
     return np.where((layers.kind == STRIATED) | decoy_striated, striation, grain).astype(np.float32)
 
 
-def debris_of(scene: Scene, window: Window) -> Field:
+def debris_of(scene: Scene, window: Region) -> Field:
     """Small round specks, 1 at their centres: background that is brighter than any cell."""
     centre, u = grid_points(scene, DEBRIS, window, 56, 20.0, 4)
     specks = np.zeros(window.shape, dtype=np.float32)
@@ -221,7 +221,7 @@ def ridge(depth: Field, at: float, width: float) -> Field:
     return np.asarray(np.exp(-np.minimum(((depth - np.float32(at)) / np.float32(width)) ** 2, 60)), dtype=np.float32)
 
 
-def illumination(scene: Scene, window: Window) -> Field:
+def illumination(scene: Scene, window: Region) -> Field:
     """Uneven light of mean about 0 and extent about +-1: a slope over the scene and slow shading."""
     direction = np.float32(2 * np.pi * random_words(scene, SHADE, -1, -1).random())
     y = np.arange(window.y0, window.y1, dtype=np.float32)[:, None] / scene.size[0] - np.float32(0.5)
@@ -229,7 +229,7 @@ def illumination(scene: Scene, window: Window) -> Field:
     return np.asarray(y * np.sin(direction) + x * np.cos(direction) + 0.3 * value_noise(scene, SHADE, window, 170.0))
 
 
-def fluorescence(scene: Scene, window: Window, layers: Layers) -> Field:
+def fluorescence(scene: Scene, window: Region, layers: Layers) -> Field:
     """Bright cells with a brighter rim on a dark ground; decoys lie out of focus and have no rim."""
     decoy, cell = layers.kind == DECOY, layers.kind >= GRAINED
     body = np.where(decoy, soft(layers.depth + 1.5, 7.0), soft(layers.depth, 2.0)) * (layers.kind != EMPTY)
@@ -240,7 +240,7 @@ def fluorescence(scene: Scene, window: Window, layers: Layers) -> Field:
     return np.asarray((ground + signal) * (1 + 0.85 * illumination(scene, window)), dtype=np.float32)
 
 
-def phase_contrast(scene: Scene, window: Window, layers: Layers) -> Field:
+def phase_contrast(scene: Scene, window: Region, layers: Layers) -> Field:
     """Cells about as grey as the ground, with a dark rim inside and a bright halo outside; decoys have neither."""
     decoy, cell = layers.kind == DECOY, layers.kind >= GRAINED
     body = np.where(decoy, soft(layers.depth + 1.5, 7.0), soft(layers.depth, 2.0)) * (layers.kind != EMPTY)
@@ -253,14 +253,14 @@ def phase_contrast(scene: Scene, window: Window, layers: Layers) -> Field:
 MODALITIES = {"fluorescence": (fluorescence, 0.055), "phase_contrast": (phase_contrast, 0.045)}
 
 
-def with_noise(scene: Scene, window: Window, signal: Field, photon_noise: float) -> Field:
+def with_noise(scene: Scene, window: Region, signal: Field, photon_noise: float) -> Field:
     """Add noise whose variance grows with the signal (photons, as a normal law) over the sensor's; clip to 0..1."""
     light = np.maximum(signal, 0)
     deviation = np.sqrt(photon_noise**2 * light + 0.012**2)
     return np.asarray(np.clip(signal + deviation * lattice(scene, SENSOR, window), 0, 1), dtype=np.float32)
 
 
-def generate_block(scene: Scene, window: Window) -> tuple[Field, NDArray[np.uint8]]:
+def generate_block(scene: Scene, window: Region) -> tuple[Field, NDArray[np.uint8]]:
     """Image (h, w) in 0..1 and mask (h, w) of one window: equal to the crop of the whole scene, whatever the window."""
     layers = layers_of(scene, window)
     render, photon_noise = MODALITIES[scene.modality]

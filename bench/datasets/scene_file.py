@@ -9,7 +9,7 @@ import numpy as np
 
 from bench.arrays.chunked import cut_boxes
 from bench.config import require, require_one_of
-from bench.datasets.scene import MODALITIES, Scene, Window, generate_block
+from bench.datasets.scene import MODALITIES, Region, Scene, generate_block
 from bench.files import fill_atomically
 from bench.progress import Progress
 
@@ -63,6 +63,6 @@ def write_zarr(
             str(temporary), shape=shape, chunks=chunks, dtype="uint16", dimension_names=("y", "x")
         )
         for y, x in cut_boxes(shape, (SIDE, SIDE)):
-            values = generate_block(scene, Window(y.start, x.start, y.stop, x.stop))[0] * FULL_SCALE
+            values = generate_block(scene, Region(y.start, x.start, y.stop, x.stop))[0] * FULL_SCALE
             array[y, x] = np.rint(values).astype(np.uint16)
             bar.show((y.start * shape[1] + (y.stop - y.start) * x.stop) / (shape[0] * shape[1]))

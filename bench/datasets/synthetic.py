@@ -17,7 +17,7 @@ from bench.config import SyntheticConfig
 from bench.datasets.files import Classes, ImageFile, Layout, MaskFile
 from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose, moments, pool, training_moments
 from bench.datasets.sample import Sample, Splits, Task
-from bench.datasets.scene import VERSION, Scene, Window, generate_block
+from bench.datasets.scene import VERSION, Region, Scene, generate_block
 from bench.files import fill_atomically
 
 BLOCK = 512  # side of the blocks in which a whole scene is generated, in pixels
@@ -26,19 +26,19 @@ SAMPLES, SAMPLE_SIDE = 64, 128  # number and side of the blocks from which a lar
 CLASS_NAMES = {2: ("background", "cell"), 3: ("background", "grained_cell", "striated_cell")}
 
 
-def blocks(size: tuple[int, int], side: int = BLOCK) -> Iterator[Window]:
+def cut_scene(size: tuple[int, int], side: int = BLOCK) -> Iterator[Region]:
     """Windows that tile (height, width), row by row."""
     for y, x in cut_boxes(size, (side, side)):
-        yield Window(y.start, x.start, y.stop, x.stop)
+        yield Region(y.start, x.start, y.stop, x.stop)
 
 
-def window_of(key: Any, size: tuple[int, int]) -> Window | None:
+def window_of(key: Any, size: tuple[int, int]) -> Region | None:
     """The window that a key of plain slices asks for on the first two axes; None for any other key."""
     rows, columns = (*(key if isinstance(key, tuple) else (key,)), slice(None), slice(None))[:2]
     if not (isinstance(rows, slice) and isinstance(columns, slice)):
         return None
     (y0, y1, down), (x0, x1, right) = rows.indices(size[0]), columns.indices(size[1])
-    return Window(y0, x0, y1, x1) if down == right == 1 and y0 < y1 and x0 < x1 else None
+    return Region(y0, x0, y1, x1) if down == right == 1 and y0 < y1 and x0 < x1 else None
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SceneImage:
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(np.float32)
 
-    def block(self, window: Window) -> NDArray[np.float32]:
+    def block(self, window: Region) -> NDArray[np.float32]:
         return self.scaling.apply(generate_block(self.scene, window)[0][..., None])
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
@@ -80,7 +80,7 @@ class SceneMask:
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(np.uint8)
 
-    def block(self, window: Window) -> NDArray[np.uint8]:
+    def block(self, window: Region) -> NDArray[np.uint8]:
         return generate_block(self.scene, window)[1]
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
@@ -102,7 +102,7 @@ def part_of(layer: SceneImage | SceneMask, key: Any) -> NDArray[Any]:
 def whole_of(layer: SceneImage | SceneMask) -> NDArray[Any]:
     """All of a layer, generated block by block."""
     whole = np.empty(layer.shape, dtype=layer.dtype)
-    for window in blocks(layer.scene.size):
+    for window in cut_scene(layer.scene.size):
         whole[window.y0 : window.y1, window.x0 : window.x1] = layer.block(window)
     return whole
 
@@ -110,9 +110,9 @@ def whole_of(layer: SceneImage | SceneMask) -> NDArray[Any]:
 def scene_moments(scene: Scene) -> Moments:
     """Mean and variance of a scene's image: of all its pixels, or of `SAMPLES` blocks spread over a large scene."""
     if scene.size[0] * scene.size[1] <= KEPT_PIXELS:
-        windows = list(blocks(scene.size))
+        windows = list(cut_scene(scene.size))
     else:
-        small = list(blocks(scene.size, SAMPLE_SIDE))
+        small = list(cut_scene(scene.size, SAMPLE_SIDE))
         windows = [small[n * len(small) // SAMPLES] for n in range(min(SAMPLES, len(small)))]
     return pool([moments(generate_block(scene, window)[0][..., None]) for window in windows])
 
@@ -147,7 +147,7 @@ def small_sample(name: str, scene: Scene, mode: str, train: Moments | None) -> S
     """A scene in memory, every block of it generated once."""
     image, mask = np.empty((*scene.size, 1), np.float32), np.empty(scene.size, np.uint8)
     found = []
-    for window in blocks(scene.size):
+    for window in cut_scene(scene.size):
         part = np.s_[window.y0 : window.y1, window.x0 : window.x1]
         values, mask[part] = generate_block(scene, window)
         image[part] = values[..., None]
@@ -164,7 +164,7 @@ def write_once(path: Path, layer: SceneImage | SceneMask) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with fill_atomically(path) as temporary:
         pixels = tifffile.memmap(temporary, shape=layer.scene.size, dtype=layer.dtype, photometric="minisblack")
-        for window in blocks(layer.scene.size):
+        for window in cut_scene(layer.scene.size):
             pixels[window.y0 : window.y1, window.x0 : window.x1] = layer.block(window).reshape(window.shape)
         pixels.flush()
         del pixels

@@ -56,7 +56,13 @@ def build_graph(image: Readable, segments: Readable, config: GraphConfig, rows: 
 
 
 def warm_up_graph(spatial_axes: int, channels: int, config: GraphConfig) -> None:
-    """Compile the kernels that `build_graph` needs, on a tiny image of two segments."""
+    """Compile the kernels that `build_graph` needs, on a tiny image of two segments.
+
+    Args:
+        spatial_axes: Number of spatial axes, 2 or 3.
+        channels: Number of channels.
+        config: Feature sets and edge finders.
+    """
     image = np.zeros((4,) * spatial_axes + (channels,), np.float32)
     segments = np.zeros((4,) * spatial_axes, np.int32)
     segments[2:] = 1

@@ -23,7 +23,7 @@ class Colour:
         self._sums = np.zeros((num_nodes, 2 + channels, 2))
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
-        """Add the pixels of the blocks `parts` of a slab."""
+        """Add the pixels of a slab, as `bench.graphs.pooling.Collector.collect`."""
         channels, (_, height, width) = len(slab.pixels), slab.shape
         if slab.start == 0:
             _find_opponents(slab.pixels[:, 0, 0, :1], 0, self._base)

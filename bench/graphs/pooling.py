@@ -94,7 +94,13 @@ class Collector(Protocol):
     """Adds up something over the pixels of each segment, slab by slab."""
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
-        """Add the pixels of a slab, which is cut into the blocks `parts`."""
+        """Add the pixels of a slab.
+
+        Args:
+            slab: Rows of the image and its segments; slabs come from the first row to the last.
+            parts: The blocks of the slab.
+            workers: Threads that share the blocks.
+        """
 
 
 def pool_segments(
@@ -170,7 +176,7 @@ class PixelMoments:
         self._sums = np.zeros((num_nodes, channels, 2))
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
-        """Add the pixels of the blocks `parts` of a slab."""
+        """Add the pixels of a slab, as `Collector.collect`."""
         if slab.start == 0:
             self.offset = slab.pixels[:, 0, 0, 0].copy()
         _, height, width = slab.shape

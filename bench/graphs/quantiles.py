@@ -37,7 +37,7 @@ class Quantiles:
         self._pieces = np.zeros((3, 0), np.int64)  # node, first of its values, their number
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
-        """Add the pixels of the blocks `parts` of a slab, and measure the segments that are complete."""
+        """Add the pixels of a slab, as `bench.graphs.pooling.Collector.collect`; measure segments that are complete."""
         values, pieces = self._group(slab, parts, workers)
         pieces = pieces[:, np.argsort(pieces[0], kind="stable")]
         nodes, first = np.unique(pieces[0], return_index=True)
@@ -109,15 +109,15 @@ def _carry_over(values, pieces, nodes):  # type: ignore[no-untyped-def]
     total = 0
     for index in range(nodes.shape[1]):
         total += nodes[1, index]
-    held = np.empty((values.shape[0], total), dtype=np.float32)
+    carried = np.empty((values.shape[0], total), dtype=np.float32)
     places = np.empty((3, nodes.shape[1]), dtype=np.int64)
     base = 0
     for index in range(nodes.shape[1]):
         places[0, index], places[1, index], places[2, index] = nodes[0, index], base, nodes[1, index]
         for channel in range(values.shape[0]):
-            _copy_pieces(values[channel], pieces, nodes[2, index], nodes[3, index], held[channel, base:])
+            _copy_pieces(values[channel], pieces, nodes[2, index], nodes[3, index], carried[channel, base:])
         base += nodes[1, index]
-    return held, places
+    return carried, places
 
 
 @njit(cache=True, nogil=True)

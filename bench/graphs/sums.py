@@ -36,14 +36,23 @@ def sum_values(values):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def gather_line(block, line, responses, origin, stride, sums, squared, with_squares):  # type: ignore[no-untyped-def]
-    """Add a line of filter responses to the segments of a block, `sums` (segments, R) and `squared` if wanted.
+    """Add a line of filter responses to the segments of a block.
 
-    `line` counts within the `SegmentBlock`. Column c of `responses` (R, columns) covers the pixels from
-    (origin + c) * stride to (origin + c + 1) * stride, and counts as many; `stride` is a power of two:
+    Column c of the responses covers the pixels from (origin + c) * stride to (origin + c + 1) * stride:
 
         pixels      |0 1 2 3|4 5 6 7|8 9 ..|    stride = 4, origin = 0
         columns     |   0   |   1   |  2   |
         run 2..7        [ 2 3|4 5 6 ]           sum = 4 * (column 0 + column 1) - 2 * column 0 - 1 * column 1
+
+    Args:
+        block: The `SegmentBlock`.
+        line: Line of the block.
+        responses: (R, columns) float32.
+        origin: Column of the picture with which the responses begin.
+        stride: Pixels per column, a power of two; 1 if squares are added up.
+        sums: (segments, R) to which the responses are added.
+        squared: (segments, R) to which their squares are added.
+        with_squares: Whether squares are added up.
     """
     runs = block.runs
     node, start, end = runs.node, runs.start, runs.end

@@ -40,7 +40,7 @@ class Texture:
         self._offset = np.zeros(channels, np.float32)
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
-        """Filter every channel of a slab at every scale and add the responses up in the blocks `parts`."""
+        """Filter every channel of a slab at every scale, as `bench.graphs.pooling.Collector.collect`."""
         if slab.start == 0:
             self._offset = slab.pixels[:, 0, 0, 0].copy()
         add_up = sum_plane_responses if slab.axes == 2 else sum_volume_responses

@@ -144,13 +144,13 @@ def halved(group: Any, name: str, fine: Any) -> Any:
     coarse = group.create_array(
         name, shape=shape, chunks=chunks_of(shape), dtype=fine.dtype, dimension_names=axes_of(len(shape)), fill_value=0
     )
-    for *lead, y, x in blocks(shape):
+    for *lead, y, x in cut_chunks(shape):
         source = tuple(slice(2 * part.start, 2 * part.stop) for part in (y, x))
         coarse[(*lead, y, x)] = fine[(*lead, *source)][..., ::2, ::2]
     return coarse
 
 
-def blocks(shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
+def cut_chunks(shape: Sequence[int]) -> Iterator[tuple[slice, ...]]:
     """The chunks of an array of `shape`, page by page and row by row."""
     return cut_boxes(shape, (*(1 for _ in shape[:-2]), SIDE, SIDE))
 
@@ -203,7 +203,7 @@ def physical_sizes(meaning: Meaning) -> dict[str, Any]:
 
 def tiles(array: Any) -> Iterator[NDArray[Any]]:
     """The tiles of a TIFF in their order, those at the edges filled up with zeros."""
-    for block in blocks(array.shape):
+    for block in cut_chunks(array.shape):
         part = np.asarray(array[block])
         tile = np.zeros((SIDE, SIDE), part.dtype)
         tile[: part.shape[-2], : part.shape[-1]] = part.reshape(part.shape[-2:])

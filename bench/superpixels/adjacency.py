@@ -57,7 +57,7 @@ class Faces:
         self._border: list[tuple[NDArray[np.int32], NDArray[np.int64]]] = []
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
-        """Count the faces of the blocks `parts` of a slab."""
+        """Count the faces of a slab, as `bench.graphs.pooling.Collector.collect`."""
         depth, height, width = slab.shape
         pixels = slab.pixels.reshape(len(slab.pixels), -1, width)
 
@@ -91,7 +91,16 @@ class Faces:
 
 @njit(cache=True, nogil=True)
 def order_pairs(first, second, count):  # type: ignore[no-untyped-def]
-    """Return the order that sorts pairs of numbers below `count` by first, then second; equal pairs keep theirs."""
+    """Sort pairs of numbers by first, then second: two counting sorts.
+
+    Args:
+        first: First numbers (P,).
+        second: Second numbers (P,).
+        count: All numbers lie below it.
+
+    Returns:
+        Indices (P,) of the pairs in ascending order; equal pairs keep theirs.
+    """
     order = np.empty(first.size, dtype=np.int64)
     by_second = np.empty(first.size, dtype=np.int64)
     cursor = np.zeros(count + 1, dtype=np.int64)
@@ -146,6 +155,18 @@ def _find_edge(one, other, head, second, following, known):  # type: ignore[no-u
         second[edge], following[edge] = high, head[low]
         head[low] = edge
     return edge
+
+
+@njit(cache=True, nogil=True)
+def _list_pairs(ids, head, second, following, known):  # type: ignore[no-untyped-def]
+    """Return the ids (2, known) of the two nodes of each edge, the lower first."""
+    pairs = np.empty((2, known), dtype=np.int32)
+    for low in range(ids.size):
+        edge = head[low]
+        while edge >= 0:
+            pairs[0, edge], pairs[1, edge] = min(ids[low], ids[second[edge]]), max(ids[low], ids[second[edge]])
+            edge = following[edge]
+    return pairs
 
 
 @njit(cache=True, nogil=True)
@@ -215,10 +236,4 @@ def _scan_block(block, pixels, line, depth, height, axes):  # type: ignore[no-un
                             total[edge] += abs(np.float64(above[column]) - np.float64(below[column]))
                 one, two = one + (end[one] == until), two + (end[two] == until)
                 x = until
-    pairs = np.empty((2, known), dtype=np.int32)
-    for low in range(ids.size):
-        edge = head[low]
-        while edge >= 0:
-            pairs[0, edge], pairs[1, edge] = min(ids[low], ids[second[edge]]), max(ids[low], ids[second[edge]])
-            edge = following[edge]
-    return pairs, length[:known].copy(), total[:known].copy(), border
+    return _list_pairs(ids, head, second, following, known), length[:known].copy(), total[:known].copy(), border

@@ -21,7 +21,16 @@ Part = tuple[int, NDArray[np.int64]]  # the first cluster concerned, and sums of
 
 
 def cut_axis(length: int, cells: int, longest: int) -> AxisBlocks:
-    """Cut every cell of an axis of `length` pixels into equal blocks of at most `longest` pixels."""
+    """Cut every cell of an axis into equal blocks.
+
+    Args:
+        length: Pixels of the axis.
+        cells: Number of cells.
+        longest: Most pixels of a block.
+
+    Returns:
+        The blocks.
+    """
     starts, owners = [], []
     edges = divide_axis(length, cells)
     for cell in range(cells):

@@ -105,9 +105,17 @@ def _find_clusters(layout, start, last):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def seed(image, blocked, coarse, start, stop):  # type: ignore[no-untyped-def]
-    """Copy block rows `start` to `stop` of an image into a `BlockedImage` and assign every pixel to its own cell.
+    """Copy rows of blocks of an image into a `BlockedImage` and assign every pixel to its own cell.
 
-    Return the first cluster concerned and the sums of count, z, y, x and values: of the quarters if `coarse`.
+    Args:
+        image: (C, D, H, W) uint16.
+        blocked: The `BlockedImage`.
+        coarse: Whether only the first quarter of each block counts.
+        start: First row of blocks; rows of blocks are numbered slice by slice.
+        stop: Row of blocks after the last one.
+
+    Returns:
+        The first cluster concerned, and from it on the sums of count, z, y, x and values.
     """
     tiles, ranges, layout, cells = blocked.values, blocked.ranges, blocked.layout, blocked.layout.cells
     (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout.z, layout.y, layout.x
@@ -266,7 +274,17 @@ def assign(blocked, labels, centres, scale, coarse, last, start, stop):  # type:
 
 @njit(cache=True, nogil=True)
 def assign_cells(labels, layout, start, stop):  # type: ignore[no-untyped-def]
-    """Write the cells of the pixels themselves to `labels`, as `assign` does clusters."""
+    """Write the cell of every pixel to `labels`, as `assign` does clusters.
+
+    Args:
+        labels: (D, H, W) int32.
+        layout: The `BlockLayout`.
+        start: First row of blocks.
+        stop: Row of blocks after the last one.
+
+    Returns:
+        No sums, in the form of those of `assign`.
+    """
     cells = layout.cells
     (edges_z, cell_z), (edges_y, cell_y), (edges_x, cell_x) = layout.z, layout.y, layout.x
     rows = cell_y.size

@@ -62,7 +62,17 @@ def _join(parent, first, second):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def count_starts(lines, height, start, stop):  # type: ignore[no-untyped-def]
-    """Return an upper bound of the runs in lines `start` to `stop` that continue no run of a line above among them."""
+    """Count the runs that may begin a piece: those that continue no run of the line above.
+
+    Args:
+        lines: (D * H, W) int32 labels.
+        height: Lines of a slice.
+        start: First line.
+        stop: Line after the last one.
+
+    Returns:
+        An upper bound of the pieces that begin in these lines.
+    """
     count = 0
     for row in range(start, stop):
         line = lines[row]
@@ -142,7 +152,15 @@ def _join_over(other, begin, end, here, parent, label, piece):  # type: ignore[n
 
 @njit(cache=True, nogil=True)
 def sew(lines, height, start, stop, pieces):  # type: ignore[no-untyped-def]
-    """Join pieces across the seam before line `start` of a band: with the line above, and with the slice before."""
+    """Join pieces across the seam between two bands: with the line above, and with the slice before.
+
+    Args:
+        lines: (D * H, W) int32 provisional pieces.
+        height: Lines of a slice.
+        start: First line of the later band.
+        stop: Line after its last one.
+        pieces: The `Pieces`.
+    """
     parent, label = pieces.parent, pieces.label
     if start % height:
         _sew_line(lines[start], lines[start - 1], parent, label)
@@ -160,9 +178,17 @@ def _sew_line(line, other, parent, label):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def number_roots(first, last, count, pieces, final):  # type: ignore[no-untyped-def]
-    """Number the roots among the pieces first..last from `count` on, move their sums to that place, add up the others'.
+    """Number the roots among some pieces, move their sums to that place and add those of the others.
 
-    `final` (P,) receives the number of each piece's root. Return the number after the last one.
+    Args:
+        first: First piece.
+        last: Piece after the last one.
+        count: Number of the first root.
+        pieces: The `Pieces`.
+        final: (P,) receives the number of each piece's root.
+
+    Returns:
+        The number after that of the last root.
     """
     parent, sums = pieces.parent, pieces.sums
     for piece in range(first, last):
@@ -179,7 +205,15 @@ def number_roots(first, last, count, pieces, final):  # type: ignore[no-untyped-
 
 @njit(cache=True, nogil=True)
 def mark_small(first, last, smallest, sums, final):  # type: ignore[no-untyped-def]
-    """Invert the bits of the numbers of pieces that have fewer than `smallest` pixels."""
+    """Invert the bits of the numbers of small pieces.
+
+    Args:
+        first: First piece.
+        last: Piece after the last one.
+        smallest: Pixels below which a piece is small.
+        sums: (roots, 1 + C) pixels and sums of intensity.
+        final: (P,) number of each piece's root, changed in place.
+    """
     for piece in range(first, last):
         if sums[final[piece], 0] < smallest:
             final[piece] = ~final[piece]
@@ -187,7 +221,17 @@ def mark_small(first, last, smallest, sums, final):  # type: ignore[no-untyped-d
 
 @njit(cache=True, nogil=True)
 def list_small_edges(lines, height, start, stop):  # type: ignore[no-untyped-def]
-    """Return (small piece, neighbour) of every face of a small piece but for repetitions along a line: (E, 2) int32."""
+    """List the faces of small pieces, but for repetitions along a line.
+
+    Args:
+        lines: (D * H, W) int32 pieces, small ones with inverted bits.
+        height: Lines of a slice.
+        start: First line.
+        stop: Line after the last one.
+
+    Returns:
+        Small piece and neighbour (E, 2) int32 of each face.
+    """
     width = lines.shape[1]
     edges, count = np.empty((1024, 2), dtype=np.int32), 0
     last = np.empty((6, 2), dtype=np.int32)
@@ -222,7 +266,17 @@ def list_small_edges(lines, height, start, stop):  # type: ignore[no-untyped-def
 
 @njit(cache=True, nogil=True)
 def isolate(first, last, sums, parent, final, head, means):  # type: ignore[no-untyped-def]
-    """Make each of the pieces first..last a tree of its own without neighbours, and compute its `means` (P, C)."""
+    """Make each of some pieces a tree of its own without neighbours, and compute its mean intensity.
+
+    Args:
+        first: First piece.
+        last: Piece after the last one.
+        sums: (P, 1 + C) pixels and sums of intensity.
+        parent: (P,) receives the piece itself.
+        final: (P,) receives -1.
+        head: (P,) receives -1, the end of an empty list.
+        means: (P, C) receives the mean intensities.
+    """
     for piece in range(first, last):
         parent[piece], final[piece], head[piece] = piece, -1, -1
         for channel in range(means.shape[1]):
@@ -231,7 +285,13 @@ def isolate(first, last, sums, parent, final, head, means):  # type: ignore[no-u
 
 @njit(cache=True, nogil=True)
 def link_edges(first, last, neighbours):  # type: ignore[no-untyped-def]
-    """Put the edges first..last at the heads of the lists of their small pieces."""
+    """Put edges at the heads of the lists of their small pieces.
+
+    Args:
+        first: First edge.
+        last: Edge after the last one.
+        neighbours: The `NeighbourLists`.
+    """
     edges, head, tail, following = neighbours.edges, neighbours.head, neighbours.tail, neighbours.following
     for edge in range(first, last):
         small = edges[edge, 0]
@@ -280,9 +340,17 @@ def merge_pieces(first, last, smallest, sums, means, parent, neighbours):  # typ
 
 @njit(cache=True, nogil=True)
 def number_pieces(first, last, numbered, parent, final):  # type: ignore[no-untyped-def]
-    """Number the roots of the pieces first..last in the order of their first pieces, from `numbered` on.
+    """Number roots in the order of their first pieces.
 
-    `final` (P,) receives the number of each piece's root. Return the number after the last one.
+    Args:
+        first: First piece.
+        last: Piece after the last one.
+        numbered: Number of the next root.
+        parent: (P,) the forest.
+        final: (P,) receives the number of each piece's root; -1 for roots without one yet.
+
+    Returns:
+        The number after that of the last root.
     """
     for piece in range(first, last):
         root = find_root(parent, piece)
@@ -312,7 +380,14 @@ def _find_most_alike(piece, edge, following, edges, parent, means):  # type: ign
 
 @njit(cache=True, nogil=True)
 def renumber(lines, start, stop, final):  # type: ignore[no-untyped-def]
-    """Replace the pieces in lines `start` to `stop` by their numbers in `final`; small ones have inverted bits."""
+    """Replace pieces by their numbers.
+
+    Args:
+        lines: (D * H, W) int32 pieces, small ones with inverted bits.
+        start: First line.
+        stop: Line after the last one.
+        final: (P,) number of each piece.
+    """
     for row in range(start, stop):
         line = lines[row]
         for x in range(line.size):
