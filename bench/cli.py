@@ -8,11 +8,15 @@ python -m bench predict|report|doctor|perf ...            verbs, which have sett
 
 import io
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from bench.config import InputError
@@ -110,6 +114,12 @@ HELP = ("--help", "-h", "help")
 def main(arguments: Sequence[str]) -> int:
     """Run a verb or an experiment. Exit code: 0 fine, 1 a run failed, 2 the input cannot be used, 130 interrupted."""
     escape_unprintable()
+    with interrupt_on_terminate():
+        return run_words(arguments)
+
+
+def run_words(arguments: Sequence[str]) -> int:
+    """Run a verb or an experiment, and print in one sentence what stops it. Returns the exit code."""
     try:
         if not arguments or arguments[0] in HELP:
             return print_help()
@@ -126,6 +136,19 @@ def main(arguments: Sequence[str]) -> int:
         print(f"\ninterrupted: {_left(arguments)}:\n  {again}", file=sys.stderr)
         return 130
     return 2
+
+
+@contextmanager
+def interrupt_on_terminate() -> Iterator[None]:
+    """Let SIGTERM, as schedulers send it, end the block as Ctrl-C does, with its cleaning up and its sentence."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def escape_unprintable() -> None:
@@ -220,7 +243,18 @@ def run_experiment(arguments: list[str]) -> int:
             sweep(plan(prepared(jobs)), statuses)
     finally:
         reported = [_report(results_dir) for results_dir in statuses]
+    for results_dir in statuses:
+        suggest_next(results_dir)
     return int(any(reported) or any(status != "ok" for folder in statuses.values() for status in folder))
+
+
+def suggest_next(results_dir: str) -> None:
+    """Print the command that uses the best run of a results folder, where there is one."""
+    from bench.predict.choice import suggest_prediction
+
+    command = suggest_prediction(Path(results_dir))
+    if command:
+        print(f"next: segment an image with the run whose validation score is best\n  {command}")
 
 
 def _report(results_dir: str) -> int:

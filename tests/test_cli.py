@@ -2,6 +2,7 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -151,3 +152,10 @@ def test_a_name_that_the_terminal_cannot_show_is_no_failure(encoding: dict[str, 
     assert done.returncode == 0, done.stderr
     assert b"tables: " in done.stdout
     assert (folder / "tables" / "runs.csv").stat().st_size > 100
+
+
+def test_a_request_to_terminate_is_an_interruption() -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), cli.interrupt_on_terminate():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) is before

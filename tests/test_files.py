@@ -6,11 +6,22 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 from support.source import ROOT
 
 from bench.config import InputError
-from bench.files import create_atomically, fill_atomically, name_temporary, read_json, remove, write_atomically
+from bench.files import (
+    clear_stale,
+    create_atomically,
+    fill_atomically,
+    identify_process,
+    is_running,
+    name_temporary,
+    read_json,
+    remove,
+    write_atomically,
+)
 
 WRITER = """
 import sys
@@ -125,3 +136,126 @@ def test_only_one_module_writes_atomically_and_reads_json() -> None:
         text = path.read_text(encoding="utf-8")
         for call in ("fsync(", "json.load(", "partial.replace(", "temporary.replace(", "os.replace(", "os.rename("):
             assert call not in text, f"{path}: {call}"
+
+
+# ----------------------------------------------------------------------------------- what killed processes have left
+
+
+def leave(path: Path, kind: str, owner: str) -> Path:
+    """Make a folder beside `path` under the name that another process would give it."""
+    mine = name_temporary(path, kind)
+    left = mine.with_name(mine.name.replace(identify_process(os.getpid()), owner))
+    left.mkdir()
+    return left
+
+
+def dead_owner() -> str:
+    """The word of a process of this machine that has ended."""
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as process:
+        word = identify_process(process.pid)
+        assert is_running(word)
+        process.communicate(b"\n")
+    assert is_running(word) is False
+    return word
+
+
+@pytest.mark.parametrize("name", ["m.zarr", "slide [1].tif", "a*?.zarr", "ü" * 120])
+def test_leavings_of_the_dead_are_removed_and_of_the_living_are_not(name: str, tmp_path: Path) -> None:
+    path, dead = tmp_path / name, dead_owner()
+    mine = [name_temporary(path, "partial"), name_temporary(tmp_path / "other", "scratch")]
+    for kept in mine:
+        kept.mkdir()
+    for kind in ("partial", "scratch"):
+        leave(path, kind, dead)
+        leave(tmp_path / "other", kind, dead)
+    foreign = leave(path, "scratch", "0" * 8 + "-1-0-1")
+    clear_stale(path)
+    assert names(tmp_path) == sorted([*(kept.name for kept in mine), foreign.name])
+    week_ago = time.time() - 8 * 86400
+    os.utime(foreign, (week_ago, week_ago))
+    clear_stale(path)
+    assert not foreign.exists()
+
+
+def test_what_was_being_replaced_is_put_back_unless_the_new_one_is_there(tmp_path: Path) -> None:
+    dead = dead_owner()
+    for name in ("a.zarr", "b.zarr", "x" * 200):
+        (leave(tmp_path / name, "old", dead) / "in").write_text("old")
+    (tmp_path / "b.zarr").mkdir()
+    clear_stale(tmp_path / ("x" * 200))
+    assert names(tmp_path) == ["a.zarr", "b.zarr", "x" * 200]
+    assert names(tmp_path / "a.zarr") == names(tmp_path / ("x" * 200)) == ["in"]
+    assert names(tmp_path / "b.zarr") == []
+
+
+REPLACER = """
+import sys, os
+from pathlib import Path
+from bench.files import fill_atomically
+count = 0
+rename = Path.rename
+def rename_until(self, target):
+    global count
+    count += 1
+    if count == int(sys.argv[2]):
+        os.kill(os.getpid(), 9)
+    return rename(self, target)
+Path.rename = rename_until
+with fill_atomically(Path(sys.argv[1])) as new:
+    new.mkdir()
+    (new / "in").write_text("new")
+"""
+
+
+@pytest.mark.parametrize("moment", [1, 2, 3])
+def test_killed_between_its_renames_a_folder_has_its_name_after_the_next_clearing(moment: int, tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    path.mkdir()
+    (path / "in").write_text("old")
+    subprocess.run([sys.executable, "-c", REPLACER, str(path), str(moment)], cwd=ROOT, check=False)
+    assert path.exists() == (moment != 2)
+    clear_stale(path)
+    assert (path / "in").read_text() == ("new" if moment == 3 else "old")
+    assert names(tmp_path) == ["a.zarr"]
+
+
+def test_interrupted_between_its_renames_a_folder_keeps_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, rename, calls = tmp_path / "a", Path.rename, list[Path]()
+    path.mkdir()
+
+    def interrupt(self: Path, target: Path) -> Path:
+        calls.append(self)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return rename(self, target)
+
+    def fill() -> None:
+        with fill_atomically(path) as new:
+            new.mkdir()
+            (new / "in").write_text("new")
+
+    monkeypatch.setattr(Path, "rename", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        fill()
+    assert names(tmp_path) == ["a"]
+    assert names(path) == []
+
+
+def test_a_process_is_told_by_its_start_and_not_by_the_time_of_day() -> None:
+    mine = identify_process(os.getpid())
+    assert is_running(mine)
+    machine, number, boot, ticks = mine.split("-")
+    assert is_running(f"{machine}-{number}-{boot}-{int(ticks) + 1}") is False, "another process of that number"
+    assert is_running(f"{machine}-{number}-abcdef12-{ticks}") is False, "before the machine started anew"
+    assert is_running(f"ffffffff-{number}-{boot}-{ticks}") is None
+    assert abs(int(ticks) / os.sysconf("SC_CLK_TCK") - (psutil.Process().create_time() - psutil.boot_time())) < 2
+
+
+def test_a_process_of_which_only_the_exit_code_is_left_does_not_run() -> None:
+    process = subprocess.Popen([sys.executable, "-c", ""])
+    word = identify_process(process.pid)
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    assert is_running(word) is False
+    process.wait()

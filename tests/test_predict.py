@@ -1,7 +1,8 @@
 """`bench predict`: the mask of a file is that of the run's own predict, and every mistake is one sentence."""
 
 import json
-import signal
+import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -35,12 +36,13 @@ from bench.datasets import task_file
 from bench.datasets.masks import open_mask
 from bench.datasets.registry import load
 from bench.pipelines.registry import build_pipeline
-from bench.predict import prediction
-from bench.predict.command import ended_politely
+from bench.predict import loading, prediction
+from bench.predict.choice import choose_run, suggest_prediction
 from bench.predict.prediction import PredictConfig
 from bench.predict.run_directory import read_config
 from bench.progress import Progress
 from bench.settings import read_settings
+from bench.tables.write import write_run
 
 ARMS: dict[str, PipelineConfig] = {
     "tiled_cnn": TiledCnnConfig(
@@ -139,6 +141,79 @@ def test_several_images_give_as_many_masks(tmp_path: Path, capsys: pytest.Captur
     assert "6300 pixels in" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("out", ["masks/", "deeper/masks/", "masks.v2/"])
+def test_the_folder_of_the_masks_is_made(out: str, tmp_path: Path) -> None:
+    directory, _ = finished(tmp_path, "threshold")
+    picture = tmp_path / "set" / "images" / "c.png"
+    run_verb("predict", [f"run={directory}", f"image={picture}", f"out={tmp_path}/{out}", "format=png", "overlay=true"])
+    assert sorted(path.name for path in (tmp_path / out).iterdir()) == ["c.overlay.png", "c.png"]
+
+
+def test_nothing_is_made_where_an_image_cannot_be_used(tmp_path: Path) -> None:
+    directory, _ = finished(tmp_path, "threshold")
+    with pytest.raises(InputError, match="matches no image"):
+        run_verb("predict", [f"run={directory}", f"image={tmp_path}/no*.png", f"out={tmp_path}/masks/"])
+    assert not (tmp_path / "masks").exists()
+
+
+@pytest.mark.parametrize("name", ["a=b, c", "slide [1]", "größe", "x*y"])
+def test_a_name_is_taken_as_it_stands(name: str, tmp_path: Path) -> None:
+    directory, config = finished(tmp_path, "threshold")
+    image = tmp_path / f"{name}.png"
+    (tmp_path / "set" / "images" / "c.png").rename(image)
+    out = tmp_path / f"{name}.zarr"
+    for _ in range(2):
+        assert run_verb("predict", [f"run={directory}", f"image={image}", f"out={out}", "overwrite=true"]) == 0
+    image.rename(tmp_path / "set" / "images" / "c.png")
+    np.testing.assert_array_equal(np.asarray(open_mask(out)), expected(directory, config))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+# ---------------------------------------------------------------------------------------- the best run of a folder
+
+
+def results(folder: Path, **scores: float | None) -> Path:
+    """A results folder with a finished run of thresholds per name, and its score on the validation images."""
+    directory, _ = finished(folder, "threshold")
+    for name, score in scores.items():
+        place = folder / "results" / "runs" / name
+        shutil.copytree(directory, place)
+        found = {"image": "all", "metric": "dice", "class": "macro"}
+        values = {"val": score, "test": 1 - (score or 0)}
+        rows: list[dict[str, object]] = [{**found, "split": split, "value": value} for split, value in values.items()]
+        row = {"run_id": name, "status": "ok", "pipeline": "threshold", "dataset": name.split("_")[0]}
+        write_run(place, row, [], rows, [])
+    return folder / "results"
+
+
+def test_a_results_folder_means_its_best_run_by_validation(tmp_path: Path) -> None:
+    folder = results(tmp_path, set_a=0.5, set_b=0.75, set_c=0.75, set_d=None)
+    write_run(folder / "runs" / "set_a", {"run_id": "set_a", "status": "failed"}, [], [], [])
+    assert choose_run(folder) == folder / "runs" / "set_b"
+    assert choose_run(folder, "threshold", "set") == folder / "runs" / "set_b"
+    assert choose_run(folder / "runs" / "set_c") == folder / "runs" / "set_c"
+    with pytest.raises(InputError, match="no finished run with pipeline=tiled_cnn that can predict"):
+        choose_run(folder, "tiled_cnn")
+    command = shlex.split(suggest_prediction(folder))
+    assert command[:5] == ["python", "-m", "bench", "predict", f"run={folder}"]
+    words = [f"image={tmp_path / 'set/images/c.png'}" if word.startswith("image=") else word for word in command[4:]]
+    words[-1] = f"out={tmp_path / 'MASK.tif'}"
+    assert run_verb("predict", words) == 0
+    assert (tmp_path / "MASK.tif").exists()
+
+
+def test_scores_on_different_data_sets_do_not_compare(tmp_path: Path) -> None:
+    folder = results(tmp_path, cells_a=0.5, fibres_a=0.75)
+    with pytest.raises(InputError, match=r"2 data sets, .*: add dataset=cells or dataset=fibres"):
+        choose_run(folder)
+    assert choose_run(folder, None, "cells").name == "cells_a"
+    assert "dataset=cells" in suggest_prediction(folder)
+
+
+def test_nothing_is_suggested_where_nothing_can_predict(tmp_path: Path) -> None:
+    assert suggest_prediction(tmp_path) == ""
+
+
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError(28, "No space left on device"), RuntimeError])
 def test_interrupted_it_leaves_nothing(
     error: type[BaseException] | BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -161,15 +236,8 @@ def test_interrupted_it_leaves_nothing(
 
 def test_the_encoder_of_a_checkpoint_is_not_fetched() -> None:
     pipeline = TiledCnnConfig(model=CnnConfig(encoder_weights="imagenet", decoder_channels=[8]))
-    found = prediction.without_download(Config(FolderConfig(), pipeline))
+    found = loading.forgo_download(Config(FolderConfig(), pipeline))
     assert found.pipeline == TiledCnnConfig(model=CnnConfig(decoder_channels=[8]))
-
-
-def test_a_request_to_end_is_an_interrupt() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    with pytest.raises(KeyboardInterrupt), ended_politely():
-        signal.raise_signal(signal.SIGTERM)
-    assert signal.getsignal(signal.SIGTERM) is before
 
 
 # ------------------------------------------------------------------------------------------------------ mistakes
@@ -187,6 +255,11 @@ def without(name: str) -> Break:
         return []
 
     return damage
+
+
+def no_runs(root: Path) -> list[str]:
+    (root / "results" / "runs").mkdir(parents=True)
+    return [f"run={root / 'results'}"]
 
 
 def changed(key: str, value: object) -> Break:
@@ -230,7 +303,7 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     "no value": (setting("overwrite"), "'overwrite' is not a setting"),
     "a wrong value": (setting("overwrite=maybe"), "overwrite must be true or false"),
     "no number": (setting("max_pixels=many"), "max_pixels must be a whole number"),
-    "a format": (setting("format=png"), "format must be one of"),
+    "a format": (setting("format=jpg"), "format must be one of"),
     "run not there": (setting("run=nowhere"), "nowhere is not a folder"),
     "no run directory": (setting("run=/"), "no run directory"),
     "no checkpoint": (without("checkpoint.json"), "has no checkpoint"),
@@ -250,6 +323,8 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     "too many axes": (other_image(np.zeros((2, 3, 8, 8), np.uint8)), "has the shape"),
     "not a number": (other_image(np.full((8, 8), np.nan, np.float32)), "holds NaN"),
     "out of a kind": (setting("out=c.jpg"), "out must end in"),
+    "probabilities of thresholds": (setting("probabilities=true"), "threshold does not say how probable"),
+    "no run in a results folder": (no_runs, "holds no finished run that can predict"),
     "out nowhere": (setting("out=no/where/c.tif"), "is not a folder"),
     "out is there": (existing, "exists already"),
     "out inside the image": (inside, "lies inside the image"),
@@ -274,7 +349,7 @@ def test_a_mistake_is_one_sentence(
 
 def test_a_disk_too_small_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory, _ = finished(tmp_path, "threshold")
-    monkeypatch.setattr(prediction, "scratch_bytes", lambda *_: 1 << 60)
+    monkeypatch.setattr(prediction, "estimate_scratch", lambda *_: 1 << 60)
     with pytest.raises(InputError, match=r"GiB free, and .* needs about"):
         run_verb("predict", [f"run={directory}", f"image={tmp_path / 'set/images/c.png'}", f"out={tmp_path / 'c.tif'}"])
 

@@ -30,11 +30,11 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "tables": "config arms files",
     "plots": "config arms files tables",
     "report": "config arms files tables plots",
-    "predict": "config arms arrays files progress datasets measure pipelines",
+    "predict": "config arms arrays files progress datasets measure pipelines scores tables",
     "sweeps": "config arms files settings versions datasets superpixels graphs measure pipelines run tables",
     "perf": "config arms files arrays datasets learning measure models pipelines pipelines/cnn superpixels graphs "
     "sweeps tables",
-    "cli": "config settings versions sweeps",
+    "cli": "config predict settings versions sweeps",
     "__main__": "cli",
 }
 LIBRARIES = {  # that a room may not import

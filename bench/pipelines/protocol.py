@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,24 @@ class Prepared(Protocol):
 
 
 P = TypeVar("P", bound=Prepared)
+
+
+@runtime_checkable
+class Probabilistic(Protocol):
+    """An arm that can say how probable each class is."""
+
+    def predict_probabilities(
+        self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
+    ) -> None:
+        """Predict an image that need not fit in memory, as `predict_into`, and its class probabilities.
+
+        Args:
+            image: Grey values (*spatial, C), scaled as in training.
+            mask: Receives the classes (*spatial); where two classes are equally probable, the lower one.
+            shares: Receives the probabilities (K, *spatial), which add up to 1 in each pixel.
+            scratch: Folder for what is as large as the image; the caller removes it.
+            progress: Receives the share that is done, in [0, 1].
+        """
 
 
 class Pipeline(Protocol[P]):

@@ -1,13 +1,12 @@
-"""`python -m bench predict run=<run directory> image=<file> out=<file>`: a trained arm on images of any size.
+"""`python -m bench predict run=<run or results folder> image=<file> out=<file>`: a trained arm on images of any size.
 
 `image` may be a folder or a pattern with `*`; `out` is then a folder, and the masks are called like the images.
 """
 
 import glob
-import signal
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -15,23 +14,30 @@ from bench.config import require
 from bench.datasets.opening import is_image, stem_of
 from bench.datasets.zarr_files import is_store
 from bench.predict import outputs
-from bench.predict.prediction import PredictConfig, Work, axis_of, layout_of, opened, predict_one, silent
+from bench.predict.choice import choose_run
+from bench.predict.prediction import PredictConfig, Work, check_work, hide_progress, predict_one
 from bench.predict.run_directory import read_run
 
 
 def main(settings: PredictConfig) -> int:
     """Predict one image or several, and print a line for each. Returns the exit code."""
-    with ended_politely():
-        return predict_all(plan(settings), settings)
+    place = Path(settings.run)
+    chosen = choose_run(place, settings.pipeline, settings.dataset)
+    if chosen != place:
+        print(f"run: {chosen}, the best of {place} by its validation score", file=sys.stderr, flush=True)
+    works = plan(replace(settings, run=str(chosen)))
+    for folder in sorted({work.out.parent for work in works}):
+        folder.mkdir(parents=True, exist_ok=True)
+    return predict_all(works, settings)
 
 
 def predict_all(works: Sequence[Work], settings: PredictConfig) -> int:
-    """One image after the other, or several at once where there are workers."""
+    """Predict one image after the other, or several at once where there are workers. Returns the exit code."""
     if len(works) > 1 and (settings.parallel.workers > 0 or settings.parallel.scheduler is not None):
         from bench.measure.machine import default_threads
         from bench.pipelines.parallel import map_parallel
 
-        quiet = partial(predict_one, progress=silent)
+        quiet = partial(predict_one, progress=hide_progress)
         for done in map_parallel(quiet, works, settings.parallel, default_threads()):
             print(done)
         return 0
@@ -40,54 +46,66 @@ def predict_all(works: Sequence[Work], settings: PredictConfig) -> int:
     return 0
 
 
-@contextmanager
-def ended_politely() -> Iterator[None]:
-    """A request to terminate, as schedulers send, cleans up like Ctrl-C."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
 def plan(settings: PredictConfig) -> list[Work]:
-    """The images that are meant and where their masks go, everything checked that can be without reading a pixel."""
-    run = read_run(Path(settings.run))
-    single = Path(settings.image)
-    if is_store(single) or (not single.is_dir() and not glob.has_magic(settings.image)):
-        works = [Work(run.directory, single, Path(settings.out), settings)]
+    """List the images that are meant and where their masks go.
+
+    Args:
+        settings: Those of the verb, with a run's directory as `run`.
+
+    Returns:
+        One piece of work per image, everything checked that can be without reading a pixel or making a folder.
+
+    Raises:
+        InputError: The run, an image or a place for a mask cannot be used.
+    """
+    run, out = read_run(Path(settings.run)), Path(settings.out)
+    several = is_several(settings.image)
+    into_folder = is_folder(settings.out, several)
+    require(
+        into_folder or not several,
+        f"out={out} must be a folder, because image={settings.image} may be several images",
+    )
+    images = list_images(settings.image) if several else [Path(settings.image)]
+    if into_folder:
+        outs = [out / f"{stem_of(image)}.{settings.format}" for image in images]
+        outputs.check_folder(out)
     else:
-        folder = Path(settings.out)
-        require(folder.is_dir(), f"out={folder} must be a folder, because image={settings.image} may be several images")
-        images = images_of(settings.image)
-        works = [
-            Work(run.directory, image, folder / f"{stem_of(image)}.{settings.format}", settings) for image in images
-        ]
-        outs = [work.out for work in works]
-        twice = next((work for work in works if outs.count(work.out) > 1), None)
-        require(twice is None, f"several images would become {twice and twice.out}: predict them in two turns")
+        outs = [out]
+        outputs.check_parent(out)
+    twice = next((place for place in outs if outs.count(place) > 1), None)
+    require(twice is None, f"several images would become {twice}: predict them in two turns")
+    works = [Work(run.directory, image, place, settings) for image, place in zip(images, outs, strict=True)]
     for work in works:
-        outputs.check_writable(work.out, settings.overwrite)
-        check_apart(work.image, work.out)
-        layout_of(work.image, opened(work, run).header, run.task, axis_of(work, run))
+        check_work(work, run)
     return works
 
 
-def images_of(pattern: str) -> list[Path]:
-    """The images of a folder, or those that a pattern matches, sorted. Raises `InputError` where there are none."""
-    folder = Path(pattern)
-    base = Path(folder.anchor or ".")
-    found = folder.iterdir() if folder.is_dir() else base.glob(str(folder.relative_to(folder.anchor)))
+def is_folder(out: str, several: bool) -> bool:
+    """Whether `out` means a folder for masks.
+
+    Args:
+        out: As it was typed; one that ends in a slash means a folder, and so does one that is there.
+        several: Whether several masks go there; then a name without a suffix means a folder too.
+    """
+    path = Path(out)
+    if path.is_dir():
+        return not path.name.lower().endswith(".zarr")
+    return out.endswith("/") or (several and path.suffix == "")
+
+
+def is_several(pattern: str) -> bool:
+    """Whether `image` may mean several images; a name that is there is one, whatever characters it holds."""
+    path = Path(pattern)
+    if is_store(path) or path.is_file():
+        return False
+    return path.is_dir() or glob.has_magic(pattern)
+
+
+def list_images(pattern: str) -> list[Path]:
+    """Return the images of a folder, or those that a pattern matches, sorted. Raises `InputError` where it is none."""
+    path = Path(pattern)
+    base = Path(path.anchor or ".")
+    found = path.iterdir() if path.is_dir() else base.glob(str(path.relative_to(path.anchor)))
     images = sorted(path for path in found if is_image(path) and path.name[0] != ".")
     require(len(images) > 0, f"image={pattern} matches no image of a kind that is read")
     return images
-
-
-def check_apart(image: Path, out: Path) -> None:
-    """Refuse to write into the image, or over it."""
-    one, other = image.resolve(), out.resolve()
-    apart = not other.is_relative_to(one) and not one.is_relative_to(other)
-    require(apart, f"out={out} lies inside the image {image}, or is it: choose another place")

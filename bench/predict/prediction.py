@@ -1,32 +1,29 @@
 """One image of any size through a trained arm: opened, scaled as in training, predicted in blocks, written whole."""
 
-import shutil
-import sys
-import tempfile
 import time
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, replace
-from functools import lru_cache
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from bench.arms import ARMS
-from bench.config import CnnConfig, Config, InputError, ParallelConfig, require, require_one_of
+from bench.arrays.protocols import Readable, Source
+from bench.config import InputError, ParallelConfig, require, require_one_of
 from bench.datasets.examine import examine
 from bench.datasets.files import Arranged, Layout, Scaled
 from bench.datasets.opening import open_image
 from bench.datasets.sample import Task
 from bench.datasets.stored import Header, Opened
-from bench.files import name_temporary
+from bench.files import fill_atomically
 from bench.measure.memory import MemoryProbe
-from bench.pipelines.protocol import Pipeline
-from bench.pipelines.registry import build_pipeline
+from bench.pipelines.protocol import Pipeline, Probabilistic
 from bench.predict import outputs
-from bench.predict.outputs import Meaning
-from bench.predict.run_directory import FinishedRun, read_run
+from bench.predict.loading import load_run
+from bench.predict.meaning import Meaning
+from bench.predict.png_files import write_overlay
+from bench.predict.run_directory import FinishedRun
+from bench.predict.scratch import estimate_scratch, make_scratch
 from bench.progress import Progress
 
 Show = Callable[[str], AbstractContextManager[Callable[[float], None]]]
@@ -36,10 +33,14 @@ Show = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 class PredictConfig:
     """Settings of `python -m bench predict`."""
 
-    run: str = ""  # directory of a finished run
+    run: str = ""  # directory of a finished run, or a results folder: of that, the best run by its validation score
     image: str = ""  # an image of any kind that is read, a folder of them, or a pattern such as 'slides/*.tif'
-    out: str = ""  # .zarr, .ome.zarr, .tif or .ome.tif; for several images a folder
-    format: str = "tif"  # of the masks in a folder
+    out: str = ""  # mask to be: .tif, .ome.tif, .zarr, .ome.zarr or .png; or a folder for masks, made where needed
+    format: str = "tif"  # of the masks in a folder: tif | ome.tif | zarr | ome.zarr | png
+    overlay: bool = False  # also write the image with its classes in colour, as NAME.overlay.png beside the mask
+    probabilities: bool = False  # also write NAME.probabilities of the classes, (classes, rows, columns), beside it
+    pipeline: str | None = None  # with a results folder: only runs of this arm
+    dataset: str | None = None  # with a results folder: only runs on this data set
     overwrite: bool = False  # replace masks that are there already
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     scratch: str | None = None  # folder for what is as large as the image; null: beside out
@@ -65,6 +66,13 @@ class Work:
     out: Path
     settings: PredictConfig
 
+    @property
+    def outs(self) -> list[Path]:
+        """Everything that is written, the mask first."""
+        beside = [outputs.overlay_path(self.out)] if self.settings.overlay else []
+        beside += [outputs.probabilities_path(self.out)] if self.settings.probabilities else []
+        return [self.out, *beside]
+
 
 @dataclass(frozen=True)
 class Done:
@@ -80,18 +88,60 @@ class Done:
         return f"{self.out}: {self.pixels} pixels in {self.seconds:.1f} s{peak}"
 
 
-def opened(work: Work, run: FinishedRun) -> Opened:
-    return open_image(work.image, axis_of(work, run), work.settings.max_pixels)
+def open_work(work: Work, run: FinishedRun) -> Opened:
+    """Open the image of a piece of work; its values are decoded when asked. Raises `InputError`."""
+    return open_image(work.image, channel_axis_of(work, run), work.settings.max_pixels)
 
 
-def axis_of(work: Work, run: FinishedRun) -> int | None:
-    """The channel axis that was given, else the one of the run's own data set."""
+def channel_axis_of(work: Work, run: FinishedRun) -> int | None:
+    """Return the channel axis that was given, else the one of the run's own data set."""
     given = work.settings.channel_axis
     return getattr(run.config.dataset, "channel_axis", None) if given is None else given
 
 
+def check_work(work: Work, run: FinishedRun) -> None:
+    """Refuse, before any work, an image that is not of the run's kind and a place that cannot take its mask.
+
+    Args:
+        work: An image, the place of its mask and the settings.
+        run: The run that is to predict it.
+
+    Raises:
+        InputError: The sentence names the file or the setting.
+    """
+    settings, flat = work.settings, run.task.spatial_axes == 2
+    require(flat or not settings.overlay, "overlay=true is for images of two axes, and the run is one of volumes")
+    if outputs.suffix_of(work.out) == ".png":
+        require(flat, f"out={work.out} holds one plane, and the run is one of volumes: choose .tif or .zarr")
+        require(len(run.task.class_names) <= 256, f"out={work.out} holds at most 256 classes: choose .tif or .zarr")
+    for out in work.outs:
+        outputs.check_name(out, settings.overwrite)
+        check_apart(work.image, out)
+    layout_of(work.image, open_work(work, run).header, run.task, channel_axis_of(work, run))
+
+
+def check_apart(image: Path, out: Path) -> None:
+    """Refuse to write into the image, or over it. Raises `InputError`."""
+    one, other = image.resolve(), out.resolve()
+    apart = not other.is_relative_to(one) and not one.is_relative_to(other)
+    require(apart, f"out={out} lies inside the image {image}, or is it: choose another place")
+
+
 def layout_of(path: Path, header: Header, task: Task, channel_axis: int | None) -> Layout:
-    """Where the channels of a new image are. Raises `InputError` where it is not of the run's kind."""
+    """Find the channels of a new image.
+
+    Args:
+        path: The image, for sentences.
+        header: Shape and channels as the file has them.
+        task: Spatial axes and channels of the run's images.
+        channel_axis: Axis of the channels in the file; None means what the file says, else the last.
+
+    Returns:
+        Where the channels are.
+
+    Raises:
+        InputError: The image is not of the run's kind.
+    """
     shape, axes, channels = header.shape, task.spatial_axes, task.in_channels
     wanted = f"the run was trained on images of {axes} spatial axes and {channels} channel{'s' * (channels > 1)}"
     if len(shape) == axes:
@@ -112,64 +162,77 @@ def layout_of(path: Path, header: Header, task: Task, channel_axis: int | None) 
 
 
 def predict_one(work: Work, progress: Show | None = None) -> Done:
-    """Predict one image and write its mask, whole or not at all."""
+    """Predict one image and write its mask, whole or not at all.
+
+    Args:
+        work: The image, the place of its mask and the settings.
+        progress: Makes what shows the share that is done; None means a bar or lines on standard error.
+
+    Returns:
+        What it took.
+
+    Raises:
+        InputError: The image or a setting cannot be used, or the disk is full.
+    """
     started = time.perf_counter()
     memory = MemoryProbe()
     memory.reset()
-    run, pipeline = loaded(work.run, work.settings.device)
-    file = opened(work, run)
-    stored = Arranged(file.array, layout_of(work.image, file.header, run.task, axis_of(work, run)))
-    outputs.clear_stale(work.out)
-    with failing_in_words(work), scratch_for(work, run, stored.shape) as scratch:
+    settings, (run, pipeline) = work.settings, load_run(work.run, work.settings.device)
+    name, able = run.config.pipeline.name, isinstance(pipeline, Probabilistic)
+    require(able or not settings.probabilities, f"probabilities=true: {name} does not say how probable a class is")
+    file = open_work(work, run)
+    stored = Arranged(file.array, layout_of(work.image, file.header, run.task, channel_axis_of(work, run)))
+    needed = estimate_scratch(run.config, stored.shape, settings.probabilities * len(run.task.class_names))
+    with explain_failures(work), make_scratch(work.out, settings.scratch, needed) as scratch:
         scaling = run.normalization.scaling(stored.dtype, examine(work.image, stored))
-        image, shape = Scaled(stored, scaling), stored.shape[:-1]
-        shown = (progress or show_progress)(work.image.name)
-        with outputs.writing(work.out, shape, meaning_of(file, run.task, stored.layout), scratch) as out, shown as show:
-            pipeline.predict_into(image, out, scratch, show)
-    peak = memory.peak()
-    seconds = time.perf_counter() - started
-    return Done(work.out, prod(shape), seconds, None if peak is None else peak.rss_bytes)
+        meaning = describe_classes(file, run.task, stored.layout)
+        with (progress or show_progress)(work.image.name) as show:
+            write_outputs(work, pipeline, (stored, Scaled(stored, scaling)), meaning, scratch, show)
+    peak, pixels = memory.peak(), prod(stored.shape[:-1])
+    return Done(work.out, pixels, time.perf_counter() - started, None if peak is None else peak.rss_bytes)
 
 
-@lru_cache(maxsize=1)
-def loaded(directory: Path, device: str) -> tuple[FinishedRun, Pipeline[Any]]:
-    """A run and its pipeline with the weights of its checkpoint, ready to predict."""
-    # torch_geometric uses it while it is imported; nothing that a user could mend
-    warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
-    run = read_run(directory)
-    config = replace(without_download(run.config), device=device)
-    pipeline = build_pipeline(config, run.task)
-    pin(config)
-    try:
-        pipeline.load(run.checkpoint)
-    except InputError:
-        raise
-    except Exception as error:
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
-        raise InputError(f"{run.checkpoint} cannot be loaded into {config.pipeline.name}: {reason}") from error
-    return run, pipeline
+def write_outputs(
+    work: Work,
+    pipeline: Pipeline[Any],
+    images: tuple[Readable, Source],
+    meaning: Meaning,
+    scratch: Path,
+    show: Callable[[float], None],
+) -> None:
+    """Predict and write the mask and what is to lie beside it; the mask takes its name last.
+
+    Args:
+        work: Where the mask goes, and the settings.
+        pipeline: The trained arm.
+        images: The image (*spatial, C) as stored and as scaled for the arm.
+        meaning: Classes, pixel sizes and units.
+        scratch: Folder for what is as large as the image.
+        show: Receives the share that is done, in [0, 1].
+    """
+    (stored, scaled), settings, shape = images, work.settings, images[0].shape[:-1]
+    with ExitStack() as stack:
+        mask = stack.enter_context(outputs.write_mask(work.out, shape, meaning, scratch))
+        if settings.probabilities:
+            place = outputs.probabilities_path(work.out)
+            shares = stack.enter_context(outputs.write_probabilities(place, shape, meaning, scratch))
+            assert isinstance(pipeline, Probabilistic)
+            pipeline.predict_probabilities(scaled, mask, shares, scratch, show)
+        else:
+            pipeline.predict_into(scaled, mask, scratch, show)
+        if settings.overlay:
+            temporary = stack.enter_context(fill_atomically(outputs.overlay_path(work.out)))
+            write_overlay(temporary, stored, mask)
 
 
-def without_download(config: Config) -> Config:
-    """The same settings, but an encoder starts from nothing: the checkpoint holds its weights."""
-    model = getattr(config.pipeline, "model", None)
-    if not isinstance(model, CnnConfig):
-        return config
-    pipeline: Any = config.pipeline
-    return replace(config, pipeline=replace(pipeline, model=replace(model, encoder_weights=None, weights_file=None)))
+def describe_classes(file: Opened, task: Task, layout: Layout) -> Meaning:
+    """Return what a mask's numbers and axes mean.
 
-
-def pin(config: Config) -> None:
-    """The settings of torch under which the run was trained; nothing for an arm without torch."""
-    if "torch" in sys.modules:
-        from bench.measure.environment import pin_torch
-        from bench.measure.machine import default_threads
-
-        pin_torch(config.measure.threads or default_threads())
-
-
-def meaning_of(file: Opened, task: Task, layout: Layout) -> Meaning:
-    """Classes, and pixel sizes and units of the spatial axes."""
+    Args:
+        file: The image, whose pixel sizes and units are per axis of the file.
+        task: Names of the classes.
+        layout: Where the channels are in the file.
+    """
     axis = layout.channel_axis
     sizes, units = file.pixel_size, file.units
     if axis is not None:
@@ -179,37 +242,7 @@ def meaning_of(file: Opened, task: Task, layout: Layout) -> Meaning:
 
 
 @contextmanager
-def scratch_for(work: Work, run: FinishedRun, shape: Sequence[int]) -> Iterator[Path]:
-    """A folder of its own for this image, removed afterwards. Raises `InputError` where the disk is too small."""
-    place = work.out.parent if work.settings.scratch is None else Path(work.settings.scratch)
-    require(place.is_dir(), f"scratch={place} is not a folder")
-    needed = scratch_bytes(run, shape)
-    free = shutil.disk_usage(place).free
-    require(
-        needed <= free,
-        f"{place} has {free / 2**30:.1f} GiB free, and {work.image} needs about {needed / 2**30:.1f} GiB while it is "
-        "predicted: make room, or give scratch= on another disk",
-    )
-    if work.settings.scratch is None:
-        folder = name_temporary(work.out, "scratch")
-        folder.mkdir()
-    else:
-        folder = Path(tempfile.mkdtemp(prefix="gnn-vs-cnn-", dir=place))
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def scratch_bytes(run: FinishedRun, shape: Sequence[int]) -> int:
-    """What an image takes on the disk for a while, in bytes: its mask; for superpixels a smoothed image and all ids."""
-    pixels = prod(shape[:-1])
-    superpixels = ARMS[run.config.pipeline.name].uses_superpixels
-    return pixels * (1 + superpixels * (8 + 4 * shape[-1] + 4 * (run.config.superpixels.views - 1)))
-
-
-@contextmanager
-def failing_in_words(work: Work) -> Iterator[None]:
+def explain_failures(work: Work) -> Iterator[None]:
     """Turn what a user can mend into an `InputError`: a full disk, a method that needs all of the image in memory."""
     try:
         yield
@@ -229,7 +262,7 @@ def show_progress(description: str) -> Iterator[Callable[[float], None]]:
 
 
 @contextmanager
-def silent(description: str) -> Iterator[Callable[[float], None]]:
-    """No progress, for those who work beside others."""
+def hide_progress(description: str) -> Iterator[Callable[[float], None]]:
+    """Yield a function that shows nothing, for those who work beside others."""
     del description
     yield lambda _: None

@@ -1,0 +1,86 @@
+"""Which run of a results folder predicts: the best one by its validation images. Test images choose nothing."""
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.arms import ARMS
+from bench.config import InputError, require
+from bench.tables.read import read_run_rows
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished run that can predict; `score` is its macro Dice over all validation images."""
+
+    directory: Path
+    pipeline: str
+    dataset: str
+    score: float
+
+
+def choose_run(place: Path, pipeline: str | None = None, dataset: str | None = None) -> Path:
+    """Return the run directory that is meant by a run directory or a results folder.
+
+    Args:
+        place: A run's directory, which is returned as it is, or a results folder, of which the run with the best
+            validation score is chosen; of equals the oldest.
+        pipeline: Only runs of this arm are looked at.
+        dataset: Only runs on the data set of this name are looked at.
+
+    Returns:
+        A run directory.
+
+    Raises:
+        InputError: There is no such run, or there are runs of several data sets, whose scores do not compare.
+    """
+    if (place / "config.json").is_file() or not (place / "runs").is_dir():
+        return place
+    found = [
+        run for run in list_candidates(place) if pipeline in (None, run.pipeline) and dataset in (None, run.dataset)
+    ]
+    kind = f" with pipeline={pipeline}" * (pipeline is not None) + f" with dataset={dataset}" * (dataset is not None)
+    require(len(found) > 0, f"{place} holds no finished run{kind} that can predict: give run= another folder")
+    names = sorted({run.dataset for run in found})
+    require(
+        len(names) == 1,
+        f"{place} holds runs on {len(names)} data sets, whose scores do not compare: add dataset={names[0]} or "
+        f"{' or '.join(f'dataset={name}' for name in names[1:])}",
+    )
+    return max(found, key=lambda run: run.score).directory
+
+
+def list_candidates(results_dir: Path) -> list[Candidate]:
+    """Return the runs of a results folder that ended well, kept a model and need no true mask, by name."""
+    found = [_read_candidate(directory) for directory in sorted((results_dir / "runs").glob("*"))]
+    return [candidate for candidate in found if candidate is not None]
+
+
+def suggest_prediction(results_dir: Path) -> str:
+    """Return the command that segments an image with the best run of a results folder; empty where none can."""
+    found = list_candidates(results_dir)
+    if not found:
+        return ""
+    names = sorted({run.dataset for run in found})
+    which = [f"dataset={names[0]}"] if len(names) > 1 else []
+    return shlex.join(
+        ["python", "-m", "bench", "predict", f"run={results_dir}", *which, "image=IMAGE.tif", "out=MASK.tif"]
+    )
+
+
+def _read_candidate(directory: Path) -> Candidate | None:
+    try:
+        rows = read_run_rows(directory)
+    except InputError:  # the report names such runs and why
+        return None
+    [run] = rows["runs"]
+    scores = [row["value"] for row in rows["scores"] if _is_validation_score(row)]
+    arm = ARMS.get(str(run.get("pipeline")))
+    able = run["status"] == "ok" and arm is not None and not arm.sees_truth and any(directory.glob("checkpoint.*"))
+    if not able or not scores or not scores[0]:
+        return None
+    return Candidate(directory, str(run["pipeline"]), str(run["dataset"]), float(scores[0]))
+
+
+def _is_validation_score(row: dict[str, str]) -> bool:
+    return (row["split"], row["image"], row["metric"], row["class"]) == ("val", "all", "dice", "macro")

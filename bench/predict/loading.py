@@ -1,0 +1,58 @@
+"""A finished run's pipeline with its weights, ready to predict."""
+
+import sys
+import warnings
+from dataclasses import replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from bench.config import CnnConfig, Config, InputError
+from bench.pipelines.protocol import Pipeline
+from bench.pipelines.registry import build_pipeline
+from bench.predict.run_directory import FinishedRun, read_run
+
+
+@lru_cache(maxsize=1)
+def load_run(directory: Path, device: str) -> tuple[FinishedRun, Pipeline[Any]]:
+    """Return a run and its pipeline with the weights of its checkpoint; the last one is kept for the next image.
+
+    Args:
+        directory: Directory of the run.
+        device: auto, cpu, cuda or cuda:N.
+
+    Raises:
+        InputError: The run or its checkpoint cannot be read.
+    """
+    # torch_geometric uses it while it is imported; nothing that a user could mend
+    warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
+    run = read_run(directory)
+    config = replace(forgo_download(run.config), device=device)
+    pipeline = build_pipeline(config, run.task)
+    pin_run(config)
+    try:
+        pipeline.load(run.checkpoint)
+    except InputError:
+        raise
+    except Exception as error:
+        reason = str(error).strip().split("\n")[0] or type(error).__name__
+        raise InputError(f"{run.checkpoint} cannot be loaded into {config.pipeline.name}: {reason}") from error
+    return run, pipeline
+
+
+def forgo_download(config: Config) -> Config:
+    """Return the same settings without weights to be fetched: the checkpoint holds those of the encoder too."""
+    model = getattr(config.pipeline, "model", None)
+    if not isinstance(model, CnnConfig):
+        return config
+    pipeline: Any = config.pipeline
+    return replace(config, pipeline=replace(pipeline, model=replace(model, encoder_weights=None, weights_file=None)))
+
+
+def pin_run(config: Config) -> None:
+    """Give torch the settings under which the run was trained; nothing for an arm without torch."""
+    if "torch" in sys.modules:
+        from bench.measure.environment import pin_torch
+        from bench.measure.machine import default_threads
+
+        pin_torch(config.measure.threads or default_threads())

@@ -1,0 +1,32 @@
+"""What the numbers and axes of a predicted array mean, and the colours that viewers show classes in."""
+
+from dataclasses import dataclass
+
+COLOURS = ("4477AA", "EE6677", "228833", "CCBB44", "66CCEE", "AA3377", "BBBBBB")  # Tol, "Colour schemes", 2021: bright
+SIDE = 512  # of chunks and tiles, in pixels
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What an array's numbers and axes mean: classes, and pixel size and unit of each spatial axis where known."""
+
+    class_names: tuple[str, ...]
+    pixel_size: tuple[float, ...] | None = None
+    units: tuple[str | None, ...] | None = None
+
+
+def class_colour(number: int) -> tuple[int, int, int]:
+    """Return red, green and blue of a class, 0 to 255; class 0, the background, is black.
+
+    Further classes go through `COLOURS`, each time around darker by a third.
+    """
+    if number == 0:
+        return 0, 0, 0
+    rounds, place = divmod(number - 1, len(COLOURS))
+    red, green, blue = (round(part * (2 / 3) ** rounds) for part in bytes.fromhex(COLOURS[place]))
+    return red, green, blue
+
+
+def name_axes(spatial: int, classes: bool = False) -> tuple[str, ...]:
+    """Return the axes of an array of `spatial` spatial axes, with `classes` one of classes before them."""
+    return (*(("c",) if classes else ()), *("z", "y", "x")[-spatial:])

@@ -1,0 +1,76 @@
+"""Predicted arrays as tiled TIFF and OME-TIFF; a mask in plain TIFF has a colour table, which viewers show it in."""
+
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.predict.meaning import Meaning, class_colour
+from bench.predict.ome_zarr import Description, list_blocks
+
+UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", None: "pixel"}  # as OME-XML writes them
+
+
+def write_tiff(path: Path, array: Any, described: Description, meaning: Meaning, ome: bool) -> None:
+    """Write a compressed TIFF in tiles, read from `array` one after the other.
+
+    Args:
+        path: File to write.
+        array: Numbers, (*spatial) or (K, *spatial).
+        described: Its axes, and the side of a tile in pixels, a multiple of 16.
+        meaning: Classes, pixel sizes and units.
+        ome: Whether to write OME-XML; else names of classes stand in the description as JSON.
+    """
+    import tifffile
+
+    names = {"class_names": ", ".join(meaning.class_names)}
+    coloured = array.dtype == np.uint8 and not ome  # OME has no colour tables
+    tifffile.imwrite(
+        path,
+        _cut_tiles(array, described.side),
+        shape=array.shape,
+        dtype=array.dtype,
+        tile=(described.side, described.side),
+        compression="zlib",
+        photometric="palette" if coloured else "minisblack",
+        colormap=_make_table() if coloured else None,
+        bigtiff=prod(array.shape) * array.dtype.itemsize > 1 << 31,
+        metadata={"axes": "".join(described.axes).upper(), **(_size_ome(meaning) if ome else names)},
+        ome=ome,
+        **({} if ome else _resolution(meaning)),
+    )
+
+
+def _make_table() -> NDArray[np.uint16]:
+    """Return the colour table (3, 256) of 16 bits per part."""
+    table: NDArray[np.uint16] = np.array([class_colour(number) for number in range(256)], np.uint16).T * 257
+    return table
+
+
+def _resolution(meaning: Meaning) -> dict[str, Any]:
+    """Return pixels per centimetre across and down, where pixel sizes are known in micrometres."""
+    if meaning.pixel_size is None or (meaning.units or ("",))[-1] != "micrometer":
+        return {}
+    return {"resolution": tuple(1e4 / size for size in meaning.pixel_size[:-3:-1]), "resolutionunit": "CENTIMETER"}
+
+
+def _size_ome(meaning: Meaning) -> dict[str, Any]:
+    """Return OME's names for pixel sizes and units."""
+    sizes = meaning.pixel_size or ()
+    units = meaning.units or (None,) * len(sizes)
+    found: dict[str, Any] = {}
+    for axis, size, unit in zip(("Z", "Y", "X")[len(("Z", "Y", "X")) - len(sizes) :], sizes, units, strict=True):
+        found |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": UNITS.get(unit, unit)}
+    return found
+
+
+def _cut_tiles(array: Any, side: int) -> Iterator[NDArray[Any]]:
+    """Yield the tiles of a TIFF in their order, those at the edges filled up with zeros."""
+    for block in list_blocks(array.shape, side):
+        part = np.asarray(array[block])
+        tile = np.zeros((side, side), part.dtype)
+        tile[: part.shape[-2], : part.shape[-1]] = part.reshape(part.shape[-2:])
+        yield tile
