@@ -1,12 +1,14 @@
 """What every arm promises: three verbs, full-resolution masks of valid classes, the same result for the same seed."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import zarr
 from numpy.typing import NDArray
 
 from bench.arms import ARMS, learning_arms
@@ -25,6 +27,7 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
+from bench.pipelines.protocol import Probabilistic
 from bench.pipelines.registry import build_pipeline
 
 SETTINGS: dict[str, Callable[[], PipelineConfig]] = {
@@ -34,6 +37,13 @@ SETTINGS: dict[str, Callable[[], PipelineConfig]] = {
     "oracle": OracleConfig,
     "threshold": ThresholdConfig,
 }
+PROBABILISTIC = [
+    ("tiled_cnn", "discard", 1),
+    ("tiled_cnn", "gaussian", 1),
+    ("superpixel_gnn", "discard", 1),
+    ("superpixel_gnn", "discard", 3),
+    ("superpixel_mlp", "discard", 1),
+]
 LEARNING = learning_arms()
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=2)
 
@@ -103,3 +113,34 @@ def test_the_checkpoint_holds_plain_weights(name: str, tmp_path: Path) -> None:
     assert log.stopped == "epochs"
     assert log.best_score is not None
     assert 0 <= log.best_score <= 1
+
+
+@pytest.mark.parametrize(("name", "blend", "views"), PROBABILISTIC)
+def test_probabilities_add_up_to_one_and_their_largest_is_the_mask(
+    name: str, blend: str, views: int, tmp_path: Path
+) -> None:
+    settings = config(name)
+    if isinstance(settings.pipeline, TiledCnnConfig):
+        settings = replace(settings, pipeline=replace(settings.pipeline, blend=blend))
+    settings = replace(settings, superpixels=replace(settings.superpixels, views=views))
+    pipeline, image = build_pipeline(settings, TASK), scene(4, (47, 150))
+    pipeline.fit([pipeline.prepare(scene(1)), pipeline.prepare(scene(2))], [pipeline.prepare(scene(3))])
+    assert isinstance(pipeline, Probabilistic)
+    mask, shares = np.empty((47, 150), np.uint8), np.full((2, 47, 150), np.nan, np.float32)
+    done: list[float] = []
+    pipeline.predict_probabilities(image.image, mask, shares, tmp_path, done.append)
+    np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-6)
+    assert shares.min() >= 0
+    assert 0.01 < (shares[0] < 0.5).mean() < 0.99
+    np.testing.assert_array_equal(mask, shares.argmax(axis=0))
+    np.testing.assert_array_equal(mask, pipeline.predict(pipeline.prepare(image)))
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(1)
+    stored = zarr.create_array(tmp_path / "p.zarr", shape=shares.shape, chunks=(1, 16, 64), dtype="float32")
+    pipeline.predict_probabilities(image.image, np.empty_like(mask), stored, tmp_path, done.append)
+    np.testing.assert_array_equal(np.asarray(stored[...]), shares)
+
+
+@pytest.mark.parametrize("name", ["oracle", "threshold"])
+def test_what_learns_no_probabilities_offers_none(name: str) -> None:
+    assert not isinstance(build_pipeline(config(name), TASK), Probabilistic)

@@ -34,6 +34,7 @@ from bench.config import (
 )
 from bench.datasets import task_file
 from bench.datasets.masks import open_mask
+from bench.datasets.opening import open_image
 from bench.datasets.registry import load
 from bench.pipelines.registry import build_pipeline
 from bench.predict import loading, prediction
@@ -123,6 +124,24 @@ def test_the_mask_is_that_of_the_run(arm: str, normalization: str, tmp_path: Pat
         assert run_verb("predict", [f"run={directory}", f"image={source}", f"out={tmp_path / name}", "device=cpu"]) == 0
         np.testing.assert_array_equal(np.asarray(open_mask(tmp_path / name)), expected(directory, config))
     assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.parametrize("arm", ["tiled_cnn", "superpixel_gnn"])
+@pytest.mark.parametrize("out", ["a.tif", "a.ome.zarr", "a.png"])
+def test_probabilities_lie_beside_the_mask(arm: str, out: str, tmp_path: Path) -> None:
+    directory, config = finished(tmp_path, arm)
+    image = tmp_path / "set" / "images" / "c.png"
+    settings = [f"run={directory}", f"image={image}", f"out={tmp_path / out}", "probabilities=true", "device=cpu"]
+    assert run_verb("predict", settings) == 0
+    mask = expected(directory, config)
+    np.testing.assert_array_equal(np.asarray(open_mask(tmp_path / out)), mask)
+    beside = "a.probabilities.tif" if out == "a.png" else out.replace("a.", "a.probabilities.")
+    shares = np.asarray(open_image(tmp_path / beside).array)
+    assert shares.shape == (2, *mask.shape)
+    np.testing.assert_allclose(shares.sum(axis=0), 1, atol=2e-3)
+    disagree = shares.argmax(axis=0) != mask
+    assert (np.abs(shares[0] - shares[1])[disagree] < 2e-3).all(), "float16 rounds"
+    assert disagree.mean() < 0.01
 
 
 def test_several_images_give_as_many_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -72,6 +72,22 @@ class Inferer:
         else:
             tiles.stitch(self._classify_tiles(image, windows, progress), out)
 
+    def score(self, image: Readable, windows: Sequence[Window], out: Writable, progress: Progress) -> None:
+        """Write the class probabilities of an image, or with `gaussian` sums of them that lack a common factor.
+
+        Args:
+            image: Grey values (*spatial, C).
+            windows: Its tiles.
+            out: Array (*spatial) that is given the scores (K, *part) of each part, as `ScoreWriter` is.
+            progress: Receives the share of the windows that are done.
+        """
+        scored = self._scored(image, windows, progress)
+        if self.gaussian:
+            tiles.blend(windows, scored, out, lambda sums: sums)
+            return
+        for window, tile in zip(windows, scored, strict=True):
+            out[window.keep] = tile[(slice(None), *window.inner)]
+
     def _read(self, image: Readable, windows: Sequence[Window]) -> Iterator[tuple[list[Window], NDArray[np.float32]]]:
         """Windows in groups of the batch size, with their images (B, H, W, C)."""
         lead = (0,) * (len(image.shape) - 3)

@@ -25,11 +25,13 @@ from bench.pipelines.cnn.crops import IGNORED, Batch, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
 from bench.pipelines.cnn.inference import STRIDE, Inferer, Tiling, to_device
 from bench.pipelines.cnn.resolution import count_blocks, reduce_images
+from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.scores.metrics import confusion_matrix, macro_dice
 from models.checkpointing import checkpoint_blocks, run_in_parts
 from models.unet import ARCHITECTURES, build_cnn, load_weights
 
 HELD_PIXELS = 1 << 28  # values of an image that is still read into memory
+SHARES_BYTES = 1 << 30  # of class probabilities held at once, so that they are written in whole chunks
 
 
 @dataclass(frozen=True)
@@ -118,6 +120,19 @@ class TiledCnn:
         windows = self.tiling.cut(image.shape[:-1])
         with write_by_rows(out, self._mask_dtype()) as rows:
             self._inferer().segment(read_by_rows(image), windows, rows, progress)
+
+    def predict_probabilities(
+        self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
+    ) -> None:
+        """Predict an image block by block, and its class probabilities; see `Probabilistic`.
+
+        The mask is that of `predict`, but where two classes are equally probable in single precision.
+        """
+        del scratch
+        windows, last = self.tiling.windows(image.shape[:-1]), ClassesLast(shares)
+        kinds = (self._mask_dtype(), np.dtype(np.float32))
+        with write_by_rows(mask, kinds[0]) as rows, write_by_rows(last, kinds[1], SHARES_BYTES) as share_rows:
+            self._inferer().score(read_by_rows(image), windows, ScoreWriter(rows, share_rows), progress)
 
     def save(self, path: Path) -> None:
         """Write the `state_dict`."""

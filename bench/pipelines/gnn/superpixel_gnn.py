@@ -32,6 +32,7 @@ from bench.pipelines.gnn.networks import Network, build_network, load_published_
 from bench.pipelines.gnn.parts import parts
 from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, wrap_graph
 from bench.pipelines.origin import merge_facts
+from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
 from bench.superpixels.labels import paint
 from bench.superpixels.registry import segment, warm_up_segmentation
@@ -154,8 +155,40 @@ class SuperpixelGnn:
         """Class indices of `image` (*spatial, C) into `out` (*spatial), equal to those of `predict`.
 
         What is as large as the image lies in the folder `scratch` or passes by in bands; in memory is the graph of one
-        segmentation, and what is said of the nodes of all. `progress` is out the share done, in [0, 1].
+        segmentation, and what is said of the nodes of all. `progress` is called with the share done, in [0, 1].
         """
+        segments, votes = self._predict_nodes(image, scratch, progress, self._predict_votes)
+        for start, stop in cut_painting_bands(segments[0].shape, BAND_PIXELS):
+            out[start:stop] = paint_views(votes, [ids[start:stop] for ids in segments])
+            for ids in segments:
+                release(ids)
+            progress(0.9 + 0.1 * stop / len(segments[0]))
+
+    def predict_probabilities(
+        self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
+    ) -> None:
+        """Predict an image in bands, and its class probabilities; see `Probabilistic`.
+
+        Those of several segmentations are means of log p. The mask is that of `predict`, but where two classes are
+        equally probable in single precision.
+        """
+        segments, votes = self._predict_nodes(image, scratch, progress, self._log_probabilities)
+        writer = ScoreWriter(mask, ClassesLast(shares))
+        for start, stop in cut_painting_bands(segments[0].shape, BAND_PIXELS // self.task.num_classes):
+            bands = [nodes.T[:, ids[start:stop]] for nodes, ids in zip(votes, segments, strict=True)]
+            writer[start:stop] = np.exp(sum(bands[1:], bands[0]) / np.float32(len(bands)))
+            for ids in segments:
+                release(ids)
+            progress(0.9 + 0.1 * stop / len(segments[0]))
+
+    def _predict_nodes(
+        self,
+        image: Source,
+        scratch: Path,
+        progress: Callable[[float], None],
+        vote: Callable[[Data], NDArray[Any]],
+    ) -> tuple[list[NDArray[np.int32]], list[NDArray[Any]]]:
+        """Segments (*spatial) of each view of an image, and what `vote` says of its nodes (N, ...); 0.9 of the work."""
         votes: list[NDArray[Any]] = []
         segments: list[NDArray[np.int32]] = []
         for done, view in enumerate(self.views):
@@ -163,14 +196,10 @@ class SuperpixelGnn:
             progress((done + 0.67) / len(self.views) * 0.9)
             data = build_graph(image, segments[-1], self.config.graph)
             progress((done + 0.94) / len(self.views) * 0.9)
-            votes.append(self._predict_votes(data))
+            votes.append(vote(data))
             del data
             progress((done + 1) / len(self.views) * 0.9)
-        for start, stop in cut_painting_bands(segments[0].shape, BAND_PIXELS):
-            out[start:stop] = paint_views(votes, [ids[start:stop] for ids in segments])
-            for ids in segments:
-                release(ids)
-            progress(0.9 + 0.1 * stop / len(segments[0]))
+        return segments, votes
 
     def save(self, path: Path) -> None:
         """Write the `state_dict`, the statistics of the features included."""
@@ -265,6 +294,10 @@ class SuperpixelGnn:
         """
         if len(self.views) == 1:
             return self._classify_nodes(data).astype(np.min_scalar_type(self.task.num_classes - 1))
+        return self._log_probabilities(data)
+
+    def _log_probabilities(self, data: Data) -> NDArray[np.float32]:
+        """log p of each class (N, K) of each node."""
         scores = np.empty((int(data.x.shape[0]), self.task.num_classes), np.float32)
         return self._fill_nodes(scores, data, lambda logits: logits.float().log_softmax(dim=1))
 
