@@ -25,7 +25,7 @@ from bench.predict.outputs import (
     write_mask,
     write_probabilities,
 )
-from bench.predict.png_files import draw_overlay, thin, write_overlay
+from bench.predict.png_files import draw_overlay, find_edges, thin, write_overlay
 from bench.scores.panels import display
 
 SIDE = 16  # of chunks and tiles: small, so that there are several
@@ -201,12 +201,20 @@ def test_an_overlay_shows_the_image_where_nothing_was_found_and_the_boundary_in_
     drawn = draw_overlay(image, classes)
     assert (drawn[classes == 0] == drawn[classes == 0][:, :1]).all(), "grey"
     assert (drawn[10, 10:30] == class_colour(2)).all()
+    assert (drawn[10:30, 11] == class_colour(2)).all()
     inside = drawn[15, 15].astype(float)
     grey = display(image)[15, 15]
     np.testing.assert_allclose(inside, grey + 0.35 * (np.array(class_colour(2)) - float(grey)), atol=1)
     write_overlay(overlay_path(tmp_path / "m.ome.tif"), image, classes)
     with Image.open(tmp_path / "m.overlay.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture), drawn)
+
+
+def test_edges_lie_on_both_sides_of_a_boundary() -> None:
+    row = np.array([[0, 0, 0, 1, 1, 1, 1, 1]])
+    np.testing.assert_array_equal(find_edges(row), [[False, True, True, True, True, False, False, False]])
+    np.testing.assert_array_equal(find_edges(row.T), find_edges(row).T)
+    assert not find_edges(np.ones((1, 1), int)).any()
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7])

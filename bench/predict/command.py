@@ -103,9 +103,10 @@ def is_several(pattern: str) -> bool:
 
 def list_images(pattern: str) -> list[Path]:
     """Return the images of a folder, or those that a pattern matches, sorted. Raises `InputError` where it is none."""
-    path = Path(pattern)
-    base = Path(path.anchor or ".")
-    found = path.iterdir() if path.is_dir() else base.glob(str(path.relative_to(path.anchor)))
+    base, parts = Path(), list(Path(pattern).parts)
+    while parts and (base / parts[0]).is_dir():  # what is there is meant as it stands
+        base /= parts.pop(0)
+    found = base.glob(str(Path(*parts))) if parts else base.iterdir()
     images = sorted(path for path in found if is_image(path) and path.name[0] != ".")
     require(len(images) > 0, f"image={pattern} matches no image of a kind that is read")
     return images

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-COLOURS = ("4477AA", "EE6677", "228833", "CCBB44", "66CCEE", "AA3377", "BBBBBB")  # Tol, "Colour schemes", 2021: bright
+COLOURS = ("228833", "CCBB44", "66CCEE", "EE6677", "4477AA", "AA3377", "BBBBBB")
+"""The bright scheme of Tol, "Colour schemes", 2021; green and yellow first, which stand out from stained tissue too."""
 SIDE = 512  # of chunks and tiles, in pixels
 
 

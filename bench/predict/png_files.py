@@ -15,6 +15,7 @@ from bench.scores.panels import display
 LONGEST = 4096  # pixels of an overlay's longer side, at most
 BAND_PIXELS = 1 << 24  # of an image that are read at once
 SHARE = 0.35  # of a class's colour within it; its boundary has all of it
+OUTLINE = 2  # pixels of a boundary on either side of it
 
 
 def write_png(path: Path, mask: Any) -> None:
@@ -48,10 +49,19 @@ def draw_overlay(image: NDArray[Any], mask: NDArray[np.integer]) -> NDArray[np.u
     shown = display(image)
     shown = shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=-1)
     table = np.array([class_colour(number) for number in range(int(mask.max()) + 1)], np.float32)
-    edges = np.zeros(mask.shape, bool)
-    edges[1:] |= mask[1:] != mask[:-1]
-    edges[:, 1:] |= mask[:, 1:] != mask[:, :-1]
-    share = np.where(edges, 1.0, SHARE).astype(np.float32) * (mask > 0)
+    share = np.where(find_edges(mask), 1.0, SHARE).astype(np.float32) * (mask > 0)
     blended = shown + share[..., None] * (table[mask] - shown)
     drawn: NDArray[np.uint8] = np.rint(blended).astype(np.uint8)
     return drawn
+
+
+def find_edges(mask: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Return where another class lies within `OUTLINE` pixels along a row or a column, (H, W)."""
+    edges = np.zeros(mask.shape, bool)
+    for distance in range(1, OUTLINE + 1):
+        for one, two in ((mask[distance:], mask[:-distance]), (mask[:, distance:], mask[:, :-distance])):
+            differ = one != two
+            rows, columns = mask.shape[0] - differ.shape[0], mask.shape[1] - differ.shape[1]
+            edges[rows:, columns:] |= differ
+            edges[: mask.shape[0] - rows, : mask.shape[1] - columns] |= differ
+    return edges
