@@ -81,7 +81,7 @@ class Inferer:
             out: Array (*spatial) that is given the scores (K, *part) of each part, as `ScoreWriter` is.
             progress: Receives the share of the windows that are done.
         """
-        scored = self._scored(image, windows, progress)
+        scored = self._score_tiles(image, windows, progress)
         if self.gaussian:
             tiles.blend(windows, scored, out, lambda sums: sums)
             return

@@ -129,7 +129,7 @@ class TiledCnn:
         The mask is that of `predict`, but where two classes are equally probable in single precision.
         """
         del scratch
-        windows, last = self.tiling.windows(image.shape[:-1]), ClassesLast(shares)
+        windows, last = self.tiling.cut(image.shape[:-1]), ClassesLast(shares)
         kinds = (self._mask_dtype(), np.dtype(np.float32))
         with write_by_rows(mask, kinds[0]) as rows, write_by_rows(last, kinds[1], SHARES_BYTES) as share_rows:
             self._inferer().score(read_by_rows(image), windows, ScoreWriter(rows, share_rows), progress)
