@@ -15,7 +15,7 @@ from bench.config import InputError
 from bench.datasets.masks import open_mask
 from bench.datasets.opening import open_image
 from bench.predict.meaning import Meaning, class_colour
-from bench.predict.ome_zarr import list_blocks
+from bench.predict.ome_zarr import cut_blocks
 from bench.predict.outputs import (
     check_folder,
     check_name,
@@ -124,7 +124,7 @@ def test_a_finished_result_replaces_what_was_there(name: str, tmp_path: Path) ->
 
 def test_blocks_cover_an_array_once() -> None:
     seen = np.zeros((2, 33, 16), int)
-    for block in list_blocks(seen.shape, SIDE):
+    for block in cut_blocks(seen.shape, SIDE):
         seen[block] += 1
     assert (seen == 1).all()
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from bench.arrays.chunked import cut_boxes
 from bench.predict.meaning import Meaning, class_colour
 
 
@@ -52,14 +52,9 @@ def _add_level(group: Any, name: str, array: Description) -> Any:
     return group.create_array(name, shape=array.shape, dtype=array.dtype, **layout)
 
 
-def list_blocks(shape: Sequence[int], side: int) -> Iterator[tuple[slice, ...]]:
-    """Yield the blocks of an array of `shape`, one plane thick and `side` pixels wide, plane by plane, row by row."""
-    steps = (*(1 for _ in shape[:-2]), side, side)
-    starts = product(*(range(0, length, step) for length, step in zip(shape, steps, strict=True)))
-    for corner in starts:
-        yield tuple(
-            slice(start, min(start + step, length)) for start, step, length in zip(corner, steps, shape, strict=True)
-        )
+def cut_blocks(shape: Sequence[int], side: int) -> Iterator[tuple[slice, ...]]:
+    """Return the blocks of an array of `shape`, one plane thick and `side` pixels wide, plane by plane, row by row."""
+    return cut_boxes(shape, (*(1 for _ in shape[:-2]), side, side))
 
 
 def describe(folder: Path, array: Description, name: str, meaning: Meaning) -> None:
@@ -121,7 +116,7 @@ def _halve(group: Any, number: int, fine: Description) -> Description:
     source = group[str(number - 1)]
     coarse = replace(fine, shape=(*fine.shape[:-2], *(-(-length // 2) for length in fine.shape[-2:])))
     target = _add_level(group, str(number), coarse)
-    for *lead, y, x in list_blocks(coarse.shape, coarse.side):
+    for *lead, y, x in cut_blocks(coarse.shape, coarse.side):
         place = tuple(slice(2 * part.start, 2 * part.stop) for part in (y, x))
         target[(*lead, y, x)] = source[(*lead, *place)][..., ::2, ::2]
     return coarse

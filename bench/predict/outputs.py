@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from bench.arrays.chunked import cut_boxes
 from bench.config import require
 from bench.files import fill_atomically, remove
 from bench.predict import ome_zarr, png_files, tiff_files

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.predict.meaning import Meaning, class_colour
-from bench.predict.ome_zarr import Description, list_blocks
+from bench.predict.ome_zarr import Description, cut_blocks
 
 UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", None: "pixel"}  # as OME-XML writes them
 
@@ -69,7 +69,7 @@ def _size_ome(meaning: Meaning) -> dict[str, Any]:
 
 def _cut_tiles(array: Any, side: int) -> Iterator[NDArray[Any]]:
     """Yield the tiles of a TIFF in their order, those at the edges filled up with zeros."""
-    for block in list_blocks(array.shape, side):
+    for block in cut_blocks(array.shape, side):
         part = np.asarray(array[block])
         tile = np.zeros((side, side), part.dtype)
         tile[: part.shape[-2], : part.shape[-1]] = part.reshape(part.shape[-2:])
