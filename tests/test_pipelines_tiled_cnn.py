@@ -97,8 +97,7 @@ def test_pixels_of_any_image_find_their_class(blend: str, shape: tuple[int, int]
 
 
 @pytest.mark.usefixtures("stand_in")
-def test_the_validation_score_is_pooled_macro_dice_without_ignored_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bench.scores.metrics.BAND_PIXELS", 300)
+def test_the_validation_score_is_pooled_macro_dice_without_ignored_pixels() -> None:
     arm = pipeline(epochs=1)
     held_out = [sample(2, 50, 50), sample(4, 70, 40)]
     items = [arm.prepare(one) for one in held_out]
