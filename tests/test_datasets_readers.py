@@ -1,12 +1,16 @@
 """PNG, JPEG and TIFF as arrays: what was saved is what is read, and the header says so beforehand."""
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
 import imagecodecs
+import numcodecs
 import numpy as np
 import pytest
 import tifffile
+import zarr
 from numpy.typing import NDArray
 from PIL import Image
 from support import folder_sets as sets
@@ -15,6 +19,7 @@ from bench.config import InputError
 from bench.datasets import masks, tiffs
 from bench.datasets.opening import open_image
 
+ROOT = Path(__file__).parents[1]
 LIMIT = 10**6
 
 
@@ -209,3 +214,20 @@ def test_a_damaged_tile_is_a_sentence(tmp_path: Path, monkeypatch: pytest.Monkey
     path.write_bytes(data)
     with pytest.raises(InputError, match=r"a\.tif cannot be read as an image"):
         np.asarray(open_image(path).array)
+
+
+@pytest.mark.parametrize(("suffix", "loaded"), [(".tif", "tifffile"), (".png", "PIL"), (".zarr", "numcodecs")])
+def test_a_kind_of_file_loads_the_library_that_reads_it_and_no_other(tmp_path: Path, suffix: str, loaded: str) -> None:
+    """What a run imports counts as its memory."""
+    path = tmp_path / f"a{suffix}"
+    if suffix == ".zarr":
+        zarr.create_array(path, shape=(4, 4), dtype="uint8", zarr_format=2, compressors=numcodecs.Blosc())[...] = 1
+    else:
+        sets.write(path, sets.picture(0))
+    code = (
+        "import sys; from pathlib import Path; from bench.datasets import registry, opening;"
+        f"numbers = opening.open_image(Path({str(path)!r})).array[...];"
+        "print([name for name in ('tifffile', 'PIL', 'numcodecs', 'zarr') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert eval(done.stdout) == [loaded]

@@ -13,8 +13,7 @@ import numpy as np
 from bench.config import FolderConfig, InputError, require
 from bench.datasets import listing
 from bench.datasets.listing import Listing, by_name, check_name, in_words, list_images, normal
-from bench.datasets.opening import SUFFIXES, stem_of
-from bench.datasets.tiffs import TIFFS, list_members
+from bench.datasets.opening import SUFFIXES, TIFFS, stem_of
 from bench.files import read_json, read_text
 
 SPLITS = ("train", "val", "test")
@@ -148,6 +147,8 @@ def without_members(images: dict[str, tuple[Path, ...]], masks: Mapping[str, Pat
     alone = [name for name in images if name not in masks and images[name][0].suffix.lower() in TIFFS]
     if not alone:
         return images
+    from bench.datasets.tiffs import list_members
+
     owners = [paths[0] for name, paths in images.items() if name in masks and paths[0].suffix.lower() in TIFFS]
     members = {member.resolve() for path in owners for member in list_members(path)}
     return {name: paths for name, paths in images.items() if name in masks or paths[0].resolve() not in members}

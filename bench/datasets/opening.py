@@ -4,10 +4,10 @@ from pathlib import Path
 
 from bench.config import require
 from bench.datasets import zarr_files
-from bench.datasets.pictures import PICTURES, open_picture_file
 from bench.datasets.stored import Opened
-from bench.datasets.tiffs import TIFFS, open_tiff
 
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+TIFFS = (".tif", ".tiff")
 ZARR = ".zarr"
 SUFFIXES = (*PICTURES, *TIFFS, ZARR)
 MAX_PIXELS = 1 << 30
@@ -56,6 +56,11 @@ def _open(path: Path, channel_axis: int | None, max_pixels: int, palette_index: 
     require(
         suffix in SUFFIXES and suffix != ZARR, f"{path} is of a kind that is not read: use one of {', '.join(SUFFIXES)}"
     )
+    # each loads a library that a run on other kinds of files does without
     if suffix in TIFFS:
+        from bench.datasets.tiffs import open_tiff
+
         return open_tiff(path, max_pixels, channel_axis, palette_index)
+    from bench.datasets.pictures import open_picture_file
+
     return open_picture_file(path, max_pixels, palette_index)

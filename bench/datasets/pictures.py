@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
@@ -13,7 +12,7 @@ from PIL import Image
 from bench.config import InputError, require
 from bench.datasets.stored import Coding, Colours, Header, Opened, assemble, check_size, decoded_whole, reading
 
-PICTURES = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP"}
+FORMATS = ("BMP", "JPEG", "PNG")  # that Pillow may find in a file, whatever its name
 BANDS = {"1": 1, "L": 1, "I": 1, "I;16": 1, "I;16B": 1, "F": 1, "P": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 ORIENTATION = 274  # the tag of EXIF
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -43,7 +42,7 @@ def open_picture(path: Path) -> Image.Image:
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked on the header
     try:
-        picture = Image.open(path, formats=sorted(set(PICTURES.values())))
+        picture = Image.open(path, formats=FORMATS)
     finally:
         Image.MAX_IMAGE_PIXELS = limit
     if picture.mode not in BANDS:
@@ -134,6 +133,8 @@ def read_picture(path: Path, palette_index: bool = False) -> NDArray[Any]:
         Colours, or numbers.
     """
     if deep_colour(path):
+        import imagecodecs
+
         return np.asarray(imagecodecs.png_decode(path.read_bytes()))
     png = read_png(path)
     with open_picture(path) as picture:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-import tifffile
 from numpy.typing import NDArray
 
 from bench.arrays.chunked import cut_boxes
@@ -159,6 +158,8 @@ def small_sample(name: str, scene: Scene, mode: str, train: Moments | None) -> S
 
 def write_once(path: Path, layer: SceneImage | SceneMask) -> None:
     """Write a layer block by block as a TIFF that can be mapped, unless it is there; a file under its name is whole."""
+    import tifffile  # only scenes that are kept in files need it
+
     if path.is_file():
         return
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -18,7 +18,6 @@ from bench.datasets import ome
 from bench.datasets.blocks import Blocks, colour, invert
 from bench.datasets.stored import MOST_VALUES, Coding, Opened, assemble, check_size, decoded_whole, reading
 
-TIFFS = (".tif", ".tiff")
 SMALL = 1 << 24  # values in a compressed file that is decoded whole: finding single tiles takes longer
 MAPPED_VALUES = 1 << 21  # of an uncompressed file that are read at once
 BESIDE = {  # images that scanners of slides put beside the one that is meant
