@@ -10,7 +10,7 @@ import pytest
 from support import folder_sets as sets
 
 from bench.config import FolderConfig, InputError
-from bench.datasets.listing import name_in, propose
+from bench.datasets.listing import extract_name, propose_patterns
 from bench.datasets.registry import load
 from bench.datasets.sample import Splits
 
@@ -60,7 +60,7 @@ def test_a_name_of_masks_is_proposed_and_read(tmp_path: Path, prefix: str, suffi
     ],
 )
 def test_patterns_are_proposed_for_either_side(images: list[str], masks: list[str], settings: str) -> None:
-    assert propose(images, masks) == settings
+    assert propose_patterns(images, masks) == settings
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_patterns_are_proposed_for_either_side(images: list[str], masks: list[st
     [("*", "a", "a"), ("*_m", "x/a_m", "x/a"), ("*_m", "_m", None), ("p*", "q", None), ("a*a", "aa", None)],
 )
 def test_a_pattern_names_what_its_star_stands_for(pattern: str, key: str, name: str | None) -> None:
-    assert name_in(pattern, key) == name
+    assert extract_name(pattern, key) == name
 
 
 def test_channels_in_files_of_their_own_are_joined(tmp_path: Path) -> None:

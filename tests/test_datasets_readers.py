@@ -133,7 +133,7 @@ def test_a_volume_of_three_slices_is_no_colour_mask(tmp_path: Path) -> None:
 def test_the_limit_holds_before_any_pixel_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sets.write(tmp_path / "a.tif", sets.picture(0), compression="zlib")
     sets.write(tmp_path / "a.png", sets.picture(0))
-    monkeypatch.setattr(tiffs, "decoded_whole", lambda *_: pytest.fail("pixels were read"))
+    monkeypatch.setattr(tiffs, "decode_whole", lambda *_: pytest.fail("pixels were read"))
     for suffix in ("tif", "png"):
         with pytest.raises(InputError, match="48 values"):
             open_image(tmp_path / f"a.{suffix}", None, 47)

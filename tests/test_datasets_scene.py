@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.filters import threshold_multiotsu
 
-from bench.datasets.scene import Region, Scene, generate_block, lattice, value_noise
+from bench.datasets.scene import Region, Scene, draw_lattice, draw_value_noise, generate_block
 
 SCENES = [
     Scene(modality, classes, (150, 130), (7, 11))
@@ -71,7 +71,7 @@ def test_images_are_float32_in_the_unit_interval() -> None:
 
 
 def test_lattice_values_are_standard_normal_and_independent_across_chunks() -> None:
-    values = lattice(SCENES[0], 3, Region(-100, -64, 156, 192))
+    values = draw_lattice(SCENES[0], 3, Region(-100, -64, 156, 192))
     assert abs(float(values.mean())) < 0.02
     assert abs(float(values.std()) - 1) < 0.02
     assert abs(np.corrcoef(values[36:100, :64].ravel(), values[100:164, :64].ravel())[0, 1]) < 0.06
@@ -79,7 +79,7 @@ def test_lattice_values_are_standard_normal_and_independent_across_chunks() -> N
 
 def test_value_noise_passes_through_its_lattice() -> None:
     window = Region(0, 0, 41, 41)
-    smooth, points = value_noise(SCENES[0], 3, window, 10.0), lattice(SCENES[0], 3, Region(0, 0, 5, 5))
+    smooth, points = draw_value_noise(SCENES[0], 3, window, 10.0), draw_lattice(SCENES[0], 3, Region(0, 0, 5, 5))
     np.testing.assert_allclose(smooth[::10, ::10], points, atol=1e-6)
     assert np.abs(np.diff(smooth, axis=0)).max() < np.abs(np.diff(points, axis=0)).max() * 0.16
 

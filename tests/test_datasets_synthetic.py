@@ -11,7 +11,7 @@ from bench.datasets import synthetic
 from bench.datasets.files import ImageFile
 from bench.datasets.normalization import Scaling
 from bench.datasets.registry import load
-from bench.datasets.synthetic import BLOCK, SceneImage, SceneMask, scene_moments, scenes_of, window_of
+from bench.datasets.synthetic import BLOCK, SceneImage, SceneMask, compute_scene_moments, draw_scenes, find_window
 
 
 def small(**settings: object) -> SyntheticConfig:
@@ -71,7 +71,7 @@ def test_a_large_scene_is_generated_where_it_is_asked_for() -> None:
 
 
 def test_a_source_agrees_with_its_own_array_for_any_key() -> None:
-    scene = scenes_of(small(image_size=[BLOCK + 30, 40]), 0, 1)[0]
+    scene = draw_scenes(small(image_size=[BLOCK + 30, 40]), 0, 1)[0]
     mask = SceneMask(scene)
     whole = np.asarray(mask)
     for key in (
@@ -88,17 +88,17 @@ def test_a_source_agrees_with_its_own_array_for_any_key() -> None:
 
 
 def test_only_plain_slices_are_windows() -> None:
-    assert window_of(np.s_[2:5, :], (10, 20)) is not None
-    assert window_of(np.s_[::2], (10, 20)) is None
-    assert window_of(np.s_[4], (10, 20)) is None
+    assert find_window(np.s_[2:5, :], (10, 20)) is not None
+    assert find_window(np.s_[::2], (10, 20)) is None
+    assert find_window(np.s_[4], (10, 20)) is None
 
 
 def test_moments_of_a_large_scene_are_close_to_those_of_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    scene = scenes_of(small(image_size=[700, 600]), 0, 1)[0]
+    scene = draw_scenes(small(image_size=[700, 600]), 0, 1)[0]
     whole = np.asarray(SceneImage(scene, Scaling(np.zeros(1), np.ones(1))), dtype=np.float64)
     monkeypatch.setattr(synthetic, "KEPT_PIXELS", 1000)
     monkeypatch.setattr(synthetic, "SAMPLE_SIDE", 64)
-    estimate = scene_moments(scene)
+    estimate = compute_scene_moments(scene)
     assert estimate.count < whole.size
     assert abs(estimate.mean[0] - whole.mean()) < 0.05 * whole.std()
     assert abs(np.sqrt(estimate.variance[0]) / whole.std() - 1) < 0.05

@@ -8,7 +8,7 @@ import pytest
 
 from bench.config import NORMALIZATIONS, InputError
 from bench.datasets import task_file
-from bench.datasets.normalization import Stored, choose, moments
+from bench.datasets.normalization import Stored, choose_scaling, compute_moments
 from bench.datasets.sample import Task
 
 TASK = Task(("ground", "cell"), in_channels=2, spatial_axes=2, ignore_index=255)
@@ -20,21 +20,21 @@ def image(seed: int, dtype: type = np.uint16) -> np.ndarray:
 
 @pytest.mark.parametrize("mode", NORMALIZATIONS)
 def test_a_new_image_is_scaled_as_in_training(mode: str, tmp_path: Path) -> None:
-    train, new = moments(image(0)), image(1)
+    train, new = compute_moments(image(0)), image(1)
     task_file.write(tmp_path / "task.json", TASK, mode, Stored(train, ("uint16",)))
     task, normalization = task_file.read(tmp_path / "task.json")
     assert task == TASK
-    expected = choose(mode, new.dtype, moments(new), train).apply(new)
-    np.testing.assert_array_equal(normalization.scaling(new.dtype, moments(new)).apply(new), expected)
+    expected = choose_scaling(mode, new.dtype, compute_moments(new), train).apply(new)
+    np.testing.assert_array_equal(normalization.scaling(new.dtype, compute_moments(new)).apply(new), expected)
     assert [path.name for path in tmp_path.iterdir()] == ["task.json"]
 
 
 def test_other_number_types_are_refused_where_grey_values_must_mean_the_same(tmp_path: Path) -> None:
-    task_file.write(tmp_path / "task.json", TASK, "dataset", Stored(moments(image(0)), ("uint16",)))
+    task_file.write(tmp_path / "task.json", TASK, "dataset", Stored(compute_moments(image(0)), ("uint16",)))
     _, normalization = task_file.read(tmp_path / "task.json")
     new = image(1, np.uint8)
     with pytest.raises(InputError, match=r"holds uint8 values .* on uint16"):
-        normalization.scaling(new.dtype, moments(new))
+        normalization.scaling(new.dtype, compute_moments(new))
 
 
 MISTAKES = {

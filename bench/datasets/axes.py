@@ -29,14 +29,16 @@ class Arrangement:
     channel_axis: int | None  # of the image; None: the file does not say
 
 
-def letter_of(name: str, kind: str | None = None) -> str:
+def abbreviate_axis(name: str, kind: str | None = None) -> str:
     """Return the letter of an axis by its name in a Zarr store, or by its type there; empty where neither is known."""
     lowered = name.strip().lower()
     by_kind = {"time": "t", "channel": "c"}.get(kind or "", "")
     return by_kind or SYNONYMS.get(lowered, lowered if lowered in ("t", "c", "s", *SPACE) else "")
 
 
-def arrange(path: Path, names: Sequence[str], shape: Sequence[int], channel_axis: int | None = None) -> Arrangement:
+def arrange_axes(
+    path: Path, names: Sequence[str], shape: Sequence[int], channel_axis: int | None = None
+) -> Arrangement:
     """Leave out axes of length 1, and put z, y and x into that order; channels keep their place.
 
     Args:
@@ -52,7 +54,7 @@ def arrange(path: Path, names: Sequence[str], shape: Sequence[int], channel_axis
     Raises:
         InputError: The file holds more than one point in time, two axes of channels, or an axis of another meaning.
     """
-    kept = ordered(longer(names, shape), names)
+    kept = order_space(keep_axes(names, shape), names)
     given = None if channel_axis is None else channel_axis % max(len(kept), 1)
     for place, axis in enumerate(kept):
         if place != given:
@@ -60,13 +62,14 @@ def arrange(path: Path, names: Sequence[str], shape: Sequence[int], channel_axis
     channels = [place for place, axis in enumerate(kept) if names[axis] and names[axis] in CHANNELS]
     require(
         len(channels) <= 1 or given is not None,
-        f"{path} has two axes of channels ({described(names, shape)}): save the colours as plain channels, on one axis",
+        f"{path} has two axes of channels ({describe_axes(names, shape)}): save the colours as plain "
+        "channels, on one axis",
     )
     return Arrangement(tuple(kept), channels[0] if channels else None)
 
 
-def longer(names: Sequence[str], shape: Sequence[int]) -> list[int]:
-    """Axes that are longer than 1, and those of height and width; of unknown ones so many that two axes are left."""
+def keep_axes(names: Sequence[str], shape: Sequence[int]) -> list[int]:
+    """Return the axes longer than 1 and those of height and width, and of unknown ones so many that two are left."""
     kept = [axis for axis, length in enumerate(shape) if length > 1 or names[axis] in ("y", "x")]
     for axis in range(len(shape) - 1, -1, -1):
         if len(kept) < 2 and axis not in kept:
@@ -74,8 +77,8 @@ def longer(names: Sequence[str], shape: Sequence[int]) -> list[int]:
     return kept
 
 
-def ordered(kept: Sequence[int], names: Sequence[str]) -> list[int]:
-    """The kept axes with those of space in the order z, y, x, where all of them are named and no name is repeated."""
+def order_space(kept: Sequence[int], names: Sequence[str]) -> list[int]:
+    """Return the axes with those of space in the order z, y, x, if all of them are named and no name is repeated."""
     places = [place for place, axis in enumerate(kept) if not names[axis] or names[axis] not in CHANNELS]
     space = [kept[place] for place in places]
     named = [names[axis] for axis in space]
@@ -88,20 +91,28 @@ def ordered(kept: Sequence[int], names: Sequence[str]) -> list[int]:
 
 
 def check_meaning(path: Path, names: Sequence[str], shape: Sequence[int], axis: int) -> None:
-    """Refuse time, and any axis that one image of one field of view does not have."""
+    """Refuse time, and any axis that one image of one field of view does not have.
+
+    Args:
+        path: The file, for the message.
+        names: A letter per axis.
+        shape: Lengths of the axes.
+        axis: The axis in question.
+    """
     name, length = names[axis], shape[axis]
     if name == "t" and length > 1:
         raise InputError(
-            f"{path} holds {length} points in time ({described(names, shape)}): save each as an image of its own, or, "
-            "if they are slices of a volume, name the axis z in the file (in Fiji: Image > Properties)"
+            f"{path} holds {length} points in time ({describe_axes(names, shape)}): save each as an image of its "
+            "own, or, if they are slices of a volume, name the axis z in the file (in Fiji: Image > Properties)"
         )
     known = not name or name in SPACE or name in CHANNELS or name == "t"
     require(
         known or length == 1,
-        f"{path} holds {length} {NAMES.get(name, name)} ({described(names, shape)}): save each as an image of its own",
+        f"{path} holds {length} {NAMES.get(name, name)} ({describe_axes(names, shape)}): save each as an image of its "
+        "own",
     )
 
 
-def described(names: Sequence[str], shape: Sequence[int]) -> str:
-    """The axes and their lengths in words, as in `axes TYX of 4, 48, 64`."""
+def describe_axes(names: Sequence[str], shape: Sequence[int]) -> str:
+    """Return the axes and their lengths in words, as in `axes TYX of 4, 48, 64`."""
     return f"axes {''.join(name.upper() or '?' for name in names)} of {', '.join(map(str, shape))}"

@@ -27,12 +27,12 @@ class Blocks:
     keeps: int | None = None  # bytes that the array may keep decoded; None: `ChunkedArray` decides
 
     def array(self, channel_axis: int | None) -> ChunkedArray:
-        """The array that slicing decodes; its bands run along the first axis that is not the channels'."""
+        """Return the array that slicing decodes; its bands run along the first axis that is not the channels'."""
         band_axis = 1 if channel_axis == 0 and len(self.shape) > 1 else 0
         return ChunkedArray(self.shape, self.dtype, self.chunks, self.read, band_axis, self.keeps)
 
 
-def arrange(blocks: Blocks, order: Sequence[int], backwards: Sequence[bool]) -> Blocks:
+def rearrange(blocks: Blocks, order: Sequence[int], backwards: Sequence[bool]) -> Blocks:
     """Put axes into order, leave out others, and turn some round.
 
     Args:
@@ -62,7 +62,7 @@ def arrange(blocks: Blocks, order: Sequence[int], backwards: Sequence[bool]) -> 
     return replace(blocks, shape=tuple(lengths), chunks=chunks, read=read)
 
 
-def oriented(order: Sequence[int], y: int, x: int, orientation: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+def orient(order: Sequence[int], y: int, x: int, orientation: int) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """The order of axes and their directions for an EXIF orientation.
 
     Args:
@@ -82,7 +82,7 @@ def oriented(order: Sequence[int], y: int, x: int, orientation: int) -> tuple[tu
     return tuple(axes), tuple(backwards)
 
 
-def colour(blocks: Blocks, colours: NDArray[Any]) -> Blocks:
+def apply_palette(blocks: Blocks, colours: NDArray[Any]) -> Blocks:
     """Replace the numbers of a palette by its `colours` (numbers, bands), on a new last axis."""
     bands = colours.shape[1]
 
@@ -93,7 +93,7 @@ def colour(blocks: Blocks, colours: NDArray[Any]) -> Blocks:
     return Blocks((*blocks.shape, bands), colours.dtype, (*blocks.chunks, bands), read, keeps)
 
 
-def invert(blocks: Blocks, largest: int) -> Blocks:
+def invert_values(blocks: Blocks, largest: int) -> Blocks:
     """Turn values that count from white into values that count from black: `largest` less the value."""
 
     def read(box: Box) -> NDArray[Any]:

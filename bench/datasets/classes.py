@@ -19,8 +19,8 @@ FULL_SHARE = 0.005  # of the pixels that lie about 255, for the same
 FULL_SCALES = (255, 65535, 128, 127, 254)  # numbers that stand for "everything" beside masks of 0 and 1
 
 
-def classes_of(config: FolderConfig, count: int) -> Classes:
-    """Small integers where the classes and `ignore_index` fit into them."""
+def make_classes(config: FolderConfig, count: int) -> Classes:
+    """Return the mapping from numbers to classes, in small integers where classes and `ignore_index` fit."""
     ignored = config.ignore_index or 0
     dtype = np.dtype(np.uint8 if 0 <= ignored < 256 and count <= 256 else np.int32)
     if config.mask_values == FOREGROUND:
@@ -28,8 +28,8 @@ def classes_of(config: FolderConfig, count: int) -> Classes:
     return Classes(None if config.mask_values is None else tuple(sorted(config.mask_values.items())), dtype)
 
 
-def class_of(number: int, config: FolderConfig) -> int | None:
-    """The class of a number in a mask file; None where `dataset.mask_values` does not map it."""
+def find_class(number: int, config: FolderConfig) -> int | None:
+    """Return the class of a number in a mask file; None where `dataset.mask_values` does not map it."""
     if config.mask_values is None or (config.mask_values == FOREGROUND and number == config.ignore_index):
         return number
     if config.mask_values == FOREGROUND:
@@ -38,11 +38,11 @@ def class_of(number: int, config: FolderConfig) -> int | None:
     return found
 
 
-def pixels_by_class(item: Inspected, config: FolderConfig) -> dict[int, int]:
-    """Pixels of each class in one mask, those of `ignore_index` left out."""
+def count_class_pixels(item: Inspected, config: FolderConfig) -> dict[int, int]:
+    """Count the pixels of each class in one mask, those of `ignore_index` left out."""
     found: dict[int, int] = {}
     for number, count in item.numbers.items():
-        index = class_of(number, config)
+        index = find_class(number, config)
         if index is not None and index != config.ignore_index:
             found[index] = found.get(index, 0) + count.pixels
     return found
@@ -52,7 +52,7 @@ def pixels_by_class(item: Inspected, config: FolderConfig) -> dict[int, int]:
 
 
 def check_masks(items: Sequence[Inspected], config: FolderConfig) -> tuple[str, ...]:
-    """Check that the masks of a data set speak of the same classes, and return their names.
+    """Check that the numbers of all masks mean the same classes, and return the names of these.
 
     Raises:
         InputError: Numbers that are not mapped, that mean different things in different files, that look like numbers
@@ -64,7 +64,7 @@ def check_masks(items: Sequence[Inspected], config: FolderConfig) -> tuple[str, 
     check_scales(items, config)
     check_mapped(items, config)
     check_ignored(items, config)
-    names = class_names_of(items, config)
+    names = name_classes(items, config)
     check_trained(items, names, config)
     return names
 
@@ -89,7 +89,7 @@ def check_palettes(items: Sequence[Inspected]) -> None:
 
 
 def check_white(items: Sequence[Inspected], config: FolderConfig) -> None:
-    """Refuse masks of which some count from white, or all without `dataset.mask_values` saying what is what."""
+    """Refuse masks of which some count from white, or all without `dataset.mask_values` mapping their numbers."""
     white = [item for item in items if draws_zero_white(item)]
     black = [item for item in items if not draws_zero_white(item)]
     require(
@@ -105,7 +105,7 @@ def check_white(items: Sequence[Inspected], config: FolderConfig) -> None:
 
 
 def draws_zero_white(item: Inspected) -> bool:
-    """Whether a mask is white-is-zero, by its tag or by a palette whose number 0 is white and 1 black."""
+    """Return whether a mask is white-is-zero, by its tag or by a palette whose number 0 is white and 1 black."""
     palette = item.palette
     return item.white_is_zero or (len(palette) >= 2 and min(palette[0]) == 255 and max(palette[1]) == 0)
 
@@ -125,13 +125,13 @@ def check_leftovers(items: Sequence[Inspected]) -> None:
 
 
 def check_scales(items: Sequence[Inspected], config: FolderConfig) -> None:
-    """Refuse masks of 0 and 1 beside masks of 0 and 255, unless the mapping knows both."""
+    """Refuse masks of 0 and 1 beside masks of 0 and 255, unless `dataset.mask_values` maps 1 and 255."""
     for full in FULL_SCALES:
         small = [item for item in items if set(item.numbers) == {0, 1}]
         large = [item for item in items if full in item.numbers and set(item.numbers) <= {0, full}]
         mapping = config.mask_values
         known = mapping == FOREGROUND or (isinstance(mapping, dict) and {1, full} <= set(mapping))
-        ignored = class_of(full, config) == config.ignore_index and config.ignore_index is not None
+        ignored = find_class(full, config) == config.ignore_index and config.ignore_index is not None
         require(
             not small or not large or known or ignored,
             f"{small and small[0].entry.mask} holds 0 and 1, and {large and large[0].entry.mask} 0 and {full}: save "
@@ -142,10 +142,11 @@ def check_scales(items: Sequence[Inspected], config: FolderConfig) -> None:
 def check_mapped(items: Sequence[Inspected], config: FolderConfig) -> None:
     """Refuse numbers that `dataset.mask_values` does not map."""
     for item in items:
-        unknown = [number for number in item.numbers if class_of(number, config) is None]
+        unknown = [number for number in item.numbers if find_class(number, config) is None]
         advice = "foreground knows none below 0" if config.mask_values == FOREGROUND else "add it there"
         require(
-            not unknown, f"{item.entry.mask} holds {listed(unknown)}, which dataset.mask_values does not map: {advice}"
+            not unknown,
+            f"{item.entry.mask} holds {list_numbers(unknown)}, which dataset.mask_values does not map: {advice}",
         )
 
 
@@ -153,7 +154,7 @@ def check_ignored(items: Sequence[Inspected], config: FolderConfig) -> None:
     """Refuse an image of which every pixel is ignored: nothing can be learned or scored on it."""
     for item in items:
         require(
-            len(pixels_by_class(item, config)) > 0,
+            len(count_class_pixels(item, config)) > 0,
             f"{item.entry.mask} holds nothing but dataset.ignore_index = {config.ignore_index}: leave out the image "
             f"{item.entry.name} ({item.entry.split})",
         )
@@ -180,15 +181,18 @@ def look_like_objects(items: Sequence[Inspected], ignored: int | None = None) ->
 # ------------------------------------------------------------------------------------------------- names of classes
 
 
-def class_names_of(items: Sequence[Inspected], config: FolderConfig) -> tuple[str, ...]:
-    """The given names, or class_0 ... up to the largest class of all masks, none of which may be left out."""
-    found = sorted({index for item in items for index in pixels_by_class(item, config)})
+def name_classes(items: Sequence[Inspected], config: FolderConfig) -> tuple[str, ...]:
+    """Return the given names, or class_0 up to the largest class of all masks, none of which may be left out."""
+    found = sorted({index for item in items for index in count_class_pixels(item, config)})
     if config.class_names is not None:
         require(len(config.class_names) >= 2, f"dataset.class_names must name at least 2, got {config.class_names}")
         check_range(items, config, len(config.class_names))
         return tuple(config.class_names)
     if config.mask_values == FOREGROUND:
-        require(len(found) == 2, f"the masks in {folder_of(items)} hold only one class: there is nothing to tell apart")
+        require(
+            len(found) == 2,
+            f"the masks in {show_folder(items)} hold only one class: there is nothing to tell apart",
+        )
         return ("background", FOREGROUND)
     targets = set((config.mask_values or {}).values()) - {config.ignore_index}
     count = max([*found, *targets], default=0) + 1
@@ -196,56 +200,76 @@ def class_names_of(items: Sequence[Inspected], config: FolderConfig) -> tuple[st
     check_range(items, config, count)
     require(
         count >= 2,
-        f"the masks in {folder_of(items)} hold only one class, {listed(found)}: there is nothing to tell apart",
+        f"the masks in {show_folder(items)} hold only one class, {list_numbers(found)}: there is nothing to tell apart",
     )
     missing = sorted(set(range(count)) - set(found) - targets - {config.ignore_index})
     require(
         not missing,
-        f"the masks in {folder_of(items)} hold {listed(found)} and never {listed(missing)}: {advice_of(items)}",
+        f"the masks in {show_folder(items)} hold {list_numbers(found)} and never {list_numbers(missing)}: "
+        f"{advise_mapping(items)}",
     )
     return tuple(f"class_{number}" for number in range(count))
 
 
 def check_count(items: Sequence[Inspected], config: FolderConfig, count: int) -> None:
-    """Refuse numbers that look like those of objects, or are too many to be classes."""
+    """Refuse numbers that look like those of objects, or are too many to be classes.
+
+    Args:
+        items: All images and masks.
+        config: Settings of the data set.
+        count: Number of classes that the numbers would make.
+    """
     if config.mask_values is None:
         counts = sorted({len([number for number in item.numbers if number > 0]) for item in items})
         require(
             not look_like_objects(items, config.ignore_index),
-            f"the masks in {folder_of(items)} seem to number objects, {counts[0]} to {counts[-1]} in an image, each in "
-            "one piece: give dataset.mask_values=foreground (above 0 is class 1), or dataset.class_names if the "
+            f"the masks in {show_folder(items)} seem to number objects, {counts[0]} to {counts[-1]} in an image, each "
+            "in one piece: give dataset.mask_values=foreground (above 0 is class 1), or dataset.class_names if the "
             "numbers are classes",
         )
-    last = max(items, key=lambda item: max(pixels_by_class(item, config), default=0))
+    last = max(items, key=lambda item: max(count_class_pixels(item, config), default=0))
     require(
         count <= MOST_CLASSES,
-        f"the masks in {folder_of(items)} hold classes up to {count - 1} (as {last.entry.mask.name} does): if these "
-        f"are not classes, {advice_of(items)}",
+        f"the masks in {show_folder(items)} hold classes up to {count - 1} (as {last.entry.mask.name} does): if "
+        f"these are not classes, {advise_mapping(items)}",
     )
 
 
-def advice_of(items: Sequence[Inspected]) -> str:
-    """Which settings would make classes of numbers that are none."""
+def advise_mapping(items: Sequence[Inspected]) -> str:
+    """Return, in words, the settings that make classes of numbers that are none."""
     numbers = sorted({number for item in items for number in item.numbers})
     foreground = "dataset.mask_values=foreground if every number above 0 is one class, " if len(numbers) > 2 else ""
     return f"give {foreground}dataset.mask_values, as in {{0: 0, 255: 1}}, or dataset.class_names"
 
 
 def check_range(items: Sequence[Inspected], config: FolderConfig, count: int) -> None:
+    """Refuse a class that lies outside 0 to `count` - 1.
+
+    Args:
+        items: All images and masks.
+        config: Settings of the data set.
+        count: Number of classes.
+    """
     for item in items:
-        outside = [index for index in sorted(pixels_by_class(item, config)) if not 0 <= index < count]
+        outside = [index for index in sorted(count_class_pixels(item, config)) if not 0 <= index < count]
         require(
             not outside,
-            f"{item.entry.mask} holds class {listed(outside)}, outside 0 to {count - 1}: correct the mask, or give "
-            "dataset.mask_values (foreground: above 0 is class 1), dataset.class_names or dataset.ignore_index",
+            f"{item.entry.mask} holds class {list_numbers(outside)}, outside 0 to {count - 1}: correct the mask, or "
+            "give dataset.mask_values (foreground: above 0 is class 1), dataset.class_names or dataset.ignore_index",
         )
 
 
 def check_trained(items: Sequence[Inspected], names: Sequence[str], config: FolderConfig) -> None:
-    """Refuse a class that validation or test images hold and no training image: it cannot be learned."""
-    trained = {index for item in items if item.entry.split == "train" for index in pixels_by_class(item, config)}
+    """Refuse a class that validation or test images hold and no training image: it cannot be learned.
+
+    Args:
+        items: All images and masks.
+        names: Names of the classes.
+        config: Settings of the data set.
+    """
+    trained = {index for item in items if item.entry.split == "train" for index in count_class_pixels(item, config)}
     for item in items:
-        for index in pixels_by_class(item, config):
+        for index in count_class_pixels(item, config):
             require(
                 index in trained,
                 f"no training image holds {names[index]}, which {item.entry.mask} ({item.entry.split}) holds: move an "
@@ -253,11 +277,17 @@ def check_trained(items: Sequence[Inspected], names: Sequence[str], config: Fold
             )
 
 
-def notes_of(items: Sequence[Inspected], names: Sequence[str], config: FolderConfig) -> Iterator[str]:
-    """What a reader of the results must know of the classes, in sentences."""
-    shares = class_shares(items, len(names), config)
+def describe_classes(items: Sequence[Inspected], names: Sequence[str], config: FolderConfig) -> Iterator[str]:
+    """Yield what limits the meaning of the results, as far as it lies in the classes, in sentences.
+
+    Args:
+        items: All images and masks.
+        names: Names of the classes.
+        config: Settings of the data set.
+    """
+    shares = compute_class_shares(items, len(names), config)
     for index, name in enumerate(names):
-        here = {item.entry.split for item in items if index in pixels_by_class(item, config)}
+        here = {item.entry.split for item in items if index in count_class_pixels(item, config)}
         if not here:
             yield f"no image holds {name}, so nothing is learned or scored of it"
         elif "test" not in here:
@@ -266,20 +296,26 @@ def notes_of(items: Sequence[Inspected], names: Sequence[str], config: FolderCon
             yield f"{name} covers {shares[index]:.2g} of the pixels"
 
 
-def class_shares(items: Sequence[Inspected], count: int, config: FolderConfig) -> list[float]:
-    """Share of each class in all pixels that are not ignored."""
+def compute_class_shares(items: Sequence[Inspected], count: int, config: FolderConfig) -> list[float]:
+    """Return the share of each class in all pixels that are not ignored.
+
+    Args:
+        items: Images and masks.
+        count: Number of classes.
+        config: Settings of the data set.
+    """
     pixels = [0] * count
     for item in items:
-        for index, number in pixels_by_class(item, config).items():
+        for index, number in count_class_pixels(item, config).items():
             pixels[index] += number
     return [number / max(sum(pixels), 1) for number in pixels]
 
 
-def listed(numbers: Sequence[int] | Mapping[int, Any]) -> str:
-    """The first numbers in words."""
+def list_numbers(numbers: Sequence[int] | Mapping[int, Any]) -> str:
+    """Return the first eight numbers in words."""
     shown = list(numbers)
     return ", ".join(str(number) for number in shown[:8]) + (", ..." if len(shown) > 8 else "")
 
 
-def folder_of(items: Sequence[Inspected]) -> str:
+def show_folder(items: Sequence[Inspected]) -> str:
     return str(items[0].entry.mask.parent)

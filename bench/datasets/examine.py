@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from bench.arrays.rows import cut_bands
 from bench.config import require
 from bench.datasets.files import StoredImage
-from bench.datasets.normalization import BAND_VALUES, Moments, moments_of, pool
+from bench.datasets.normalization import BAND_VALUES, Moments, compute_band_moments, pool
 
 Ignored = Callable[[slice], NDArray[np.bool_]]  # which pixels of a band of rows count for nothing, (*spatial)
 
@@ -35,10 +35,10 @@ class Intensities:
 
 def examine(path: Path, image: StoredImage) -> Moments:
     """Read an image once, band by band, and return its moments; its values must be real, finite and opaque."""
-    return measure([path], image).moments
+    return measure_intensities([path], image).moments
 
 
-def measure(paths: Sequence[Path], image: StoredImage, ignored: Ignored | None = None) -> Intensities:
+def measure_intensities(paths: Sequence[Path], image: StoredImage, ignored: Ignored | None = None) -> Intensities:
     """Read an image once, band by band.
 
     Args:
@@ -70,7 +70,7 @@ def measure(paths: Sequence[Path], image: StoredImage, ignored: Ignored | None =
             holes += int((~finite).sum())
             values = values[finite]
         if values.size:
-            parts.append(moments_of_finite(path, values))
+            parts.append(measure_finite(path, values))
             spatial = tuple(range(values.ndim - 1))
             lows.append(values.min(axis=spatial))
             highs.append(values.max(axis=spatial))
@@ -79,10 +79,10 @@ def measure(paths: Sequence[Path], image: StoredImage, ignored: Ignored | None =
     return Intensities(pool(parts), tuple(low.tolist()), tuple(high.tolist()), holes, digest.hexdigest())
 
 
-def moments_of_finite(path: Path, values: NDArray[np.float64]) -> Moments:
-    """Moments of values whose squares must be finite too."""
+def measure_finite(path: Path, values: NDArray[np.float64]) -> Moments:
+    """Compute the moments of values whose squares must be finite too."""
     with np.errstate(over="ignore", invalid="ignore"):
-        found = moments_of(values)
+        found = compute_band_moments(values)
     require(
         bool(np.isfinite(found.variance).all() and np.isfinite(found.mean).all()),
         f"{path} holds {float(np.abs(values).max()):.3g}, whose square is beyond any number: divide the values",
@@ -91,7 +91,13 @@ def moments_of_finite(path: Path, values: NDArray[np.float64]) -> Moments:
 
 
 def check_alpha(path: Path, alpha: NDArray[Any], opaque: Any) -> None:
-    """Transparency is no measurement, so it is dropped; but not where it says something."""
+    """Refuse transparency that varies: it is no measurement and is dropped, unless it says something.
+
+    Args:
+        path: The image, for the message.
+        alpha: Transparency of a part of it, (*spatial).
+        opaque: The value of its first pixel.
+    """
     require(
         bool(np.all(alpha == opaque)),
         f"{path} has a transparency channel that varies: save it without, or as a TIFF with plain channels",

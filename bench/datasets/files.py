@@ -1,4 +1,4 @@
-"""Images and masks that stay in their files: every access reads what was asked for, and nothing is kept."""
+"""Images and masks that stay in their files: every access reads the requested part, and nothing is kept."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ class Layout:
     alpha: bool  # drop the last channel
 
     def arrange(self, stored: NDArray[Any]) -> NDArray[Any]:
-        """A view of `stored` as (*spatial, C)."""
+        """Return a view of `stored` as (*spatial, C)."""
         if self.channel_axis is None:
             return stored[..., None]
         image = np.moveaxis(stored, self.channel_axis, -1)
@@ -39,10 +39,10 @@ class StoredImage(Protocol):
     @property
     def dtype(self) -> np.dtype[Any]: ...
     def block(self, box: Box) -> NDArray[Any]:
-        """All channels of a box of the spatial axes."""
+        """Return all channels of a box of the spatial axes."""
 
     def band(self, rows: slice) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Some rows of the first axis, and their transparency where the file has some."""
+        """Return some rows of the first axis, and their transparency where the file has some."""
 
 
 @dataclass(frozen=True)
@@ -71,11 +71,11 @@ class Arranged:
         return np.asarray(self.block(box[:-1])[..., box[-1]][rest])
 
     def block(self, box: Box) -> NDArray[Any]:
-        """All channels of a box of the spatial axes."""
+        """Return all channels of a box of the spatial axes."""
         return self.layout.arrange(self.array[self._stored(box)])
 
     def band(self, rows: slice) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Some rows of the first axis, and their transparency where the file has some."""
+        """Return some rows of the first axis, and their transparency where the file has some."""
         box = (rows, *(slice(0, length) for length in self.shape[1:-1]))
         image = replace(self.layout, alpha=False).arrange(self.array[self._stored(box)])
         return (image[..., :-1], image[..., -1]) if self.layout.alpha else (image, None)
@@ -100,11 +100,11 @@ class Joined:
         return self.parts[0].dtype
 
     def block(self, box: Box) -> NDArray[Any]:
-        """All channels of a box of the spatial axes."""
+        """Return all channels of a box of the spatial axes."""
         return np.concatenate([part.block(box) for part in self.parts], axis=-1)
 
     def band(self, rows: slice) -> tuple[NDArray[Any], NDArray[Any] | None]:
-        """Some rows of the first axis, and their transparency where the files have some."""
+        """Return some rows of the first axis, and their transparency where the file has some."""
         images, alphas = zip(*(part.band(rows) for part in self.parts), strict=True)
         stated = [alpha for alpha in alphas if alpha is not None]
         return np.concatenate(images, axis=-1), np.stack(stated, axis=-1) if stated else None
@@ -112,7 +112,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Scaled:
-    """An image that is read when asked, (*spatial, C) float32: bands of what is asked for are read and scaled."""
+    """An image that is read on access, (*spatial, C) float32: bands of the requested part are read and scaled."""
 
     stored: StoredImage
     scaling: Scaling
@@ -145,7 +145,7 @@ class Scaled:
 
 @dataclass(frozen=True)
 class ImageFile:
-    """An image in a file, (*spatial, C) float32: every access opens the file and scales what was asked for."""
+    """An image in a file, (*spatial, C) float32: every access opens the file and scales the requested part."""
 
     path: Path
     layout: Layout
@@ -162,8 +162,8 @@ class ImageFile:
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
         return self._scaled(lambda array: array)[key]
 
-    def held(self) -> Scaled:
-        """The same image with the stored values in memory, in the file's own type; scaled when asked for."""
+    def hold(self) -> Scaled:
+        """Return the same image with the stored values in memory, in the file's own type; they are scaled on access."""
         return self._scaled(lambda array: np.ascontiguousarray(array[...]))
 
     def _scaled(self, stored: Callable[[Typed], Typed]) -> Scaled:
@@ -189,7 +189,7 @@ class Classes:
     kept: int | None = None  # the number of ignored pixels, which `foreground` leaves as it is
 
     def of(self, numbers: NDArray[Any]) -> NDArray[Any]:
-        """Class indices of a part of a mask whose numbers are all known."""
+        """Return the class indices of a part of a mask whose numbers are all mapped."""
         if self.foreground:
             classes = (numbers > 0).astype(self.dtype)
             return classes if self.kept is None else np.where(numbers == self.kept, self.dtype.type(self.kept), classes)

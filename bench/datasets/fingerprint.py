@@ -49,24 +49,24 @@ class Fingerprint:
                 return found
         began = time.time_ns()
         item = inspect(entry, config)
-        states = {str(path): state_of(path) | {"seen": began, "sha256": hash_source(path)} for path in item.sources}
+        states = {str(path): read_state(path) | {"seen": began, "sha256": hash_source(path)} for path in item.sources}
         self.images[name] = {"found": to_plain(item), "sources": states}
         self.changed = True
-        return item, combine(states[str(path)]["sha256"] for path in item.sources)
+        return item, combine_hashes(states[str(path)]["sha256"] for path in item.sources)
 
     def _recall(self, entry: Entry, known: dict[str, Any]) -> tuple[Inspected, str] | None:
-        """What is known of an image whose files are as they were; None where one has changed or nothing is usable."""
+        """Return what is remembered of an image; None where one of its files has changed or nothing is usable."""
         try:
             item = from_plain(entry, known["found"])
             unchanged = all(self._unchanged(path, known["sources"][str(path)]) for path in item.sources)
-            digest = combine(known["sources"][str(path)]["sha256"] for path in item.sources)
+            digest = combine_hashes(known["sources"][str(path)]["sha256"] for path in item.sources)
         except (KeyError, TypeError, ValueError, OSError):
             return None
         return (item, digest) if unchanged else None
 
     def _unchanged(self, path: Path, known: dict[str, Any]) -> bool:
-        """Whether a file is as it was, by size and times, or else by its content, which renews them."""
-        began, state = time.time_ns(), state_of(path)
+        """Return whether a file is as it was, by size and times, or else by its content, which renews them."""
+        began, state = time.time_ns(), read_state(path)
         same = all(state[key] == known[key] for key in state)
         if same and state["newest"] + RACY_NS < known["seen"]:
             return True
@@ -77,7 +77,7 @@ class Fingerprint:
         return True
 
     def save(self, summary: dict[str, Any]) -> None:
-        """Write what is known, with a summary for readers, if anything of it is new. Raises InputError if it cannot."""
+        """Write what is remembered, with a summary, if anything is new. Raises `InputError` if it cannot be written."""
         if self.path is None or not self.changed:
             return
         content = f'{{"summary": {json.dumps(summary, indent=1)},\n"images": {json.dumps(self.images)}}}\n'
@@ -97,13 +97,13 @@ def open_fingerprint(config: FolderConfig, folder: Path | None) -> Fingerprint:
         folder: The results folder; None keeps nothing.
 
     Returns:
-        What the folder knows of the data set; nothing where its file is missing, damaged or foreign.
+        What is recorded there; nothing where its file is missing, damaged or foreign.
     """
     if folder is None:
         return Fingerprint(None)
     root = str(Path(config.root).expanduser().resolve())
     settings = [repr(getattr(config, name)) for name in READING]
-    key = hashlib.sha256(json.dumps([root, *settings, version_of_readers()]).encode()).hexdigest()[:12]
+    key = hashlib.sha256(json.dumps([root, *settings, hash_readers()]).encode()).hexdigest()[:12]
     path = folder / f"fingerprint-{key}.json"
     try:
         images = read_json(path)["images"]
@@ -113,7 +113,7 @@ def open_fingerprint(config: FolderConfig, folder: Path | None) -> Fingerprint:
 
 
 @lru_cache
-def version_of_readers() -> str:
+def hash_readers() -> str:
     """Hash the code of this room, which reads and inspects the files."""
     digest = hashlib.sha256()
     for path in sorted(Path(__file__).parent.glob("*.py")):
@@ -124,9 +124,9 @@ def version_of_readers() -> str:
 # --------------------------------------------------------------------------------------------------- states of files
 
 
-def state_of(path: Path) -> dict[str, Any]:
-    """Size, and times of the last change, of a file, or of all files of a folder together."""
-    stats = [file.stat() for file in files_of(path)]
+def read_state(path: Path) -> dict[str, Any]:
+    """Return the size, and the times of the last change, of a file, or of all files of a folder together."""
+    stats = [file.stat() for file in list_files(path)]
     times = hashlib.sha256(repr([(s.st_size, s.st_mtime_ns, s.st_ctime_ns) for s in stats]).encode()).hexdigest()
     newest = max((max(s.st_mtime_ns, s.st_ctime_ns) for s in stats), default=0)
     return {"bytes": sum(s.st_size for s in stats), "files": len(stats), "newest": newest, "times": times}
@@ -138,17 +138,17 @@ def hash_source(path: Path) -> str:
         with path.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     digest = hashlib.sha256()
-    for file in files_of(path):
+    for file in list_files(path):
         digest.update(os.fsencode(file.relative_to(path)) + b"\0" + bytes.fromhex(hash_source(file)))
     return digest.hexdigest()
 
 
-def combine(digests: Iterable[str]) -> str:
-    """One hash of the hashes of several files."""
+def combine_hashes(digests: Iterable[str]) -> str:
+    """Return one hash of the hashes of several files."""
     return hashlib.sha256(b"".join(bytes.fromhex(digest) for digest in digests)).hexdigest()
 
 
-def files_of(path: Path) -> list[Path]:
+def list_files(path: Path) -> list[Path]:
     """A file itself, or all files below a folder in a fixed order. Raises `InputError` for a link out of the folder."""
     if not path.is_dir():
         return [path]

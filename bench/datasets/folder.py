@@ -1,4 +1,4 @@
-"""The user's own images: read once to check everything before any training, then again only when they are asked for."""
+"""The user's own images: read once to check everything before any training, then again only on access."""
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 
 from bench.config import FolderConfig, require
-from bench.datasets.classes import check_masks, class_shares, classes_of, notes_of
+from bench.datasets.classes import check_masks, compute_class_shares, describe_classes, make_classes
 from bench.datasets.files import Classes, ImageFile, MaskFile
 from bench.datasets.fingerprint import open_fingerprint
 from bench.datasets.inspection import Inspected
-from bench.datasets.listing import in_words
-from bench.datasets.manifest import SPLITS, Manifest, read_manifest, root_of
-from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose, training_moments
-from bench.datasets.proposal import propose
+from bench.datasets.listing import name_files
+from bench.datasets.manifest import SPLITS, Manifest, find_root, read_manifest
+from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose_scaling, pool_training
+from bench.datasets.proposal import propose_settings
 from bench.datasets.sample import Sample, Splits, Task
 
 FEW_TEST_IMAGES = 5  # below which no interval over the test images says much
@@ -28,10 +28,10 @@ def load(config: FolderConfig, keep_in: Path | None = None) -> Splits:
 
     Args:
         config: The data set's settings.
-        keep_in: Folder whose fingerprint of the data set is used and kept; files that it knows are not read again.
+        keep_in: Folder with the fingerprint of the data set; files that are recorded there are not read again.
 
     Returns:
-        The samples of each split, read when they are asked for.
+        The samples of each split, read on access.
 
     Raises:
         InputError: Anything that would make a result wrong, named by file or setting.
@@ -42,30 +42,43 @@ def load(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     check_alike(items, config)
     check_leaks(items)
     class_names = check_masks(items, config)
-    classes = classes_of(config, len(class_names))
-    pooled = training_moments(config.normalization, [item.moments for item in items if item.entry.split == "train"])
+    classes = make_classes(config, len(class_names))
+    pooled = pool_training(config.normalization, [item.moments for item in items if item.entry.split == "train"])
     train, val, test = (
-        [sample_of(item, config, pooled, classes) for item in items if item.entry.split == split] for split in SPLITS
+        [make_sample(item, config, pooled, classes) for item in items if item.entry.split == split] for split in SPLITS
     )
     task = Task(class_names, items[0].shape[-1], len(items[0].shape) - 1, config.ignore_index)
-    facts = facts_of(manifest, items, [digest for _, digest in looked])
-    known.save(summary_of(items, task, config, facts))
+    facts = collect_facts(manifest, items, [digest for _, digest in looked])
+    known.save(summarise(items, task, config, facts))
     return Splits(
-        root_of(config).resolve().name,
+        find_root(config).resolve().name,
         task,
         train,
         val,
         test,
         facts,
         Stored(pooled, tuple(sorted({str(item.dtype) for item in items if item.entry.split == "train"}))),
-        (*manifest.notes, *notes(items), *notes_of(items, class_names, config)),
-        tuple(str(suggestion) for suggestion in propose(items, class_names, config)),
+        (*manifest.notes, *describe_images(items), *describe_classes(items, class_names, config)),
+        tuple(str(suggestion) for suggestion in propose_settings(items, class_names, config)),
     )
 
 
-def sample_of(item: Inspected, config: FolderConfig, train: Moments, classes: Classes) -> Sample:
-    """The image and mask of one entry, scaled and mapped when they are read."""
-    scaling = choose(config.normalization, item.dtype, item.moments, train)
+def make_sample(item: Inspected, config: FolderConfig, train: Moments, classes: Classes) -> Sample:
+    """Return the image and mask of one entry, which are scaled and mapped on access.
+
+    Args:
+        item: What inspection found.
+        config: Settings of the data set.
+        train: Moments of the training images, as `pool_training` gives them.
+        classes: The mapping from numbers to classes.
+
+    Returns:
+        The sample.
+
+    Raises:
+        InputError: The scaling leaves values beyond float32.
+    """
+    scaling = choose_scaling(config.normalization, item.dtype, item.moments, train)
     check_scaled(item, scaling, config)
     first, *others = item.entry.images
     holes = item.intensities.holes > 0
@@ -73,8 +86,19 @@ def sample_of(item: Inspected, config: FolderConfig, train: Moments, classes: Cl
     return Sample(item.entry.name, image, MaskFile(item.entry.mask, classes, item.shape[:-1], config.max_pixels))
 
 
-def facts_of(manifest: Manifest, items: Sequence[Inspected], digests: Sequence[str]) -> dict[str, str | int | float]:
-    """Columns of `runs`: images and pixels of each split, and what the files hold, as a short hash."""
+def collect_facts(
+    manifest: Manifest, items: Sequence[Inspected], digests: Sequence[str]
+) -> dict[str, str | int | float]:
+    """Return columns of `runs`: images and pixels of each split, and a short hash of what the files hold.
+
+    Args:
+        manifest: How the images were split.
+        items: All images and masks.
+        digests: A hash of the files of each.
+
+    Returns:
+        Values by name of the column.
+    """
     content = hashlib.sha256()
     for item, digest in zip(items, digests, strict=True):
         content.update(repr((item.entry.name, item.entry.split, digest)).encode())
@@ -89,13 +113,20 @@ def facts_of(manifest: Manifest, items: Sequence[Inspected], digests: Sequence[s
     return facts
 
 
-def summary_of(
+def summarise(
     items: Sequence[Inspected], task: Task, config: FolderConfig, facts: dict[str, str | int | float]
 ) -> dict[str, Any]:
-    """What the images are, for whoever reads the fingerprint."""
-    shares = class_shares(items, task.num_classes, config)
+    """Return what the images are, for readers of the fingerprint.
+
+    Args:
+        items: All images and masks.
+        task: Classes, channels and axes.
+        config: Settings of the data set.
+        facts: Columns of `runs`.
+    """
+    shares = compute_class_shares(items, task.num_classes, config)
     return {
-        "root": str(root_of(config).resolve()),
+        "root": str(find_root(config).resolve()),
         **facts,
         "spatial_axes": task.spatial_axes,
         "channels": task.in_channels,
@@ -111,7 +142,7 @@ def summary_of(
 
 
 def check_alike(items: Sequence[Inspected], config: FolderConfig) -> None:
-    """All images have the channels and axes of the first, and number types that one scaling fits."""
+    """Refuse images whose channels or axes differ from the first, or whose number types no common scaling fits."""
     first = items[0]
     for other in items[1:]:
         for what, one, two in (
@@ -123,15 +154,15 @@ def check_alike(items: Sequence[Inspected], config: FolderConfig) -> None:
                 f"{other.entry.image} has {two} {what} and {first.entry.image} has {one}: all must have the same",
             )
         require(
-            config.normalization not in LEARNED or same_scale(first.dtype, other.dtype),
+            config.normalization not in LEARNED or share_scale(first.dtype, other.dtype),
             f"{other.entry.image} holds {other.dtype} values and {first.entry.image} {first.dtype}, and "
             f"dataset.normalization={config.normalization} scales all images alike: save them as one number type, or "
             "use dataset.normalization=per_image",
         )
 
 
-def same_scale(one: np.dtype[np.generic], other: np.dtype[np.generic]) -> bool:
-    """Whether equal numbers of both types mean equal intensities: the same integers, or any floating point."""
+def share_scale(one: np.dtype[np.generic], other: np.dtype[np.generic]) -> bool:
+    """Return whether equal numbers of both types mean equal intensities: the same integers, or any floating point."""
     return one == other or one.kind == other.kind == "f"
 
 
@@ -158,7 +189,13 @@ def check_leaks(items: Sequence[Inspected]) -> None:
 
 
 def check_scaled(item: Inspected, scaling: Scaling, config: FolderConfig) -> None:
-    """Refuse values that the scaling leaves beyond float32."""
+    """Refuse values that the scaling leaves beyond float32.
+
+    Args:
+        item: What inspection found.
+        scaling: The scaling of the image.
+        config: Settings of the data set.
+    """
     extremes = np.array([item.intensities.low, item.intensities.high])
     with np.errstate(over="ignore", invalid="ignore"):
         scaled = np.abs((extremes - scaling.offset) / scaling.divisor)
@@ -170,24 +207,24 @@ def check_scaled(item: Inspected, scaling: Scaling, config: FolderConfig) -> Non
     )
 
 
-def notes(items: Sequence[Inspected]) -> Iterator[str]:
-    """What a reader of the results must know of the images, in sentences."""
+def describe_images(items: Sequence[Inspected]) -> Iterator[str]:
+    """Yield what limits the meaning of the results, as far as it lies in the images, in sentences."""
     for why, found in (
         ("were turned as their orientation tags say", [item for item in items if item.turned]),
         ("lack chunks, whose pixels count as the fill value", [item for item in items if item.absent]),
         ("hold one value only", [item for item in items if item.intensities.flat]),
         ("hold values that are not finite, all of them ignored", [item for item in items if item.intensities.holes]),
-        ("hold the pixels of another image of their split", twins(items)),
+        ("hold the pixels of another image of their split", find_twins(items)),
     ):
         if found:
-            yield f"{in_words([item.entry.image for item in found])} {why}"
+            yield f"{name_files([item.entry.image for item in found])} {why}"
     tests = sum(item.entry.split == "test" for item in items)
     if tests < FEW_TEST_IMAGES:
         yield f"the test split has {tests} {'image' if tests == 1 else 'images'}: differences of scores may be chance"
 
 
-def twins(items: Iterable[Inspected]) -> list[Inspected]:
-    """Images whose pixels an earlier image has."""
+def find_twins(items: Iterable[Inspected]) -> list[Inspected]:
+    """Return the images whose pixels an earlier image has."""
     seen: set[str] = set()
     again = []
     for item in items:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import FolderConfig, require
-from bench.datasets.examine import Intensities, measure
+from bench.datasets.examine import Intensities, measure_intensities
 from bench.datasets.files import Arranged, Joined, Layout, StoredImage
 from bench.datasets.manifest import Entry
 from bench.datasets.masks import Count, StoredMask, count_numbers, open_mask
@@ -46,10 +46,10 @@ def inspect(entry: Entry, config: FolderConfig) -> Inspected:
     """Read one image and its mask, in bands; what is kept is small. Raises `InputError` naming the file at fault."""
     opened = [open_image(path, config.channel_axis, config.max_pixels) for path in entry.images]
     mask = open_mask(entry.mask, config.max_pixels)
-    layouts = [layout_of(one.path, one.header, mask.shape, config.channel_axis, one) for one in opened]
-    image = stored_image(opened, layouts)
-    found = measure(entry.images, image, ignored_pixels(mask, config))
-    sizes, units = spatial_sizes(opened[0], layouts[0])
+    layouts = [find_layout(one.path, one.header, mask.shape, config.channel_axis, one) for one in opened]
+    image = join_files(opened, layouts)
+    found = measure_intensities(entry.images, image, find_ignored(mask, config))
+    sizes, units = select_pixel_size(opened[0], layouts[0])
     absent = sum(count_absent(path, config.max_pixels) for path in entry.images if path.is_dir())
     return Inspected(
         entry,
@@ -68,8 +68,8 @@ def inspect(entry: Entry, config: FolderConfig) -> Inspected:
     )
 
 
-def stored_image(opened: list[Opened], layouts: list[Layout]) -> StoredImage:
-    """The stored values of an image, of one file or of one per channel, which must be alike."""
+def join_files(opened: list[Opened], layouts: list[Layout]) -> StoredImage:
+    """Return the stored values of an image, of one file or of one per channel, which must be alike."""
     parts = [Arranged(one.array, layout) for one, layout in zip(opened, layouts, strict=True)]
     if len(parts) == 1:
         return parts[0]
@@ -83,8 +83,8 @@ def stored_image(opened: list[Opened], layouts: list[Layout]) -> StoredImage:
     return Joined(tuple(parts))
 
 
-def ignored_pixels(mask: StoredMask, config: FolderConfig) -> Callable[[slice], NDArray[np.bool_]]:
-    """Which pixels of a band count for nothing: none where `dataset.ignore_index` is not set."""
+def find_ignored(mask: StoredMask, config: FolderConfig) -> Callable[[slice], NDArray[np.bool_]]:
+    """Return the function that marks the ignored pixels of a band; none where `dataset.ignore_index` is not set."""
     if config.ignore_index is None:
         return lambda band: np.zeros(mask[band].shape, dtype=bool)
     mapping = config.mask_values if isinstance(config.mask_values, dict) else {config.ignore_index: config.ignore_index}
@@ -92,8 +92,8 @@ def ignored_pixels(mask: StoredMask, config: FolderConfig) -> Callable[[slice], 
     return lambda band: np.isin(mask[band], numbers)
 
 
-def spatial_sizes(opened: Opened, layout: Layout) -> tuple[tuple[float, ...] | None, str | None]:
-    """Pixel sizes along the spatial axes, and their unit where it is one."""
+def select_pixel_size(opened: Opened, layout: Layout) -> tuple[tuple[float, ...] | None, str | None]:
+    """Return the pixel sizes along the spatial axes, and their unit where they have one in common."""
     if opened.pixel_size is None:
         return None, None
     kept = [axis for axis in range(len(opened.pixel_size)) if axis != layout.channel_axis]
@@ -105,7 +105,7 @@ def spatial_sizes(opened: Opened, layout: Layout) -> tuple[tuple[float, ...] | N
 # ------------------------------------------------------------------------------------------- where the channels are
 
 
-def layout_of(
+def find_layout(
     path: Path, header: Header, mask_shape: tuple[int, ...], channel_axis: int | None, opened: Opened | None = None
 ) -> Layout:
     """Find the channels of an image by the shape of its mask.
@@ -142,17 +142,28 @@ def layout_of(
         f"dataset.channel_axis = {axis} does not exist in {path}, whose shape is {shape}",
     )
     axis %= len(shape)
-    require(without(shape, axis) == mask_shape, mismatch(path, shape, mask_shape, axis, turned))
+    require(drop_axis(shape, axis) == mask_shape, explain_mismatch(path, shape, mask_shape, axis, turned))
     return Layout(axis, header.alpha)
 
 
-def without(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+def drop_axis(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return shape[:axis] + shape[axis + 1 :]
 
 
-def mismatch(path: Path, shape: tuple[int, ...], mask_shape: tuple[int, ...], axis: int, turned: str) -> str:
-    """Say how image and mask differ, and which channel axis would mend it."""
-    fitting = [other for other in range(len(shape)) if without(shape, other) == mask_shape]
+def explain_mismatch(path: Path, shape: tuple[int, ...], mask_shape: tuple[int, ...], axis: int, turned: str) -> str:
+    """Say how image and mask differ, and which channel axis would mend it.
+
+    Args:
+        path: The image.
+        shape: Its shape.
+        mask_shape: Shape of its mask.
+        axis: The axis taken for the channels.
+        turned: What was done because of an orientation tag, in words.
+
+    Returns:
+        One sentence.
+    """
+    fitting = [other for other in range(len(shape)) if drop_axis(shape, other) == mask_shape]
     advice = (
         f"set dataset.channel_axis={fitting[0]}" if fitting else "they must agree on all axes but that of the channels"
     )
@@ -163,7 +174,7 @@ def mismatch(path: Path, shape: tuple[int, ...], mask_shape: tuple[int, ...], ax
 
 
 def to_plain(item: Inspected) -> dict[str, Any]:
-    """All that was found, as values that JSON can hold; without the entry, whose split is the manifest's affair."""
+    """Return all that was found, as values that JSON can hold; the entry, with its split, is left out."""
     found = item.intensities
     return {
         "layout": asdict(item.layout),
@@ -188,7 +199,7 @@ def to_plain(item: Inspected) -> dict[str, Any]:
 
 
 def from_plain(entry: Entry, plain: dict[str, Any]) -> Inspected:
-    """What `to_plain` was made of. Raises KeyError, TypeError or ValueError where it is something else."""
+    """Rebuild what `to_plain` was made of. Raises KeyError, TypeError or ValueError where `plain` is something else."""
     moments = Moments(int(plain["count"]), np.array(plain["mean"]), np.array(plain["variance"]))
     low, high = (tuple(float(value) for value in plain[name]) for name in ("low", "high"))
     sizes = plain["pixel_size"]

@@ -1,4 +1,4 @@
-"""Which files a folder of images or masks holds, by name: what is read, and what is left out and has to be said."""
+"""Which files a folder of images or masks holds, by name: what is read, and what is left out."""
 
 import os
 import unicodedata
@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 
 from bench.config import require
-from bench.datasets.opening import SUFFIXES, is_image, stem_of
+from bench.datasets.opening import SUFFIXES, is_image, strip_suffix
 from bench.datasets.zarr_files import is_store
 
 JUNK = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir"}  # what systems leave in folders, hidden files aside
@@ -41,39 +41,39 @@ def list_images(folder: Path, without: Path | None = None) -> Listing:
     require(folder.is_dir(), f"{folder} is not a folder: a data set has one folder of images and one of masks")
     found: dict[str, Path] = {}
     others: list[Path] = []
-    for path in walk(folder, without):
-        check_name(path)
+    for path in walk_images(folder, without):
+        check_utf8(path)
         if not is_image(path):
             others.append(path)
             continue
-        key = normal(path.with_name(stem_of(path)).relative_to(folder).as_posix())
+        key = normalise_name(path.with_name(strip_suffix(path)).relative_to(folder).as_posix())
         require(
             key not in found,
             f"{folder} holds both {found.get(key, path).name} and {path.name}: give each image a name of its own",
         )
         found[key] = path
-    advice = f" ({in_words(others)} cannot be read)" if others else ""
+    advice = f" ({name_files(others)} cannot be read)" if others else ""
     require(len(found) > 0, f"{folder} holds no images{advice}: files must end in {', '.join(SUFFIXES)}")
     return Listing(folder, found, tuple(others))
 
 
-def walk(folder: Path, without: Path | None = None) -> Iterator[Path]:
-    """Files below a folder in a fixed order; a Zarr store, and a folder that is a link, count as one."""
+def walk_images(folder: Path, without: Path | None = None) -> Iterator[Path]:
+    """Yield the files below a folder in a fixed order; a Zarr store, and a folder that is a link, count as one."""
     for path in sorted(folder.iterdir()):
         if path.name[0] == "." or path.name in JUNK or path == without:
             continue
         if path.is_dir() and not is_image(path) and not is_store(path) and not path.is_symlink():
-            yield from walk(path, without)
+            yield from walk_images(path, without)
         else:
             yield path
 
 
-def normal(name: str) -> str:
+def normalise_name(name: str) -> str:
     """Return a name in Unicode's composed form: macOS stores umlauts in two parts, others in one."""
     return unicodedata.normalize("NFC", name)
 
 
-def check_name(path: Path) -> None:
+def check_utf8(path: Path) -> None:
     """Refuse a name whose bytes are not UTF-8: tables and reports could not hold it."""
     try:
         str(path).encode()
@@ -82,8 +82,8 @@ def check_name(path: Path) -> None:
         require(False, f"the name of {shown} is not UTF-8: rename it")
 
 
-def in_words(paths: Sequence[Path]) -> str:
-    """How many and which, as in `7 files: a.bmp, b.bmp, ...`."""
+def name_files(paths: Sequence[Path]) -> str:
+    """Return how many files there are, and which, as in `7 files: a.bmp, b.bmp, ...`."""
     names = ", ".join(path.name for path in paths[:SHOWN]) + (", ..." if len(paths) > SHOWN else "")
     return f"{len(paths)} {'file' if len(paths) == 1 else 'files'}: {names}"
 
@@ -91,8 +91,8 @@ def in_words(paths: Sequence[Path]) -> str:
 # --------------------------------------------------------------------------------------------- names by a pattern
 
 
-def name_in(pattern: str, key: str) -> str | None:
-    """The part of `key` that the `*` of a pattern stands for; the pattern is that of the last part of a path."""
+def extract_name(pattern: str, key: str) -> str | None:
+    """Return what the `*` of a pattern for the last part of a path stands for in `key`; None if it does not fit."""
     folder, _, last = key.rpartition("/")
     start, _, end = pattern.partition("*")
     if not (last.startswith(start) and last.endswith(end) and len(last) > len(start) + len(end)):
@@ -101,16 +101,16 @@ def name_in(pattern: str, key: str) -> str | None:
     return f"{folder}/{middle}" if folder else middle
 
 
-def by_name(listing: Listing, pattern: str) -> dict[str, Path]:
-    """The files whose keys fit a pattern, by the part that `*` stands for."""
-    named = ((name_in(pattern, key), path) for key, path in listing.files.items())
+def index_by_name(listing: Listing, pattern: str) -> dict[str, Path]:
+    """Return the files whose keys fit a pattern, by the part that `*` stands for."""
+    named = ((extract_name(pattern, key), path) for key, path in listing.files.items())
     return {name: path for name, path in named if name is not None}
 
 
-def match(names: Sequence[str], files: Mapping[str, Path]) -> dict[str, Path]:
-    """The file of each name that has one: of the same folder and name, or else of the same name, if that is unique."""
-    unique = unique_last(names)
-    alone = {last: key for last, key in unique_last(list(files)).items() if last in unique}
+def match_masks(names: Sequence[str], files: Mapping[str, Path]) -> dict[str, Path]:
+    """Return the file of each name: of the same folder and name, or else of the same name, if that is unique."""
+    unique = index_unique(names)
+    alone = {last: key for last, key in index_unique(list(files)).items() if last in unique}
     found = {}
     for name in names:
         key = name if name in files else alone.get(name.rpartition("/")[2])
@@ -119,14 +119,14 @@ def match(names: Sequence[str], files: Mapping[str, Path]) -> dict[str, Path]:
     return found
 
 
-def unique_last(names: Sequence[str]) -> dict[str, str]:
-    """Names by their last parts, those parts left out that several names have."""
+def index_unique(names: Sequence[str]) -> dict[str, str]:
+    """Return names by their last parts, without the last parts that several names share."""
     lasts = [name.rpartition("/")[2] for name in names]
     times = Counter(lasts)
     return {last: name for last, name in zip(lasts, names, strict=True) if times[last] == 1}
 
 
-def propose(images: Sequence[str], masks: Sequence[str]) -> str:
+def propose_patterns(images: Sequence[str], masks: Sequence[str]) -> str:
     """Settings under which each image has a mask, in words; empty where no common prefix or suffix gives any.
 
     Args:
@@ -137,41 +137,41 @@ def propose(images: Sequence[str], masks: Sequence[str]) -> str:
     direct = [key.rpartition("/")[2].replace(first, "*", 1) for key in masks if first in key.rpartition("/")[2]]
     for one, other in (
         *(("*", pattern) for pattern in direct),
-        *product(["*", *claims(images)], ["*", *claims(masks)]),
+        *product(["*", *derive_patterns(images)], ["*", *derive_patterns(masks)]),
     ):
-        names, wanted = {name_in(one, key) for key in images}, {name_in(other, key) for key in masks}
+        names, wanted = {extract_name(one, key) for key in images}, {extract_name(other, key) for key in masks}
         if names <= wanted and None not in names:
-            return settings_of([one], other)
-    return channels(images, masks)
+            return write_settings([one], other)
+    return propose_channels(images, masks)
 
 
-def claims(keys: Sequence[str]) -> list[str]:
-    """Patterns of the prefix and suffix that all names share, those first that leave digits to the name."""
+def derive_patterns(keys: Sequence[str]) -> list[str]:
+    """Return patterns of the prefix and suffix that all names share, those first that leave digits to the name."""
     lasts = [key.rpartition("/")[2] for key in keys]
-    start = common_start(lasts)
-    end = common_start([last[len(start) :][::-1] for last in lasts])[::-1]
+    start = find_common_start(lasts)
+    end = find_common_start([last[len(start) :][::-1] for last in lasts])[::-1]
     before, after = start.rstrip("0123456789"), end.lstrip("0123456789")
     return [f"*{after}", f"{before}*", f"{before}*{after}", f"{start}*{end}"]
 
 
-def common_start(texts: Sequence[str]) -> str:
-    """The longest text with which all begin."""
+def find_common_start(texts: Sequence[str]) -> str:
+    """Return the longest text with which all begin."""
     first, last = min(texts), max(texts)
     return first[: next((n for n, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))]
 
 
-def channels(images: Sequence[str], masks: Sequence[str]) -> str:
-    """The setting for images whose channels lie in files of their own, name_0000, name_0001 ..., if that fits."""
+def propose_channels(images: Sequence[str], masks: Sequence[str]) -> str:
+    """Return the setting for images whose channels are files called name_0000, name_0001 ...; empty if none fits."""
     parts = [key.rpartition("_") for key in images]
     if not all(digits.isdigit() and len(digits) == 4 for _, _, digits in parts):
         return ""
     if not {name for name, _, _ in parts} <= set(masks):
         return ""
-    return settings_of([f"*_{digits}" for digits in sorted({digits for _, _, digits in parts})], "*")
+    return write_settings([f"*_{digits}" for digits in sorted({digits for _, _, digits in parts})], "*")
 
 
-def settings_of(image_patterns: Sequence[str], mask_pattern: str) -> str:
-    """The command line that sets these patterns."""
+def write_settings(image_patterns: Sequence[str], mask_pattern: str) -> str:
+    """Return the part of a command line that sets these patterns."""
     settings = []
     if list(image_patterns) != ["*"]:
         settings.append(f"'dataset.image_names=[{','.join(image_patterns)}]'")

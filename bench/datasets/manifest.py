@@ -12,8 +12,8 @@ import numpy as np
 
 from bench.config import FolderConfig, InputError, require
 from bench.datasets import listing
-from bench.datasets.listing import Listing, by_name, check_name, in_words, list_images, normal
-from bench.datasets.opening import SUFFIXES, TIFFS, stem_of
+from bench.datasets.listing import Listing, check_utf8, index_by_name, list_images, name_files, normalise_name
+from bench.datasets.opening import SUFFIXES, TIFFS, strip_suffix
 from bench.files import read_json, read_text
 
 SPLITS = ("train", "val", "test")
@@ -62,36 +62,36 @@ class Pairs:
     notes: tuple[str, ...]
 
 
-def root_of(config: FolderConfig) -> Path:
-    """The data set's folder. Raises `InputError` where it is not set or not there."""
+def find_root(config: FolderConfig) -> Path:
+    """Return the data set's folder. Raises `InputError` where it is not set or not there."""
     require(config.root != "", "dataset.root is not set: give the folder that holds images/ and masks/")
     root = Path(config.root).expanduser()
-    check_name(root)
+    check_utf8(root)
     require(root.is_dir(), f"dataset.root = {config.root} is not a folder")
     return root
 
 
 def read_manifest(config: FolderConfig) -> Manifest:
-    """The entries below `config.root`, sorted by name within each split; no pixel is read."""
-    root = root_of(config)
+    """Return the entries below `config.root`, sorted by name within each split; no pixel is read."""
+    root = find_root(config)
     path = root / ("splits.json" if config.manifest is None else config.manifest)
     source = str(path)
     if config.manifest is not None:
-        manifest = from_csv(config, path)
+        manifest = read_csv_manifest(config, path)
     elif path.is_file():
-        manifest = from_json(path, find_pairs(config))
+        manifest = read_json_manifest(path, find_pairs(config))
     else:
-        manifest, source = from_seed(config, find_pairs(config)), f"the seeded split of {root}"
+        manifest, source = draw_splits(config, find_pairs(config)), f"the seeded split of {root}"
     for split in SPLITS:
         require(
             len(manifest.of(split)) > 0,
             f"{source} leaves the split {split} empty: train, val and test need at least one image each",
         )
-    check_names(manifest.entries)
+    check_entries(manifest.entries)
     return manifest
 
 
-def check_names(entries: Sequence[Entry]) -> None:
+def check_entries(entries: Sequence[Entry]) -> None:
     """Refuse names that tables could not tell apart, and one file that is used as two images."""
     for entry in entries:
         require(
@@ -117,20 +117,20 @@ def check_names(entries: Sequence[Entry]) -> None:
 
 
 def find_pairs(config: FolderConfig) -> Pairs:
-    """The images and masks of both folders, matched by the patterns of their names."""
+    """Return the images and masks of both folders, matched by the patterns of their names."""
     images, masks = list_folders(config)
     one_folder = images.folder.resolve() == masks.folder.resolve()
     if one_folder and config.mask_name != "*":
-        kept = {k: p for k, p in images.files.items() if listing.name_in(config.mask_name, k) is None}
+        kept = {k: p for k, p in images.files.items() if listing.extract_name(config.mask_name, k) is None}
         images = Listing(images.folder, kept, images.others)
-    names, used = image_files(config, images)
-    mask_files = by_name(masks, config.mask_name)
-    matched = listing.match(list(names), mask_files)
-    names = without_members(names, matched)
+    names, used = group_files(config, images)
+    mask_files = index_by_name(masks, config.mask_name)
+    matched = listing.match_masks(list(names), mask_files)
+    names = drop_members(names, matched)
     left = [path for path in images.files.values() if path not in used]
     alone = [path for path in masks.files.values() if path not in set(matched.values()) and path not in used]
     notes = [
-        f"{folder} holds {in_words(paths)}: {why}"
+        f"{folder} holds {name_files(paths)}: {why}"
         for folder, paths, why in (
             (images.folder, images.others, "left out, for they are of a kind that is not read"),
             (images.folder, left, "left out, for dataset.image_names does not name them"),
@@ -142,8 +142,8 @@ def find_pairs(config: FolderConfig) -> Pairs:
     return Pairs(names, matched, config, tuple(notes))
 
 
-def without_members(images: dict[str, tuple[Path, ...]], masks: Mapping[str, Path]) -> dict[str, tuple[Path, ...]]:
-    """Images less the files without a mask that other images take pixels from: members of their OME sets."""
+def drop_members(images: dict[str, tuple[Path, ...]], masks: Mapping[str, Path]) -> dict[str, tuple[Path, ...]]:
+    """Drop the files without a mask that other images take pixels from: members of their OME sets."""
     alone = [name for name in images if name not in masks and images[name][0].suffix.lower() in TIFFS]
     if not alone:
         return images
@@ -155,14 +155,14 @@ def without_members(images: dict[str, tuple[Path, ...]], masks: Mapping[str, Pat
 
 
 def list_folders(config: FolderConfig) -> tuple[Listing, Listing]:
-    """What the folders of images and of masks hold; one of them may lie in the other."""
-    images, masks = (root_of(config) / name for name in (config.images, config.masks))
+    """Return what the folders of images and of masks hold; one of them may lie in the other."""
+    images, masks = (find_root(config) / name for name in (config.images, config.masks))
     return list_images(images, masks), list_images(masks, images)
 
 
-def image_files(config: FolderConfig, images: Listing) -> tuple[dict[str, tuple[Path, ...]], set[Path]]:
-    """The files of each image, one per pattern of `dataset.image_names`, and all of them together."""
-    patterns = [by_name(images, pattern) for pattern in config.image_names]
+def group_files(config: FolderConfig, images: Listing) -> tuple[dict[str, tuple[Path, ...]], set[Path]]:
+    """Return the files of each image, one per pattern of `dataset.image_names`, and all of them together."""
+    patterns = [index_by_name(images, pattern) for pattern in config.image_names]
     names = sorted(set().union(*patterns))
     given = ", ".join(config.image_names)
     require(len(names) > 0, f"no file in {images.folder} is called as dataset.image_names = [{given}] says")
@@ -177,16 +177,29 @@ def image_files(config: FolderConfig, images: Listing) -> tuple[dict[str, tuple[
     return found, {path for paths in found.values() for path in paths}
 
 
-def entry_of(name: str, split: str, pairs: Pairs) -> Entry:
+def make_entry(name: str, split: str, pairs: Pairs) -> Entry:
+    """Return the entry of an image.
+
+    Args:
+        name: The image's name.
+        split: One of `SPLITS`.
+        pairs: Images and masks by name.
+
+    Returns:
+        Image, mask and split.
+
+    Raises:
+        InputError: The image has no mask.
+    """
     if name not in pairs.masks:
-        raise InputError(missing_mask(name, pairs))
+        raise InputError(explain_missing_mask(name, pairs))
     return Entry(name, pairs.images[name], pairs.masks[name], split)
 
 
-def missing_mask(name: str, pairs: Pairs) -> str:
-    """Say which images have no mask, and which setting would give them one."""
+def explain_missing_mask(name: str, pairs: Pairs) -> str:
+    """Return the sentence that names the images without a mask and the setting that would give them one."""
     config, (images, masks) = pairs.config, list_folders(pairs.config)
-    settings = listing.propose(list(images.files), list(masks.files))
+    settings = listing.propose_patterns(list(images.files), list(masks.files))
     without = [other for other in pairs.images if other not in pairs.masks]
     more = f" (nor have {len(without) - 1} others)" if len(without) > 1 else ""
     wanted = config.mask_name.replace("*", name)
@@ -198,17 +211,17 @@ def missing_mask(name: str, pairs: Pairs) -> str:
 # ---------------------------------------------------------------------------------------------------- splits.json
 
 
-def from_json(path: Path, pairs: Pairs) -> Manifest:
-    """Lists of names under `train`, `val`, `test` and perhaps `excluded`; `rule` says in words how they were made."""
+def read_json_manifest(path: Path, pairs: Pairs) -> Manifest:
+    """Read the lists of names under `train`, `val`, `test` and perhaps `excluded`; `rule` says how they were made."""
     content = read_splits(path)
-    lists = {split: [named_image(path, text, pairs) for text in texts] for split, texts in lists_of(path, content)}
+    lists = {split: [find_image(path, text, pairs) for text in texts] for split, texts in collect_lists(path, content)}
     check_once(path, [name for names in lists.values() for name in names])
     named = {name for names in lists.values() for name in names}
     for name in sorted(set(pairs.images) - named):
         raise InputError(
             f"{pairs.images[name][0]} is in no split: add {name} to train, val, test or excluded in {path}"
         )
-    entries = [entry_of(name, split, pairs) for split in SPLITS for name in sorted(lists.get(split, []))]
+    entries = [make_entry(name, split, pairs) for split in SPLITS for name in sorted(lists.get(split, []))]
     return Manifest(tuple(entries), str(content.get("rule", "splits.json")), pairs.notes)
 
 
@@ -219,8 +232,8 @@ def read_splits(path: Path) -> dict[str, Any]:
     return dict(content)
 
 
-def lists_of(path: Path, content: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
-    """The splits and their lists; keys may be written out and in capitals, as in `Validation`."""
+def collect_lists(path: Path, content: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Return the splits and their lists; keys may be written out and in capitals, as in `Validation`."""
     found: dict[str, list[str]] = {}
     for key, value in content.items():
         split = SPELLINGS.get(key.strip().lower())
@@ -237,18 +250,30 @@ def lists_of(path: Path, content: Mapping[str, Any]) -> list[tuple[str, list[str
     return list(found.items())
 
 
-def named_image(path: Path, text: str, pairs: Pairs) -> str:
-    """The image that a list names: by its name, its file's name, or its path below the root or the images' folder."""
-    plain = normal(text.strip().replace("\\", "/")).removeprefix("./")
+def find_image(path: Path, text: str, pairs: Pairs) -> str:
+    """Find the image that a list names by its name, its file's name, or its path below the root or the images.
+
+    Args:
+        path: The file with the list, for the message.
+        text: What stands in the list.
+        pairs: Images and masks by name.
+
+    Returns:
+        The image's name.
+
+    Raises:
+        InputError: No image has that name.
+    """
+    plain = normalise_name(text.strip().replace("\\", "/")).removeprefix("./")
     folder = f"{pairs.config.images.strip('/')}/"
     for candidate in (plain, plain.removeprefix(folder)):
-        stem = Path(candidate).with_name(stem_of(Path(candidate))).as_posix() if candidate else candidate
-        names = [candidate, stem, *(listing.name_in(pattern, stem) for pattern in pairs.config.image_names)]
+        stem = Path(candidate).with_name(strip_suffix(Path(candidate))).as_posix() if candidate else candidate
+        names = [candidate, stem, *(listing.extract_name(pattern, stem) for pattern in pairs.config.image_names)]
         for name in names:
             if name in pairs.images:
                 return str(name)
-    lasts = listing.unique_last(list(pairs.images))
-    for name in (plain, stem_of(Path(plain)) if plain else plain):
+    lasts = listing.index_unique(list(pairs.images))
+    for name in (plain, strip_suffix(Path(plain)) if plain else plain):
         if name in lasts:
             return lasts[name]
     raise InputError(f"{path} names {text}, and no image has that name")
@@ -262,37 +287,48 @@ def check_once(path: Path, names: Iterable[str]) -> None:
 # ------------------------------------------------------------------------------------------------------------ CSV
 
 
-def from_csv(config: FolderConfig, path: Path) -> Manifest:
-    """Rows of `image`, `mask` and `split`, paths relative to the root. Those of the split `excluded` are left out."""
-    root = root_of(config)
+def read_csv_manifest(config: FolderConfig, path: Path) -> Manifest:
+    """Read rows of `image`, `mask` and `split`, paths relative to the root; those of `excluded` are left out."""
+    root = find_root(config)
     rows = read_rows(root, path)
     check_once(path, [row["image"] for row in rows])
-    stems = Counter(stem_of(Path(row["image"])) for row in rows)
+    stems = Counter(strip_suffix(Path(row["image"])) for row in rows)
     entries = []
     for row in rows:
         image = Path(row["image"])
-        check_name(image)
-        stem = stem_of(image)
-        name = normal(stem if stems[stem] == 1 else image.with_name(stem).as_posix())
+        check_utf8(image)
+        stem = strip_suffix(image)
+        name = normalise_name(stem if stems[stem] == 1 else image.with_name(stem).as_posix())
         entries.append(Entry(name, (root / image,), root / row["mask"], row["split"]))
     kept = sorted((entry for entry in entries if entry.split in SPLITS), key=lambda e: (SPLITS.index(e.split), e.name))
-    return Manifest(tuple(kept), path.name, unnamed(config, path, entries))
+    return Manifest(tuple(kept), path.name, note_unnamed(config, path, entries))
 
 
-def unnamed(config: FolderConfig, path: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
-    """What the folder of images holds beside the images of a manifest, in sentences."""
-    folder = root_of(config) / config.images
+def note_unnamed(config: FolderConfig, path: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Return what the folder of images holds beside the images of a manifest, in sentences.
+
+    Args:
+        config: Settings of the data set.
+        path: The manifest.
+        entries: What it names.
+
+    Returns:
+        One sentence, or none.
+    """
+    folder = find_root(config) / config.images
     if not folder.is_dir():
         return ()
     named = {entry.image.resolve() for entry in entries} | {entry.mask.resolve() for entry in entries}
     left = [
-        image for image in listing.walk(folder) if image.resolve() not in named and image.suffix.lower() in SUFFIXES
+        image
+        for image in listing.walk_images(folder)
+        if image.resolve() not in named and image.suffix.lower() in SUFFIXES
     ]
-    return (f"{folder} holds {in_words(left)}: left out, for {path.name} does not name them",) if left else ()
+    return (f"{folder} holds {name_files(left)}: left out, for {path.name} does not name them",) if left else ()
 
 
 def read_rows(root: Path, path: Path) -> list[dict[str, str]]:
-    """Cells of the three columns, paths relative to the root. Raises `InputError` naming the line at fault."""
+    """Read the cells of the three columns, paths relative to the root. Raises `InputError` naming the line at fault."""
     try:
         lines = read_text(path).splitlines()
     except (OSError, ValueError) as error:
@@ -314,7 +350,7 @@ def read_rows(root: Path, path: Path) -> list[dict[str, str]]:
 
 
 def parse_csv(path: Path, lines: Sequence[str]) -> list[list[str]]:
-    """Rows of cells, by that delimiter under which the first row names most of the columns."""
+    """Return rows of cells, by that delimiter under which the first row names most of the columns."""
     text = "\n".join(lines)
     try:
         tables = [list(csv.reader(io.StringIO(text), delimiter=delimiter)) for delimiter in DELIMITERS]
@@ -325,18 +361,45 @@ def parse_csv(path: Path, lines: Sequence[str]) -> list[list[str]]:
 
 
 def clean_row(root: Path, path: Path, line: int, cells: Mapping[str, str]) -> dict[str, str]:
-    """One row, checked."""
+    """Check one row of a manifest.
+
+    Args:
+        root: Folder of the data set.
+        path: The manifest, for messages.
+        line: Number of the row in it.
+        cells: Stripped cells by column.
+
+    Returns:
+        Paths below the root under `image` and `mask`, and one of the splits or `excluded` under `split`.
+
+    Raises:
+        InputError: A cell is empty, a path leaves the root, or the split is none.
+    """
     for column in COLUMNS:
         require(bool(cells.get(column)), f"{path}, line {line}: the column {column} is empty")
     split = SPELLINGS.get(cells["split"].lower(), "")
     allowed = (*SPLITS, "excluded")
     require(split in allowed, f"{path}, line {line}: split must be one of {', '.join(allowed)}, got {cells['split']}")
-    places = {column: place_of(root, f"{path}, line {line}: {column}", cells[column]) for column in ("image", "mask")}
+    places = {
+        column: resolve_place(root, f"{path}, line {line}: {column}", cells[column]) for column in ("image", "mask")
+    }
     return {**places, "split": split}
 
 
-def place_of(root: Path, where: str, text: str) -> str:
-    """A path below the root; it may be absolute, or written with backslashes."""
+def resolve_place(root: Path, where: str, text: str) -> str:
+    """Return a path below the root, which may be given as absolute, or with backslashes.
+
+    Args:
+        root: Folder of the data set.
+        where: The cell, in words.
+        text: What stands in it.
+
+    Returns:
+        The path relative to the root, with slashes.
+
+    Raises:
+        InputError: The path leaves the root.
+    """
     named = Path(text)
     if "\\" in text and not (root / named).exists():
         windows = PureWindowsPath(text)
@@ -353,7 +416,7 @@ def place_of(root: Path, where: str, text: str) -> str:
 # --------------------------------------------------------------------------------------------------------- seeded
 
 
-def from_seed(config: FolderConfig, pairs: Pairs) -> Manifest:
+def draw_splits(config: FolderConfig, pairs: Pairs) -> Manifest:
     """Shuffle the images with `dataset.split_seed` and cut by `dataset.split_fractions`; no split is left empty."""
     names = sorted(pairs.images)
     require(
@@ -367,5 +430,5 @@ def from_seed(config: FolderConfig, pairs: Pairs) -> Manifest:
     entries = []
     for split in SPLITS:
         chosen = sorted(names[n] for n in order[slice(*bounds[split])])
-        entries += [entry_of(name, split, pairs) for name in chosen]
+        entries += [make_entry(name, split, pairs) for name in chosen]
     return Manifest(tuple(entries), f"by image, seed {config.split_seed}", pairs.notes)

@@ -22,7 +22,7 @@ TABLE = 1 << 16  # numbers that are counted by a table; masks with a wider range
 
 @dataclass(frozen=True)
 class StoredMask:
-    """The numbers of a mask, (*spatial) integers, decoded when asked; of equal colour channels, one."""
+    """The numbers of a mask, (*spatial) integers, decoded on access; of equal colour channels, one."""
 
     path: Path
     array: Typed
@@ -43,20 +43,20 @@ class StoredMask:
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
         found = split_key(key, self.shape)
         if self.channel_axis is None:
-            return whole_numbers(self.path, self.array[key])
+            return require_whole_numbers(self.path, self.array[key])
         if found is None:
             return np.asarray(self[...][key])
         box, rest = found
         stored = self.array[(*box[: self.channel_axis], slice(None), *box[self.channel_axis :])]
-        numbers = one_channel(self.path, np.moveaxis(stored, self.channel_axis, -1), self.alpha)
-        return whole_numbers(self.path, numbers[rest])
+        numbers = take_one_channel(self.path, np.moveaxis(stored, self.channel_axis, -1), self.alpha)
+        return require_whole_numbers(self.path, numbers[rest])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)
 
 
 def open_mask(path: Path, max_pixels: int = MAX_PIXELS) -> StoredMask:
-    """Open a mask; its numbers are decoded when asked. Of a palette they are its indices.
+    """Open a mask; its numbers are decoded on access. Of a palette they are its indices.
 
     Raises:
         InputError: The file cannot be read, was compressed in a way that changes numbers, or has no 2 or 3 axes.
@@ -77,16 +77,28 @@ def open_mask(path: Path, max_pixels: int = MAX_PIXELS) -> StoredMask:
     return mask
 
 
-def one_channel(path: Path, numbers: NDArray[Any], alpha: bool) -> NDArray[Any]:
-    """The one channel of a grey mask that was saved in colour."""
+def take_one_channel(path: Path, numbers: NDArray[Any], alpha: bool) -> NDArray[Any]:
+    """Return the one channel of a grey mask that was saved in colour.
+
+    Args:
+        path: The file, for the message.
+        numbers: (*spatial, C).
+        alpha: Whether the last channel is transparency.
+
+    Returns:
+        Numbers (*spatial).
+
+    Raises:
+        InputError: The channels differ.
+    """
     colours = numbers[..., :-1] if alpha else numbers
     grey = bool(np.all(colours == colours[..., :1]))
     require(grey, f"{path} is a coloured picture: a mask must hold one number per pixel, the class")
     return np.asarray(colours[..., 0])
 
 
-def whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
-    """Values as integers. Raises `InputError` for one that is none, as 0.5, NaN or infinity."""
+def require_whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
+    """Return values as integers. Raises `InputError` for one that is none, as 0.5, NaN or infinity."""
     if values.dtype.kind != "f":
         return values
     numbers = values.astype(np.float64)
@@ -121,11 +133,12 @@ def count_numbers(mask: StoredMask, band_values: int = BAND_VALUES) -> dict[int,
     axes = len(mask.shape)
     cells = [directions for size in range(axes + 1) for directions in combinations(range(axes), size)]
     totals: dict[int, NDArray[np.int64]] = {}
-    for band, fresh in overlapping(mask, band_values):
-        numbers, places = indexed(band)
+    for band, fresh in cut_overlapping_bands(mask, band_values):
+        numbers, places = index_numbers(band)
         parts = [places if 0 in directions else places[fresh:] for directions in cells]
         counts = np.stack(
-            [np.bincount(corners(*pair), minlength=len(numbers)) for pair in zip(parts, cells, strict=True)], axis=1
+            [np.bincount(select_cells(*pair), minlength=len(numbers)) for pair in zip(parts, cells, strict=True)],
+            axis=1,
         )
         for place in np.flatnonzero(counts.any(axis=1)):
             totals[numbers[place]] = totals.get(numbers[place], 0) + counts[place]
@@ -138,8 +151,8 @@ def count_numbers(mask: StoredMask, band_values: int = BAND_VALUES) -> dict[int,
     }
 
 
-def overlapping(mask: StoredMask, band_values: int) -> Iterator[tuple[NDArray[Any], int]]:
-    """Bands of a mask, each but the first with the last row of the one before; the number of rows that were seen."""
+def cut_overlapping_bands(mask: StoredMask, band_values: int) -> Iterator[tuple[NDArray[Any], int]]:
+    """Yield bands of a mask, each but the first with the last row of the one before, and how many rows came before."""
     last: NDArray[Any] | None = None
     for start, stop in cut_bands(mask.shape, band_values):
         rows = mask[start:stop]
@@ -147,8 +160,8 @@ def overlapping(mask: StoredMask, band_values: int) -> Iterator[tuple[NDArray[An
         last = rows[-1:]
 
 
-def indexed(band: NDArray[Any]) -> tuple[list[int], NDArray[np.intp]]:
-    """The numbers that may occur in a band, and for each pixel the place of its number among them."""
+def index_numbers(band: NDArray[Any]) -> tuple[list[int], NDArray[np.intp]]:
+    """Return the numbers that may occur in a band, and for each pixel the place of its number among them."""
     if band.dtype == bool:
         band = band.view(np.uint8)
     low, high = int(band.min()), int(band.max())
@@ -158,15 +171,22 @@ def indexed(band: NDArray[Any]) -> tuple[list[int], NDArray[np.intp]]:
     return [int(number) for number in numbers], places.reshape(band.shape)
 
 
-def corners(places: NDArray[np.intp], directions: tuple[int, ...]) -> NDArray[np.intp]:
-    """The numbers of all cells that extend by one pixel along `directions` and hold one number only."""
+def select_cells(places: NDArray[np.intp], directions: tuple[int, ...]) -> NDArray[np.intp]:
+    """Return the numbers of all cells that extend by one pixel along `directions` and hold one number only."""
     alike = np.ones(places.shape, dtype=bool)
     for axis in directions:
-        first, second = (along(axis, part, places.ndim) for part in (slice(None, -1), slice(1, None)))
+        first, second = (slice_axis(axis, part, places.ndim) for part in (slice(None, -1), slice(1, None)))
         alike = alike[first] & alike[second] & (places[first] == places[second])
         places = places[first]
     return places[alike]
 
 
-def along(axis: int, part: slice, axes: int) -> tuple[slice, ...]:
+def slice_axis(axis: int, part: slice, axes: int) -> tuple[slice, ...]:
+    """Return a key that applies `part` to one axis and takes all of the others.
+
+    Args:
+        axis: The axis.
+        part: Part of it.
+        axes: Number of axes.
+    """
     return tuple(part if other == axis else slice(None) for other in range(axes))

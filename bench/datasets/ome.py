@@ -11,7 +11,7 @@ from bench.config import require
 UNITS = {"µm": "micrometer", "nm": "nanometer", "mm": "millimeter"}
 
 
-def siblings(path: Path, metadata: str) -> dict[Path, str]:
+def find_siblings(path: Path, metadata: str) -> dict[Path, str]:
     """Return the other files that hold pixels of the image at `path`, and the UUID that each must have.
 
     Args:
@@ -25,7 +25,7 @@ def siblings(path: Path, metadata: str) -> dict[Path, str]:
         InputError: A file lies outside the folder of `path`, or is not there.
     """
     found: dict[Path, str] = {}
-    for name, uuid in foreign(path.name, ElementTree.fromstring(metadata)):
+    for name, uuid in list_foreign(path.name, ElementTree.fromstring(metadata)):
         other = path.parent / name
         proper = name != "" and not PurePosixPath(name).is_absolute() and "\\" not in name
         require(
@@ -41,8 +41,8 @@ def siblings(path: Path, metadata: str) -> dict[Path, str]:
     return found
 
 
-def foreign(own: str, root: ElementTree.Element) -> Iterator[tuple[str, str]]:
-    """Names and UUIDs of the files other than `own` that the elements TiffData refer to."""
+def list_foreign(own: str, root: ElementTree.Element) -> Iterator[tuple[str, str]]:
+    """Yield names and UUIDs of the files other than `own` that the elements TiffData refer to."""
     own_uuid = root.get("UUID")
     for element in root.iter():
         if not element.tag.endswith("}UUID") and element.tag != "UUID":
@@ -54,12 +54,14 @@ def foreign(own: str, root: ElementTree.Element) -> Iterator[tuple[str, str]]:
             yield name, uuid
 
 
-def uuid_of(metadata: str) -> str | None:
+def read_uuid(metadata: str) -> str | None:
     """Return the UUID of the file that holds this OME-XML, where it states one."""
     return ElementTree.fromstring(metadata).get("UUID")
 
 
-def pixel_sizes(metadata: str, image: int, axes: str) -> tuple[tuple[float, ...] | None, tuple[str | None, ...] | None]:
+def read_pixel_sizes(
+    metadata: str, image: int, axes: str
+) -> tuple[tuple[float, ...] | None, tuple[str | None, ...] | None]:
     """Return the pixel size and unit of each axis from OME-XML.
 
     Args:

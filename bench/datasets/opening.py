@@ -14,19 +14,19 @@ MAX_PIXELS = 1 << 30
 
 
 def is_image(path: Path) -> bool:
-    """Whether a name, and for Zarr a folder, is of a kind that is read."""
+    """Return whether a name, and for Zarr a folder, is of a kind that is read."""
     suffix = path.suffix.lower()
     return suffix in SUFFIXES and path.is_dir() == (suffix == ZARR)
 
 
-def stem_of(path: Path) -> str:
-    """The name without its suffix, `.ome.tif` and `.ome.zarr` being one."""
+def strip_suffix(path: Path) -> str:
+    """Return the name without its suffix, `.ome.tif` and `.ome.zarr` being one."""
     stem = path.stem if path.suffix.lower() in SUFFIXES else path.name
     return stem[: -len(".ome")] if path.suffix.lower() in (*TIFFS, ZARR) and stem.lower().endswith(".ome") else stem
 
 
 def open_image(path: Path, channel_axis: int | None = None, max_pixels: int = MAX_PIXELS) -> Opened:
-    """Open an image; its values are decoded when asked.
+    """Open an image; its values are decoded on access.
 
     Args:
         path: A file, or the folder of a Zarr store.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bench.config import InputError, require
-from bench.datasets.stored import Coding, Colours, Header, Opened, assemble, check_size, decoded_whole, reading
+from bench.datasets.stored import Coding, Colours, Header, Opened, assemble, check_size, decode_whole, explain_failures
 
 FORMATS = ("BMP", "JPEG", "PNG")  # that Pillow may find in a file, whatever its name
 BANDS = {"1": 1, "L": 1, "I": 1, "I;16": 1, "I;16B": 1, "F": 1, "P": 1, "LA": 2, "RGB": 3, "RGBA": 4}
@@ -29,16 +29,28 @@ class Png:
 
 
 def open_picture_file(path: Path, max_values: int, palette_index: bool = False) -> Opened:
-    """Open a picture upright; `palette_index` as in `read_picture`. Raises `InputError` naming the file."""
-    with reading(path):
-        header, coding = picture_header(path, palette_index)
+    """Open a picture, upright.
+
+    Args:
+        path: The file.
+        max_values: Most values that it may hold.
+        palette_index: Whether the stored numbers are meant, as in `read_picture`.
+
+    Returns:
+        The image.
+
+    Raises:
+        InputError: The file is damaged, too large or an animation, or holds colours that are not read.
+    """
+    with explain_failures(path):
+        header, coding = read_header(path, palette_index)
         check_size(path, header.shape, max_values)
-    blocks = decoded_whole(path, header.shape, header.dtype, lambda: read_picture(path, palette_index))
+    blocks = decode_whole(path, header.shape, header.dtype, lambda: read_picture(path, palette_index))
     return assemble(path, blocks, ("y", "x", "s")[: len(header.shape)], alpha=header.alpha, coding=coding)
 
 
 def open_picture(path: Path) -> Image.Image:
-    """The file, decoded no further than its header; its content says which format it has, not its name."""
+    """Open a file and decode no more than its header; its content says which format it has, not its name."""
     limit = Image.MAX_IMAGE_PIXELS
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked on the header
     try:
@@ -52,12 +64,12 @@ def open_picture(path: Path) -> Image.Image:
 
 
 def read_png(path: Path) -> Png | None:
-    """Read the chunks before and behind the pixels, which are not read; None for a file of another format."""
+    """Read what the chunks around the pixels say, which are skipped; None for a file of another format."""
     with path.open("rb") as file:
         if file.read(8) != SIGNATURE:
             return None
         start, frames, exif = b"", 1, False
-        for name, data in chunks(file):
+        for name, data in read_chunks(file):
             if name == b"IHDR":
                 start = data
             elif name == b"acTL":
@@ -66,8 +78,8 @@ def read_png(path: Path) -> Png | None:
     return Png(start[8], start[9], frames, exif) if len(start) == 13 else Png()
 
 
-def chunks(file: Any) -> Iterator[tuple[bytes, bytes]]:
-    """Names and the first bytes of the chunks of a PNG, whose signature has been read."""
+def read_chunks(file: Any) -> Iterator[tuple[bytes, bytes]]:
+    """Yield names and the first bytes of the chunks of a PNG, whose signature has been read."""
     while len(head := file.read(8)) == 8:
         length = int.from_bytes(head[:4], "big")
         data = file.read(min(length, 64))
@@ -75,21 +87,21 @@ def chunks(file: Any) -> Iterator[tuple[bytes, bytes]]:
         yield head[4:], data
 
 
-def deep_colour(path: Path) -> bool:
-    """Whether a file is a PNG of 16-bit colours, which Pillow would cut down to 8 bits."""
+def is_deep_colour(path: Path) -> bool:
+    """Return whether a file is a PNG of 16-bit colours, which Pillow would cut down to 8 bits."""
     png = read_png(path)
     return png is not None and png.depth == 16 and png.colour in (2, 4, 6)
 
 
-def picture_header(path: Path, palette_index: bool) -> tuple[Header, Coding]:
-    """What the array of `read_picture` will be, and how the file stores its numbers."""
+def read_header(path: Path, palette_index: bool) -> tuple[Header, Coding]:
+    """Return what the array of `read_picture` will be, and how the file stores its numbers."""
     png = read_png(path)
     with open_picture(path) as picture:
         frames = count_frames(picture) if png is None else png.frames
         require(frames == 1, f"{path} is an animation of {frames} frames: save each as an image of its own")
         mode, shape = picture.mode, (picture.height, picture.width)
         dtype = np.asarray(Image.new(mode, (1, 1))).dtype
-        coding = coding_of(picture, png, palette_index)
+        coding = read_coding(picture, png, palette_index)
         if mode == "P" and not palette_index:
             mode = "RGBA" if "transparency" in picture.info else "RGB"
     if png is not None and png.depth == 16 and png.colour in (2, 4, 6):
@@ -100,7 +112,7 @@ def picture_header(path: Path, palette_index: bool) -> tuple[Header, Coding]:
 
 
 def count_frames(picture: Image.Image) -> int:
-    """Pictures of the size of the first: cameras add smaller previews, which do not count."""
+    """Count the pictures of the size of the first: cameras add smaller previews, which do not count."""
     size, count = picture.size, 1
     for frame in range(1, getattr(picture, "n_frames", 1)):
         picture.seek(frame)
@@ -109,15 +121,21 @@ def count_frames(picture: Image.Image) -> int:
     return count
 
 
-def coding_of(picture: Image.Image, png: Png | None, palette_index: bool) -> Coding:
-    """How a picture stores its numbers. EXIF of a PNG may lie behind its pixels, which are then decoded."""
+def read_coding(picture: Image.Image, png: Png | None, palette_index: bool) -> Coding:
+    """Return how a picture stores its numbers. EXIF of a PNG may lie behind its pixels, which are then decoded.
+
+    Args:
+        picture: The opened file.
+        png: What its chunks say, where it is a PNG.
+        palette_index: Whether the numbers of a palette are meant.
+    """
     orientation = picture.getexif().get(ORIENTATION, 1) if png is None or png.exif else 1
     lossy = "JPEG" if picture.format in ("JPEG", "MPO") else None
-    palette = palette_of(picture) if picture.mode == "P" and palette_index else ()
+    palette = read_palette(picture) if picture.mode == "P" and palette_index else ()
     return Coding(lossy, palette, False, orientation if orientation in range(2, 9) else 1)
 
 
-def palette_of(picture: Image.Image) -> Colours:
+def read_palette(picture: Image.Image) -> Colours:
     flat = picture.getpalette("RGB") or []
     return tuple(zip(flat[0::3], flat[1::3], flat[2::3], strict=True))
 
@@ -132,7 +150,7 @@ def read_picture(path: Path, palette_index: bool = False) -> NDArray[Any]:
     Returns:
         Colours, or numbers.
     """
-    if deep_colour(path):
+    if is_deep_colour(path):
         import imagecodecs
 
         return np.asarray(imagecodecs.png_decode(path.read_bytes()))

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bench.config import FolderConfig
-from bench.datasets.classes import class_of, class_shares
+from bench.datasets.classes import compute_class_shares, find_class
 from bench.datasets.inspection import Inspected
 
 COST = 0.25  # Dice lost per side of a superpixel over the width of an object
@@ -38,7 +38,7 @@ class Suggestion:
         return f"{self.setting}={self.value} ({self.reason})"
 
 
-def propose(items: Sequence[Inspected], names: Sequence[str], config: FolderConfig) -> tuple[Suggestion, ...]:
+def propose_settings(items: Sequence[Inspected], names: Sequence[str], config: FolderConfig) -> tuple[Suggestion, ...]:
     """Suggest settings from what inspection found in the training images.
 
     Args:
@@ -50,30 +50,42 @@ def propose(items: Sequence[Inspected], names: Sequence[str], config: FolderConf
         Sizes of superpixels, and of crops and tiles of flat images, and the scaling of grey values.
     """
     train = [item for item in items if item.entry.split == "train"]
-    widths = {index: width for index, width in widths_of(train, len(names), config).items() if index > 0}
+    widths = {index: width for index, width in measure_widths(train, len(names), config).items() if index > 0}
     found: list[Suggestion] = []
     if widths:
-        found.append(superpixel_size(train, names, widths))
+        found.append(propose_superpixel_size(train, names, widths))
         if len(train[0].shape) == 3:
-            found += crop_and_tile(train, names, widths)
-    return (*found, normalization(train))
+            found += propose_crop_and_tile(train, names, widths)
+    return (*found, propose_normalization(train))
 
 
-def widths_of(items: Sequence[Inspected], count: int, config: FolderConfig) -> dict[int, float]:
-    """The mean chord of each class in pixels, along all axes together; classes that hardly occur are left out."""
-    shares = class_shares(items, count, config)
+def measure_widths(items: Sequence[Inspected], count: int, config: FolderConfig) -> dict[int, float]:
+    """Return the mean chord of each class in pixels, along all axes together; classes that hardly occur are left out.
+
+    Args:
+        items: Images and masks.
+        count: Number of classes.
+        config: Settings of the data set.
+    """
+    shares = compute_class_shares(items, count, config)
     pixels, runs = np.zeros(count), np.zeros(count)
     for item in items:
         for number, found in item.numbers.items():
-            index = class_of(number, config)
+            index = find_class(number, config)
             if index is not None and 0 <= index < count and index != config.ignore_index:
                 pixels[index] += found.pixels * len(found.runs)
                 runs[index] += sum(found.runs)
     return {index: pixels[index] / runs[index] for index in range(count) if shares[index] >= RARE}
 
 
-def superpixel_size(train: Sequence[Inspected], names: Sequence[str], widths: dict[int, float]) -> Suggestion:
-    """As large as the thinnest objects allow."""
+def propose_superpixel_size(train: Sequence[Inspected], names: Sequence[str], widths: dict[int, float]) -> Suggestion:
+    """Suggest superpixels as large as the thinnest objects allow.
+
+    Args:
+        train: Training images.
+        names: Names of the classes.
+        widths: Mean chords of the classes in pixels.
+    """
     index = min(widths, key=lambda index: widths[index])
     axes = len(train[0].shape) - 1
     side = float(np.clip(ACCEPTED / COST * widths[index], *SIDES))
@@ -83,13 +95,13 @@ def superpixel_size(train: Sequence[Inspected], names: Sequence[str], widths: di
     return Suggestion(
         "superpixels.superpixel_size",
         str(size),
-        f"{names[index]} is about {width_in_words(widths[index], train)} across, so superpixels of {size} pixels, "
+        f"{names[index]} is about {describe_width(widths[index], train)} across, so superpixels of {size} pixels, "
         f"about {edge}, cost about {cost:.2f} of its Dice",
     )
 
 
-def width_in_words(width: float, train: Sequence[Inspected]) -> str:
-    """A length in pixels, and in the unit of the files where all of them have one pixel size on all axes."""
+def describe_width(width: float, train: Sequence[Inspected]) -> str:
+    """Return a length in pixels, and in the unit of the files where all of them have one pixel size on all axes."""
     sizes = {item.pixel_size for item in train}
     [size] = sizes if len(sizes) == 1 else [None]
     plain = f"{width:.0f} pixels"
@@ -98,12 +110,20 @@ def width_in_words(width: float, train: Sequence[Inspected]) -> str:
     return f"{plain} ({width * size[0]:.3g} {train[0].unit})"
 
 
-def crop_and_tile(train: Sequence[Inspected], names: Sequence[str], widths: dict[int, float]) -> Iterator[Suggestion]:
-    """Crops that show an object and what is around it; tiles of twice that, within the images."""
+def propose_crop_and_tile(
+    train: Sequence[Inspected], names: Sequence[str], widths: dict[int, float]
+) -> Iterator[Suggestion]:
+    """Suggest crops that show an object and what is around it, and tiles of twice that, within the images.
+
+    Args:
+        train: Training images.
+        names: Names of the classes.
+        widths: Mean chords of the classes in pixels.
+    """
     index = max(widths, key=lambda index: widths[index])
     sides = [min(item.shape[:-1]) for item in train]
     least = max(min(sides) // MULTIPLE * MULTIPLE, MULTIPLE)
-    crop = min(within(OBJECTS_PER_CROP * widths[index], CROPS), least)
+    crop = min(round_up_within(OBJECTS_PER_CROP * widths[index], CROPS), least)
     yield Suggestion(
         "pipeline.crop_size",
         str(crop),
@@ -111,18 +131,18 @@ def crop_and_tile(train: Sequence[Inspected], names: Sequence[str], widths: dict
         f"{CROPS[1]}; the smallest side of an image is {min(sides)}",
     )
     longest = max(max(item.shape[:-1]) for item in train)
-    tile = min(within(2 * crop, TILES), -(-longest // MULTIPLE) * MULTIPLE)
+    tile = min(round_up_within(2 * crop, TILES), -(-longest // MULTIPLE) * MULTIPLE)
     yield Suggestion("pipeline.tile_size", str(tile), f"twice the crop, in images of up to {longest} pixels a side")
 
 
-def within(length: float, bounds: tuple[int, int]) -> int:
-    """The next multiple of `MULTIPLE`, within bounds."""
+def round_up_within(length: float, bounds: tuple[int, int]) -> int:
+    """Return the next multiple of `MULTIPLE`, within bounds."""
     return int(np.clip(-(-length // MULTIPLE) * MULTIPLE, *bounds))
 
 
-def normalization(train: Sequence[Inspected]) -> Suggestion:
-    """By how much brightness and contrast differ between images."""
-    means, deviations = (np.stack(values) for values in zip(*(levels_of(item) for item in train), strict=True))
+def propose_normalization(train: Sequence[Inspected]) -> Suggestion:
+    """Suggest a scaling of grey values by how much brightness and contrast differ between images."""
+    means, deviations = (np.stack(values) for values in zip(*(read_levels(item) for item in train), strict=True))
     setting = "dataset.normalization"
     if len({str(item.dtype) for item in train}) > 1:
         return Suggestion(setting, "per_image", "the images hold values of several number types")
@@ -152,13 +172,13 @@ def normalization(train: Sequence[Inspected]) -> Suggestion:
     )
 
 
-def levels_of(item: Inspected) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation of each channel."""
+def read_levels(item: Inspected) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each channel."""
     return item.moments.mean, np.sqrt(item.moments.variance)
 
 
 def round_to_two_digits(value: float) -> int:
-    """A whole number that is easy to read."""
+    """Round to a whole number that is easy to read."""
     digits = max(len(str(int(value))) - 2, 0)
     scale: int = 10**digits
     return round(value / scale) * scale

@@ -12,15 +12,15 @@ from bench.datasets.normalization import Stored
 
 @runtime_checkable
 class Holdable(Protocol):
-    """A source that knows how to be in memory in fewer bytes than its float32 values take."""
+    """A source that can be in memory in fewer bytes than its float32 values take."""
 
-    def held(self) -> Source:
-        """The same values, no longer read from a file."""
+    def hold(self) -> Source:
+        """Return the same values, no longer read from a file."""
 
 
-def held(source: Source) -> Source:
-    """`source` in memory: in the type that its file has, scaled when asked for, where it offers that."""
-    return source.held() if isinstance(source, Holdable) else np.asarray(source)
+def hold(source: Source) -> Source:
+    """Return `source` in memory, where it offers that in the type that its file has, to be scaled on access."""
+    return source.hold() if isinstance(source, Holdable) else np.asarray(source)
 
 
 @dataclass(frozen=True)

@@ -72,57 +72,106 @@ class Layers:
     stripe: Field
 
 
-def random_words(scene: Scene, stream: int, row: int, column: int) -> np.random.Generator:
-    """The random numbers of one grid point of one stream."""
+def seed_random(scene: Scene, stream: int, row: int, column: int) -> np.random.Generator:
+    """Return the random numbers of one grid point of one stream.
+
+    Args:
+        scene: The scene, whose key they are keyed on.
+        stream: One of CELLS to SENSOR.
+        row: Row of the grid point.
+        column: Column of the grid point.
+    """
     wrap = 2**64
     counter = np.array([0, column % wrap, row % wrap, stream], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=np.array(scene.key, dtype=np.uint64), counter=counter))
 
 
-def lattice(scene: Scene, stream: int, window: Region) -> Field:
-    """Standard normal values at the integer points of `window`, the same whatever window holds them."""
+def draw_lattice(scene: Scene, stream: int, window: Region) -> Field:
+    """Return standard normal values at the integer points of `window`, the same whatever window holds them.
+
+    Args:
+        scene: The scene.
+        stream: One of CELLS to SENSOR.
+        window: Integer points.
+
+    Returns:
+        Values (h, w).
+    """
     top, left = window.y0 // CHUNK, window.x0 // CHUNK
     rows, columns = range(top, -(-window.y1 // CHUNK)), range(left, -(-window.x1 // CHUNK))
     values = np.empty((len(rows) * CHUNK, len(columns) * CHUNK), dtype=np.float32)
     for row, column in product(rows, columns):
         y, x = (row - top) * CHUNK, (column - left) * CHUNK
-        generator = random_words(scene, stream, row, column)
+        generator = seed_random(scene, stream, row, column)
         values[y : y + CHUNK, x : x + CHUNK] = generator.standard_normal((CHUNK, CHUNK), dtype=np.float32)
     y, x = window.y0 - top * CHUNK, window.x0 - left * CHUNK
     return values[y : y + window.shape[0], x : x + window.shape[1]]
 
 
-def knots(start: int, stop: int, scale: float) -> tuple[int, NDArray[np.intp], Field]:
-    """First lattice point of an axis; for each pixel the lattice point before it and its smoothed share of the next."""
+def place_knots(start: int, stop: int, scale: float) -> tuple[int, NDArray[np.intp], Field]:
+    """Return the first lattice point of an axis; for each pixel the lattice point before it and its share of the next.
+
+    Args:
+        start: First pixel.
+        stop: End of the pixels.
+        scale: Pixels between lattice points.
+
+    Returns:
+        The first point; (n,) points before the pixels, counted from it; (n,) smoothed shares in [0, 1).
+    """
     position = np.arange(start, stop) / scale
     before = np.floor(position)
     share = position - before
     return int(before[0]), (before - before[0]).astype(np.intp), (share * share * (3 - 2 * share)).astype(np.float32)
 
 
-def value_noise(scene: Scene, stream: int, window: Region, scale: float) -> Field:
-    """Smooth noise of mean 0 and variance about 0.55 whose features are `scale` pixels apart."""
-    top, i, v = knots(window.y0, window.y1, scale)
-    left, j, u = knots(window.x0, window.x1, scale)
-    points = lattice(scene, stream, Region(top, left, top + int(i[-1]) + 2, left + int(j[-1]) + 2))
+def draw_value_noise(scene: Scene, stream: int, window: Region, scale: float) -> Field:
+    """Draw smooth noise of mean 0 and variance about 0.55 whose features are `scale` pixels apart.
+
+    Args:
+        scene: The scene.
+        stream: One of CELLS to SENSOR.
+        window: Pixels to draw.
+        scale: Pixels between lattice points.
+
+    Returns:
+        Values (h, w).
+    """
+    top, i, v = place_knots(window.y0, window.y1, scale)
+    left, j, u = place_knots(window.x0, window.x1, scale)
+    points = draw_lattice(scene, stream, Region(top, left, top + int(i[-1]) + 2, left + int(j[-1]) + 2))
     v, rows, below = v[:, None], points[i], points[i + 1]
     upper = rows[:, j] * (1 - u) + rows[:, j + 1] * u
     lower = below[:, j] * (1 - u) + below[:, j + 1] * u
     return np.asarray(upper * (1 - v) + lower * v, dtype=np.float32)
 
 
-def grid_points(scene: Scene, stream: int, window: Region, pitch: int, reach: float, count: int) -> tuple[Field, Field]:
-    """Grid points within `reach` of a window: (N, 2) centres of their squares, (N, count) uniform numbers of each."""
+def draw_grid_points(
+    scene: Scene, stream: int, window: Region, pitch: int, reach: float, count: int
+) -> tuple[Field, Field]:
+    """Return the grid points within `reach` of a window.
+
+    Args:
+        scene: The scene.
+        stream: One of CELLS to SENSOR.
+        window: Pixels to draw.
+        pitch: Side of a grid square in pixels.
+        reach: Distance in pixels up to which a point matters.
+        count: Random numbers per point.
+
+    Returns:
+        (N, 2) centres of their squares, and (N, count) uniform numbers of each.
+    """
     rows = range(int((window.y0 - reach) // pitch), int((window.y1 + reach) // pitch) + 1)
     columns = range(int((window.x0 - reach) // pitch), int((window.x1 + reach) // pitch) + 1)
     places = list(product(rows, columns))
-    uniform = [random_words(scene, stream, *place).random(count, dtype=np.float32) for place in places]
+    uniform = [seed_random(scene, stream, *place).random(count, dtype=np.float32) for place in places]
     return (np.array(places, dtype=np.float32) + 0.5) * pitch, np.stack(uniform)
 
 
-def cells_near(scene: Scene, window: Region) -> Cells:
-    """Cells and their look-alikes that can reach into `window`."""
-    centre, u = grid_points(scene, CELLS, window, PITCH, 1.5 * PITCH, 10)
+def draw_cells(scene: Scene, window: Region) -> Cells:
+    """Return the cells and their look-alikes that can reach into `window`."""
+    centre, u = draw_grid_points(scene, CELLS, window, PITCH, 1.5 * PITCH, 10)
     slender = 0.9 if scene.modality == "phase_contrast" else 0.45
     kind = np.array([EMPTY, DECOY, GRAINED, STRIATED], dtype=np.uint8)[np.searchsorted([0.18, 0.40, 0.70], u[:, 9])]
     return Cells(
@@ -139,8 +188,15 @@ def cells_near(scene: Scene, window: Region) -> Cells:
     )
 
 
-def depth_of(cells: Cells, n: int, y: Field, x: Field) -> Field:
-    """Pixels from (y, x) to the outline of cell `n`, negative inside; exact on the outline, approximate off it."""
+def measure_depth(cells: Cells, n: int, y: Field, x: Field) -> Field:
+    """Measure the pixels from (y, x) to the outline of cell `n`, negative inside; exact on it, else approximate.
+
+    Args:
+        cells: Cells near a window.
+        n: Index of the cell.
+        y: Rows.
+        x: Columns.
+    """
     dy, dx = y - cells.y[n], x - cells.x[n]
     cosine, sine = np.cos(cells.angle[n]), np.sin(cells.angle[n])
     root = np.sqrt(cells.stretch[n])
@@ -151,9 +207,9 @@ def depth_of(cells: Cells, n: int, y: Field, x: Field) -> Field:
     return np.asarray(np.sqrt(along * along + across * across) - outline, dtype=np.float32)
 
 
-def layers_of(scene: Scene, window: Region) -> Layers:
+def build_layers(scene: Scene, window: Region) -> Layers:
     """Give every pixel of `window` to the cell whose outline it is deepest within, or else nearest to."""
-    cells = cells_near(scene, window)
+    cells = draw_cells(scene, window)
     depth = np.full(window.shape, np.inf, dtype=np.float32)
     owner = np.full(window.shape, -1, dtype=np.int32)
     for n in np.flatnonzero(cells.kind != EMPTY):
@@ -164,7 +220,7 @@ def layers_of(scene: Scene, window: Region) -> Layers:
             continue
         here = slice(y0 - window.y0, y1 - window.y0), slice(x0 - window.x0, x1 - window.x0)
         rows = np.arange(y0, y1, dtype=np.float32)[:, None]
-        new = depth_of(cells, int(n), rows, np.arange(x0, x1, dtype=np.float32))
+        new = measure_depth(cells, int(n), rows, np.arange(x0, x1, dtype=np.float32))
         nearer = (new < depth[here]) & (new < MARGIN)
         depth[here] = np.where(nearer, new, depth[here])
         owner[here] = np.where(nearer, np.int32(n), owner[here])
@@ -172,30 +228,35 @@ def layers_of(scene: Scene, window: Region) -> Layers:
     return Layers(depth, kind, cells.brightness[owner], cells.stripe[owner])
 
 
-def mask_of(scene: Scene, layers: Layers) -> NDArray[np.uint8]:
-    """Class of every pixel. With two classes both textures are cells; decoys and debris are background."""
+def draw_mask(scene: Scene, layers: Layers) -> NDArray[np.uint8]:
+    """Return the class of every pixel. With two classes both textures are cells; decoys and debris are background."""
     cell = (layers.depth < 0) & (layers.kind >= GRAINED)
     both = scene.num_classes == 3
     return (cell * np.where(both & (layers.kind == STRIATED), 2, 1)).astype(np.uint8)
 
 
-def texture_of(scene: Scene, window: Region, layers: Layers) -> Field:
-    """Grain or striation of mean 0 and variance 1 each: the two cell classes have the same mean and the same contrast.
+def draw_texture(scene: Scene, window: Region, layers: Layers) -> Field:
+    """Draw grain or striation of mean 0 and variance 1 each, so that both cell classes have the same mean and contrast.
 
     A decoy has either, by the direction that its striation would have.
+
+    Args:
+        scene: The scene.
+        window: Pixels to draw.
+        layers: What each pixel belongs to.
     """
-    grain = value_noise(scene, GRAIN, window, 1.9) / np.float32(0.74)
+    grain = draw_value_noise(scene, GRAIN, window, 1.9) / np.float32(0.74)
     y, x = np.arange(window.y0, window.y1, dtype=np.float32)[:, None], np.arange(window.x0, window.x1, dtype=np.float32)
     across = x * np.cos(layers.stripe) + y * np.sin(layers.stripe)
-    bent = across + 2.5 * value_noise(scene, WARP, window, 13.0)
+    bent = across + 2.5 * draw_value_noise(scene, WARP, window, 13.0)
     striation = np.sqrt(np.float32(2)) * np.sin(bent * np.float32(2 * np.pi / 7.0))
     decoy_striated = (layers.kind == DECOY) & (layers.stripe > np.pi / 2)
     return np.where((layers.kind == STRIATED) | decoy_striated, striation, grain).astype(np.float32)
 
 
-def debris_of(scene: Scene, window: Region) -> Field:
-    """Small round specks, 1 at their centres: background that is brighter than any cell."""
-    centre, u = grid_points(scene, DEBRIS, window, 56, 20.0, 4)
+def draw_debris(scene: Scene, window: Region) -> Field:
+    """Draw small round specks, 1 at their centres: background that is brighter than any cell."""
+    centre, u = draw_grid_points(scene, DEBRIS, window, 56, 20.0, 4)
     specks = np.zeros(window.shape, dtype=np.float32)
     for (row, column), (dy, dx, size, chance) in zip(centre, u, strict=True):
         if chance > 0.55:
@@ -211,57 +272,84 @@ def debris_of(scene: Scene, window: Region) -> Field:
     return specks
 
 
-def soft(depth: Field, width: float) -> Field:
-    """1 deep inside, 0 far outside, a half on the outline; the edge is about `width` pixels wide."""
+def soften(depth: Field, width: float) -> Field:
+    """Return 1 deep inside, 0 far outside, a half on the outline; the edge is about `width` pixels wide."""
     return np.asarray(0.5 - 0.5 * np.tanh(np.clip(2 * depth / np.float32(width), -20, 20)), dtype=np.float32)
 
 
-def ridge(depth: Field, at: float, width: float) -> Field:
-    """1 along the line `at` pixels off the outline, 0 away from it."""
+def draw_ridge(depth: Field, at: float, width: float) -> Field:
+    """Return 1 along the line `at` pixels off the outline, 0 away from it.
+
+    Args:
+        depth: Pixels to the outline, negative inside.
+        at: Distance of the line from the outline in pixels.
+        width: Width of the line in pixels.
+    """
     return np.asarray(np.exp(-np.minimum(((depth - np.float32(at)) / np.float32(width)) ** 2, 60)), dtype=np.float32)
 
 
-def illumination(scene: Scene, window: Region) -> Field:
-    """Uneven light of mean about 0 and extent about +-1: a slope over the scene and slow shading."""
-    direction = np.float32(2 * np.pi * random_words(scene, SHADE, -1, -1).random())
+def draw_illumination(scene: Scene, window: Region) -> Field:
+    """Draw uneven light of mean about 0 and extent about +-1: a slope over the scene and slow shading."""
+    direction = np.float32(2 * np.pi * seed_random(scene, SHADE, -1, -1).random())
     y = np.arange(window.y0, window.y1, dtype=np.float32)[:, None] / scene.size[0] - np.float32(0.5)
     x = np.arange(window.x0, window.x1, dtype=np.float32) / scene.size[1] - np.float32(0.5)
-    return np.asarray(y * np.sin(direction) + x * np.cos(direction) + 0.3 * value_noise(scene, SHADE, window, 170.0))
+    return np.asarray(
+        y * np.sin(direction) + x * np.cos(direction) + 0.3 * draw_value_noise(scene, SHADE, window, 170.0)
+    )
 
 
-def fluorescence(scene: Scene, window: Region, layers: Layers) -> Field:
-    """Bright cells with a brighter rim on a dark ground; decoys lie out of focus and have no rim."""
+def render_fluorescence(scene: Scene, window: Region, layers: Layers) -> Field:
+    """Render bright cells with a brighter rim on a dark ground; decoys lie out of focus and have no rim.
+
+    Args:
+        scene: The scene.
+        window: Pixels to draw.
+        layers: What each pixel belongs to.
+    """
     decoy, cell = layers.kind == DECOY, layers.kind >= GRAINED
-    body = np.where(decoy, soft(layers.depth + 1.5, 7.0), soft(layers.depth, 2.0)) * (layers.kind != EMPTY)
-    rim = cell * ridge(layers.depth, -1.8, 1.5)
+    body = np.where(decoy, soften(layers.depth + 1.5, 7.0), soften(layers.depth, 2.0)) * (layers.kind != EMPTY)
+    rim = cell * draw_ridge(layers.depth, -1.8, 1.5)
     level = 0.14 + 0.34 * layers.brightness
-    signal = level * body * (1 + 0.24 * texture_of(scene, window, layers)) + 0.55 * level * rim
-    ground = 0.13 + 0.03 * value_noise(scene, CLOUD, window, 45.0) + 0.75 * debris_of(scene, window)
-    return np.asarray((ground + signal) * (1 + 0.85 * illumination(scene, window)), dtype=np.float32)
+    signal = level * body * (1 + 0.24 * draw_texture(scene, window, layers)) + 0.55 * level * rim
+    ground = 0.13 + 0.03 * draw_value_noise(scene, CLOUD, window, 45.0) + 0.75 * draw_debris(scene, window)
+    return np.asarray((ground + signal) * (1 + 0.85 * draw_illumination(scene, window)), dtype=np.float32)
 
 
-def phase_contrast(scene: Scene, window: Region, layers: Layers) -> Field:
-    """Cells about as grey as the ground, with a dark rim inside and a bright halo outside; decoys have neither."""
+def render_phase_contrast(scene: Scene, window: Region, layers: Layers) -> Field:
+    """Render cells about as grey as the ground, with a dark rim inside and a bright halo outside; decoys have neither.
+
+    Args:
+        scene: The scene.
+        window: Pixels to draw.
+        layers: What each pixel belongs to.
+    """
     decoy, cell = layers.kind == DECOY, layers.kind >= GRAINED
-    body = np.where(decoy, soft(layers.depth + 1.5, 7.0), soft(layers.depth, 2.0)) * (layers.kind != EMPTY)
-    inside = 0.10 * (layers.brightness - 0.5) + 0.065 * texture_of(scene, window, layers)
-    outline = cell * (0.20 * ridge(layers.depth, 3.0, 2.6) - 0.16 * ridge(layers.depth, -2.0, 1.8))
-    ground = 0.5 + 0.03 * value_noise(scene, CLOUD, window, 45.0) + 0.22 * illumination(scene, window)
-    return np.asarray(ground + body * inside + outline + 0.4 * debris_of(scene, window), dtype=np.float32)
+    body = np.where(decoy, soften(layers.depth + 1.5, 7.0), soften(layers.depth, 2.0)) * (layers.kind != EMPTY)
+    inside = 0.10 * (layers.brightness - 0.5) + 0.065 * draw_texture(scene, window, layers)
+    outline = cell * (0.20 * draw_ridge(layers.depth, 3.0, 2.6) - 0.16 * draw_ridge(layers.depth, -2.0, 1.8))
+    ground = 0.5 + 0.03 * draw_value_noise(scene, CLOUD, window, 45.0) + 0.22 * draw_illumination(scene, window)
+    return np.asarray(ground + body * inside + outline + 0.4 * draw_debris(scene, window), dtype=np.float32)
 
 
-MODALITIES = {"fluorescence": (fluorescence, 0.055), "phase_contrast": (phase_contrast, 0.045)}
+MODALITIES = {"fluorescence": (render_fluorescence, 0.055), "phase_contrast": (render_phase_contrast, 0.045)}
 
 
-def with_noise(scene: Scene, window: Region, signal: Field, photon_noise: float) -> Field:
-    """Add noise whose variance grows with the signal (photons, as a normal law) over the sensor's; clip to 0..1."""
+def add_noise(scene: Scene, window: Region, signal: Field, photon_noise: float) -> Field:
+    """Add noise whose variance grows with the signal (photons, as a normal law) over the sensor's; clip to 0..1.
+
+    Args:
+        scene: The scene.
+        window: Pixels to draw.
+        signal: Values (h, w).
+        photon_noise: Deviation at signal 1.
+    """
     light = np.maximum(signal, 0)
     deviation = np.sqrt(photon_noise**2 * light + 0.012**2)
-    return np.asarray(np.clip(signal + deviation * lattice(scene, SENSOR, window), 0, 1), dtype=np.float32)
+    return np.asarray(np.clip(signal + deviation * draw_lattice(scene, SENSOR, window), 0, 1), dtype=np.float32)
 
 
 def generate_block(scene: Scene, window: Region) -> tuple[Field, NDArray[np.uint8]]:
-    """Image (h, w) in 0..1 and mask (h, w) of one window: equal to the crop of the whole scene, whatever the window."""
-    layers = layers_of(scene, window)
+    """Return image (h, w) in 0..1 and mask (h, w) of one window, equal to the crop of the whole scene."""
+    layers = build_layers(scene, window)
     render, photon_noise = MODALITIES[scene.modality]
-    return with_noise(scene, window, render(scene, window, layers), photon_noise), mask_of(scene, layers)
+    return add_noise(scene, window, render(scene, window, layers), photon_noise), draw_mask(scene, layers)

@@ -46,7 +46,15 @@ def main(config: SceneConfig) -> int:
     return 0
 
 
-def scene_of(shape: tuple[int, int], seed: int, modality: str = "fluorescence", num_classes: int = 3) -> Scene:
+def draw_scene(shape: tuple[int, int], seed: int, modality: str = "fluorescence", num_classes: int = 3) -> Scene:
+    """Return the scene of a seed.
+
+    Args:
+        shape: Height and width in pixels.
+        seed: Seed of the scene.
+        modality: A key of `MODALITIES`.
+        num_classes: 2 or 3.
+    """
     first, second = np.random.SeedSequence([seed]).generate_state(2, np.uint64)
     return Scene(modality, num_classes, shape, (int(first), int(second)))
 
@@ -54,10 +62,18 @@ def scene_of(shape: tuple[int, int], seed: int, modality: str = "fluorescence", 
 def write_zarr(
     path: Path, shape: tuple[int, int], seed: int, modality: str = "fluorescence", num_classes: int = 3
 ) -> None:
-    """Write a scene block by block as uint16; `path` is there when it is whole."""
+    """Write a scene block by block as uint16; `path` is there when it is whole.
+
+    Args:
+        path: Zarr array to be made.
+        shape: Height and width in pixels.
+        seed: Seed of the scene.
+        modality: A key of `MODALITIES`.
+        num_classes: 2 or 3.
+    """
     import zarr
 
-    scene, chunks = scene_of(shape, seed, modality, num_classes), tuple(min(length, SIDE) for length in shape)
+    scene, chunks = draw_scene(shape, seed, modality, num_classes), tuple(min(length, SIDE) for length in shape)
     with fill_atomically(path) as temporary, Progress(path.name) as bar:
         array: Any = zarr.create_array(
             str(temporary), shape=shape, chunks=chunks, dtype="uint16", dimension_names=("y", "x")

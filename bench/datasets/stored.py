@@ -1,4 +1,4 @@
-"""What opening an image file gives, whatever its kind: stored values that are decoded when asked, and what is known.
+"""What opening an image file gives, whatever its kind: stored values that are decoded on access, and what is known.
 
 Whatever a decoder raises on a broken file becomes an `InputError` that names the file.
 """
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.arrays.chunked import Box, ChunkedArray
 from bench.config import InputError, require
 from bench.datasets import axes
-from bench.datasets.blocks import ORIENTATIONS, Blocks, arrange, oriented
+from bench.datasets.blocks import ORIENTATIONS, Blocks, orient, rearrange
 
 MOST_VALUES = 1 << 40  # in an image that is read in parts
 Colours = tuple[tuple[int, ...], ...]
@@ -60,12 +60,13 @@ class Opened:
 
     @property
     def header(self) -> Header:
+        """What the file says of its array."""
         return Header(self.array.shape, self.array.dtype, self.channel_axis, self.alpha)
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[None]:
-    """Turn any failure of a decoder into a sentence about `path`."""
+def explain_failures(path: Path) -> Iterator[None]:
+    """Turn any failure of a decoder within the block into a sentence about `path`."""
     try:
         yield
     except (InputError, MemoryError):
@@ -76,7 +77,14 @@ def reading(path: Path) -> Iterator[None]:
 
 
 def check_size(path: Path, shape: tuple[int, ...], max_pixels: int, of: str = "it") -> None:
-    """Refuse what has more values than `max_pixels`, or none; `of` says in words what is decoded at once."""
+    """Refuse what has more values than `max_pixels`, or none.
+
+    Args:
+        path: The file, for the message.
+        shape: Shape of what is decoded at once.
+        max_pixels: Most values.
+        of: What is decoded at once, in words.
+    """
     require(prod(shape) > 0, f"{path} holds no pixels: its shape is {shape}")
     require(
         prod(shape) <= max_pixels,
@@ -85,13 +93,20 @@ def check_size(path: Path, shape: tuple[int, ...], max_pixels: int, of: str = "i
     )
 
 
-def decoded_whole(
+def decode_whole(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], decode: Callable[[], NDArray[Any]]
 ) -> Blocks:
-    """Values of a file that can only be decoded whole; asked for a part of it, the array keeps all."""
+    """Return the values of a file that can only be decoded whole; the array keeps all of them once a part was read.
+
+    Args:
+        path: The file, for messages.
+        shape: Shape that its header states.
+        dtype: Number type of the values.
+        decode: Decodes the file.
+    """
 
     def read(box: Box) -> NDArray[Any]:
-        with reading(path):
+        with explain_failures(path):
             whole = decode()
             require(whole.shape == shape, f"{path} has the shape {whole.shape}, and its header says {shape}")
             return whole[box]
@@ -129,7 +144,7 @@ def assemble(
     Raises:
         InputError: The axes are not those of one image, or an orientation is stated that cannot be applied.
     """
-    found = axes.arrange(path, names, blocks.shape, channel_axis)
+    found = axes.arrange_axes(path, names, blocks.shape, channel_axis)
     order, backwards = found.order, (False,) * len(found.order)
     if coding.orientation in ORIENTATIONS and coding.orientation != 1:
         letters = [names[axis] for axis in order]
@@ -137,10 +152,10 @@ def assemble(
             "y" in letters and "x" in letters,
             f"{path} has an orientation tag and axes that are not named: save it upright, without the tag",
         )
-        order, backwards = oriented(order, letters.index("y"), letters.index("x"), coding.orientation)
+        order, backwards = orient(order, letters.index("y"), letters.index("x"), coding.orientation)
     channels = found.channel_axis
     stated = channels if channel_axis is None else channel_axis
-    array = arrange(blocks, order, backwards).array(stated)
+    array = rearrange(blocks, order, backwards).array(stated)
     sizes = None if pixel_size is None else tuple(pixel_size[axis] for axis in order)
     kept_units = None if units is None else tuple(units[axis] for axis in order)
     return Opened(path, array, channels, alpha and channels is not None, sizes, kept_units, coding, tuple(siblings))

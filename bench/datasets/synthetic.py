@@ -14,7 +14,16 @@ from bench.arrays.chunked import cut_boxes
 from bench.arrays.protocols import Source
 from bench.config import SyntheticConfig
 from bench.datasets.files import Classes, ImageFile, Layout, MaskFile
-from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose, moments, pool, training_moments
+from bench.datasets.normalization import (
+    LEARNED,
+    Moments,
+    Scaling,
+    Stored,
+    choose_scaling,
+    compute_moments,
+    pool,
+    pool_training,
+)
 from bench.datasets.sample import Sample, Splits, Task
 from bench.datasets.scene import VERSION, Region, Scene, generate_block
 from bench.files import fill_atomically
@@ -31,8 +40,8 @@ def cut_scene(size: tuple[int, int], side: int = BLOCK) -> Iterator[Region]:
         yield Region(y.start, x.start, y.stop, x.stop)
 
 
-def window_of(key: Any, size: tuple[int, int]) -> Region | None:
-    """The window that a key of plain slices asks for on the first two axes; None for any other key."""
+def find_window(key: Any, size: tuple[int, int]) -> Region | None:
+    """Return the window that a key of plain slices selects on the first two axes; None for any other key."""
     rows, columns = (*(key if isinstance(key, tuple) else (key,)), slice(None), slice(None))[:2]
     if not (isinstance(rows, slice) and isinstance(columns, slice)):
         return None
@@ -59,10 +68,10 @@ class SceneImage:
         return self.scaling.apply(generate_block(self.scene, window)[0][..., None])
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        return part_of(self, key)
+        return read_part(self, key)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return whole_of(self).astype(dtype or self.dtype, copy=False)
+        return read_whole(self).astype(dtype or self.dtype, copy=False)
 
 
 @dataclass(frozen=True)
@@ -83,41 +92,47 @@ class SceneMask:
         return generate_block(self.scene, window)[1]
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        return part_of(self, key)
+        return read_part(self, key)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
-        return whole_of(self).astype(dtype or self.dtype, copy=False)
+        return read_whole(self).astype(dtype or self.dtype, copy=False)
 
 
-def part_of(layer: SceneImage | SceneMask, key: Any) -> NDArray[Any]:
-    """`layer[key]`; a key that is not made of plain slices generates the whole scene."""
-    window = window_of(key, layer.scene.size)
+def read_part(layer: SceneImage | SceneMask, key: Any) -> NDArray[Any]:
+    """Return `layer[key]`; a key that is not made of plain slices generates the whole scene."""
+    window = find_window(key, layer.scene.size)
     if window is None:
-        return np.asarray(whole_of(layer)[key])
+        return np.asarray(read_whole(layer)[key])
     rest = key[2:] if isinstance(key, tuple) else ()
     return np.asarray(layer.block(window)[(slice(None), slice(None), *rest)])
 
 
-def whole_of(layer: SceneImage | SceneMask) -> NDArray[Any]:
-    """All of a layer, generated block by block."""
+def read_whole(layer: SceneImage | SceneMask) -> NDArray[Any]:
+    """Generate all of a layer, block by block."""
     whole = np.empty(layer.shape, dtype=layer.dtype)
     for window in cut_scene(layer.scene.size):
         whole[window.y0 : window.y1, window.x0 : window.x1] = layer.block(window)
     return whole
 
 
-def scene_moments(scene: Scene) -> Moments:
-    """Mean and variance of a scene's image: of all its pixels, or of `SAMPLES` blocks spread over a large scene."""
+def compute_scene_moments(scene: Scene) -> Moments:
+    """Compute mean and variance of a scene's image: of all pixels, or of `SAMPLES` blocks spread over a large scene."""
     if scene.size[0] * scene.size[1] <= KEPT_PIXELS:
         windows = list(cut_scene(scene.size))
     else:
         small = list(cut_scene(scene.size, SAMPLE_SIDE))
         windows = [small[n * len(small) // SAMPLES] for n in range(min(SAMPLES, len(small)))]
-    return pool([moments(generate_block(scene, window)[0][..., None]) for window in windows])
+    return pool([compute_moments(generate_block(scene, window)[0][..., None]) for window in windows])
 
 
-def scenes_of(config: SyntheticConfig, split: int, count: int) -> list[Scene]:
-    """The scenes of one split; image n of a split is the same however many images are asked for."""
+def draw_scenes(config: SyntheticConfig, split: int, count: int) -> list[Scene]:
+    """Return the scenes of one split; image n of a split is the same however many images there are.
+
+    Args:
+        config: Settings of the data set.
+        split: Number of the split.
+        count: Number of images.
+    """
     scenes = []
     for n in range(count):
         first, second = np.random.SeedSequence([config.seed, split, n]).generate_state(2, np.uint64)
@@ -126,12 +141,22 @@ def scenes_of(config: SyntheticConfig, split: int, count: int) -> list[Scene]:
     return scenes
 
 
-def sample_of(name: str, scene: Scene, mode: str, train: Moments | None, cache: Path | None) -> Sample:
-    """A scene as a sample: in memory if it is small, else in files below `cache`, else generated when asked for."""
+def make_scene_sample(name: str, scene: Scene, mode: str, train: Moments | None, cache: Path | None) -> Sample:
+    """Return a scene as a sample: in memory if it is small, else in files below `cache`, else generated on access.
+
+    Args:
+        name: Name of the image.
+        scene: The scene.
+        mode: `dataset.normalization`.
+        train: Moments of the training images, where the mode needs them.
+        cache: Folder of the files; None where there is none.
+    """
     if scene.size[0] * scene.size[1] <= KEPT_PIXELS:
-        return small_sample(name, scene, mode, train)
-    own = train if train is not None and mode == "dataset" else scene_moments(scene)  # those of a large scene take time
-    scaling = choose(mode, np.dtype(np.float32), own, train or own)
+        return generate_sample(name, scene, mode, train)
+    own = (
+        train if train is not None and mode == "dataset" else compute_scene_moments(scene)
+    )  # those of a large scene take time
+    scaling = choose_scaling(mode, np.dtype(np.float32), own, train or own)
     image, mask = SceneImage(scene, scaling), SceneMask(scene)
     if cache is None:
         return Sample(name, image, mask)
@@ -142,17 +167,24 @@ def sample_of(name: str, scene: Scene, mode: str, train: Moments | None, cache: 
     return Sample(name, stored, MaskFile(mask_path, Classes(None, mask.dtype), mask.shape, prod(mask.shape)))
 
 
-def small_sample(name: str, scene: Scene, mode: str, train: Moments | None) -> Sample:
-    """A scene in memory, every block of it generated once."""
+def generate_sample(name: str, scene: Scene, mode: str, train: Moments | None) -> Sample:
+    """Return a scene in memory, every block of it generated once.
+
+    Args:
+        name: Name of the image.
+        scene: The scene.
+        mode: `dataset.normalization`.
+        train: Moments of the training images, where the mode needs them.
+    """
     image, mask = np.empty((*scene.size, 1), np.float32), np.empty(scene.size, np.uint8)
     found = []
     for window in cut_scene(scene.size):
         part = np.s_[window.y0 : window.y1, window.x0 : window.x1]
         values, mask[part] = generate_block(scene, window)
         image[part] = values[..., None]
-        found.append(moments(image[part]))
+        found.append(compute_moments(image[part]))
     own = pool(found)
-    scaled = choose(mode, image.dtype, own, train or own).apply(image)
+    scaled = choose_scaling(mode, image.dtype, own, train or own).apply(image)
     return Sample(name, cast(Source, scaled), cast(Source, mask))
 
 
@@ -171,17 +203,17 @@ def write_once(path: Path, layer: SceneImage | SceneMask) -> None:
         del pixels
 
 
-def content_of(config: SyntheticConfig) -> str:
-    """Identity of the generated images: the generator's version and the settings that change a pixel."""
+def identify_content(config: SyntheticConfig) -> str:
+    """Return the identity of the generated images: the generator's version and the settings that change a pixel."""
     parts = (VERSION, config.modality, config.num_classes, config.image_size, config.seed)
     counts = (config.train_images, config.val_images, config.test_images)
     return hashlib.sha256(repr((parts, counts)).encode()).hexdigest()[:12]
 
 
-def facts_of(config: SyntheticConfig, scenes: dict[str, list[Scene]]) -> dict[str, str | int | float]:
-    """Columns of `runs`: images and pixels of each split, identity of the content."""
+def collect_scene_facts(config: SyntheticConfig, scenes: dict[str, list[Scene]]) -> dict[str, str | int | float]:
+    """Return columns of `runs`: images and pixels of each split, identity of the content."""
     facts: dict[str, str | int | float] = {
-        "dataset.content": content_of(config),
+        "dataset.content": identify_content(config),
         "dataset.split_rule": "independent scenes",
     }
     for split, members in scenes.items():
@@ -191,19 +223,23 @@ def facts_of(config: SyntheticConfig, scenes: dict[str, list[Scene]]) -> dict[st
 
 
 def load(config: SyntheticConfig, keep_in: Path | None = None) -> Splits:
-    """Scenes with `dataset.modality` and `dataset.num_classes`; every split has its own seeds."""
+    """Load scenes with `dataset.modality` and `dataset.num_classes`; every split has its own seeds."""
     del keep_in  # nothing is read, so there is nothing to remember
     counts = {"train": config.train_images, "val": config.val_images, "test": config.test_images}
-    scenes = {name: scenes_of(config, n, count) for n, (name, count) in enumerate(counts.items())}
+    scenes = {name: draw_scenes(config, n, count) for n, (name, count) in enumerate(counts.items())}
     mode, train = config.normalization, None
     if mode in LEARNED:
-        train = training_moments(mode, [scene_moments(scene) for scene in scenes["train"]])
+        train = pool_training(mode, [compute_scene_moments(scene) for scene in scenes["train"]])
     stored = None if train is None else Stored(train, ("float32",))
-    cache = None if config.cache_dir is None else Path(config.cache_dir) / f"{config.modality}_{content_of(config)}"
+    cache = (
+        None if config.cache_dir is None else Path(config.cache_dir) / f"{config.modality}_{identify_content(config)}"
+    )
     samples = {
-        name: [sample_of(f"{name}_{n:03d}", scene, mode, train, cache) for n, scene in enumerate(members)]
+        name: [make_scene_sample(f"{name}_{n:03d}", scene, mode, train, cache) for n, scene in enumerate(members)]
         for name, members in scenes.items()
     }
     task = Task(CLASS_NAMES[config.num_classes], in_channels=1, spatial_axes=2)
     name = f"synthetic_{config.modality}"
-    return Splits(name, task, samples["train"], samples["val"], samples["test"], facts_of(config, scenes), stored)
+    return Splits(
+        name, task, samples["train"], samples["val"], samples["test"], collect_scene_facts(config, scenes), stored
+    )

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import NORMALIZATIONS, InputError, require, require_one_of
-from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose
+from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose_scaling
 from bench.datasets.sample import Task
 from bench.files import read_json, write_atomically
 
@@ -27,20 +27,27 @@ class Normalization:
     dtypes: tuple[str, ...] = ()
 
     def scaling(self, dtype: np.dtype[Any], own: Moments) -> Scaling:
-        """The scaling of a new image of stored values `dtype` whose moments are `own`."""
+        """Return the scaling of a new image of stored values `dtype` whose moments are `own`."""
         if self.mode not in LEARNED:
-            return choose(self.mode, dtype, own, own)
+            return choose_scaling(self.mode, dtype, own, own)
         require(
             not self.dtypes or str(dtype) in self.dtypes,
             f"the image holds {dtype} values and the run was trained with dataset.normalization={self.mode} on "
             f"{' and '.join(self.dtypes)}, whose grey values mean something else: convert the image",
         )
         train = Moments(0, np.array(self.mean), np.array(self.std) ** 2)
-        return choose(self.mode, dtype, own, train)
+        return choose_scaling(self.mode, dtype, own, train)
 
 
 def write(path: Path, task: Task, mode: str, stored: Stored | None) -> None:
-    """Write `task.json`, whole or not at all; `mode` is `dataset.normalization` and `stored` that of the `Splits`."""
+    """Write `task.json`, whole or not at all.
+
+    Args:
+        path: The file.
+        task: Classes, channels and axes.
+        mode: `dataset.normalization`.
+        stored: That of the `Splits`.
+    """
     normalization: dict[str, Any] = {"mode": mode, "mean": [], "std": [], "dtypes": []}
     if stored is not None:
         normalization["mean"] = stored.moments.mean.tolist()
@@ -57,7 +64,7 @@ def write(path: Path, task: Task, mode: str, stored: Stored | None) -> None:
 
 
 def read(path: Path) -> tuple[Task, Normalization]:
-    """What `write` wrote. Raises `InputError` naming the file and what is wrong with it."""
+    """Read what `write` wrote. Raises `InputError` naming the file and what is wrong with it."""
     content = read_json(path)
     try:
         task = _task(content)

@@ -1,4 +1,4 @@
-"""TIFF files (also OME-TIFF and BigTIFF), of which only the tiles or strips that are asked for are decoded."""
+"""TIFF files (also OME-TIFF and BigTIFF), of which only the tiles or strips that an access touches are decoded."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from bench.arrays.chunked import Box
 from bench.config import require
 from bench.datasets import ome
-from bench.datasets.blocks import Blocks, colour, invert
-from bench.datasets.stored import MOST_VALUES, Coding, Opened, assemble, check_size, decoded_whole, reading
+from bench.datasets.blocks import Blocks, apply_palette, invert_values
+from bench.datasets.stored import MOST_VALUES, Coding, Opened, assemble, check_size, decode_whole, explain_failures
 
 SMALL = 1 << 24  # values in a compressed file that is decoded whole: finding single tiles takes longer
 MAPPED_VALUES = 1 << 21  # of an uncompressed file that are read at once
@@ -38,7 +38,7 @@ COLOURS = {  # meanings of values that are refused by name
 
 
 def open_tiff(path: Path, max_values: int, channel_axis: int | None = None, palette_index: bool = False) -> Opened:
-    """Open the one image of a TIFF at full resolution; its values are decoded when asked.
+    """Open the one image of a TIFF at full resolution; its values are decoded on access.
 
     Args:
         path: The file.
@@ -52,15 +52,15 @@ def open_tiff(path: Path, max_values: int, channel_axis: int | None = None, pale
     Raises:
         InputError: The file is damaged, holds no image or several, or values of a meaning that is not read.
     """
-    with reading(path), warnings_of_tifffile() as warned:
+    with explain_failures(path), collect_warnings() as warned:
         tiff = tifffile.TiffFile(path)
         try:
-            others = ome.siblings(path, tiff.ome_metadata) if tiff.is_ome else {}
-            number, series = only_series(path, tiff)
+            others = ome.find_siblings(path, tiff.ome_metadata) if tiff.is_ome else {}
+            number, series = choose_series(path, tiff)
             check_files(path, series, others)
             check_whole(path, series)
             require(not any("zeroed" in text for text in warned), f"{path} is not complete: {'; '.join(warned)}")
-            blocks = blocks_of(path, tiff, series, max_values)
+            blocks = open_blocks(path, tiff, series, max_values)
             opened = interpret(path, tiff, number, blocks, channel_axis, palette_index)
         except BaseException:
             tiff.close()
@@ -70,7 +70,7 @@ def open_tiff(path: Path, max_values: int, channel_axis: int | None = None, pale
 
 
 @contextmanager
-def warnings_of_tifffile() -> Iterator[list[str]]:
+def collect_warnings() -> Iterator[list[str]]:
     """Collect what tifffile logs of a file instead of printing it."""
     texts: list[str] = []
 
@@ -91,11 +91,11 @@ def warnings_of_tifffile() -> Iterator[list[str]]:
 # ------------------------------------------------------------------------------------------------ which image it is
 
 
-def only_series(path: Path, tiff: Any) -> tuple[int, Any]:
-    """The one image of the file and its number; pyramid levels, thumbnails and labels of slides do not count."""
-    found = [(n, series) for n, series in enumerate(tiff.series) if pages_of(series)]
-    own = [pair for pair in found if any(page.parent is tiff for page in pages_of(pair[1]))]
-    full = [pair for pair in own if not (beside(pair[1]) and len(own) > 1)]
+def choose_series(path: Path, tiff: Any) -> tuple[int, Any]:
+    """Return the one image of the file and its number; pyramid levels, thumbnails and labels of slides do not count."""
+    found = [(n, series) for n, series in enumerate(tiff.series) if list_pages(series)]
+    own = [pair for pair in found if any(page.parent is tiff for page in list_pages(pair[1]))]
+    full = [pair for pair in own if not (is_beside(pair[1]) and len(own) > 1)]
     shapes = ", ".join(str(tuple(series.shape)) for _, series in full[:4])
     require(len(full) > 0, f"{path} holds no image of its own: its pixels lie in other files")
     require(
@@ -107,40 +107,46 @@ def only_series(path: Path, tiff: Any) -> tuple[int, Any]:
     return full[0]
 
 
-def beside(series: Any) -> bool:
-    """Whether a series is a smaller copy of another, or a thumbnail or label of a slide."""
+def is_beside(series: Any) -> bool:
+    """Return whether a series is a smaller copy of another, or a thumbnail or label of a slide."""
     return bool(series.keyframe.is_reduced) or str(series.name).strip().lower() in BESIDE
 
 
 def list_members(path: Path) -> list[Path]:
-    """The other files of the set that an OME-TIFF belongs to; none for any other file."""
-    with reading(path), warnings_of_tifffile(), tifffile.TiffFile(path, _multifile=False) as tiff:
-        return list(ome.siblings(path, tiff.ome_metadata)) if tiff.is_ome else []
+    """Return the other files of the set that an OME-TIFF belongs to; none for any other file."""
+    with explain_failures(path), collect_warnings(), tifffile.TiffFile(path, _multifile=False) as tiff:
+        return list(ome.find_siblings(path, tiff.ome_metadata)) if tiff.is_ome else []
 
 
-def pages_of(series: Any) -> list[Any]:
+def list_pages(series: Any) -> list[Any]:
     return [page for page in series.pages if page is not None]
 
 
 def check_files(path: Path, series: Any, others: dict[Path, str]) -> None:
-    """Refuse pixels of a file that the metadata does not name, or of one that is not the file that is meant."""
+    """Refuse pixels of a file that the metadata does not name, or of one that is not the file that is meant.
+
+    Args:
+        path: The file that was opened.
+        series: Its image.
+        others: The other files of its set, and the UUID that each must have.
+    """
     known = {other.resolve(): uuid for other, uuid in others.items()}
-    for page in pages_of(series):
-        file = file_of(page).resolve()
+    for page in list_pages(series):
+        file = find_file(page).resolve()
         require(
             file == path.resolve() or file in known or file.parent == path.parent.resolve(),
             f"{path} takes pixels from {file}, which lies outside its folder: put the file beside it",
         )
     for other, uuid in others.items():
         with tifffile.TiffFile(other, _multifile=False) as tiff:
-            actual = ome.uuid_of(tiff.ome_metadata) if tiff.is_ome else None
+            actual = ome.read_uuid(tiff.ome_metadata) if tiff.is_ome else None
         require(
             actual in (None, uuid),
             f"{path} is part of a set, and {other.name} beside it belongs to another one: its UUID differs",
         )
 
 
-def file_of(page: Any) -> Path:
+def find_file(page: Any) -> Path:
     return Path(page.parent.filehandle.path)
 
 
@@ -152,9 +158,9 @@ def check_whole(path: Path, series: Any) -> None:
         check_end(path, [series.dataoffset + series.nbytes])
         return
     ends: dict[Path, list[int]] = {}
-    for page in pages_of(series):
+    for page in list_pages(series):
         spans = zip(page.dataoffsets, page.databytecounts, strict=True)
-        ends.setdefault(file_of(page), []).extend(offset + count for offset, count in spans)
+        ends.setdefault(find_file(page), []).extend(offset + count for offset, count in spans)
     for file, found in ends.items():
         check_end(file, found)
 
@@ -170,9 +176,24 @@ def check_end(path: Path, ends: Sequence[int]) -> None:
 def interpret(
     path: Path, tiff: Any, number: int, blocks: Blocks, channel_axis: int | None, palette_index: bool
 ) -> Opened:
-    """Apply what the tags of an image say of its values; arguments as those of `open_tiff`, and its `number`."""
+    """Apply what the tags of an image say of its values.
+
+    Args:
+        path: The file.
+        tiff: The file, opened by tifffile.
+        number: Index of the image among its series.
+        blocks: Stored values of the image.
+        channel_axis: As in `open_tiff`.
+        palette_index: As in `open_tiff`.
+
+    Returns:
+        The image, upright.
+
+    Raises:
+        InputError: Its values have a meaning that is not read.
+    """
     series = tiff.series[number]
-    planes = len(pages_of(series))
+    planes = len(list_pages(series))
     require(
         not tiff.is_ome or series.kind == "ome" or planes == 1,
         f"{path} holds {planes} planes, and another file says what they are, which is not read: save it as one "
@@ -181,32 +202,39 @@ def interpret(
     page, names = series.keyframe, [letter if letter not in "qi" else "" for letter in series.axes.lower()]
     stated = int(page.photometric) if 262 in page.tags else 1
     check_colours(path, page, stated, palette_index)
-    colours = colours_of(page) if stated == PALETTE else None
+    colours = read_palette_colours(page) if stated == PALETTE else None
     if colours is not None and not palette_index:
         require("s" not in names, f"{path} has a palette and several samples per pixel: save it as RGB")
-        blocks, names, colours = colour(blocks, colours), [*names, "s"], None
+        blocks, names, colours = apply_palette(blocks, colours), [*names, "s"], None
     if stated == WHITE_IS_ZERO and not palette_index:
-        blocks = from_black(path, page, blocks)
+        blocks = count_from_black(path, page, blocks)
     coding = Coding(
-        next((LOSSY[int(page.compression)] for page in keyframes(series) if int(page.compression) in LOSSY), None),
+        next((LOSSY[int(page.compression)] for page in list_keyframes(series) if int(page.compression) in LOSSY), None),
         () if colours is None else tuple(tuple(int(band) for band in entry) for entry in colours),
         stated == WHITE_IS_ZERO,
         int(page.tags[274].value) if 274 in page.tags and int(page.tags[274].value) in range(2, 9) else 1,
     )
     alpha = any(int(kind) in (1, 2) for kind in tuple(page.extrasamples))
     letters = series.axes + "S" * (len(names) - len(series.axes))
-    sizes, units = ome.pixel_sizes(tiff.ome_metadata, number, letters) if tiff.is_ome else (None, None)
-    files = sorted({file_of(page).resolve() for page in pages_of(series)} - {path.resolve()})
+    sizes, units = ome.read_pixel_sizes(tiff.ome_metadata, number, letters) if tiff.is_ome else (None, None)
+    files = sorted({find_file(page).resolve() for page in list_pages(series)} - {path.resolve()})
     return assemble(path, blocks, names, channel_axis, alpha, coding, files, sizes, units)
 
 
-def keyframes(series: Any) -> list[Any]:
-    """The pages of a series that others take their tags from."""
-    return list({id(page.keyframe): page.keyframe for page in pages_of(series)}.values())
+def list_keyframes(series: Any) -> list[Any]:
+    """Return the pages of a series that others take their tags from."""
+    return list({id(page.keyframe): page.keyframe for page in list_pages(series)}.values())
 
 
 def check_colours(path: Path, page: Any, stated: int, palette_index: bool) -> None:
-    """Refuse values of another meaning than grey, RGB or a palette; YCbCr is RGB after decoding JPEG."""
+    """Refuse values of another meaning than grey, RGB or a palette; YCbCr is RGB after decoding JPEG.
+
+    Args:
+        path: The file, for the message.
+        page: The page with the tags.
+        stated: PhotometricInterpretation.
+        palette_index: Whether the image is a mask.
+    """
     decoded = stated == YCBCR and int(page.compression) in LOSSY
     mask = stated == MASK and palette_index
     require(
@@ -215,61 +243,84 @@ def check_colours(path: Path, page: Any, stated: int, palette_index: bool) -> No
     )
 
 
-def colours_of(page: Any) -> NDArray[Any]:
-    """The palette of a page, (numbers, 3): uint8 where 8 bits say all of it, else uint16."""
+def read_palette_colours(page: Any) -> NDArray[Any]:
+    """Return the palette of a page, (numbers, 3): uint8 where 8 bits say all of it, else uint16."""
     colours = np.asarray(page.colormap).T
     high, low = colours >> 8, colours & 255
     eight_bits = bool(np.all(high == low)) or not bool(np.any(low))
     return high.astype(np.uint8) if colours.dtype == np.uint16 and eight_bits else colours
 
 
-def from_black(path: Path, page: Any, blocks: Blocks) -> Blocks:
-    """Values counted from black of a page that counts from white."""
+def count_from_black(path: Path, page: Any, blocks: Blocks) -> Blocks:
+    """Return values counted from black of a page that counts from white.
+
+    Args:
+        path: The file, for the message.
+        page: The page with the tags.
+        blocks: Stored values.
+
+    Raises:
+        InputError: The largest value is not defined, as for floating point.
+    """
     require(
         blocks.dtype.kind in "bu" and page.samplesperpixel == 1,
         f"{path} is white-is-zero and holds {blocks.dtype} values of {page.samplesperpixel} channels, whose white is "
         "not defined: save it as black-is-zero",
     )
-    return invert(blocks, (1 << int(page.bitspersample)) - 1)
+    return invert_values(blocks, (1 << int(page.bitspersample)) - 1)
 
 
 # ---------------------------------------------------------------------------------------------- how they are decoded
 
 
-def blocks_of(path: Path, tiff: Any, series: Any, max_values: int) -> Blocks:
-    """Stored values by the cheapest way there is: mapped, decoded whole, or tile by tile."""
+def open_blocks(path: Path, tiff: Any, series: Any, max_values: int) -> Blocks:
+    """Return stored values by the cheapest way there is: mapped, decoded whole, or tile by tile.
+
+    Args:
+        path: The file, for messages.
+        tiff: The file, opened by tifffile.
+        series: The image in it.
+        max_values: Most values that may be decoded at once.
+    """
     shape = tuple(int(length) for length in series.shape)
     check_size(path, shape, MOST_VALUES)
     dtype = np.dtype(series.dtype).newbyteorder("=")
     if series.dataoffset is not None and series.keyframe.is_memmappable:
-        return mapped(path, shape, np.dtype(series.dtype).newbyteorder(tiff.byteorder), series.dataoffset)
+        return map_values(path, shape, np.dtype(series.dtype).newbyteorder(tiff.byteorder), series.dataoffset)
     if prod(shape) <= min(SMALL, max_values):
-        return decoded_whole(path, shape, dtype, lambda: np.asarray(series.asarray()).astype(dtype, copy=False))
+        return decode_whole(path, shape, dtype, lambda: np.asarray(series.asarray()).astype(dtype, copy=False))
     import zarr
 
     array: Any = zarr.open_array(series.aszarr(level=0), mode="r")
     check_size(path, tuple(min(pair) for pair in zip(array.chunks, shape, strict=True)), max_values, "a tile or strip")
 
     def read(box: Box) -> NDArray[Any]:
-        with reading(path):
+        with explain_failures(path):
             return np.asarray(array[box]).astype(dtype, copy=False)
 
     return Blocks(shape, dtype, tuple(array.chunks), read)
 
 
-def mapped(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int) -> Blocks:
-    """Values that lie one after the other in the file. It is mapped anew for each access: pages are not kept."""
+def map_values(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int) -> Blocks:
+    """Return values that lie one after the other in the file, which is mapped anew for each access: no pages are kept.
+
+    Args:
+        path: The file.
+        shape: Shape of the values.
+        dtype: Their number type, with its byte order.
+        offset: First byte of the values.
+    """
 
     def read(box: Box) -> NDArray[Any]:
-        with reading(path):
+        with explain_failures(path):
             values = np.memmap(path, dtype, "r", offset, shape)[box]
             return np.array(values, dtype=dtype.newbyteorder("="))
 
-    return Blocks(shape, dtype.newbyteorder("="), whole_rows(shape), read)
+    return Blocks(shape, dtype.newbyteorder("="), choose_rows(shape), read)
 
 
-def whole_rows(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """A block that lies in one piece, of about `MAPPED_VALUES` values."""
+def choose_rows(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of a block that lies in one piece, of about `MAPPED_VALUES` values."""
     block = list(shape)
     for axis, length in enumerate(shape):
         rest = prod(shape[axis + 1 :])

@@ -22,13 +22,13 @@ class ChunkError(ValueError):
     """Stored bytes that are not what the metadata says; the message begins with what they are."""
 
 
-def check(condition: bool, sentence: str) -> None:
+def check_chunk(condition: bool, sentence: str) -> None:
     """Raise `ChunkError(sentence)` unless `condition` holds."""
     if not condition:
         raise ChunkError(sentence)
 
 
-def decode(name: str, settings: Settings, data: bytes, limit: int) -> bytes:
+def decode_codec(name: str, settings: Settings, data: bytes, limit: int) -> bytes:
     """Undo one codec.
 
     Args:
@@ -47,29 +47,29 @@ def decode(name: str, settings: Settings, data: bytes, limit: int) -> bytes:
 
 
 def check_limit(found: int, limit: int) -> None:
-    check(found <= limit, f"it becomes more than the {limit} bytes that it can hold")
+    check_chunk(found <= limit, f"it becomes more than the {limit} bytes that it can hold")
 
 
 def decode_blosc(data: bytes, _: Settings, limit: int) -> bytes:
-    """The header states the lengths of both forms; the library reads as many bytes as it says, there or not."""
+    """Decode Blosc: the library reads as many bytes as the header says, there or not, so that is checked before."""
     from numcodecs import blosc
 
-    check(len(data) >= BLOSC_HEADER, f"{len(data)} bytes are too few for Blosc")
+    check_chunk(len(data) >= BLOSC_HEADER, f"{len(data)} bytes are too few for Blosc")
     plain, packed = (int.from_bytes(data[at : at + 4], "little") for at in (4, 12))
-    check(packed == len(data), f"it has {len(data)} bytes, and its header says {packed}: copy it completely")
+    check_chunk(packed == len(data), f"it has {len(data)} bytes, and its header says {packed}: copy it completely")
     check_limit(plain, limit)
     return bytes(blosc.decompress(data))
 
 
 def decode_deflate(data: bytes, _: Settings, limit: int) -> bytes:
-    """Deflate with the header of zlib or gzip; gzip may have several members."""
+    """Decode deflate with the header of zlib or gzip; gzip may have several members."""
     parts, left = [], limit
     while data:
         inflating = zlib.decompressobj(wbits=47)
         parts.append(inflating.decompress(data, left + 1))
         left -= len(parts[-1])
         check_limit(limit - left, limit)
-        check(inflating.eof, "it ends before its compressed data does: copy it completely")
+        check_chunk(inflating.eof, "it ends before its compressed data does: copy it completely")
         data = inflating.unused_data
     return b"".join(parts)
 
@@ -83,39 +83,45 @@ def decode_zstd(data: bytes, _: Settings, limit: int) -> bytes:
 def decode_lz4(data: bytes, _: Settings, limit: int) -> bytes:
     from numcodecs import lz4
 
-    check(len(data) >= 4, f"{len(data)} bytes are too few for LZ4")
+    check_chunk(len(data) >= 4, f"{len(data)} bytes are too few for LZ4")
     check_limit(int.from_bytes(data[:4], "little"), limit)
     return bytes(lz4.decompress(data))
 
 
 def decode_bz2(data: bytes, _: Settings, limit: int) -> bytes:
-    return finish(bz2.BZ2Decompressor(), data, limit)
+    return finish_stream(bz2.BZ2Decompressor(), data, limit)
 
 
 def decode_lzma(data: bytes, settings: Settings, limit: int) -> bytes:
     kind, filters = int(settings.get("format", lzma.FORMAT_XZ)), settings.get("filters")
     raw = kind == lzma.FORMAT_RAW
     stream = lzma.LZMADecompressor(kind, None if raw else MOST_MEMORY, filters if raw else None)
-    return finish(stream, data, limit)
+    return finish_stream(stream, data, limit)
 
 
-def finish(stream: Any, data: bytes, limit: int) -> bytes:
-    """All that a decompressor of the standard library makes of `data`, within `limit`."""
+def finish_stream(stream: Any, data: bytes, limit: int) -> bytes:
+    """Return all that a decompressor of the standard library makes of `data`, within `limit`.
+
+    Args:
+        stream: The decompressor.
+        data: Compressed bytes.
+        limit: Most bytes that can be right.
+    """
     plain = bytes(stream.decompress(data, limit + 1))
     check_limit(len(plain), limit)
-    check(stream.eof, "it ends before its compressed data does: copy it completely")
+    check_chunk(stream.eof, "it ends before its compressed data does: copy it completely")
     return plain
 
 
 def decode_shuffle(data: bytes, settings: Settings, _: int) -> bytes:
-    """Bytes of equal rank lie together: the first of all values, then the second of all."""
+    """Undo a shuffle: bytes of equal rank lie together, the first of all values, then the second of all."""
     size = int(settings.get("elementsize", 4))
-    check(size >= 1 and len(data) % size == 0, f"{len(data)} bytes are no whole values of {size} bytes")
+    check_chunk(size >= 1 and len(data) % size == 0, f"{len(data)} bytes are no whole values of {size} bytes")
     return np.frombuffer(data, np.uint8).reshape(size, -1).T.tobytes()
 
 
 def decode_delta(data: bytes, settings: Settings, _: int) -> bytes:
-    """The first value, and then differences."""
+    """Sum up the first value and the differences that follow it."""
     kept, plain = np.dtype(settings.get("astype") or settings["dtype"]), np.dtype(settings["dtype"])
     stored = np.frombuffer(data, kept)
     return np.cumsum(stored, dtype=plain.newbyteorder("=")).astype(plain).tobytes()
@@ -124,17 +130,23 @@ def decode_delta(data: bytes, settings: Settings, _: int) -> bytes:
 def decode_crc32c(data: bytes, settings: Settings, _: int) -> bytes:
     import google_crc32c
 
-    return checked(data, settings.get("location", "end"), google_crc32c.value)
+    return strip_checksum(data, settings.get("location", "end"), google_crc32c.value)
 
 
 def decode_crc32(data: bytes, settings: Settings, _: int) -> bytes:
-    return checked(data, settings.get("location", "start"), zlib.crc32)
+    return strip_checksum(data, settings.get("location", "start"), zlib.crc32)
 
 
-def checked(data: bytes, location: str, checksum: Callable[[bytes], int]) -> bytes:
-    """The bytes without their checksum of 4 bytes, which must agree."""
+def strip_checksum(data: bytes, location: str, checksum: Callable[[bytes], int]) -> bytes:
+    """Return the bytes without their checksum of 4 bytes, which must agree.
+
+    Args:
+        data: Bytes with the checksum.
+        location: start or end.
+        checksum: Computes it.
+    """
     plain, stored = (data[4:], data[:4]) if location == "start" else (data[:-4], data[-4:])
-    check(
+    check_chunk(
         len(data) >= 4 and int.from_bytes(stored, "little") == checksum(plain),
         "its checksum does not agree with its bytes: copy it again",
     )

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from bench.arrays.chunked import Box
 from bench.config import require
-from bench.datasets.axes import letter_of
+from bench.datasets.axes import abbreviate_axis
 from bench.datasets.blocks import Blocks
-from bench.datasets.stored import MOST_VALUES, Opened, assemble, reading
-from bench.datasets.zarr_chunks import reader_of
+from bench.datasets.stored import MOST_VALUES, Opened, assemble, explain_failures
+from bench.datasets.zarr_chunks import open_reader
 from bench.files import read_json
 
 METADATA = ("zarr.json", ".zarray", ".zgroup")
@@ -52,30 +52,32 @@ def is_store(path: Path) -> bool:
 
 
 def find_array(path: Path, max_values: int) -> ZarrArray:
-    """The array of a store that is meant: itself, the only one of a group, the full resolution of an OME-Zarr image.
+    """Return the array that is meant: the store, the only one of a group, the full resolution of an OME-Zarr image.
 
     Raises `InputError` naming what is wrong; `max_values` bounds a chunk, which is decoded whole.
     """
     require(path.is_dir(), f"{path} is not a folder: a Zarr store on disk is one")
-    found = _metadata(path)
+    found = _read_metadata(path)
     require(found is not None, f"{path} is not a Zarr store: it holds none of {', '.join(METADATA)}")
     assert found is not None
     kind, content, attributes = found
     if kind == "array":
-        return _checked(path, content, attributes, max_values)
+        return _check_array(path, content, attributes, max_values)
     ome = attributes.get("ome", attributes)
     require(isinstance(ome, Mapping), f"{path}: the metadata under ome must be an object")
     require("plate" not in ome, f"{path} is a plate of many images: give the folder of one of them")
     if "multiscales" in ome:
-        return _full_resolution(path, ome["multiscales"], max_values)
+        return _find_full_resolution(path, ome["multiscales"], max_values)
     if "bioformats2raw.layout" in ome:
-        return find_array(_only(path, [child for child in _children(path) if child.name.isdigit()]), max_values)
-    arrays = [child for child in _children(path) if (_metadata(child) or ("",))[0] == "array"]
-    return find_array(_only(path, arrays), max_values)
+        return find_array(
+            _choose_only(path, [child for child in _list_children(path) if child.name.isdigit()]), max_values
+        )
+    arrays = [child for child in _list_children(path) if (_read_metadata(child) or ("",))[0] == "array"]
+    return find_array(_choose_only(path, arrays), max_values)
 
 
 def open_store(path: Path, max_values: int, channel_axis: int | None = None) -> Opened:
-    """Open the image of a store; its values are decoded when asked.
+    """Open the image of a store; its values are decoded on access.
 
     Args:
         path: The folder of the store.
@@ -88,13 +90,13 @@ def open_store(path: Path, max_values: int, channel_axis: int | None = None) -> 
     Raises:
         InputError: The store is damaged, or holds what is not one image.
     """
-    with reading(path):
+    with explain_failures(path):
         found = find_array(path, max_values)
-        reader = reader_of(found.folder, found.content, found.shape)
+        reader = open_reader(found.folder, found.content, found.shape)
     names = found.axes or ("",) * len(found.shape)
 
     def read(box: Box) -> NDArray[Any]:
-        with reading(found.folder):
+        with explain_failures(found.folder):
             return reader.read(box)
 
     blocks = Blocks(found.shape, reader.dtype, found.chunks, read)
@@ -104,50 +106,50 @@ def open_store(path: Path, max_values: int, channel_axis: int | None = None) -> 
 def count_absent(path: Path, max_values: int) -> int:
     """Count the chunks that a store does not hold, as after a copy that was cut short; their values are made up."""
     found = find_array(path, max_values)
-    return reader_of(found.folder, found.content, found.shape).count_absent()
+    return open_reader(found.folder, found.content, found.shape).count_absent()
 
 
 # ------------------------------------------------------------------------------------------------------- metadata
 
 
-def _metadata(path: Path) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
-    """(array or group, metadata, attributes) of a folder; None where it is neither."""
+def _read_metadata(path: Path) -> tuple[str, dict[str, Any], dict[str, Any]] | None:
+    """Return (array or group, metadata, attributes) of a folder; None where it is neither."""
     if (path / "zarr.json").is_file():
-        content = _json(path / "zarr.json")
+        content = _read_object(path / "zarr.json")
         kind = content.get("node_type")
         require(kind in ("array", "group"), f"{path / 'zarr.json'} must say array or group under node_type")
-        return str(kind), content, _object(path / "zarr.json", content.get("attributes", {}))
-    attributes = _json(path / ".zattrs") if (path / ".zattrs").is_file() else {}
+        return str(kind), content, _require_object(path / "zarr.json", content.get("attributes", {}))
+    attributes = _read_object(path / ".zattrs") if (path / ".zattrs").is_file() else {}
     for name, kind in ((".zarray", "array"), (".zgroup", "group")):
         if (path / name).is_file():
-            return kind, _json(path / name), attributes
+            return kind, _read_object(path / name), attributes
     return None
 
 
-def _json(path: Path) -> dict[str, Any]:
+def _read_object(path: Path) -> dict[str, Any]:
     require(not path.is_symlink(), f"{path} is a link, a device or a pipe: replace it by the file itself")
     require(path.stat().st_size <= METADATA_BYTES, f"{path} is larger than {METADATA_BYTES} bytes: no such metadata")
-    return _object(path, read_json(path))
+    return _require_object(path, read_json(path))
 
 
-def _object(path: Path, content: Any) -> dict[str, Any]:
+def _require_object(path: Path, content: Any) -> dict[str, Any]:
     require(isinstance(content, dict), f"{path} must hold an object, got {type(content).__name__}")
     return dict(content)
 
 
-def _children(path: Path) -> list[Path]:
+def _list_children(path: Path) -> list[Path]:
     return [child for child in sorted(path.iterdir()) if is_store(child)]
 
 
-def _only(path: Path, children: Sequence[Path]) -> Path:
+def _choose_only(path: Path, children: Sequence[Path]) -> Path:
     require(len(children) > 0, f"{path} is a Zarr group without an array: nothing of it can be read as an image")
     names = ", ".join(str(child) for child in children[:4])
     require(len(children) == 1, f"{path} holds {len(children)} arrays or images: give one of them, as in {names}")
-    return _inside(path, children[0].name)
+    return _resolve_inside(path, children[0].name)
 
 
-def _inside(path: Path, name: Any) -> Path:
-    """A folder below `path`. Raises `InputError` for a name that leads out of the store."""
+def _resolve_inside(path: Path, name: Any) -> Path:
+    """Return a folder below `path`. Raises `InputError` for a name that leads out of the store."""
     parts = PurePosixPath(name).parts if isinstance(name, str) else ()
     proper = len(parts) > 0 and not PurePosixPath(str(name)).is_absolute() and ".." not in parts
     folder = path.joinpath(*parts)
@@ -161,45 +163,45 @@ def _inside(path: Path, name: Any) -> Path:
 # ----------------------------------------------------------------------------------------------------- OME-Zarr
 
 
-def _full_resolution(path: Path, multiscales: Any, max_values: int) -> ZarrArray:
-    """The first data set of an image's metadata: the specification puts the full resolution there."""
-    image = _first(path, multiscales, "multiscales")
+def _find_full_resolution(path: Path, multiscales: Any, max_values: int) -> ZarrArray:
+    """Return the first data set of an image's metadata, where the specification puts the full resolution."""
+    image = _take_first(path, multiscales, "multiscales")
     require(
         len(multiscales) == 1, f"{path} holds {len(multiscales)} images (multiscales): save each as a store of its own"
     )
-    level = _first(path, image.get("datasets"), "multiscales/datasets")
-    folder = _inside(path, level.get("path"))
-    found = _metadata(folder) if folder.is_dir() else None
+    level = _take_first(path, image.get("datasets"), "multiscales/datasets")
+    folder = _resolve_inside(path, level.get("path"))
+    found = _read_metadata(folder) if folder.is_dir() else None
     require(
         found is not None and found[0] == "array",
         f"{path} names the array {level.get('path')} as its full resolution, and that is not there: copy it completely",
     )
     assert found is not None
-    array = _checked(folder, found[1], found[2], max_values)
-    names, units = _axes(path, image.get("axes"), len(array.shape))
-    return replace(array, axes=names, pixel_size=_scale(level, image, len(names)), units=units)
+    array = _check_array(folder, found[1], found[2], max_values)
+    names, units = _read_axes(path, image.get("axes"), len(array.shape))
+    return replace(array, axes=names, pixel_size=_read_scale(level, image, len(names)), units=units)
 
 
-def _first(path: Path, entries: Any, name: str) -> dict[str, Any]:
+def _take_first(path: Path, entries: Any, name: str) -> dict[str, Any]:
     proper = isinstance(entries, list) and len(entries) > 0 and isinstance(entries[0], dict)
     require(proper, f"{path}: the metadata under {name} must be a list of objects")
     return dict(entries[0])
 
 
-def _axes(path: Path, axes: Any, count: int) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
-    """Names and units of the axes; versions before 0.3 have no names and the order t, c, z, y, x."""
+def _read_axes(path: Path, axes: Any, count: int) -> tuple[tuple[str, ...], tuple[str | None, ...]]:
+    """Return names and units of the axes; versions before 0.3 have no names and the order t, c, z, y, x."""
     entries = list("tczyx")[-count:] if axes is None else axes
     require(isinstance(entries, list), f"{path}: multiscales/axes must be a list")
     named = [entry if isinstance(entry, dict) else {"name": entry} for entry in entries]
-    names = tuple(letter_of(str(entry.get("name", "")), entry.get("type")) for entry in named)
+    names = tuple(abbreviate_axis(str(entry.get("name", "")), entry.get("type")) for entry in named)
     units = tuple(str(entry["unit"]) if entry.get("unit") else None for entry in named)
     given = ", ".join(str(entry.get("name", "")) for entry in named)
     require(len(names) == count, f"{path} names the axes {given}, and its array has {count}")
     return names, units
 
 
-def _scale(level: Mapping[str, Any], image: Mapping[str, Any], count: int) -> tuple[float, ...] | None:
-    """Pixel size along each axis: the level's scale times the image's; None where the metadata has none of use."""
+def _read_scale(level: Mapping[str, Any], image: Mapping[str, Any], count: int) -> tuple[float, ...] | None:
+    """Return the pixel size along each axis, the level's scale times the image's; None where there is none of use."""
     total, known = np.ones(count), False
     for owner in (level, image):
         transformations = owner.get("coordinateTransformations")
@@ -214,19 +216,19 @@ def _scale(level: Mapping[str, Any], image: Mapping[str, Any], count: int) -> tu
 # -------------------------------------------------------------------------------------------------------- arrays
 
 
-def _checked(folder: Path, content: Mapping[str, Any], attributes: Mapping[str, Any], max_values: int) -> ZarrArray:
-    """What an array's metadata says, and nothing that would run code or allocate too much."""
+def _check_array(folder: Path, content: Mapping[str, Any], attributes: Mapping[str, Any], max_values: int) -> ZarrArray:
+    """Return what an array's metadata says; what would run code or allocate too much is refused."""
     three = content.get("zarr_format") == 3
-    shape = _lengths(folder, content.get("shape"), "shape", least=0)
+    shape = _read_lengths(folder, content.get("shape"), "shape", least=0)
     require(prod(shape) > 0, f"{folder} holds no pixels: its shape is {shape}")
     require(prod(shape) <= MOST_VALUES, f"{folder} says that it has {prod(shape)} values: more than {MOST_VALUES}")
-    chunks = _chunks_3(folder, content) if three else _lengths(folder, content.get("chunks"), "chunks")
+    chunks = _read_chunks_3(folder, content) if three else _read_lengths(folder, content.get("chunks"), "chunks")
     require(len(chunks) == len(shape), f"{folder} has {len(shape)} axes, and its chunks {len(chunks)}")
     _check_dtype(folder, content.get("data_type" if three else "dtype"), three)
-    for name in _codecs_3(folder, content.get("codecs")) if three else _codecs_2(content):
+    for name in _list_codecs_3(folder, content.get("codecs")) if three else _list_codecs_2(content):
         allowed = CODECS if three else COMPRESSORS
         require(name in allowed, f"{folder} uses the codec {name}, which is not read: use {', '.join(sorted(allowed))}")
-    inner = _inner_chunks(folder, content) if three else None
+    inner = _read_inner_chunks(folder, content) if three else None
     if inner is not None and prod(chunks) > LARGEST_SHARD:
         chunks = inner
     require(
@@ -234,22 +236,22 @@ def _checked(folder: Path, content: Mapping[str, Any], attributes: Mapping[str, 
         f"{folder} has chunks of {prod(chunks)} values, more than the {max_values} of max_pixels, and a chunk is "
         "decoded whole: write it with smaller chunks",
     )
-    names = _dimension_names(content, attributes, len(shape))
+    names = _read_dimension_names(content, attributes, len(shape))
     return ZarrArray(folder, shape, chunks, names, None, None, dict(content))
 
 
-def _lengths(folder: Path, values: Any, name: str, least: int = 1) -> tuple[int, ...]:
+def _read_lengths(folder: Path, values: Any, name: str, least: int = 1) -> tuple[int, ...]:
     proper = isinstance(values, list) and 1 <= len(values) <= 8 and all(type(v) is int and v >= least for v in values)
     require(proper, f"{folder}: {name} must be a list of up to 8 whole numbers from {least}, got {values!r}")
     return tuple(values)
 
 
-def _chunks_3(folder: Path, content: Mapping[str, Any]) -> tuple[int, ...]:
+def _read_chunks_3(folder: Path, content: Mapping[str, Any]) -> tuple[int, ...]:
     grid = content.get("chunk_grid")
     regular = isinstance(grid, dict) and grid.get("name") == "regular" and isinstance(grid.get("configuration"), dict)
     require(regular, f"{folder} has no regular chunk_grid in its metadata: write it with chunks of one size")
     assert isinstance(grid, dict)
-    return _lengths(folder, grid["configuration"].get("chunk_shape"), "chunk_shape")
+    return _read_lengths(folder, grid["configuration"].get("chunk_shape"), "chunk_shape")
 
 
 def _check_dtype(folder: Path, name: Any, three: bool) -> None:
@@ -263,8 +265,8 @@ def _check_dtype(folder: Path, name: Any, three: bool) -> None:
     )
 
 
-def _codecs_3(folder: Path, codecs: Any) -> Iterator[str]:
-    """Names of an array's codecs, those inside shards included."""
+def _list_codecs_3(folder: Path, codecs: Any) -> Iterator[str]:
+    """Yield the names of an array's codecs, those inside shards included."""
     proper = isinstance(codecs, list) and all(isinstance(codec, dict | str) for codec in codecs)
     require(proper, f"{folder} has no list of codecs in its metadata")
     for codec in codecs:
@@ -272,26 +274,28 @@ def _codecs_3(folder: Path, codecs: Any) -> Iterator[str]:
         yield str(named.get("name"))
         if named.get("name") == "sharding_indexed":
             inside = named.get("configuration", {})
-            yield from _codecs_3(folder, inside.get("codecs"))
-            yield from _codecs_3(folder, inside.get("index_codecs", []))
+            yield from _list_codecs_3(folder, inside.get("codecs"))
+            yield from _list_codecs_3(folder, inside.get("index_codecs", []))
 
 
-def _codecs_2(content: Mapping[str, Any]) -> Iterator[str]:
+def _list_codecs_2(content: Mapping[str, Any]) -> Iterator[str]:
     for codec in (content.get("compressor"), *(content.get("filters") or [])):
         if codec is not None:
             yield str(codec.get("id") if isinstance(codec, dict) else codec)
 
 
-def _inner_chunks(folder: Path, content: Mapping[str, Any]) -> tuple[int, ...] | None:
-    """Shape of the chunks inside a shard; None where there are no shards."""
+def _read_inner_chunks(folder: Path, content: Mapping[str, Any]) -> tuple[int, ...] | None:
+    """Return the shape of the chunks inside a shard; None where there are no shards."""
     for codec in content["codecs"]:
         if isinstance(codec, dict) and codec.get("name") == "sharding_indexed":
-            return _lengths(folder, codec.get("configuration", {}).get("chunk_shape"), "chunk_shape of the shards")
+            return _read_lengths(folder, codec.get("configuration", {}).get("chunk_shape"), "chunk_shape of the shards")
     return None
 
 
-def _dimension_names(content: Mapping[str, Any], attributes: Mapping[str, Any], count: int) -> tuple[str, ...] | None:
-    """Names of the axes as version 3 stores them, or as xarray did before."""
+def _read_dimension_names(
+    content: Mapping[str, Any], attributes: Mapping[str, Any], count: int
+) -> tuple[str, ...] | None:
+    """Return the names of the axes as version 3 stores them, or as xarray did before."""
     names: Any = content.get("dimension_names") or attributes.get("_ARRAY_DIMENSIONS")
     proper = isinstance(names, list) and len(names) == count and all(isinstance(name, str | None) for name in names)
-    return tuple(letter_of(name or "") for name in names) if proper else None
+    return tuple(abbreviate_axis(name or "") for name in names) if proper else None

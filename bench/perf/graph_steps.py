@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.arrays.threads import count_threads
 from bench.config import SuperpixelsConfig, SyntheticConfig, require
 from bench.datasets.normalization import standardise
-from bench.datasets.synthetic import SceneImage, SceneMask, scene_moments, scenes_of
+from bench.datasets.synthetic import SceneImage, SceneMask, compute_scene_moments, draw_scenes
 from bench.measure.isolation import run_isolated
 from bench.measure.memory import MemoryProbe
 from bench.perf.steps import CLASSES, STEPS, Picture, Work
@@ -67,8 +67,8 @@ def main(config: PerfConfig) -> int:
 def picture(size: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     """A generated fluorescence scene (size, size, 1) and its mask; beyond 1024 pixels the scene is mirrored."""
     side = min(size, _TILE)
-    scene = scenes_of(SyntheticConfig(image_size=[side, side], num_classes=CLASSES), 0, 1)[0]
-    image = np.asarray(SceneImage(scene, standardise(scene_moments(scene))))[..., 0]
+    scene = draw_scenes(SyntheticConfig(image_size=[side, side], num_classes=CLASSES), 0, 1)[0]
+    image = np.asarray(SceneImage(scene, standardise(compute_scene_moments(scene))))[..., 0]
     rest = (0, size - side)
     image = np.pad(image, (rest, rest), mode="symmetric")[..., None]
     return np.ascontiguousarray(image), np.pad(np.asarray(SceneMask(scene)), (rest, rest), mode="symmetric")

@@ -11,7 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.config import require
-from bench.datasets.opening import is_image, stem_of
+from bench.datasets.opening import is_image, strip_suffix
 from bench.datasets.zarr_files import is_store
 from bench.predict import outputs
 from bench.predict.choice import choose_run
@@ -67,7 +67,7 @@ def plan(settings: PredictConfig) -> list[Work]:
     )
     images = list_images(settings.image) if several else [Path(settings.image)]
     if into_folder:
-        outs = [out / f"{stem_of(image)}.{settings.format}" for image in images]
+        outs = [out / f"{strip_suffix(image)}.{settings.format}" for image in images]
         outputs.check_folder(out)
     else:
         outs = [out]
