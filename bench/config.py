@@ -39,8 +39,8 @@ NORMALIZATIONS = ("per_image", "centred", "dataset", "none")
 class DatasetConfig:
     """What every data set has. `name` is a key of `bench.datasets.registry.DATASETS`."""
 
-    name: str = ""
-    normalization: str = "per_image"  # one of NORMALIZATIONS; applied once, before either arm sees a pixel
+    name: str = ""  # the kind of data set
+    normalization: str = "per_image"  # per_image | centred | dataset | none: scaling of the grey values, for all arms
 
     def __post_init__(self) -> None:
         require_one_of("dataset.normalization", self.normalization, NORMALIZATIONS)
@@ -50,13 +50,13 @@ class DatasetConfig:
 class SyntheticConfig(DatasetConfig):
     """Generated scenes (`bench.datasets.synthetic`). `image_size` is (height, width) in pixels."""
 
-    name: str = "synthetic"
+    name: str = "synthetic"  # the kind of data set
     modality: str = "fluorescence"  # fluorescence | phase_contrast
     num_classes: int = 3  # 2: background and cell; 3: background and two textures of cell
-    image_size: list[int] = field(default_factory=lambda: [384, 384])
-    train_images: int = 12
-    val_images: int = 4
-    test_images: int = 8
+    image_size: list[int] = field(default_factory=lambda: [384, 384])  # height and width in pixels
+    train_images: int = 12  # scenes to learn from
+    val_images: int = 4  # scenes that choose the weights
+    test_images: int = 8  # scenes that are scored
     seed: int = 0  # of the scenes, not of the run: every run of a sweep sees the same images
     cache_dir: str | None = None  # scenes too large to keep in memory are written here once; null: generated when read
 
@@ -95,28 +95,28 @@ def class_by_number(given: object) -> dict[int, int] | str | None:
 class EmbeddedConfig(DatasetConfig):
     """Real images that ship with the project (`bench.datasets.shipped`)."""
 
-    name: str = "embedded"
+    name: str = "embedded"  # the kind of data set
     subset: str = "nuclei"  # a folder below bench/datasets/embedded
-    normalization: str = "centred"
+    normalization: str = "centred"  # per_image | centred | dataset | none, as for every data set
 
 
 @dataclass
 class FolderConfig(DatasetConfig):
     """The user's own images: `root/images` and `root/masks`, matched by stem (`bench.datasets.folder`)."""
 
-    name: str = "folder"
-    root: str = ""
+    name: str = "folder"  # the kind of data set
+    root: str = ""  # the folder of the data set
     images: str = "images"  # folder below root
     masks: str = "masks"  # folder below root
     manifest: str | None = None  # CSV below root with the columns image, mask, split; else splits.json; else seeded
     image_names: list[str] = field(default_factory=lambda: ["*"])  # * is the name; several: a file for each channel
     mask_name: str = "*"  # of the mask of the image *
-    channel_axis: int | None = None  # of the file's axes longer than 1; None: what the file says, else the last
-    mask_values: Any = None  # {number in the mask: class}; foreground: above 0 is class 1; None: they are the classes
-    ignore_index: int | None = None  # class index (after mapping) of pixels that count for nothing
-    class_names: list[str] | None = None  # background first; None: class_0, class_1, ...
+    channel_axis: int | None = None  # among the file's axes longer than 1; null: what the file says, else the last
+    mask_values: Any = None  # {number in the mask: class}; foreground: above 0 is class 1; null: they are the classes
+    ignore_index: int | None = None  # class (after mapping) of pixels that are not annotated; they count nowhere
+    class_names: list[str] | None = None  # background first; null: class_0, class_1, ...
     split_fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])  # train, val, test, if seeded
-    split_seed: int = 0
+    split_seed: int = 0  # of the seeded split
     max_pixels: int = 2**30  # values in one file; a header that promises more is refused before anything is read
 
     def __post_init__(self) -> None:
@@ -148,12 +148,12 @@ class FolderConfig(DatasetConfig):
 class SuperpixelsConfig:
     """How an image becomes segments. `method` is a key of `bench.superpixels.registry.SUPERPIXELS`."""
 
-    method: str = "slic"
-    superpixel_size: float | None = 100.0  # pixels per superpixel; the knob that compares across image sizes
-    n_segments: int | None = None  # segments asked for per image; give this or superpixel_size
-    compactness: float = 0.1  # scikit-image's meaning, on normalised images
+    method: str = "slic"  # slic | grid | skimage_slic | felzenszwalb | compact_watershed
+    superpixel_size: float | None = 100.0  # pixels (area) or voxels of a superpixel; null: n_segments counts
+    n_segments: int | None = None  # superpixels wanted per image, instead of superpixel_size
+    compactness: float = 0.1  # how much shape counts against grey value, with scikit-image's meaning
     sigma: float = 1.0  # Gaussian smoothing before clustering, in pixels
-    iterations: int = 10
+    iterations: int = 10  # of the clustering
     views: int = 1  # segmentations of an image, of several sizes, whose mean is the mask
 
     def __post_init__(self) -> None:
@@ -175,9 +175,11 @@ class SuperpixelsConfig:
 class GraphConfig:
     """What the nodes and edges carry: keys of `FEATURES` and `EDGES` in `bench.graphs`."""
 
-    features: list[str] = field(default_factory=lambda: ["intensity", "quantiles", "texture", "shape"])
-    edges: list[str] = field(default_factory=lambda: ["adjacency"])
-    neighbours: int = 8  # of the k-nearest-neighbour edges
+    features: list[str] = field(  # of the nodes: intensity, quantiles, texture, colour, shape, position
+        default_factory=lambda: ["intensity", "quantiles", "texture", "shape"]
+    )
+    edges: list[str] = field(default_factory=lambda: ["adjacency"])  # adjacency (common boundary), knn, or both
+    neighbours: int = 8  # nearest centroids that each node is joined to by the edges knn
     edge_weight: str = "spacing"  # spacing | published: exp(-distance in pixels) | normalised: exp(-distance / median)
     cache_dir: str | None = None  # prepared graphs are kept here and taken from here; null: made anew in every run
 
@@ -194,15 +196,15 @@ class GraphConfig:
 class PipelineConfig:
     """What every arm has. `name` is a key of `bench.arms.ARMS`."""
 
-    name: str = ""
+    name: str = ""  # the arm
 
 
 @dataclass
 class LearningConfig(PipelineConfig):
     """What every arm has that is trained by gradient descent."""
 
-    learning_rate: float = 1e-3
-    weight_decay: float = 1e-4
+    learning_rate: float = 1e-3  # the highest, between warm-up and cool-down
+    weight_decay: float = 1e-4  # of AdamW
 
     def __post_init__(self) -> None:
         require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
@@ -213,8 +215,8 @@ class LearningConfig(PipelineConfig):
 class CnnConfig:
     """A network of segmentation_models_pytorch (`models.unet`)."""
 
-    architecture: str = "Unet"
-    encoder_name: str = "resnet18"
+    architecture: str = "Unet"  # as segmentation_models_pytorch calls it
+    encoder_name: str = "resnet18"  # as segmentation_models_pytorch calls it
     encoder_weights: str | None = None  # null: from scratch; "imagenet" where the weights can be fetched
     weights_file: str | None = None  # of the whole network, as a run's checkpoint.pt; training starts from them
     decoder_channels: list[int] | None = None  # of the decoder's levels, deepest first; null: the architecture's own
@@ -230,7 +232,7 @@ class CnnConfig:
 class TiledCnnConfig(LearningConfig):
     """Random crops for training, overlapping tiles for prediction. Sizes in pixels as the network sees them."""
 
-    name: str = "tiled_cnn"
+    name: str = "tiled_cnn"  # the arm
     model: CnnConfig = field(default_factory=CnnConfig)
     scale: int = 1  # 1 | 2 | 4 | 8: of how many pixels the network sees the mean, along either axis of the image
     crop_size: int = 128  # side of a training crop: small crops make many steps, large ones show more surroundings
@@ -276,10 +278,10 @@ class GnnConfig:
     Or `jain2024`, the published network, which has three layers and no norm whatever the settings say.
     """
 
-    conv: str = "sage"
-    hidden_channels: int = 64
-    num_layers: int = 6
-    dropout: float = 0.1
+    conv: str = "sage"  # the graph layer: sage | gcn | gatv2 | transformer | none (no edges) | jain2024
+    hidden_channels: int = 64  # numbers that describe a node between the layers
+    num_layers: int = 6  # graph layers; each carries information one edge further
+    dropout: float = 0.1  # share of a layer's numbers set to 0 in training
     norm: str = "layer"  # layer | batch | none
 
     def __post_init__(self) -> None:
@@ -295,7 +297,7 @@ class GnnConfig:
 class SuperpixelGnnConfig(LearningConfig):
     """Nodes are superpixels; the loss is weighted by their pixels; the prediction is painted back."""
 
-    name: str = "superpixel_gnn"
+    name: str = "superpixel_gnn"  # the arm
     model: GnnConfig = field(default_factory=GnnConfig)
     targets: str = "fractions"  # fractions (share of each class in a node) | majority
     batch_nodes: int | None = (
@@ -304,7 +306,7 @@ class SuperpixelGnnConfig(LearningConfig):
     predict_nodes: int | None = 65536  # of a larger graph in prediction: parts of so many, with a halo; null: whole
     weights: str | None = None  # file of published weights for model.conv=jain2024, replayed instead of training
     jitter: float = 0.1  # spread of a random gain and offset of the intensities behind the features; 0: off
-    learning_rate: float = 3e-3
+    learning_rate: float = 3e-3  # the highest, between warm-up and cool-down
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -324,7 +326,7 @@ class SuperpixelGnnConfig(LearningConfig):
 class SuperpixelMlpConfig(SuperpixelGnnConfig):
     """The same network and features without edges: what the graph adds is the difference."""
 
-    name: str = "superpixel_mlp"
+    name: str = "superpixel_mlp"  # the arm
     model: GnnConfig = field(default_factory=lambda: GnnConfig(conv="none"))
 
     def __post_init__(self) -> None:
@@ -337,15 +339,15 @@ class SuperpixelMlpConfig(SuperpixelGnnConfig):
 class OracleConfig(PipelineConfig):
     """The true mask voted onto the superpixels and painted back: the ceiling of every superpixel arm."""
 
-    name: str = "oracle"
+    name: str = "oracle"  # the arm
 
 
 @dataclass
 class ThresholdConfig(PipelineConfig):
     """Multi-Otsu thresholds on one channel, classes assigned to intensity bands on the training images."""
 
-    name: str = "threshold"
-    channel: int = 0
+    name: str = "threshold"  # the arm
+    channel: int = 0  # that is thresholded, from 0
 
     def __post_init__(self) -> None:
         require(self.channel >= 0, f"pipeline.channel must not be negative, got {self.channel}")
@@ -370,11 +372,11 @@ class TrainingConfig:
     warmup: int = 50  # steps in which the learning rate rises, at most a tenth of a budget in steps
     cooldown: float = 0.2  # share of all steps, at the end, in which the learning rate falls to zero; 0: constant
     forks: bool = False  # also cool down copies at doubling budgets: what fits planned for less work reach
-    cross_entropy_weight: float = 1.0
-    dice_weight: float = 1.0
+    cross_entropy_weight: float = 1.0  # of cross-entropy in the loss
+    dice_weight: float = 1.0  # of soft Dice in the loss
     class_weights: str = "sqrt"  # none | sqrt | inverse: of the class frequencies in the training pixels
-    gradient_clip: float = 1.0  # norm; 0: off
-    amp: bool = True  # mixed precision, on CUDA only
+    gradient_clip: float = 1.0  # largest norm of the gradient; 0: any
+    amp: bool = True  # mixed precision, on a GPU only
 
     def __post_init__(self) -> None:
         budgets = (self.steps, self.epochs, self.seconds)
@@ -397,7 +399,7 @@ class TrainingConfig:
 class MetricsConfig:
     """How predictions are scored. `boundary_tolerance` in pixels."""
 
-    boundary_tolerance: float = 2.0
+    boundary_tolerance: float = 2.0  # pixels within which a boundary counts as found
     voted: bool = False  # score a pixel arm's masks also as voted onto the superpixels of the settings: voted_dice
 
     def __post_init__(self) -> None:
@@ -411,9 +413,9 @@ class MetricsConfig:
 class MeasureConfig:
     """How a run is watched. Times in seconds."""
 
-    timeout: float | None = None  # of the whole run
+    timeout: float | None = None  # seconds after which a run is ended; null: never
     threads: int | None = None  # CPU threads of the run; null: as many as the machine gives
-    sample_period: float = 0.02  # of the memory probe
+    sample_period: float = 0.02  # seconds between two readings of memory
     share_gpu: bool = False  # whether runs at the same time may use one GPU; false: each holds one, or waits for one
 
     def __post_init__(self) -> None:
@@ -444,15 +446,15 @@ class ParallelConfig:
 class ExperimentConfig:
     """A list of sweeps, each a map from settings to values: one run per combination, on top of the command line."""
 
-    name: str = "single"
-    description: str = ""
+    name: str = "single"  # also of the results folder
+    description: str = ""  # one sentence, for the list of experiments
     kind: str = "runs"  # runs | smallest_memory: of each, the least memory with which it works | tuning: `search`
-    resolution_mib: int = 128  # of the search for the least memory
+    resolution_mib: int = 128  # MiB to which the least memory is searched
     budget: str = "small"  # small | full: the runs of `sweeps`, or of `full_sweeps`
-    sweeps: list[dict[str, Any]] = field(default_factory=list)
-    full_sweeps: list[dict[str, Any]] = field(default_factory=list)
+    sweeps: list[dict[str, Any]] = field(default_factory=list)  # of settings: a run per combination of the values
+    full_sweeps: list[dict[str, Any]] = field(default_factory=list)  # the same, for budget=full
     search: list[dict[str, Any]] = field(default_factory=list)  # per arm: settings and their ranges, for Optuna
-    trials: int = 20  # of each arm
+    trials: int = 20  # of each arm, for Optuna
     effort: float = 1.0  # every arm's budgets of work times this: 0.1 for a first look, alike for all
 
     def __post_init__(self) -> None:
@@ -494,11 +496,11 @@ class Config:
     measure: MeasureConfig = field(default_factory=MeasureConfig)
     parallel: ParallelConfig = field(default_factory=ParallelConfig)
     experiment: ExperimentConfig = field(default_factory=ExperimentConfig)
-    seed: int = 0
-    device: str = "auto"  # auto | cpu | cuda | cuda:N
-    results_dir: str = "results/single"
-    rerun: str = "failed"  # of the runs that are finished already: do the failed ones again, all of them, or none
-    tracker: str = "none"  # none | tensorboard | mlflow: told of every run when it is over
+    seed: int = 0  # of weights, crops and batches; the data set has seeds of its own
+    device: str = "auto"  # auto | cpu | cuda | cuda:N; auto: a GPU where there is one
+    results_dir: str = "results/single"  # by default results/ and the experiment's name
+    rerun: str = "failed"  # failed | all | none: which of the finished runs are done again
+    tracker: str = "none"  # none | tensorboard | mlflow: where finished runs are recorded besides
     tracker_uri: str | None = None  # TensorBoard's folder or MLflow's address; null: in results_dir
 
     def __post_init__(self) -> None:

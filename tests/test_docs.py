@@ -1,0 +1,132 @@
+"""README and docs hold what they promise: every command composes, every setting exists, every link leads somewhere."""
+
+import json
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support import folder_sets
+from support.documents import DOCUMENTS, list_anchors, read_commands, read_links, read_settings
+from support.settings_page import PAGE, build_page
+from support.source import ROOT
+
+from bench import cli
+from bench.config import FolderConfig, InputError
+from bench.datasets.registry import load
+from bench.settings import list_settings
+from bench.settings import read_settings as read_verb_settings
+from bench.sweeps.compose import CONF, compose, prepare_words
+from bench.sweeps.launch import compose_launcher, split
+from bench.sweeps.overrides import group_choices, known_settings
+
+PLACEHOLDERS = ("path/to/folder",)  # folders of images and masks that the reader has
+PYTHON = ("python", "-m", "bench")
+OTHERS = ("name", "banded")  # a placeholder, an argument of a function
+LONGEST = 150  # lines of README.md
+
+
+def make_folder(root: Path, words: list[str]) -> Path:
+    """A tiny data set with masks such as the settings of a command expect."""
+    folder_sets.make(root)
+    if any("255:1" in word for word in words):
+        for path in (root / "masks").iterdir():
+            folder_sets.write(path, folder_sets.classes() * np.uint8(255))
+    return root
+
+
+def check_verb(verb: str, words: list[str]) -> None:
+    """Read the settings of a verb. Raises InputError."""
+    if words != ["--help"]:
+        read_verb_settings(cli.VERBS[verb].load()[1], words, verb)
+
+
+def check_run(words: list[str], tmp_path: Path) -> None:
+    """Compose every run of a command line; load the user's data set, as a sweep does before it starts."""
+    folder = make_folder(tmp_path / "set", words)
+    words = [word.replace(place, str(folder)) for word in words for place in PLACEHOLDERS]
+    what, how = split(prepare_words(words))
+    jobs = compose(what)
+    compose_launcher(how, "", None)
+    assert jobs
+    for data in [job.config.dataset for job in jobs if isinstance(job.config.dataset, FolderConfig)][:1]:
+        assert len(load(data).test) == 1
+
+
+@pytest.mark.parametrize("words", read_commands(), ids=" ".join)
+def test_every_command_is_one(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["bench"])
+    program, *rest = words
+    if program == "make":
+        targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+        assert set(rest) <= set(targets)
+    elif program == "source":
+        assert rest == [".venv/bin/activate"]
+    else:
+        assert tuple(words[:3]) == PYTHON, f"a command that no test knows: {words}"
+        arguments = words[3:]
+        if arguments and arguments[0] in cli.VERBS:
+            check_verb(arguments[0], arguments[1:])
+        elif arguments:
+            check_run(arguments, tmp_path)
+
+
+def test_a_command_with_a_misspelt_setting_would_be_found(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="superpixel_size"):
+        check_run(["superpixels.superpixelsize=30"], tmp_path)
+    with pytest.raises(InputError, match="imag"):
+        check_verb("predict", ["run=a", "imag=b", "out=c"])
+
+
+def test_every_setting_that_is_named_exists() -> None:
+    choices = group_choices([CONF])
+    verbs = {setting.name for verb in cli.VERBS.values() for setting in list_settings(verb.load()[1])}
+    added = {"linknet_resnet18", "le"}  # what docs/add-your-own.md adds; its own tests compose them
+    settings = list(read_settings())
+    assert len(settings) > 30
+    for document, name, value in settings:
+        assert name in {*known_settings(), *choices, *verbs, *OTHERS}, f"{document}: {name}"
+        if name in choices and value:
+            assert {*value.split(",")} <= {*choices[name], *added}, f"{document}: {name}={value}"
+
+
+def test_links_lead_somewhere() -> None:
+    links = [(document, *link) for document in DOCUMENTS for link in read_links(document)]
+    assert len(links) > 15
+    for document, target, anchor in links:
+        assert target.exists(), f"{document.name}: {target}"
+        assert anchor is None or anchor in list_anchors(target), f"{document.name}: #{anchor}"
+
+
+def test_the_page_of_settings_is_what_the_dataclasses_say() -> None:
+    assert PAGE.read_text(encoding="utf-8") == build_page(), "write it again: python -m tests.support.settings_page"
+
+
+def test_every_setting_of_a_run_is_explained() -> None:
+    assert not [line for line in build_page().splitlines() if line.endswith("|  |")]
+
+
+def test_readme_is_short_and_its_answer_is_marked() -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert len(text.splitlines()) <= LONGEST
+    assert text.count("<!-- answer -->") == text.count("<!-- /answer -->") == 1
+    for command in ("make bench", "make test"):
+        assert text.index(command) < text.index("<!-- answer -->")
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_superpixel_size_is_said_to_be_an_area(document: Path) -> None:
+    text = document.read_text(encoding="utf-8")
+    assert not re.search(r"\d px\b", text), "write pixels; of superpixels: 30 pixels (about 5 x 5)"
+    first = re.search(r"superpixels of (\d+) pixels", text, re.IGNORECASE)
+    assert first is None or re.match(r" \(.*\d x \d", text[first.end() :])
+
+
+def test_the_examples_of_splits_are_json() -> None:
+    text = (ROOT / "docs" / "your-images.md").read_text(encoding="utf-8")
+    example = re.search(r"`(\{\"train\".*?\})`", text)
+    assert example is not None
+    assert set(json.loads(example[1].replace(", ...]", "]").replace("[...]", "[]"))) == {
+        *("train", "val", "test", "excluded")
+    }
