@@ -22,6 +22,7 @@ from bench.tables.comparison import arm_rank, configurations
 from bench.tables.folders import run_file
 from bench.tables.footprint import load_trace
 from bench.tables.frontier import MEMORY, PREDICTION, TRAINING
+from bench.tables.names import name_arm
 
 _FRONTIER = (
     "Every configuration that was run, its mean over seeds; small dots are runs, bars 95 % intervals of the mean "
@@ -135,7 +136,7 @@ def _traces(folders: Sequence[Path], runs: pd.DataFrame) -> dict[str, pd.DataFra
         run_id = str(group.sort_values("seed")["run_id"].iloc[0])
         try:
             if pipeline in contending_arms():
-                found[pipeline] = load_trace(run_file(folders, run_id, "memory_trace.csv"))
+                found[name_arm(pipeline)] = load_trace(run_file(folders, run_id, "memory_trace.csv"))
         except InputError as error:
             reasons.append(str(error))
     if not found:

@@ -19,7 +19,7 @@ from bench.tables.comparison import comparison, configurations
 from bench.tables.convergence import trained
 from bench.tables.frontier import too_few
 from bench.tables.statistics import pareto_membership
-from bench.tables.text import COLUMNS, display_row, few_images, memory_kinds, row_name
+from bench.tables.text import COLUMNS, display_row, few_images, memory_kinds, reader_name, row_name
 
 _COMPARED = ("score_vs", "learning_curves")
 
@@ -134,7 +134,7 @@ def front(runs: pd.DataFrame) -> tuple[str, ...]:
             [group["dice"].to_numpy(np.float64) for _, group in configurations_of],
         )
         names = [
-            f"{row_name({'arm': arm, 'superpixel_size': size})} ({{share}}, {len(group)} run{'s'[: len(group) > 1]})"
+            f"{reader_name({'arm': arm, 'superpixel_size': size})} ({{share}}, {len(group)} run{'s'[: len(group) > 1]})"
             for (arm, size), group in configurations_of
         ]
         shares = sorted(zip(-members, names, strict=True))

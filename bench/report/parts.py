@@ -14,7 +14,7 @@ from bench.tables.comparison import arm_rank
 from bench.tables.decomposition import decompose, find_idle_edges, measure_liveness
 from bench.tables.frontier import CONFIGURATION, COSTS, TOLERANCE, Cost, Within, frontier, too_few, within_budgets
 from bench.tables.statistics import Estimate
-from bench.tables.text import outcome_text, points_text, row_name, seconds_text
+from bench.tables.text import outcome_text, points_text, reader_name, seconds_text
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -74,7 +74,7 @@ def _front_row(mark: str, group: pd.DataFrame) -> tuple[str, ...]:
         points = group[group["cost_name"] == cost.name]
         kinds = len(points) > 1
         cells.append("; ".join(_cost_cell(point, kinds) for _, point in points.iterrows()))
-    return (mark, row_name(dict(first)), f"{first['runs']}", dice, *cells)
+    return (mark, reader_name(dict(first)), f"{first['runs']}", dice, *cells)
 
 
 def _cost_cell(point: "pd.Series[float]", kinds: bool) -> str:
@@ -109,14 +109,14 @@ def _budget_row(item: Within) -> tuple[str, ...]:
     taker, giver = (ARMS[name].label for name in (item.taker_pipeline, *set(RIVALS) - {item.taker_pipeline}))
     kind = f" ({KINDS.get(item.kind, item.kind)})" if item.kind else ""
     question = f"the best {taker} within the {giver}'s {item.cost.name}{kind}"
-    budget = f"{_amount(item.budget, item.cost)} ({row_name(dict(item.giver.iloc[0]))})"
+    budget = f"{_amount(item.budget, item.cost)} ({reader_name(dict(item.giver.iloc[0]))})"
     given = f"{item.giver['dice'].mean():.3f}"
     if item.taker.empty:
         return question, budget, f"none: the least is {_amount(item.least, item.cost)}", "", "", given, ""
     takes = _amount(float(item.taker[item.cost.column].mean()) / item.cost.scale, item.cost)
     points = Estimate(*(100 * value for value in (item.difference.value, item.difference.low, item.difference.high)))
     difference = _with_interval(points, "{:+.1f}") if points.value == points.value else "no common seed"
-    name = row_name(dict(item.taker.iloc[0]))
+    name = reader_name(dict(item.taker.iloc[0]))
     return question, budget, name, takes, f"{item.taker['dice'].mean():.3f}", given, difference
 
 
@@ -177,14 +177,14 @@ def _edges(runs: pd.DataFrame) -> Part | None:
     found = measure_liveness(runs)
     if found.empty:
         return None
-    idle = [row_name({"arm": arm, "superpixel_size": size}) for arm, size in find_idle_edges(found)]
+    idle = [reader_name({"arm": arm, "superpixel_size": size}) for arm, size in find_idle_edges(found)]
     sentences = [
         f"The edges of {name} do nothing: without them fewer than 0.1 % of the validation nodes change label."
         for name in idle
     ]
     ranked = sorted(found.to_dict("records"), key=lambda row: (arm_rank(str(row["arm"])), row["superpixel_size"]))
     rows = tuple(
-        (row_name(row), f"{row['runs']}", _share(row, "message_share"), _share(row, "flip_share")) for row in ranked
+        (reader_name(row), f"{row['runs']}", _share(row, "message_share"), _share(row, "flip_share")) for row in ranked
     )
     headings = ("configuration", "runs", "message mass from other nodes", "labels that change without edges")
     return Part("What the edges do", tuple(sentences), headings, rows)

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.plots.style import KINDS
 from bench.report.pair import Floats, Pair, image_scores
-from bench.report.words import count, interval, listing, seconds, sentences, share
+from bench.report.words import count, interval, listing, points, seconds, sentences, share
 from bench.tables import speed
 from bench.tables.comparison import MIB
 from bench.tables.statistics import Estimate, median_ratio, paired_difference
@@ -81,16 +81,16 @@ def _score(pair: Pair, scores: pd.DataFrame) -> Line:
         return Line(title, "", Refusal(("no test image has a score in both",), ("scores per image",)).text(seen))
     estimate = paired_difference(100 * (by_image[0] - by_image[1]))
     means = f"{np.nanmean(by_image[0]):.3f} against {np.nanmean(by_image[1]):.3f}"
-    span = interval(estimate, "{:+.1f}")
+    span = interval(estimate, points)
     refusal = _few_images(by_image[0].shape[1]) + _few_seeds(pair)
     if refusal:
         return Line(title, "", refusal.text(f"per image {means}, {estimate.value:+.1f} points ({span}); {seen}"))
-    points = f"{abs(estimate.value):.1f} points {'less' if estimate.value < 0 else 'more'}"
+    amount = f"{abs(estimate.value):.1f} points {'less' if estimate.value < 0 else 'more'}"
     if not estimate.excludes(0):
-        head = f"no clear difference: the {first} scores {points} macro Dice per test image than the {second}"
+        head = f"no clear difference: the {first} scores {amount} macro Dice per test image than the {second}"
         return Line(title, "shows no clear difference in score", sentences([f"{head}, {means} ({span})", seen]))
-    head = f"the {first} scores {points} macro Dice per test image than the {second}, {means} ({span})"
-    return Line(title, f"scores {points} Dice per image", sentences([head, seen]))
+    head = f"the {first} scores {amount} macro Dice per test image than the {second}, {means} ({span})"
+    return Line(title, f"scores {amount} Dice per image", sentences([head, seen]))
 
 
 def _pooled(pair: Pair) -> str:

@@ -106,13 +106,17 @@ def _memory_part(
     if found["training_gib_s"].isna().any() or len(set(runs["peak_memory_kind"])) != 1:
         return Part("Memory over time", figures=figures) if figures else None
     rows = tuple(_footprint_row(stand_ins[name], found) for name in RIVALS)
-    source = found["source"].iloc[0]
-    larger = ", which is more than the area under memory over time would be" if source == PRODUCT else ""
+    sources = {name: str(found[f"{name}_source"].iloc[0]) for name in ("training", "predict")}
+    larger = f" ({PRODUCT} is more than the area would be)" if PRODUCT in sources.values() else ""
     sentence = (
-        f"What is occupied and for how long, gross ({runs['peak_memory_kind'].iloc[0]}), superpixels included: "
-        f"{source}{larger}. Means over {listing(str(len(stand_ins[name])) for name in RIVALS)} runs."
+        f"What is occupied and for how long, gross ({runs['peak_memory_kind'].iloc[0]}), superpixels included: the "
+        f"area under memory over time{larger}. Means over {listing(str(len(stand_ins[name])) for name in RIVALS)} runs."
     )
-    headings = ("configuration", "training, GiB s", "prediction, GiB s per megapixel")
+    headings = (
+        "configuration",
+        f"training, GiB s ({sources['training']})",
+        f"prediction, GiB s per megapixel ({sources['predict']})",
+    )
     return Part("Memory over time", (sentence,), headings, rows, figures)
 
 

@@ -1,6 +1,6 @@
 """Words that sentences about measured numbers share."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from bench.tables.statistics import Estimate
 
@@ -21,11 +21,16 @@ def seconds(value: float) -> str:
     return f"{value:.3g} s" if value < 1000 else f"{value:.0f} s"
 
 
-def interval(estimate: Estimate, form: str = "{:.3g}") -> str:
+def interval(estimate: Estimate, form: Callable[[float], str] = "{:.3g}".format) -> str:
     """Return `95 % interval 13 to 15`, or that there is none."""
     if not estimate.has_interval:
         return "no interval"
-    return f"95 % interval {form.format(estimate.low)} to {form.format(estimate.high)}"
+    return f"95 % interval {form(estimate.low)} to {form(estimate.high)}"
+
+
+def points(value: float) -> str:
+    """Return a difference in points with its sign, never rounded to zero."""
+    return f"{value:+.1f}" if abs(value) >= 0.05 or value == 0 else f"{value:+.1g}"
 
 
 def share(ratio: float) -> str:

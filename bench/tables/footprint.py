@@ -11,7 +11,7 @@ from bench.config import InputError
 from bench.tables.folders import run_file
 
 GIB = 2**30
-COVERED = 0.9  # of a stage's seconds, at least, must lie between samples of it for its trace to be believed
+COVERED = 0.8  # of the stages' seconds, at least, must be stood for by samples for a trace to be believed
 TRACE, PRODUCT = "area under the samples", "peak x time"
 _READINGS = {"gpu_process": "gpu_process_bytes", "cpu_rss": "rss_bytes", "cpu_rss_tree": "rss_tree_bytes"}
 _TRAINING = ("prepare", "init", "warmup", "train", "validate")
@@ -41,8 +41,8 @@ def load_trace(path: Path) -> pd.DataFrame:
 def footprints(runs: pd.DataFrame, stages: pd.DataFrame, folders: Sequence[Path]) -> pd.DataFrame:
     """Measure memory over time of some runs, all in one way, so that they may be compared.
 
-    The way is the area under the samples if every run's trace covers both its training and its prediction, else the
-    product of peak and time, which is larger.
+    The way is the area under the samples if every run's trace covers the stages, else the product of peak and time,
+    which is larger. Training and prediction are judged apart.
 
     Args:
         runs: Rows of `configurations` of one data set and machine.
@@ -50,17 +50,18 @@ def footprints(runs: pd.DataFrame, stages: pd.DataFrame, folders: Sequence[Path]
         folders: Results folders in which run directories may lie.
 
     Returns:
-        One row per run: run_id, training_gib_s, predict_gib_s_per_mpx, both with superpixels included, and source:
-        `TRACE` or `PRODUCT`. NaN where a number was not measured.
+        One row per run: run_id, training_gib_s, predict_gib_s_per_mpx, both with superpixels included and NaN where
+        not measured, and how each was found: training_source and predict_source, `TRACE` or `PRODUCT`.
     """
-    areas = pd.DataFrame([_areas(run, folders) for run in runs.to_dict("records")])
+    areas = pd.DataFrame([_areas(run, folders) for run in runs.to_dict("records")], columns=["training", "predict"])
     rows = _products(runs, stages)
-    if len(areas) and areas.notna().all(axis=None):
-        rows = rows.assign(
-            training_gib_s=areas["training"], predict_gib_s_per_mpx=areas["predict"] / rows["megapixels"]
-        )
-        return rows.assign(source=TRACE).drop(columns="megapixels")
-    return rows.assign(source=PRODUCT).drop(columns="megapixels")
+    traced = {name: bool(areas[name].notna().all()) for name in areas}
+    if traced["training"]:
+        rows["training_gib_s"] = areas["training"]
+    if traced["predict"]:
+        rows["predict_gib_s_per_mpx"] = areas["predict"] / rows["megapixels"]
+    sources = {f"{name}_source": TRACE if found else PRODUCT for name, found in traced.items()}
+    return rows.assign(**sources).drop(columns="megapixels")
 
 
 def _areas(run: Mapping[Hashable, Any], folders: Sequence[Path]) -> dict[str, float]:
@@ -83,7 +84,10 @@ def _areas(run: Mapping[Hashable, Any], folders: Sequence[Path]) -> dict[str, fl
 
 
 def area(memory: "pd.Series[float]", seconds: "pd.Series[float]", within: "pd.Series[bool]", measured: float) -> float:
-    """Return the area under samples within some stages, by the trapezium rule.
+    """Return the area under samples within some stages: their mean memory times the seconds that the stages took.
+
+    A sample stands for the time half-way to its neighbours, so that stages shorter than the time between two samples
+    count by chance and without bias.
 
     Args:
         memory: Bytes at each sample.
@@ -92,18 +96,19 @@ def area(memory: "pd.Series[float]", seconds: "pd.Series[float]", within: "pd.Se
         measured: Seconds that the stages took.
 
     Returns:
-        GiB s; NaN where neighbouring samples cover less than `COVERED` of the measured seconds, or more than all of
+        GiB s; NaN where the samples stand for less than `COVERED` of the measured seconds, or for more than all of
         them by as much.
     """
     known = memory.notna()
     values, times = (part[known].to_numpy(np.float64) for part in (memory, seconds))
     inside = within[known].to_numpy(np.bool_)
-    both = inside[1:] & inside[:-1]
-    steps = np.diff(times)[both]
-    heights = ((values[1:] + values[:-1]) / 2)[both]
-    if not COVERED <= steps.sum() / measured <= 1 / COVERED:
+    if not inside.any():
         return float("nan")
-    return float((heights * steps).sum() / GIB)
+    bounds = np.concatenate([times[:1], (times[1:] + times[:-1]) / 2, times[-1:]])
+    weights = np.diff(bounds)[inside]
+    if not COVERED <= weights.sum() / measured <= 1 / COVERED:
+        return float("nan")
+    return float(np.average(values[inside], weights=weights) * measured / GIB)
 
 
 def _products(runs: pd.DataFrame, stages: pd.DataFrame) -> pd.DataFrame:

@@ -9,6 +9,7 @@ import pandas as pd
 from bench.tables.breakeven import Crossing
 from bench.tables.comparison import MIB
 from bench.tables.decomposition import Step
+from bench.tables.names import name_arm
 
 COLUMNS = {  # heading -> (column, format, what it means)
     "arm": ("arm", "{}", "the pipeline, and where it ran in several ways its settings other than the defaults"),
@@ -78,9 +79,14 @@ def few_images(rows: list[dict[Any, Any]]) -> list[str]:
 
 
 def row_name(row: dict[Any, Any]) -> str:
-    """A configuration in words: the arm, and its superpixel size."""
+    """Return a configuration as the table has it: the arm, and its superpixel size."""
     size = row["superpixel_size"]
     return str(row["arm"]) if pd.isna(size) else f"{row['arm']} at {size:g} px"
+
+
+def reader_name(row: dict[Any, Any]) -> str:
+    """Return a configuration by the arm's name for readers, and its superpixel size."""
+    return row_name(row | {"arm": name_arm(str(row["arm"]))})
 
 
 def memory_kinds(frame: pd.DataFrame) -> str:
