@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support import folder_sets
-from support.documents import DOCUMENTS, list_anchors, read_commands, read_links, read_settings
+from support.documents import DOCUMENTS, list_anchors, read_blocks, read_commands, read_links, read_settings
 from support.settings_page import PAGE, build_page
 from support.source import ROOT
 
@@ -130,3 +130,12 @@ def test_the_examples_of_splits_are_json() -> None:
     assert set(json.loads(example[1].replace(", ...]", "]").replace("[...]", "[]"))) == {
         *("train", "val", "test", "excluded")
     }
+
+
+def test_the_lines_of_pandas_read_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
+    [block] = read_blocks(ROOT / "docs" / "your-images.md", "python")
+    assert len(block.text.splitlines()) == 5
+    tables = ROOT / "results" / "reference" / "headline" / "tables"
+    exec(block.text.replace("results/headline/tables", tables.as_posix()), {})
+    printed = capsys.readouterr().out
+    assert {"tiled_cnn", "superpixel_gnn"} <= set(printed.split())
