@@ -117,6 +117,7 @@ class FolderConfig(DatasetConfig):
     class_names: list[str] | None = None  # background first; null: class_0, class_1, ...
     split_fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])  # train, val, test, if seeded
     split_seed: int = 0  # of the seeded split
+    planes: bool = False  # read the planes of stacks, of depth or of time, as images; false: a stack is one volume
     max_pixels: int = 2**30  # values in one file; a header that promises more is refused before anything is read
 
     def __post_init__(self) -> None:

@@ -37,7 +37,7 @@ def abbreviate_axis(name: str, kind: str | None = None) -> str:
 
 
 def arrange_axes(
-    path: Path, names: Sequence[str], shape: Sequence[int], channel_axis: int | None = None
+    path: Path, names: Sequence[str], shape: Sequence[int], channel_axis: int | None = None, planes: bool = False
 ) -> Arrangement:
     """Leave out axes of length 1, and put z, y and x into that order; channels keep their place.
 
@@ -47,6 +47,7 @@ def arrange_axes(
         shape: Lengths of these axes.
         channel_axis: The axis of the image that the user calls channels, counted without those left out; it may then
             be one of time or of anything else.
+        planes: Whether points in time are wanted one by one, as the planes of a stack.
 
     Returns:
         The kept axes and the place of the channels.
@@ -57,7 +58,7 @@ def arrange_axes(
     kept = order_space(keep_axes(names, shape), names)
     given = None if channel_axis is None else channel_axis % max(len(kept), 1)
     for place, axis in enumerate(kept):
-        if place != given:
+        if place != given and not (planes and names[axis] == "t"):
             check_meaning(path, names, shape, axis)
     channels = [place for place, axis in enumerate(kept) if names[axis] and names[axis] in CHANNELS]
     require(
@@ -103,7 +104,8 @@ def check_meaning(path: Path, names: Sequence[str], shape: Sequence[int], axis: 
     if name == "t" and length > 1:
         raise InputError(
             f"{path} holds {length} points in time ({describe_axes(names, shape)}): save each as an image of its "
-            "own, or, if they are slices of a volume, name the axis z in the file (in Fiji: Image > Properties)"
+            "own, or, if they are slices of a volume, name the axis z in the file (in Fiji: Image > Properties); "
+            "dataset.planes=true reads them one by one"
         )
     known = not name or name in SPACE or name in CHANNELS or name == "t"
     require(

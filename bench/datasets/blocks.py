@@ -101,3 +101,21 @@ def invert_values(blocks: Blocks, largest: int) -> Blocks:
         return np.asarray(~values if values.dtype == bool else values.dtype.type(largest) - values)
 
     return replace(blocks, read=read)
+
+
+def take_plane(blocks: Blocks, axis: int, plane: int) -> Blocks:
+    """Fix one axis at an index, and leave it out.
+
+    Args:
+        blocks: Values of a stack.
+        axis: The axis of its planes.
+        plane: Index of the plane.
+    """
+
+    def read(box: Box) -> NDArray[Any]:
+        whole = (*box[:axis], slice(plane, plane + 1), *box[axis:])
+        return np.asarray(blocks.read(whole)).reshape([part.stop - part.start for part in box])
+
+    shape, chunks = ((*lengths[:axis], *lengths[axis + 1 :]) for lengths in (blocks.shape, blocks.chunks))
+    keeps = None if blocks.keeps is None else blocks.keeps // blocks.shape[axis]
+    return Blocks(shape, blocks.dtype, chunks, read, keeps)

@@ -154,6 +154,8 @@ class ImageFile:
     max_pixels: int = MAX_PIXELS
     others: tuple[Path, ...] = ()  # files of further channels, of the same layout
     holes: bool = False  # as in `Scaled`
+    channel_axis: int | None = None  # as in `open_image`
+    plane: int | None = None  # as in `open_image`
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -167,13 +169,11 @@ class ImageFile:
         return self._scaled(lambda array: np.ascontiguousarray(array[...]))
 
     def _scaled(self, stored: Callable[[Typed], Typed]) -> Scaled:
-        arrays = [open_image(path, self.layout.channel_axis, self.max_pixels).array for path in self._paths]
+        arrays = [
+            open_image(path, self.channel_axis, self.max_pixels, self.plane).array for path in (self.path, *self.others)
+        ]
         parts = tuple(Arranged(stored(array), self.layout) for array in arrays)
         return Scaled(parts[0] if len(parts) == 1 else Joined(parts), self.scaling, self.holes)
-
-    @property
-    def _paths(self) -> tuple[Path, ...]:
-        return (self.path, *self.others)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)
@@ -207,13 +207,14 @@ class MaskFile:
     classes: Classes
     shape: tuple[int, ...]
     max_pixels: int
+    plane: int | None = None  # as in `open_mask`
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.classes.dtype
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        return self.classes.of(open_mask(self.path, self.max_pixels)[key])
+        return self.classes.of(open_mask(self.path, self.max_pixels, self.plane)[key])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)

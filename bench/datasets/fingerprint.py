@@ -41,7 +41,7 @@ class Fingerprint:
 
     def look(self, entry: Entry, config: FolderConfig) -> tuple[Inspected, str]:
         """Return what one reading of an image and its mask finds, and the hash of their files; read only if need be."""
-        name = json.dumps([str(path) for path in (*entry.images, entry.mask)])
+        name = json.dumps([*(str(path) for path in (*entry.images, entry.mask)), entry.plane])
         known = self.images.get(name)
         if known is not None:
             found = self._recall(entry, known)

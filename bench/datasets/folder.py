@@ -12,7 +12,7 @@ from bench.config import FolderConfig, require
 from bench.datasets.classes import check_masks, compute_class_shares, describe_classes, make_classes
 from bench.datasets.files import Classes, ImageFile, MaskFile
 from bench.datasets.fingerprint import open_fingerprint
-from bench.datasets.inspection import Inspected
+from bench.datasets.inspection import Inspected, split_planes
 from bench.datasets.listing import name_files
 from bench.datasets.manifest import SPLITS, Manifest, find_root, read_manifest
 from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose_scaling, pool_training
@@ -37,6 +37,8 @@ def load(config: FolderConfig, keep_in: Path | None = None) -> Splits:
         InputError: Anything that would make a result wrong, named by file or setting.
     """
     manifest, known = read_manifest(config), open_fingerprint(config, keep_in)
+    if config.planes:
+        manifest = split_planes(manifest, config)
     looked = [known.look(entry, config) for entry in manifest.entries]
     items = [item for item, _ in looked]
     check_alike(items, config)
@@ -82,8 +84,19 @@ def make_sample(item: Inspected, config: FolderConfig, train: Moments, classes: 
     check_scaled(item, scaling, config)
     first, *others = item.entry.images
     holes = item.intensities.holes > 0
-    image = ImageFile(first, item.layout, scaling, item.shape, config.max_pixels, tuple(others), holes)
-    return Sample(item.entry.name, image, MaskFile(item.entry.mask, classes, item.shape[:-1], config.max_pixels))
+    image = ImageFile(
+        first,
+        item.layout,
+        scaling,
+        item.shape,
+        config.max_pixels,
+        tuple(others),
+        holes,
+        config.channel_axis,
+        item.entry.plane,
+    )
+    mask = MaskFile(item.entry.mask, classes, item.shape[:-1], config.max_pixels, item.entry.plane)
+    return Sample(item.entry.name, image, mask)
 
 
 def collect_facts(
@@ -182,7 +195,7 @@ def check_leaks(items: Sequence[Inspected]) -> None:
                 continue
             owner = by_file.setdefault(path.resolve(), item)
             require(
-                owner is item,
+                owner is item or owner.entry.images == item.entry.images,
                 f"{owner.entry.image} and {item.entry.image} both take pixels from {path.name}: save each as a file of "
                 "its own",
             )
@@ -209,6 +222,10 @@ def check_scaled(item: Inspected, scaling: Scaling, config: FolderConfig) -> Non
 
 def describe_images(items: Sequence[Inspected]) -> Iterator[str]:
     """Yield what limits the meaning of the results, as far as it lies in the images, in sentences."""
+    volumes = [item.shape[:-1] for item in items if len(item.shape) == 4]
+    if volumes:
+        sizes = " x ".join(str(length) for length in volumes[0])
+        yield f"stacks were read as volumes, the first of {sizes}; dataset.planes=true reads their planes as images"
     for why, found in (
         ("were turned as their orientation tags say", [item for item in items if item.turned]),
         ("lack chunks, whose pixels count as the fill value", [item for item in items if item.absent]),

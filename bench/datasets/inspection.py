@@ -1,7 +1,7 @@
 """One reading of an image and its mask: everything that is checked, mapped, scaled or reported follows from it."""
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.config import FolderConfig, require
 from bench.datasets.examine import Intensities, measure_intensities
 from bench.datasets.files import Arranged, Joined, Layout, StoredImage
-from bench.datasets.manifest import Entry
+from bench.datasets.manifest import Entry, Manifest
 from bench.datasets.masks import Count, StoredMask, count_numbers, open_mask
 from bench.datasets.normalization import Moments
 from bench.datasets.opening import open_image
@@ -44,9 +44,15 @@ class Inspected:
 
 def inspect(entry: Entry, config: FolderConfig) -> Inspected:
     """Read one image and its mask, in bands; what is kept is small. Raises `InputError` naming the file at fault."""
-    opened = [open_image(path, config.channel_axis, config.max_pixels) for path in entry.images]
-    mask = open_mask(entry.mask, config.max_pixels)
-    layouts = [find_layout(one.path, one.header, mask.shape, config.channel_axis, one) for one in opened]
+    opened = [open_image(path, config.channel_axis, config.max_pixels, entry.plane) for path in entry.images]
+    mask = open_mask(entry.mask, config.max_pixels, entry.plane)
+    for one in opened:
+        require(
+            one.planes == mask.planes,
+            f"{one.path} holds {max(one.planes, 1)} planes and its mask {max(mask.planes, 1)}: they must be the same",
+        )
+    stated = config.channel_axis if entry.plane is None else None  # of a plane `open_image` has found it
+    layouts = [find_layout(one.path, one.header, mask.shape, stated, one) for one in opened]
     image = join_files(opened, layouts)
     found = measure_intensities(entry.images, image, find_ignored(mask, config))
     sizes, units = select_pixel_size(opened[0], layouts[0])
@@ -66,6 +72,19 @@ def inspect(entry: Entry, config: FolderConfig) -> Inspected:
         sizes,
         units,
     )
+
+
+def split_planes(manifest: Manifest, config: FolderConfig) -> Manifest:
+    """Replace every stack of a manifest by its planes, which stay in its split; flat images stay as they are."""
+    entries: list[Entry] = []
+    counts = []
+    for entry in manifest.entries:
+        planes = open_mask(entry.mask, config.max_pixels, plane=0).planes
+        names = [f"{entry.name}_z{plane:03d}" for plane in range(planes)]
+        entries += [replace(entry, name=name, plane=plane) for plane, name in enumerate(names)] or [entry]
+        counts += [planes] if planes else []
+    note = f"{len(counts)} stacks were read as {sum(counts)} planes, each an image (dataset.planes=true)"
+    return replace(manifest, entries=tuple(entries), notes=(*manifest.notes, *([note] if counts else [])))
 
 
 def join_files(opened: list[Opened], layouts: list[Layout]) -> StoredImage:

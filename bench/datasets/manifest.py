@@ -33,6 +33,7 @@ class Entry:
     images: tuple[Path, ...]
     mask: Path
     split: str
+    plane: int | None = None  # of the stack in these files; None: all that they hold
 
     @property
     def image(self) -> Path:

@@ -30,6 +30,7 @@ class StoredMask:
     alpha: bool
     coding: Coding = field(default_factory=Coding)
     siblings: tuple[Path, ...] = ()
+    planes: int = 0  # as in `Opened`
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -55,13 +56,21 @@ class StoredMask:
         return self[...].astype(dtype or self.dtype, copy=False)
 
 
-def open_mask(path: Path, max_pixels: int = MAX_PIXELS) -> StoredMask:
+def open_mask(path: Path, max_pixels: int = MAX_PIXELS, plane: int | None = None) -> StoredMask:
     """Open a mask; its numbers are decoded on access. Of a palette they are its indices.
+
+    Args:
+        path: A file, or the folder of a Zarr store.
+        max_pixels: Most values that may be decoded at once.
+        plane: Index of the plane of a stack that is meant; None: all of it.
+
+    Returns:
+        The numbers.
 
     Raises:
         InputError: The file cannot be read, was compressed in a way that changes numbers, or has no 2 or 3 axes.
     """
-    opened = open_numbers(path, max_pixels)
+    opened = open_numbers(path, max_pixels, plane)
     array, lossy = opened.array, opened.coding.lossy
     require(
         lossy is None,
@@ -72,7 +81,7 @@ def open_mask(path: Path, max_pixels: int = MAX_PIXELS) -> StoredMask:
         array.dtype.kind in "buif",
         f"{path} holds {array.dtype} values: a mask must hold whole numbers, one per class",
     )
-    mask = StoredMask(path, array, opened.channel_axis, opened.alpha, opened.coding, opened.siblings)
+    mask = StoredMask(path, array, opened.channel_axis, opened.alpha, opened.coding, opened.siblings, opened.planes)
     require(len(mask.shape) in (2, 3), f"{path} has {len(mask.shape)} axes: a mask must have 2 or 3")
     return mask
 

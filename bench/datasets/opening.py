@@ -25,7 +25,9 @@ def strip_suffix(path: Path) -> str:
     return stem[: -len(".ome")] if path.suffix.lower() in (*TIFFS, ZARR) and stem.lower().endswith(".ome") else stem
 
 
-def open_image(path: Path, channel_axis: int | None = None, max_pixels: int = MAX_PIXELS) -> Opened:
+def open_image(
+    path: Path, channel_axis: int | None = None, max_pixels: int = MAX_PIXELS, plane: int | None = None
+) -> Opened:
     """Open an image; its values are decoded on access.
 
     Args:
@@ -33,6 +35,7 @@ def open_image(path: Path, channel_axis: int | None = None, max_pixels: int = MA
         channel_axis: Axis of the channels, counted without axes of length 1; outweighs the file's own word.
         max_pixels: Most values that may be decoded at once (a chunk, tile or strip, else the whole file), so a file
             that is read in parts may be larger.
+        plane: Index of the plane of a stack, of depth or of time, that is meant; None: all of it.
 
     Returns:
         The image, upright, in the colours that the file means, without axes of length 1.
@@ -40,17 +43,17 @@ def open_image(path: Path, channel_axis: int | None = None, max_pixels: int = MA
     Raises:
         InputError: The file cannot be read, or is not one image.
     """
-    return _open(path, channel_axis, max_pixels, palette_index=False)
+    return _open(path, channel_axis, max_pixels, False, plane)
 
 
-def open_numbers(path: Path, max_pixels: int = MAX_PIXELS) -> Opened:
+def open_numbers(path: Path, max_pixels: int = MAX_PIXELS, plane: int | None = None) -> Opened:
     """Open a mask, as `open_image`, with the numbers as stored: those of a palette, and those of white-is-zero."""
-    return _open(path, None, max_pixels, palette_index=True)
+    return _open(path, None, max_pixels, True, plane)
 
 
-def _open(path: Path, channel_axis: int | None, max_pixels: int, palette_index: bool) -> Opened:
+def _open(path: Path, channel_axis: int | None, max_pixels: int, palette_index: bool, plane: int | None) -> Opened:
     if path.is_dir():
-        return zarr_files.open_store(path, max_pixels, channel_axis)
+        return zarr_files.open_store(path, max_pixels, channel_axis, plane)
     require(path.is_file(), f"{path} does not exist or is not a file")
     suffix = path.suffix.lower()
     require(
@@ -60,7 +63,7 @@ def _open(path: Path, channel_axis: int | None, max_pixels: int, palette_index: 
     if suffix in TIFFS:
         from bench.datasets.tiffs import open_tiff
 
-        return open_tiff(path, max_pixels, channel_axis, palette_index)
+        return open_tiff(path, max_pixels, channel_axis, palette_index, plane)
     from bench.datasets.pictures import open_picture_file
 
     return open_picture_file(path, max_pixels, palette_index)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from bench.arrays.chunked import Box, ChunkedArray
 from bench.config import InputError, require
 from bench.datasets import axes
-from bench.datasets.blocks import ORIENTATIONS, Blocks, orient, rearrange
+from bench.datasets.blocks import ORIENTATIONS, Blocks, orient, rearrange, take_plane
 
 MOST_VALUES = 1 << 40  # in an image that is read in parts
 Colours = tuple[tuple[int, ...], ...]
@@ -57,6 +57,7 @@ class Opened:
     units: tuple[str | None, ...] | None = None
     coding: Coding = field(default_factory=Coding)
     siblings: tuple[Path, ...] = ()  # other files that pixels come from
+    planes: int = 0  # of the stack that the array is one plane of; 0: it is no such plane
 
     @property
     def header(self) -> Header:
@@ -124,6 +125,7 @@ def assemble(
     siblings: Sequence[Path] = (),
     pixel_size: Sequence[float] | None = None,
     units: Sequence[str | None] | None = None,
+    plane: int | None = None,
 ) -> Opened:
     """Put stored values into the order of an image, as their axes and the orientation say.
 
@@ -137,6 +139,7 @@ def assemble(
         siblings: Other files that pixels come from.
         pixel_size: Length of a pixel along each axis of `blocks`.
         units: Unit of each length.
+        plane: Index of the plane of a stack that is meant; None: all of it. Of a flat image it means nothing.
 
     Returns:
         The opened image.
@@ -144,7 +147,7 @@ def assemble(
     Raises:
         InputError: The axes are not those of one image, or an orientation is stated that cannot be applied.
     """
-    found = axes.arrange_axes(path, names, blocks.shape, channel_axis)
+    found = axes.arrange_axes(path, names, blocks.shape, channel_axis, plane is not None)
     order, backwards = found.order, (False,) * len(found.order)
     if coding.orientation in ORIENTATIONS and coding.orientation != 1:
         letters = [names[axis] for axis in order]
@@ -154,8 +157,15 @@ def assemble(
         )
         order, backwards = orient(order, letters.index("y"), letters.index("x"), coding.orientation)
     channels = found.channel_axis
-    stated = channels if channel_axis is None else channel_axis
-    array = rearrange(blocks, order, backwards).array(stated)
+    stated = channels if channel_axis is None else channel_axis % len(order)
+    turned, planes = rearrange(blocks, order, backwards), 0
+    if plane is not None and len(order) - (stated is not None) >= 3:
+        axis = 1 if stated == 0 else 0
+        planes = turned.shape[axis]
+        turned = take_plane(turned, axis, plane)
+        order = (*order[:axis], *order[axis + 1 :])
+        stated = channels = stated if stated is None or stated < axis else stated - 1
     sizes = None if pixel_size is None else tuple(pixel_size[axis] for axis in order)
     kept_units = None if units is None else tuple(units[axis] for axis in order)
-    return Opened(path, array, channels, alpha and channels is not None, sizes, kept_units, coding, tuple(siblings))
+    array, has_alpha = turned.array(stated), alpha and channels is not None
+    return Opened(path, array, channels, has_alpha, sizes, kept_units, coding, tuple(siblings), planes)

@@ -37,7 +37,13 @@ COLOURS = {  # meanings of values that are refused by name
 }  # fmt: skip
 
 
-def open_tiff(path: Path, max_values: int, channel_axis: int | None = None, palette_index: bool = False) -> Opened:
+def open_tiff(
+    path: Path,
+    max_values: int,
+    channel_axis: int | None = None,
+    palette_index: bool = False,
+    plane: int | None = None,
+) -> Opened:
     """Open the one image of a TIFF at full resolution; its values are decoded on access.
 
     Args:
@@ -45,6 +51,7 @@ def open_tiff(path: Path, max_values: int, channel_axis: int | None = None, pale
         max_values: Most values that may be decoded at once: of a tile, a strip or a small file.
         channel_axis: Axis of the channels that the user states; None: what the file says.
         palette_index: Whether the numbers themselves are meant, as in a mask: those of a palette, or of white-is-zero.
+        plane: Index of the plane of a stack that is meant; None: all of it.
 
     Returns:
         The image upright, its colours those of the palette, its values counted from black.
@@ -61,7 +68,7 @@ def open_tiff(path: Path, max_values: int, channel_axis: int | None = None, pale
             check_whole(path, series)
             require(not any("zeroed" in text for text in warned), f"{path} is not complete: {'; '.join(warned)}")
             blocks = open_blocks(path, tiff, series, max_values)
-            opened = interpret(path, tiff, number, blocks, channel_axis, palette_index)
+            opened = interpret(path, tiff, number, blocks, channel_axis, palette_index, plane)
         except BaseException:
             tiff.close()
             raise
@@ -174,7 +181,13 @@ def check_end(path: Path, ends: Sequence[int]) -> None:
 
 
 def interpret(
-    path: Path, tiff: Any, number: int, blocks: Blocks, channel_axis: int | None, palette_index: bool
+    path: Path,
+    tiff: Any,
+    number: int,
+    blocks: Blocks,
+    channel_axis: int | None,
+    palette_index: bool,
+    plane: int | None,
 ) -> Opened:
     """Apply what the tags of an image say of its values.
 
@@ -185,6 +198,7 @@ def interpret(
         blocks: Stored values of the image.
         channel_axis: As in `open_tiff`.
         palette_index: As in `open_tiff`.
+        plane: As in `open_tiff`.
 
     Returns:
         The image, upright.
@@ -218,7 +232,7 @@ def interpret(
     letters = series.axes + "S" * (len(names) - len(series.axes))
     sizes, units = ome.read_pixel_sizes(tiff.ome_metadata, number, letters) if tiff.is_ome else (None, None)
     files = sorted({find_file(page).resolve() for page in list_pages(series)} - {path.resolve()})
-    return assemble(path, blocks, names, channel_axis, alpha, coding, files, sizes, units)
+    return assemble(path, blocks, names, channel_axis, alpha, coding, files, sizes, units, plane)
 
 
 def list_keyframes(series: Any) -> list[Any]:

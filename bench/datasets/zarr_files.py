@@ -76,13 +76,14 @@ def find_array(path: Path, max_values: int) -> ZarrArray:
     return find_array(_choose_only(path, arrays), max_values)
 
 
-def open_store(path: Path, max_values: int, channel_axis: int | None = None) -> Opened:
+def open_store(path: Path, max_values: int, channel_axis: int | None = None, plane: int | None = None) -> Opened:
     """Open the image of a store; its values are decoded on access.
 
     Args:
         path: The folder of the store.
         max_values: Most values that a chunk may have.
         channel_axis: Axis of the channels that the user states, counted without axes of length 1.
+        plane: Index of the plane of a stack that is meant; None: all of it.
 
     Returns:
         The image, its axes in the order z, y, x where they are named, axes of length 1 left out.
@@ -100,7 +101,7 @@ def open_store(path: Path, max_values: int, channel_axis: int | None = None) -> 
             return reader.read(box)
 
     blocks = Blocks(found.shape, reader.dtype, found.chunks, read)
-    return assemble(path, blocks, names, channel_axis, pixel_size=found.pixel_size, units=found.units)
+    return assemble(path, blocks, names, channel_axis, pixel_size=found.pixel_size, units=found.units, plane=plane)
 
 
 def count_absent(path: Path, max_values: int) -> int:
