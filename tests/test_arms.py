@@ -10,9 +10,9 @@ from bench.arms import ARMS, RIVALS, learning_arms, pixel_arms
 from bench.config import Config, PipelineConfig, SyntheticConfig, ThresholdConfig
 from bench.pipelines.registry import build_pipeline
 from bench.pipelines.threshold import Threshold
-from bench.plots.style import arm_style
+from bench.plots.style import find_style
 from bench.sweeps.compose import CONF, SCHEMAS
-from bench.tables.comparison import arm_rank
+from bench.tables.comparison import rank_arm
 
 ROOT = Path(__file__).parents[1]
 
@@ -27,13 +27,13 @@ def test_an_entry_names_its_settings_its_class_and_its_yaml(name: str) -> None:
     )
     assert (CONF / "pipeline" / f"{name}.yaml").is_file()
     assert SCHEMAS["schema/pipeline", name] is arm.settings
-    assert arm_style(name) == (arm.colour, arm.marker)
+    assert find_style(name) == (arm.colour, arm.marker)
 
 
 def test_arms_are_told_apart_in_words_and_in_figures() -> None:
     for field in ("label", "colour", "marker"):
         assert len({getattr(arm, field) for arm in ARMS.values()}) == len(ARMS), field
-    assert sorted(ARMS, key=arm_rank) == list(ARMS)
+    assert sorted(ARMS, key=rank_arm) == list(ARMS)
 
 
 def test_the_two_sides_both_learn_and_one_of_them_sees_superpixels() -> None:
@@ -58,4 +58,4 @@ def test_an_arm_is_added_by_one_entry(monkeypatch: pytest.MonkeyPatch) -> None:
     settings: PipelineConfig = NewConfig()
     built = build_pipeline(Config(SyntheticConfig(), settings), Task(("a", "b"), 1, 2))
     assert isinstance(built, Threshold)
-    assert (arm_rank("new"), arm_style("new")) == (len(ARMS) - 1, ("#000000", "x"))
+    assert (rank_arm("new"), find_style("new")) == (len(ARMS) - 1, ("#000000", "x"))

@@ -10,10 +10,19 @@ from support.results import make_run
 from bench.config import InputError
 from bench.plots.breakeven import plot_break_even
 from bench.plots.style import NoDataError
-from bench.tables.breakeven import QUANTITIES, BreakEven, Crossing, Line, Project, Rates, break_evens, compare
+from bench.tables.breakeven import (
+    QUANTITIES,
+    BreakEven,
+    Crossing,
+    Line,
+    Project,
+    Rates,
+    compare_lines,
+    find_break_evens,
+)
 from bench.tables.collect import Tables, collect
-from bench.tables.comparison import configurations
-from bench.tables.text import outcome_text
+from bench.tables.comparison import list_configurations
+from bench.tables.text import format_outcome
 
 RIVALS = ("superpixel_gnn", "tiled_cnn")
 PROJECT = Project(train=4, val=4, predicted=4, megapixels=0.09)
@@ -27,7 +36,7 @@ def made(folder: Path, seeds: int = 3, **changes: object) -> Tables:
 
 
 def evens(tables: Tables) -> BreakEven:
-    return break_evens(configurations(tables), tables.stages)
+    return find_break_evens(list_configurations(tables), tables.stages)
 
 
 def rates(start: float, prepare: float, epoch: float, epochs: float, predict: float) -> Rates:
@@ -61,7 +70,7 @@ def test_at_the_size_of_the_runs_the_lines_give_what_was_measured(quantity: obje
     [((10, 1), (4, 2.5), "from"), ((4, 2.5), (10, 1), "up to"), ((1, 1), (2, 2), "always"), ((2, 2), (1, 1), "never")],
 )
 def test_the_outcome_is_the_one_that_a_search_finds(gnn: Line, cnn: Line, outcome: str) -> None:
-    kind, x = compare(gnn, cnn)
+    kind, x = compare_lines(gnn, cnn)
     assert kind == outcome
     grid = np.linspace(0, 20, 2001)
     wins = gnn[0] + gnn[1] * grid < cnn[0] + cnn[1] * grid
@@ -72,7 +81,7 @@ def test_the_outcome_is_the_one_that_a_search_finds(gnn: Line, cnn: Line, outcom
 def crossing(gnn: Rates, cnn: Rates, number: int) -> Crossing:
     quantity = QUANTITIES[number]
     lines = quantity.line(gnn.means(), PROJECT), quantity.line(cnn.means(), PROJECT)
-    return Crossing(quantity, *lines, *compare(*lines))
+    return Crossing(quantity, *lines, *compare_lines(*lines))
 
 
 def test_where_superpixels_are_dear_they_pay_off_after_some_epochs_only() -> None:
@@ -80,13 +89,13 @@ def test_where_superpixels_are_dear_they_pay_off_after_some_epochs_only() -> Non
     found = crossing(dear, plain, 2)
     assert found.outcome == "from"
     assert found.x == pytest.approx((100 * 8 + 99 * 4) / (4 * 4))
-    assert outcome_text(found) == f"the GNN takes less time from {math.ceil(found.x)} on"
+    assert format_outcome(found) == f"the GNN takes less time from {math.ceil(found.x)} on"
     few = crossing(rates(0, 0, 1, 10, 100), rates(0, 0, 5, 10, 1), 3)
     assert few.outcome == "up to"  # it predicts slowly: many images to predict eat up what training saved
     assert few.x == pytest.approx(4 * 10 * 4 / 99)
-    assert outcome_text(crossing(plain, dear, 0)) == "the GNN always takes less time"
-    assert outcome_text(crossing(dear, plain, 0)) == "the GNN never takes less time"
-    assert outcome_text(crossing(rates(0, 1, 1, 10, 1), rates(0, 0, 5, 10, 1), 2)).endswith("from the first on")
+    assert format_outcome(crossing(plain, dear, 0)) == "the GNN always takes less time"
+    assert format_outcome(crossing(dear, plain, 0)) == "the GNN never takes less time"
+    assert format_outcome(crossing(rates(0, 1, 1, 10, 1), rates(0, 0, 5, 10, 1), 2)).endswith("from the first on")
 
 
 def test_several_runs_give_an_interval_around_the_crossing(tmp_path: Path) -> None:
@@ -125,7 +134,7 @@ def test_it_refuses_what_cannot_be_believed(tmp_path: Path, changes: dict[str, o
     with pytest.raises(InputError, match=why):
         evens(tables)
     with pytest.raises(NoDataError, match="no break-even"):
-        plot_break_even(configurations(tables), tables.stages)
+        plot_break_even(list_configurations(tables), tables.stages)
 
 
 def test_a_missing_arm_is_refused(tmp_path: Path) -> None:
@@ -136,9 +145,9 @@ def test_a_missing_arm_is_refused(tmp_path: Path) -> None:
 
 def test_the_figure_shows_both_lines_and_the_crossing(tmp_path: Path) -> None:
     tables = made(tmp_path, seeds=1)
-    figure = plot_break_even(configurations(tables), tables.stages)
+    figure = plot_break_even(list_configurations(tables), tables.stages)
     assert len(figure.axes) == len(QUANTITIES)
     for axes, crossing in zip(figure.axes, evens(tables).crossings, strict=True):
         x, y = (np.asarray(data, float) for data in axes.lines[0].get_data())
         assert y == pytest.approx(crossing.gnn[0] + crossing.gnn[1] * x)
-        assert axes.get_title(loc="left") == outcome_text(crossing)
+        assert axes.get_title(loc="left") == format_outcome(crossing)

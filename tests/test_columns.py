@@ -10,7 +10,7 @@ from bench.arms import ARMS
 from bench.config import Config, SyntheticConfig, flatten
 from bench.measure.machine import machine_facts
 from bench.measure.meter import Meter
-from bench.tables.columns import TABLES, find_column, is_text, read_columns, read_entries, schema
+from bench.tables.columns import TABLES, find_column, is_text, list_required, read_columns, read_entries
 from bench.tables.explain import README, explain_columns, fill, list_sections
 
 ROOT = Path(__file__).parents[1]
@@ -51,9 +51,9 @@ def test_no_column_is_explained_twice() -> None:
 
 def test_schemas_begin_with_the_key_and_older_ones_are_part_of_them() -> None:
     for table in TABLES:
-        assert schema(table)[0] == "run_id"
-        assert set(schema(table, "any code")) <= set(schema(table))
-    assert set(schema("history")) - set(schema("history", "any code")) == {"step", "budget"}
+        assert list_required(table)[0] == "run_id"
+        assert set(list_required(table, "any code")) <= set(list_required(table))
+    assert set(list_required("history")) - set(list_required("history", "any code")) == {"step", "budget"}
 
 
 def test_the_meter_writes_the_columns_of_stages(meter: Meter) -> None:

@@ -7,18 +7,18 @@ import pandas as pd
 import pytest
 from support.results import make_run
 
-from bench.tables.chosen import chosen, shown
+from bench.tables.chosen import choose_configurations, choose_shown
 from bench.tables.collect import collect
-from bench.tables.comparison import comparison, configurations
-from bench.tables.convergence import converged, finishing_command, trained
-from bench.tables.frontier import learners
+from bench.tables.comparison import compare_arms, list_configurations
+from bench.tables.convergence import make_finishing_command, select_converged, select_trained
+from bench.tables.frontier import select_contenders
 from bench.tables.text import format_table
 
 CUT = {"stopped": "steps", "late_gain": 0.02, "steps": 300, "training__steps": 300}
 
 
 def assessed(folder: Path) -> pd.DataFrame:
-    return configurations(collect(folder))
+    return list_configurations(collect(folder))
 
 
 def reason(folder: Path, **changes: object) -> str:
@@ -76,8 +76,8 @@ def test_a_smaller_budget_of_a_method_that_converged_was_planned(tmp_path: Path)
     assert runs.loc["short", "shorter"]
     assert runs.loc["short", "undertrained"] == ""
     assert str(runs.loc["same", "undertrained"]).startswith("cut after 300 steps")  # its budget is that of the long one
-    assert set(converged(runs).index) == {"long"}
-    assert set(trained(runs).index) == {"short", "long"}
+    assert set(select_converged(runs).index) == {"long"}
+    assert set(select_trained(runs).index) == {"short", "long"}
 
 
 def test_another_method_excuses_nothing(tmp_path: Path) -> None:
@@ -92,19 +92,19 @@ def test_undertrained_runs_stand_for_no_arm_but_are_shown(tmp_path: Path) -> Non
     make_run(tmp_path, "tiled_cnn", 0, stopped="seconds")
     make_run(tmp_path, "superpixel_gnn", 0)
     runs = assessed(tmp_path)
-    assert set(chosen(runs)) == {"superpixel_gnn"}
-    assert set(shown(runs)) == {"superpixel_gnn", "tiled_cnn"}
-    assert set(learners(runs)["pipeline"]) == {"superpixel_gnn"}
-    table = comparison(collect(tmp_path)).set_index("arm")
+    assert set(choose_configurations(runs)) == {"superpixel_gnn"}
+    assert set(choose_shown(runs)) == {"superpixel_gnn", "tiled_cnn"}
+    assert set(select_contenders(runs)["pipeline"]) == {"superpixel_gnn"}
+    table = compare_arms(collect(tmp_path)).set_index("arm")
     assert table.loc["tiled_cnn", "statuses"] == "1 undertrained"
     assert table.loc["tiled_cnn", "seeds"] == 1  # alone in its row, and marked
-    assert "! 1 undertrained: tiled_cnn" in format_table(comparison(collect(tmp_path)))
+    assert "! 1 undertrained: tiled_cnn" in format_table(compare_arms(collect(tmp_path)))
 
 
 def test_a_row_with_trained_runs_leaves_the_others_out(tmp_path: Path) -> None:
     make_run(tmp_path, "tiled_cnn", 0)
     make_run(tmp_path, "tiled_cnn", 1, gain=-0.5, stopped="seconds")
-    row = comparison(collect(tmp_path)).iloc[0]
+    row = compare_arms(collect(tmp_path)).iloc[0]
     assert (row["seeds"], row["statuses"]) == (1, "1 ok, 1 undertrained")
     assert row["dice"] > 0.9
 
@@ -122,11 +122,11 @@ def test_a_row_with_trained_runs_leaves_the_others_out(tmp_path: Path) -> None:
 )
 def test_the_command_goes_on_with_a_larger_ceiling(row: dict[Hashable, object], settings: str) -> None:
     command = "python -m bench experiment=headline seed=0"
-    assert finishing_command(row | {"command": command}) == (f"{command} {settings}" if settings else "")
-    assert finishing_command(row) == ""
+    assert make_finishing_command(row | {"command": command}) == (f"{command} {settings}" if settings else "")
+    assert make_finishing_command(row) == ""
 
 
 def test_a_setting_is_replaced_where_it_stands() -> None:
     command = "python -m bench 'training.steps=300' a.training.steps=1"
     row: dict[Hashable, object] = {"stopped": "steps", "training.steps": 300, "command": command}
-    assert finishing_command(row) == "python -m bench 'training.steps=600' a.training.steps=1"
+    assert make_finishing_command(row) == "python -m bench 'training.steps=600' a.training.steps=1"

@@ -11,9 +11,9 @@ from bench.config import InputError
 from bench.plots.decomposition import plot_decomposition
 from bench.plots.style import NoDataError
 from bench.tables.collect import collect
-from bench.tables.comparison import configurations
+from bench.tables.comparison import list_configurations
 from bench.tables.decomposition import VOTED, decompose, find_idle_edges, measure_liveness
-from bench.tables.text import points_text
+from bench.tables.text import format_points
 
 
 def made(folder: Path, voted: bool = True, seeds: int = 3, **changes: object) -> pd.DataFrame:
@@ -21,7 +21,7 @@ def made(folder: Path, voted: bool = True, seeds: int = 3, **changes: object) ->
         for pipeline in ("superpixel_gnn", "superpixel_mlp", "oracle"):
             make_run(folder, pipeline, seed, **changes)  # type: ignore[arg-type]
         make_run(folder, "tiled_cnn", seed, voted=0.974 + 0.001 * seed if voted else None)
-    return configurations(collect(folder))
+    return list_configurations(collect(folder))
 
 
 def mean(pipeline: str, seed: int) -> float:
@@ -40,7 +40,7 @@ def test_the_steps_lead_from_the_cnn_to_the_mlp(tmp_path: Path) -> None:
     assert found.steps[1].seeds == 3
     assert found.size == 100
     assert found.ceiling == pytest.approx(ceiling(100) - 0.005)
-    assert points_text(found.steps[1]).startswith(f"{-np.mean(losses):+.1f} points [")
+    assert format_points(found.steps[1]).startswith(f"{-np.mean(losses):+.1f} points [")
 
 
 def test_without_the_voted_cnn_two_steps_are_one(tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ def test_seeds_that_do_not_meet_give_no_interval(tmp_path: Path) -> None:
     runs = made(tmp_path, seeds=1)
     step = decompose(runs.assign(seed=runs["seed"] + 7 * (runs["pipeline"] == "tiled_cnn"))).steps[1]
     assert (step.seeds, step.points.has_interval) == (0, False)
-    assert points_text(step).endswith("points")
+    assert format_points(step).endswith("points")
 
 
 def test_the_bars_stand_between_the_levels(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_edges_that_do_nothing_are_named(tmp_path: Path) -> None:
         make_run(tmp_path, "superpixel_gnn", seed, edge_message_share=0.01, edge_flip_share=flips)
     make_run(tmp_path, "superpixel_gnn", 0, 50, edge_message_share=0.4, edge_flip_share=0.06)
     make_run(tmp_path, "tiled_cnn")
-    found = measure_liveness(configurations(collect(tmp_path)))
+    found = measure_liveness(list_configurations(collect(tmp_path)))
     assert list(found["superpixel_size"]) == [50, 100]
     assert found["flip_share"].tolist() == pytest.approx([0.06, 0.0003])
     assert found["flip_share_low"].tolist() == pytest.approx([0.06, 0.0002])

@@ -13,8 +13,8 @@ from bench.plots import all as drawing
 from bench.report.command import write_report
 from bench.report.content import gather
 from bench.tables.collect import collect, load, read_runs
-from bench.tables.comparison import comparison, configurations
-from bench.tables.folders import FoldersConfig, choose_folders, read, run_file
+from bench.tables.comparison import compare_arms, list_configurations
+from bench.tables.folders import FoldersConfig, choose_folders, find_run_file, read
 
 GPU = {"machine__id": "cafef00d", "machine__gpu": "Imaginary GPU", "peak_memory_kind": "gpu_process"}
 
@@ -32,9 +32,9 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_machines_stay_apart_and_each_says_what_it_says_alone(two: tuple[Path, Path], tmp_path: Path) -> None:
-    merged = comparison(read(two, tmp_path))
+    merged = compare_arms(read(two, tmp_path))
     assert merged["machine"].nunique() == 2
-    alone = [comparison(collect(folder)) for folder in two]
+    alone = [compare_arms(collect(folder)) for folder in two]
     assert len(merged) == sum(map(len, alone))
     for part in alone:
         machine = part["machine"].iloc[0]
@@ -45,7 +45,7 @@ def test_machines_stay_apart_and_each_says_what_it_says_alone(two: tuple[Path, P
 
 
 def test_data_of_one_content_is_one_data_set_wherever_it_lies(two: tuple[Path, Path], tmp_path: Path) -> None:
-    assert set(configurations(read(two, tmp_path))["dataset"]) == {"made_up"}
+    assert set(list_configurations(read(two, tmp_path))["dataset"]) == {"made_up"}
 
 
 def test_the_report_has_a_section_per_machine_with_its_own_pictures(two: tuple[Path, Path], tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_two_runs_of_one_name_are_refused(two: tuple[Path, Path], tmp_path: Path
 def test_a_failed_run_belongs_to_the_machine_of_its_folder(two: tuple[Path, Path], tmp_path: Path) -> None:
     unknown = {"machine__id": None, "machine__cpu": None, "machine__cores": None}
     make_run(two[1], "tiled_cnn", 7, run_id="dead", run_key="dead", status="host_oom", **unknown)  # type: ignore[arg-type]
-    runs = configurations(read(two, tmp_path))
+    runs = list_configurations(read(two, tmp_path))
     [dead] = runs[runs["run_id"] == "dead"]["machine"]
     assert "cafef00d" in dead
 
@@ -88,10 +88,10 @@ def test_tables_alone_are_read_and_keep_the_pictures_drawn_from_runs(
     every = drawing._drawings
     monkeypatch.setattr(drawing, "_drawings", lambda *given: {"panels": every(*given)["panels"]})
     cli.main(["report", f"results_dir={two[0]}"])
-    before = comparison(load(two[0]))
+    before = compare_arms(load(two[0]))
     shutil.rmtree(two[0] / "runs")
     assert cli.main(["report", f"results_dir={two[0]}"]) == 0
-    assert comparison(load(two[0])).equals(before)
+    assert compare_arms(load(two[0])).equals(before)
     assert (two[0] / "figures" / "panels-made-up.png").exists()
     assert "panels-made-up.png" in (two[0] / "report.md").read_text()
 
@@ -108,8 +108,8 @@ def test_several_folders_are_put_together_in_results_or_where_one_says(
     assert choose_folders(FoldersConfig(f"{a},{a}")) == ((a,), a)
     (tmp_path / "x,y").mkdir()
     assert choose_folders(FoldersConfig(f"{tmp_path / 'x,y'}"))[0] == (tmp_path / "x,y",)
-    assert run_file(two, "gpu-tiled_cnn-0", "run.json") == b / "runs" / "gpu-tiled_cnn-0" / "run.json"
-    assert run_file(two, "none", "run.json") == a / "runs" / "none" / "run.json"
+    assert find_run_file(two, "gpu-tiled_cnn-0", "run.json") == b / "runs" / "gpu-tiled_cnn-0" / "run.json"
+    assert find_run_file(two, "none", "run.json") == a / "runs" / "none" / "run.json"
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_collect_takes_several_folders_and_keeps_their_tables(
     assert "Imaginary GPU" in capsys.readouterr().out
     kept, parts = load(tmp_path / "results" / "combined"), [read_runs(folder) for folder in two]
     assert len(kept.runs) == sum(len(part.runs) for part in parts)
-    assert len(comparison(kept)) == sum(len(comparison(part)) for part in parts)
+    assert len(compare_arms(kept)) == sum(len(compare_arms(part)) for part in parts)
     assert not any((folder / "tables").exists() for folder in two)  # they may be others', or read-only
 
 

@@ -8,8 +8,8 @@ import pytest
 from support.results import make_run
 
 from bench.tables.collect import collect
-from bench.tables.comparison import configurations
-from bench.tables.footprint import GIB, PRODUCT, TRACE, area, footprints
+from bench.tables.comparison import list_configurations
+from bench.tables.footprint import GIB, PRODUCT, TRACE, integrate_memory, measure_footprints
 
 TRAINING, PREDICTION = 4 * 1.1 + 1.5 + 44.0, 1.1 + 0.2  # seconds of a made-up GNN at 100 px
 
@@ -21,25 +21,27 @@ def series(*values: float | bool) -> "pd.Series[float]":
 def test_a_sample_stands_for_the_time_half_way_to_its_neighbours() -> None:
     seconds, memory = series(0, 1, 2, 3, 5), series(GIB, GIB, 3 * GIB, 9 * GIB, GIB)
     within = pd.Series([True, True, True, False, False])
-    assert area(memory, seconds, within, 2.5) == pytest.approx(0.5 + 1 + 3)
-    assert area(memory, seconds, pd.Series([True] * 5), 5.0) == pytest.approx(0.5 + 1 + 3 + 9 * 1.5 + 1)
-    assert area(memory, seconds, within, 3.0) == pytest.approx((0.5 + 1 + 3) / 2.5 * 3)  # the mean, for all the time
+    assert integrate_memory(memory, seconds, within, 2.5) == pytest.approx(0.5 + 1 + 3)
+    assert integrate_memory(memory, seconds, pd.Series([True] * 5), 5.0) == pytest.approx(0.5 + 1 + 3 + 9 * 1.5 + 1)
+    assert integrate_memory(memory, seconds, within, 3.0) == pytest.approx(
+        (0.5 + 1 + 3) / 2.5 * 3
+    )  # the mean, for all the time
 
 
 def test_many_passes_shorter_than_the_samples_are_apart_are_not_lost() -> None:
     seconds = pd.Series(np.arange(0, 10, 0.02))
     within = pd.Series(np.arange(len(seconds)) % 5 == 1)  # a fifth of the time, one sample at a time
     memory = pd.Series(np.where(within, 3.0, 1.0) * GIB)
-    assert area(memory, seconds, within, 2.0) == pytest.approx(6.0)
+    assert integrate_memory(memory, seconds, within, 2.0) == pytest.approx(6.0)
 
 
 def test_samples_that_cover_too_little_or_too_much_of_a_stage_give_nothing() -> None:
     seconds, memory, within = series(0, 1, 2), series(GIB, GIB, GIB), pd.Series([True] * 3)
-    assert area(memory, seconds, within, 2.4) == pytest.approx(2.4)
-    assert np.isnan(area(memory, seconds, within, 2.6))
-    assert np.isnan(area(memory, seconds, within, 1.5))
-    assert np.isnan(area(memory, seconds, pd.Series([False] * 3), 2.0))
-    assert np.isnan(area(memory, seconds, within, np.nan))
+    assert integrate_memory(memory, seconds, within, 2.4) == pytest.approx(2.4)
+    assert np.isnan(integrate_memory(memory, seconds, within, 2.6))
+    assert np.isnan(integrate_memory(memory, seconds, within, 1.5))
+    assert np.isnan(integrate_memory(memory, seconds, pd.Series([False] * 3), 2.0))
+    assert np.isnan(integrate_memory(memory, seconds, within, np.nan))
 
 
 def write_trace(directory: Path, training: float, predict: float, gib: float = 2.0, column: str = "rss_bytes") -> None:
@@ -52,7 +54,7 @@ def write_trace(directory: Path, training: float, predict: float, gib: float = 2
 
 def measured(folder: Path) -> pd.DataFrame:
     tables = collect(folder)
-    return footprints(configurations(tables), tables.stages, [folder])
+    return measure_footprints(list_configurations(tables), tables.stages, [folder])
 
 
 def test_a_trace_that_covers_training_and_prediction_is_believed(tmp_path: Path) -> None:

@@ -10,8 +10,17 @@ from support.results import copy_results, make_results, make_run
 from bench.plots.frontier import plot_frontier
 from bench.plots.style import NoDataError
 from bench.tables.collect import collect
-from bench.tables.comparison import configurations
-from bench.tables.frontier import COSTS, MEMORY, TRAINING, Cost, frontier, points, too_few, within_budgets
+from bench.tables.comparison import list_configurations
+from bench.tables.frontier import (
+    COSTS,
+    MEMORY,
+    TRAINING,
+    Cost,
+    explain_too_few,
+    make_frontier,
+    make_points,
+    search_budgets,
+)
 
 ENCODERS = {"tiny": (-0.05, 0.2, 600), "small": (-0.02, 0.5, 1200), "large": (0.0, 1.0, 2400)}  # gain, slow, MiB
 
@@ -33,7 +42,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def runs(template: Path) -> pd.DataFrame:
-    return configurations(collect(template))
+    return list_configurations(collect(template))
 
 
 def beaten(point: pd.Series, others: pd.DataFrame) -> bool:
@@ -48,7 +57,7 @@ def beaten(point: pd.Series, others: pd.DataFrame) -> bool:
 
 @pytest.mark.parametrize("cost", COSTS, ids=lambda cost: cost.column)
 def test_the_fronts_are_what_nothing_beats(runs: pd.DataFrame, cost: Cost) -> None:
-    found = points(runs, cost)
+    found = make_points(runs, cost)
     assert len(found) == 3 + 2 + 2
     for _, point in found.iterrows():
         assert point["on_front"] == (not beaten(point, found))
@@ -58,28 +67,28 @@ def test_the_fronts_are_what_nothing_beats(runs: pd.DataFrame, cost: Cost) -> No
 
 
 def test_points_are_means_within_their_intervals(runs: pd.DataFrame) -> None:
-    found = points(runs, TRAINING)
+    found = make_points(runs, TRAINING)
     small = runs[runs["arm"] == "tiled_cnn encoder_name=small"]
     [point] = found[found["arm"] == "tiled_cnn encoder_name=small"].to_dict("records")
     assert point["cost"] == pytest.approx(small["train_s"].mean())
     assert point["dice_low"] < point["dice"] < point["dice_high"]
     assert point["runs"] == 3
-    alone = points(runs[runs["seed"] == 0], TRAINING)
+    alone = make_points(runs[runs["seed"] == 0], TRAINING)
     assert alone["dice_low"].isna().all()
     assert set(alone["share"]) <= {0.0, 1.0}
 
 
 def test_a_front_needs_two_configurations_of_each_rival(runs: pd.DataFrame) -> None:
-    assert too_few(runs) == ""
+    assert explain_too_few(runs) == ""
     few = runs[runs["arm"].isin(["tiled_cnn encoder_name=tiny"]) | (runs["pipeline"] == "superpixel_gnn")]
-    assert "there are 2 of superpixel_gnn and 1 of tiled_cnn" in too_few(few)
-    assert frontier(few).empty
+    assert "there are 2 of superpixel_gnn and 1 of tiled_cnn" in explain_too_few(few)
+    assert make_frontier(few).empty
     with pytest.raises(NoDataError, match="at least 2"):
         plot_frontier(few, MEMORY)
 
 
 def test_marks_name_the_fronts_and_are_the_same_for_every_cost(runs: pd.DataFrame) -> None:
-    found = frontier(runs)
+    found = make_frontier(runs)
     assert set(found["cost_name"]) == {cost.name for cost in COSTS}
     assert (found.loc[found["on_own_front"], "mark"] != "").all()
     names = found[found["mark"] != ""].groupby("mark")[["arm", "superpixel_size"]].nunique(dropna=False)
@@ -89,7 +98,7 @@ def test_marks_name_the_fronts_and_are_the_same_for_every_cost(runs: pd.DataFram
 
 
 def test_the_best_within_a_budget_by_hand(runs: pd.DataFrame) -> None:
-    found = {(item.cost, item.taker_pipeline): item for item in within_budgets(runs)}
+    found = {(item.cost, item.taker_pipeline): item for item in search_budgets(runs)}
     assert len(found) == 6
     cnn = found[MEMORY, "tiled_cnn"]  # the GNN at 50 px takes 1100 MiB
     assert cnn.budget == pytest.approx(700 + 2e4 / 50)
@@ -103,7 +112,7 @@ def test_the_best_within_a_budget_by_hand(runs: pd.DataFrame) -> None:
 
 
 def test_no_configuration_within_a_budget_is_said_with_the_least_there_is(runs: pd.DataFrame) -> None:
-    [item] = [i for i in within_budgets(runs) if i.cost is TRAINING and i.taker_pipeline == "tiled_cnn"]
+    [item] = [i for i in search_budgets(runs) if i.cost is TRAINING and i.taker_pipeline == "tiled_cnn"]
     assert item.taker.empty
     assert item.least > item.budget
     assert not item.difference.has_interval
@@ -113,7 +122,7 @@ def test_no_configuration_within_a_budget_is_said_with_the_least_there_is(runs: 
 def test_the_choice_looks_at_validation_images_only(runs: pd.DataFrame) -> None:
     flattered = runs.assign(dice=runs["dice"].mask(runs["superpixel_size"] == 200, 1.0))
     flattered.loc[flattered["pipeline"] == "tiled_cnn", "dice"] = 0.5
-    for before, after in zip(within_budgets(runs), within_budgets(flattered), strict=True):
+    for before, after in zip(search_budgets(runs), search_budgets(flattered), strict=True):
         assert list(before.taker["run_id"]) == list(after.taker["run_id"])
         assert list(before.giver["run_id"]) == list(after.giver["run_id"])
 
@@ -126,18 +135,18 @@ def test_kinds_of_memory_have_panels_of_their_own(template: Path, tmp_path: Path
                 folder, "tiled_cnn", seed, run_id=f"gpu-{name}-{seed}", run_key=f"gpu-{name}-{seed}", device="cuda",
                 peak_memory_kind="gpu_process", pipeline__model__encoder_name=name,
             )  # fmt: skip
-    runs = configurations(collect(folder))
-    assert set(points(runs, MEMORY)["kind"]) == {"cpu_rss", "gpu_process"}
+    runs = list_configurations(collect(folder))
+    assert set(make_points(runs, MEMORY)["kind"]) == {"cpu_rss", "gpu_process"}
     figure = plot_frontier(runs, MEMORY)
     assert len(figure.axes) == 2
-    assert {item.kind for item in within_budgets(runs) if item.cost is MEMORY} == {"cpu_rss"}
+    assert {item.kind for item in search_budgets(runs) if item.cost is MEMORY} == {"cpu_rss"}
 
 
 def test_every_point_is_drawn_and_the_front_never_falls(runs: pd.DataFrame) -> None:
     figure = plot_frontier(runs, TRAINING)
     [axes] = figure.axes
     drawn = np.concatenate([np.asarray(part.get_offsets(), float).reshape(-1, 2) for part in axes.collections])
-    for point in points(runs, TRAINING).to_dict("records"):
+    for point in make_points(runs, TRAINING).to_dict("records"):
         assert np.isclose(drawn, [point["cost"], point["dice"]]).all(axis=1).any()
     heights = [np.asarray(line.get_ydata(), float) for line in axes.lines if line.get_drawstyle() == "steps-post"]
     assert len(heights) == 3

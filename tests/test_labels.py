@@ -13,14 +13,14 @@ from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 from support.results import make_run
 
-from bench.plots.colours import CLASSES, choose_colours, outline
+from bench.plots.colours import CLASSES, choose_colours, find_outline
 from bench.plots.decomposition import plot_decomposition
 from bench.plots.frontier import plot_frontier
 from bench.plots.labels import Label, place_labels
-from bench.plots.panels import ArmCrops, Crop, errors, overlay, plot_panels
-from bench.plots.style import WRONG, make_figure, save, styled
+from bench.plots.panels import ArmCrops, Crop, draw_errors, draw_overlay, plot_panels
+from bench.plots.style import WRONG, apply_style, make_figure, save
 from bench.tables.collect import collect
-from bench.tables.comparison import configurations
+from bench.tables.comparison import list_configurations
 from bench.tables.frontier import TRAINING
 
 
@@ -39,7 +39,7 @@ def overlaps(boxes: list[Bbox]) -> int:
 def test_labels_keep_clear_of_one_another_and_of_points(spread: float) -> None:
     rng = np.random.default_rng(0)
     points = [(0.5 + spread * x, 0.5 + spread * y) for x, y in rng.uniform(-0.5, 0.5, (9, 2))]
-    with styled():
+    with apply_style():
         figure, axes = make_figure()
         axes.set(xlim=(0, 1), ylim=(0, 1))
         place_labels(axes, [Label(f"{n}00 px", x, y, "black") for n, (x, y) in enumerate(points)], points)
@@ -52,7 +52,7 @@ def test_labels_keep_clear_of_one_another_and_of_points(spread: float) -> None:
 
 
 def test_a_label_away_from_its_point_has_a_line_to_it() -> None:
-    with styled():
+    with apply_style():
         figure, axes = make_figure()
         axes.set(xlim=(0, 1), ylim=(0, 1))
         place_labels(axes, [Label("wide label", 0.5, 0.5, "black")] * 12, [(0.5, 0.5)])
@@ -69,8 +69,8 @@ def test_close_configurations_of_a_front_can_be_told(tmp_path: Path) -> None:
         name = f"c{number}"
         slow, gain = 1 + number / 100, number / 1000
         make_run(tmp_path, "tiled_cnn", 0, run_id=name, run_key=name, pipeline__batch_size=number, slow=slow, gain=gain)
-    with styled():
-        boxes = extents(plot_frontier(configurations(collect(tmp_path)), TRAINING))
+    with apply_style():
+        boxes = extents(plot_frontier(list_configurations(collect(tmp_path)), TRAINING))
     assert len(boxes) >= 6
     assert overlaps(boxes) == 0
 
@@ -80,8 +80,8 @@ def test_the_steps_of_the_decomposition_can_be_read(tmp_path: Path) -> None:
         for pipeline in ("superpixel_gnn", "superpixel_mlp", "oracle"):
             make_run(tmp_path, pipeline, seed)
         make_run(tmp_path, "tiled_cnn", seed, voted=0.977)
-    with styled():
-        figure = plot_decomposition(configurations(collect(tmp_path)))
+    with apply_style():
+        figure = plot_decomposition(list_configurations(collect(tmp_path)))
         assert overlaps(extents(figure)) == 0
 
 
@@ -96,7 +96,7 @@ def crops(*class_names: str, name: str = "a") -> list[ArmCrops]:
 
 def test_no_name_is_a_formula_and_every_class_is_in_the_legend(tmp_path: Path) -> None:
     names = ("background", "_nucleus", "$x^{$", "__")
-    with styled():
+    with apply_style():
         figure = plot_panels(crops(*names, name="$\\frac{$"))
         save(figure, tmp_path, "panels")
     [legend] = figure.legends
@@ -136,8 +136,8 @@ def test_an_outline_is_where_neighbours_differ() -> None:
     expected = np.zeros((5, 5), bool)
     expected[0:5, 1:4] = expected[1:4, 0:5] = True
     expected[2, 2] = False
-    np.testing.assert_array_equal(outline(mask), expected)
-    picture = overlay(np.full((5, 5), 100, np.uint8), mask, 2)
+    np.testing.assert_array_equal(find_outline(mask), expected)
+    picture = draw_overlay(np.full((5, 5), 100, np.uint8), mask, 2)
     assert np.allclose(picture[1, 1], to_rgb(CLASSES[0]))
     assert not np.allclose(picture[2, 2], to_rgb(CLASSES[0]))
 
@@ -145,6 +145,6 @@ def test_an_outline_is_where_neighbours_differ() -> None:
 def test_errors_stand_on_grey_whatever_the_stain() -> None:
     image = np.zeros((1, 2, 3), np.uint8)
     image[..., 0] = 200
-    picture = errors(image, np.array([[0, 1]]), np.array([[0, 0]]), 2)
+    picture = draw_errors(image, np.array([[0, 1]]), np.array([[0, 0]]), 2)
     assert np.ptp(picture[0, 0]) == 0
     assert np.allclose(picture[0, 1], to_rgb(WRONG))

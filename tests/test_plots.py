@@ -14,17 +14,17 @@ from support.results import copy_results, make_results, make_run
 
 from bench.arms import ARMS
 from bench.config import InputError
-from bench.plots.all import groups, plot_all
+from bench.plots.all import plot_all, split_groups
 from bench.plots.colours import CLASSES
 from bench.plots.curves import plot_score_vs_memory, plot_score_vs_nodes, plot_score_vs_time
 from bench.plots.frontier import plot_frontier
 from bench.plots.learning import plot_learning_curves
-from bench.plots.panels import arm_crops, errors, load_crops, overlay, plot_panels
+from bench.plots.panels import draw_errors, draw_overlay, load_arm_crops, load_crops, plot_panels
 from bench.plots.speed import plot_time_to_score
-from bench.plots.style import KINDS, VERMILION, NoDataError, Plotted, arm_styles, legend_columns, slug
+from bench.plots.style import KINDS, VERMILION, NoDataError, Plotted, assign_styles, count_legend_columns, make_slug
 from bench.plots.traces import plot_memory_trace
 from bench.tables.collect import Tables, collect
-from bench.tables.comparison import comparison, configurations
+from bench.tables.comparison import compare_arms, list_configurations
 from bench.tables.footprint import load_trace
 from bench.tables.frontier import TRAINING
 from bench.tables.speed import tabulate
@@ -78,9 +78,9 @@ def test_the_same_tables_give_the_same_bytes_whatever_the_users_style(tmp_path: 
 
 
 def test_points_are_the_means_of_the_comparison(tables: Tables) -> None:
-    frame = comparison(tables)
+    frame = compare_arms(tables)
     learned = frame[frame["arm"].isin(["tiled_cnn", "superpixel_gnn", "superpixel_mlp"])]
-    runs = configurations(tables)
+    runs = list_configurations(tables)
     for figure, column, scale in (
         (plot_score_vs_time(runs), "train_s", 1.0),
         (plot_score_vs_memory(runs), "peak_memory_bytes", 2.0**20),
@@ -91,7 +91,7 @@ def test_points_are_the_means_of_the_comparison(tables: Tables) -> None:
 
 
 def test_the_ceiling_and_the_cnn_are_drawn_over_the_superpixels(tables: Tables) -> None:
-    figure = plot_score_vs_nodes(configurations(tables))
+    figure = plot_score_vs_nodes(list_configurations(tables))
     assert {"oracle ceiling", "U-Net (2 seeds, range shaded)", "GNN"} <= set(labels(figure))
     assert set(offsets(figure)[:, 0]) == {450, 900, 1800}
     [ceiling] = [line for line in figure.axes[0].lines if line.get_label() == "oracle ceiling"]
@@ -103,11 +103,11 @@ def test_ceilings_of_other_methods_are_lines_of_their_own_and_legends_stay_withi
     for number, layers in enumerate((3, 12)):
         wide = f"wide{number}"
         make_run(folder, "superpixel_gnn", 0, 100, run_id=wide, run_key=wide, pipeline__model__num_layers=layers)
-    before, after = (labels_and_lines(configurations(collect(folder)), only) for only in (False, True))
+    before, after = (labels_and_lines(list_configurations(collect(folder)), only) for only in (False, True))
     assert {"oracle ceiling, views 1", "oracle ceiling, views 3"} <= set(before)
     np.testing.assert_array_equal(before["oracle ceiling, views 1"], after["oracle ceiling"])
-    assert legend_columns(["a" * 200] * 9) == 1
-    assert legend_columns(["a"] * 9) == 3
+    assert count_legend_columns(["a" * 200] * 9) == 1
+    assert count_legend_columns(["a"] * 9) == 3
 
 
 def labels_and_lines(runs: pd.DataFrame, only_one_view: bool) -> dict[str, "np.ndarray[Any, Any]"]:
@@ -120,7 +120,7 @@ def labels_and_lines(runs: pd.DataFrame, only_one_view: bool) -> dict[str, "np.n
 def test_flagged_runs_can_be_seen(folder: Path) -> None:
     make_run(folder, "tiled_cnn", 5, flags="invalid: the sampler died")
     make_run(folder, "superpixel_gnn", 5, 50, flags="contended: others computed")
-    figure = plot_score_vs_time(configurations(collect(folder)))
+    figure = plot_score_vs_time(list_configurations(collect(folder)))
     assert {"invalid run, left out", "hollow: contended run"} <= set(labels(figure))
     faces = [tuple(color[:3]) for c in figure.axes[0].collections for color in np.atleast_2d(c.get_facecolor())]
     assert (1.0, 1.0, 1.0) in faces
@@ -129,11 +129,11 @@ def test_flagged_runs_can_be_seen(folder: Path) -> None:
 def test_kinds_of_memory_share_no_axis(folder: Path) -> None:
     make_run(folder, "tiled_cnn", 5, peak_memory_kind="gpu_process")
     with pytest.raises(NoDataError, match="several kinds"):
-        plot_score_vs_memory(configurations(collect(folder)))
+        plot_score_vs_memory(list_configurations(collect(folder)))
 
 
 def test_learning_curves_count_the_superpixels(tables: Tables) -> None:
-    figure = plot_learning_curves(configurations(tables), tables.history)
+    figure = plot_learning_curves(list_configurations(tables), tables.history)
     assert len(figure.axes[0].lines) == 6
     gnn = [line for line in figure.axes[0].lines if str(line.get_label()).startswith("GNN (50 px, 2 seeds)")]
     assert np.asarray(gnn[0].get_xdata())[0] == pytest.approx(40.0 * 2 / 20 + 4 * 1.2)
@@ -148,13 +148,13 @@ def test_nothing_is_drawn_without_data(tmp_path: Path) -> None:
 
 def test_machines_have_figures_of_their_own(folder: Path) -> None:
     make_run(folder, "superpixel_gnn", run_id="other", machine__id="another")
-    found = list(groups(configurations(collect(folder))))
+    found = list(split_groups(list_configurations(collect(folder))))
     assert {suffix for _, suffix, _ in found} == {"made-up-machine1", "made-up-machine2"}
     assert sorted(len(runs) for runs, _, _ in found) == [1, 22]
 
 
 def test_panels_show_every_arm_with_its_errors(template: Path, tables: Tables) -> None:
-    arms = arm_crops([template], configurations(tables))
+    arms = load_arm_crops([template], list_configurations(tables))
     assert [arm.title.split("\n")[0] for arm in arms] == [
         "U-Net", "GNN", "MLP", "oracle", "threshold",
     ]  # fmt: skip
@@ -164,11 +164,11 @@ def test_panels_show_every_arm_with_its_errors(template: Path, tables: Tables) -
 def test_errors_are_exactly_the_wrong_pixels_and_ignored_ones_are_not() -> None:
     image = np.full((2, 3), 100, np.uint8)
     truth, predicted = np.array([[0, 1, 1], [255, 0, 1]]), np.array([[0, 1, 0], [1, 1, 1]])
-    wrong = np.all(np.isclose(errors(image, truth, predicted, 2), to_rgb(VERMILION)), axis=2)
+    wrong = np.all(np.isclose(draw_errors(image, truth, predicted, 2), to_rgb(VERMILION)), axis=2)
     assert wrong.tolist() == [[False, False, True], [False, True, False]]
-    tinted = np.any(~np.isclose(overlay(image, truth, 2), 100 / 255), axis=2)
+    tinted = np.any(~np.isclose(draw_overlay(image, truth, 2), 100 / 255), axis=2)
     assert tinted.tolist() == [[False, True, True], [False, False, True]]
-    assert np.allclose(overlay(image, truth, 2, strength=1.0)[0, 1], to_rgb(CLASSES[0]))
+    assert np.allclose(draw_overlay(image, truth, 2, strength=1.0)[0, 1], to_rgb(CLASSES[0]))
 
 
 def test_a_damaged_panels_file_is_said_and_never_unpickled(tmp_path: Path) -> None:
@@ -210,19 +210,19 @@ def test_every_kind_of_peak_memory_is_explained() -> None:
 
 
 def test_arms_of_one_pipeline_look_different() -> None:
-    styles = arm_styles(["tiled_cnn", "superpixel_gnn a", "superpixel_gnn b", "superpixel_gnn c", "new"])
+    styles = assign_styles(["tiled_cnn", "superpixel_gnn a", "superpixel_gnn b", "superpixel_gnn c", "new"])
     assert len({color for color, _ in styles.values()}) == len({marker for _, marker in styles.values()}) == 5
 
 
 def test_file_names_are_tame() -> None:
-    assert slug("../a b/ü:c") == "a-b-c"
-    assert slug("...") == "unnamed"
+    assert make_slug("../a b/ü:c") == "a-b-c"
+    assert make_slug("...") == "unnamed"
 
 
 def test_a_figure_of_one_point_is_not_drawn(tmp_path: Path) -> None:
     make_run(tmp_path, "superpixel_gnn", 0, 50)
     make_run(tmp_path, "superpixel_gnn", 1, 50)
-    runs = configurations(collect(tmp_path))
+    runs = list_configurations(collect(tmp_path))
     for plot in (plot_score_vs_time, plot_score_vs_memory):
         with pytest.raises(NoDataError, match="fewer than two fully trained configurations"):
             plot(runs)
@@ -232,7 +232,7 @@ def test_a_figure_of_one_point_is_not_drawn(tmp_path: Path) -> None:
 
 def test_cool_downs_for_less_work_are_points_and_no_part_of_the_line(folder: Path) -> None:
     tables = collect(folder)
-    runs, history = configurations(tables), tables.history
+    runs, history = list_configurations(tables), tables.history
     run_id = runs.loc[runs["pipeline"] == "tiled_cnn", "run_id"].iloc[0]
     fork = {"run_id": run_id, "step": 50, "epoch": 1, "seconds": 3.0, "val_score": 0.99, "budget": 50.0}
     figure = plot_learning_curves(runs, pd.concat([history, pd.DataFrame([fork])], ignore_index=True))
@@ -244,10 +244,10 @@ def test_cool_downs_for_less_work_are_points_and_no_part_of_the_line(folder: Pat
 
 
 def test_a_hollow_marker_means_a_contended_run_and_nothing_else(folder: Path) -> None:
-    runs = configurations(collect(folder))
+    runs = list_configurations(collect(folder))
     make_run(folder, "tiled_cnn", 0, run_id="b", run_key="b", pipeline__batch_size=2, gain=-0.01, slow=2.0)
     for figure in (
-        plot_frontier(configurations(collect(folder)), TRAINING),
+        plot_frontier(list_configurations(collect(folder)), TRAINING),
         plot_score_vs_time(runs),
         plot_time_to_score(runs, collect(folder).history),
     ):
@@ -258,7 +258,7 @@ def test_a_hollow_marker_means_a_contended_run_and_nothing_else(folder: Path) ->
 def test_the_time_to_a_score_is_drawn_from_its_table(folder: Path) -> None:
     make_run(folder, "tiled_cnn", 2, flags="contended: others computed")
     tables = collect(folder)
-    runs = configurations(tables)
+    runs = list_configurations(tables)
     figure = plot_time_to_score(runs, tables.history)
     assert {"U-Net (3 seeds)", "GNN (2 seeds)", "hollow: contended run"} <= set(labels(figure))
     table = tabulate(runs, tables.history)

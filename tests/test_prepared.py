@@ -39,7 +39,7 @@ from bench.pipelines.origin import Origin, drop_origin, sum_origins
 from bench.run import run
 from bench.sweeps.jobs import NOT_PART_OF_A_RUN
 from bench.tables.collect import collect
-from bench.tables.comparison import configurations
+from bench.tables.comparison import list_configurations
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2)
 SUPERPIXELS = SuperpixelsConfig(method="grid", superpixel_size=30)
@@ -358,5 +358,5 @@ def test_a_run_from_the_cache_reports_the_seconds_of_the_run_that_filled_it(tmp_
 def test_the_folder_of_the_cache_makes_no_other_configuration(tmp_path: Path) -> None:
     for seed, folder in enumerate((None, "one", "another")):
         make_run(tmp_path, "superpixel_gnn", seed, graph__cache_dir=folder, graph__neighbours=8)
-    assert set(configurations(collect(tmp_path))["arm"]) == {"superpixel_gnn"}
+    assert set(list_configurations(collect(tmp_path))["arm"]) == {"superpixel_gnn"}
     assert "graph.cache_dir".startswith(NOT_PART_OF_A_RUN)

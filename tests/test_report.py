@@ -9,10 +9,10 @@ from support.results import copy_results, make_results, make_run
 
 from bench import cli
 from bench.report.command import write_report
-from bench.report.content import failures, gather, harness_share
-from bench.report.markdown import escape, table
+from bench.report.content import describe_harness_share, gather, list_failures
+from bench.report.markdown import escape, format_markdown_table
 from bench.tables.collect import collect
-from bench.tables.comparison import configurations
+from bench.tables.comparison import list_configurations
 
 NASTY = '<script>alert("1")</script>|`*_&amp;'
 
@@ -79,8 +79,8 @@ def test_sections_hold_every_row_and_every_odd_run(folder: Path) -> None:
     make_run(folder, "superpixel_gnn", 9, 50, status="timeout", reason="still running after 10 s")
     [section] = gather("r", collect(folder), []).sections
     assert len(section.rows) == 2 + 3 * 2
-    assert [row[1:] for row in failures(section.runs)] == [("timeout", "still running after 10 s")]
-    assert failures(section.runs)[0][0].startswith("superpixel_gnn at 50 px, seed 9 (")
+    assert [row[1:] for row in list_failures(section.runs)] == [("timeout", "still running after 10 s")]
+    assert list_failures(section.runs)[0][0].startswith("superpixel_gnn at 50 px, seed 9 (")
     assert [part.title for part in section.ends] == ["What did not run", "Machine and versions"]
     assert all(set(row.cells) == set(row.keys) for row in section.rows)
     assert len(section.commands) == len(section.runs.drop_duplicates("command"))
@@ -89,7 +89,7 @@ def test_sections_hold_every_row_and_every_odd_run(folder: Path) -> None:
 
 def test_markdown_cells_cannot_break_their_table() -> None:
     assert escape("a|b\n<i>`c`") == "a\\|b &lt;i&gt;\\`c\\`"
-    assert table(["x", "dice"], [("1|2", "3")]).splitlines()[1:] == ["| --- | ---: |", "| 1\\|2 | 3 |"]
+    assert format_markdown_table(["x", "dice"], [("1|2", "3")]).splitlines()[1:] == ["| --- | ---: |", "| 1\\|2 | 3 |"]
 
 
 def test_the_command_collects_draws_and_prints(
@@ -112,7 +112,7 @@ def test_the_share_of_the_harness_stands_with_the_machine(tmp_path: Path) -> Non
     [machine] = [part for part in section.ends if part.title == "Machine and versions"]
     [share] = [value for name, value in machine.rows if name == "share of a run that is not measured"]
     assert share.startswith("20% (median of 2 runs, 10% to 30%; 20 s)")
-    assert harness_share(configurations(collect(tmp_path)).drop(columns="process_seconds")) == ""
+    assert describe_harness_share(list_configurations(collect(tmp_path)).drop(columns="process_seconds")) == ""
 
 
 def test_frontier_budgets_break_even_and_edges_are_parts_with_their_numbers(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from support.results import make_run
 
 from bench.tables import speed
 from bench.tables.collect import collect
-from bench.tables.comparison import configurations
+from bench.tables.comparison import list_configurations
 
 COLUMNS = ["run_id", "seconds", "val_score"]
 
@@ -73,13 +73,13 @@ def test_a_time_that_was_not_measured_is_not_invented() -> None:
 def test_the_targets_that_matter_are_reached_by_every_converged_run() -> None:
     rows = history(("a", 1, 0.9), ("a", 2, 0.85), ("b", 1, 0.8), ("short", 1, 0.2))
     first = runs({"run_id": "a"}, {"run_id": "short", "shorter": True})
-    assert speed.matter(first, runs({"run_id": "b"}), rows) == pytest.approx([0.8, 0.79, 0.78])
-    assert np.isnan(speed.matter(first, runs({"run_id": "c", "val_score": np.nan}), rows)).all()
+    assert speed.find_targets(first, runs({"run_id": "b"}), rows) == pytest.approx([0.8, 0.79, 0.78])
+    assert np.isnan(speed.find_targets(first, runs({"run_id": "c", "val_score": np.nan}), rows)).all()
 
 
 def test_the_grid_rises_to_the_best_score() -> None:
     rows = history(("a", 1, 0.75), ("a", 2, 0.95), ("b", 1, 0.8), ("b", 2, 0.9))
-    targets = speed.grid([runs({"run_id": "a"}), runs({"run_id": "b"})], rows, 9)
+    targets = speed.make_grid([runs({"run_id": "a"}), runs({"run_id": "b"})], rows, 9)
     assert (targets[0], targets[-1]) == (pytest.approx(0.75), pytest.approx(0.95))
     assert (np.diff(targets) > 0).all()
     assert (np.diff(targets, 2) < 0).all()  # finer towards the top
@@ -94,6 +94,6 @@ def test_a_method_has_all_its_budgets_and_no_undertrained_run(tmp_path: Path) ->
         ("other", 200, {}),
     ):
         make_run(tmp_path, "superpixel_gnn", 0, size, run_id=name, run_key=name, **changes)  # type: ignore[arg-type]
-    found = configurations(collect(tmp_path))
+    found = list_configurations(collect(tmp_path))
     like = found[found["run_id"] == "long"].iloc[0]
-    assert set(speed.method_runs(found, like)["run_id"]) == {"long", "short"}
+    assert set(speed.select_method(found, like)["run_id"]) == {"long", "short"}

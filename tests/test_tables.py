@@ -13,11 +13,11 @@ from support.results import IMAGES, ceiling, copy_results, make_results, make_ru
 from bench import cli
 from bench.config import InputError, TrainingConfig
 from bench.files import write_atomically
-from bench.tables.chosen import chosen
-from bench.tables.collect import Tables, collect, current, frame_to_csv, load
-from bench.tables.columns import TABLES, schema
-from bench.tables.comparison import comparison, configurations, ratio
-from bench.tables.text import COLUMNS, arms_table, format_table
+from bench.tables.chosen import choose_configurations
+from bench.tables.collect import Tables, collect, frame_to_csv, load, select_current
+from bench.tables.columns import TABLES, list_required
+from bench.tables.comparison import compare_arms, divide_peaks, list_configurations
+from bench.tables.text import COLUMNS, format_table, make_arms_table
 from bench.tables.write import protect, restore, write_run
 
 
@@ -32,7 +32,7 @@ def folder(template: Path, tmp_path: Path) -> Path:
 
 
 def row(tables: Tables, arm: str, size: float = math.nan) -> dict[Any, Any]:
-    frame = comparison(tables)
+    frame = compare_arms(tables)
     at_size = frame["superpixel_size"].isna() if math.isnan(size) else frame["superpixel_size"] == size
     found: list[dict[Any, Any]] = frame[(frame["arm"] == arm) & at_size].to_dict("records")
     assert len(found) == 1
@@ -77,7 +77,7 @@ def test_loading_gives_back_what_was_written(tmp_path: Path) -> None:
     assert (loaded["run_key"], loaded["peak_memory_bytes"], json.loads(loaded["odd"])) == ("00012", 2**40 + 1, [1, "a"])
     assert tables.history[["train_loss", "val_score"]].isna().all(axis=None)
     pd.testing.assert_frame_equal(load(tmp_path).runs, tables.runs)
-    assert all(set(schema(name)) <= set(getattr(tables, name)) for name in TABLES)
+    assert all(set(list_required(name)) <= set(getattr(tables, name)) for name in TABLES)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +149,7 @@ def test_the_newest_ok_run_of_a_key_counts_whatever_came_after(tmp_path: Path) -
     for minute, status in ((1, "ok"), (2, "ok"), (3, "failed")):
         make_run(tmp_path, "tiled_cnn", run_id=f"r{minute}", started=f"2026-01-01T00:0{minute}:00", status=status)
     make_run(tmp_path, "tiled_cnn", run_id="elsewhere", machine__id="another")
-    assert sorted(current(collect(tmp_path).runs)["run_id"]) == ["elsewhere", "r2"]
+    assert sorted(select_current(collect(tmp_path).runs)["run_id"]) == ["elsewhere", "r2"]
 
 
 def test_comparison_is_the_mean_over_seeds_with_its_range(folder: Path) -> None:
@@ -175,7 +175,7 @@ def test_comparison_is_the_mean_over_seeds_with_its_range(folder: Path) -> None:
 def test_runs_that_differ_in_more_than_the_seed_are_not_averaged(folder: Path) -> None:
     make_run(folder, "superpixel_gnn", 0, 100, run_id="more-a", run_key="a", model="gatv2")
     make_run(folder, "superpixel_gnn", 0, 100, run_id="more-b", run_key="b", graph__edges=["knn"])
-    arms = [arm for arm in comparison(collect(folder))["arm"].unique() if arm.startswith("superpixel_gnn")]
+    arms = [arm for arm in compare_arms(collect(folder))["arm"].unique() if arm.startswith("superpixel_gnn")]
     assert sorted(arms) == [f"superpixel_gnn {arm}" for arm in ("gatv2", "sage", "sage edges=[knn]")]
 
 
@@ -183,7 +183,7 @@ def test_a_budget_of_training_is_named_even_where_it_is_the_default(folder: Path
     usual = TrainingConfig().steps
     make_run(folder, "tiled_cnn", 0, run_id="more-a", run_key="a", training__steps=usual)
     make_run(folder, "tiled_cnn", 0, run_id="more-b", run_key="b", training__steps=7)
-    arms = {arm for arm in comparison(collect(folder))["arm"] if arm.startswith("tiled_cnn")}
+    arms = {arm for arm in compare_arms(collect(folder))["arm"] if arm.startswith("tiled_cnn")}
     assert {f"tiled_cnn steps={usual}", "tiled_cnn steps=7"} <= arms
 
 
@@ -195,14 +195,14 @@ def test_pixel_arms_ignore_superpixel_settings(folder: Path) -> None:
 def test_machines_and_data_sets_are_kept_apart(folder: Path) -> None:
     make_run(folder, "tiled_cnn", 0, run_id="b", machine__id="another")
     make_run(folder, "tiled_cnn", 0, run_id="c", dataset="other", dataset__root="other")
-    frame = comparison(collect(folder))
+    frame = compare_arms(collect(folder))
     assert len(frame[frame["arm"] == "tiled_cnn"]) == 3
 
 
 def test_data_that_changed_is_another_data_set(folder: Path) -> None:
     for pipeline in ("tiled_cnn", "superpixel_gnn"):
         make_run(folder, pipeline, 0, 50, run_id=f"new-{pipeline}", dataset__content="changed")
-    names = comparison(collect(folder))["dataset"].unique()
+    names = compare_arms(collect(folder))["dataset"].unique()
     assert sorted(names) == ["made_up content=changed", "made_up content=unchanged"]
 
 
@@ -228,11 +228,11 @@ def test_peaks_of_different_kinds_are_neither_averaged_nor_divided(folder: Path)
     cnn = row(collect(folder), "tiled_cnn")
     assert math.isnan(cnn["peak_memory_bytes"])
     assert str(cnn["peak_memory_kind"]) == "cpu_rss+gpu_process"
-    assert ratio(6.0, 3.0, ["cpu_rss", "cpu_rss"]) == 2.0
+    assert divide_peaks(6.0, 3.0, ["cpu_rss", "cpu_rss"]) == 2.0
     with pytest.raises(InputError, match="cpu_rss and gpu_process"):
-        ratio(6.0, 3.0, ["cpu_rss", "gpu_process"])
+        divide_peaks(6.0, 3.0, ["cpu_rss", "gpu_process"])
     with pytest.raises(InputError, match="not measured"):
-        ratio(6.0, 3.0, [None, math.nan])
+        divide_peaks(6.0, 3.0, [None, math.nan])
 
 
 def test_net_memory_is_what_was_added_to_the_start(tmp_path: Path) -> None:
@@ -244,15 +244,15 @@ def test_net_memory_is_what_was_added_to_the_start(tmp_path: Path) -> None:
     ]
     run = {"run_id": "r", "status": "ok", "pipeline": "tiled_cnn", "dataset": "d"}
     write_run(tmp_path / "runs" / "r", run, stages, [], [])
-    assert configurations(collect(tmp_path))["net_peak_bytes"].tolist() == [700]
+    assert list_configurations(collect(tmp_path))["net_peak_bytes"].tolist() == [700]
 
 
 def test_the_configuration_is_chosen_on_validation_images_and_controls_follow_the_gnn(folder: Path) -> None:
-    runs = configurations(collect(folder))
+    runs = list_configurations(collect(folder))
     runs.loc[(runs["pipeline"] == "superpixel_gnn") & (runs["superpixel_size"] == 200), "val_score"] = 0.999
-    assert set(chosen(runs)["superpixel_gnn"]["superpixel_size"]) == {200}  # although it tests worst
-    assert set(chosen(runs)["oracle"]["superpixel_size"]) == {200}
-    assert len(chosen(runs)["tiled_cnn"]) == 2
+    assert set(choose_configurations(runs)["superpixel_gnn"]["superpixel_size"]) == {200}  # although it tests worst
+    assert set(choose_configurations(runs)["oracle"]["superpixel_size"]) == {200}
+    assert len(choose_configurations(runs)["tiled_cnn"]) == 2
 
 
 def test_the_printed_table_fits_and_names_what_went_wrong(folder: Path) -> None:
@@ -260,7 +260,7 @@ def test_the_printed_table_fits_and_names_what_went_wrong(folder: Path) -> None:
         folder, "superpixel_gnn", 0, 50, run_id="d", run_key="d", status="host_oom", model="a_model_with_a_name_" * 4
     )
     make_run(folder, "superpixel_gnn", 1, 50, run_id="e", run_key="e", model="a_model_with_a_name_" * 4)
-    text = format_table(comparison(collect(folder)))
+    text = format_table(compare_arms(collect(folder)))
     assert max(len(line) for line in text.splitlines()) <= 120
     assert "host_oom" in text
     assert "cpu_rss" in text
@@ -375,7 +375,7 @@ def test_an_older_run_lacks_newer_columns_and_is_read(folder: Path) -> None:
     assert tables.unfinished == ()
     assert tables.history.loc[tables.history["run_id"] == directory.name, "step"].isna().all()
     for reference in ("headline", "frontier", "quick"):
-        assert len(configurations(load(Path(__file__).parents[1] / "results" / "reference" / reference))) > 10
+        assert len(list_configurations(load(Path(__file__).parents[1] / "results" / "reference" / reference))) > 10
 
 
 def test_an_arm_without_superpixels_has_none_in_the_tables(tmp_path: Path) -> None:
@@ -385,7 +385,7 @@ def test_an_arm_without_superpixels_has_none_in_the_tables(tmp_path: Path) -> No
     runs = collect(tmp_path).runs.set_index("pipeline")
     assert runs["superpixels.superpixel_size"].dropna().to_dict() == {"superpixel_gnn": 50}
     assert runs["voted.superpixel_size"].dropna().to_dict() == {"tiled_cnn": 100}
-    table = arms_table(comparison(collect(tmp_path))).set_index("arm")
+    table = make_arms_table(compare_arms(collect(tmp_path))).set_index("arm")
     assert table["px"].dropna().to_dict() == {"superpixel_gnn": 50}
     assert list(table.columns) == ["dataset", "machine", *[h for h in COLUMNS if h != "arm"], "runs"]
     assert table.loc["superpixel_gnn", "MiB"] == pytest.approx(700 + 2e4 / 50)

@@ -8,11 +8,11 @@ import pandas as pd
 import pytest
 from support.results import IMAGES, copy_results, make_results, make_run, score
 
-from bench.plots.all import groups
-from bench.report.verdict import Verdict, verdict
-from bench.report.words import listing, share
+from bench.plots.all import split_groups
+from bench.report.verdict import Verdict, reach_verdict
+from bench.report.words import format_share, join_list
 from bench.tables.collect import Tables, collect
-from bench.tables.comparison import configurations
+from bench.tables.comparison import list_configurations
 from bench.tables.names import name_configuration
 
 SCORE, TIME, PREDICTION, MEMORY = range(4)  # lines of the scorecard
@@ -30,8 +30,8 @@ def folder(template: Path, tmp_path: Path) -> Path:
 
 
 def verdicts(tables: Tables) -> list[Verdict]:
-    found = groups(configurations(tables))
-    return [verdict(heading, runs, tables.scores, tables.history) for runs, _, heading in found]
+    found = split_groups(list_configurations(tables))
+    return [reach_verdict(heading, runs, tables.scores, tables.history) for runs, _, heading in found]
 
 
 def only(folder: Path) -> Verdict:
@@ -145,10 +145,10 @@ def test_a_rival_that_is_better_and_faster_gives_ratios_below_one_in_words(tmp_p
 
 
 def test_shares_are_percent_up_to_twice_as_much() -> None:
-    assert [share(ratio) for ratio in (1 / 0.85, 1 / 1.15, 14.0, 400.0, 0.4, 1.001)] == [
+    assert [format_share(ratio) for ratio in (1 / 0.85, 1 / 1.15, 14.0, 400.0, 0.4, 1.001)] == [
         "15 % less", "15 % more", "93 % less", "99.8 % less", "2.5 times as much", "as much",
     ]  # fmt: skip
-    assert listing(["a", "b", "c"]) == "a, b and c"
+    assert join_list(["a", "b", "c"]) == "a, b and c"
 
 
 # ---------------------------------------------------------------------------------------------------------- refusals
@@ -279,11 +279,11 @@ def test_flagged_runs_are_counted_or_left_out(folder: Path) -> None:
 def test_the_order_of_the_controls_is_told_either_way(folder: Path) -> None:
     tables = collect(folder)
     assert only(folder).notes[0].startswith("As expected, oracle >= GNN >= MLP holds at 50 pixels per superpixel (")
-    runs = configurations(tables)
+    runs = list_configurations(tables)
     runs.loc[runs["pipeline"] == "superpixel_mlp", "dice"] = 0.99
-    assert "does not hold" in verdict("", runs, tables.scores, tables.history).notes[0]
+    assert "does not hold" in reach_verdict("", runs, tables.scores, tables.history).notes[0]
     missing = runs[runs["pipeline"] != "superpixel_mlp"]
-    assert "MLP did not converge there" in verdict("", missing, tables.scores, tables.history).notes[0]
+    assert "MLP did not converge there" in reach_verdict("", missing, tables.scores, tables.history).notes[0]
 
 
 def test_each_data_set_and_machine_has_its_own_verdict(folder: Path) -> None:

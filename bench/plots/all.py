@@ -15,11 +15,11 @@ from bench.plots.decomposition import plot_decomposition
 from bench.plots.frontier import plot_frontier
 from bench.plots.learning import plot_learning_curves
 from bench.plots.speed import plot_time_to_score
-from bench.plots.style import NoDataError, Plotted, save, slug, styled
-from bench.tables.chosen import shown
+from bench.plots.style import NoDataError, Plotted, apply_style, make_slug, save
+from bench.tables.chosen import choose_shown
 from bench.tables.collect import Tables
-from bench.tables.comparison import arm_rank, configurations
-from bench.tables.folders import run_file
+from bench.tables.comparison import list_configurations, rank_arm
+from bench.tables.folders import find_run_file
 from bench.tables.footprint import load_trace
 from bench.tables.frontier import MEMORY, PREDICTION, TRAINING
 from bench.tables.names import name_arm
@@ -86,28 +86,34 @@ _CAPTIONS = {
 
 
 def plot_all(results_dir: Path, tables: Tables, folders: Sequence[Path] = ()) -> list[Plotted]:
-    """Draw every figure into `results_dir/figures`; one that lacks its data comes back with `skipped` saying why.
+    """Draw every figure into `results_dir/figures`.
 
-    `folders` are those with the run directories, where it is not `results_dir` itself.
+    Args:
+        results_dir: Results folder to write to.
+        tables: All tables.
+        folders: Those with the run directories, where it is not `results_dir` itself.
+
+    Returns:
+        Every figure; one that lacks its data has `skipped` with the reason, and earlier files of it are removed.
     """
-    runs = configurations(tables)
+    runs = list_configurations(tables)
     folder = results_dir / "figures"
     folder.mkdir(exist_ok=True)
     alone = not any((source / "runs").is_dir() for source in folders or (results_dir,))
-    with styled():
+    with apply_style():
         return [
             _draw(folder, kind, suffix, heading, partial(draw, group), alone)
-            for group, suffix, heading in groups(runs)
+            for group, suffix, heading in split_groups(runs)
             for kind, draw in _drawings(folders or (results_dir,), tables).items()
         ]
 
 
-def groups(runs: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str, str]]:
-    """The runs of each data set and machine, with a suffix for file names and a heading."""
+def split_groups(runs: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str, str]]:
+    """Yield the runs of each data set and machine, with a suffix for file names and a heading."""
     machines = sorted(runs["machine"].unique())
     for (dataset, machine), group in runs.groupby(["dataset", "machine"]):
         several = len(machines) > 1
-        suffix = slug(str(dataset)) + (f"-machine{machines.index(machine) + 1}" if several else "")
+        suffix = make_slug(str(dataset)) + (f"-machine{machines.index(machine) + 1}" if several else "")
         yield group, suffix, f"{dataset}" + (f" on {machine}" if several else "")
 
 
@@ -123,7 +129,7 @@ def _drawings(folders: Sequence[Path], tables: Tables) -> dict[str, Callable[[pd
         "decomposition": plot_decomposition,
         "time_to_score": lambda group: plot_time_to_score(group, tables.history),
         "learning_curves": lambda group: plot_learning_curves(group, tables.history),
-        "panels": lambda group: panels.plot_panels(panels.arm_crops(folders, group)),
+        "panels": lambda group: panels.plot_panels(panels.load_arm_crops(folders, group)),
         "memory_trace": lambda group: traces.plot_memory_trace(_traces(folders, group)),
     }
 
@@ -132,11 +138,11 @@ def _traces(folders: Sequence[Path], runs: pd.DataFrame) -> dict[str, pd.DataFra
     """The trace of one run of each learning arm; NoDataError if no arm has one."""
     found: dict[str, pd.DataFrame] = {}
     reasons: list[str] = []
-    for pipeline, group in sorted(shown(runs).items(), key=lambda item: arm_rank(item[0])):
+    for pipeline, group in sorted(choose_shown(runs).items(), key=lambda item: rank_arm(item[0])):
         run_id = str(group.sort_values("seed")["run_id"].iloc[0])
         try:
             if pipeline in contending_arms():
-                found[name_arm(pipeline)] = load_trace(run_file(folders, run_id, "memory_trace.csv"))
+                found[name_arm(pipeline)] = load_trace(find_run_file(folders, run_id, "memory_trace.csv"))
         except InputError as error:
             reasons.append(str(error))
     if not found:

@@ -10,16 +10,16 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from bench.arms import RIVALS
 from bench.config import InputError
-from bench.plots.style import GREY, NoDataError, arm_style, make_figure
-from bench.tables.breakeven import BreakEven, Crossing, break_evens
+from bench.plots.style import GREY, NoDataError, find_style, make_figure
+from bench.tables.breakeven import BreakEven, Crossing, find_break_evens
 from bench.tables.names import name_arm
-from bench.tables.text import outcome_text
+from bench.tables.text import format_outcome
 
 
 def plot_break_even(runs: pd.DataFrame, stages: pd.DataFrame) -> Figure:
-    """One panel per quantity, both axes logarithmic; the crossing as a dashed line."""
+    """Draw one panel per quantity, both axes logarithmic; the crossing as a dashed line."""
     try:
-        found = break_evens(runs, stages)
+        found = find_break_evens(runs, stages)
     except InputError as error:
         raise NoDataError(f"no break-even: {error}") from error
     figure, first = make_figure(7.0, 5.6)
@@ -36,7 +36,7 @@ def _panel(axes: Axes, crossing: Crossing, found: BreakEven) -> None:
     now = crossing.quantity.now(found.project)
     x = np.geomspace(*_range(crossing, now), 200)
     for name, (fixed, slope) in zip(RIVALS, (crossing.gnn, crossing.cnn), strict=True):
-        axes.plot(x, fixed + slope * x, color=arm_style(name)[0], linewidth=1.5, label=name_arm(name))
+        axes.plot(x, fixed + slope * x, color=find_style(name)[0], linewidth=1.5, label=name_arm(name))
     if not math.isnan(now):
         axes.axvline(now, color=GREY, linewidth=1, linestyle=":")
     axes.plot([], [], ":", color=GREY, linewidth=1, label="as in these runs")
@@ -46,7 +46,7 @@ def _panel(axes: Axes, crossing: Crossing, found: BreakEven) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
-    axes.set_title(outcome_text(crossing), loc="left", fontsize=8)
+    axes.set_title(format_outcome(crossing), loc="left", fontsize=8)
 
 
 def _range(crossing: Crossing, now: float) -> tuple[float, float]:

@@ -48,7 +48,7 @@ def _distances(pixels: NDArray[np.float64], colour: NDArray[np.float64]) -> NDAr
     return np.asarray(np.sqrt((weights * squared).sum(axis=1)), np.float64)
 
 
-def outline(mask: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
+def find_outline(mask: NDArray[np.integer[Any]]) -> NDArray[np.bool_]:
     """Return the pixels of a mask (H, W) beside which, to any of four sides, lies another class."""
     edge = np.zeros(mask.shape, np.bool_)
     for axis in (0, 1):

@@ -8,10 +8,10 @@ from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
 from bench.arms import ARMS, RIVALS, contending_arms
 from bench.plots.labels import Label, place_labels
-from bench.plots.style import BLACK, GREY, KINDS, NoDataError, arm_styles, legend_columns, make_figure
-from bench.tables.chosen import chosen, shown
-from bench.tables.comparison import MIB, arm_rank, text_of
-from bench.tables.convergence import counted, trained
+from bench.plots.style import BLACK, GREY, KINDS, NoDataError, assign_styles, count_legend_columns, make_figure
+from bench.tables.chosen import choose_configurations, choose_shown
+from bench.tables.comparison import MIB, format_setting, rank_arm
+from bench.tables.convergence import select_counted, select_trained
 from bench.tables.names import name_arm
 
 Runs = pd.DataFrame
@@ -22,19 +22,19 @@ DICE = "macro Dice on test pixels"
 
 def plot_score_vs_nodes(runs: Runs) -> Figure:
     """Draw superpixel arms over the number of superpixels, the pixel network as a line with its range, the ceiling."""
-    used = trained(runs)
+    used = select_trained(runs)
     nodes = used[used["num_nodes"].notna() & used["dice"].notna()] if "num_nodes" in used else used.iloc[:0]
-    arms = few_arms(nodes[nodes["pipeline"].isin(contending_arms())])
+    arms = select_few_arms(nodes[nodes["pipeline"].isin(contending_arms())])
     if arms["superpixel_size"].nunique() < 2:
         raise NoDataError("no superpixel arm was trained at two sizes")
     figure, axes = make_figure()
     _ceiling_line(axes, nodes)
     _pixel_band(axes, used)
-    for arm, (color, marker) in arm_styles(_arms(arms)).items():
+    for arm, (color, marker) in assign_styles(_arms(arms)).items():
         points = _points(arms[arms["arm"] == arm], "num_nodes")
         axes.plot(points["x"], points["y"], color=color, linewidth=1.2)
         _errorbars(axes, points, color, marker, name_arm(arm))
-    log_if_wide(axes, nodes["num_nodes"])
+    scale_axis(axes, nodes["num_nodes"])
     axes.set(xlabel="superpixels per image (mean over test images)", ylabel=DICE)
     _legend(axes, used)
     return figure
@@ -48,7 +48,7 @@ def _ceiling_line(axes: Axes, nodes: Runs) -> None:
     known = nodes[nodes["oracle_dice"].notna()]
     columns = [str(column) for column in known if str(column).startswith("superpixels.")]
     method = [column for column in columns if column not in _NOT_A_METHOD and len(set(map(str, known[column]))) > 1]
-    keys = known[method].map(text_of).agg(", ".join, axis=1) if method else pd.Series("", index=known.index)
+    keys = known[method].map(format_setting).agg(", ".join, axis=1) if method else pd.Series("", index=known.index)
     for number, (key, group) in enumerate(known.groupby(keys)):
         means = group.groupby("superpixel_size", dropna=False)[["num_nodes", "oracle_dice"]].mean()
         line = means.sort_values("num_nodes")
@@ -60,7 +60,7 @@ def _ceiling_line(axes: Axes, nodes: Runs) -> None:
 
 def _pixel_band(axes: Axes, used: Runs) -> None:
     """A horizontal line at the pixel network's mean, the range over its seeds shaded."""
-    group = chosen(used).get(RIVALS[1])
+    group = choose_configurations(used).get(RIVALS[1])
     if group is None or group["dice"].isna().all():
         return
     count, colour = group["seed"].nunique(), ARMS[RIVALS[1]].colour
@@ -70,8 +70,8 @@ def _pixel_band(axes: Axes, used: Runs) -> None:
 
 
 def plot_score_vs_memory(runs: Runs) -> Figure:
-    """Each configuration over the peak memory of its runs, of one kind."""
-    kinds = sorted(counted(runs)["peak_memory_kind"].dropna().unique())
+    """Draw each configuration over the peak memory of its runs, of one kind."""
+    kinds = sorted(select_counted(runs)["peak_memory_kind"].dropna().unique())
     if len(kinds) != 1:
         raise NoDataError(
             f"the runs have peaks of several kinds ({', '.join(kinds)}), which share no axis" if kinds else
@@ -82,24 +82,26 @@ def plot_score_vs_memory(runs: Runs) -> Figure:
 
 
 def plot_score_vs_time(runs: Runs) -> Figure:
-    """Each configuration over the seconds of its whole training, superpixels included."""
+    """Draw each configuration over the seconds of its whole training, superpixels included."""
     return _scatter(runs, "train_s", "training time, s (superpixels and validation included)")
 
 
 def _scatter(runs: Runs, column: str, label: str) -> Figure:
     """Means over seeds with least-to-greatest bars both ways; the threshold control stays in the table."""
-    known = few_arms(runs[runs["pipeline"].isin(contending_arms()) & runs[column].notna() & runs["dice"].notna()])
-    used = trained(known)
+    known = select_few_arms(
+        runs[runs["pipeline"].isin(contending_arms()) & runs[column].notna() & runs["dice"].notna()]
+    )
+    used = select_trained(known)
     if len(used[["arm", "superpixel_size"]].drop_duplicates()) < 2:
         raise NoDataError(f"fewer than two fully trained configurations have a score and a {label.split(',')[0]}")
     figure, axes = make_figure()
-    styles = arm_styles(_arms(used))
+    styles = assign_styles(_arms(used))
     for arm, (color, marker) in styles.items():
         points = _points(used[used["arm"] == arm], column)
         if len(points) > 1:
             axes.plot(points["x"], points["y"], color=color, linewidth=0.8, alpha=0.6)
         _errorbars(axes, points, color, marker, name_arm(arm))
-    log_if_wide(axes, used[column])
+    scale_axis(axes, used[column])
     _uncounted(axes, known, column)
     axes.set(xlabel=label, ylabel=DICE)
     _legend(axes, used)
@@ -110,7 +112,7 @@ def _scatter(runs: Runs, column: str, label: str) -> Figure:
 def _uncounted(axes: Axes, known: Runs, column: str) -> None:
     """Grey crosses where runs are that are flagged invalid, or undertrained."""
     invalid = known[(known["status"] == "ok") & known["invalid"]]
-    cut = counted(known)[counted(known)["undertrained"] != ""]
+    cut = select_counted(known)[select_counted(known)["undertrained"] != ""]
     for left_out, marker, label in ((invalid, "x", "invalid run"), (cut, "+", "undertrained run")):
         if not left_out.empty:
             axes.scatter(
@@ -121,18 +123,18 @@ def _uncounted(axes: Axes, known: Runs, column: str) -> None:
 # ------------------------------------------------------------------------------------------------------- parts
 
 
-def few_arms(runs: Runs) -> Runs:
-    """All arms, or of more than a legend holds only the one of each pipeline that did best on validation images."""
+def select_few_arms(runs: Runs) -> Runs:
+    """Return all arms, or of more than a legend holds the one of each pipeline that did best on validation images."""
     if runs["arm"].nunique() <= MOST_ARMS:
         return runs
-    best = {str(group["arm"].iloc[0]) for group in shown(runs).values()}
+    best = {str(group["arm"].iloc[0]) for group in choose_shown(runs).values()}
     return runs[runs["arm"].isin(best)]
 
 
 def _arms(runs: Runs) -> list[str]:
     """By rank; within a pipeline the arm with most runs first, which gets the pipeline's own colour."""
     count = runs["arm"].value_counts().to_dict()
-    return sorted((str(arm) for arm in count), key=lambda arm: (arm_rank(arm), -count[arm], arm))
+    return sorted((str(arm) for arm in count), key=lambda arm: (rank_arm(arm), -count[arm], arm))
 
 
 def _points(runs: Runs, column: str) -> pd.DataFrame:
@@ -168,8 +170,14 @@ def _label_sizes(axes: Axes, used: Runs, column: str, styles: dict[str, tuple[st
     place_labels(axes, labels, markers)
 
 
-def log_if_wide(axes: Axes, values: "pd.Series[float]", factor: float = 4) -> None:
-    """A logarithmic x axis with plain numbers where the values span more than `factor`."""
+def scale_axis(axes: Axes, values: "pd.Series[float]", factor: float = 4) -> None:
+    """Make the x axis logarithmic, with plain numbers, where the values span more than `factor`.
+
+    Args:
+        axes: Axes to change.
+        values: What is drawn over x.
+        factor: Greatest over least value from which on the axis is logarithmic.
+    """
     if values.min() <= 0 or values.max() / values.min() < factor:
         axes.margins(x=0.12)
         return
@@ -188,4 +196,4 @@ def _legend(axes: Axes, used: Runs) -> None:
     figure = axes.get_figure()
     assert figure is not None
     handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=legend_columns(labels))
+    figure.legend(handles, labels, loc="outside upper center", ncols=count_legend_columns(labels))

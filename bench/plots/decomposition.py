@@ -9,14 +9,14 @@ from bench.config import InputError
 from bench.plots.curves import DICE
 from bench.plots.style import BLACK, GREY, ORANGE, SKY, NoDataError, make_figure
 from bench.tables.decomposition import EDGELESS, GRAPH, PIXELS, VOTED, Decomposition, decompose
-from bench.tables.text import points_text
+from bench.tables.text import format_points
 
 _CAUSES = {"superpixels": ORANGE, "model": SKY, "superpixels and model": SKY, "missing context": GREY}
 _LEVELS = {PIXELS: ARMS[RIVALS[1]], VOTED: ARMS[RIVALS[1]], GRAPH: ARMS[RIVALS[0]], EDGELESS: ARMS[edgeless_arms()[0]]}
 
 
 def plot_decomposition(runs: pd.DataFrame) -> Figure:
-    """Levels as lines with their runs as dots, the steps between them as bars named by their cause."""
+    """Draw levels as lines with their runs as dots, and the steps between them as bars named by their cause."""
     try:
         found = decompose(runs)
     except InputError as error:
@@ -26,7 +26,7 @@ def plot_decomposition(runs: pd.DataFrame) -> Figure:
     _levels(axes, found)
     for number, (step, above, below) in enumerate(zip(found.steps, means[:-1], means[1:], strict=True)):
         axes.bar(number + 0.5, above - below, 0.42, below, color=_CAUSES[step.name], alpha=0.75, zorder=2)
-        text = f"{step.name}\n{points_text(step).replace(' [', chr(10) + '[')}"
+        text = f"{step.name}\n{format_points(step).replace(' [', chr(10) + '[')}"
         axes.annotate(text, (number + 0.5, max(above, below)), xytext=(0, 4), textcoords="offset points",
                       ha="center", va="bottom", fontsize=8, zorder=5,
                       bbox={"facecolor": "white", "edgecolor": "none", "pad": 1})  # fmt: skip

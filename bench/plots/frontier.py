@@ -4,20 +4,20 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.plots.curves import DICE, log_if_wide
+from bench.plots.curves import DICE, scale_axis
 from bench.plots.labels import Label, place_labels
-from bench.plots.style import GREY, KINDS, NoDataError, arm_style, make_figure
-from bench.tables.frontier import MEMORY, Cost, frontier, learners, pipelines, too_few
+from bench.plots.style import GREY, KINDS, NoDataError, find_style, make_figure
+from bench.tables.frontier import MEMORY, Cost, explain_too_few, list_pipelines, make_frontier, select_contenders
 from bench.tables.names import name_arm
 
 PALE = 0.4  # opacity of a configuration that another one of its arm beats
 
 
 def plot_frontier(runs: pd.DataFrame, cost: Cost) -> Figure:
-    """One panel per kind of memory (one alone for times): points, intervals over seeds, a front per arm."""
-    if reason := too_few(runs):
+    """Draw one panel per kind of memory (one alone for times): points, intervals over seeds, a front per arm."""
+    if reason := explain_too_few(runs):
         raise NoDataError(reason)
-    found = frontier(runs)
+    found = make_frontier(runs)
     found = found[found["cost_name"] == cost.name]
     if found.empty:
         raise NoDataError(f"no finished learning run has a {cost.name}")
@@ -37,16 +37,16 @@ def plot_frontier(runs: pd.DataFrame, cost: Cost) -> Figure:
 
 def _single_runs(runs: pd.DataFrame, cost: Cost, kind: str) -> pd.DataFrame:
     """The runs behind the means, with their cost in the figure's unit as `x`."""
-    used = learners(runs)
+    used = select_contenders(runs)
     used = used[used[cost.column].notna()]
     used = used[used["peak_memory_kind"] == kind] if cost is MEMORY and kind else used
     return used.assign(x=used[cost.column] / cost.scale)
 
 
 def _panel(axes: Axes, found: pd.DataFrame, single: pd.DataFrame) -> None:
-    log_if_wide(axes, found["cost"])
-    for pipeline in pipelines(found):
-        color, marker = arm_style(pipeline)
+    scale_axis(axes, found["cost"])
+    for pipeline in list_pipelines(found):
+        color, marker = find_style(pipeline)
         own = found[found["pipeline"] == pipeline]
         several = single[(single["pipeline"] == pipeline) & single["seed"].duplicated(keep=False)]
         axes.scatter(several["x"], several["dice"], marker=".", s=9, color=color, alpha=0.35, linewidths=0)
@@ -60,7 +60,7 @@ def _panel(axes: Axes, found: pd.DataFrame, single: pd.DataFrame) -> None:
 def _letters(axes: Axes, found: pd.DataFrame) -> None:
     """The letter of each configuration on its arm's front."""
     best = found[found["on_own_front"]].to_dict("records")
-    labels = [Label(p["mark"], p["cost"], p["dice"], arm_style(str(p["pipeline"]))[0]) for p in best]
+    labels = [Label(p["mark"], p["cost"], p["dice"], find_style(str(p["pipeline"]))[0]) for p in best]
     place_labels(axes, labels, list(zip(found["cost"], found["dice"], strict=True)), size=8)
 
 
@@ -85,8 +85,8 @@ def _intervals(axes: Axes, own: pd.DataFrame, color: str) -> None:
 
 def _legend(figure: Figure, found: pd.DataFrame) -> None:
     axes = figure.axes[0]
-    for pipeline in pipelines(found):
-        color, marker = arm_style(pipeline)
+    for pipeline in list_pipelines(found):
+        color, marker = find_style(pipeline)
         label = f"{name_arm(pipeline)} and its front"
         axes.plot([], [], color=color, marker=marker, markersize=5, linewidth=1.2, label=label)
     axes.plot([], [], "o", color=GREY, alpha=PALE, linewidth=0, markersize=4.5, label="pale: beaten within its arm")

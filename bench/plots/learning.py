@@ -6,31 +6,31 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.plots.curves import log_if_wide
-from bench.plots.style import GREY, NoDataError, arm_styles, legend_columns, make_figure
-from bench.tables.chosen import shown
-from bench.tables.comparison import arm_rank
+from bench.plots.curves import scale_axis
+from bench.plots.style import GREY, NoDataError, assign_styles, count_legend_columns, make_figure
+from bench.tables.chosen import choose_shown
+from bench.tables.comparison import rank_arm
 from bench.tables.names import name_arm
 
 
 def plot_learning_curves(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
     """Draw one line per seed of each arm's chosen configuration; crosses where a cool-down for less work ended."""
-    groups = dict(sorted(shown(runs).items(), key=lambda item: arm_rank(item[0])))
+    groups = dict(sorted(choose_shown(runs).items(), key=lambda item: rank_arm(item[0])))
     curves = {pipeline: _curves(group, history) for pipeline, group in groups.items()}
     curves = {pipeline: lines for pipeline, lines in curves.items() if any(len(line) > 1 for line in lines)}
     if not curves:
         raise NoDataError("no finished run was validated more than once")
     figure, axes = make_figure()
-    for pipeline, (color, marker) in arm_styles(list(curves)).items():
+    for pipeline, (color, marker) in assign_styles(list(curves)).items():
         for number, line in enumerate(curves[pipeline]):
             _line(axes, line, color, marker, _label(pipeline, groups[pipeline]) if number == 0 else None)
-    log_if_wide(axes, pd.concat([line["seconds"] for lines in curves.values() for line in lines]), 20)
+    scale_axis(axes, pd.concat([line["seconds"] for lines in curves.values() for line in lines]), 20)
     if any(line["budget"].notna().any() for lines in curves.values() for line in lines):
         axes.plot([], [], "x", color=GREY, markersize=5, label="cross: cooled down after less work")
     axes.set(xlabel="seconds since training began (superpixels of train and val included)")
     axes.set_ylabel("macro Dice on validation pixels")
     _, labels = axes.get_legend_handles_labels()
-    figure.legend(loc="outside upper center", ncols=legend_columns(labels))
+    figure.legend(loc="outside upper center", ncols=count_legend_columns(labels))
     return figure
 
 

@@ -17,11 +17,11 @@ from matplotlib.patches import Patch
 from numpy.typing import NDArray
 
 from bench.arms import ceiling_arms
-from bench.plots.colours import CLASSES, choose_colours, outline
+from bench.plots.colours import CLASSES, choose_colours, find_outline
 from bench.plots.style import WRONG, NoDataError
-from bench.tables.chosen import shown
-from bench.tables.comparison import arm_rank
-from bench.tables.folders import run_file
+from bench.tables.chosen import choose_shown
+from bench.tables.comparison import rank_arm
+from bench.tables.folders import find_run_file
 from bench.tables.names import name_run
 
 Rgb = NDArray[np.float64]
@@ -49,7 +49,11 @@ class ArmCrops:
 
 
 def load_crops(path: Path) -> tuple[tuple[str, ...], tuple[Crop, ...]]:
-    """Class names and crops of a `panels.npz`. Raises NoDataError if it is missing or damaged; nothing is unpickled."""
+    """Read class names and crops of a `panels.npz`; nothing is unpickled.
+
+    Raises:
+        NoDataError: It is missing or damaged.
+    """
     try:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             count = sum(key.startswith("name_") for key in file.files)
@@ -63,15 +67,15 @@ def load_crops(path: Path) -> tuple[tuple[str, ...], tuple[Crop, ...]]:
     return names, crops
 
 
-def arm_crops(folders: Sequence[Path], runs: pd.DataFrame) -> list[ArmCrops]:
-    """Crops of each arm's chosen configuration, lowest seed, of arms that kept the same crops as the first.
+def load_arm_crops(folders: Sequence[Path], runs: pd.DataFrame) -> list[ArmCrops]:
+    """Read crops of each arm's chosen configuration, lowest seed, of arms that kept the same crops as the first.
 
     `folders` are the results folders in which a run's directory may lie.
     """
     found: list[ArmCrops] = []
-    for pipeline, group in sorted(shown(runs).items(), key=lambda item: arm_rank(item[0])):
+    for pipeline, group in sorted(choose_shown(runs).items(), key=lambda item: rank_arm(item[0])):
         run = group.sort_values("seed").iloc[0]
-        path = run_file(folders, str(run["run_id"]), "panels.npz")
+        path = find_run_file(folders, str(run["run_id"]), "panels.npz")
         if not path.exists():
             continue
         classes, crops = load_crops(path)
@@ -92,7 +96,7 @@ def _alike(one: tuple[Crop, ...], other: tuple[Crop, ...]) -> bool:
 
 
 def plot_panels(arms: list[ArmCrops]) -> Figure:
-    """Two rows per image: masks over the image (truth first), then the image itself and each arm's wrong pixels."""
+    """Draw two rows per image: masks over it (truth first), then the image itself and each arm's wrong pixels."""
     crops = arms[0].crops[:MOST]
     columns = 1 + len(arms)
     shape = crops[0].truth.shape
@@ -105,14 +109,14 @@ def plot_panels(arms: list[ArmCrops]) -> Figure:
     grid: Any = figure.subplots(2 * len(crops), columns, squeeze=False)
     for index, crop in enumerate(crops):
         top, bottom = grid[2 * index], grid[2 * index + 1]
-        truth = overlay(crop.image, crop.truth, len(names), colours)
+        truth = draw_overlay(crop.image, crop.truth, len(names), colours)
         _show(top[0], truth, "truth" if index == 0 else "", _short(crop.name))
-        _show(bottom[0], grey_rgb(crop.image), "", "image")
+        _show(bottom[0], convert_to_rgb(crop.image), "", "image")
         for column, arm in enumerate(arms, start=1):
             predicted = arm.crops[index].predicted
             title = arm.title if index == 0 else ""
-            _show(top[column], overlay(crop.image, predicted, len(names), colours), title)
-            wrong = errors(crop.image, crop.truth, predicted, len(names))
+            _show(top[column], draw_overlay(crop.image, predicted, len(names), colours), title)
+            wrong = draw_errors(crop.image, crop.truth, predicted, len(names))
             _show(bottom[column], wrong, "", "wrong pixels" if column == 1 else "")
     _legend(figure, names, colours)
     return figure
@@ -142,13 +146,13 @@ def _legend(figure: Figure, class_names: tuple[str, ...], colours: Sequence[str]
         text.set_text(name)
 
 
-def grey_rgb(image: NDArray[np.uint8]) -> Rgb:
-    """An image (H, W) or (H, W, 3) uint8 as (H, W, 3) in [0, 1]."""
+def convert_to_rgb(image: NDArray[np.uint8]) -> Rgb:
+    """Return an image (H, W) or (H, W, 3) uint8 as (H, W, 3) in [0, 1]."""
     scaled = np.asarray(image, np.float64) / 255
     return np.repeat(scaled[..., None], 3, axis=2) if scaled.ndim == 2 else scaled
 
 
-def overlay(
+def draw_overlay(
     image: NDArray[np.uint8],
     mask: NDArray[np.integer[Any]],
     classes: int,
@@ -167,7 +171,7 @@ def overlay(
     Returns:
         The picture (H, W, 3) in [0, 1].
     """
-    picture, edge = grey_rgb(image), outline(mask)
+    picture, edge = convert_to_rgb(image), find_outline(mask)
     for label in range(1, classes):
         color = np.array(to_rgb(colours[(label - 1) % len(colours)]))
         inside = mask == label
@@ -176,7 +180,7 @@ def overlay(
     return picture
 
 
-def errors(
+def draw_errors(
     image: NDArray[np.uint8], truth: NDArray[np.integer[Any]], predicted: NDArray[np.integer[Any]], classes: int
 ) -> Rgb:
     """Pale an image in grey and colour every pixel whose predicted class is not the true one; ignored pixels are right.
@@ -190,7 +194,7 @@ def errors(
     Returns:
         The picture (H, W, 3) in [0, 1].
     """
-    grey = grey_rgb(image).mean(axis=2, keepdims=True)
+    grey = convert_to_rgb(image).mean(axis=2, keepdims=True)
     picture = np.repeat(0.5 + 0.5 * grey, 3, axis=2)
     picture[(truth != predicted) & (truth >= 0) & (truth < classes)] = to_rgb(WRONG)
     return picture

@@ -65,40 +65,49 @@ class NoDataError(Exception):
     """The tables do not hold what a figure needs; the message says what is missing."""
 
 
-def styled() -> AbstractContextManager[None]:
-    """A context in which figures are made and saved alike, whatever the user's matplotlibrc says."""
+def apply_style() -> AbstractContextManager[None]:
+    """Return a context in which figures are made and saved alike, whatever the user's matplotlibrc says."""
     settings: dict[str, Any] = {**dict(mpl.rcParamsDefault.items()), **_STYLE}
     del settings["backend"]
     return mpl.rc_context(settings)  # type: ignore[arg-type]
 
 
 def make_figure(width: float = WIDTH, height: float = 4.2) -> tuple[Figure, Axes]:
-    """One pair of axes; inches. At README width (about 850 px) the text stays above 10 px."""
+    """Make one pair of axes; inches. At README width (about 850 px) the text stays above 10 px."""
     figure = Figure(figsize=(width, height), layout="constrained", dpi=160)
     return figure, figure.add_subplot()
 
 
-def arm_style(arm: str, others: int = 0) -> tuple[str, str]:
-    """Colour and marker of an arm; `others` counts the arms of the same pipeline that came before it."""
+def find_style(arm: str, others: int = 0) -> tuple[str, str]:
+    """Return colour and marker of an arm; `others` counts the arms of the same pipeline that came before it."""
     pipeline = arm.split(" ", 1)[0]
     if others or pipeline not in ARMS:
         return _SPARE[(others - 1) % len(_SPARE)]
     return ARMS[pipeline].colour, ARMS[pipeline].marker
 
 
-def arm_styles(arms: list[str]) -> dict[str, tuple[str, str]]:
-    """Colour and marker for each arm of a figure; the first of a pipeline has the pipeline's own."""
+def assign_styles(arms: list[str]) -> dict[str, tuple[str, str]]:
+    """Return colour and marker for each arm of a figure; the first of a pipeline has the pipeline's own."""
     styles: dict[str, tuple[str, str]] = {}
     spare = 0
     for arm in arms:
         first = all(arm.split(" ", 1)[0] != earlier.split(" ", 1)[0] for earlier in styles)
         spare += not first
-        styles[arm] = arm_style(arm, 0 if first else spare)
+        styles[arm] = find_style(arm, 0 if first else spare)
     return styles
 
 
 def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
-    """`folder/name.png` and `.svg`, without dates, so that the same tables give the same bytes."""
+    """Write a figure as PNG and SVG, without dates, so that the same tables give the same bytes.
+
+    Args:
+        figure: What to write.
+        folder: Where to.
+        name: File name without its ending.
+
+    Returns:
+        The paths of both.
+    """
     FigureCanvasAgg(figure)
     paths = (folder / f"{name}.png", folder / f"{name}.svg")
     for path, metadata in zip(paths, ({"Software": None}, {"Date": None, "Creator": None}), strict=True):
@@ -108,12 +117,12 @@ def save(figure: Figure, folder: Path, name: str) -> tuple[Path, Path]:
     return paths
 
 
-def slug(text: str) -> str:
-    """Text as part of a file name: letters, digits, dots and dashes only."""
+def make_slug(text: str) -> str:
+    """Return text as part of a file name: letters, digits, dots and dashes only."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.") or "unnamed"
 
 
-def legend_columns(labels: Sequence[str], most: int = 3) -> int:
-    """In how many columns, up to `most`, labels fit above a figure of the usual width."""
+def count_legend_columns(labels: Sequence[str], most: int = 3) -> int:
+    """Return in how many columns, up to `most`, labels fit above a figure of the usual width."""
     wanted = HANDLE + LETTER * max((len(label) for label in labels), default=1)  # points
     return max(1, min(most, len(labels), int(72 * WIDTH // wanted)))

@@ -23,7 +23,7 @@ _LINES = {  # column -> label, colour, line
 
 
 def plot_memory_trace(traces: dict[str, pd.DataFrame]) -> Figure:
-    """One panel per arm below each other, each with a time axis of its own; memory on one scale."""
+    """Draw one panel per arm, each with a time axis of its own; memory on one scale."""
     figure, first = make_figure(7.0, 0.9 + 1.9 * len(traces))
     first.remove()
     panels = figure.subplots(len(traces), 1, squeeze=False, sharey=True)[:, 0]

@@ -7,15 +7,15 @@ from bench.config import InputError
 from bench.files import write_atomically
 from bench.plots.all import plot_all
 from bench.plots.style import Plotted
-from bench.report.content import gather, not_drawn
+from bench.report.content import describe_not_drawn, gather
 from bench.report.html import render_html
 from bench.report.markdown import render_markdown
 from bench.report.verdict import Verdict
 from bench.tables.collect import Tables, frame_to_csv
-from bench.tables.comparison import comparison, configurations
+from bench.tables.comparison import compare_arms, list_configurations
 from bench.tables.folders import FoldersConfig, choose_folders, read
 from bench.tables.speed import tabulate
-from bench.tables.text import arms_table, format_table
+from bench.tables.text import format_table, make_arms_table
 
 __all__ = ["main", "write_report"]
 
@@ -23,9 +23,16 @@ __all__ = ["main", "write_report"]
 def write_report(
     results_dir: Path, tables: Tables, plotted: Sequence[Plotted] | None = None, folders: Sequence[Path] = ()
 ) -> list[Path]:
-    """Write `report.md` (figures beside it in `figures/`) and `report.html` (all inside). Draws what is not given.
+    """Write `report.md` (figures beside it in `figures/`) and `report.html` (all inside).
 
-    `folders` are those with the run directories, where it is not `results_dir` itself.
+    Args:
+        results_dir: Results folder to write to.
+        tables: All tables.
+        plotted: The figures; drawn if not given.
+        folders: Those with the run directories, where it is not `results_dir` itself.
+
+    Returns:
+        The paths of both.
     """
     plotted = plot_all(results_dir, tables, folders) if plotted is None else plotted
     report = gather(results_dir.resolve().name, tables, plotted, folders or (results_dir,))
@@ -36,7 +43,7 @@ def write_report(
 
 
 def main(settings: FoldersConfig) -> int:
-    """Collect, draw, write, print table and verdict. Returns the exit code. Raises InputError.
+    """Collect, draw, write, print verdict and table. Returns the exit code. Raises InputError.
 
     Beside the tables they are made of lie `tables/comparison.csv`, the same with the printed columns' names as
     `tables/arms.csv`, and the curves of time to score as `tables/speed.csv`.
@@ -46,11 +53,11 @@ def main(settings: FoldersConfig) -> int:
         tables = read(folders, results_dir)
         plotted = plot_all(results_dir, tables, folders)
         paths = write_report(results_dir, tables, plotted, folders)
-        compared = comparison(tables)
+        compared = compare_arms(tables)
         kept = {
             "comparison": compared,
-            "arms": arms_table(compared),
-            "speed": tabulate(configurations(tables), tables.history),
+            "arms": make_arms_table(compared),
+            "speed": tabulate(list_configurations(tables), tables.history),
         }
         for name, frame in kept.items():
             write_atomically(results_dir / "tables" / f"{name}.csv", frame_to_csv(frame))
@@ -74,7 +81,7 @@ def _print_rest(tables: Tables, plotted: Sequence[Plotted], paths: Sequence[Path
     for unfinished in tables.unfinished:
         print(f"left out: runs/{unfinished.directory}: {unfinished.why}")
     for group in dict.fromkeys(figure.group for figure in plotted):
-        if left_out := not_drawn([figure for figure in plotted if figure.group == group]):
+        if left_out := describe_not_drawn([figure for figure in plotted if figure.group == group]):
             print(f"{group}: {left_out}")
     print(f"tables:  {results_dir / 'tables'}")
     print(f"figures: {results_dir / 'figures'}")

@@ -9,17 +9,18 @@ import numpy as np
 import pandas as pd
 
 from bench.arms import contending_arms
-from bench.plots.all import groups
+from bench.plots.all import split_groups
 from bench.plots.style import KINDS, Plotted
-from bench.report.parts import Part, answers
-from bench.report.speed import speed_parts
-from bench.report.verdict import Verdict, verdict
-from bench.tables.collect import Tables, current
-from bench.tables.comparison import comparison, configurations
-from bench.tables.convergence import trained
-from bench.tables.frontier import too_few
+from bench.report.parts import Part, make_answers
+from bench.report.speed import make_speed_parts
+from bench.report.verdict import Verdict, reach_verdict
+from bench.report.words import count
+from bench.tables.collect import Tables, select_current
+from bench.tables.comparison import compare_arms, list_configurations
+from bench.tables.convergence import select_trained
+from bench.tables.frontier import explain_too_few
 from bench.tables.statistics import pareto_membership
-from bench.tables.text import COLUMNS, display_row, few_images, memory_kinds, reader_name, row_name
+from bench.tables.text import COLUMNS, display_row, list_memory_kinds, name_for_readers, name_row, warn_of_few_images
 
 _COMPARED = ("score_vs", "learning_curves")
 
@@ -68,10 +69,10 @@ def gather(title: str, tables: Tables, plotted: Sequence[Plotted], folders: Sequ
         plotted: All figures, drawn or not.
         folders: Results folders in which run directories may lie, for what only these hold.
     """
-    frame = comparison(tables)
+    frame = compare_arms(tables)
     sections = tuple(
         _section(group, heading, frame, tables, [figure for figure in plotted if figure.group == suffix], folders)
-        for group, suffix, heading in groups(configurations(tables))
+        for group, suffix, heading in split_groups(list_configurations(tables))
     )
     return Report(title, sections, tuple((item.directory, item.why) for item in tables.unfinished))
 
@@ -88,16 +89,16 @@ def _section(
     drawn = [figure for figure in figures if figure.png is not None]
     rows = frame[(frame["dataset"] == dataset) & (frame["machine"] == machine)]
     return Section(
-        verdict(heading, runs, tables.scores, tables.history),
-        "; ".join(f"{kind} ({KINDS.get(kind, kind)})" for kind in memory_kinds(rows).split(", ")),
+        reach_verdict(heading, runs, tables.scores, tables.history),
+        "; ".join(f"{kind} ({KINDS.get(kind, kind)})" for kind in list_memory_kinds(rows).split(", ")),
         tuple(_row(row) for row in rows.to_dict("records")),
-        tuple(few_images(rows.to_dict("records"))),
-        front(runs) if too_few(runs) else (),  # else the table of the frontier says it
+        tuple(warn_of_few_images(rows.to_dict("records"))),
+        describe_front(runs) if explain_too_few(runs) else (),  # else the table of the frontier says it
         tuple(figure for figure in drawn if figure.name.startswith("panels")),
         tuple(figure for figure in drawn if figure.name.startswith(_COMPARED)),
-        (*speed_parts(runs, tables, drawn, folders), *answers(runs, tables, figures)),
+        (*make_speed_parts(runs, tables, drawn, folders), *make_answers(runs, tables, figures)),
         _ends(runs, tables),
-        not_drawn(figures),
+        describe_not_drawn(figures),
         tuple(dict.fromkeys(runs.sort_values("started")["command"].dropna())) if "command" in runs else (),
         runs,
     )
@@ -115,13 +116,13 @@ def _row(row: dict[Any, Any]) -> Row:
     return Row(cells, {heading: "" if pd.isna(key) else key for heading, key in keys.items()})
 
 
-def front(runs: pd.DataFrame) -> tuple[str, ...]:
-    """How often each learning configuration is on the front of Dice against memory and against training time.
+def describe_front(runs: pd.DataFrame) -> tuple[str, ...]:
+    """Return how often each configuration is on the front of Dice against memory and against training time.
 
     Runs are drawn anew with replacement; what is there in neither all nor none of the draws was run too few times.
     """
     found = []
-    learned = trained(runs[runs["pipeline"].isin(contending_arms())])
+    learned = select_trained(runs[runs["pipeline"].isin(contending_arms())])
     for column, cost in (("peak_memory_bytes", "peak memory"), ("train_s", "training time")):
         if column == "peak_memory_bytes" and len(set(learned["peak_memory_kind"].dropna())) > 1:
             continue
@@ -134,7 +135,7 @@ def front(runs: pd.DataFrame) -> tuple[str, ...]:
             [group["dice"].to_numpy(np.float64) for _, group in configurations_of],
         )
         names = [
-            f"{reader_name({'arm': arm, 'superpixel_size': size})} ({{share}}, {len(group)} run{'s'[: len(group) > 1]})"
+            name_for_readers({"arm": arm, "superpixel_size": size}) + f" ({{share}}, {count(len(group), 'run')})"
             for (arm, size), group in configurations_of
         ]
         shares = sorted(zip(-members, names, strict=True))
@@ -145,19 +146,19 @@ def front(runs: pd.DataFrame) -> tuple[str, ...]:
 
 def _ends(runs: pd.DataFrame, tables: Tables) -> tuple[Part, ...]:
     """What every report closes with, as far as there is something to say."""
-    replaced = len(tables.runs) - len(current(tables.runs))
+    replaced = len(tables.runs) - len(select_current(tables.runs))
     earlier = (
         f"{replaced} earlier runs of the same settings, code and data in this folder were run again: the newest counts."
     )
     parts = (
-        Part("What did not run", headings=("run", "status", "why"), rows=failures(runs)),
-        Part("Flagged runs", headings=("run", "what is said of it"), rows=flagged(runs)),
-        Part("Machine and versions", (earlier,) if replaced else (), ("fact", "value"), machine_facts(runs)),
+        Part("What did not run", headings=("run", "status", "why"), rows=list_failures(runs)),
+        Part("Flagged runs", headings=("run", "what is said of it"), rows=list_flagged(runs)),
+        Part("Machine and versions", (earlier,) if replaced else (), ("fact", "value"), list_machine_facts(runs)),
     )
     return tuple(part for part in parts if part.rows)
 
 
-def not_drawn(figures: Sequence[Plotted]) -> str:
+def describe_not_drawn(figures: Sequence[Plotted]) -> str:
     """Return one sentence that names the figures that lack their data, by reason; empty where none does."""
     found: dict[str, list[str]] = {}
     for figure in figures:
@@ -167,12 +168,12 @@ def not_drawn(figures: Sequence[Plotted]) -> str:
     return f"Not drawn: {'; '.join(reasons)}." if reasons else ""
 
 
-def machine_facts(runs: pd.DataFrame) -> tuple[tuple[str, str], ...]:
-    """Machine and versions; a fact that is not the same in all runs shows all its values."""
+def list_machine_facts(runs: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    """Return machine and versions; a fact that is not the same in all runs shows all its values."""
     columns = [str(column) for column in runs if str(column).startswith("machine.")]
     facts = [(column.removeprefix("machine."), _values(runs[column])) for column in columns]
     facts.append(("code version (commit)", _values(runs["git_commit"])))
-    facts.append(("share of a run that is not measured", harness_share(runs)))
+    facts.append(("share of a run that is not measured", describe_harness_share(runs)))
     return tuple((name, value) for name, value in facts if value)
 
 
@@ -184,8 +185,8 @@ def _value(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def harness_share(runs: pd.DataFrame) -> str:
-    """What the harness itself takes of a run's time: interpreter, libraries, loading, scoring, writing."""
+def describe_harness_share(runs: pd.DataFrame) -> str:
+    """Return what the harness itself takes of a run's time: interpreter, libraries, loading, scoring, writing."""
     columns = ("harness_seconds", "process_seconds")
     if any(column not in runs for column in columns):
         return ""
@@ -199,20 +200,20 @@ def harness_share(runs: pd.DataFrame) -> str:
     )
 
 
-def failures(runs: pd.DataFrame) -> tuple[tuple[str, str, str], ...]:
-    """Every run that did not end well: what it was, how it ended, why."""
+def list_failures(runs: pd.DataFrame) -> tuple[tuple[str, str, str], ...]:
+    """Return every run that did not end well: what it was, how it ended, why."""
     failed = runs[runs["status"] != "ok"].to_dict("records")
     return tuple((_run_name(run), str(run["status"]), _said(run, "reason", "flags")) for run in failed)
 
 
-def flagged(runs: pd.DataFrame) -> tuple[tuple[str, str], ...]:
-    """Every finished run with flags, and all of them."""
+def list_flagged(runs: pd.DataFrame) -> tuple[tuple[str, str], ...]:
+    """Return every finished run with flags, and all of them."""
     odd = runs[(runs["status"] == "ok") & runs["flags"].fillna("").ne("")].to_dict("records")
     return tuple((_run_name(run), _said(run, "flags")) for run in odd)
 
 
 def _run_name(run: dict[Any, Any]) -> str:
-    return f"{row_name(run)}, seed {run['seed']} ({run['run_id']})"
+    return f"{name_row(run)}, seed {run['seed']} ({run['run_id']})"
 
 
 def _said(run: dict[Any, Any], *columns: str) -> str:

@@ -9,14 +9,14 @@ from bench.plots.style import Plotted
 from bench.report.content import Report, Row, Section
 from bench.report.parts import Part
 from bench.report.scorecard import Line
-from bench.report.sliders import Slider, sliders
+from bench.report.sliders import Slider, make_sliders
 from bench.tables.text import COLUMNS
 
 _POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
 
 
 def render_html(report: Report, folders: Sequence[Path]) -> str:
-    """The whole page; `folders` hold the run directories.
+    """Return the whole page; `folders` hold the run directories.
 
     Every text from a table is escaped, and the page's policy forbids it to load anything.
     """
@@ -42,7 +42,7 @@ def _section(section: Section, folders: Sequence[Path]) -> str:
     verdict = section.verdict
     parts = [f"<section>\n<h2>{escape(verdict.heading)}</h2>", _scorecard(verdict.first, verdict.lines)]
     parts += [_scorecard(verdict.rival, verdict.rival_lines)] if verdict.rival else []
-    parts += [*(_figure(figure) for figure in section.pictures), _sliders(sliders(folders, section.runs))]
+    parts += [*(_figure(figure) for figure in section.pictures), _sliders(make_sliders(folders, section.runs))]
     parts.append(_list([*verdict.notes, *section.front]))
     parts.append(f"<h3>Comparison</h3>\n<p>Peak memory: {escape(section.memory_kinds)}.</p>")
     parts += [_comparison(section.rows), _list(section.remarks), *(_figure(figure) for figure in section.compared)]
@@ -109,7 +109,7 @@ def _figure(figure: Plotted) -> str:
     raster = figure.name.startswith("panels") or figure.svg is None
     path, kind = (figure.png, "png") if raster else (figure.svg, "svg+xml")
     assert path is not None
-    picture = data_uri(path.read_bytes(), kind)
+    picture = make_data_uri(path.read_bytes(), kind)
     return (
         f'<figure>\n<h4>{escape(figure.title)}</h4>\n<img alt="{escape(figure.title)}" src="{picture}">'
         f"\n<figcaption>{escape(figure.caption)}</figcaption>\n</figure>"
@@ -121,8 +121,8 @@ def _sliders(found: Sequence[Slider]) -> str:
     if not found:
         return ""
     boxes = "".join(
-        f'<figure class="slider"><div class="pair"><img alt="truth" src="{data_uri(s.truth, "jpeg")}">'
-        f'<img class="over" alt="{escape(s.arm)}" src="{data_uri(s.predicted, "jpeg")}"></div>'
+        f'<figure class="slider"><div class="pair"><img alt="truth" src="{make_data_uri(s.truth, "jpeg")}">'
+        f'<img class="over" alt="{escape(s.arm)}" src="{make_data_uri(s.predicted, "jpeg")}"></div>'
         f'<input type="range" min="0" max="100" value="50" aria-label="edge between {escape(s.arm)} and truth">'
         f"<figcaption>{escape(s.image)}: {escape(s.arm)} left of the edge, truth right of it</figcaption></figure>"
         for s in found
@@ -130,8 +130,8 @@ def _sliders(found: Sequence[Slider]) -> str:
     return f'<h3>Prediction against truth</h3><div class="sliders">{boxes}</div>'
 
 
-def data_uri(content: bytes, kind: str) -> str:
-    """An image as text that an `img` shows without fetching anything."""
+def make_data_uri(content: bytes, kind: str) -> str:
+    """Return an image as text that an `img` shows without fetching anything."""
     return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
 
 

@@ -11,11 +11,11 @@ from bench.tables.text import COLUMNS
 
 
 def render_markdown(report: Report) -> str:
-    """The whole report."""
+    """Return the whole report."""
     parts = [f"# {escape(report.title)}", *(_section(section) for section in report.sections)]
     if report.unfinished:
         rows = [(f"runs/{directory}", why) for directory, why in report.unfinished]
-        parts += ["## Run directories without a finished run", table(["directory", "why"], rows)]
+        parts += ["## Run directories without a finished run", format_markdown_table(["directory", "why"], rows)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -25,13 +25,13 @@ def _section(section: Section) -> str:
     parts = [f"## {escape(verdict.heading)}", *_scorecard(verdict.first, verdict.lines)]
     parts += _scorecard(verdict.rival, verdict.rival_lines) if verdict.rival else []
     parts += [line for figure in section.pictures for line in _figure(figure)]
-    parts += [bullets([*verdict.notes, *section.front])] if section.front or verdict.notes else []
+    parts += [format_bullets([*verdict.notes, *section.front])] if section.front or verdict.notes else []
     parts += [f"### Comparison (peak memory: {escape(section.memory_kinds)})", _comparison(section)]
     parts += [line for figure in section.compared for line in _figure(figure)]
     parts += [line for part in section.answers for line in _part(part)]
     parts += [escape(section.not_drawn)] if section.not_drawn else []
     parts += [line for part in section.ends for line in _part(part)]
-    parts += ["### Commands", fenced("\n".join(section.commands))] if section.commands else []
+    parts += ["### Commands", fence("\n".join(section.commands))] if section.commands else []
     return "\n\n".join(parts)
 
 
@@ -41,7 +41,7 @@ def _scorecard(first: str, lines: Sequence[Line]) -> list[str]:
     return [f"**{escape(first)}**", *([listed] if listed else [])]
 
 
-def fenced(text: str) -> str:
+def fence(text: str) -> str:
     """Return text as a code block whose fence is longer than any run of backticks in it, so that it cannot end it."""
     longest = max((len(run) for run in re.findall(r"`+", text)), default=0)
     fence = "`" * max(3, longest + 1)
@@ -52,7 +52,7 @@ def _part(part: Part) -> list[str]:
     """Figures first, then the table."""
     lines = [f"### {escape(part.title)}", *(escape(sentence) for sentence in part.sentences)]
     lines += [line for figure in part.figures for line in _figure(figure)]
-    return [*lines, table(part.headings, part.rows)] if part.rows else lines
+    return [*lines, format_markdown_table(part.headings, part.rows)] if part.rows else lines
 
 
 def _figure(figure: Plotted) -> list[str]:
@@ -65,12 +65,12 @@ def _comparison(section: Section) -> str:
     headings = list(section.rows[0].cells)
     rows = [tuple(row.cells.values()) for row in section.rows]
     meaning = "; ".join(f"{heading}: {text}" for heading, (_, _, text) in COLUMNS.items())
-    remarks = [bullets(section.remarks)] if section.remarks else []
-    return "\n\n".join([table(headings, rows), *remarks, f"{escape(meaning)}."])
+    remarks = [format_bullets(section.remarks)] if section.remarks else []
+    return "\n\n".join([format_markdown_table(headings, rows), *remarks, f"{escape(meaning)}."])
 
 
-def table(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
-    """A Markdown table; the first column left, numbers right."""
+def format_markdown_table(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
+    """Return a Markdown table; the first column left, numbers right."""
     ruler = ["---", *("---:" if heading in COLUMNS else "---" for heading in headings[1:])]
     lines = [headings, ruler, *rows]
     return "\n".join(
@@ -78,12 +78,13 @@ def table(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
     )
 
 
-def bullets(items: Sequence[str]) -> str:
+def format_bullets(items: Sequence[str]) -> str:
+    """Return a list of items."""
     return "\n".join(f"- {escape(item)}" for item in items)
 
 
 def escape(text: str) -> str:
-    """Text from a table as it is: no mark-up, no HTML, on one line."""
+    """Return text from a table as it is: no mark-up, no HTML, on one line."""
     flat = " ".join(text.split())
     safe = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return re.sub(r"([\\`*_|\[\]])", r"\\\1", safe)

@@ -16,7 +16,7 @@ class Pair:
     """The runs of two configurations on the same seeds, in the order of the seeds; one run per seed each.
 
     Attributes:
-        first: Rows of `configurations` of the one whose side is taken: what it saves, what it gives up.
+        first: Rows of `list_configurations` of the one whose side is taken: what it saves, what it gives up.
         second: Rows of the other.
     """
 
@@ -52,14 +52,14 @@ class Pair:
         return Pair(self.first[quiet], self.second[quiet])
 
 
-def paired(first: pd.DataFrame, second: pd.DataFrame) -> Pair:
+def pair_by_seed(first: pd.DataFrame, second: pd.DataFrame) -> Pair:
     """Pair the newest run per seed, of the seeds that both have."""
     newest = [runs.sort_values(["seed", "started"]).drop_duplicates("seed", keep="last") for runs in (first, second)]
     first, second = newest
     return Pair(first[first["seed"].isin(second["seed"])], second[second["seed"].isin(first["seed"])])
 
 
-def image_scores(pair: Pair, scores: pd.DataFrame) -> tuple[Floats, Floats]:
+def collect_image_scores(pair: Pair, scores: pd.DataFrame) -> tuple[Floats, Floats]:
     """Return macro Dice of both by seed and test image, (seeds, images) each; NaN in both where either is undefined."""
     ours = scores[scores["run_id"].isin(pair.runs["run_id"])]  # a folder may hold other data sets
     wanted = ours[(ours["split"] == "test") & (ours["metric"] == "dice") & (ours["class"] == "macro")]

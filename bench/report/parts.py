@@ -8,13 +8,22 @@ import pandas as pd
 from bench.arms import ARMS, RIVALS
 from bench.config import InputError
 from bench.plots.style import KINDS, Plotted
-from bench.tables.breakeven import FORMULA, Rates, break_evens
+from bench.tables.breakeven import FORMULA, Rates, find_break_evens
 from bench.tables.collect import Tables
-from bench.tables.comparison import arm_rank
+from bench.tables.comparison import rank_arm
 from bench.tables.decomposition import decompose, find_idle_edges, measure_liveness
-from bench.tables.frontier import CONFIGURATION, COSTS, TOLERANCE, Cost, Within, frontier, too_few, within_budgets
+from bench.tables.frontier import (
+    CONFIGURATION,
+    COSTS,
+    TOLERANCE,
+    Cost,
+    Within,
+    explain_too_few,
+    make_frontier,
+    search_budgets,
+)
 from bench.tables.statistics import Estimate
-from bench.tables.text import outcome_text, points_text, reader_name, seconds_text
+from bench.tables.text import format_outcome, format_points, format_seconds, name_for_readers
 
 Rows = tuple[tuple[str, ...], ...]
 
@@ -30,8 +39,14 @@ class Part:
     figures: tuple[Plotted, ...] = ()
 
 
-def answers(runs: pd.DataFrame, tables: Tables, figures: Sequence[Plotted]) -> tuple[Part, ...]:
-    """What `runs` of one data set and machine can answer beyond the comparison; what they cannot is left out."""
+def make_answers(runs: pd.DataFrame, tables: Tables, figures: Sequence[Plotted]) -> tuple[Part, ...]:
+    """Return what runs can answer beyond the comparison; what they cannot is left out.
+
+    Args:
+        runs: Rows of `list_configurations` of one data set and machine.
+        tables: All tables.
+        figures: The figures of that data set and machine.
+    """
     found = (
         _frontier(runs, _of(figures, "frontier")),
         _budgets(runs),
@@ -50,7 +65,7 @@ def _of(figures: Sequence[Plotted], kind: str) -> tuple[Plotted, ...]:
 
 
 def _frontier(runs: pd.DataFrame, figures: tuple[Plotted, ...]) -> Part | None:
-    found = frontier(runs)
+    found = make_frontier(runs)
     if found.empty:
         return None
     marked = found[found["mark"] != ""]
@@ -74,7 +89,7 @@ def _front_row(mark: str, group: pd.DataFrame) -> tuple[str, ...]:
         points = group[group["cost_name"] == cost.name]
         kinds = len(points) > 1
         cells.append("; ".join(_cost_cell(point, kinds) for _, point in points.iterrows()))
-    return (mark, reader_name(dict(first)), f"{first['runs']}", dice, *cells)
+    return (mark, name_for_readers(dict(first)), f"{first['runs']}", dice, *cells)
 
 
 def _cost_cell(point: "pd.Series[float]", kinds: bool) -> str:
@@ -94,9 +109,9 @@ def _with_interval(estimate: Estimate, form: str, whole: bool = False) -> str:
 
 
 def _budgets(runs: pd.DataFrame) -> Part | None:
-    if too_few(runs):
+    if explain_too_few(runs):
         return None
-    rows = tuple(_budget_row(item) for item in within_budgets(runs))
+    rows = tuple(_budget_row(item) for item in search_budgets(runs))
     sentences = (
         "Each rival's best configuration sets a budget, and the other's best one within it (up to "
         f"{TOLERANCE - 1:.0%} more) is sought; best by validation Dice, compared by test Dice over common seeds.",
@@ -109,19 +124,19 @@ def _budget_row(item: Within) -> tuple[str, ...]:
     taker, giver = (ARMS[name].label for name in (item.taker_pipeline, *set(RIVALS) - {item.taker_pipeline}))
     kind = f" ({KINDS.get(item.kind, item.kind)})" if item.kind else ""
     question = f"the best {taker} within the {giver}'s {item.cost.name}{kind}"
-    budget = f"{_amount(item.budget, item.cost)} ({reader_name(dict(item.giver.iloc[0]))})"
+    budget = f"{_amount(item.budget, item.cost)} ({name_for_readers(dict(item.giver.iloc[0]))})"
     given = f"{item.giver['dice'].mean():.3f}"
     if item.taker.empty:
         return question, budget, f"none: the least is {_amount(item.least, item.cost)}", "", "", given, ""
     takes = _amount(float(item.taker[item.cost.column].mean()) / item.cost.scale, item.cost)
     points = Estimate(*(100 * value for value in (item.difference.value, item.difference.low, item.difference.high)))
     difference = _with_interval(points, "{:+.1f}") if points.value == points.value else "no common seed"
-    name = reader_name(dict(item.taker.iloc[0]))
+    name = name_for_readers(dict(item.taker.iloc[0]))
     return question, budget, name, takes, f"{item.taker['dice'].mean():.3f}", given, difference
 
 
 def _amount(value: float, cost: Cost) -> str:
-    return f"{seconds_text(value)} {cost.unit}"
+    return f"{format_seconds(value)} {cost.unit}"
 
 
 # ------------------------------------------------------------------------------------------------------- break-even
@@ -130,11 +145,11 @@ def _amount(value: float, cost: Cost) -> str:
 def _break_even(runs: pd.DataFrame, stages: pd.DataFrame, figures: tuple[Plotted, ...]) -> Part | None:
     """Absent without its arms; with the reason in words where they are there and cannot be believed."""
     try:
-        found = break_evens(runs, stages)
+        found = find_break_evens(runs, stages)
     except InputError as error:
         arms = set(RIVALS) <= set(runs["pipeline"])
         return Part("Break-even", (f"Not computed: {error}.",)) if arms else None
-    rows = [_crossing_row(crossing.quantity.name, crossing.quantity.now(found.project), outcome_text(crossing))
+    rows = [_crossing_row(crossing.quantity.name, crossing.quantity.now(found.project), format_outcome(crossing))
             for crossing in found.crossings]  # fmt: skip
     labels = [ARMS[name].label for name in RIVALS]
     rates = "; ".join(f"{label}: {_rates(part)}" for label, part in zip(labels, (found.gnn, found.cnn), strict=True))
@@ -147,7 +162,7 @@ def _crossing_row(name: str, now: float, outcome: str) -> tuple[str, ...]:
 
 
 def _rates(rates: Rates) -> str:
-    start, prepare, epoch, epochs, predict = (seconds_text(value) for value in rates.means())
+    start, prepare, epoch, epochs, predict = (format_seconds(value) for value in rates.means())
     return (
         f"start {start} s, prepare {prepare} s/Mpx, epoch {epoch} s/Mpx, {epochs} epochs, predict {predict} s/Mpx "
         f"({len(rates)} run{'s'[: len(rates) > 1]})"
@@ -162,7 +177,7 @@ def _decomposition(runs: pd.DataFrame, figures: tuple[Plotted, ...]) -> Part | N
         found = decompose(runs)
     except InputError:
         return None
-    rows = tuple((step.name, points_text(step), str(step.seeds), step.meaning) for step in found.steps)
+    rows = tuple((step.name, format_points(step), str(step.seeds), step.meaning) for step in found.steps)
     levels = ", ".join(f"{name} {values.mean():.3f}" for name, values in found.levels.items())
     sentence = (
         f"Pooled macro Dice at {found.size:g} px per superpixel: {levels}; the ceiling of these superpixels is "
@@ -177,14 +192,15 @@ def _edges(runs: pd.DataFrame) -> Part | None:
     found = measure_liveness(runs)
     if found.empty:
         return None
-    idle = [reader_name({"arm": arm, "superpixel_size": size}) for arm, size in find_idle_edges(found)]
+    idle = [name_for_readers({"arm": arm, "superpixel_size": size}) for arm, size in find_idle_edges(found)]
     sentences = [
         f"The edges of {name} do nothing: without them fewer than 0.1 % of the validation nodes change label."
         for name in idle
     ]
-    ranked = sorted(found.to_dict("records"), key=lambda row: (arm_rank(str(row["arm"])), row["superpixel_size"]))
+    ranked = sorted(found.to_dict("records"), key=lambda row: (rank_arm(str(row["arm"])), row["superpixel_size"]))
     rows = tuple(
-        (reader_name(row), f"{row['runs']}", _share(row, "message_share"), _share(row, "flip_share")) for row in ranked
+        (name_for_readers(row), f"{row['runs']}", _share(row, "message_share"), _share(row, "flip_share"))
+        for row in ranked
     )
     headings = ("configuration", "runs", "message mass from other nodes", "labels that change without edges")
     return Part("What the edges do", tuple(sentences), headings, rows)

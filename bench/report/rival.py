@@ -2,11 +2,11 @@
 
 import pandas as pd
 
-from bench.report.pair import Pair, paired
-from bench.report.scorecard import Line, scorecard
-from bench.report.words import count, listing
+from bench.report.pair import Pair, pair_by_seed
+from bench.report.scorecard import Line, make_scorecard
+from bench.report.words import count, join_list
 from bench.tables.names import name_configuration
-from bench.tables.rivals import best_rival
+from bench.tables.rivals import find_rival
 
 
 def describe_rival(
@@ -16,7 +16,7 @@ def describe_rival(
 
     Args:
         pair: The two rivals of the question.
-        runs: Rows of `configurations` of one data set and machine.
+        runs: Rows of `list_configurations` of one data set and machine.
         scores: The table `scores`.
         history: The table `history`.
 
@@ -24,7 +24,7 @@ def describe_rival(
         A sentence, and the scorecard of that configuration beside `pair.first`: empty where it is `pair.second`
         itself, or they have no seed in common.
     """
-    found = best_rival(runs, history, pair.first)
+    found = find_rival(runs, history, pair.first)
     if found is None:
         return "", ()
     ours, name = pair.names[0], name_configuration(found.runs.iloc[0].to_dict())
@@ -34,9 +34,9 @@ def describe_rival(
             return "", ()
         which = "reaches" if found.reached else "comes closest to"
         return f"Best rival of any kind: {among}, the {name} itself {which} the {ours}'s score soonest.", ()
-    against = paired(found.runs, pair.first)
-    lines = scorecard(against, runs, scores, history) if against.seeds else ()
+    against = pair_by_seed(found.runs, pair.first)
+    lines = make_scorecard(against, runs, scores, history) if against.seeds else ()
     answered = [line.short for line in lines if line.short]
     which = "reaches the {}'s score soonest" if found.reached else "comes closest to the {}'s score, which none reaches"
-    rest = f"; compared with the {ours} it {listing(answered)}" if answered else ""
+    rest = f"; compared with the {ours} it {join_list(answered)}" if answered else ""
     return f"Best rival of any kind: {among}, the {name} {which.format(ours)}{rest}.", lines

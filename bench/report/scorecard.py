@@ -8,8 +8,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.plots.style import KINDS
-from bench.report.pair import Floats, Pair, image_scores
-from bench.report.words import count, interval, listing, points, seconds, sentences, share
+from bench.report.pair import Floats, Pair, collect_image_scores
+from bench.report.words import (
+    count,
+    format_duration,
+    format_interval,
+    format_share,
+    format_signed,
+    join_list,
+    join_sentences,
+)
 from bench.tables import speed
 from bench.tables.comparison import MIB
 from bench.tables.statistics import Estimate, median_ratio, paired_difference
@@ -49,17 +57,17 @@ class Refusal:
 
     def text(self, seen: str) -> str:
         """Return the refusal as sentences, with what was seen all the same."""
-        answer = f"Not answered: {listing(self.why)}. What would answer it: {listing(self.remedy)}."
+        answer = f"Not answered: {join_list(self.why)}. What would answer it: {join_list(self.remedy)}."
         return f"{answer} Seen were: {seen}." if seen else answer
 
 
-def scorecard(pair: Pair, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.DataFrame) -> tuple[Line, ...]:
+def make_scorecard(pair: Pair, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.DataFrame) -> tuple[Line, ...]:
     """Compare two configurations of one data set and machine.
 
     Args:
         pair: The two, at least one seed.
-        runs: All rows of `configurations` of that data set and machine: fits of the same methods with smaller budgets
-            are points of their scores over time.
+        runs: All rows of `list_configurations` of that data set and machine: fits of the same methods with smaller
+            budgets are points of their scores over time.
         scores: The table `scores`.
         history: The table `history`.
 
@@ -74,23 +82,23 @@ def scorecard(pair: Pair, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.
 
 def _score(pair: Pair, scores: pd.DataFrame) -> Line:
     title = "Score when both have converged"
-    by_image = image_scores(pair, scores)
+    by_image = collect_image_scores(pair, scores)
     first, second = pair.names
     seen = _pooled(pair)
     if np.isnan(by_image[0]).all():
         return Line(title, "", Refusal(("no test image has a score in both",), ("scores per image",)).text(seen))
     estimate = paired_difference(100 * (by_image[0] - by_image[1]))
     means = f"{np.nanmean(by_image[0]):.3f} against {np.nanmean(by_image[1]):.3f}"
-    span = interval(estimate, points)
+    span = format_interval(estimate, format_signed)
     refusal = _few_images(by_image[0].shape[1]) + _few_seeds(pair)
     if refusal:
         return Line(title, "", refusal.text(f"per image {means}, {estimate.value:+.1f} points ({span}); {seen}"))
     amount = f"{abs(estimate.value):.1f} points {'less' if estimate.value < 0 else 'more'}"
     if not estimate.excludes(0):
         head = f"no clear difference: the {first} scores {amount} macro Dice per test image than the {second}"
-        return Line(title, "shows no clear difference in score", sentences([f"{head}, {means} ({span})", seen]))
+        return Line(title, "shows no clear difference in score", join_sentences([f"{head}, {means} ({span})", seen]))
     head = f"the {first} scores {amount} macro Dice per test image than the {second}, {means} ({span})"
-    return Line(title, f"scores {amount} Dice per image", sentences([head, seen]))
+    return Line(title, f"scores {amount} Dice per image", join_sentences([head, seen]))
 
 
 def _pooled(pair: Pair) -> str:
@@ -120,8 +128,8 @@ def _few_seeds(pair: Pair) -> Refusal:
 def _time(pair: Pair, runs: pd.DataFrame, history: pd.DataFrame) -> Line:
     """Seconds to the targets that matter, superpixels included."""
     title = "Time to the same score"
-    methods = [speed.method_runs(runs, part.iloc[0]) for part in (pair.first, pair.second)]
-    targets = speed.matter(pair.first, pair.second, history)
+    methods = [speed.select_method(runs, part.iloc[0]) for part in (pair.first, pair.second)]
+    targets = speed.find_targets(pair.first, pair.second, history)
     if np.isnan(targets[0]):
         refusal = Refusal(("validation scores over time were not recorded in every run",), ("runs of both again",))
         return Line(title, "", refusal.text(""))
@@ -161,7 +169,7 @@ def _disturbed(used: int, clean: int, pair: Pair) -> Refusal:
 def _below(target: float, first: Floats, second: Floats, names: tuple[str, str]) -> str:
     if np.isnan([*first, *second]).any() or len(first) == 0:
         return ""
-    means = f"{seconds(float(np.median(first)))} against {seconds(float(np.median(second)))}"
+    means = f"{format_duration(float(np.median(first)))} against {format_duration(float(np.median(second)))}"
     return f"to {target:.3f}: {means}, {_ratio(median_ratio(second, first), names)}"
 
 
@@ -188,7 +196,7 @@ def _memory(pair: Pair) -> Line:
     kinds = sorted({*pair.first["peak_memory_kind"].dropna(), *pair.second["peak_memory_kind"].dropna()})
     gross = pair.column("peak_memory_bytes")
     if len(kinds) > 1:
-        why = f"peaks of memory of different kinds are not divided: {listing(kinds)}"
+        why = f"peaks of memory of different kinds are not divided: {join_list(kinds)}"
         return Line(title, "", Refusal((why,), ("both on the same kind of device",)).text(""))
     what = f" ({KINDS.get(kinds[0], kinds[0])})" if kinds else ""
     return _ratio_line(
@@ -248,7 +256,7 @@ def _ratio_line(
     estimate = median_ratio(second, first)
     if refusal:
         return Line(title, "", refusal.text("; ".join(part for part in (amounts, *more) if part)))
-    text = sentences([f"{amounts}, {_ratio(estimate, names)}", *more])
+    text = join_sentences([f"{amounts}, {_ratio(estimate, names)}", *more])
     unclear = not estimate.excludes(1)
     short = f"shows no clear difference in {noun}" if unclear else f"{lead} {_share(estimate.value, noun)}"
     return Line(title, short, text)
@@ -256,17 +264,17 @@ def _ratio_line(
 
 def _ratio(estimate: Estimate, names: tuple[str, str]) -> str:
     """`U-Net : GNN = 14.1 (95 % interval 13 to 15), the GNN needs 93 % less`."""
-    ratio = f"{names[1]} : {names[0]} = {estimate.value:.3g} ({interval(estimate)})"
+    ratio = f"{names[1]} : {names[0]} = {estimate.value:.3g} ({format_interval(estimate)})"
     if not estimate.has_interval:
         return ratio
     return f"{ratio}, " + (
-        f"the {names[0]} needs {share(estimate.value)}" if estimate.excludes(1) else "no clear difference"
+        f"the {names[0]} needs {format_share(estimate.value)}" if estimate.excludes(1) else "no clear difference"
     )
 
 
 def _share(ratio: float, noun: str) -> str:
     """`93 % less time`, `2.3 times as much time`."""
-    return f"{share(ratio)} {noun}"
+    return f"{format_share(ratio)} {noun}"
 
 
 def _medians(first: Floats, second: Floats) -> str:
@@ -275,4 +283,4 @@ def _medians(first: Floats, second: Floats) -> str:
 
 def _amount(values: NDArray[np.float64], mib: bool = False) -> str:
     middle = float(np.median(values))
-    return f"{middle / MIB:.0f} MiB" if mib else seconds(middle)
+    return f"{middle / MIB:.0f} MiB" if mib else format_duration(middle)

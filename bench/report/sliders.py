@@ -9,7 +9,7 @@ import matplotlib.image
 import pandas as pd
 
 from bench.plots.colours import choose_colours
-from bench.plots.panels import Rgb, arm_crops, overlay
+from bench.plots.panels import Rgb, draw_overlay, load_arm_crops
 from bench.plots.style import NoDataError
 
 MOST = 2  # images
@@ -25,20 +25,20 @@ class Slider:
     predicted: bytes
 
 
-def sliders(folders: Sequence[Path], runs: pd.DataFrame) -> list[Slider]:
-    """Image by image, the arms in their order; the oracle is left out. Empty where no run kept its crops."""
+def make_sliders(folders: Sequence[Path], runs: pd.DataFrame) -> list[Slider]:
+    """Return pictures image by image, the arms in their order, without ceilings; empty where no run kept its crops."""
     try:
-        arms = arm_crops(folders, runs)
+        arms = load_arm_crops(folders, runs)
     except NoDataError:
         return []
     classes, colours = len(arms[0].class_names), choose_colours([crop.image for crop in arms[0].crops[:MOST]])
     found = []
     for index, crop in enumerate(arms[0].crops[:MOST]):
-        truth = _jpeg(overlay(crop.image, crop.truth, classes, colours))
+        truth = _jpeg(draw_overlay(crop.image, crop.truth, classes, colours))
         for arm in arms:
             theirs = arm.crops[index]
             if not arm.is_ceiling:
-                predicted = _jpeg(overlay(theirs.image, theirs.predicted, classes, colours))
+                predicted = _jpeg(draw_overlay(theirs.image, theirs.predicted, classes, colours))
                 found.append(Slider(crop.name, arm.title.replace("\n", " at "), truth, predicted))
     return found
 

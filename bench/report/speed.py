@@ -9,30 +9,30 @@ import pandas as pd
 from bench.arms import RIVALS
 from bench.plots.style import Plotted
 from bench.report.parts import Part
-from bench.report.words import listing
+from bench.report.words import join_list
 from bench.tables import speed
-from bench.tables.chosen import chosen
+from bench.tables.chosen import choose_configurations
 from bench.tables.collect import Tables
-from bench.tables.footprint import PRODUCT, footprints
+from bench.tables.footprint import PRODUCT, measure_footprints
 from bench.tables.names import name_configuration
 from bench.tables.statistics import Estimate, median_ratio
-from bench.tables.text import seconds_text
+from bench.tables.text import format_seconds
 
 MOST = 8  # rows of the table, and the targets that matter
 
 
-def speed_parts(
+def make_speed_parts(
     runs: pd.DataFrame, tables: Tables, figures: Sequence[Plotted], folders: Sequence[Path]
 ) -> tuple[Part, ...]:
     """Return what `runs` of one data set and machine say of time at equal score and of memory over time.
 
     Args:
-        runs: Rows of `configurations`.
+        runs: Rows of `list_configurations`.
         tables: All tables.
         figures: The figures that were drawn.
         folders: Results folders in which run directories may lie.
     """
-    stand_ins = {name: found for name, found in chosen(runs).items() if name in RIVALS}
+    stand_ins = {name: found for name, found in choose_configurations(runs).items() if name in RIVALS}
     if len(stand_ins) < len(RIVALS):
         return ()
     curves, traces = (tuple(f for f in figures if f.name.startswith(k)) for k in ("time_to_score", "memory_trace"))
@@ -43,9 +43,9 @@ def speed_parts(
 def _time_part(
     runs: pd.DataFrame, stand_ins: dict[str, pd.DataFrame], history: pd.DataFrame, figures: tuple[Plotted, ...]
 ) -> Part:
-    methods = [speed.method_runs(runs, stand_ins[name].iloc[0]) for name in RIVALS]
-    matter = speed.matter(stand_ins[RIVALS[0]], stand_ins[RIVALS[1]], history)
-    every = np.concatenate([speed.grid(methods, history, MOST), matter[~np.isnan(matter)]])
+    methods = [speed.select_method(runs, stand_ins[name].iloc[0]) for name in RIVALS]
+    matter = speed.find_targets(stand_ins[RIVALS[0]], stand_ins[RIVALS[1]], history)
+    every = np.concatenate([speed.make_grid(methods, history, MOST), matter[~np.isnan(matter)]])
     targets = np.unique(every.round(4))[::-1]
     first, second = (speed.reach(method, history, targets) for method in methods)
     names = [name_configuration(method.iloc[0].to_dict()) for method in methods]
@@ -80,7 +80,7 @@ def _cell(reached: speed.Reached, number: int) -> str:
 def _with_interval(estimate: Estimate) -> str:
     if np.isnan(estimate.value):
         return ""
-    value, low, high = (seconds_text(number) for number in (estimate.value, estimate.low, estimate.high))
+    value, low, high = (format_seconds(number) for number in (estimate.value, estimate.low, estimate.high))
     return f"{value} s" + (f" [{low}, {high}]" if estimate.has_interval else "")
 
 
@@ -102,15 +102,16 @@ def _memory_part(
 ) -> Part | None:
     """The figure alone where peaks were not measured, or are of several kinds; nothing without both."""
     runs = pd.concat([stand_ins[name] for name in RIVALS])
-    found = footprints(runs, tables.stages, folders).set_index("run_id")
+    found = measure_footprints(runs, tables.stages, folders).set_index("run_id")
     if found["training_gib_s"].isna().any() or len(set(runs["peak_memory_kind"])) != 1:
         return Part("Memory over time", figures=figures) if figures else None
     rows = tuple(_footprint_row(stand_ins[name], found) for name in RIVALS)
     sources = {name: str(found[f"{name}_source"].iloc[0]) for name in ("training", "predict")}
     larger = f" ({PRODUCT} is more than the area would be)" if PRODUCT in sources.values() else ""
+    numbers = join_list(str(len(stand_ins[name])) for name in RIVALS)
     sentence = (
         f"What is occupied and for how long, gross ({runs['peak_memory_kind'].iloc[0]}), superpixels included: the "
-        f"area under memory over time{larger}. Means over {listing(str(len(stand_ins[name])) for name in RIVALS)} runs."
+        f"area under memory over time{larger}. Means over {numbers} runs."
     )
     headings = (
         "configuration",

@@ -8,14 +8,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.arms import ARMS, RIVALS, ceiling_arms, edgeless_arms
-from bench.report.pair import Pair, image_scores, paired
+from bench.report.pair import Pair, collect_image_scores, pair_by_seed
 from bench.report.rival import describe_rival
-from bench.report.scorecard import Line, scorecard
-from bench.report.words import count, listing, sentences
-from bench.tables.chosen import chosen
-from bench.tables.comparison import arm_rank
-from bench.tables.convergence import BUDGETS, converged, counted, finishing_command
-from bench.tables.names import at, extent, name_configuration
+from bench.report.scorecard import Line, make_scorecard
+from bench.report.words import count, join_list, join_sentences
+from bench.tables.chosen import choose_configurations
+from bench.tables.comparison import rank_arm
+from bench.tables.convergence import BUDGETS, make_finishing_command, select_converged, select_counted
+from bench.tables.names import format_extent, format_size, name_configuration
 from bench.tables.statistics import pairs_needed, sign_flip_test
 
 NEEDED = 6  # test images below which the interval of the score rests on the t distribution
@@ -42,34 +42,40 @@ class Verdict:
     notes: tuple[str, ...] = ()
 
 
-def verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.DataFrame) -> Verdict:
+def reach_verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.DataFrame) -> Verdict:
     """Compare the two rivals, each by the configuration that did best on validation images.
 
     Args:
         heading: The data set, and the machine where there are several.
-        runs: Rows of `configurations` of one data set and machine.
+        runs: Rows of `list_configurations` of one data set and machine.
         scores: The table `scores`.
         history: The table `history`.
 
     Returns:
         The verdict. It never says more than the runs show.
     """
-    stand_ins = chosen(runs)
+    stand_ins = choose_configurations(runs)
     missing = [name for name in RIVALS if name not in stand_ins]
     if missing:
-        return Verdict(heading, _no_verdict(runs, missing), notes=(*finishing(runs, missing), *left_out(runs)))
-    pair = paired(*(stand_ins[name] for name in RIVALS))
+        return Verdict(
+            heading, _no_verdict(runs, missing), notes=(*list_finishing(runs, missing), *list_left_out(runs))
+        )
+    pair = pair_by_seed(*(stand_ins[name] for name in RIVALS))
     if pair.seeds == 0:
-        why = f"No verdict: {listing(_labels(RIVALS))} have no seed in common, so nothing can be paired"
-        return Verdict(heading, sentences([why, *undertrained(runs)]), notes=(*finishing(runs), *left_out(runs)))
-    lines = scorecard(pair, runs, scores, history)
-    first, second = image_scores(pair, scores)
+        why = f"No verdict: {join_list(_labels(RIVALS))} have no seed in common, so nothing can be paired"
+        return Verdict(
+            heading,
+            join_sentences([why, *name_undertrained(runs)]),
+            notes=(*list_finishing(runs), *list_left_out(runs)),
+        )
+    lines = make_scorecard(pair, runs, scores, history)
+    first, second = collect_image_scores(pair, scores)
     differences = first - second
     notes = (
         *_order(stand_ins), *_seeds(pair, differences), *_images(pair, differences), *_choice(runs, pair),
-        *_alike(pair), *finishing(runs), *left_out(runs),
+        *_alike(pair), *list_finishing(runs), *list_left_out(runs),
     )  # fmt: skip
-    first_sentence = sentences([_in_short(pair, lines), *undertrained(runs)])
+    first_sentence = join_sentences([_in_short(pair, lines), *name_undertrained(runs)])
     return Verdict(heading, first_sentence, lines, *describe_rival(pair, runs, scores, history), notes)
 
 
@@ -84,10 +90,10 @@ def _in_short(pair: Pair, lines: Sequence[Line]) -> str:
     ours, theirs = name_configuration(pair.first.iloc[0].to_dict()), name_configuration(pair.second.iloc[0].to_dict())
     if not answered:
         return f"no verdict on the {ours} beside the {theirs}: the lines below say why and what would give one"
-    reach = extent(float(pair.first["superpixel_size"].iloc[0]))
-    sentence = f"compared with the {theirs}, the {ours}{reach} {listing(answered)}"
+    reach = format_extent(float(pair.first["superpixel_size"].iloc[0]))
+    sentence = f"compared with the {theirs}, the {ours}{reach} {join_list(answered)}"
     return (
-        f"{sentence}; no answer on {listing(open_ones)} (why, and what would give one, below)"
+        f"{sentence}; no answer on {join_list(open_ones)} (why, and what would give one, below)"
         if open_ones
         else sentence
     )
@@ -98,13 +104,13 @@ def _in_short(pair: Pair, lines: Sequence[Line]) -> str:
 
 def _cut(runs: pd.DataFrame) -> list[pd.DataFrame]:
     """The undertrained runs by configuration in the order of tables, each by rising seed."""
-    finished = counted(runs)
+    finished = select_counted(runs)
     cut = finished[finished["undertrained"] != ""]
-    groups = cut.groupby([cut["arm"].map(arm_rank), "arm", "superpixel_size"], dropna=False)
+    groups = cut.groupby([cut["arm"].map(rank_arm), "arm", "superpixel_size"], dropna=False)
     return [group.sort_values("seed") for _, group in groups]
 
 
-def undertrained(runs: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
+def name_undertrained(runs: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
     """Return a clause that names the configurations with undertrained runs, and the command that finishes the only one.
 
     The arms named in `but` are passed over. Of several configurations the commands are left to `finishing`.
@@ -114,10 +120,10 @@ def undertrained(runs: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
     if not names:
         return []
     rest = f" ({_why_and_how_on(groups[0])})" if len(groups) == 1 else " (why, and how to finish them, below)"
-    return [f"left out as undertrained: {listing(names)}{rest}"]
+    return [f"left out as undertrained: {join_list(names)}{rest}"]
 
 
-def finishing(runs: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
+def list_finishing(runs: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
     """Return a sentence for each of several configurations with undertrained runs: why they are, and how to go on."""
     groups = [group for group in _cut(runs) if group["pipeline"].iloc[0] not in but]
     if len(groups) < 2:
@@ -129,18 +135,18 @@ def finishing(runs: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
 def _why_and_how_on(group: pd.DataFrame) -> str:
     """Why the first run of a configuration is undertrained, the command that would finish it, and for which seeds."""
     run = group.iloc[0].to_dict()
-    command = finishing_command(run)
+    command = make_finishing_command(run)
     if not command:
         return str(run["undertrained"])
     others = [f"seed={seed}" for seed in group["seed"].iloc[1:]]
-    repeated = f", and the same with {listing(others)}" if others else ""
+    repeated = f", and the same with {join_list(others)}" if others else ""
     return f"{run['undertrained']}; to finish it: {command}{repeated}"
 
 
 def _no_verdict(runs: pd.DataFrame, missing: Sequence[str]) -> str:
     """Why arms cannot be compared: they were not run, did not end well, or all their runs are undertrained."""
     whys = [_missing_clause(runs[runs["pipeline"] == name], name) for name in missing]
-    return sentences([f"No verdict: {listing(whys)}", *undertrained(runs, missing)])
+    return join_sentences([f"No verdict: {join_list(whys)}", *name_undertrained(runs, missing)])
 
 
 def _missing_clause(runs: pd.DataFrame, name: str) -> str:
@@ -169,12 +175,13 @@ def _order(stand_ins: dict[str, pd.DataFrame]) -> list[str]:
     labels, absent = _labels(names), [ARMS[name].label for name in names if name not in alike]
     order = " >= ".join(labels)
     if absent:
-        return [f"Whether {order} holds{at(size)} cannot be said: {listing(absent)} did not converge there, or run."]
+        why = f"{join_list(absent)} did not converge there, or run"
+        return [f"Whether {order} holds{format_size(size)} cannot be said: {why}."]
     top, middle, bottom = (float(alike[name]) for name in names)
     gain = f"edges change the Dice by {100 * (middle - bottom):+.1f} points against the {labels[2]}"
     shown = f"({top:.3f}, {middle:.3f}, {bottom:.3f})"
     verb = "As expected, {} holds" if top >= middle >= bottom else "Unlike expected, {} does not hold"
-    return [f"{verb.format(order)}{at(size)} {shown}: {gain}."]
+    return [f"{verb.format(order)}{format_size(size)} {shown}: {gain}."]
 
 
 def _seeds(pair: Pair, differences: NDArray[np.float64]) -> list[str]:
@@ -208,7 +215,8 @@ def _images(pair: Pair, differences: NDArray[np.float64]) -> list[str]:
 def _choice(runs: pd.DataFrame, pair: Pair) -> list[str]:
     """How the two configurations were picked."""
     tried = [
-        len(converged(runs[runs["pipeline"] == name])[["arm", "superpixel_size"]].drop_duplicates()) for name in RIVALS
+        len(select_converged(runs[runs["pipeline"] == name])[["arm", "superpixel_size"]].drop_duplicates())
+        for name in RIVALS
     ]
     names = [name_configuration(part.iloc[0].to_dict()) for part in (pair.first, pair.second)]
     picked = [
@@ -237,7 +245,7 @@ def _alike(pair: Pair) -> list[str]:
     return found
 
 
-def left_out(runs: pd.DataFrame) -> list[str]:
+def list_left_out(runs: pd.DataFrame) -> list[str]:
     """Return a sentence for each reason other than undertraining for which runs do not count."""
     invalid = int(((runs["status"] == "ok") & runs["invalid"]).sum())
     failed = runs[runs["status"] != "ok"]["status"].value_counts().sort_index()

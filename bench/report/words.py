@@ -10,30 +10,30 @@ def count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def listing(items: Iterable[str]) -> str:
+def join_list(items: Iterable[str]) -> str:
     """Return items as `a, b and c`."""
     *rest, last = items
     return f"{', '.join(rest)} and {last}" if rest else last
 
 
-def seconds(value: float) -> str:
+def format_duration(value: float) -> str:
     """Return seconds with three digits and no powers of ten."""
     return f"{value:.3g} s" if value < 1000 else f"{value:.0f} s"
 
 
-def interval(estimate: Estimate, form: Callable[[float], str] = "{:.3g}".format) -> str:
+def format_interval(estimate: Estimate, form: Callable[[float], str] = "{:.3g}".format) -> str:
     """Return `95 % interval 13 to 15`, or that there is none."""
     if not estimate.has_interval:
         return "no interval"
     return f"95 % interval {form(estimate.low)} to {form(estimate.high)}"
 
 
-def points(value: float) -> str:
+def format_signed(value: float) -> str:
     """Return a difference in points with its sign, never rounded to zero."""
     return f"{value:+.1f}" if abs(value) >= 0.05 or value == 0 else f"{value:+.1g}"
 
 
-def share(ratio: float) -> str:
+def format_share(ratio: float) -> str:
     """Return what a first amount is beside a second, of `ratio` = second / first: `15 % less`, `2.3 times as much`."""
     part = 1 / ratio
     if part >= 2:
@@ -43,7 +43,7 @@ def share(ratio: float) -> str:
     return "as much" if text == "0" else f"{text} % {'less' if part < 1 else 'more'}"
 
 
-def sentences(parts: Sequence[str]) -> str:
+def join_sentences(parts: Sequence[str]) -> str:
     """Join clauses with semicolons into one sentence that begins with a capital and ends with a stop."""
     text = "; ".join(part for part in parts if part)
     return text[:1].upper() + text[1:] + "."

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.arms import RIVALS
 from bench.config import InputError
-from bench.tables.chosen import chosen
+from bench.tables.chosen import choose_configurations
 from bench.tables.statistics import break_even
 
 RESAMPLES = 1000
@@ -49,12 +49,12 @@ class Rates:
     predict: NDArray[np.float64]
 
     def means(self) -> "Means":
-        """Means over the runs, in the order of the fields."""
+        """Return means over the runs, in the order of the fields."""
         start, prepare, epoch, epochs, predict = map(float, self._rows().mean(axis=0))
         return start, prepare, epoch, epochs, predict
 
     def redrawn(self, rng: np.random.Generator) -> "list[Means]":
-        """Means over as many runs drawn with replacement, `RESAMPLES` times."""
+        """Return means over as many runs drawn with replacement, `RESAMPLES` times."""
         drawn = rng.integers(len(self), size=(RESAMPLES, len(self)))
         return [(a, b, c, d, e) for a, b, c, d, e in self._rows()[drawn].mean(axis=1).tolist()]
 
@@ -145,12 +145,20 @@ class BreakEven:
     crossings: tuple[Crossing, ...]
 
 
-def break_evens(runs: pd.DataFrame, stages: pd.DataFrame) -> BreakEven:
-    """From `runs`, rows of `configurations` of one data set and machine, and the table `stages`.
+def find_break_evens(runs: pd.DataFrame, stages: pd.DataFrame) -> BreakEven:
+    """Compute the rates of both rivals and where they cost the same.
 
-    Raises InputError with the reason where an arm is missing, all its runs are flagged, or its times are incomplete.
+    Args:
+        runs: Rows of `list_configurations` of one data set and machine.
+        stages: The table `stages`.
+
+    Returns:
+        Rates and crossings of the configurations that stand for the two.
+
+    Raises:
+        InputError: An arm is missing, all its runs are flagged, or its times are incomplete.
     """
-    found = chosen(runs)
+    found = choose_configurations(runs)
     used = [_undisturbed(found.get(name), name) for name in RIVALS]
     gnn, cnn = (_rates(arm, stages, name) for arm, name in zip(used, RIVALS, strict=True))
     project = _project(used[0], stages)
@@ -210,7 +218,7 @@ def _project(runs: pd.DataFrame, stages: pd.DataFrame) -> Project:
 
 def _crossing(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> Crossing:
     lines = quantity.line(gnn.means(), project), quantity.line(cnn.means(), project)
-    outcome, x = compare(*lines)
+    outcome, x = compare_lines(*lines)
     if min(len(gnn), len(cnn)) < 2:
         return Crossing(quantity, *lines, outcome, x)
     redrawn = _redrawn(quantity, gnn, cnn, project)
@@ -223,11 +231,11 @@ def _redrawn(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> li
     """Outcomes when the runs of each arm are drawn anew with replacement."""
     rng = np.random.default_rng(0)
     pairs = zip(gnn.redrawn(rng), cnn.redrawn(rng), strict=True)
-    return [compare(quantity.line(first, project), quantity.line(second, project)) for first, second in pairs]
+    return [compare_lines(quantity.line(first, project), quantity.line(second, project)) for first, second in pairs]
 
 
-def compare(gnn: Line, cnn: Line) -> tuple[str, float]:
-    """The outcome for the GNN and the x of the crossing (NaN where there is none for x >= 0)."""
+def compare_lines(gnn: Line, cnn: Line) -> tuple[str, float]:
+    """Return the outcome for the GNN, and the x of the crossing: NaN where there is none for x >= 0."""
     x = break_even(*gnn, *cnn)
     if math.isnan(x):
         end = break_even(*cnn, *gnn)

@@ -3,14 +3,14 @@
 import pandas as pd
 
 from bench.arms import RIVALS, ceiling_arms, edgeless_arms
-from bench.tables.convergence import converged, counted
+from bench.tables.convergence import select_converged, select_counted
 
 
-def best_configuration(runs: pd.DataFrame) -> pd.DataFrame:
+def choose_best(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs of the configuration with the highest mean validation score; the larger superpixels on ties.
 
-    `runs` are rows of `configurations` of one pipeline, data set and machine, those that may be chosen. Empty if there
-    are none.
+    `runs` are rows of `list_configurations` of one pipeline, data set and machine, those that may be chosen. Empty if
+    there are none.
     """
     if runs.empty:
         return runs
@@ -18,36 +18,36 @@ def best_configuration(runs: pd.DataFrame) -> pd.DataFrame:
     ranked = score.rename("score").reset_index().sort_values(["score", "superpixel_size"], na_position="first")
     best = ranked.iloc[-1]
     of_arm = runs.loc[runs["arm"] == str(best["arm"])]
-    return of_arm.loc[same_size(of_arm["superpixel_size"], float(best["superpixel_size"]))]
+    return of_arm.loc[match_size(of_arm["superpixel_size"], float(best["superpixel_size"]))]
 
 
-def same_size(sizes: "pd.Series[float]", size: float) -> "pd.Series[bool]":
+def match_size(sizes: "pd.Series[float]", size: float) -> "pd.Series[bool]":
     """Return where a superpixel size is the given one; NaN (a pixel arm) equals NaN."""
     return sizes.isna() if pd.isna(size) else sizes == size
 
 
-def chosen(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def choose_configurations(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the runs that stand for each pipeline of one data set and machine, by pipeline.
 
     Only runs that converged may. The controls that share superpixels with the graph network (the one without edges,
     the ceiling) are taken at its superpixel size where they were run at it, because only there they say what the graph
     adds and what the ceiling is.
     """
-    return _choose(converged(runs))
+    return _choose(select_converged(runs))
 
 
-def shown(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
+def choose_shown(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return `chosen`, and for a pipeline of which no run converged the best of those that finished: for pictures."""
-    used, stand_ins = counted(runs), chosen(runs)
+    used, stand_ins = select_counted(runs), choose_configurations(runs)
     return _choose(used[~used["pipeline"].isin(list(stand_ins))]) | stand_ins
 
 
 def _choose(used: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    found = {str(pipeline): best_configuration(group) for pipeline, group in used.groupby("pipeline")}
+    found = {str(pipeline): choose_best(group) for pipeline, group in used.groupby("pipeline")}
     graph = found.get(RIVALS[0])
     for control in {*edgeless_arms(), *ceiling_arms()} & set(found):
         if graph is not None:
             group = used[used["pipeline"] == control]
-            alike = best_configuration(group[same_size(group["superpixel_size"], graph["superpixel_size"].iloc[0])])
+            alike = choose_best(group[match_size(group["superpixel_size"], graph["superpixel_size"].iloc[0])])
             found[control] = found[control] if alike.empty else alike
     return found

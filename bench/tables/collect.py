@@ -12,7 +12,7 @@ import pandas as pd
 from bench.arms import pixel_arms
 from bench.config import InputError, require
 from bench.files import write_atomically
-from bench.tables.columns import TABLES, is_text, schema
+from bench.tables.columns import TABLES, is_text, list_required
 from bench.tables.read import read_run_rows
 from bench.tables.write import protect, restore, to_csv
 
@@ -78,7 +78,7 @@ def _collect_texts(results_dir: Path) -> dict[str, str]:
         found["runs"] = [_set_votes_apart(found["runs"][0])]
         for name, part in found.items():
             rows[name] += part
-    texts = {name: to_csv(_by_run(rows[name]), schema(name)) for name in TABLES}
+    texts = {name: to_csv(_by_run(rows[name]), list_required(name)) for name in TABLES}
     return texts | {"unfinished": to_csv(unfinished, UNFINISHED)}
 
 
@@ -138,12 +138,12 @@ def _parse(path: Path | str, source: Path | io.StringIO) -> pd.DataFrame:
     missing = [column for column in _expected(table) if column not in frame]
     require(not missing, f"{path} lacks the column {missing[:1]}: collect the runs again")
     frame = frame.assign(**{name: frame[name].map(restore, na_action="ignore").astype("str") for name in text})
-    newer = [column for column in schema(table) if column not in frame] if table in TABLES else []
+    newer = [column for column in list_required(table) if column not in frame] if table in TABLES else []
     return frame.assign(**dict.fromkeys(newer, np.nan))
 
 
 def _expected(table: str) -> tuple[str, ...]:
-    return schema(table, "any code") if table in TABLES else UNFINISHED
+    return list_required(table, "any code") if table in TABLES else UNFINISHED
 
 
 def frame_to_csv(frame: pd.DataFrame) -> str:
@@ -157,8 +157,8 @@ def frame_to_csv(frame: pd.DataFrame) -> str:
     return text
 
 
-def current(runs: pd.DataFrame) -> pd.DataFrame:
-    """The rows that count: of several runs with one key, data and machine the newest ok one, else the newest one.
+def select_current(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that count: of several runs with one key, data and machine the newest ok one, else the newest.
 
     The key is run_key, else settings_key; a run without either stands for itself. Machines are told apart by
     `machine.*`, data by `dataset.content`; a run that died before it knew its data belongs to the others of its key.
@@ -166,7 +166,7 @@ def current(runs: pd.DataFrame) -> pd.DataFrame:
     key = runs["run_key"].fillna(_column(runs, "settings_key")).fillna(runs["run_id"])
     content = _column(runs, "dataset.content")
     content = content.fillna(content.groupby(key).transform("last")).fillna("")
-    ranked = runs.assign(_key=key, _content=content, _machine=machine_labels(runs), _ok=runs["status"] == "ok")
+    ranked = runs.assign(_key=key, _content=content, _machine=label_machines(runs), _ok=runs["status"] == "ok")
     ranked = ranked.sort_values(["_ok", "started", "run_id"], na_position="first", kind="stable")
     newest = ranked.drop_duplicates(["_key", "_content", "_machine"], keep="last")
     return newest[list(runs.columns)].sort_values("run_id").reset_index(drop=True)
@@ -176,10 +176,10 @@ def _column(runs: pd.DataFrame, name: str) -> pd.Series:
     return runs[name] if name in runs else pd.Series(None, index=runs.index, dtype="str")
 
 
-def machine_labels(runs: pd.DataFrame) -> pd.Series:
-    """One text per run that names its machine: processor, cores, accelerator and id. Empty where nothing is known.
+def label_machines(runs: pd.DataFrame) -> pd.Series:
+    """Return a text per run that names its machine: processor, cores, accelerator and id; empty where unknown.
 
-    A run that died before it could say takes the machine of the others, if there is only one.
+    A run that died before it could tell takes the machine of the others, if there is only one.
     """
     labels = pd.Series([_machine(row) for row in runs.to_dict("records")], index=runs.index, dtype="str")
     known = set(labels) - {""}

@@ -82,7 +82,7 @@ def _chosen(value: Any, names: list[str]) -> list[str]:
 
 
 @cache
-def schema(table: str, written_by: str = "this code") -> tuple[str, ...]:
+def list_required(table: str, written_by: str = "this code") -> tuple[str, ...]:
     """Return the columns that a table always has, in their order; those that older code wrote with `any code`."""
     every = [column for column in read_columns() if column.table == table and column.required]
     return tuple(column.name for column in every if written_by == "this code" or not column.newer)

@@ -1,7 +1,7 @@
 """`python -m bench collect`: the tables of a results folder, and their comparison on the terminal."""
 
 from bench.config import InputError
-from bench.tables.comparison import comparison
+from bench.tables.comparison import compare_arms
 from bench.tables.folders import FoldersConfig, choose_folders, read
 from bench.tables.text import format_table
 
@@ -13,7 +13,7 @@ def main(settings: FoldersConfig) -> int:
         tables = read(folders, results_dir)
     except OSError as error:
         raise InputError(f"cannot write {error.filename or 'below results_dir'}: {error.strerror}") from error
-    print(format_table(comparison(tables)))
+    print(format_table(compare_arms(tables)))
     count = len(tables.unfinished)
     if count:
         print(

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from bench.arms import ARMS
 from bench.config import Config, InputError, SyntheticConfig, flatten
-from bench.tables.collect import Tables, current, machine_labels
-from bench.tables.convergence import BUDGETS, assess, counted, trained
+from bench.tables.collect import Tables, label_machines, select_current
+from bench.tables.convergence import BUDGETS, assess, select_counted, select_trained
 
 GROUP = ["dataset", "machine", "arm", "superpixel_size"]
 MIB = 2**20
@@ -30,8 +30,17 @@ _SAME_AS_MODEL = ("pipeline.model.conv", "pipeline.model.architecture")
 _SIZES = ("superpixels.superpixel_size", "superpixels.n_segments")
 
 
-def ratio(numerator: float, denominator: float, kinds: Iterable[str | float | None]) -> float:
-    """`numerator / denominator` of two peaks of memory, refused unless all `kinds` (peak_memory_kind) are one."""
+def divide_peaks(numerator: float, denominator: float, kinds: Iterable[str | float | None]) -> float:
+    """Return the ratio of two peaks of memory.
+
+    Args:
+        numerator: Bytes.
+        denominator: Bytes.
+        kinds: Every `peak_memory_kind` that the two stand for.
+
+    Raises:
+        InputError: The kinds are not all one, or not known.
+    """
     found = sorted({"not measured" if pd.isna(kind) else str(kind) for kind in kinds})
     if len(found) != 1 or found == ["not measured"]:
         raise InputError(f"peaks of memory of different kinds are not divided: {' and '.join(found)}")
@@ -41,20 +50,19 @@ def ratio(numerator: float, denominator: float, kinds: Iterable[str | float | No
 # ----------------------------------------------------------------------------------------------- configurations
 
 
-def configurations(tables: Tables) -> pd.DataFrame:
-    """One row per current run with everything a figure needs; runs that share `GROUP` differ in their seed only.
+def list_configurations(tables: Tables) -> pd.DataFrame:
+    """Return one row per current run with everything a figure needs; runs equal in `GROUP` differ in their seed only.
 
     Adds to `runs`: machine, arm (pipeline, and what tells it from other configurations of that pipeline), method (the
     same without the budget of training), superpixel_size (pixels asked for; NaN for pixel arms), invalid and contended
     (from flags), the pooled test scores dice, accuracy, boundary_f1, oracle_dice, voted_dice and val_dice, val_score
     (val_dice, else the score that picked the checkpoint), test_images (number of scored ones),
-    test_megapixels (predicted), prepare_s, train_s
-    (superpixels included), fit_s (without), prepare_s_per_epoch (amortised), predict_s_per_mpx (superpixels included),
-    predict_only_s_per_mpx; net_peak_bytes of training with net_peak_kind; undertrained and shorter
-    (`bench.tables.convergence.assess`).
+    test_megapixels (predicted), prepare_s, train_s (superpixels included), fit_s (without), prepare_s_per_epoch
+    (amortised), predict_s_per_mpx (superpixels included), predict_only_s_per_mpx; net_peak_bytes of training with
+    net_peak_kind; undertrained and shorter (`bench.tables.convergence.assess`).
     """
-    runs = current(tables.runs)
-    runs["machine"] = machine_labels(runs)
+    runs = select_current(tables.runs)
+    runs["machine"] = label_machines(runs)
     runs["dataset"] = _datasets(runs)
     runs["superpixel_size"] = _superpixel_sizes(runs)
     runs["arm"], runs["method"] = _arms(runs), _arms(runs, leave_out=BUDGETS)
@@ -93,11 +101,11 @@ def _datasets(runs: pd.DataFrame) -> pd.Series:
 
 
 def _settings(columns: Sequence[str], values: Sequence[object]) -> list[str]:
-    return [f"{_short(column)}{text_of(value)}" for column, value in zip(columns, values, strict=True)]
+    return [f"{_short(column)}{format_setting(value)}" for column, value in zip(columns, values, strict=True)]
 
 
 def uses_superpixels(pipeline: str) -> bool:
-    """Whether the superpixel settings mean anything to a pipeline."""
+    """Return whether the superpixel settings mean anything to a pipeline."""
     return pipeline not in ARMS or ARMS[pipeline].uses_superpixels
 
 
@@ -126,7 +134,9 @@ def _varied(group: pd.DataFrame, pipeline: str, leave_out: Sequence[str]) -> lis
         varied = [column for column in varied if column not in _SAME_AS_MODEL]
     usual = {name: text for name, text in _defaults(pipeline).items() if not name.startswith("training.")}
     rows = group[varied].astype("object").itertuples(index=False)
-    told = [[one for one in zip(varied, row, strict=True) if usual.get(one[0]) != text_of(one[1])] for row in rows]
+    told = [
+        [one for one in zip(varied, row, strict=True) if usual.get(one[0]) != format_setting(one[1])] for row in rows
+    ]
     return [_settings([name for name, _ in pairs], [value for _, value in pairs]) for pairs in told]
 
 
@@ -135,7 +145,7 @@ def _defaults(pipeline: str) -> dict[str, str]:
     if pipeline not in ARMS:
         return {}
     settings = flatten(Config(SyntheticConfig(), ARMS[pipeline].settings()))
-    return {name: text_of(float("nan") if value is None else value) for name, value in settings.items()}
+    return {name: format_setting(float("nan") if value is None else value) for name, value in settings.items()}
 
 
 def _short(column: str) -> str:
@@ -156,8 +166,8 @@ def _is_variant(column: str, pipeline: str) -> bool:
     return not column.startswith("training.") or arm is None or arm.learns
 
 
-def text_of(value: object) -> str:
-    """A setting as it is read aloud: no quotes, no idle digits, `none` where there is none."""
+def format_setting(value: object) -> str:
+    """Return a setting without quotes and idle digits, `none` where it has no value."""
     if isinstance(value, float):
         return "none" if math.isnan(value) else f"{value:g}"
     text = str(value)
@@ -226,29 +236,29 @@ def _net_peaks(stages: pd.DataFrame) -> pd.DataFrame:
 # -------------------------------------------------------------------------------------------------- the table
 
 
-def comparison(tables: Tables) -> pd.DataFrame:
-    """One row per data set, machine, arm and superpixel size, over seeds.
+def compare_arms(tables: Tables) -> pd.DataFrame:
+    """Return one row per data set, machine, arm and superpixel size, over seeds.
 
     Means over the ok runs that are not flagged invalid, `*_low` and `*_high` the least and greatest of them; seeds
     counts them. Undertrained ones are among them only where a row has no others. Failed, invalid and undertrained runs
-    stay in `statuses`. A row whose runs have several kinds of peak memory has no
-    peak. Arms in the order of `ARMS`, others after them by name.
+    stay in `statuses`. A row whose runs have several kinds of peak memory has no peak. Arms in the order of `ARMS`,
+    others after them by name.
     """
-    runs = configurations(tables)
+    runs = list_configurations(tables)
     groups = runs.groupby(GROUP, dropna=False, sort=True)
     rows = [{**dict(zip(GROUP, key, strict=True)), **_summary(group)} for key, group in groups]
-    rows.sort(key=lambda row: (row["dataset"], row["machine"], arm_rank(row["arm"])))
+    rows.sort(key=lambda row: (row["dataset"], row["machine"], rank_arm(row["arm"])))
     return pd.DataFrame(rows, columns=None if rows else [*GROUP, "peak_memory_kind"])
 
 
-def arm_rank(arm: str) -> int:
-    """Where an arm stands in tables and legends."""
+def rank_arm(arm: str) -> int:
+    """Return where an arm stands in tables and legends."""
     pipeline = arm.split(" ", 1)[0]
     return list(ARMS).index(pipeline) if pipeline in ARMS else len(ARMS)
 
 
 def _summary(group: pd.DataFrame) -> dict[str, Any]:
-    used = counted(group) if trained(group).empty else trained(group)
+    used = select_counted(group) if select_trained(group).empty else select_trained(group)
     kinds = sorted(used["peak_memory_kind"].dropna().unique())
     row: dict[str, Any] = {"seeds": used["seed"].nunique(), "runs": len(used)}
     for column in ("dice", "accuracy", "boundary_f1", "oracle_dice", "val_dice"):

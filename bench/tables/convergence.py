@@ -25,7 +25,8 @@ def assess(runs: pd.DataFrame) -> pd.DataFrame:
     budget: its budget was planned, and it is a point of that method's score over time.
 
     Args:
-        runs: Rows with the columns of `METHOD`, `status`, `invalid` and `val_score`, as `configurations` makes them.
+        runs: Rows with the columns of `METHOD`, `status`, `invalid` and `val_score`, as `list_configurations` makes
+            them.
 
     Returns:
         `runs` with two more columns. `undertrained` (text): why the run is, empty where it is not. `shorter` (bool):
@@ -42,26 +43,26 @@ def assess(runs: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def counted(runs: pd.DataFrame) -> pd.DataFrame:
+def select_counted(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs whose numbers may be shown: finished and not flagged invalid."""
     return runs[(runs["status"] == "ok") & ~runs["invalid"]]
 
 
-def trained(runs: pd.DataFrame) -> pd.DataFrame:
+def select_trained(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that are points of a front or of a score over time: counted and not undertrained."""
-    used = counted(runs)
+    used = select_counted(runs)
     return used[used["undertrained"] == ""]
 
 
-def converged(runs: pd.DataFrame) -> pd.DataFrame:
+def select_converged(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs that may stand for their arm: trained, and not one of a method that went on to a better score."""
-    used = trained(runs)
+    used = select_trained(runs)
     return used[~used["shorter"]]
 
 
 def _floors(runs: pd.DataFrame) -> dict[Hashable, tuple[str, float]]:
     """Name and mean validation score of the best floor arm on each data set."""
-    floors = counted(runs[runs["pipeline"].isin(floor_arms()) & runs["val_score"].notna()])
+    floors = select_counted(runs[runs["pipeline"].isin(floor_arms()) & runs["val_score"].notna()])
     means = floors.groupby(["dataset", "pipeline"])["val_score"].mean().sort_values()
     rows = means.reset_index().to_dict("records")
     return {row["dataset"]: (str(row["pipeline"]), float(row["val_score"])) for row in rows}
@@ -108,7 +109,7 @@ def _number(row: Mapping[Hashable, Any], column: str) -> float:
 # ------------------------------------------------------------------------------------------------- how to go on
 
 
-def finishing_command(row: Mapping[Hashable, Any]) -> str:
+def make_finishing_command(row: Mapping[Hashable, Any]) -> str:
     """Return the recorded command of an undertrained run with twice the ceiling; empty where either is not known.
 
     Where the clock ended the fit, the budget in seconds goes, and twice the steps made (of rows of older code: twice

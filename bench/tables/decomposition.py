@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from bench.arms import ARMS, RIVALS, ceiling_arms, edgeless_arms
 from bench.config import InputError
-from bench.tables.chosen import best_configuration, chosen
-from bench.tables.convergence import converged, trained
+from bench.tables.chosen import choose_best, choose_configurations
+from bench.tables.convergence import select_converged, select_trained
 from bench.tables.statistics import Estimate, mean_interval
 
 IDLE = 0.001  # of the nodes' labels: edges whose removal changes fewer do nothing worth their cost
@@ -58,18 +58,24 @@ class Decomposition:
 
 
 def decompose(runs: pd.DataFrame) -> Decomposition:
-    """Of `runs`, rows of `configurations` of one data set and machine; the GNN that did best on validation images.
+    """Split the difference between the pixel network and the network without edges into steps.
 
-    Raises InputError unless the CNN, and oracle and MLP on the very superpixels of that GNN, were run.
+    Args:
+        runs: Rows of `list_configurations` of one data set and machine; the GNN is the one that did best on validation
+            images.
+
+    Raises:
+        InputError: The pixel network, or ceiling and network without edges on the very superpixels of that GNN, did not
+            run.
     """
-    found = chosen(runs)
+    found = choose_configurations(runs)
     absent = [name for name in RIVALS if name not in found]
     if absent:
         raise InputError(f"there is no valid run of {' and '.join(absent)} that converged")
     gnn, cnn = (found[name] for name in RIVALS)
-    alike = converged(runs)[_same_superpixels(converged(runs), gnn.iloc[0])]
+    alike = select_converged(runs)[_same_superpixels(select_converged(runs), gnn.iloc[0])]
     edgeless, ceiling_arm = edgeless_arms()[0], ceiling_arms()[0]
-    controls = {name: best_configuration(alike[alike["pipeline"] == name]) for name in (edgeless, ceiling_arm)}
+    controls = {name: choose_best(alike[alike["pipeline"] == name]) for name in (edgeless, ceiling_arm)}
     absent = [name for name, rows in controls.items() if rows.empty]
     if absent:
         raise InputError(f"{' and '.join(absent)} did not run on the superpixels of the chosen GNN")
@@ -117,14 +123,14 @@ def _step(above: str, below: str, levels: dict[str, "pd.Series[float]"]) -> Step
 
 
 def measure_liveness(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per graph configuration whose runs say what their edges did; empty if none does.
+    """Return one row per graph configuration whose runs say what their edges did; empty if none does.
 
     Columns: arm, superpixel_size, runs; message_share, of the messages' mass that does not come from the node itself;
     flip_share, of the nodes of the validation images whose label changes when the edges are removed: means, with the
     least and greatest.
     """
     columns = {"edge_message_share": "message_share", "edge_flip_share": "flip_share"}
-    used = trained(runs).reindex(columns=[*runs.columns, *(name for name in columns if name not in runs)])
+    used = select_trained(runs).reindex(columns=[*runs.columns, *(name for name in columns if name not in runs)])
     used = used.assign(**{name: pd.to_numeric(used[name], errors="coerce") for name in columns})
     used = used[used[list(columns)].notna().any(axis=1)]
     rows = []
@@ -138,7 +144,7 @@ def measure_liveness(runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def find_idle_edges(liveness: pd.DataFrame) -> list[tuple[str, float]]:
-    """The configurations whose edges do nothing, as arm and superpixel size: removing them changes hardly a label."""
+    """Return arm and superpixel size of each configuration whose edges do nothing: hardly a label needs them."""
     if liveness.empty:
         return []
     idle = liveness[liveness["flip_share"] < IDLE]

@@ -60,7 +60,7 @@ def _brings_tables(folder: Path) -> bool:
 
 
 def merge(parts: Sequence[Tables]) -> Tables:
-    """Tables of several folders below each other, each run once."""
+    """Put tables of several folders below each other, each run once. Raises InputError for two runs of one run_id."""
     seen: dict[str, tuple[str, ...]] = {}
     kept: list[Tables] = []
     for part in parts:
@@ -107,7 +107,16 @@ def _write(tables: Tables, output: Path) -> None:
         write_atomically(output / "tables" / f"{name}.csv", frame_to_csv(frame))
 
 
-def run_file(folders: Sequence[Path], run_id: str, name: str) -> Path:
-    """A file of a run's directory in whichever folder has it; where none does, where the first one would."""
+def find_run_file(folders: Sequence[Path], run_id: str, name: str) -> Path:
+    """Return the path of a file of a run's directory.
+
+    Args:
+        folders: Results folders in which the directory may lie, at least one.
+        run_id: Name of the directory.
+        name: Name of the file.
+
+    Returns:
+        The path in the first folder that has it; where none does, where the first one would.
+    """
     paths = [folder / "runs" / run_id / name for folder in folders]
     return next((path for path in paths if path.exists()), paths[0])

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from bench.config import InputError
-from bench.tables.folders import run_file
+from bench.tables.folders import find_run_file
 
 GIB = 2**30
 COVERED = 0.8  # of the stages' seconds, at least, must be stood for by samples for a trace to be believed
@@ -38,14 +38,14 @@ def load_trace(path: Path) -> pd.DataFrame:
     return trace
 
 
-def footprints(runs: pd.DataFrame, stages: pd.DataFrame, folders: Sequence[Path]) -> pd.DataFrame:
+def measure_footprints(runs: pd.DataFrame, stages: pd.DataFrame, folders: Sequence[Path]) -> pd.DataFrame:
     """Measure memory over time of some runs, all in one way, so that they may be compared.
 
     The way is the area under the samples if every run's trace covers the stages, else the product of peak and time,
     which is larger. Training and prediction are judged apart.
 
     Args:
-        runs: Rows of `configurations` of one data set and machine.
+        runs: Rows of `list_configurations` of one data set and machine.
         stages: The table `stages`.
         folders: Results folders in which run directories may lie.
 
@@ -68,7 +68,9 @@ def _areas(run: Mapping[Hashable, Any], folders: Sequence[Path]) -> dict[str, fl
     """GiB s under a run's samples; NaN where they do not cover what was measured."""
     unknown = {"training": np.nan, "predict": np.nan}
     try:
-        trace = load_trace(run_file(folders, str(run["run_id"]), "memory_trace.csv")) if folders else pd.DataFrame()
+        trace = (
+            load_trace(find_run_file(folders, str(run["run_id"]), "memory_trace.csv")) if folders else pd.DataFrame()
+        )
     except InputError:
         return unknown
     column = _READINGS.get(str(run["peak_memory_kind"]), "")
@@ -78,12 +80,14 @@ def _areas(run: Mapping[Hashable, Any], folders: Sequence[Path]) -> dict[str, fl
     training, predict = (trace["stage"].isin(names) for names in (_TRAINING, _PREDICTION))
     predicted = run["predict_s_per_mpx"] * run["test_megapixels"]
     return {
-        "training": area(trace[column], trace["seconds"], training & ~test, run["train_s"]),
-        "predict": area(trace[column], trace["seconds"], predict & test, predicted),
+        "training": integrate_memory(trace[column], trace["seconds"], training & ~test, run["train_s"]),
+        "predict": integrate_memory(trace[column], trace["seconds"], predict & test, predicted),
     }
 
 
-def area(memory: "pd.Series[float]", seconds: "pd.Series[float]", within: "pd.Series[bool]", measured: float) -> float:
+def integrate_memory(
+    memory: "pd.Series[float]", seconds: "pd.Series[float]", within: "pd.Series[bool]", measured: float
+) -> float:
     """Return the area under samples within some stages: their mean memory times the seconds that the stages took.
 
     A sample stands for the time half-way to its neighbours, so that stages shorter than the time between two samples

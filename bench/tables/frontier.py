@@ -8,8 +8,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.arms import RIVALS, contending_arms
-from bench.tables.comparison import MIB, arm_rank
-from bench.tables.convergence import trained
+from bench.tables.comparison import MIB, rank_arm
+from bench.tables.convergence import select_trained
 from bench.tables.statistics import Estimate, mean_interval, paired_difference, pareto_front, pareto_membership
 
 ENOUGH = 2  # configurations of each rival: a front of one point is a point
@@ -19,7 +19,7 @@ CONFIGURATION = ["pipeline", "arm", "superpixel_size"]
 
 @dataclass(frozen=True)
 class Cost:
-    """What is paid: a column of `configurations`, what it is called, and its unit in tables (`scale` divides by it)."""
+    """What is paid: a column of `list_configurations`, its name, and its unit in tables (`scale` divides by it)."""
 
     column: str
     name: str
@@ -33,15 +33,15 @@ PREDICTION = Cost("predict_s_per_mpx", "prediction time per megapixel, superpixe
 COSTS = (MEMORY, TRAINING, PREDICTION)
 
 
-def learners(runs: pd.DataFrame) -> pd.DataFrame:
+def select_contenders(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the trained runs of arms that learn: a ceiling sees the truth, a threshold has no cost worth a front."""
-    used = trained(runs)
+    used = select_trained(runs)
     return used[used["pipeline"].isin(contending_arms()) & used["dice"].notna()]
 
 
-def too_few(runs: pd.DataFrame) -> str:
-    """Why these runs of one data set and machine make no frontier; empty if they do."""
-    used = learners(runs)
+def explain_too_few(runs: pd.DataFrame) -> str:
+    """Return why these runs of one data set and machine make no frontier; empty if they do."""
+    used = select_contenders(runs)
     tried = {name: len(used[used["pipeline"] == name][CONFIGURATION].drop_duplicates()) for name in RIVALS}
     if min(tried.values()) >= ENOUGH:
         return ""
@@ -49,15 +49,15 @@ def too_few(runs: pd.DataFrame) -> str:
     return f"a frontier needs at least {ENOUGH} finished, valid configurations of each rival; there are {counts}"
 
 
-def points(runs: pd.DataFrame, cost: Cost) -> pd.DataFrame:
-    """One row per configuration and kind of memory of one data set and machine, by arm and rising cost.
+def make_points(runs: pd.DataFrame, cost: Cost) -> pd.DataFrame:
+    """Return one row per configuration and kind of memory of one data set and machine, by arm and rising cost.
 
     Columns: pipeline, arm, superpixel_size, kind (of memory; empty for times), runs, val_dice; cost (in `cost.unit`)
     and dice, means over runs, with `*_low` and `*_high`, 95 % intervals of the mean (NaN for one run); on_front (not
     beaten by any other configuration), on_own_front (by none of its arm), share and own_share: in how many of the
     redrawn runs (bootstrap within each configuration) that holds. Memory of different kinds is kept apart.
     """
-    used = learners(runs)
+    used = select_contenders(runs)
     used = used[used[cost.column].notna()]
     used = used.assign(kind=used["peak_memory_kind"].fillna("") if cost is MEMORY else "", rank=used["arm"].map(_rank))
     found = [_kind(group, cost) for _, group in used.groupby("kind")]
@@ -65,7 +65,7 @@ def points(runs: pd.DataFrame, cost: Cost) -> pd.DataFrame:
 
 
 def _rank(arm: str) -> int:
-    return arm_rank(arm)
+    return rank_arm(arm)
 
 
 def _kind(used: pd.DataFrame, cost: Cost) -> pd.DataFrame:
@@ -85,14 +85,14 @@ def _kind(used: pd.DataFrame, cost: Cost) -> pd.DataFrame:
 def _point(key: tuple[Hashable, ...], group: pd.DataFrame, cost: Cost) -> dict[str, object]:
     rank, pipeline, arm, size, kind = key
     row: dict[str, object] = {"rank": rank, "pipeline": pipeline, "arm": arm, "superpixel_size": size, "kind": kind}
-    row |= {"runs": len(group), "val_dice": validation_score(group)}
+    row |= {"runs": len(group), "val_dice": average_validation_score(group)}
     for name, values in (("cost", group[cost.column] / cost.scale), ("dice", group["dice"])):
         estimate = mean_interval(values)
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return row
 
 
-def validation_score(runs: pd.DataFrame) -> float:
+def average_validation_score(runs: pd.DataFrame) -> float:
     """Return the mean validation score of some runs; NaN where none has one."""
     return float(runs["val_score"].mean())
 
@@ -119,13 +119,13 @@ class Within:
     difference: Estimate
 
 
-def within_budgets(runs: pd.DataFrame) -> list[Within]:
-    """For every cost, the best of each rival within what the other's best one costs; best by validation score.
+def search_budgets(runs: pd.DataFrame) -> list[Within]:
+    """Find, for every cost, the best of each rival within what the other's best one costs; best by validation score.
 
     `runs` are of one data set and machine. Where a rival ran with several kinds of memory, its best is sought within
     each kind that both have.
     """
-    used = learners(runs)
+    used = select_contenders(runs)
     found = []
     for cost in COSTS:
         known = used[used[cost.column].notna()]
@@ -150,7 +150,7 @@ def _within(cost: Cost, kind: str, arms: dict[str, pd.DataFrame], giver: str) ->
 def _best(runs: pd.DataFrame) -> pd.DataFrame:
     """The runs of the configuration with the highest validation score; of equals the first by name."""
     groups = [group for _, group in runs.groupby(CONFIGURATION, dropna=False, sort=True)]
-    scores = [validation_score(group) for group in groups]
+    scores = [average_validation_score(group) for group in groups]
     if not scores or np.isnan(scores).all():
         return runs.iloc[:0]
     return groups[int(np.nanargmax(scores))]
@@ -165,24 +165,24 @@ def _difference(taken: pd.DataFrame, given: pd.DataFrame) -> Estimate:
     return paired_difference(differences.reshape(-1, 1))
 
 
-def pipelines(found: pd.DataFrame) -> list[str]:
-    """The pipelines among some points in the order of `bench.arms.ARMS`, others after them by name."""
+def list_pipelines(found: pd.DataFrame) -> list[str]:
+    """Return the pipelines among some points in the order of `bench.arms.ARMS`, others after them by name."""
     names = sorted(set(found["pipeline"]))
-    return sorted(names, key=arm_rank)
+    return sorted(names, key=rank_arm)
 
 
 # --------------------------------------------------------------------------------------------------------- one table
 
 
-def frontier(runs: pd.DataFrame) -> pd.DataFrame:
-    """Every configuration's points for every cost below each other, with `cost_name`, `unit` and a `mark`.
+def make_frontier(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return every configuration's points for every cost, with `cost_name`, `unit` and a `mark`.
 
     The mark is a letter for those that their own arm does not beat at some cost, by which figures and texts call them;
-    empty for the others. Empty if there are too few configurations (`too_few`).
+    empty for the others. Empty if there are too few configurations (`explain_too_few`).
     """
-    if too_few(runs):
+    if explain_too_few(runs):
         return pd.DataFrame()
-    found = pd.concat([points(runs, cost).assign(cost_name=cost.name, unit=cost.unit) for cost in COSTS])
+    found = pd.concat([make_points(runs, cost).assign(cost_name=cost.name, unit=cost.unit) for cost in COSTS])
     found = found.reset_index(drop=True)
     names = found[CONFIGURATION].assign(rank=found["arm"].map(_rank), size=found["superpixel_size"].fillna(0.0))
     keys = list(names[["rank", "arm", "size"]].itertuples(index=False, name=None))

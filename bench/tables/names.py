@@ -25,14 +25,14 @@ def name_run(run: Mapping[Any, Any]) -> str:
 def name_configuration(run: Mapping[Any, Any]) -> str:
     """Return a run's configuration: arm, the settings that tell it from others of the arm, superpixel size."""
     settings = [text for text in str(run["method"]).split(" ")[1:] if not text.startswith("scale=")]
-    return " ".join([name_run(run), *settings]) + at(float(run["superpixel_size"]))
+    return " ".join([name_run(run), *settings]) + format_size(float(run["superpixel_size"]))
 
 
-def at(size: float) -> str:
+def format_size(size: float) -> str:
     """Return where a superpixel size is the given one, in words; empty for a pixel arm."""
     return "" if math.isnan(size) else f" at {size:g} pixels per superpixel"
 
 
-def extent(size: float) -> str:
+def format_extent(size: float) -> str:
     """Return how far a superpixel of so many pixels reaches, because their number is an area: ` (about 5 x 5)`."""
     return "" if math.isnan(size) else f" (about {math.sqrt(size):.0f} x {math.sqrt(size):.0f})"

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench.config import InputError
 from bench.files import read_json
-from bench.tables.columns import find_column, schema
+from bench.tables.columns import find_column, list_required
 from bench.tables.write import PARTS, STATUSES, restore
 
 
@@ -57,7 +57,7 @@ def _read_rows(path: Path, table: str, run_id: str) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = list(reader)
     except (ValueError, OSError, csv.Error) as error:
         raise InputError(f"its {path.name} cannot be read ({error})") from error
-    missing = [column for column in schema(table, "any code") if column not in (reader.fieldnames or ())]
+    missing = [column for column in list_required(table, "any code") if column not in (reader.fieldnames or ())]
     if missing:
         raise InputError(f"its {path.name} lacks the column {missing[0]}")
     if not text.endswith("\n") or any(None in row or None in row.values() or row["run_id"] != run_id for row in rows):

@@ -7,8 +7,8 @@ import pandas as pd
 
 from bench.arms import contending_arms
 from bench.tables import speed
-from bench.tables.chosen import best_configuration
-from bench.tables.convergence import METHOD, converged
+from bench.tables.chosen import choose_best
+from bench.tables.convergence import METHOD, select_converged
 
 
 @dataclass(frozen=True)
@@ -26,11 +26,11 @@ class Rival:
     tried: int
 
 
-def best_rival(runs: pd.DataFrame, history: pd.DataFrame, side: pd.DataFrame) -> Rival | None:
+def find_rival(runs: pd.DataFrame, history: pd.DataFrame, side: pd.DataFrame) -> Rival | None:
     """Find who reaches an arm's converged validation score in the least time, superpixels included.
 
     Args:
-        runs: Rows of `configurations` of one data set and machine.
+        runs: Rows of `list_configurations` of one data set and machine.
         history: The table `history`.
         side: The converged runs of the arm's chosen configuration.
 
@@ -38,18 +38,18 @@ def best_rival(runs: pd.DataFrame, history: pd.DataFrame, side: pd.DataFrame) ->
         Of the methods of all other arms the soonest at that score, by the median over its seeds; if none reaches it,
         the one with the highest validation score; None where no other arm converged. Test images choose nothing.
     """
-    used = converged(runs)
+    used = select_converged(runs)
     others = used[used["pipeline"].isin(contending_arms()) & (used["pipeline"] != side["pipeline"].iloc[0])]
     methods = [group for _, group in others.groupby(METHOD, dropna=False)]
     if not methods:
         return None
-    target = np.array([speed.converged_score(side, history)])
+    target = np.array([speed.find_converged_score(side, history)])
     seconds = [_seconds(runs, history, group, target) for group in methods]
     if np.isnan(seconds).all():
-        return Rival(best_configuration(others), reached=False, tried=len(methods))
+        return Rival(choose_best(others), reached=False, tried=len(methods))
     best = methods[int(np.nanargmin(seconds))]
-    return Rival(best_configuration(best), reached=True, tried=len(methods))
+    return Rival(choose_best(best), reached=True, tried=len(methods))
 
 
 def _seconds(runs: pd.DataFrame, history: pd.DataFrame, group: pd.DataFrame, target: speed.Floats) -> float:
-    return speed.reach(speed.method_runs(runs, group.iloc[0]), history, target).median()[0].value
+    return speed.reach(speed.select_method(runs, group.iloc[0]), history, target).median()[0].value

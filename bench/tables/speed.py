@@ -9,8 +9,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.arms import contending_arms
-from bench.tables.comparison import arm_rank
-from bench.tables.convergence import METHOD, converged, trained
+from bench.tables.comparison import rank_arm
+from bench.tables.convergence import METHOD, select_converged, select_trained
 from bench.tables.statistics import Estimate, median_ratio
 
 Floats = NDArray[np.float64]
@@ -36,7 +36,7 @@ class Reached:
     contended: NDArray[np.bool_]
 
     def median(self) -> list[Estimate]:
-        """Median over the seeds for each target, with its interval; NaN where a seed did not reach it."""
+        """Return the median over the seeds for each target with its interval; NaN where a seed did not reach it."""
         found = []
         for row in self.seconds:
             known = not np.isnan(row).any()
@@ -44,9 +44,9 @@ class Reached:
         return found
 
 
-def method_runs(runs: pd.DataFrame, like: "pd.Series[Any]") -> pd.DataFrame:
+def select_method(runs: pd.DataFrame, like: "pd.Series[Any]") -> pd.DataFrame:
     """Return the trained runs of the method of the run `like`, whatever their budget of training."""
-    used = trained(runs)
+    used = select_trained(runs)
     same = pd.Series(True, index=used.index)
     for column in METHOD:
         same &= used[column].isna() if pd.isna(like[column]) else used[column] == like[column]
@@ -61,7 +61,7 @@ def reach(runs: pd.DataFrame, history: pd.DataFrame, targets: Floats) -> Reached
     without validations counts as a whole, with its whole time.
 
     Args:
-        runs: Trained runs of one method, rows of `configurations`.
+        runs: Trained runs of one method, rows of `list_configurations`.
         history: The table `history`.
         targets: Validation scores in [0, 1], (targets,).
 
@@ -96,22 +96,38 @@ def _first(points: Floats, targets: Floats) -> Floats:
     return np.asarray(seconds.min(axis=1), np.float64)
 
 
-def converged_score(runs: pd.DataFrame, history: pd.DataFrame) -> float:
+def find_converged_score(runs: pd.DataFrame, history: pd.DataFrame) -> float:
     """Return the least of the scores that the converged ones of `runs` reached, so that each of them reached it."""
-    tops = [_points(run, history)[:, 1].max() for run in converged(runs).to_dict("records")]
+    tops = [_points(run, history)[:, 1].max() for run in select_converged(runs).to_dict("records")]
     return float(min(tops, default=np.nan))
 
 
-def matter(first: pd.DataFrame, second: pd.DataFrame, history: pd.DataFrame) -> Floats:
-    """Return the targets that matter: the converged score of the lower of two methods, and `BELOW` it."""
-    lower = np.min([converged_score(runs, history) for runs in (first, second)])  # NaN if either has none
+def find_targets(first: pd.DataFrame, second: pd.DataFrame, history: pd.DataFrame) -> Floats:
+    """Return the targets that matter: the converged score of the lower of two methods, and `BELOW` it.
+
+    Args:
+        first: Converged runs of the one.
+        second: Converged runs of the other.
+        history: The table `history`.
+
+    Returns:
+        Validation scores in [0, 1], falling; NaN where one of the two has none.
+    """
+    lower = np.min([find_converged_score(runs, history) for runs in (first, second)])  # NaN if either has none
     return np.asarray(lower - np.array(BELOW), np.float64)
 
 
-def grid(methods: list[pd.DataFrame], history: pd.DataFrame, targets: int = GRID) -> Floats:
-    """Return targets for curves of several methods, ascending, finer towards the best score that any of them reached.
+def make_grid(methods: list[pd.DataFrame], history: pd.DataFrame, targets: int = GRID) -> Floats:
+    """Return targets for the curves of several methods.
 
-    The lowest is the least score of any first validation, at most 0.3 below the best.
+    Args:
+        methods: Trained runs of each method.
+        history: The table `history`.
+        targets: Number of targets.
+
+    Returns:
+        Validation scores in [0, 1], ascending, finer towards the best that any run reached. The lowest is the least
+        score of any first validation, at most 0.3 below the best.
     """
     points = [_points(run, history) for runs in methods for run in runs.to_dict("records")]
     top = max(float(part[:, 1].max()) for part in points)
@@ -138,23 +154,23 @@ class Curve:
     median: list[Estimate]
 
 
-def curves(runs: pd.DataFrame, history: pd.DataFrame, targets: Floats | None = None) -> list[Curve]:
+def make_curves(runs: pd.DataFrame, history: pd.DataFrame, targets: Floats | None = None) -> list[Curve]:
     """Compute the time to each target for every method of contending arms of one data set and machine.
 
     Args:
-        runs: Rows of `configurations`.
+        runs: Rows of `list_configurations`.
         history: The table `history`.
         targets: Validation scores in [0, 1]; those of `grid` where not given.
 
     Returns:
         A curve per method with trained runs, in the order of `bench.arms.ARMS`; none where no run has a score.
     """
-    used = trained(runs)
+    used = select_trained(runs)
     used = used[used["pipeline"].isin(contending_arms()) & used["val_score"].notna()]
-    methods = [group for _, group in used.groupby([used["arm"].map(arm_rank), *METHOD], dropna=False)]
+    methods = [group for _, group in used.groupby([used["arm"].map(rank_arm), *METHOD], dropna=False)]
     if not methods:
         return []
-    chosen = grid(methods, history) if targets is None else targets
+    chosen = make_grid(methods, history) if targets is None else targets
     found = [reach(group, history, chosen) for group in methods]
     return [Curve(group.iloc[0], one, one.median()) for group, one in zip(methods, found, strict=True)]
 
@@ -167,7 +183,7 @@ def tabulate(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for _, group in runs.groupby(["dataset", "machine"]):
-        for curve in curves(group, history):
+        for curve in make_curves(group, history):
             key = {name: curve.like[name] for name in METHOD}
             parts = zip(
                 curve.reached.targets, curve.median, curve.reached.seconds, curve.reached.contended, strict=True

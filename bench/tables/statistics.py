@@ -23,22 +23,30 @@ class Estimate:
 
     @property
     def has_interval(self) -> bool:
+        """Whether both ends are known."""
         return not (math.isnan(self.low) or math.isnan(self.high))
 
     def excludes(self, value: float) -> bool:
-        """Whether the interval exists and `value` lies outside it."""
+        """Return whether the interval exists and `value` lies outside it."""
         return self.has_interval and not self.low <= value <= self.high
 
 
 def paired_difference(differences: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Estimate:
-    """Mean difference of two arms over seeds and images, with an interval that stays honest where there are few.
+    """Estimate the mean difference of two arms over seeds and images; the interval is honest where there are few.
 
-    `differences` is (seeds, images), one arm minus the other on the same seed and image; NaN where a score is not
-    defined. The interval is the wider, at each end, of the crossed bootstrap's (`crossed_bootstrap`) and the t
-    distribution's (`crossed_t`): the bootstrap never leaves the range of what was seen, so that over two images it
-    covers the truth every second time at best; the t distribution widens by a factor of 6 there, and hardly from 20 on.
-    With a single seed the interval covers images only; with a single image, seeds only. Raises ValueError without a
-    defined difference.
+    The interval is the wider, at each end, of the crossed bootstrap's (`crossed_bootstrap`) and the t distribution's
+    (`crossed_t`): the bootstrap never leaves the range of what was seen, so that over two images it covers the truth
+    every second time at best; the t distribution widens by a factor of 6 there, and hardly from 20 on. With a single
+    seed the interval covers images only; with a single image, seeds only.
+
+    Args:
+        differences: One arm minus the other on the same seed and image, (seeds, images); NaN where not defined.
+        level: Share of repetitions in which the interval is to cover the mean.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Raises:
+        ValueError: No difference is defined.
     """
     table = _table(differences)
     known = table[~np.isnan(table)]
@@ -49,18 +57,24 @@ def paired_difference(differences: ArrayLike, level: float = 0.95, resamples: in
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
-    """Mean of independent numbers (runs of one configuration), with the interval of `paired_difference`."""
+    """Estimate the mean of independent numbers (runs of a configuration), as `paired_difference` does."""
     return paired_difference(np.asarray(values, np.float64).reshape(-1, 1), level, resamples=2000)
 
 
 def crossed_bootstrap(
     differences: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile interval of the mean of a (seeds, images) table, at least two of its numbers known.
+    """Return the percentile interval of the mean of a (seeds, images) table.
 
     Every resample draws seeds and, independently, images with replacement, because both are samples and every seed sees
     every image (the crossed or "pigeonhole" bootstrap; Owen, Annals of Applied Statistics 1:386, 2007: it errs on the
     wide side). Resamples in which nothing is defined are dropped.
+
+    Args:
+        differences: (seeds, images), at least two of its numbers known.
+        level: Coverage that is aimed at.
+        resamples: Number of resamples.
+        seed: Of their draws.
     """
     table = _table(differences)
     known = ~np.isnan(table)
@@ -72,7 +86,7 @@ def crossed_bootstrap(
 
 
 def crossed_t(differences: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """The t distribution's interval of the mean of a (seeds, images) table, at least two of its numbers known.
+    """Return the t distribution's interval of the mean of a (seeds, images) table, at least two of its numbers known.
 
     The variance is that of the mean over seed means plus that over image means, which counts what is left of both twice
     and so errs on the wide side; the degrees of freedom are Satterthwaite's (Biometrics Bulletin 2:110, 1946). Of one
@@ -118,11 +132,18 @@ def _percentiles(values: Floats, level: float) -> tuple[float, float]:
 
 
 def sign_flip_test(differences: ArrayLike, resamples: int = 100_000, seed: int = 0) -> float:
-    """Two-sided p of a mean paired difference of zero, by flipping signs.
+    """Return the two-sided p of a mean paired difference of zero, by flipping signs.
 
-    `differences` (n,) holds one number per independent pair (seed). All 2**n flips up to 16 pairs, so the least
-    possible p is 2 / 2**n; beyond that random flips, with the observed one counted. Ties count as at least as extreme.
-    Raises ValueError for an empty sample or NaN.
+    All 2**n flips are tried up to 16 pairs, so the least possible p is 2 / 2**n; beyond that random flips, with the
+    observed one counted. Ties count as at least as extreme.
+
+    Args:
+        differences: One number per independent pair (seed), (n,).
+        resamples: Random flips beyond 16 pairs.
+        seed: Of the random flips.
+
+    Raises:
+        ValueError: The sample is empty or holds NaN.
     """
     values = np.asarray(differences, np.float64)
     if values.ndim != 1 or len(values) == 0 or np.isnan(values).any():
@@ -141,7 +162,7 @@ def sign_flip_test(differences: ArrayLike, resamples: int = 100_000, seed: int =
 
 
 def pairs_needed(alpha: float = 0.05) -> int:
-    """The fewest pairs with which a two-sided sign-flip test can give p < alpha: least n with 2 / 2**n < alpha."""
+    """Return the fewest pairs with which a two-sided sign-flip test can give p < alpha: 2 / 2**n < alpha."""
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie in (0, 1), got {alpha}")
     return next(n for n in range(1, 2000) if 2.0 ** (1 - n) < alpha)
@@ -150,12 +171,21 @@ def pairs_needed(alpha: float = 0.05) -> int:
 def median_ratio(
     numerators: ArrayLike, denominators: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> Estimate:
-    """Median of the paired ratios; its interval is taken on the logarithms, where a ratio and its inverse are alike.
+    """Estimate the median of paired ratios; the interval is taken on logarithms: a ratio is like its inverse.
 
     The interval is the wider, at each end, of the bootstrap's over pairs (`median_bootstrap`) and the t distribution's
     over the mean logarithm, for the reason given in `paired_difference`. Of an even number of pairs the median is the
-    geometric mean of the middle two, so that swapping the arms inverts the result. Raises ValueError unless there are
-    as many numerators as denominators and all are positive.
+    geometric mean of the middle two, so that swapping the arms inverts the result.
+
+    Args:
+        numerators: Positive numbers, (pairs,).
+        denominators: Positive numbers, (pairs,).
+        level: Coverage that is aimed at.
+        resamples: Of the bootstrap.
+        seed: Of the bootstrap.
+
+    Raises:
+        ValueError: There are not as many numerators as denominators, or not all are positive.
     """
     top, bottom = np.asarray(numerators, np.float64), np.asarray(denominators, np.float64)
     if top.shape != bottom.shape or top.ndim != 1 or len(top) == 0:
@@ -173,14 +203,21 @@ def median_ratio(
 def median_bootstrap(
     values: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
-    """Percentile interval of the median of independent numbers (n,), n drawn with replacement in every resample."""
+    """Return the percentile interval of the median of independent numbers.
+
+    Args:
+        values: Numbers, (n,); n are drawn with replacement in every resample.
+        level: Coverage that is aimed at.
+        resamples: Number of resamples.
+        seed: Of their draws.
+    """
     known = np.asarray(values, np.float64)
     drawn = np.random.default_rng(seed).integers(len(known), size=(resamples, len(known)))
     return _percentiles(np.median(known[drawn], axis=1), level)
 
 
 def pareto_front(costs: ArrayLike, scores: ArrayLike) -> NDArray[np.bool_]:
-    """Which points no other point beats, (n,): none has a cost no higher and a score no lower, one of the two better.
+    """Return which points no other beats, (n,): none has a cost no higher and a score no lower, one of them better.
 
     Equal points are on the front together; a point with NaN is never on it.
     """
@@ -196,9 +233,13 @@ def pareto_front(costs: ArrayLike, scores: ArrayLike) -> NDArray[np.bool_]:
 def pareto_membership(
     costs: Sequence[ArrayLike], scores: Sequence[ArrayLike], resamples: int = 2000, seed: int = 0
 ) -> Floats:
-    """How often each configuration is on the Pareto front of means when its runs are drawn anew, (n,) in [0, 1].
+    """Return how often each configuration is on the Pareto front of means of redrawn runs, (n,) in [0, 1].
 
-    `costs[i]` and `scores[i]` hold configuration i's runs in the same order; a run's cost and score stay together.
+    Args:
+        costs: Of each configuration's runs.
+        scores: Of the same runs in the same order; a run's cost and score stay together.
+        resamples: Number of draws.
+        seed: Of the draws.
     """
     rng = np.random.default_rng(seed)
     means = [_resampled_means(rng, c, s, resamples) for c, s in zip(costs, scores, strict=True)]
@@ -221,10 +262,22 @@ def _resampled_means(
 
 
 def break_even(fixed: float, per_unit: float, other_fixed: float, other_per_unit: float) -> float:
-    """How much must be processed before the first way costs less: the x at which fixed + per_unit x is equal on both.
+    """Return how much must be processed before the first way costs less: the x at which both cost the same.
 
-    Units follow the slopes: seconds and seconds per megapixel give megapixels. 0 if the first way costs no more from
-    the start and stays so, infinity if it never gets there; NaN if it is ahead at first and loses later (swap the two).
+    Units follow the slopes: seconds and seconds per megapixel give megapixels.
+
+    Args:
+        fixed: Cost of the first way before anything is processed.
+        per_unit: Its cost per unit.
+        other_fixed: The same of the second way.
+        other_per_unit: The same of the second way.
+
+    Returns:
+        0 if the first way costs no more from the start and stays so, infinity if it never gets there, NaN if it is
+        ahead at first and loses later (swap the two).
+
+    Raises:
+        ValueError: A cost is negative.
     """
     if min(fixed, per_unit, other_fixed, other_per_unit) < 0:
         raise ValueError("costs must not be negative")

@@ -43,7 +43,7 @@ included, train contains prep; s/Mpx: prediction of a megapixel, superpixels inc
 
 
 def format_table(frame: pd.DataFrame) -> str:
-    """The comparison as plain text of at most 120 columns: one block per data set and machine."""
+    """Return the comparison as plain text of at most 120 columns: one block per data set and machine."""
     groups = frame.groupby(["dataset", "machine"], dropna=False)
     blocks = [_block(str(dataset), str(machine), group) for (dataset, machine), group in groups]
     return "\n\n".join([*blocks, _NOTES]) if blocks else "No run has finished yet."
@@ -56,19 +56,19 @@ def _block(dataset: str, machine: str, group: pd.DataFrame) -> str:
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     gap = "  " if sum(widths) + 2 * len(widths) <= WIDTH + 2 else " "
     widths[0] = min(widths[0], max(14, WIDTH - sum(widths[1:]) - len(gap) * len(widths[1:])))
-    notes = [*oddities(rows), *(f"! {remark}" for remark in few_images(rows))]
+    notes = [*list_oddities(rows), *(f"! {remark}" for remark in warn_of_few_images(rows))]
     lines = [gap.join(_align(cell, widths[i], i) for i, cell in enumerate(row)) for row in table]
-    title = f"{dataset}   {machine or 'unknown machine'}   peak memory: {memory_kinds(group)}"
+    title = f"{dataset}   {machine or 'unknown machine'}   peak memory: {list_memory_kinds(group)}"
     return "\n".join(line[:WIDTH].rstrip() for line in [title, *lines, *notes])
 
 
-def oddities(rows: list[dict[Any, Any]]) -> list[str]:
-    """A line for each row that has runs which failed, were left out or had company."""
+def list_oddities(rows: list[dict[Any, Any]]) -> list[str]:
+    """Return a line for each row that has runs which failed, were left out or had company."""
     odd = [row for row in rows if not re.fullmatch(r"\d+ ok", row["statuses"])]
-    return [f"! {row['statuses']}: {row_name(row)}" for row in odd]
+    return [f"! {row['statuses']}: {name_row(row)}" for row in odd]
 
 
-def few_images(rows: list[dict[Any, Any]]) -> list[str]:
+def warn_of_few_images(rows: list[dict[Any, Any]]) -> list[str]:
     """Return a line where the test split is too small for its scores to say anything of other images."""
     images = max((row["test_images"] for row in rows if not pd.isna(row["test_images"])), default=math.nan)
     if not images < FEWEST_IMAGES:
@@ -78,19 +78,19 @@ def few_images(rows: list[dict[Any, Any]]) -> list[str]:
     return [f"{few}; {FEWEST_IMAGES} are the fewest for a verdict on the score"]
 
 
-def row_name(row: dict[Any, Any]) -> str:
+def name_row(row: dict[Any, Any]) -> str:
     """Return a configuration as the table has it: the arm, and its superpixel size."""
     size = row["superpixel_size"]
     return str(row["arm"]) if pd.isna(size) else f"{row['arm']} at {size:g} px"
 
 
-def reader_name(row: dict[Any, Any]) -> str:
+def name_for_readers(row: dict[Any, Any]) -> str:
     """Return a configuration by the arm's name for readers, and its superpixel size."""
-    return row_name(row | {"arm": name_arm(str(row["arm"]))})
+    return name_row(row | {"arm": name_arm(str(row["arm"]))})
 
 
-def memory_kinds(frame: pd.DataFrame) -> str:
-    """The kinds of peak memory in some rows, as words."""
+def list_memory_kinds(frame: pd.DataFrame) -> str:
+    """Return the kinds of peak memory in some rows, as words."""
     return ", ".join(sorted(frame["peak_memory_kind"].dropna().unique())) or "not measured"
 
 
@@ -100,7 +100,7 @@ def _align(cell: str, width: int, column: int) -> str:
     return cell.ljust(width) if column == 0 else cell.rjust(width)
 
 
-def arms_table(frame: pd.DataFrame) -> pd.DataFrame:
+def make_arms_table(frame: pd.DataFrame) -> pd.DataFrame:
     """Return the comparison with the columns that are printed, under their printed names, numbers in full.
 
     `px` is empty for an arm without superpixels, `runs` counts runs by how they ended.
@@ -113,7 +113,7 @@ def arms_table(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def display_row(row: dict[Any, Any]) -> dict[str, str]:
-    """One row of the comparison as the texts that are printed, by heading; an empty text where nothing was measured."""
+    """Return one row of the comparison as the texts that are printed, by heading; empty where not measured."""
     row = {
         **row,
         "peak_memory_mib": row["peak_memory_bytes"] / MIB,
@@ -132,8 +132,8 @@ def _format(value: Any, form: str) -> str:
     return "<0.01" if 0 < value < 0.01 else f"{value:.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def seconds_text(value: float) -> str:
-    """Three digits, and no powers of ten."""
+def format_seconds(value: float) -> str:
+    """Return seconds with three digits and no powers of ten."""
     return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
@@ -152,8 +152,8 @@ def _with_range(row: dict[Any, Any]) -> str:
     return f"{row['dice']:.3f} [{low}, {high}]"
 
 
-def outcome_text(crossing: Crossing) -> str:
-    """A crossing in words, from the GNN's side, with its interval where runs were redrawn."""
+def format_outcome(crossing: Crossing) -> str:
+    """Return a crossing in words, from the GNN's side, with its interval where runs were redrawn."""
     if crossing.outcome in ("always", "never"):
         return f"the GNN {crossing.outcome} takes less time"
     low, x, high = (_whole(value, crossing) for value in (crossing.low, crossing.x, crossing.high))
@@ -170,8 +170,8 @@ def _whole(value: float, crossing: Crossing) -> str:
     return f"{math.ceil(value) if crossing.outcome == 'from' else math.floor(value)}"
 
 
-def points_text(step: Step) -> str:
-    """A loss in points of Dice as a change, with its interval."""
+def format_points(step: Step) -> str:
+    """Return a loss in points of Dice as a change, with its interval."""
     estimate = step.points
     interval = f" [{-estimate.high:+.1f}, {-estimate.low:+.1f}]" if estimate.has_interval else ""
     return f"{-estimate.value:+.1f} points{interval}"

@@ -13,7 +13,7 @@ import numpy as np
 
 from bench.config import require
 from bench.files import write_atomically
-from bench.tables.columns import schema
+from bench.tables.columns import list_required
 
 Row = Mapping[str, Any]
 
@@ -24,9 +24,17 @@ _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 def write_run(directory: Path, run: Row, stages: Iterable[Row], scores: Iterable[Row], history: Iterable[Row]) -> None:
-    """Write one run's rows into its directory; `run.json` comes last, so a run is finished when that file is there.
+    """Write one run's rows into its directory; `run.json` comes last: a run is finished when that file is there.
 
-    `run_id` is filled into every row. None and NaN are empty cells; a column that the schema does not know is kept.
+    Args:
+        directory: The run's directory, made if it is not there.
+        run: Row of `runs`; its run_id is filled into every other row.
+        stages: Rows of `stages`. None and NaN are empty cells; a column that the schema does not know is kept.
+        scores: Rows of `scores`.
+        history: Rows of `history`.
+
+    Raises:
+        InputError: The row lacks run_id or status, or the status is unknown.
     """
     _check(run)
     write_parts(directory, str(run["run_id"]), stages, scores, history)
@@ -36,16 +44,31 @@ def write_run(directory: Path, run: Row, stages: Iterable[Row], scores: Iterable
 def write_parts(
     directory: Path, run_id: str, stages: Iterable[Row], scores: Iterable[Row], history: Iterable[Row]
 ) -> None:
-    """Write all of a run's rows but its own."""
+    """Write all of a run's rows but its own.
+
+    Args:
+        directory: The run's directory, made if it is not there.
+        run_id: Filled into every row.
+        stages: Rows of `stages`.
+        scores: Rows of `scores`.
+        history: Rows of `history`.
+    """
     for name, rows in zip(PARTS, (stages, scores, history), strict=True):
         write_part(directory, name, run_id, rows)
 
 
 def write_part(directory: Path, name: str, run_id: str, rows: Iterable[Row]) -> None:
-    """Write one run's rows of one table (stages, scores or history); a run that dies later keeps what it had."""
+    """Write one run's rows of one table; a run that dies later keeps what it had.
+
+    Args:
+        directory: The run's directory, made if it is not there.
+        name: One of `PARTS`.
+        run_id: Filled into every row.
+        rows: Rows of that table.
+    """
     directory.mkdir(parents=True, exist_ok=True)
     owned = [{**row, "run_id": run_id} for row in rows]
-    write_atomically(directory / f"{name}.csv", to_csv(owned, schema(name)))
+    write_atomically(directory / f"{name}.csv", to_csv(owned, list_required(name)))
 
 
 def write_row(directory: Path, run: Row) -> None:
@@ -56,7 +79,7 @@ def write_row(directory: Path, run: Row) -> None:
 
 
 def run_key(settings_key: str, facts: Row) -> str:
-    """What makes two runs the same: settings and code (`settings_key`), and the content of the data."""
+    """Return what makes two runs the same: settings and code (`settings_key`), and the content of the data."""
     return f"{settings_key}-{facts.get('dataset.content', '')}"
 
 
