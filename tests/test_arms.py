@@ -1,8 +1,11 @@
 """An arm is said once: every module that lists arms has this list, and adding one costs what the README says."""
 
+from __future__ import annotations
+
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -10,9 +13,12 @@ from bench.arms import ARMS, RIVALS, learning_arms, pixel_arms
 from bench.config import Config, PipelineConfig, SyntheticConfig, ThresholdConfig
 from bench.pipelines.registry import build_pipeline
 from bench.pipelines.threshold import Threshold
-from bench.plots.style import find_style
-from bench.sweeps.compose import CONF, SCHEMAS
-from bench.tables.comparison import rank_arm
+
+if TYPE_CHECKING:
+    from bench.plots.style import find_style
+    from bench.sweeps.compose import CONF, SCHEMAS
+    from bench.tables.comparison import rank_arm
+
 
 ROOT = Path(__file__).parents[1]
 

@@ -3,14 +3,15 @@
 Images and masks that cannot be used are in `test_datasets_malformed.py`, which has one table of its own.
 """
 
+from __future__ import annotations
+
 import ast
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from hydra.core.global_hydra import GlobalHydra
 from support import folder_sets as sets
 from support.results import make_run
 from test_datasets_malformed import MISTAKES
@@ -19,6 +20,10 @@ from bench import cli
 from bench.measure import isolation
 from bench.measure.outcome import Outcome
 from bench.sweeps import sweep
+
+if TYPE_CHECKING:
+    from hydra.core.global_hydra import GlobalHydra
+
 
 SETTINGS: dict[str, tuple[str, ...]] = {  # the arguments, and last a part of the sentence
     "no value": ("seed", "seed"),

@@ -1,31 +1,40 @@
 """Break-even: rates against the tables by hand, crossings against a search, refusal of times not to be believed."""
 
+from __future__ import annotations
+
 import math
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from support.results import make_run
 
 from bench.config import InputError
-from bench.plots.breakeven import plot_break_even
-from bench.plots.style import NoDataError
-from bench.tables.breakeven import (
-    QUANTITIES,
-    BreakEven,
-    Crossing,
-    Line,
-    Project,
-    Rates,
-    compare_lines,
-    find_break_evens,
-)
-from bench.tables.collect import Tables, collect
-from bench.tables.comparison import list_configurations
-from bench.tables.text import format_outcome
+
+if TYPE_CHECKING:
+    from bench.plots.breakeven import plot_break_even
+    from bench.plots.style import NoDataError
+    from bench.tables.breakeven import (
+        QUANTITIES,
+        BreakEven,
+        Crossing,
+        Line,
+        Project,
+        Rates,
+        compare_lines,
+        find_break_evens,
+    )
+    from bench.tables.collect import Tables, collect
+    from bench.tables.comparison import list_configurations
+    from bench.tables.text import format_outcome
+
 
 RIVALS = ("superpixel_gnn", "tiled_cnn")
-PROJECT = Project(train=4, val=4, predicted=4, megapixels=0.09)
+
+
+def project() -> Project:
+    return Project(train=4, val=4, predicted=4, megapixels=0.09)
 
 
 def made(folder: Path, seeds: int = 3, **changes: object) -> Tables:
@@ -45,7 +54,7 @@ def rates(start: float, prepare: float, epoch: float, epochs: float, predict: fl
 
 def test_rates_come_from_the_stages(tmp_path: Path) -> None:
     found = evens(made(tmp_path, seeds=1))
-    assert found.project == PROJECT
+    assert found.project == project()
     start, prepare, epoch, epochs, predict = found.gnn.means()  # of the made-up stages of a run at 100 px
     assert start == pytest.approx(1.5)
     assert prepare == pytest.approx(4 * 1.1 / 0.72)
@@ -54,12 +63,14 @@ def test_rates_come_from_the_stages(tmp_path: Path) -> None:
     assert predict == pytest.approx((1.1 + 0.2) / 0.36)
 
 
-@pytest.mark.parametrize("quantity", QUANTITIES, ids=lambda quantity: quantity.name)
-def test_at_the_size_of_the_runs_the_lines_give_what_was_measured(quantity: object, tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", range(4))
+def test_at_the_size_of_the_runs_the_lines_give_what_was_measured(number: int, tmp_path: Path) -> None:
+    assert len(QUANTITIES) == 4
+    quantity = QUANTITIES[number]
     tables = made(tmp_path, seeds=1)
     found = evens(tables)
     [crossing] = [crossing for crossing in found.crossings if crossing.quantity is quantity]
-    now = 20.0 if math.isnan(crossing.quantity.now(PROJECT)) else crossing.quantity.now(PROJECT)
+    now = 20.0 if math.isnan(crossing.quantity.now(project())) else crossing.quantity.now(project())
     for name, (fixed, slope) in zip(RIVALS, (crossing.gnn, crossing.cnn), strict=True):
         measured = tables.stages[tables.stages["run_id"].str.contains(name)]["seconds"].sum()
         assert fixed + slope * now == pytest.approx(measured)
@@ -80,7 +91,7 @@ def test_the_outcome_is_the_one_that_a_search_finds(gnn: Line, cnn: Line, outcom
 
 def crossing(gnn: Rates, cnn: Rates, number: int) -> Crossing:
     quantity = QUANTITIES[number]
-    lines = quantity.line(gnn.means(), PROJECT), quantity.line(cnn.means(), PROJECT)
+    lines = quantity.line(gnn.means(), project()), quantity.line(cnn.means(), project())
     return Crossing(quantity, *lines, *compare_lines(*lines))
 
 

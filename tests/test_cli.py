@@ -1,25 +1,34 @@
 """The command line composes typed settings, explains itself, and orders an experiment's runs."""
 
+from __future__ import annotations
+
 import os
 import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from support.composing import compose_settings
 from support.results import make_results
 from support.source import ROOT
 
 from bench import cli
 from bench.config import Config, ExperimentConfig, InputError, SuperpixelGnnConfig, SuperpixelMlpConfig, TiledCnnConfig
-from bench.sweeps import compose
 from bench.sweeps.jobs import Job, describe, expand
+
+if TYPE_CHECKING:
+    from support.composing import compose_settings
+
+    from bench.sweeps import compose
+
+
+CONF = ROOT / "conf"
 
 
 def choices(group: str) -> list[str]:
-    return sorted(path.stem for path in (compose.CONF / group).glob("*.yaml"))
+    return sorted(path.stem for path in (CONF / group).glob("*.yaml"))
 
 
 @pytest.mark.parametrize("name", choices("pipeline"))
@@ -29,7 +38,7 @@ def test_every_pipeline_composes_under_its_own_name(name: str) -> None:
 
 @pytest.mark.parametrize("name", choices("pipeline/model"))
 def test_every_model_composes_with_an_arm_that_takes_it(name: str) -> None:
-    text = (compose.CONF / "pipeline" / "model" / f"{name}.yaml").read_text(encoding="utf-8")
+    text = (CONF / "pipeline" / "model" / f"{name}.yaml").read_text(encoding="utf-8")
     arm = "tiled_cnn" if "model/cnn@" in text else "superpixel_gnn"
     assert isinstance(
         compose_settings(f"pipeline={arm}", f"pipeline/model={name}").pipeline, TiledCnnConfig | SuperpixelGnnConfig

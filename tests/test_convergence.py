@@ -1,18 +1,24 @@
 """Which fits may stand for their arm: each reason by itself, unknown facts, planned budgets, and the way to go on."""
 
+from __future__ import annotations
+
 from collections.abc import Hashable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pytest
 from support.results import make_run
 
-from bench.tables.chosen import choose_configurations, choose_shown
-from bench.tables.collect import collect
-from bench.tables.comparison import compare_arms, list_configurations
-from bench.tables.convergence import make_finishing_command, select_converged, select_trained
-from bench.tables.frontier import select_contenders
-from bench.tables.text import format_table
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.tables.chosen import choose_configurations, choose_shown
+    from bench.tables.collect import collect
+    from bench.tables.comparison import compare_arms, list_configurations
+    from bench.tables.convergence import make_finishing_command, select_converged, select_trained
+    from bench.tables.frontier import select_contenders
+    from bench.tables.text import format_table
+
 
 CUT = {"stopped": "steps", "late_gain": 0.02, "steps": 300, "training__steps": 300}
 

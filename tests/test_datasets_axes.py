@@ -1,13 +1,14 @@
 """One rule for the axes of TIFF and Zarr; several images, pages, frames or files in one are used or refused."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import tifffile
-import zarr
 from PIL import Image
 from support import folder_sets as sets
 
@@ -15,6 +16,10 @@ from bench.config import FolderConfig, InputError
 from bench.datasets.masks import open_mask
 from bench.datasets.opening import open_image
 from bench.datasets.registry import load
+
+if TYPE_CHECKING:
+    import zarr
+
 
 VALUES = np.random.default_rng(0).integers(0, 60_000, (5, 3, 12, 20)).astype(np.uint16)  # z, c, y, x
 FLAT = VALUES[0, 0]

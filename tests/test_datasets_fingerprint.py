@@ -1,15 +1,16 @@
 """A data set is read once per results folder: what is remembered is what was read, and what changed is read again."""
 
+from __future__ import annotations
+
 import json
 import os
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import zarr
 from support import folder_sets as sets
 
 from bench.config import FolderConfig, InputError
@@ -18,6 +19,9 @@ from bench.datasets.inspection import inspect
 from bench.datasets.manifest import Entry
 from bench.datasets.registry import load
 from bench.datasets.sample import Splits
+
+if TYPE_CHECKING:
+    import zarr
 
 
 @pytest.fixture

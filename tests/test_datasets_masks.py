@@ -1,15 +1,15 @@
 """Numbers in masks that are not what they seem: refused naming the files, or read as what they are."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import tifffile
 from numpy.typing import NDArray
 from PIL import Image
-from scipy import ndimage
-from skimage.measure import euler_number
 from support import folder_sets as sets
 
 from bench.config import FolderConfig, InputError
@@ -17,6 +17,11 @@ from bench.datasets import masks
 from bench.datasets.masks import StoredMask, count_numbers
 from bench.datasets.registry import load
 from bench.datasets.sample import Splits
+
+if TYPE_CHECKING:
+    from scipy import ndimage
+    from skimage.measure import euler_number
+
 
 WHITE, BLACK, RED, GREEN = [255] * 3, [0] * 3, [255, 0, 0], [0, 255, 0]
 

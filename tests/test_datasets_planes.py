@@ -1,18 +1,23 @@
 """A stack is one volume, or its planes are images of their own: what was done is said, and splits keep stacks whole."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import tifffile
-import zarr
 from numpy.typing import NDArray
 from support import folder_sets as sets
 
 from bench.config import FolderConfig, InputError
 from bench.datasets.registry import load
 from bench.datasets.sample import Splits
+
+if TYPE_CHECKING:
+    import zarr
+
 
 DEPTH = 4
 

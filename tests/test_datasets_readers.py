@@ -1,16 +1,17 @@
 """PNG, JPEG and TIFF as arrays: what was saved is what is read, and the header says so beforehand."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import imagecodecs
 import numcodecs
 import numpy as np
 import pytest
 import tifffile
-import zarr
 from numpy.typing import NDArray
 from PIL import Image
 from support import folder_sets as sets
@@ -18,6 +19,10 @@ from support import folder_sets as sets
 from bench.config import InputError
 from bench.datasets import masks, tiffs
 from bench.datasets.opening import open_image
+
+if TYPE_CHECKING:
+    import zarr
+
 
 ROOT = Path(__file__).parents[1]
 LIMIT = 10**6

@@ -1,12 +1,18 @@
 """Generated scenes: the window never matters, the classes differ by texture only, and no threshold finds them."""
 
+from __future__ import annotations
+
 from itertools import product
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from skimage.filters import threshold_multiotsu
 
 from bench.datasets.scene import Region, Scene, draw_lattice, draw_value_noise, generate_block
+
+if TYPE_CHECKING:
+    from skimage.filters import threshold_multiotsu
+
 
 SCENES = [
     Scene(modality, classes, (150, 130), (7, 11))

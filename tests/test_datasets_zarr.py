@@ -1,13 +1,14 @@
 """Zarr and OME-Zarr as images: what was stored is what is read, in part or whole, and nothing else is trusted."""
 
+from __future__ import annotations
+
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import zarr
 from support import folder_sets as sets
 
 from bench.config import FolderConfig, InputError
@@ -15,6 +16,10 @@ from bench.datasets.masks import open_mask
 from bench.datasets.opening import open_image
 from bench.datasets.registry import load
 from bench.datasets.zarr_files import CODECS
+
+if TYPE_CHECKING:
+    import zarr
+
 
 VALUES = np.random.default_rng(0).integers(0, 60_000, (45, 70)).astype(np.uint16)
 

@@ -1,5 +1,7 @@
 """Chunks of Zarr stores: what the library wrote is what is read; what is cut, inflated or linked is refused."""
 
+from __future__ import annotations
+
 import bz2
 import gzip
 import json
@@ -8,17 +10,20 @@ import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numcodecs
 import numpy as np
 import pytest
-import zarr
-from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec, ZstdCodec
 
 from bench.config import InputError
 from bench.datasets import zarr_codecs
 from bench.datasets.opening import open_image
+
+if TYPE_CHECKING:
+    import zarr
+    from zarr.codecs import BloscCodec, BytesCodec, Crc32cCodec, GzipCodec, ShardingCodec, TransposeCodec, ZstdCodec
+
 
 VALUES = np.random.default_rng(0).integers(0, 250, (45, 70))
 KEYS = (np.s_[...], np.s_[3:9, 5:20], np.s_[40:, 60:], np.s_[7], np.s_[:, 16:32])
@@ -88,16 +93,16 @@ def test_filters_of_version_2_are_undone(tmp_path: Path, name: str, dtype: str, 
     check(tmp_path / "a.zarr", values)
 
 
-@pytest.mark.parametrize(
-    "compressors", [None, [BloscCodec()], [GzipCodec(), Crc32cCodec()], [ZstdCodec(checksum=True)]], ids=str
-)
+@pytest.mark.parametrize("kind", ["none", "blosc", "gzip, crc32c", "zstd"])
 @pytest.mark.parametrize("endian", ["little", "big"])
 @pytest.mark.parametrize("turned", [False, True])
 @pytest.mark.parametrize("shards", [None, (32, 48)])
 def test_version_3_is_read_as_the_library_wrote_it(
-    tmp_path: Path, compressors: Any, endian: Any, turned: bool, shards: Any
+    tmp_path: Path, kind: str, endian: Any, turned: bool, shards: Any
 ) -> None:
     values = VALUES.astype(np.uint16)
+    every = {"none": None, "blosc": [BloscCodec()], "gzip, crc32c": [GzipCodec(), Crc32cCodec()]}
+    compressors: Any = (every | {"zstd": [ZstdCodec(checksum=True)]})[kind]
     array = zarr.create_array(
         tmp_path / "a.zarr",
         shape=values.shape,

@@ -1,19 +1,25 @@
 """Where the accuracy goes: steps that add up, the same superpixels only, fewer bars without the voted CNN, edges."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pytest
 from support.results import IMAGES, LEARNED, ceiling, make_run, score
 
 from bench.config import InputError
-from bench.plots.decomposition import plot_decomposition
-from bench.plots.style import NoDataError
-from bench.tables.collect import collect
-from bench.tables.comparison import list_configurations
-from bench.tables.decomposition import VOTED, decompose, find_idle_edges, measure_liveness
-from bench.tables.text import format_points
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.plots.decomposition import plot_decomposition
+    from bench.plots.style import NoDataError
+    from bench.tables.collect import collect
+    from bench.tables.comparison import list_configurations
+    from bench.tables.decomposition import VOTED, decompose, find_idle_edges, measure_liveness
+    from bench.tables.text import format_points
 
 
 def made(folder: Path, voted: bool = True, seeds: int = 3, **changes: object) -> pd.DataFrame:

@@ -1,15 +1,17 @@
 """README and docs hold what they promise: every command composes, every setting exists, every link leads somewhere."""
 
+from __future__ import annotations
+
 import json
 import re
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from support import folder_sets
 from support.documents import DOCUMENTS, list_anchors, read_blocks, read_commands, read_links, read_settings
-from support.settings_page import PAGE, build_page
 from support.source import ROOT
 
 from bench import cli
@@ -17,9 +19,14 @@ from bench.config import FolderConfig, InputError
 from bench.datasets.registry import load
 from bench.settings import list_settings
 from bench.settings import read_settings as read_verb_settings
-from bench.sweeps.compose import CONF, compose, prepare_words
-from bench.sweeps.launch import compose_launcher, split
 from bench.sweeps.overrides import group_choices, known_settings
+
+if TYPE_CHECKING:
+    from support.settings_page import PAGE, build_page
+
+    from bench.sweeps.compose import CONF, compose, prepare_words
+    from bench.sweeps.launch import compose_launcher, split
+
 
 PLACEHOLDERS = ("path/to/folder",)  # folders of images and masks that the reader has
 PYTHON = ("python", "-m", "bench")

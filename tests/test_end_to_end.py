@@ -1,12 +1,18 @@
 """The real command on small generated images, and its tables read back."""
 
+from __future__ import annotations
+
 import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pytest
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 ROOT = Path(__file__).parents[1]
 SMALL = [

@@ -1,13 +1,18 @@
 """What a list of runs will do is printed before it starts; budgets are scaled for all arms alike."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pytest
 
 from bench.config import InputError
-from bench.sweeps.compose import compose
 from bench.sweeps.expected import describe_plan
 from bench.sweeps.jobs import expand
+
+if TYPE_CHECKING:
+    from bench.sweeps.compose import compose
 
 
 def test_a_single_run_has_no_plan() -> None:

@@ -1,5 +1,7 @@
 """Faults really brought about: kills, full disks, folders that cannot be written, data that goes bad, Ctrl-C."""
 
+from __future__ import annotations
+
 import json
 import os
 import re
@@ -10,19 +12,23 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from support import fault_campaign
 from support import folder_sets as sets
-from support.fault_campaign import SMALL_SWEEP, TINY
+from support.sweeps import SMALL_SWEEP, TINY
 
 from bench import cli
 from bench.sweeps import jobs
-from bench.sweeps.compose import compose
 from bench.sweeps.jobs import prepared
 from bench.sweeps.sweep import plan, sweep
-from bench.tables.collect import collect
+
+if TYPE_CHECKING:
+    from support import fault_campaign
+
+    from bench.sweeps.compose import compose
+    from bench.tables.collect import collect
+
 
 ROOT = Path(__file__).parents[1]
 POSIX = pytest.mark.skipif(os.name != "posix", reason="signals and mounts")
@@ -35,7 +41,7 @@ def _unchanged_code(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "code_version", lambda: "unchanged")
 
 
-def start(*arguments: str, before: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
+def start(*arguments: str, before: tuple[str, ...] = ()) -> subprocess.Popen[str]:
     """The real command; heeds Ctrl-C also where the tests run in the background."""
     code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); from bench.cli import main"
     command = [*before, sys.executable, "-c", f"{code}; sys.exit(main(sys.argv[1:]))", *arguments]

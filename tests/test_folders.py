@@ -1,20 +1,27 @@
 """Several result folders at once: machines stay apart, a run counts once, nothing is averaged over two machines."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pytest
 from support.results import make_results, make_run
 
 from bench import cli
 from bench.config import InputError
-from bench.plots import all as drawing
-from bench.report.command import write_report
-from bench.report.content import gather
-from bench.tables.collect import collect, load, read_runs
-from bench.tables.comparison import compare_arms, list_configurations
-from bench.tables.folders import FoldersConfig, choose_folders, find_run_file, read
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.plots import all as drawing
+    from bench.report.command import write_report
+    from bench.report.content import gather
+    from bench.tables.collect import collect, load, read_runs
+    from bench.tables.comparison import compare_arms, list_configurations
+    from bench.tables.folders import FoldersConfig, choose_folders, find_run_file, read
+
 
 GPU = {"machine__id": "cafef00d", "machine__gpu": "Imaginary GPU", "peak_memory_kind": "gpu_process"}
 

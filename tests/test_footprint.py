@@ -1,20 +1,26 @@
 """Memory over time: areas under samples by hand, traces that cover too little, one way for all that is compared."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pytest
 from support.results import make_run
 
-from bench.tables.collect import collect
-from bench.tables.comparison import list_configurations
-from bench.tables.footprint import GIB, PRODUCT, TRACE, integrate_memory, measure_footprints
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.tables.collect import collect
+    from bench.tables.comparison import list_configurations
+    from bench.tables.footprint import GIB, PRODUCT, TRACE, integrate_memory, measure_footprints
+
 
 TRAINING, PREDICTION = 4 * 1.1 + 1.5 + 44.0, 1.1 + 0.2  # seconds of a made-up GNN at 100 px
 
 
-def series(*values: float | bool) -> "pd.Series[float]":
+def series(*values: float | bool) -> pd.Series[float]:
     return pd.Series(values)
 
 

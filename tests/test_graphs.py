@@ -1,18 +1,26 @@
 """Laws of edges, whole graphs and their windows, against loops over faces and against scipy."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-import torch
-from numba import config
 from numpy.typing import NDArray
 from support.segments import SHAPES, noise, voronoi
+from support.source import registry_keys
 
 from bench.config import GraphConfig
-from bench.graphs.build import build_graph
-from bench.graphs.edges import EDGES, NodePairs, direct_pairs, unite_pairs
-from bench.graphs.features import FEATURES
-from bench.graphs.pooling import Requirements, pool_segments
-from bench.pipelines.gnn.windows import cut_subgraphs
+
+if TYPE_CHECKING:
+    import torch
+    from numba import config
+
+    from bench.graphs.build import build_graph
+    from bench.graphs.edges import EDGES, NodePairs, direct_pairs, unite_pairs
+    from bench.graphs.features import FEATURES
+    from bench.graphs.pooling import Requirements, pool_segments
+    from bench.pipelines.gnn.windows import cut_subgraphs
 
 
 def touching(segments: NDArray[np.int32]) -> set[tuple[int, int]]:
@@ -99,7 +107,7 @@ def test_edges_run_both_ways_without_loops_or_twins(shape: tuple[int, ...], edge
     assert "adjacency" not in edges or touch <= ways
 
 
-@pytest.mark.parametrize("name", EDGES)
+@pytest.mark.parametrize("name", registry_keys("bench/graphs/edges.py", "EDGES"))
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_finder_gives_ascending_pairs_of_different_nodes(name: str, shape: tuple[int, ...]) -> None:
     segments = voronoi(shape)

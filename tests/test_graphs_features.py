@@ -1,25 +1,31 @@
 """Laws of node features, against loops over segments and against scipy and scikit-image."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from numba import config
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
-from skimage.measure import regionprops_table
-from support.reference_texture import halved as reference_halved
-from support.reference_texture import texture
 from support.segments import SHAPES, by_segment, noise, voronoi
+from support.source import registry_keys
 
 from bench.arrays.threads import Workers
 from bench.config import GraphConfig, InputError
-from bench.graphs.build import build_graph
-from bench.graphs.features import FEATURES, compute_features
-from bench.graphs.pooling import Requirements, pool_segments
-from bench.graphs.texture import COARSE, FINE, halve
-from bench.graphs.volume import find_eigenvalues
+
+if TYPE_CHECKING:
+    from numba import config
+    from scipy.ndimage import gaussian_filter
+    from skimage.measure import regionprops_table
+    from support.reference_texture import halved as reference_halved
+    from support.reference_texture import texture
+
+    from bench.graphs.build import build_graph
+    from bench.graphs.features import FEATURES, compute_features
+    from bench.graphs.pooling import Requirements, pool_segments
+    from bench.graphs.texture import COARSE, FINE, halve
+    from bench.graphs.volume import find_eigenvalues
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -82,7 +88,7 @@ def test_cubes_are_compact_and_round_and_bars_are_neither(axes: int) -> None:
     assert (compactness[1:] < 0.95).all()
 
 
-@pytest.mark.parametrize("name", FEATURES)
+@pytest.mark.parametrize("name", registry_keys("bench/graphs/features.py", "FEATURES"))
 @pytest.mark.parametrize("shape", SHAPES)
 def test_every_set_is_one_finite_row_per_segment_and_follows_its_id(name: str, shape: tuple[int, ...]) -> None:
     segments, image = voronoi(shape), noise(shape)
@@ -94,7 +100,7 @@ def test_every_set_is_one_finite_row_per_segment_and_follows_its_id(name: str, s
     np.testing.assert_allclose(compute_features([name], image, renamed[segments])[renamed], rows, rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", FEATURES)
+@pytest.mark.parametrize("name", registry_keys("bench/graphs/features.py", "FEATURES"))
 def test_a_segment_of_one_pixel_and_a_constant_image_are_harmless(name: str) -> None:
     segments = np.zeros((6, 6), np.int32)
     segments[2, 3] = 1

@@ -1,13 +1,20 @@
 """Laws of the published edge weights: what the published steps give, and what they do at real spacings."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-import torch
-from scipy.spatial.distance import cdist
-from torch_geometric.data import Data
-from torch_geometric.utils import to_dense_adj, to_undirected
 
-from bench.graphs.weights import weigh_edges
+if TYPE_CHECKING:
+    import torch
+    from scipy.spatial.distance import cdist
+    from torch_geometric.data import Data
+    from torch_geometric.utils import to_dense_adj, to_undirected
+
+    from bench.graphs.weights import weigh_edges
+
 
 NEIGHBOURS = 4
 

@@ -1,8 +1,10 @@
 """`python -m bench inferer` on a tiny image: its row, its settings, and what it says without MONAI."""
 
-from pathlib import Path
+from __future__ import annotations
 
-import pandas as pd
+from pathlib import Path
+from typing import TYPE_CHECKING
+
 import pytest
 
 from bench.cli import run_verb
@@ -10,6 +12,9 @@ from bench.config import InputError
 from bench.perf import inferer
 from bench.perf.inferer import InfererConfig
 from bench.settings import read_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def test_both_sides_are_measured_and_their_masks_are_alike(

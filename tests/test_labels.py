@@ -1,27 +1,31 @@
 """Labels and colours: no label lies on another or on a point, no name ends a figure, every class can be told."""
 
+from __future__ import annotations
+
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
-from matplotlib.text import Annotation, Text
-from matplotlib.transforms import Bbox
 from support.results import make_run
 
-from bench.plots.colours import CLASSES, choose_colours, find_outline
-from bench.plots.decomposition import plot_decomposition
-from bench.plots.frontier import plot_frontier
-from bench.plots.labels import Label, place_labels
-from bench.plots.panels import ArmCrops, Crop, draw_errors, draw_overlay, plot_panels
-from bench.plots.style import WRONG, apply_style, make_figure, save
-from bench.tables.collect import collect
-from bench.tables.comparison import list_configurations
-from bench.tables.frontier import TRAINING
+if TYPE_CHECKING:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.colors import to_rgb
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation, Text
+    from matplotlib.transforms import Bbox
+
+    from bench.plots.colours import CLASSES, choose_colours, find_outline
+    from bench.plots.decomposition import plot_decomposition
+    from bench.plots.frontier import plot_frontier
+    from bench.plots.labels import Label, place_labels
+    from bench.plots.panels import ArmCrops, Crop, draw_errors, draw_overlay, plot_panels
+    from bench.plots.style import WRONG, apply_style, make_figure, save
+    from bench.tables.collect import collect
+    from bench.tables.comparison import list_configurations
+    from bench.tables.frontier import TRAINING
 
 
 def extents(figure: Figure) -> list[Bbox]:

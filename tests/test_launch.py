@@ -1,5 +1,7 @@
 """Launchers and the sweeper do the same runs as the plain loop: none twice, none on another's GPU, trials alike."""
 
+from __future__ import annotations
+
 import json
 import os
 import subprocess
@@ -8,19 +10,22 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.fault_campaign import TINY
+from support.sweeps import TINY
 
 from bench.config import ExperimentConfig, InputError
-from bench.sweeps import gpus, launch, sweep
 from bench.sweeps.claims import Claim
 from bench.sweeps.gpus import held_gpu
 from bench.sweeps.jobs import Job, describe
 from bench.sweeps.resume import begin
-from bench.tables.collect import collect
 from bench.tables.write import write_parts, write_row
+
+if TYPE_CHECKING:
+    from bench.sweeps import gpus, launch, sweep
+    from bench.tables.collect import collect
+
 
 ROOT = Path(__file__).parents[1]
 

@@ -1,5 +1,7 @@
 """Each way in which a run can end, really brought about."""
 
+from __future__ import annotations
+
 import os
 import pickle
 import signal
@@ -8,17 +10,20 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
-import torch
 from support import work
-from torch.utils.data import DataLoader
 
 from bench.measure.environment import allocator_variable, pinned_environment
 from bench.measure.isolation import run_isolated
 from bench.measure.outcome import STATUSES, classify, classify_exit
+
+if TYPE_CHECKING:
+    import torch
+    from torch.utils.data import DataLoader
+
 
 ROOT = Path(__file__).parents[1]
 
@@ -117,7 +122,7 @@ def test_a_child_that_holds_the_interpreter_goes_with_the_parent_too(tmp_path: P
     _until(lambda: all(_gone(pid) for pid in pids))
 
 
-def _parent_of_a_hanging_child(folder: Path, work: str) -> tuple["subprocess.Popen[str]", list[int]]:
+def _parent_of_a_hanging_child(folder: Path, work: str) -> tuple[subprocess.Popen[str], list[int]]:
     file = folder / "pids"
     heeds = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)"  # a job in the background ignores it
@@ -146,19 +151,18 @@ def _gone(pid: int) -> bool:
         return True
 
 
-class KilledWorker(torch.utils.data.Dataset[int]):
-    """A data set whose worker is killed, as the kernel does when memory runs out."""
-
-    def __len__(self) -> int:
-        return 1
-
-    def __getitem__(self, index: int) -> int:
-        os.kill(os.getpid(), signal.SIGKILL)
-        return index
-
-
 @pytest.mark.skipif(sys.platform != "linux", reason="forked data workers")
 def test_a_killed_data_worker_is_host_oom() -> None:
+    class KilledWorker(torch.utils.data.Dataset[int]):
+        """A data set whose worker is killed, as the kernel does when memory runs out."""
+
+        def __len__(self) -> int:
+            return 1
+
+        def __getitem__(self, index: int) -> int:
+            os.kill(os.getpid(), signal.SIGKILL)
+            return index
+
     with pytest.raises(RuntimeError, match="DataLoader worker") as caught:
         next(iter(DataLoader(KilledWorker(), num_workers=1)))
     assert classify(caught.value)[0] == "host_oom"
@@ -173,7 +177,6 @@ def test_torch_without_host_memory_is_host_oom() -> None:
 @pytest.mark.parametrize(
     ("exception", "status"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"), "out_of_memory"),
         (RuntimeError("CUDA error: out of memory\nmore"), "out_of_memory"),
         (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"), "out_of_memory"),
         (RuntimeError("cuDNN error: CUDNN_STATUS_ALLOC_FAILED"), "out_of_memory"),
@@ -192,6 +195,11 @@ def test_exceptions_are_told_apart(exception: Exception, status: str) -> None:
     assert status in STATUSES
     assert "\n" not in reason
     assert type(exception).__name__ in reason
+
+
+def test_torch_without_device_memory_is_out_of_memory() -> None:
+    found, reason = classify(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"))
+    assert (found, "OutOfMemoryError" in reason) == ("out_of_memory", True)
 
 
 def test_the_kernels_own_count_is_told() -> None:

@@ -1,15 +1,21 @@
 """Activations computed again change the memory of a step, no more; a batch in parts has the gradient of the whole."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import pytest
-import torch
-from torch import Tensor, nn
 
-from models.checkpointing import checkpoint_blocks, run_in_parts
-from models.unet import build_cnn
+if TYPE_CHECKING:
+    import torch
+    from support.networks import Curved
+    from torch import Tensor, nn
 
-Step = Callable[[nn.Module, Tensor], Tensor]
+    from models.checkpointing import checkpoint_blocks, run_in_parts
+    from models.unet import build_cnn
+
+    Step = Callable[[nn.Module, Tensor], Tensor]
 
 
 def network(architecture: str = "Unet", encoder: str = "resnet18") -> nn.Module:
@@ -71,18 +77,6 @@ def test_in_eval_mode_recomputed_blocks_are_plain() -> None:
     plain, frugal = network().eval(), network().eval()
     checkpoint_blocks(frugal)
     torch.testing.assert_close(frugal(images()), plain(images()), rtol=0, atol=0)
-
-
-class Curved(nn.Module):
-    """Two layers with dropout between them, and no statistics of the batch."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.GroupNorm(2, 4), nn.ReLU(), nn.Conv2d(4, 2, 1))
-
-    def forward(self, batch: Tensor) -> Tensor:
-        logits: Tensor = self.layers(batch)
-        return logits
 
 
 @pytest.mark.parametrize("parts", [2, 3, 4, 9])

@@ -1,12 +1,22 @@
 """Laws of the graph networks, for every convolution."""
 
-import pytest
-import torch
-from torch import Tensor
-from torch_geometric.data import Batch, Data
+from __future__ import annotations
 
-from models import gnn
-from models.gnn import CONVS, Gnn, build_gnn, measure_moments
+from typing import TYPE_CHECKING
+
+import pytest
+from support.source import registry_keys
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch_geometric.data import Batch, Data
+
+    from models import gnn
+    from models.gnn import Gnn, build_gnn, measure_moments
+
+CONVS = registry_keys("models/gnn.py", "CONVS")
+
 
 NODES, FEATURES, CLASSES, EDGE_DIM = 7, 5, 3, 4
 
@@ -31,9 +41,9 @@ def network(conv: str, norm: str = "layer", num_layers: int = 2) -> Gnn:
     return build_gnn(conv, FEATURES, 8, num_layers, CLASSES, EDGE_DIM, dropout=0.3, norm=norm).eval()
 
 
-@torch.inference_mode()
 def logits(model: Gnn, data: Data) -> Tensor:
-    return model(data.x, data.edge_index, data.edge_weight, data.edge_attr)  # type: ignore[no-any-return]
+    with torch.inference_mode():
+        return model(data.x, data.edge_index, data.edge_weight, data.edge_attr)  # type: ignore[no-any-return]
 
 
 @pytest.mark.parametrize("conv", CONVS)

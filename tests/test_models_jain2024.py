@@ -1,12 +1,19 @@
 """Laws of the published network and its weights."""
 
-import pytest
-import torch
-from torch import Tensor, nn
-from torch_geometric.data import Data
-from torch_geometric.nn import GraphConv
+from __future__ import annotations
 
-from models.jain2024 import Jain2024, replay
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor, nn
+    from torch_geometric.data import Data
+    from torch_geometric.nn import GraphConv
+
+    from models.jain2024 import Jain2024, replay
+
 
 FEATURES, CLASSES = 4, 3
 
@@ -28,9 +35,9 @@ def grid(side: int = 9, seed: int = 0) -> Data:
     )
 
 
-@torch.inference_mode()
 def logits(model: nn.Module, data: Data) -> Tensor:
-    return model(data.x, data.edge_index, data.edge_weight, data.edge_attr)  # type: ignore[no-any-return]
+    with torch.inference_mode():
+        return model(data.x, data.edge_index, data.edge_weight, data.edge_attr)  # type: ignore[no-any-return]
 
 
 def test_the_published_network_adds_up_its_neighbours_by_weight() -> None:

@@ -1,17 +1,29 @@
 """Means over neighbours and dropout, against torch_geometric's and torch's own."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import pytest
-import torch
-from torch_geometric.nn import SAGEConv
 
-from models.neighbours import Dropout, MeanSage, group_neighbours
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch_geometric.nn import SAGEConv
 
-EDGES = {
-    "sorted by target": torch.tensor([[1, 3, 0, 2, 1, 0], [0, 0, 1, 1, 2, 3]]),
-    "in any order, one way": torch.tensor([[4, 0, 3, 0, 2], [0, 4, 1, 1, 0]]),
-    "twice and with a loop": torch.tensor([[0, 0, 2, 2], [1, 1, 2, 0]]),
-    "none": torch.empty(2, 0, dtype=torch.long),
+    from models.neighbours import Dropout, MeanSage, group_neighbours
+
+
+EDGES: dict[str, list[list[int]]] = {
+    "sorted by target": [[1, 3, 0, 2, 1, 0], [0, 0, 1, 1, 2, 3]],
+    "in any order, one way": [[4, 0, 3, 0, 2], [0, 4, 1, 1, 0]],
+    "twice and with a loop": [[0, 0, 2, 2], [1, 1, 2, 0]],
+    "none": [[], []],
 }
+
+
+def edges_named(name: str) -> Tensor:
+    return torch.tensor(EDGES[name], dtype=torch.long)
 
 
 def both() -> tuple[SAGEConv, MeanSage]:
@@ -23,7 +35,7 @@ def both() -> tuple[SAGEConv, MeanSage]:
 
 @pytest.mark.parametrize("name", EDGES)
 def test_values_and_gradients_are_those_of_torch_geometric(name: str) -> None:
-    edges = EDGES[name]
+    edges = edges_named(name)
     x = torch.randn(5, 6, generator=torch.Generator().manual_seed(1))
     found = []
     for conv in both():
@@ -36,7 +48,7 @@ def test_values_and_gradients_are_those_of_torch_geometric(name: str) -> None:
 
 
 def test_the_same_edges_are_looked_at_once_and_others_anew() -> None:
-    edges = EDGES["sorted by target"]
+    edges = edges_named("sorted by target")
     with torch.inference_mode():
         without = group_neighbours(edges, 4)
         assert without.out_of is None
@@ -50,7 +62,7 @@ def test_the_same_edges_are_looked_at_once_and_others_anew() -> None:
 
 def test_a_gradient_of_other_edges_in_between_is_its_own() -> None:
     x = torch.randn(4, 3, requires_grad=True)
-    first, second = EDGES["sorted by target"], EDGES["twice and with a loop"]
+    first, second = edges_named("sorted by target"), edges_named("twice and with a loop")
     out = group_neighbours(first, 4).mean(x).sum() + group_neighbours(second, 4).mean(x).sum()
     out.backward()  # type: ignore[no-untyped-call]
     dense = torch.zeros(2, 4, 4)

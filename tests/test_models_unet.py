@@ -1,14 +1,20 @@
 """Networks by name: their shapes, that tiling them is exact, and what is said when a name is wrong."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import segmentation_models_pytorch as smp
-import torch
 
 from bench.arrays.tiles import cut_windows, read_padded
-from models.unet import build_cnn, load_weights
+
+if TYPE_CHECKING:
+    import segmentation_models_pytorch as smp
+    import torch
+
+    from models.unet import build_cnn, load_weights
 
 
 @pytest.mark.parametrize("architecture", ["Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus"])

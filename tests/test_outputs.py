@@ -1,13 +1,13 @@
 """Masks on disk: what was assigned is what every reader finds, and a file under its name is whole."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import tifffile
-import zarr
-from ome_zarr_models.v05 import ImageLabel
 from PIL import Image
 
 from bench.arrays.protocols import Writable
@@ -27,6 +27,11 @@ from bench.predict.outputs import (
 )
 from bench.predict.png_files import draw_overlay, find_edges, thin, write_overlay
 from bench.scores.panels import display
+
+if TYPE_CHECKING:
+    import zarr
+    from ome_zarr_models.v05 import ImageLabel
+
 
 SIDE = 16  # of chunks and tiles: small, so that there are several
 NAMES = ("ground", "cell", "other")

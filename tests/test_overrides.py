@@ -1,15 +1,16 @@
 """Words of the command line: any text arrives as it was typed, and what is misspelt is refused by name."""
 
+from __future__ import annotations
+
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from support.composing import compose_settings
+from support.source import ROOT
 
 from bench import cli
 from bench.config import FolderConfig, InputError
-from bench.sweeps import compose
-from bench.sweeps.compose import prepare_words
 from bench.sweeps.jobs import command_of
 from bench.sweeps.overrides import (
     check_words,
@@ -22,6 +23,13 @@ from bench.sweeps.overrides import (
     shell_command,
     unquote,
 )
+
+if TYPE_CHECKING:
+    from support.composing import compose_settings
+
+    from bench.sweeps import compose
+    from bench.sweeps.compose import prepare_words
+
 
 TEXTS = [
     "plain/path.csv",
@@ -115,7 +123,7 @@ def test_a_value_of_an_experiment_comes_back(value: object) -> None:
     assert repr(plain).replace("'", "") == repr(value).replace("'", "") or plain == value
 
 
-CHOICES = group_choices([compose.CONF])
+CHOICES = group_choices([ROOT / "conf"])
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Many images at once: whoever does the work, the results are those of one after the other."""
 
+from __future__ import annotations
+
 import os
 import pickle
 import socket
@@ -8,12 +10,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
-from distributed import Client, LocalCluster
 from support.pieces import describe, fail
 
 from bench.arrays.threads import count_threads, limit_threads
@@ -32,6 +32,11 @@ from bench.config import (
 from bench.datasets.sample import Sample, Task
 from bench.pipelines import parallel
 from bench.pipelines.registry import build_pipeline
+
+if TYPE_CHECKING:
+    import torch
+    from distributed import Client, LocalCluster
+
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2)
 THREADS, PROCESSES = ParallelConfig(2, "threads"), ParallelConfig(2, "processes")

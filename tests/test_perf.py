@@ -1,20 +1,26 @@
 """`python -m bench perf` on tiny images: its rows, its settings, and the published recipe it compares with."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from bench.cli import run_verb
 from bench.config import GraphConfig, InputError, SuperpixelsConfig
-from bench.graphs.build import build_graph
-from bench.perf.graph_steps import PerfConfig, picture
-from bench.perf.published import nearest, published_graph, published_segments
-from bench.perf.steps import CLASSES, STEPS, Picture
 from bench.settings import read_settings
-from bench.superpixels.labels import majority_labels
 from bench.superpixels.registry import segment
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.graphs.build import build_graph
+    from bench.perf.graph_steps import PerfConfig, picture
+    from bench.perf.published import nearest, published_graph, published_segments
+    from bench.perf.steps import CLASSES, STEPS, Picture
+    from bench.superpixels.labels import majority_labels
 
 
 def test_perf_writes_a_row_per_step_and_size(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,15 +1,23 @@
 """Augmented graphs are the graphs of augmented images, without taking their features again."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from torch_geometric.data import Batch, Data
 
 from bench.config import GraphConfig, SuperpixelsConfig
-from bench.graphs.build import build_graph
-from bench.pipelines.gnn.augment import Response, find_response, jitter
 from bench.superpixels.registry import segment
+
+if TYPE_CHECKING:
+    import torch
+    from torch_geometric.data import Batch, Data
+
+    from bench.graphs.build import build_graph
+    from bench.pipelines.gnn.augment import Response, find_response, jitter
+
 
 CONFIG = GraphConfig(features=["intensity", "quantiles", "texture", "shape"])
 

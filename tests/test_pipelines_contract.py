@@ -1,14 +1,15 @@
 """What every arm promises: three verbs, full-resolution masks of valid classes, the same result for the same seed."""
 
+from __future__ import annotations
+
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
-import zarr
 from numpy.typing import NDArray
 
 from bench.arms import ARMS, learning_arms
@@ -29,6 +30,11 @@ from bench.config import (
 from bench.datasets.sample import Sample, Task
 from bench.pipelines.protocol import Probabilistic
 from bench.pipelines.registry import build_pipeline
+
+if TYPE_CHECKING:
+    import torch
+    import zarr
+
 
 SETTINGS: dict[str, Callable[[], PipelineConfig]] = {
     "tiled_cnn": partial(TiledCnnConfig, tile_size=64, overlap=16, batch_size=2, model=CnnConfig()),

@@ -1,16 +1,23 @@
 """Pixels of rare classes are drawn evenly, crops around them show them, and the loss stays in balance all the same."""
 
+from __future__ import annotations
+
 from collections import Counter
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 
 from bench.config import Config, DatasetConfig, TiledCnnConfig, TrainingConfig
 from bench.datasets.sample import Sample, Task
 from bench.pipelines.cnn.crops import IGNORED, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
-from bench.pipelines.cnn.tiled_cnn import TiledCnn
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.pipelines.cnn.tiled_cnn import TiledCnn
+
 
 MASKS = [np.zeros((4, 5), np.uint8), np.zeros((2, 3, 5), np.uint8)]
 MASKS[0][1, 2:4] = 1

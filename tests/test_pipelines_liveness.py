@@ -1,17 +1,26 @@
 """What the edges do is measured by what changes without them; and the published edges do nothing."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
-from torch import nn
-from torch_geometric.data import Data
+from support.source import registry_keys
 
-from bench.graphs.weights import weigh_edges
-from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness, remove_edges
-from models.gnn import CONVS, Block, Message, build_gnn
-from models.jain2024 import Jain2024
+if TYPE_CHECKING:
+    import torch
+    from scipy.spatial import KDTree
+    from torch import nn
+    from torch_geometric.data import Data
+
+    from bench.graphs.weights import weigh_edges
+    from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness, remove_edges
+    from models.gnn import Block, Message, build_gnn
+    from models.jain2024 import Jain2024
+
+CONVS = registry_keys("models/gnn.py", "CONVS")
 
 
 def jittered_grid(spacing: float, side: int = 60, features: int = 11) -> Data:

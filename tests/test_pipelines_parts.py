@@ -1,13 +1,23 @@
 """Laws of a graph in parts: every node once, and each part knows all that the whole would tell its nodes."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-import torch
-from scipy.spatial import KDTree
-from torch_geometric.data import Data
+from support.source import registry_keys
 
-from bench.pipelines.gnn.parts import parts
-from models.gnn import CONVS, build_gnn
+if TYPE_CHECKING:
+    import torch
+    from scipy.spatial import KDTree
+    from torch_geometric.data import Data
+
+    from bench.pipelines.gnn.parts import parts
+    from models.gnn import build_gnn
+
+CONVS = registry_keys("models/gnn.py", "CONVS")
+
 
 NODES, LAYERS = 400, 3
 

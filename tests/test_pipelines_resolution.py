@@ -1,31 +1,25 @@
 """A network at lower resolution sees means, learns from class shares, and is the same tiled or whole."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
 
 from bench.arrays.rows import read_by_rows
 from bench.config import CnnConfig, Config, DatasetConfig, InputError, TiledCnnConfig, TrainingConfig
 from bench.datasets.sample import Sample, Task
-from bench.pipelines.cnn import tiled_cnn
-from bench.pipelines.cnn.inference import Inferer, Tiling
-from bench.pipelines.cnn.resolution import count_blocks, reduce_images, restore_scores
-from bench.pipelines.cnn.tiled_cnn import TiledCnn
 
-CPU = torch.device("cpu")
+if TYPE_CHECKING:
+    import torch
+    from support.networks import Local
+    from torch.nn import functional as F
 
-
-class Local(nn.Module):
-    """A 3 x 3 convolution: its receptive field ends one pixel away."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.conv = nn.Conv2d(in_channels, num_classes, 3, padding=1, padding_mode="reflect")
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.conv(images)  # type: ignore[no-any-return]
+    from bench.pipelines.cnn import tiled_cnn
+    from bench.pipelines.cnn.inference import Inferer, Tiling
+    from bench.pipelines.cnn.resolution import count_blocks, reduce_images, restore_scores
+    from bench.pipelines.cnn.tiled_cnn import TiledCnn
 
 
 def test_blocks_are_counted_as_one_hot_means_would_be() -> None:
@@ -54,7 +48,9 @@ def test_tiled_is_whole(scale: int, gaussian: bool) -> None:
     out = np.zeros(image.shape[:2], np.uint8)
     cut = Tiling(96, 32, scale).cut(out.shape)
     assert len(cut) > 1
-    Inferer(network, CPU, torch.float32, 2, gaussian, scale=scale).segment(image, cut, out, lambda _: None)
+    Inferer(network, torch.device("cpu"), torch.float32, 2, gaussian, scale=scale).segment(
+        image, cut, out, lambda _: None
+    )
     with torch.inference_mode():
         logits = network(reduce_images(torch.from_numpy(image).permute(2, 0, 1)[None], scale))
         whole = restore_scores(logits[0], scale)

@@ -1,12 +1,12 @@
 """Laws of the superpixel arms: what they learn and paint, weights that come back, the ceiling of the oracle."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
-from torch_geometric.data import Data
 
 from bench.config import (
     Config,
@@ -20,16 +20,22 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
-from bench.pipelines.gnn.graph import SuperpixelGraph
-from bench.pipelines.gnn.superpixel_gnn import (
-    Item,
-    SuperpixelGnn,
-    cut_painting_bands,
-    disable_onednn,
-)
-from bench.pipelines.oracle import LabelledSegments, Oracle
 from bench.scores.metrics import confusion_matrix, macro_dice
-from bench.superpixels.labels import paint
+
+if TYPE_CHECKING:
+    import torch
+    from torch_geometric.data import Data
+
+    from bench.pipelines.gnn.graph import SuperpixelGraph
+    from bench.pipelines.gnn.superpixel_gnn import (
+        Item,
+        SuperpixelGnn,
+        cut_painting_bands,
+        disable_onednn,
+    )
+    from bench.pipelines.oracle import LabelledSegments, Oracle
+    from bench.superpixels.labels import paint
+
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
 SIZE = SuperpixelsConfig(superpixel_size=20)
@@ -204,7 +210,7 @@ def test_seeds_decide_the_weights() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.skipif("not torch.cuda.is_available()", reason="needs a CUDA device")
 def test_prepared_graphs_stay_on_the_host_when_a_gpu_learns_from_them() -> None:
     pipeline = gnn(device="cuda")
     items = [pipeline.prepare(disc(seed)) for seed in range(3)]

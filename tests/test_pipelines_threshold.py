@@ -1,18 +1,23 @@
 """Laws of the threshold arm, and of its thresholds beside a search over all of them."""
 
+from __future__ import annotations
+
 from itertools import combinations, pairwise
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from skimage.filters import threshold_multiotsu
 
 from bench.config import Config, DatasetConfig, InputError, ThresholdConfig
 from bench.datasets.sample import Sample, Task
 from bench.pipelines.otsu import multi_otsu
 from bench.pipelines.threshold import Bands, Threshold
+
+if TYPE_CHECKING:
+    from skimage.filters import threshold_multiotsu
+
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
 

@@ -1,15 +1,14 @@
 """The pixel arm learns, predicts any size whatever the batch, blends sure pixels unchanged, and saves its weights."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import tifffile
-import torch
-import zarr
 from numpy.typing import NDArray
-from torch import Tensor, nn
 
 from bench.arrays import tiles
 from bench.arrays.rows import MOST_ROWS
@@ -17,25 +16,19 @@ from bench.config import CnnConfig, Config, DatasetConfig, InputError, TiledCnnC
 from bench.datasets.files import ImageFile, Layout, Scaled
 from bench.datasets.normalization import Scaling
 from bench.datasets.sample import Sample, Task
-from bench.pipelines.cnn import inference, tiled_cnn
-from bench.pipelines.cnn.tiled_cnn import TiledCnn, choose_dtype
 from bench.scores.metrics import confusion_matrix, macro_dice
 
+if TYPE_CHECKING:
+    import torch
+    import zarr
+    from support.networks import Pixelwise
+    from torch import Tensor, nn
+
+    from bench.pipelines.cnn import inference, tiled_cnn
+    from bench.pipelines.cnn.tiled_cnn import TiledCnn, choose_dtype
+
+
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
-
-
-class Pixelwise(nn.Module):
-    """A stand-in for a network: two 1 x 1 convolutions, so that a pixel's class is its intensity's."""
-
-    def __init__(self, in_channels: int, num_classes: int) -> None:
-        super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(in_channels, 8, 1), nn.ReLU(), nn.Conv2d(8, num_classes, 1))
-        self.shapes: list[tuple[int, ...]] = []
-
-    def forward(self, images: Tensor) -> Tensor:
-        self.shapes.append(tuple(images.shape))
-        logits: Tensor = self.layers(images)
-        return logits
 
 
 @pytest.fixture

@@ -1,33 +1,39 @@
 """Figures are functions of the tables: the same bytes twice, the right numbers in them, none without its data."""
 
-from pathlib import Path
-from typing import Any
+from __future__ import annotations
 
-import matplotlib as mpl
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
-import pandas as pd
 import pytest
-from matplotlib.collections import PathCollection
-from matplotlib.colors import to_rgb
-from matplotlib.figure import Figure
 from support.results import copy_results, make_results, make_run
 
 from bench.arms import ARMS
 from bench.config import InputError
-from bench.plots.all import plot_all, split_groups
-from bench.plots.colours import CLASSES
-from bench.plots.curves import plot_score_vs_memory, plot_score_vs_nodes, plot_score_vs_time
-from bench.plots.frontier import plot_frontier
-from bench.plots.learning import plot_learning_curves
-from bench.plots.panels import draw_errors, draw_overlay, load_arm_crops, load_crops, plot_panels
-from bench.plots.speed import plot_time_to_score
-from bench.plots.style import KINDS, VERMILION, NoDataError, Plotted, assign_styles, count_legend_columns, make_slug
-from bench.plots.traces import plot_memory_trace
-from bench.tables.collect import Tables, collect
-from bench.tables.comparison import compare_arms, list_configurations
-from bench.tables.footprint import load_trace
-from bench.tables.frontier import TRAINING
-from bench.tables.speed import tabulate
+
+if TYPE_CHECKING:
+    import matplotlib as mpl
+    import pandas as pd
+    from matplotlib.collections import PathCollection
+    from matplotlib.colors import to_rgb
+    from matplotlib.figure import Figure
+
+    from bench.plots.all import plot_all, split_groups
+    from bench.plots.colours import CLASSES
+    from bench.plots.curves import plot_score_vs_memory, plot_score_vs_nodes, plot_score_vs_time
+    from bench.plots.frontier import plot_frontier
+    from bench.plots.learning import plot_learning_curves
+    from bench.plots.panels import draw_errors, draw_overlay, load_arm_crops, load_crops, plot_panels
+    from bench.plots.speed import plot_time_to_score
+    from bench.plots.style import KINDS, VERMILION, NoDataError, Plotted, assign_styles, count_legend_columns, make_slug
+    from bench.plots.traces import plot_memory_trace
+    from bench.tables.collect import Tables, collect
+    from bench.tables.comparison import compare_arms, list_configurations
+    from bench.tables.footprint import load_trace
+    from bench.tables.frontier import TRAINING
+    from bench.tables.speed import tabulate
+
 
 TRACE = (
     "seconds,stage,split,rss_bytes\n0,,,1048576\n1,train,train,3145728\n2,train,train,2097152\n3,predict,test,1048576\n"
@@ -53,7 +59,7 @@ def labels(figure: Figure) -> list[str]:
     return [text.get_text() for legend in figure.legends for text in legend.get_texts()]
 
 
-def offsets(figure: Figure) -> "np.ndarray[Any, Any]":
+def offsets(figure: Figure) -> np.ndarray[Any, Any]:
     """Every point of the scatters, (n, 2)."""
     scatters = [found for found in figure.axes[0].collections if isinstance(found, PathCollection)]
     return np.concatenate([np.asarray(scatter.get_offsets()) for scatter in scatters])
@@ -110,7 +116,7 @@ def test_ceilings_of_other_methods_are_lines_of_their_own_and_legends_stay_withi
     assert count_legend_columns(["a"] * 9) == 3
 
 
-def labels_and_lines(runs: pd.DataFrame, only_one_view: bool) -> dict[str, "np.ndarray[Any, Any]"]:
+def labels_and_lines(runs: pd.DataFrame, only_one_view: bool) -> dict[str, np.ndarray[Any, Any]]:
     runs = runs.assign(**{"superpixels.views": runs["superpixels.views"].fillna(1)})
     kept = runs[runs["superpixels.views"] == 1] if only_one_view else runs
     lines = plot_score_vs_nodes(kept).axes[0].lines

@@ -1,17 +1,18 @@
 """`bench predict`: the mask of a file is that of the run's own predict, and every mistake is one sentence."""
 
+from __future__ import annotations
+
 import json
 import shlex
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 import tifffile
-import torch
-import zarr
 from numpy.typing import NDArray
 from support import folder_sets as sets
 
@@ -45,6 +46,11 @@ from bench.predict.run_directory import read_config
 from bench.progress import Progress
 from bench.settings import read_settings
 from bench.tables.write import write_run
+
+if TYPE_CHECKING:
+    import torch
+    import zarr
+
 
 ARMS: dict[str, PipelineConfig] = {
     "tiled_cnn": TiledCnnConfig(

@@ -1,5 +1,7 @@
 """Prepared graphs on disk: a hit equals what was made, what changed is made anew, and what is damaged is noticed."""
 
+from __future__ import annotations
+
 import copy
 import math
 import os
@@ -11,14 +13,11 @@ import time
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 import pytest
-import torch
 from support.results import make_run
-from torch_geometric.data import Data
 
 from bench.config import (
     Config,
@@ -34,12 +33,19 @@ from bench.datasets.sample import Sample, Task
 from bench.measure.memory import MemoryProbe
 from bench.pipelines.gnn import cache as prepared
 from bench.pipelines.gnn.cache import Cache, Entry, hash_pixels, load, store
-from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graph
 from bench.pipelines.origin import Origin, drop_origin, sum_origins
 from bench.run import run
 from bench.sweeps.jobs import NOT_PART_OF_A_RUN
-from bench.tables.collect import collect
-from bench.tables.comparison import list_configurations
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import torch
+    from torch_geometric.data import Data
+
+    from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graph
+    from bench.tables.collect import collect
+    from bench.tables.comparison import list_configurations
+
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2)
 SUPERPIXELS = SuperpixelsConfig(method="grid", superpixel_size=30)

@@ -1,18 +1,24 @@
 """The report answers from the tables, never says more than they show, and stays one page that fetches nothing."""
 
+from __future__ import annotations
+
 import re
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from support.results import copy_results, make_results, make_run
 
 from bench import cli
-from bench.report.command import write_report
-from bench.report.content import describe_harness_share, gather, list_failures
-from bench.report.markdown import escape, format_markdown_table
-from bench.tables.collect import collect
-from bench.tables.comparison import list_configurations
+
+if TYPE_CHECKING:
+    from bench.report.command import write_report
+    from bench.report.content import describe_harness_share, gather, list_failures
+    from bench.report.markdown import escape, format_markdown_table
+    from bench.tables.collect import collect
+    from bench.tables.comparison import list_configurations
+
 
 NASTY = '<script>alert("1")</script>|`*_&amp;'
 

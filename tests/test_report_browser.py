@@ -1,16 +1,20 @@
 """The report in a real browser: it opens without a word on the console, sorts by mouse and keyboard, and slides."""
 
+from __future__ import annotations
+
 import base64
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.browser import Browser, find_browser
 from support.results import make_results, make_run
 
-from bench.report.command import write_report
-from bench.tables.collect import collect
+if TYPE_CHECKING:
+    from bench.report.command import write_report
+    from bench.tables.collect import collect
+
 
 EXECUTABLE = find_browser()
 pytestmark = pytest.mark.skipif(EXECUTABLE is None, reason="no Chromium or Chrome on this machine")

@@ -1,11 +1,13 @@
 """A sweep started again does what is missing: a run is known by settings, code and data, not by its place."""
 
+from __future__ import annotations
+
 import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -14,8 +16,10 @@ from bench.run import check_promised
 from bench.sweeps import jobs, resume, sweep
 from bench.sweeps.claims import Claim, take
 from bench.sweeps.jobs import Job
-from bench.tables.collect import collect
 from bench.tables.write import write_parts, write_row
+
+if TYPE_CHECKING:
+    from bench.tables.collect import collect
 
 
 def job(folder: Path, content: str = "abc", **settings: Any) -> Job:

@@ -1,14 +1,21 @@
 """The ceiling of a lower resolution is what exact class shares of its blocks would paint."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-import torch
 
 from bench.config import Config, SyntheticConfig, TiledCnnConfig
 from bench.datasets.sample import Sample, Task
-from bench.pipelines.cnn.resolution import count_blocks, restore_scores
 from bench.scores.reduction import reduce_and_restore
 from bench.scores.scoring import SplitScores, find_scale
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.pipelines.cnn.resolution import count_blocks, restore_scores
 
 
 @pytest.mark.parametrize("scale", [2, 4, 8])

@@ -1,6 +1,9 @@
 """A prediction voted onto superpixels: what the superpixels cost it, whoever made it."""
 
+from __future__ import annotations
+
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -8,8 +11,11 @@ import pytest
 from bench.config import Config, DatasetConfig, MetricsConfig, OracleConfig, SuperpixelsConfig, TiledCnnConfig
 from bench.datasets.sample import Sample, Task
 from bench.scores.scoring import SplitScores, voting
-from bench.superpixels.labels import paint_oracle
 from bench.superpixels.registry import segment
+
+if TYPE_CHECKING:
+    from bench.superpixels.labels import paint_oracle
+
 
 SIZE = SuperpixelsConfig(superpixel_size=30)
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)

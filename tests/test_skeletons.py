@@ -1,16 +1,18 @@
 """The skeletons of docs/add-your-own.md work as they stand: each is built from the page and keeps its contract."""
 
+from __future__ import annotations
+
 import sys
 import types
 from dataclasses import dataclass
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-import torch
 from support import folder_sets
+from support.deferred import complete_imports
 from support.documents import read_blocks
 from support.segments import noise, voronoi
 from support.source import ROOT
@@ -20,13 +22,18 @@ from bench import arms
 from bench.arms import ARMS
 from bench.config import Config, GraphConfig
 from bench.datasets import registry as datasets
-from bench.graphs import edges, features
-from bench.graphs.build import build_graph
-from bench.graphs.features import compute_features
 from bench.pipelines.registry import build_pipeline
 from bench.superpixels import registry as superpixels
-from bench.sweeps.compose import SCHEMAS, compose, prepare_words
-from models import gnn
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.graphs import edges, features
+    from bench.graphs.build import build_graph
+    from bench.graphs.features import compute_features
+    from bench.sweeps.compose import SCHEMAS, compose, prepare_words
+    from models import gnn
+
 
 BLOCKS = read_blocks(ROOT / "docs" / "add-your-own.md", "python", "yaml")
 SETTINGS_HEAD = "from dataclasses import dataclass\n\nfrom bench.config import DatasetConfig, PipelineConfig\n\n\n"
@@ -125,12 +132,13 @@ def test_a_layer_is_one_line_and_moves_one_edge_further(page: Page) -> None:
 def test_a_superpixel_method_keeps_the_contract(page: Page) -> None:
     import test_superpixels_methods as contract
 
+    complete_imports(contract)
     page.module("bench.superpixels.slico")
     name, method = page.entry("bench/superpixels/registry.py, in SUPERPIXELS", vars(superpixels))
     page.monkeypatch.setitem(superpixels.SUPERPIXELS, name, method)
     page.yaml("conf/superpixels/slico.yaml")
     assert page.compose("superpixels=slico").superpixels.method == name
-    for image in contract.IMAGES:
+    for image in contract.SHAPES:
         contract.test_segments_partition_the_image_into_connected_pieces(name, image, 60.0)
     contract.test_the_same_image_gives_the_same_segments(name)
     contract.test_shift_and_gain_of_the_intensities_change_nothing(name)
@@ -185,6 +193,7 @@ def test_a_data_set_is_a_function_an_entry_and_a_class(page: Page) -> None:
 def test_an_arm_keeps_the_contract(page: Page, tmp_path: Path) -> None:
     import test_pipelines_contract as contract
 
+    complete_imports(contract)
     settings = page.settings("NearestMeanConfig")
     page.module("bench.pipelines.nearest_mean")
     arm = page.entry("bench/arms.py, in ARMS", vars(arms) | {"NearestMeanConfig": settings})

@@ -1,14 +1,20 @@
 """The search for the smallest memory, run for real on an arm that starts quickly."""
 
+from __future__ import annotations
+
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import pandas as pd
 import pytest
 
 from bench.config import Config, ExperimentConfig, OracleConfig, SyntheticConfig
 from bench.sweeps import smallest
 from bench.sweeps.jobs import Job, describe
+
+if TYPE_CHECKING:
+    import pandas as pd
+
 
 TINY = Config(
     SyntheticConfig(image_size=[64, 64], train_images=1, val_images=1, test_images=1),

@@ -1,15 +1,21 @@
 """Time to a score: crossings by hand, the cheapest of several budgets, preparation counted, fits without history."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pytest
 from support.results import make_run
 
-from bench.tables import speed
-from bench.tables.collect import collect
-from bench.tables.comparison import list_configurations
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.tables import speed
+    from bench.tables.collect import collect
+    from bench.tables.comparison import list_configurations
+
 
 COLUMNS = ["run_id", "seconds", "val_score"]
 

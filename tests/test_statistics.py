@@ -1,25 +1,31 @@
 """Statistics against scipy where scipy has them, against hand counts and symmetries elsewhere."""
 
+from __future__ import annotations
+
 import math
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import stats
 
-from bench.tables.statistics import (
-    break_even,
-    crossed_bootstrap,
-    crossed_t,
-    mean_interval,
-    median_bootstrap,
-    median_ratio,
-    paired_difference,
-    pairs_needed,
-    pareto_front,
-    pareto_membership,
-    sign_flip_test,
-)
+if TYPE_CHECKING:
+    from scipy import stats
+
+    from bench.tables.statistics import (
+        break_even,
+        crossed_bootstrap,
+        crossed_t,
+        mean_interval,
+        median_bootstrap,
+        median_ratio,
+        paired_difference,
+        pairs_needed,
+        pareto_front,
+        pareto_membership,
+        sign_flip_test,
+    )
+
 
 DIFFERENCES = np.array([0.021, -0.004, 0.013, 0.017, 0.002, 0.030, 0.011])
 

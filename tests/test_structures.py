@@ -1,11 +1,18 @@
 """Centre lines and components: by hand, beside plain loops, and for classes that are not there."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from skimage import measure
 
 from bench.scores.structures import centre_line, match_structures, pool_structures
+
+if TYPE_CHECKING:
+    from skimage import measure
+
 
 Mask = NDArray[np.int64]
 SHAPES = ((40, 36), (14, 16, 15))

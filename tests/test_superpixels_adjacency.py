@@ -1,10 +1,15 @@
 """Region adjacency against a hand-made image and against plain numpy."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.superpixels.adjacency import find_adjacency
+if TYPE_CHECKING:
+    from bench.superpixels.adjacency import find_adjacency
 
 
 def naive(segments: NDArray[np.int32], image: NDArray[np.float32]) -> dict[tuple[int, int], list[float]]:

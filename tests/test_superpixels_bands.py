@@ -1,20 +1,26 @@
 """Superpixels band by band: the same segments whatever the bands, the threads and where the arrays live."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from bench.arrays import threads
 from bench.arrays.scratch import Storage
 from bench.arrays.threads import Workers
 from bench.config import SuperpixelsConfig
-from bench.superpixels.connectivity import connect
 from bench.superpixels.registry import segment
-from bench.superpixels.slic import slic
+
+if TYPE_CHECKING:
+    from scipy import ndimage
+
+    from bench.superpixels.connectivity import connect
+    from bench.superpixels.slic import slic
+
 
 SHAPES = [(90, 41, 1), (90, 41, 3), (90, 1, 1), (1, 90, 1), (13, 21, 17, 1), (13, 21, 17, 3), (1, 40, 30, 2)]
 SIZES = [12.0, 700.0]  # with 700 a segment spans many bands, and none is as large as a cell of its own

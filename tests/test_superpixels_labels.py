@@ -1,12 +1,17 @@
 """Mask to nodes and back: written out by hand, and as inverse of each other."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from bench.scores.ceilings import boundary_recall, find_boundary, undersegmentation_error
-from bench.superpixels.labels import count_classes, majority_labels, paint, paint_oracle
+if TYPE_CHECKING:
+    from bench.scores.ceilings import boundary_recall, find_boundary, undersegmentation_error
+    from bench.superpixels.labels import count_classes, majority_labels, paint, paint_oracle
+
 
 MASK = np.array([[0, 0, 1, 1], [0, 1, 1, 2]], dtype=np.uint8)
 SEGMENTS = np.array([[0, 0, 1, 1], [0, 0, 1, 1]], dtype=np.int32)

@@ -1,18 +1,25 @@
 """Our SLIC against laws: a plain reference, SciPy where it says the same, and any number of threads."""
 
+from __future__ import annotations
+
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from bench.arrays.scratch import Storage
 from bench.arrays.threads import Workers, split_range
-from bench.superpixels.clustering import cluster, is_coarse, lay_out_blocks
-from bench.superpixels.connectivity import connect, label_pieces
 from bench.superpixels.grid import number_cells
-from bench.superpixels.smoothing import LEVELS, smooth_and_quantise
+
+if TYPE_CHECKING:
+    from scipy import ndimage
+
+    from bench.superpixels.clustering import cluster, is_coarse, lay_out_blocks
+    from bench.superpixels.connectivity import connect, label_pieces
+    from bench.superpixels.smoothing import LEVELS, smooth_and_quantise
+
 
 SHAPES = [(1, 37, 53), (1, 1, 41), (1, 41, 1), (7, 12, 19)]
 

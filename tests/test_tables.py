@@ -1,24 +1,29 @@
 """Run directories and their tables: whole or absent, twice the same, nothing averaged that should not be."""
 
+from __future__ import annotations
+
 import json
 import math
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import pytest
 from support.results import IMAGES, ceiling, copy_results, make_results, make_run, score
 
 from bench import cli
 from bench.config import InputError, TrainingConfig
 from bench.files import write_atomically
-from bench.tables.chosen import choose_configurations
-from bench.tables.collect import Tables, collect, frame_to_csv, load, select_current
 from bench.tables.columns import TABLES, list_required
-from bench.tables.comparison import compare_arms, divide_peaks, list_configurations
-from bench.tables.text import COLUMNS, format_table, make_arms_table
 from bench.tables.write import protect, restore, write_run
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.tables.chosen import choose_configurations
+    from bench.tables.collect import Tables, collect, frame_to_csv, load, select_current
+    from bench.tables.comparison import compare_arms, divide_peaks, list_configurations
+    from bench.tables.text import COLUMNS, format_table, make_arms_table
 
 
 @pytest.fixture(scope="module")

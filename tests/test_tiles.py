@@ -1,17 +1,23 @@
 """Windows cover an image once, stitching undoes cutting, and tiled prediction equals untiled prediction."""
 
+from __future__ import annotations
+
 import tracemalloc
 import weakref
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from bench.arrays import tiles
 from bench.arrays.tiles import blend, cut_windows, read_padded, stitch
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
 
 SHAPES = [
     ((7,), 4, 1, 1),

@@ -1,35 +1,29 @@
 """The loop keeps its budget and its best weights, and forks leave no trace; scores do not depend on the clock."""
 
+from __future__ import annotations
+
 import itertools
 import math
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
-from torch import Tensor, nn
 
 from bench.config import InputError, LearningConfig, TrainingConfig
-from bench.learning.devices import resolve_device, seed_everything
 from bench.learning.fitlog import FitLog
-from bench.learning.losses import segmentation_loss
-from bench.learning.training import Learner, NonFiniteLoss, train
 
-CPU = torch.device("cpu")
+if TYPE_CHECKING:
+    import torch
+    from support.networks import Line
+    from torch import Tensor, nn
 
-
-class Line(nn.Module):
-    """One weight w; the loss (w - batch)^2."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.w = nn.Parameter(torch.zeros(()))
-
-    def loss(self, target: float) -> Tensor:
-        return (self.w - target) ** 2
+    from bench.learning.devices import resolve_device, seed_everything
+    from bench.learning.losses import segmentation_loss
+    from bench.learning.training import Learner, NonFiniteLoss, train
 
 
 def fit(
@@ -41,7 +35,7 @@ def fit(
 ) -> FitLog:
     learner = Learner(model, batches, model.loss, validate, steps_per_epoch=3)
     arm = LearningConfig("line", learning_rate=0.1, weight_decay=0.0)
-    return train(learner, settings, arm, seed=0, device=CPU, started_ns=started_ns)
+    return train(learner, settings, arm, seed=0, device=torch.device("cpu"), started_ns=started_ns)
 
 
 def budget(steps: int | None, **changed: object) -> TrainingConfig:
@@ -150,7 +144,7 @@ def noisy_fit(**changed: object) -> tuple[FitLog, list[Tensor]]:
 
     learner = Learner(net, batches, loss, lambda: float(net(x)[:, 0].mean()), steps_per_epoch=5)
     settings = budget(240, **({"validate_every": 20} | changed))
-    log = train(learner, settings, LearningConfig("net"), seed=3, device=CPU)
+    log = train(learner, settings, LearningConfig("net"), seed=3, device=torch.device("cpu"))
     return log, [value.clone() for value in net.state_dict().values()]
 
 
@@ -205,6 +199,6 @@ def test_seeds_repeat_torch_and_numpy() -> None:
 
 def test_a_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert resolve_device("auto") == resolve_device("cpu") == CPU
+    assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
     with pytest.raises(InputError, match="device=cuda:1 is a GPU that torch does not see"):
         resolve_device("cuda:1")

@@ -1,19 +1,26 @@
 """The verdict: numbers of the tables in words that follow them, refusals that say what would answer, swapped arms."""
 
+from __future__ import annotations
+
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pytest
 from support.results import IMAGES, copy_results, make_results, make_run, score
 
-from bench.plots.all import split_groups
-from bench.report.verdict import Verdict, reach_verdict
-from bench.report.words import format_share, join_list
-from bench.tables.collect import Tables, collect
-from bench.tables.comparison import list_configurations
 from bench.tables.names import name_configuration
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.plots.all import split_groups
+    from bench.report.verdict import Verdict, reach_verdict
+    from bench.report.words import format_share, join_list
+    from bench.tables.collect import Tables, collect
+    from bench.tables.comparison import list_configurations
+
 
 SCORE, TIME, PREDICTION, MEMORY = range(4)  # lines of the scorecard
 GNN, UNET = "superpixel_gnn", "tiled_cnn"

@@ -1,11 +1,13 @@
 """Laws of several segmentations of one image: their sizes, their mean mask, and arms that learn from and paint all."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
 
 from bench.config import (
     Config,
@@ -20,17 +22,22 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
-from bench.graphs.build import build_graph
-from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn, SuperpixelViews
-from bench.pipelines.oracle import Oracle
 from bench.pipelines.origin import Origin, merge_facts
 from bench.run import run
-from bench.scores.ceilings import boundary_recall
 from bench.scores.metrics import accuracy, confusion_matrix, macro_dice
 from bench.scores.scoring import SplitScores
-from bench.superpixels.labels import count_classes, paint, paint_oracle
 from bench.superpixels.registry import segment
-from bench.superpixels.views import compute_shares, list_views, paint_mean, paint_oracle_views
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.graphs.build import build_graph
+    from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn, SuperpixelViews
+    from bench.pipelines.oracle import Oracle
+    from bench.scores.ceilings import boundary_recall
+    from bench.superpixels.labels import count_classes, paint, paint_oracle
+    from bench.superpixels.views import compute_shares, list_views, paint_mean, paint_oracle_views
+
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
 SIZE = SuperpixelsConfig(superpixel_size=30, views=3)

@@ -25,15 +25,11 @@ import pandas as pd
 import psutil
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from bench.tables.collect import Tables, collect  # noqa: E402
+from support.sweeps import TINY  # noqa: E402
 
-TINY = (
-    *("dataset.image_size=[64,64]", "dataset.train_images=1", "dataset.val_images=1", "dataset.test_images=2"),
-    *("device=cpu", "measure.threads=1", "training.epochs=2"),
-)
-SMALL_SWEEP = ("-m", "pipeline=threshold,oracle", "superpixels=grid", *TINY)
 SWEEP = ("-m", "pipeline=threshold,oracle,superpixel_gnn", "superpixels=grid", "seed=0,1", *TINY)
 KINDS = ("run", "harness", "group", "everything")
 VOLATILE = (

@@ -22,6 +22,15 @@ def imported_modules(path: Path) -> frozenset[str]:
     return frozenset(found)
 
 
+def registry_keys(path: str, name: str) -> list[str]:
+    """The keys of the dict literal that `name` is at the top level of the file `path`, without importing it."""
+    for node in ast.parse((ROOT / path).read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) and node.target.id == name:
+            assert isinstance(node.value, ast.Dict)
+            return [str(key.value) for key in node.value.keys if isinstance(key, ast.Constant)]
+    raise LookupError(f"{path} has no registry {name}")
+
+
 def source_of(module: str) -> Path | None:
     """The file of one of our modules or packages; None for any other name."""
     place = ROOT.joinpath(*module.split("."))
