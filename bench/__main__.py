@@ -4,10 +4,13 @@ import sys
 
 
 def main() -> int:
-    """Run the command line; the exit code."""
+    """Run the command line. Returns the exit code."""
     from bench import cli
 
-    return cli.main(sys.argv[1:])
+    code = cli.main(sys.argv[1:])
+    if code == cli.INTERRUPTED:
+        cli.leave_uninterrupted()
+    return code
 
 
 if __name__ == "__main__":

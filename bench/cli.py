@@ -109,46 +109,76 @@ VERBS = {
     ),
 }
 HELP = ("--help", "-h", "help")
+INTERRUPTED = 130  # the exit code, as shells have it
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run a verb or an experiment. Exit code: 0 fine, 1 a run failed, 2 the input cannot be used, 130 interrupted."""
+    """Run a verb or an experiment, and print in one sentence what stops it.
+
+    Args:
+        arguments: Words of the command line.
+
+    Returns:
+        The exit code: 0 fine, 1 a run failed, 2 the input cannot be used, 130 interrupted.
+    """
     escape_unprintable()
-    with interrupt_on_terminate():
-        return run_words(arguments)
+    try:
+        with interrupt_on_terminate():
+            return run_words(arguments)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        with ignore_interrupts():
+            again = shlex.join(["python", "-m", "bench", *arguments])
+            print(f"\ninterrupted: {_describe_rest(arguments)}:\n  {again}", file=sys.stderr)
+        return INTERRUPTED
+
+
+def leave_uninterrupted() -> None:
+    """Let no further Ctrl-C disturb the end of the process, which waits for workers and threads."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
 def run_words(arguments: Sequence[str]) -> int:
-    """Run a verb or an experiment, and print in one sentence what stops it. Returns the exit code."""
-    try:
-        if not arguments or arguments[0] in HELP:
-            return print_help()
-        if arguments[0] == "--version":
-            return print_version()
-        if arguments[0] in VERBS:
-            return run_verb(arguments[0], arguments[1:])
-        check_verb(arguments[0])
-        return run_experiment(list(arguments))
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        again = shlex.join(["python", "-m", "bench", *arguments])
-        print(f"\ninterrupted: {_left(arguments)}:\n  {again}", file=sys.stderr)
-        return 130
-    return 2
+    """Run a verb or an experiment. Returns the exit code; raises InputError."""
+    if not arguments or arguments[0] in HELP:
+        return print_help()
+    if arguments[0] == "--version":
+        return print_version()
+    if arguments[0] in VERBS:
+        return run_verb(arguments[0], arguments[1:])
+    check_verb(arguments[0])
+    return run_experiment(list(arguments))
 
 
 @contextmanager
 def interrupt_on_terminate() -> Iterator[None]:
     """Let SIGTERM, as schedulers send it, end the block as Ctrl-C does, with its cleaning up and its sentence."""
+    with _handle(signal.default_int_handler, signal.SIGTERM):
+        yield
+
+
+@contextmanager
+def ignore_interrupts() -> Iterator[None]:
+    """Let no further Ctrl-C disturb the block: what is left to do is short, and a traceback would hide its words."""
+    with _handle(signal.SIG_IGN, signal.SIGINT, signal.SIGTERM):
+        yield
+
+
+@contextmanager
+def _handle(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
+    """Handle signals so within the block; Python lets only the main thread do that."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    before = [signal.signal(number, handler) for number in numbers]
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, old in zip(numbers, before, strict=True):
+            signal.signal(number, old)
 
 
 def escape_unprintable() -> None:
@@ -198,7 +228,7 @@ def run_verb(name: str, arguments: Sequence[str]) -> int:
     return function(read_settings(settings, arguments, name))
 
 
-def _left(arguments: Sequence[str]) -> str:
+def _describe_rest(arguments: Sequence[str]) -> str:
     """What an interruption leaves, and what the same command does then."""
     verb = arguments[0] if arguments and arguments[0] in VERBS else ""
     if verb == "predict":
@@ -220,6 +250,21 @@ def run_experiment(arguments: list[str]) -> int:
     Raises:
         InputError: A setting, the data or a results folder cannot be used.
     """
+    from bench.sweeps.temporary import use_temporary_folder
+
+    statuses: dict[str, list[str]] = {}
+    try:
+        with use_temporary_folder():
+            _sweep(arguments, statuses)
+    finally:
+        reported = [_report(results_dir) for results_dir in statuses]
+    for results_dir in statuses:
+        suggest_next(results_dir)
+    return int(any(reported) or any(status != "ok" for folder in statuses.values() for status in folder))
+
+
+def _sweep(arguments: list[str], statuses: dict[str, list[str]]) -> None:
+    """Do the runs of a command line; `statuses` gathers how they ended, by results folder."""
     from bench.sweeps.compose import compose, prepare_words
     from bench.sweeps.expected import describe_plan
     from bench.sweeps.jobs import prepared
@@ -233,19 +278,12 @@ def run_experiment(arguments: list[str]) -> int:
     jobs = compose(what)
     compose_launcher(how, "", config_dir)
     print(describe_plan(jobs), end="", file=sys.stderr, flush=True)
-    statuses: dict[str, list[str]] = {}
-    try:
-        if jobs and jobs[0].config.experiment.kind == "tuning":
-            statuses |= tune(jobs[0].config.experiment, what, how, config_dir)
-        elif how:
-            launch(plan(prepared(jobs)), how, statuses)
-        else:
-            sweep(plan(prepared(jobs)), statuses)
-    finally:
-        reported = [_report(results_dir) for results_dir in statuses]
-    for results_dir in statuses:
-        suggest_next(results_dir)
-    return int(any(reported) or any(status != "ok" for folder in statuses.values() for status in folder))
+    if jobs and jobs[0].config.experiment.kind == "tuning":
+        statuses |= tune(jobs[0].config.experiment, what, how, config_dir)
+    elif how:
+        launch(plan(prepared(jobs)), how, statuses)
+    else:
+        sweep(plan(prepared(jobs)), statuses)
 
 
 def suggest_next(results_dir: str) -> None:

@@ -12,10 +12,14 @@ from pathlib import Path
 
 import pytest
 
+from bench.files import identify_process
 from bench.sweeps import claims
-from bench.sweeps.claims import Owner, alive, read, take, this_host
+from bench.sweeps.claims import Owner, clear_dead, is_held, read_owner, take
 
 ROOT = Path(__file__).parents[1]
+MACHINE, NUMBER, BOOT, TICKS = identify_process(os.getpid()).split("-")
+DEAD = Owner(f"{MACHINE}-{2**22 + 1}-{BOOT}-1", "dead")
+ELSEWHERE = Owner("ffffffff-1-0-1", "x")
 
 
 def left_behind(path: Path, owner: Owner, silent_for: float = 0.0) -> None:
@@ -63,7 +67,7 @@ def test_many_processes_never_hold_it_together(path: Path) -> None:
         "while (claim := take(path)) is None: time.sleep(0.001)\n"
         "log.write('in\\n'); time.sleep(0.02); log.write('out\\n'); claim.release()\n"
     )
-    left_behind(path, Owner(this_host(), 2**22 + 1, 0.0, "dead"))
+    left_behind(path, DEAD)
     command = [sys.executable, "-c", code, str(path), str(log)]
     processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(5)]
     assert [process.wait(30) for process in processes] == [0] * 5
@@ -76,21 +80,23 @@ def test_a_process_number_used_again_is_not_the_owner(path: Path) -> None:
     owner = held.owner
     held.release()
     left_behind(path, owner)
-    assert alive(path)
-    left_behind(path, replace(owner, started=owner.started - 60))
-    assert not alive(path)
+    assert is_held(path)
+    left_behind(path, Owner(f"{MACHINE}-{NUMBER}-{BOOT}-{int(TICKS) - 1}", "x"))
+    assert not is_held(path)
+    left_behind(path, Owner(f"{MACHINE}-{NUMBER}-abcdef01-{TICKS}", "x"))
+    assert not is_held(path), "before the machine started anew"
 
 
 def test_of_another_machine_silence_decides(path: Path) -> None:
-    left_behind(path, Owner("elsewhere", 1, 0.0, "x"), silent_for=claims.SILENCE - 30)
+    left_behind(path, ELSEWHERE, silent_for=claims.SILENCE - 30)
     assert take(path) is None
-    left_behind(path, Owner("elsewhere", 1, 0.0, "x"), silent_for=claims.SILENCE + 30)
+    left_behind(path, ELSEWHERE, silent_for=claims.SILENCE + 30)
     claim = take(path)
     assert claim is not None
     claim.release()
 
 
-@pytest.mark.parametrize("content", ["", "{", "[]", '{"host": 1}'])
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"process": 1}', '{"process": "a-b", "token": ""}'])
 def test_a_claim_that_names_nobody_falls_to_silence(path: Path, content: str) -> None:
     path.write_text(content)
     assert take(path) is None
@@ -106,16 +112,15 @@ def test_a_claim_taken_from_us_is_not_removed_by_us(path: Path) -> None:
     other = replace(claim.owner, token="other")
     left_behind(path, other)
     claim.release()
-    assert read(path) == other
+    assert read_owner(path) == other
 
 
-def test_life_is_shown_and_neighbours_are_counted(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(claims, "BEAT", 0.02)
-    claim = take(path)
+def test_life_is_shown_and_neighbours_are_counted(path: Path) -> None:
+    claim = take(path, beat=0.02)
     assert claim is not None
     assert claim.beside == 0
     os.utime(path, (0, 0))
-    other = take(path.with_name("other.claim"))
+    other = take(path.with_name("other.claim"), beat=0.02)
     assert other is not None
     time.sleep(0.2)
     other.release()
@@ -124,16 +129,39 @@ def test_life_is_shown_and_neighbours_are_counted(path: Path, monkeypatch: pytes
     assert Counter([claim.beside, other.beside]) == {1: 2}
 
 
-def test_a_guard_left_by_a_killed_taker_does_not_last(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    left_behind(path, Owner(this_host(), 2**22 + 1, 0.0, "dead"))
+def test_a_guard_left_by_a_killed_taker_does_not_last(path: Path) -> None:
+    left_behind(path, DEAD)
     path.with_suffix(".taking").mkdir()
-    monkeypatch.setattr(claims, "BEAT", -1.0)
-    assert take(path) is None
+    assert take(path, beat=-1.0) is None
     claim = take(path)
     assert claim is not None
     claim.release()
 
 
+def test_what_dead_processes_left_is_cleared_and_what_lives_stays(path: Path) -> None:
+    mine = take(path)
+    assert mine is not None
+    left_behind(path.with_name("dead.claim"), DEAD)
+    left_behind(path.with_name("far.claim"), ELSEWHERE)
+    half = path.with_name(f".run.claim.{DEAD.process}-0123456789ab.partial")
+    half.mkdir()
+    clear_dead(path.parent)
+    assert sorted(found.name for found in path.parent.iterdir()) == ["far.claim", "run.claim"]
+    mine.release()
+
+
+def test_a_clock_that_is_set_does_not_end_a_claim(path: Path) -> None:
+    """Readings of the time of day, and of starts by it, change by an hour in the process that looks."""
+    mine = take(path)
+    assert mine is not None
+    code = (
+        "import sys, time, pathlib, psutil; now = time.time; time.time = lambda: now() + 3600\n"
+        "psutil.Process.create_time = lambda _: now() + 3600\n"
+        "from bench.sweeps.claims import take; sys.exit(take(pathlib.Path(sys.argv[1])) is not None)"
+    )
+    assert subprocess.run([sys.executable, "-c", code, str(path)], cwd=ROOT, check=False).returncode == 0
+    mine.release()
+
+
 def test_nobody_is_named() -> None:
-    assert os.uname().nodename not in this_host()
-    assert len(this_host()) == 12
+    assert os.uname().nodename not in identify_process(os.getpid())

@@ -67,7 +67,10 @@ def test_killed_at_random_moments_and_resumed_a_sweep_ends_as_if_undisturbed(tmp
 
 
 @POSIX
-def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("request_to_end", [signal.SIGINT, signal.SIGTERM])
+def test_a_request_to_end_keeps_what_is_finished_and_says_how_to_go_on(
+    tmp_path: Path, request_to_end: signal.Signals
+) -> None:
     results = tmp_path / "results"
     arguments = (*SMALL_SWEEP, f"results_dir={results}")
     process = start(*arguments)
@@ -75,7 +78,7 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> 
     while not (first / "run.json").exists():
         time.sleep(0.02)
     until_a_run_goes_on(results)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(request_to_end)
     _, said = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in said
@@ -86,6 +89,56 @@ def test_ctrl_c_keeps_what_is_finished_and_says_how_to_go_on(tmp_path: Path) -> 
     assert len(tables.unfinished) == 1
     assert list((results / "claims").iterdir()) == [], "nothing is claimed any more"
     assert (results / "report.md").exists()
+
+
+@POSIX
+def test_many_requests_to_end_are_one_sentence(tmp_path: Path) -> None:
+    """Ctrl-C again and again, also while the process ends, which takes a second here."""
+    code = "import atexit, signal, sys, time; signal.signal(signal.SIGINT, signal.default_int_handler)"
+    code += "; atexit.register(time.sleep, 1); from bench.__main__ import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "scene", "shape=9000x9000", f"out={tmp_path / 'a.zarr'}"]
+    with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        first = process.stderr.readline()
+        while process.poll() is None:
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+        said = process.stderr.read()
+    assert "left" in first
+    assert process.returncode == 130
+    assert said.count("interrupted: ") == 1
+    assert "Traceback" not in said
+    assert not (tmp_path / "a.zarr").exists()
+
+
+@POSIX
+def test_two_sweeps_of_one_folder_do_each_run_once(tmp_path: Path) -> None:
+    """The second starts while the first is within a run."""
+    results = tmp_path / "results"
+    first = start(*ONE, f"results_dir={results}")
+    until_a_run_goes_on(results)
+    second = start(*ONE, f"results_dir={results}")
+    said = [process.communicate(timeout=60)[1] for process in (first, second)]
+    assert [process.returncode for process in (first, second)] == [0, 0]
+    assert "finished meanwhile" in said[1] or "finished before" in said[1]
+    assert list(collect(results).runs["status"]) == ["ok"]
+    assert not (results / "superseded").exists()
+    assert list((results / "claims").iterdir()) == []
+
+
+@POSIX
+def test_what_a_killed_sweep_leaves_is_cleaned_by_the_next(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    results, temporary = tmp_path / "results", tmp_path / "tmp"
+    temporary.mkdir()
+    monkeypatch.setenv("TMPDIR", str(temporary))
+    process = start(*ONE, f"results_dir={results}")
+    until_a_run_goes_on(results)
+    process.kill()
+    process.communicate()
+    assert list((results / "claims").iterdir()), "the dead one's claim"
+    assert go([*ONE, f"results_dir={results}", "seed=1"]) == ["ok"]
+    assert list((results / "claims").iterdir()) == []
+    assert not [path for path in temporary.iterdir() if path.name.startswith("run-")]
 
 
 def in_a_namespace(script: str) -> tuple[str, ...]:

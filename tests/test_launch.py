@@ -17,7 +17,7 @@ from support.sweeps import TINY
 
 from bench.config import ExperimentConfig, InputError
 from bench.sweeps.claims import Claim
-from bench.sweeps.gpus import held_gpu
+from bench.sweeps.gpus import hold_gpu
 from bench.sweeps.jobs import Job, describe
 from bench.sweeps.resume import begin
 from bench.tables.write import write_parts, write_row
@@ -132,11 +132,11 @@ def test_runs_at_the_same_time_hold_different_gpus_and_the_third_waits() -> None
     held: list[dict[str, str]] = []
 
     def third() -> None:
-        with held_gpu("auto", share=False) as gpu:
+        with hold_gpu("auto", share=False) as gpu:
             held.append(gpu)
 
-    with held_gpu("cuda", share=False) as one:
-        with held_gpu("auto", share=False) as two:
+    with hold_gpu("cuda", share=False) as one:
+        with hold_gpu("auto", share=False) as two:
             thread = threading.Thread(target=third)
             thread.start()
             time.sleep(0.1)
@@ -148,16 +148,32 @@ def test_runs_at_the_same_time_hold_different_gpus_and_the_third_waits() -> None
 
 @pytest.mark.usefixtures("two_gpus")
 def test_sharing_the_processor_and_a_named_gpu() -> None:
-    with held_gpu("cuda:1", share=False) as named, held_gpu("auto", share=False) as other:
+    with hold_gpu("cuda:1", share=False) as named, hold_gpu("auto", share=False) as other:
         assert named == {}, "its number is looked up among all that are visible"
         assert other == {"CUDA_VISIBLE_DEVICES": "GPU-a"}
         for device, share in (("cpu", False), ("auto", True), ("cuda:7", False)):
-            with held_gpu(device, share=share) as nothing:
+            with hold_gpu(device, share=share) as nothing:
                 assert nothing == {}
+
+
+@pytest.mark.skipif(os.name != "posix", reason="owners and modes")
+@pytest.mark.usefixtures("two_gpus")
+def test_claims_on_gpus_lie_in_a_folder_of_ones_own_alone(tmp_path: Path) -> None:
+    folder = gpus.open_claims()
+    assert folder.stat().st_mode & 0o777 == 0o700
+    folder.chmod(0o777)
+    with pytest.raises(InputError, match="is not a folder of this user alone: remove it"):
+        gpus.open_claims()
+    folder.rmdir()
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    folder.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(InputError, match="is not a folder of this user alone"), hold_gpu("cuda", share=False):
+        pass
+    assert list((tmp_path / "elsewhere").iterdir()) == []
 
 
 def test_without_a_gpu_nothing_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    with held_gpu("auto", share=False) as nothing:
+    with hold_gpu("auto", share=False) as nothing:
         assert nothing == {}
     assert json.dumps(os.environ["CUDA_VISIBLE_DEVICES"]) == '""'

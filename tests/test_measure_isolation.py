@@ -42,6 +42,25 @@ def test_an_allocation_beyond_a_limit_is_host_oom() -> None:
     assert outcome.out_of_memory
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces a limit of the address space")
+def test_a_library_that_a_limit_has_no_room_for_is_host_oom() -> None:
+    outcome = run_isolated(work.import_under_a_limit, ("torch", 300 << 20), timeout=60)
+    assert (outcome.status, outcome.error) == ("host_oom", "ImportError")
+    assert outcome.reason.startswith("host memory ran out: ImportError: lib")
+    assert (
+        classify(ImportError("libx.so: failed to map segment from shared object: Operation not permitted"))[0]
+        == "failed"
+    )
+
+
+def test_a_child_whose_parent_gave_up_ends_without_a_word(tmp_path: Path) -> None:
+    """The parent was interrupted as it started the child, whose folder is gone when it looks for its call."""
+    code = "from bench.measure.child import main; import sys; main(sys.argv[1])"
+    command = [sys.executable, "-c", code, str(tmp_path / "gone")]
+    done = subprocess.run(command, cwd=ROOT, stdin=subprocess.PIPE, capture_output=True, check=False)
+    assert (done.stdout, done.stderr) == (b"", b"")
+
+
 @pytest.mark.skipif(os.name != "posix", reason="signals")
 def test_a_killed_child_is_host_oom_and_another_signal_is_not() -> None:
     killed = run_isolated(work.be_killed, None, timeout=30)

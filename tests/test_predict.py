@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +17,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from support import folder_sets as sets
+from support.source import ROOT
 
 from bench.cli import main as command
 from bench.cli import run_verb
@@ -173,6 +176,39 @@ def test_the_folder_of_the_masks_is_made(out: str, tmp_path: Path) -> None:
     picture = tmp_path / "set" / "images" / "c.png"
     run_verb("predict", [f"run={directory}", f"image={picture}", f"out={tmp_path}/{out}", "format=png", "overlay=true"])
     assert sorted(path.name for path in (tmp_path / out).iterdir()) == ["c.overlay.png", "c.png"]
+
+
+KILLED = """
+import os, sys
+from pathlib import Path
+from bench.cli import main
+rename = Path.rename
+def die(self, target):
+    renamed = rename(self, target)
+    if Path(target).name.endswith(".old"):
+        os.kill(os.getpid(), 9)
+    return renamed
+Path.rename = die
+main(sys.argv[1:])
+"""
+
+
+def test_killed_as_it_replaced_a_mask_the_earlier_one_is_put_back_by_the_next(tmp_path: Path) -> None:
+    directory, _ = finished(tmp_path, "threshold")
+    out, place = tmp_path / "m.zarr", tmp_path / "disk [1]*"
+    place.mkdir()
+    words = [f"run={directory}", f"image={tmp_path / 'set/images/c.png'}", f"out={out}", f"scratch={place}"]
+    assert run_verb("predict", words) == 0
+    before = np.asarray(open_mask(out))
+    subprocess.run([sys.executable, "-c", KILLED, "predict", *words, "overwrite=true"], cwd=ROOT, check=False)
+    assert not out.exists()
+    assert list(place.iterdir()), "what is as large as the image is left"
+    with pytest.raises(InputError, match=r"m\.zarr exists already"):
+        run_verb("predict", words)
+    np.testing.assert_array_equal(np.asarray(open_mask(out)), before)
+    assert run_verb("predict", [*words, "overwrite=true"]) == 0
+    assert list(place.iterdir()) == []
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
 
 
 def test_nothing_is_made_where_an_image_cannot_be_used(tmp_path: Path) -> None:

@@ -184,6 +184,41 @@ def test_a_run_in_other_hands_is_waited_for_and_not_done_twice(
     assert "finished meanwhile" in said
 
 
+def test_a_run_that_was_going_on_when_the_sweep_began_is_not_done_again(
+    tmp_path: Path, run: Go, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its directory is there before the plan is made, and its row comes while this sweep waits."""
+    one, doer = job(tmp_path), Doer()
+    claim, row = take(tmp_path / "claims" / f"{key(one)}.claim"), jobs.describe(one)
+    assert claim is not None
+    directory = tmp_path / "runs" / str(row["run_id"])
+    resume.begin(directory, row)
+
+    def finish(_: float) -> None:
+        write_parts(directory, row["run_id"], [], [], [])
+        write_row(directory, row | {"status": "ok"})
+        claim.release()
+
+    monkeypatch.setattr(time, "sleep", finish)
+    assert run([one], doer) == ["ok"]
+    assert doer.done == []
+    assert "finished meanwhile" in capsys.readouterr().err
+    assert not (tmp_path / "superseded").exists()
+
+
+def test_a_failure_is_replaced_though_the_sweep_was_killed_before_it_moved_it(
+    tmp_path: Path, run: Go, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run([job(tmp_path)], Doer("failed"))
+    with monkeypatch.context() as patch:
+        patch.setattr(sweep, "settle", lambda *_: None)
+        run([job(tmp_path)], Doer())
+    assert sorted(collect(tmp_path).runs["status"]) == ["failed", "ok"]
+    doer = Doer()
+    run([job(tmp_path)], doer)
+    assert (doer.done, list(collect(tmp_path).runs["status"])) == ([], ["ok"])
+
+
 def test_a_run_whose_doer_dies_is_done_here(tmp_path: Path, run: Go, monkeypatch: pytest.MonkeyPatch) -> None:
     one, doer = job(tmp_path), Doer()
     claim = take(tmp_path / "claims" / f"{key(one)}.claim")

@@ -353,6 +353,7 @@ def test_names_that_look_like_formulas_survive_the_tables(tmp_path: Path) -> Non
         ({"peak_memory_bytes": [1]}, "where peak_memory_bytes needs a number"),
         ({"reason": "\udc80"}, "not Unicode"),
         ({"run_id": "../../outside"}, "not the name of a folder"),
+        ({"run_id": ".."}, "not the name of a folder"),
     ],
 )
 def test_a_foreign_row_is_left_out_in_words(folder: Path, changes: dict[str, object], why: str) -> None:

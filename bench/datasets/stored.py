@@ -78,19 +78,22 @@ def explain_failures(path: Path) -> Iterator[None]:
 
 
 def check_size(path: Path, shape: tuple[int, ...], max_pixels: int, of: str = "it") -> None:
-    """Refuse what has more values than `max_pixels`, or none.
+    """Refuse what has no values, or more than may be decoded at once.
 
     Args:
-        path: The file, for the message.
-        shape: Shape of what is decoded at once.
-        max_pixels: Most values.
+        path: The file, for sentences.
+        shape: Of what is decoded at once, or of all of a file that is read in parts.
+        max_pixels: The setting of that name; or `MOST_VALUES`, which is none.
         of: What is decoded at once, in words.
+
+    Raises:
+        InputError: The sentence says what to raise, if that is a setting.
     """
     require(prod(shape) > 0, f"{path} holds no pixels: its shape is {shape}")
+    advice = "" if max_pixels == MOST_VALUES else ": raise the setting max_pixels if this is right and fits in memory"
     require(
         prod(shape) <= max_pixels,
-        f"{path} says that {of} has {prod(shape)} values, more than dataset.max_pixels = {max_pixels}: raise that "
-        "setting if this is right and fits in memory",
+        f"{path} says that {of} has {prod(shape)} values, more than the {max_pixels} that are read{advice}",
     )
 
 

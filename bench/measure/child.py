@@ -26,6 +26,8 @@ def main(folder: str) -> None:
     except Exception as problem:
         reason = f"the result cannot be handed back: {type(problem).__name__}: {problem}"
         data = pickle.dumps(("failed", reason, None, type(problem).__name__, traceback.format_exc()))
+    if not Path(folder).is_dir():  # an interrupted parent has removed it: nobody waits for the result
+        os._exit(1)
     _write(Path(folder) / "result.pickle", data)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -18,6 +18,7 @@ _HOST = (
 _WORKER = re.compile(
     r"dataloader worker .*(killed by signal|bus error)|dataloader worker .*exited unexpectedly", re.DOTALL
 )
+_UNMAPPED = "failed to map segment from shared object"  # the loader's words for a library that memory has no room for
 _DEVICE = ("cuda out of memory", "out of memory", "cublas_status_alloc_failed", "cudnn_status_alloc_failed")
 _DISGUISED = ("unable to find an engine", "cudnn_status_internal_error", "cudnn_status_not_supported")
 
@@ -60,6 +61,8 @@ def classify(exception: BaseException) -> tuple[str, str]:
         return "host_oom", _sentence("host memory ran out", kind, text)
     if kind == "OutOfMemoryError":
         return "out_of_memory", _sentence("GPU memory ran out", kind, text)
+    if isinstance(exception, ImportError) and text.rstrip().endswith(_UNMAPPED):  # a mount without rights adds words
+        return "host_oom", _sentence("host memory ran out", kind, text)
     if isinstance(exception, OSError) and exception.errno == 12:
         return "host_oom", _sentence("host memory ran out", kind, text)
     if isinstance(exception, RuntimeError) or kind == "AcceleratorError":

@@ -13,6 +13,7 @@ from pathlib import Path
 from bench.config import require
 from bench.datasets.opening import is_image, strip_suffix
 from bench.datasets.zarr_files import is_store
+from bench.files import clear_stale
 from bench.predict import outputs
 from bench.predict.choice import choose_run
 from bench.predict.prediction import PredictConfig, Work, check_work, hide_progress, predict_one
@@ -74,6 +75,10 @@ def plan(settings: PredictConfig) -> list[Work]:
         outputs.check_parent(out)
     twice = next((place for place in outs if outs.count(place) > 1), None)
     require(twice is None, f"several images would become {twice}: predict them in two turns")
+    if outs[0].parent.is_dir():
+        clear_stale(
+            outs[0]
+        )  # one whose prediction was killed as it was replaced is there again, and is not overwritten
     works = [Work(run.directory, image, place, settings) for image, place in zip(images, outs, strict=True)]
     for work in works:
         check_work(work, run)

@@ -1,32 +1,28 @@
-"""Claims: who does a run, or holds a GPU, says so in a file that only one process can make; the dead lose theirs."""
+"""Claims: a file that only one process can make says who does a run, or holds a GPU; the dead lose theirs.
 
-import hashlib
+Whether the owner lives is told by its start in clock ticks since boot, which does not move when the time of day is set.
+"""
+
 import json
 import os
-import platform
 import threading
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
 
-import psutil
-
 from bench.config import InputError
-from bench.files import create_atomically, read_json, write_atomically
+from bench.files import clear_stale, create_atomically, identify_process, is_running, read_json, write_atomically
 
 BEAT = 5.0  # seconds between two signs of life
 SILENCE = 300.0  # seconds without one after which a claim of another machine is void
-SAME_START = 2.0  # seconds by which two readings of a process's start may differ
 
 
 @dataclass(frozen=True)
 class Owner:
-    """A process, told from every other one: of which machine, its number, its start in seconds, and a word of ours."""
+    """A process, as `identify_process` writes it, and a word that tells its claims from each other."""
 
-    host: str
-    pid: int
-    started: float
+    process: str
     token: str
 
 
@@ -36,8 +32,8 @@ class Claim:
     `beside` is the greatest number of other live claims in the same folder so far.
     """
 
-    def __init__(self, path: Path, owner: Owner) -> None:
-        self.path, self.owner, self.beside = path, owner, 0
+    def __init__(self, path: Path, owner: Owner, beat: float = BEAT) -> None:
+        self.path, self.owner, self.beat, self.beside = path, owner, beat, 0
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._live, daemon=True)
         self.look()
@@ -45,7 +41,7 @@ class Claim:
 
     def look(self) -> None:
         """Count the others."""
-        others = sum(alive(path) for path in self.path.parent.glob("*.claim") if path != self.path)
+        others = sum(is_held(path) for path in self.path.parent.glob("*.claim") if path != self.path)
         self.beside = max(self.beside, others)
 
     def release(self) -> None:
@@ -53,89 +49,94 @@ class Claim:
         self._over.set()
         self._thread.join()
         self.look()
-        if read(self.path) == self.owner:
+        if read_owner(self.path) == self.owner:
             self.path.unlink(missing_ok=True)
 
     def _live(self) -> None:
-        while not self._over.wait(BEAT):
-            if read(self.path) == self.owner:
+        while not self._over.wait(self.beat):
+            if read_owner(self.path) == self.owner:
                 os.utime(self.path)
             self.look()
 
 
-def take(path: Path) -> Claim | None:
-    """Claim `path` (its name ends in `.claim`); None where a living process holds it.
+def take(path: Path, beat: float = BEAT) -> Claim | None:
+    """Claim something for this process.
 
-    The file comes into being whole, with its owner in it, or not at all. Raises OSError where its folder cannot be
-    written.
+    Args:
+        path: File of the claim, whose name ends in `.claim`. It comes into being whole, or not at all.
+        beat: Seconds between two signs of life.
+
+    Returns:
+        The claim; None where a living process holds it.
+
+    Raises:
+        OSError: The folder cannot be written.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    owner = Owner(this_host(), os.getpid(), psutil.Process().create_time(), uuid4().hex)
-    if create_atomically(path, _words(owner)) or _take_over(path, owner):
-        return Claim(path, owner)
+    owner = Owner(identify_process(os.getpid()), uuid4().hex)
+    if create_atomically(path, _encode(owner)) or _take_over(path, owner, beat):
+        return Claim(path, owner, beat)
     return None
 
 
-def alive(path: Path) -> bool:
+def is_held(path: Path) -> bool:
     """Whether the claim is there and its owner lives: of this machine by its process, of another by its last sign."""
     try:
         silence = time.time() - path.stat().st_mtime
     except FileNotFoundError:
         return False
-    owner = read(path)
-    if owner is None or owner.host != this_host():
-        return silence < SILENCE
-    try:
-        process = psutil.Process(owner.pid)
-        same = abs(process.create_time() - owner.started) < SAME_START
-        return same and process.status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
+    owner = read_owner(path)
+    running = None if owner is None else is_running(owner.process)
+    return silence < SILENCE if running is None else running
 
 
-def read(path: Path) -> Owner | None:
-    """Whom the claim names; None where it is gone or names nobody."""
+def clear_dead(folder: Path) -> None:
+    """Remove the claims of dead processes, and what they left half made, from a folder of claims."""
+    clear_stale(folder / "any")
+    for path in folder.glob("*.claim"):
+        claim = None if is_held(path) else take(path)
+        if claim is not None:
+            claim.release()
+
+
+def read_owner(path: Path) -> Owner | None:
+    """Return whom the claim names; None where it is gone or names nobody."""
     try:
         found = read_json(path)
-        return Owner(str(found["host"]), int(found["pid"]), float(found["started"]), str(found["token"]))
+        owner = Owner(str(found["process"]), str(found["token"]))
+        is_running(owner.process)
     except (InputError, ValueError, KeyError, TypeError):
         return None
+    return owner
 
 
-def this_host() -> str:
-    """A word for the place where process numbers mean something: machine and container. It names neither."""
-    space = Path("/proc/self/ns/pid")
-    inside = str(space.readlink()) if space.is_symlink() else ""
-    return hashlib.sha256(f"{platform.node()} {inside}".encode()).hexdigest()[:12]
-
-
-def _take_over(path: Path, owner: Owner) -> bool:
+def _take_over(path: Path, owner: Owner, beat: float) -> bool:
     """Replace the claim of a dead process. One at a time: a folder beside it is made by whoever takes over."""
-    if alive(path):
+    if is_held(path):
         return False
     guard = path.with_suffix(".taking")
     try:
         guard.mkdir()
     except FileExistsError:
-        _remove_old(guard)
+        _remove_old(guard, beat)
         return False
     try:
-        if alive(path):
+        if is_held(path):
             return False
-        write_atomically(path, _words(owner))
-        return read(path) == owner
+        write_atomically(path, _encode(owner))
+        return read_owner(path) == owner
     finally:
         guard.rmdir()
 
 
-def _remove_old(guard: Path) -> None:
+def _remove_old(guard: Path, age: float) -> None:
     """Remove a guard whose maker was killed in the blink between making and removing it."""
     try:
-        if time.time() - guard.stat().st_mtime > BEAT:
+        if time.time() - guard.stat().st_mtime > age:
             guard.rmdir()
     except FileNotFoundError:
         return
 
 
-def _words(owner: Owner) -> bytes:
+def _encode(owner: Owner) -> bytes:
     return json.dumps(asdict(owner)).encode()

@@ -1,23 +1,34 @@
 """One GPU per run: a run on a GPU holds it for as long as it lasts, unless it is asked to share."""
 
 import os
-import tempfile
+import stat
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from bench.config import require
 from bench.sweeps.claims import Claim, take
+from bench.sweeps.temporary import common_folder
 
 POLL = 1.0  # seconds between two looks at GPUs that are all held
 
 
 @contextmanager
-def held_gpu(device: str, share: bool) -> Iterator[dict[str, str]]:
-    """Hold the GPU that a run on `device` will use, and yield the variables that show the run this GPU alone.
+def hold_gpu(device: str, share: bool) -> Iterator[dict[str, str]]:
+    """Hold the GPU that a run will use, and wait while all are held.
 
-    Waits while all are held. Nothing is held, and nothing said, for a run on the CPU, on a machine without a GPU, or if
-    the run may share. All harnesses of a machine (and user) see each other, whatever their results folders.
+    All harnesses of a machine and user see each other, whatever their results folders.
+
+    Args:
+        device: auto, cpu, cuda or cuda:N; nothing is held for the CPU, or on a machine without a GPU.
+        share: Whether the run may share a GPU; then nothing is held.
+
+    Yields:
+        Variables of the environment that show the run this GPU alone.
+
+    Raises:
+        InputError: The folder of the claims belongs to somebody else.
     """
     gpus = [] if share or device == "cpu" else visible_gpus()
     if device.startswith("cuda:"):
@@ -54,11 +65,26 @@ def visible_gpus() -> list[str]:
 
 
 def _wait_for(gpus: Sequence[str]) -> tuple[str, Claim]:
-    """The first GPU of the list that is free, or becomes so, and our claim on it."""
-    folder = Path(tempfile.gettempdir()) / f"gnn-vs-cnn-gpus-{os.getuid() if os.name == 'posix' else 0}"
+    """Return the first GPU of the list that is free, or becomes so, and our claim on it."""
+    folder = open_claims()
     while True:
         for gpu in gpus:
             claim = take(folder / f"{gpu.replace('/', '_')}.claim")
             if claim is not None:
                 return gpu, claim
         time.sleep(POLL)
+
+
+def open_claims() -> Path:
+    """Return the folder of this user's claims on GPUs, in the common folder for temporary files; make it if need be.
+
+    Anybody can make a folder of that name first, or a link: one that others own or may write to is refused. Raises
+    InputError.
+    """
+    folder = common_folder() / f"gnn-vs-cnn-gpus-{os.getuid() if os.name == 'posix' else 0}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    if os.name == "posix":
+        found = folder.lstat()
+        ours = stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o022
+        require(ours, f"{folder}, for claims on GPUs, is not a folder of this user alone: remove it, or set TMPDIR")
+    return folder

@@ -15,7 +15,7 @@ from bench.config import Config, DatasetConfig, ExperimentConfig, InputError, fl
 from bench.datasets.sample import Splits, Task
 from bench.files import write_atomically
 from bench.sweeps.claims import Claim
-from bench.sweeps.gpus import held_gpu
+from bench.sweeps.gpus import hold_gpu
 from bench.sweeps.overrides import format_override, shell_command
 from bench.tables.write import run_key, write_parts, write_row
 from bench.versions import code_version, git_commit
@@ -170,7 +170,7 @@ def _run(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any]
     from bench.measure.machine import default_threads
 
     environment = pinned_environment(job.config.measure.threads or default_threads())
-    with held_gpu(job.config.device, job.config.measure.share_gpu) as gpu:
+    with hold_gpu(job.config.device, job.config.measure.share_gpu) as gpu:
         argument = (job.config, directory, row)
         outcome = run_isolated(run_in_child, argument, job.config.measure.timeout, environment | gpu)
     if outcome.status != "ok":
@@ -185,7 +185,7 @@ def _search(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, A
     """Find the least memory with which the job works; its row and what to tell the user."""
     from bench.sweeps import smallest
 
-    with held_gpu(job.config.device, job.config.measure.share_gpu):
+    with hold_gpu(job.config.device, job.config.measure.share_gpu):
         found, said = smallest.search(job.config, directory, row)
     write_parts(directory, str(row["run_id"]), [], [], [])
     return found, said

@@ -91,8 +91,8 @@ def settle(results_dir: Path, run_key: str) -> None:
 
 
 def newer(results_dir: Path, run_key: str, known: Sequence[Attempt]) -> Attempt | None:
-    """A finished attempt at this run that was not there when `known` was read: somebody else did it meanwhile."""
-    names = {attempt.directory.name for attempt in known}
+    """A finished attempt at this run that was not finished when `known` was read: somebody else did it meanwhile."""
+    names = {attempt.directory.name for attempt in known if attempt.status is not None}
     found = [
         a for a in attempts(results_dir, _ending(run_key)) if a.run_key == run_key and a.directory.name not in names
     ]

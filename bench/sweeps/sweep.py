@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.config import InputError
-from bench.sweeps.claims import Claim, take
+from bench.sweeps.claims import Claim, clear_dead, take
 from bench.sweeps.jobs import Job, execute, keys
 from bench.sweeps.resume import Attempt, attempts, finished, newer, settle
 
@@ -54,10 +54,11 @@ def plan(jobs: Sequence[Job]) -> list[Planned]:
 
 
 def check_writable(folder: Path) -> None:
-    """Raises InputError where no run directory could be made below `folder`."""
+    """Remove what killed sweeps left of their claims. Raises InputError where no run could be made below `folder`."""
     try:
         (folder / "runs").mkdir(parents=True, exist_ok=True)
         claim = take(folder / "claims" / "writable.claim")
+        clear_dead(folder / "claims")
         if claim is not None:
             claim.release()
     except OSError as error:
@@ -99,8 +100,8 @@ def note_found(one: Planned, statuses: dict[str, list[str]]) -> bool:
 
 
 def tidy(one: Planned) -> None:
-    """Move aside a killed attempt at a run that is finished: its sweep was killed too, before it could do so."""
-    if any(attempt.status is None for attempt in one.known):
+    """Move aside attempts that a finished one replaced: their sweep was killed before it could do so."""
+    if len(one.known) > 1:
         with claimed(one) as claim:
             if claim is not None:
                 settle(one.results_dir, one.run_key)

@@ -42,7 +42,7 @@ def _check_values(run: dict[str, Any]) -> None:
         json.dumps(run, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
         raise InputError(f"its run.json holds text that is not Unicode ({error.reason})") from error
-    if run["run_id"] != Path(run["run_id"]).name or "\0" in run["run_id"]:
+    if run["run_id"] != Path(run["run_id"]).name or run["run_id"] in ("", ".", "..") or "\0" in run["run_id"]:
         raise InputError(f"its run.json has the run_id {run['run_id']!r}, which is not the name of a folder")
     for name, value in run.items():
         column = find_column("runs", name)

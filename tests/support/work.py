@@ -76,3 +76,13 @@ def hang_without_letting_go(pids: str) -> None:
 
 def say_on_standard_error(words: str) -> None:
     print(words, file=sys.stderr)
+
+
+def import_under_a_limit(argument: tuple[str, int]) -> None:
+    """Import a module with so many bytes of address space."""
+    import resource
+    from importlib import import_module
+
+    name, limit = argument
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    import_module(name)
