@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -236,3 +237,88 @@ def test_a_kind_of_file_loads_the_library_that_reads_it_and_no_other(tmp_path: P
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert eval(done.stdout) == [loaded]
+
+
+def test_a_tile_that_is_larger_than_any_memory_is_a_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, np.ones((40, 52), np.uint8), tile=(16, 16), compression="lzw")
+    with tifffile.TiffFile(path) as tiff:
+        place = tiff.pages[0].tags["TileWidth"].offset
+    data = bytearray(path.read_bytes())
+    data[place + 2 : place + 12] = (
+        (4).to_bytes(2, "little") + (1).to_bytes(4, "little") + (1 << 30).to_bytes(4, "little")
+    )
+    path.write_bytes(data)
+    with pytest.raises(InputError, match=r"a\.tif says that a tile or strip has 17179869184 values"):
+        open_image(path)
+
+
+def save_volume_tiles(path: Path) -> None:
+    tifffile.imwrite(
+        path, volume((9, 40, 50)), tile=(4, 16, 32), compression="zlib", photometric="minisblack", volumetric=True
+    )
+
+
+def save_pages(path: Path) -> None:
+    with tifffile.TiffWriter(path) as tiff:
+        for page in volume((5, 40, 50)):
+            tiff.write(page, tile=(16, 16), compression="lzw", photometric="minisblack", metadata=None)
+
+
+def save_sparse(path: Path) -> None:
+    """Tiles that were never written: their offsets and lengths are 0."""
+    array = volume((40, 50)) + 1
+    tifffile.imwrite(path, array, tile=(16, 16), compression="zlib", photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        page = tiff.pages[0]
+        for name, values in (("TileByteCounts", page.databytecounts), ("TileOffsets", page.dataoffsets)):
+            page.tags[name].overwrite([0, *values[1:5], 0, *values[6:]])
+
+
+def volume(shape: tuple[int, ...]) -> NDArray[np.uint16]:
+    return np.random.default_rng(0).integers(0, 60_000, shape).astype(np.uint16)
+
+
+WRITERS: dict[str, Any] = {
+    "volumes as tiles": save_volume_tiles,
+    "pages": save_pages,
+    "sparse": save_sparse,
+    "jpeg": lambda path: tifffile.imwrite(
+        path, (volume((40, 50, 3)) >> 8).astype(np.uint8), tile=(16, 16), compression="jpeg", photometric="rgb"
+    ),
+    "bits": lambda path: tifffile.imwrite(
+        path, volume((40, 50)) > 30_000, rowsperstrip=7, compression="packbits", photometric="minisblack"
+    ),
+    "hyperstack": lambda path: tifffile.imwrite(
+        path, volume((3, 2, 40, 50)), tile=(16, 32), compression="zstd", metadata={"axes": "ZCYX"}, ome=True
+    ),
+    "planes of colours": lambda path: tifffile.imwrite(
+        path, volume((4, 3, 40, 50)), rowsperstrip=9, compression="zlib", photometric="rgb", planarconfig="separate"
+    ),
+    "rows of pages": lambda path: tifffile.imwrite(
+        path, volume((3, 1, 50)), compression="zlib", rowsperstrip=1, photometric="minisblack"
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", WRITERS)
+def test_segments_are_put_together_as_tifffile_does(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.ome.tif" if kind == "hyperstack" else tmp_path / "a.tif"
+    WRITERS[kind](path)
+    stored = tifffile.imread(path)
+    monkeypatch.setattr(tiffs, "SMALL", 0)
+    monkeypatch.setattr("bench.arrays.chunked.UNIT_VALUES", 1)
+    monkeypatch.setattr(tiffs, "decode_whole", lambda *_: pytest.fail("the whole file was decoded"))
+    array = open_image(path).array
+    expected = stored.reshape(array.shape)
+    for key in (np.s_[...], np.s_[1:3], np.s_[..., 5:17], np.s_[..., 0, 3:], np.s_[-1]):
+        np.testing.assert_array_equal(array[key], expected[key])
+
+
+def test_reading_tiles_leaves_no_threads_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks that outlive a damaged tile would print lines of their own behind the one sentence."""
+    before = threading.enumerate()
+    monkeypatch.setattr(tiffs, "SMALL", 0)
+    save_pages(tmp_path / "a.tif")
+    open_image(tmp_path / "a.tif").array[...]
+    assert threading.enumerate() == before

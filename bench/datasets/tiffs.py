@@ -16,6 +16,7 @@ from bench.arrays.chunked import Box
 from bench.config import require
 from bench.datasets import ome
 from bench.datasets.blocks import Blocks, apply_palette, invert_values
+from bench.datasets.segments import find_file, open_segments
 from bench.datasets.stored import MOST_VALUES, Coding, Opened, assemble, check_size, decode_whole, explain_failures
 
 SMALL = 1 << 24  # values in a compressed file that is decoded whole: finding single tiles takes longer
@@ -151,10 +152,6 @@ def check_files(path: Path, series: Any, others: dict[Path, str]) -> None:
             actual in (None, uuid),
             f"{path} is part of a set, and {other.name} beside it belongs to another one: its UUID differs",
         )
-
-
-def find_file(page: Any) -> Path:
-    return Path(page.parent.filehandle.path)
 
 
 def check_whole(path: Path, series: Any) -> None:
@@ -301,18 +298,23 @@ def open_blocks(path: Path, tiff: Any, series: Any, max_values: int) -> Blocks:
     dtype = np.dtype(series.dtype).newbyteorder("=")
     if series.dataoffset is not None and series.keyframe.is_memmappable:
         return map_values(path, shape, np.dtype(series.dtype).newbyteorder(tiff.byteorder), series.dataoffset)
-    if prod(shape) <= min(SMALL, max_values):
-        return decode_whole(path, shape, dtype, lambda: np.asarray(series.asarray()).astype(dtype, copy=False))
-    import zarr
+    segments = open_segments(series, dtype)
+    if segments is not None:
+        check_size(path, segments.sides, max_values, "a tile or strip")
+    if segments is None or prod(shape) <= min(SMALL, max_values):
+        check_size(path, shape, max_values)
 
-    array: Any = zarr.open_array(series.aszarr(level=0), mode="r")
-    check_size(path, tuple(min(pair) for pair in zip(array.chunks, shape, strict=True)), max_values, "a tile or strip")
+        def decode() -> NDArray[Any]:
+            with collect_warnings():
+                return np.asarray(series.asarray()).astype(dtype, copy=False)
+
+        return decode_whole(path, shape, dtype, decode)
 
     def read(box: Box) -> NDArray[Any]:
         with explain_failures(path):
-            return np.asarray(array[box]).astype(dtype, copy=False)
+            return segments.read(box)
 
-    return Blocks(shape, dtype, tuple(array.chunks), read)
+    return Blocks(shape, dtype, segments.chunks, read)
 
 
 def map_values(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset: int) -> Blocks:
