@@ -1,12 +1,17 @@
 """Means over the surroundings of nodes: powers of the weighted adjacency, however many threads compute them."""
 
+from __future__ import annotations
+
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from bench.arrays.threads import Workers
-from bench.graphs.hops import average_hops, list_neighbours
+if TYPE_CHECKING:
+    from bench.arrays.threads import Workers
+    from bench.graphs.hops import average_hops, list_neighbours
+
 
 PAIRS = np.array([[0, 1], [1, 2], [2, 3], [1, 3]], np.int32)  # node 4 is alone
 PIXELS = np.array([3, 1, 2, 5, 4])

@@ -1,9 +1,12 @@
 """Boosted trees on superpixels: what they learn, that they need no torch, and the same mask however it is computed."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -11,10 +14,12 @@ from numpy.typing import NDArray
 
 from bench.config import Config, DatasetConfig, GraphConfig, InputError, SuperpixelsConfig, SuperpixelTreesConfig
 from bench.datasets.sample import Sample, Task
-from bench.pipelines.trees.nodes import draw_nodes, encode_nodes, find_node_bins, tabulate
-from bench.pipelines.trees.superpixel_trees import SuperpixelTrees
 from bench.scores.metrics import confusion_matrix, macro_dice
-from bench.superpixels.registry import segment
+
+if TYPE_CHECKING:
+    from bench.pipelines.trees.nodes import draw_nodes, encode_nodes, find_node_bins, tabulate
+    from bench.pipelines.trees.superpixel_trees import SuperpixelTrees
+    from bench.superpixels.registry import segment
 
 ROOT = Path(__file__).parents[1]
 FEW = SuperpixelTreesConfig(hops=[1, 3], iterations=20, validate_every=5, patience=2, least_nodes=5)

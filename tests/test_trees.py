@@ -1,22 +1,28 @@
 """Trees on bin numbers are scikit-learn's trees; whatever the threads, and however they are kept."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from sklearn.ensemble import HistGradientBoostingClassifier
-from sklearn.tree import DecisionTreeClassifier
 
-from bench.arrays.threads import Workers
 from bench.config import TrainingConfig
 from bench.learning.schedule import Schedule
-from bench.pipelines.trees.bins import MOST_BINS, Bins, find_bins
-from bench.pipelines.trees.boosting import Booster, boost, derive, log_softmax, start_scores, widen
-from bench.pipelines.trees.drawing import draw_by_class
-from bench.pipelines.trees.ensemble import Ensemble, join_trees, load_ensemble
-from bench.pipelines.trees.forest import ForestSettings, grow_forest
-from bench.pipelines.trees.growth import TreeSettings
+
+if TYPE_CHECKING:
+    from sklearn.ensemble import HistGradientBoostingClassifier
+    from sklearn.tree import DecisionTreeClassifier
+
+    from bench.arrays.threads import Workers
+    from bench.pipelines.trees.bins import MOST_BINS, Bins, find_bins
+    from bench.pipelines.trees.boosting import Booster, boost, derive, log_softmax, start_scores, widen
+    from bench.pipelines.trees.drawing import draw_by_class
+    from bench.pipelines.trees.ensemble import Ensemble, join_trees, load_ensemble
+    from bench.pipelines.trees.forest import ForestSettings, grow_forest
+    from bench.pipelines.trees.growth import TreeSettings
 
 Rows = NDArray[np.float32]
 
