@@ -11,6 +11,7 @@ from bench.config import (
     PipelineConfig,
     SuperpixelGnnConfig,
     SuperpixelMlpConfig,
+    SuperpixelTreesConfig,
     ThresholdConfig,
     TiledCnnConfig,
 )
@@ -27,7 +28,8 @@ class Arm:
         implementation: `module:Class` of its `bench.pipelines.protocol.Pipeline`, imported when a run builds it.
         colour: Hexadecimal colour in figures, of Okabe and Ito, "Color universal design", 2008.
         marker: Marker in figures, as matplotlib names it.
-        learns: Whether it is trained by `bench.learning.training`, so that training settings mean anything to it.
+        uses_training: Whether it is a network that `bench.learning.training` trains, so that training settings mean
+            anything to it.
         uses_superpixels: Whether superpixel settings mean anything to it.
         uses_features: Whether node features, and the settings of the graph, mean anything to it.
         uses_edges: Whether its nodes see their neighbours.
@@ -41,7 +43,7 @@ class Arm:
     implementation: str
     colour: str
     marker: str
-    learns: bool = False
+    uses_training: bool = False
     uses_superpixels: bool = False
     uses_features: bool = False
     uses_edges: bool = False
@@ -49,26 +51,34 @@ class Arm:
     is_floor: bool = False
 
 
+_TREES = "bench.pipelines.trees"
 _GNN = "bench.pipelines.gnn.superpixel_gnn:SuperpixelGnn"
 ARMS: dict[str, Arm] = {  # in the order of tables and legends
     arm.name: arm
     for arm in (
         Arm(
             *("tiled_cnn", "U-Net", TiledCnnConfig, "bench.pipelines.cnn.tiled_cnn:TiledCnn", "#0072B2", "s"),
-            learns=True,
+            uses_training=True,
         ),
         Arm(
             *("superpixel_gnn", "GNN", SuperpixelGnnConfig, _GNN, "#D55E00", "o"),
-            learns=True,
+            uses_training=True,
             uses_superpixels=True,
             uses_features=True,
             uses_edges=True,
         ),
         Arm(
             *("superpixel_mlp", "MLP", SuperpixelMlpConfig, _GNN, "#009E73", "^"),
-            learns=True,
+            uses_training=True,
             uses_superpixels=True,
             uses_features=True,
+        ),
+        Arm(
+            *("superpixel_trees", "boosted trees", SuperpixelTreesConfig, f"{_TREES}.superpixel_trees:SuperpixelTrees"),
+            *("#E69F00", "P"),
+            uses_superpixels=True,
+            uses_features=True,
+            uses_edges=True,
         ),
         Arm(
             *("oracle", "oracle", OracleConfig, "bench.pipelines.oracle:Oracle", "#000000", "D"),
@@ -84,9 +94,9 @@ ARMS: dict[str, Arm] = {  # in the order of tables and legends
 RIVALS = ("superpixel_gnn", "tiled_cnn")  # the two sides of the question
 
 
-def learning_arms() -> tuple[str, ...]:
-    """Return the names of the arms that are trained."""
-    return tuple(arm.name for arm in ARMS.values() if arm.learns)
+def network_arms() -> tuple[str, ...]:
+    """Return the names of the arms that are trained as networks are."""
+    return tuple(arm.name for arm in ARMS.values() if arm.uses_training)
 
 
 def pixel_arms() -> tuple[str, ...]:

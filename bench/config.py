@@ -199,6 +199,11 @@ class PipelineConfig:
 
     name: str = ""  # the arm
 
+    def scale_work(self, effort: float) -> "PipelineConfig":
+        """Return the settings with the arm's own budgets of work times `effort`; most arms have `training` alone."""
+        del effort
+        return self
+
 
 @dataclass
 class LearningConfig(PipelineConfig):
@@ -334,6 +339,41 @@ class SuperpixelMlpConfig(SuperpixelGnnConfig):
         super().__post_init__()
         conv = self.model.conv
         require(conv == "none", f"pipeline.model.conv must be none for pipeline=superpixel_mlp, got {conv!r}")
+
+
+@dataclass
+class SuperpixelTreesConfig(PipelineConfig):
+    """Boosted trees on the node features of the graph network: a learner of the classes without a network."""
+
+    name: str = "superpixel_trees"  # the arm
+    hops: list[int] = field(
+        default_factory=lambda: [1, 2, 4, 8]
+    )  # edges over which features are averaged, as more features; []: none
+    sample_nodes: int = 100000  # of the training images that the trees are grown on, at most
+    iterations: int = 500  # ceiling of boosting iterations, of one tree for each class
+    patience: int | None = 8  # validations without a better pixel score until the fit ends; null: never
+    min_gain: float = 0.001  # by which a score must exceed the last better one to count as better
+    validate_every: int = 10  # iterations
+    learning_rate: float = 0.1  # share of its step that a tree is given
+    leaves: int = 31  # of a tree, at most
+    least_nodes: int = 20  # in a leaf
+
+    def __post_init__(self) -> None:
+        ascending = all(one < other for one, other in zip(self.hops, self.hops[1:], strict=False))
+        require(
+            ascending and min(self.hops, default=1) >= 1,
+            f"pipeline.hops must be ascending numbers of at least 1, as in [1,2,4,8], got {self.hops}",
+        )
+        for name, least in (("sample_nodes", 2), ("iterations", 1), ("patience", 1), ("validate_every", 1)):
+            value = getattr(self, name)
+            require(value is None or value >= least, f"pipeline.{name} must be at least {least}, got {value}")
+        require(self.min_gain >= 0, f"pipeline.min_gain must not be negative, got {self.min_gain}")
+        require(self.learning_rate > 0, f"pipeline.learning_rate must be positive, got {self.learning_rate}")
+        require(self.leaves >= 2, f"pipeline.leaves must be at least 2, got {self.leaves}")
+        require(self.least_nodes >= 1, f"pipeline.least_nodes must be at least 1, got {self.least_nodes}")
+
+    def scale_work(self, effort: float) -> "SuperpixelTreesConfig":
+        return replace(self, iterations=max(round(self.iterations * effort), 1))
 
 
 @dataclass

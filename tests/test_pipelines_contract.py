@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.arms import ARMS, learning_arms
+from bench.arms import ARMS, network_arms
 from bench.config import (
     CnnConfig,
     Config,
@@ -23,6 +23,7 @@ from bench.config import (
     SuperpixelGnnConfig,
     SuperpixelMlpConfig,
     SuperpixelsConfig,
+    SuperpixelTreesConfig,
     ThresholdConfig,
     TiledCnnConfig,
     TrainingConfig,
@@ -40,6 +41,7 @@ SETTINGS: dict[str, Callable[[], PipelineConfig]] = {
     "tiled_cnn": partial(TiledCnnConfig, tile_size=64, overlap=16, batch_size=2, model=CnnConfig()),
     "superpixel_gnn": partial(SuperpixelGnnConfig, model=GnnConfig(hidden_channels=8, num_layers=2)),
     "superpixel_mlp": partial(SuperpixelMlpConfig, model=GnnConfig("none", hidden_channels=8, num_layers=2)),
+    "superpixel_trees": partial(SuperpixelTreesConfig, hops=[1, 2], iterations=12, validate_every=4, least_nodes=5),
     "oracle": OracleConfig,
     "threshold": ThresholdConfig,
 }
@@ -49,8 +51,11 @@ PROBABILISTIC = [
     ("superpixel_gnn", "discard", 1),
     ("superpixel_gnn", "discard", 3),
     ("superpixel_mlp", "discard", 1),
+    ("superpixel_trees", "discard", 1),
+    ("superpixel_trees", "discard", 3),
 ]
-LEARNING = learning_arms()
+NETWORKS = network_arms()
+PREDICTING = [name for name, arm in ARMS.items() if not arm.sees_truth]
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=2)
 
 
@@ -107,7 +112,7 @@ def test_a_prepared_sample_says_what_its_superpixels_are(name: str) -> None:
         assert item.facts["n_segments"] == round(64 * 56 / 30)
 
 
-@pytest.mark.parametrize("name", LEARNING)
+@pytest.mark.parametrize("name", NETWORKS)
 def test_the_checkpoint_holds_plain_weights(name: str, tmp_path: Path) -> None:
     pipeline = build_pipeline(config(name), TASK)
     items = [pipeline.prepare(scene(seed)) for seed in (1, 2)]
@@ -119,6 +124,27 @@ def test_the_checkpoint_holds_plain_weights(name: str, tmp_path: Path) -> None:
     assert log.stopped == "epochs"
     assert log.best_score is not None
     assert 0 <= log.best_score <= 1
+
+
+@pytest.mark.parametrize("name", PREDICTING)
+def test_a_saved_arm_predicts_the_same_into_an_array_that_need_not_be_in_memory(name: str, tmp_path: Path) -> None:
+    pipeline = build_pipeline(config(name), TASK)
+    items = [pipeline.prepare(scene(seed)) for seed in (1, 2)]
+    log = pipeline.fit(items[:1], items[1:])
+    assert log.parameters > 0
+    pipeline.save(tmp_path / "checkpoint.pt")
+    assert [path.stem for path in tmp_path.iterdir()] == ["checkpoint"]
+    again = build_pipeline(config(name, seed=5), TASK)
+    again.load(tmp_path / "checkpoint.pt")
+    new, done = scene(4, (47, 90)), list[float]()
+    expected = pipeline.predict(pipeline.prepare(new))
+    np.testing.assert_array_equal(again.predict(again.prepare(new)), expected)
+    out = np.full(expected.shape, 9, np.uint8)
+    (tmp_path / "scratch").mkdir()
+    again.predict_into(new.image, out, tmp_path / "scratch", done.append)
+    np.testing.assert_array_equal(out, expected)
+    assert done == sorted(done)
+    assert done[-1] == pytest.approx(1)
 
 
 @pytest.mark.parametrize(("name", "blend", "views"), PROBABILISTIC)

@@ -27,13 +27,9 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
     from bench.pipelines.gnn.graph import SuperpixelGraph
-    from bench.pipelines.gnn.superpixel_gnn import (
-        Item,
-        SuperpixelGnn,
-        cut_painting_bands,
-        disable_onednn,
-    )
+    from bench.pipelines.gnn.superpixel_gnn import Item, SuperpixelGnn, disable_onednn
     from bench.pipelines.oracle import LabelledSegments, Oracle
+    from bench.pipelines.painting import cut_painting_bands
     from bench.superpixels.labels import paint
 
 

@@ -32,6 +32,7 @@ from bench.config import (
     PipelineConfig,
     SuperpixelGnnConfig,
     SuperpixelsConfig,
+    SuperpixelTreesConfig,
     ThresholdConfig,
     TiledCnnConfig,
     TrainingConfig,
@@ -60,6 +61,7 @@ ARMS: dict[str, PipelineConfig] = {
         tile_size=64, overlap=16, batch_size=2, model=CnnConfig(decoder_channels=[16, 8, 8, 8, 8])
     ),
     "superpixel_gnn": SuperpixelGnnConfig(model=GnnConfig(hidden_channels=8, num_layers=2)),
+    "superpixel_trees": SuperpixelTreesConfig(iterations=2, validate_every=1),
     "threshold": ThresholdConfig(),
 }
 
@@ -123,6 +125,7 @@ def expected(directory: Path, config: Config) -> NDArray[np.integer]:
         ("superpixel_gnn", "per_image"),
         ("superpixel_gnn", "dataset"),
         ("superpixel_gnn", "centred"),
+        ("superpixel_trees", "centred"),
         ("threshold", "none"),
     ],
 )

@@ -117,7 +117,10 @@ def compose_job(overrides: list[str], given: Sequence[str], config_dir: Path | N
         InputError: A setting cannot be used.
     """
     config = typed(hydra.compose("config", overrides))
-    config = replace(config, training=config.experiment.scale(config.training))
+    effort = config.experiment.effort
+    config = replace(
+        config, training=config.experiment.scale(config.training), pipeline=config.pipeline.scale_work(effort)
+    )
     words = [word for word in overrides if not word.startswith("pipeline=")]
     swept = [word for word in words if word not in given] or words
     return Job(config, tuple(overrides), " ".join([config.pipeline.name, *map(unquote, swept)]), config_dir=config_dir)

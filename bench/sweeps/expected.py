@@ -16,7 +16,7 @@ def describe_plan(jobs: Sequence[Job]) -> str:
     if len(jobs) < 2:
         return ""
     counts = Counter(ARMS[job.config.pipeline.name].label for job in jobs)
-    ceilings = sorted({_ceiling(job) for job in jobs if ARMS[job.config.pipeline.name].learns} - {""})
+    ceilings = sorted({_ceiling(job) for job in jobs if ARMS[job.config.pipeline.name].uses_training} - {""})
     text = (
         f"{jobs[0].config.experiment.name}: {len(jobs)} runs ({', '.join(f'{n} {arm}' for arm, n in counts.items())})"
     )

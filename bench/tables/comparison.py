@@ -163,7 +163,7 @@ def _is_variant(column: str, pipeline: str) -> bool:
         return uses_superpixels(pipeline)
     if column.startswith("graph."):
         return arm is not None and arm.uses_features
-    return not column.startswith("training.") or arm is None or arm.learns
+    return not column.startswith("training.") or arm is None or arm.uses_training
 
 
 def format_setting(value: object) -> str:

@@ -14,8 +14,6 @@ from torch import Tensor
 from torch_geometric.data import Batch, Data
 
 from bench.arrays.protocols import Source, Writable
-from bench.arrays.rows import count_rows, cut_bands, release
-from bench.arrays.threads import Band
 from bench.config import Config, SuperpixelGnnConfig
 from bench.datasets.sample import Sample, Task
 from bench.graphs.build import build_graph, warm_up_graph
@@ -32,14 +30,12 @@ from bench.pipelines.gnn.networks import Network, build_network, load_published_
 from bench.pipelines.gnn.parts import parts
 from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, wrap_graph
 from bench.pipelines.origin import merge_facts
-from bench.pipelines.shares import ClassesLast, ScoreWriter
+from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_views
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
-from bench.superpixels.labels import paint
 from bench.superpixels.registry import segment, warm_up_segmentation
-from bench.superpixels.views import list_views, paint_mean
+from bench.superpixels.views import list_views
 
 BAND_PIXELS = 1 << 24  # painted at once
-CHUNK_ROWS = 512  # bands of so many rows, or of a multiple, fill the chunks of most files
 
 
 @dataclass(frozen=True)
@@ -56,17 +52,6 @@ class SuperpixelViews:
 
 
 Item = SuperpixelGraph | SuperpixelViews
-
-
-def cut_painting_bands(shape: tuple[int, ...], pixels: int) -> list[Band]:
-    """First row and end of bands of about `pixels` pixels of an array of `shape`, in whole chunks where those fit."""
-    rows = count_rows(shape, pixels)
-    return cut_bands(shape, rows=rows // CHUNK_ROWS * CHUNK_ROWS or rows)
-
-
-def paint_views(votes: Sequence[NDArray[Any]], segments: Sequence[NDArray[np.int32]]) -> NDArray[np.integer]:
-    """The mask of one segmentation with the classes (N,) of its nodes, or of several with scores (N, K) of theirs."""
-    return paint(votes[0], segments[0]) if len(votes) == 1 else paint_mean(votes, segments)
 
 
 @contextmanager
@@ -158,11 +143,7 @@ class SuperpixelGnn:
         segmentation, and what is said of the nodes of all. `progress` is called with the share done, in [0, 1].
         """
         segments, votes = self._predict_nodes(image, scratch, progress, self._predict_votes)
-        for start, stop in cut_painting_bands(segments[0].shape, BAND_PIXELS):
-            out[start:stop] = paint_views(votes, [ids[start:stop] for ids in segments])
-            for ids in segments:
-                release(ids)
-            progress(0.9 + 0.1 * stop / len(segments[0]))
+        paint_by_bands(votes, segments, out, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))
 
     def predict_probabilities(
         self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
@@ -173,13 +154,7 @@ class SuperpixelGnn:
         equally probable in single precision.
         """
         segments, votes = self._predict_nodes(image, scratch, progress, self._log_probabilities)
-        writer = ScoreWriter(mask, ClassesLast(shares))
-        for start, stop in cut_painting_bands(segments[0].shape, BAND_PIXELS // self.task.num_classes):
-            bands = [nodes.T[:, ids[start:stop]] for nodes, ids in zip(votes, segments, strict=True)]
-            writer[start:stop] = np.exp(sum(bands[1:], bands[0]) / np.float32(len(bands)))
-            for ids in segments:
-                release(ids)
-            progress(0.9 + 0.1 * stop / len(segments[0]))
+        paint_probabilities(votes, segments, mask, shares, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))
 
     def _predict_nodes(
         self,

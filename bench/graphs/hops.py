@@ -1,0 +1,79 @@
+"""Features of a node's surroundings without a network: means over the nodes within some steps of it."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bench.arrays.threads import split_range, start_workers
+
+
+def average_hops(
+    rows: NDArray[np.float32], pixels: NDArray[np.integer], pairs: NDArray[np.integer], hops: Sequence[int]
+) -> Iterator[NDArray[np.float32]]:
+    """Average the features of nodes over their surroundings.
+
+    A step replaces each row by the mean of it and its neighbours' rows, weighted by their pixels; h steps reach h
+    edges far. Sums run in the order of the neighbours in float64, so that no threads change them.
+
+    Args:
+        rows: Features (N, F).
+        pixels: Pixels of each node, (N,).
+        pairs: Pairs of neighbours (P, 2), each once.
+        hops: Numbers of steps, ascending and distinct, at least 1.
+
+    Yields:
+        The features (N, F) after each of these numbers of steps.
+    """
+    starts, neighbours = list_neighbours(pairs, len(rows))
+    weights = pixels.astype(np.float64)
+    with start_workers(rows.shape) as workers:
+        tasks = split_range(len(rows), 4 * workers.threads)
+        done = 0
+        for hop in hops:
+            while done < hop:
+                source, rows = rows, np.empty_like(rows)
+
+                def step(
+                    low: int, high: int, source: NDArray[np.float32] = source, out: NDArray[np.float32] = rows
+                ) -> None:
+                    _average(source, weights, starts, neighbours, out, low, high)
+
+                workers.run(step, tasks)
+                done += 1
+            yield rows
+
+
+def list_neighbours(pairs: NDArray[np.integer], nodes: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+    """List the neighbours of each node.
+
+    Args:
+        pairs: Pairs of neighbours (P, 2), each once.
+        nodes: N.
+
+    Returns:
+        starts (N + 1,) and neighbours (2 P,): those of node i, ascending, are neighbours[starts[i] : starts[i + 1]].
+    """
+    one, other = pairs[:, 0], pairs[:, 1]
+    source, target = np.concatenate([other, one]), np.concatenate([one, other])
+    order = np.lexsort((source, target))
+    starts = np.concatenate([[0], np.cumsum(np.bincount(target, minlength=nodes))])
+    return starts.astype(np.int64), source[order].astype(np.int32)
+
+
+@njit(cache=True, nogil=True)
+def _average(rows, weights, starts, neighbours, out, low, high):  # type: ignore[no-untyped-def]
+    total = np.empty(rows.shape[1], dtype=np.float64)
+    for node in range(low, high):
+        weight = weights[node]
+        for feature in range(rows.shape[1]):
+            total[feature] = weight * rows[node, feature]
+        for place in range(starts[node], starts[node + 1]):
+            other = neighbours[place]
+            own = weights[other]
+            weight += own
+            for feature in range(rows.shape[1]):
+                total[feature] += own * rows[other, feature]
+        for feature in range(rows.shape[1]):
+            out[node, feature] = total[feature] / weight

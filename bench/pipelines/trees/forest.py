@@ -1,0 +1,187 @@
+"""A random forest on bin numbers: Breiman, "Random forests", Machine Learning 45, 2001, with Gini impurity."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bench.arrays.threads import Workers, list_singles
+from bench.pipelines.trees.bins import MOST_BINS
+from bench.pipelines.trees.ensemble import Tree
+
+
+@dataclass(frozen=True)
+class ForestSettings:
+    """How a forest grows."""
+
+    trees: int = 100
+    features: int | None = None  # tried at a node; None: the square root of all
+    least_rows: int = 1  # in a leaf
+
+
+def grow_forest(
+    codes: NDArray[np.uint8],
+    labels: NDArray[np.integer],
+    weights: NDArray[np.floating],
+    num_classes: int,
+    settings: ForestSettings,
+    seed: int,
+    workers: Workers,
+) -> list[Tree]:
+    """Grow trees on bootstrap samples of the rows; each draws from its own seed, so that threads change nothing.
+
+    Args:
+        codes: Bin numbers (F, N), a row per feature.
+        labels: Classes (N,).
+        weights: Of the rows, (N,).
+        num_classes: K.
+        settings: How trees grow.
+        seed: Of the bootstrap samples and of the features tried.
+        workers: Threads that grow a tree each.
+
+    Returns:
+        Trees whose leaves hold the shares of the classes, divided by the number of trees: their sum is the forest's.
+    """
+    tried = settings.features or max(round(len(codes) ** 0.5), 1)
+    seeds = np.random.default_rng(seed).integers(1, 2**63, settings.trees, dtype=np.uint64)
+    classes = labels.astype(np.int64)
+
+    def grow(low: int, _: int) -> Tree:
+        feature, code, left, shares = _grow(
+            codes, classes, weights.astype(np.float64), num_classes, tried, settings.least_rows, seeds[low]
+        )
+        return Tree(feature, code, left, (shares / settings.trees).astype(np.float32))
+
+    return workers.run(grow, list_singles(settings.trees))
+
+
+@njit(cache=True, nogil=True)
+def _grow(codes, labels, weights, classes, tried, least_rows, seed):  # type: ignore[no-untyped-def]
+    """Nodes in the order in which they are made, depth first; a node's rows lie side by side in `rows`."""
+    state = np.array([seed], dtype=np.uint64)
+    drawn = _bootstrap(state, labels.size, weights)
+    rows = np.flatnonzero(drawn > 0).astype(np.int32)
+    most = 2 * (rows.size // least_rows) + 1
+    feature, code = np.full(most, -1, dtype=np.int16), np.zeros(most, dtype=np.uint8)
+    left = np.zeros(most, dtype=np.int32)
+    shares = np.zeros((most, classes), dtype=np.float64)
+    order = np.arange(codes.shape[0])
+    histogram = np.zeros((MOST_BINS, classes + 1))
+    spare = np.empty(rows.size, dtype=np.int32)
+    stack_node, stack_start, stack_stop = [0], [0], [rows.size]
+    nodes = 1
+    while len(stack_node) > 0:
+        node, start, stop = stack_node.pop(), stack_start.pop(), stack_stop.pop()
+        for row in rows[start:stop]:
+            shares[node, labels[row]] += drawn[row]
+        own, totals = rows[start:stop], shares[node]
+        gain, best, cut = _best_of_some(state, codes, labels, drawn, own, totals, order, tried, least_rows, histogram)
+        shares[node] /= shares[node].sum()
+        if gain <= 0:
+            continue
+        middle = start + _partition(codes[best], own, cut, spare)
+        feature[node], code[node], left[node] = best, cut, nodes
+        stack_node.append(nodes + 1)
+        stack_start.append(middle)
+        stack_stop.append(stop)
+        stack_node.append(nodes)
+        stack_start.append(start)
+        stack_stop.append(middle)
+        nodes += 2
+    return feature[:nodes].copy(), code[:nodes].copy(), left[:nodes].copy(), shares[:nodes].copy()
+
+
+@njit(cache=True, nogil=True)
+def _draw(state, count):  # type: ignore[no-untyped-def]
+    """A random number in [0, count): Marsaglia, "Xorshift RNGs", Journal of Statistical Software 8, 2003."""
+    word = state[0]
+    word ^= word << np.uint64(13)
+    word ^= word >> np.uint64(7)
+    word ^= word << np.uint64(17)
+    state[0] = word
+    return np.int64((word >> np.uint64(11)) % np.uint64(count))
+
+
+@njit(cache=True, nogil=True)
+def _bootstrap(state, size, weights):  # type: ignore[no-untyped-def]
+    """As many draws as there are rows, with replacement: how often each was drawn, times its weight."""
+    drawn = np.zeros(size)
+    for _ in range(size):
+        drawn[_draw(state, size)] += 1.0
+    return drawn * weights
+
+
+@njit(cache=True, nogil=True)
+def _best_of_some(state, codes, labels, drawn, rows, totals, order, tried, least_rows, histogram):  # type: ignore[no-untyped-def]
+    """Best gain, feature and bin among `tried` features drawn at random, and more while none of them splits."""
+    classes = totals.size
+    best_gain, best_feature, best_code = 0.0, 0, 0
+    if rows.size < 2 * least_rows or np.count_nonzero(totals) < 2:
+        return best_gain, best_feature, best_code
+    total = totals.sum()
+    whole = (totals * totals).sum() / total
+    split = 0
+    for place in range(order.size):
+        if split >= tried:
+            break
+        other = place + _draw(state, order.size - place)
+        order[place], order[other] = order[other], order[place]
+        feature = order[place]
+        own = codes[feature]
+        low, high = own[rows[0]], own[rows[0]]
+        for row in rows:
+            bin_ = own[row]
+            low, high = min(low, bin_), max(high, bin_)
+            histogram[bin_, labels[row]] += drawn[row]
+            histogram[bin_, classes] += 1.0
+        if low < high:
+            gain, code = _scan(histogram[low : high + 1], totals, total, whole, least_rows, rows.size)
+            split += 1
+            if gain > best_gain:
+                best_gain, best_feature, best_code = gain, feature, low + code
+        histogram[low : high + 1] = 0.0
+    return best_gain, best_feature, best_code
+
+
+@njit(cache=True, nogil=True)
+def _scan(histogram, totals, total, whole, least_rows, count):  # type: ignore[no-untyped-def]
+    """Best gain and bin of one feature: of sums of squared class weights over weights, what the two sides add."""
+    classes = totals.size
+    left = np.zeros(classes)
+    rows, weight = 0.0, 0.0
+    best_gain, best_code = 0.0, 0
+    for code in range(histogram.shape[0] - 1):
+        if histogram[code, classes] == 0:
+            continue
+        rows += histogram[code, classes]
+        for label in range(classes):
+            left[label] += histogram[code, label]
+            weight += histogram[code, label]
+        if rows < least_rows:
+            continue
+        if count - rows < least_rows:
+            break
+        one, two = 0.0, 0.0
+        for label in range(classes):
+            one += left[label] * left[label]
+            two += (totals[label] - left[label]) ** 2
+        gain = one / weight + two / (total - weight) - whole
+        if gain > best_gain * (1 + 1e-12) + 1e-12 * whole:
+            best_gain, best_code = gain, code
+    return best_gain, best_code
+
+
+@njit(cache=True, nogil=True)
+def _partition(codes, rows, code, spare):  # type: ignore[no-untyped-def]
+    left, right = 0, 0
+    for place in range(rows.size):
+        row = rows[place]
+        if codes[row] <= code:
+            rows[left] = row
+            left += 1
+        else:
+            spare[right] = row
+            right += 1
+    rows[left:] = spare[:right]
+    return left

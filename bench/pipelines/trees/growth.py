@@ -1,0 +1,197 @@
+"""How one tree of gradient boosting grows on bin numbers: best split first, as in scikit-learn and LightGBM.
+
+Ke et al., "LightGBM", NeurIPS 2017; second-order gains after Chen and Guestrin, "XGBoost", KDD 2016. Sums within a
+histogram run in the order of the rows and threads share out whole features, so that a tree is the same to the last bit
+whatever the threads.
+"""
+
+from dataclasses import dataclass
+from heapq import heappop, heappush
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from bench.arrays.threads import WORTH_THREADS, Workers, split_range
+from bench.pipelines.trees.bins import MOST_BINS
+from bench.pipelines.trees.ensemble import Tree
+
+LEAST_HESSIAN = 1e-3  # in a child
+TINY = 1e-15  # keeps a ratio of sums finite
+
+
+@dataclass(frozen=True)
+class TreeSettings:
+    """How a tree grows: leaves at most, rows in a leaf at least, L2 penalty on its value, and the step it is given."""
+
+    leaves: int = 31
+    least_rows: int = 20
+    penalty: float = 0.0
+    learning_rate: float = 0.1
+
+
+class Split(NamedTuple):
+    """The best split of a node: rows of bin number at most `code` go left; sums of the left side. Gain 0: none."""
+
+    gain: float
+    feature: int
+    code: int
+    gradient: float
+    hessian: float
+
+
+class Open(NamedTuple):
+    """A node that can be split: its place in the tree, its rows, their sums, its histogram and its best split."""
+
+    node: int
+    start: int
+    stop: int
+    gradient: float
+    hessian: float
+    histogram: NDArray[np.float64]
+    best: Split
+
+
+class Growth:
+    """One tree while it grows. `rows` (N,) holds the rows of each node side by side, in their first order."""
+
+    def __init__(
+        self,
+        codes: NDArray[np.uint8],
+        gradient: NDArray[np.float32],
+        hessian: NDArray[np.float32],
+        settings: TreeSettings,
+        workers: Workers,
+    ) -> None:
+        self.codes, self.gradient, self.hessian = codes, gradient, hessian
+        self.settings, self.workers = settings, workers
+        self.rows = np.arange(codes.shape[1], dtype=np.int32)
+        most = 2 * settings.leaves - 1
+        self.feature, self.code = np.full(most, -1, np.int16), np.zeros(most, np.uint8)
+        self.left, self.value = np.zeros(most, np.int32), np.zeros(most, np.float64)
+
+    def grow(self) -> tuple[Tree, list[tuple[int, int, float]]]:
+        """Return the tree, and the first and last row (exclusive) and the value of each leaf."""
+        open_nodes: list[tuple[float, int, Open]] = []
+        places = {0: (0, len(self.rows))}
+        whole = self._histogram(0, len(self.rows))
+        gradient, hessian = whole[0, :, :2].sum(axis=0)
+        self.value[0] = self._value(gradient, hessian)
+        self._open(open_nodes, 0, places[0], gradient, hessian, whole)
+        nodes = 1
+        while open_nodes and len(places) < self.settings.leaves:
+            _, _, parent = heappop(open_nodes)
+            self._split(parent, nodes, places, open_nodes)
+            nodes += 2
+        return self._tree(nodes), [(*places[node], float(np.float32(self.value[node]))) for node in sorted(places)]
+
+    def _split(
+        self, parent: Open, child: int, places: dict[int, tuple[int, int]], open_nodes: list[tuple[float, int, Open]]
+    ) -> None:
+        """Split a node into the nodes `child` and `child + 1`."""
+        best, (start, stop) = parent.best, places.pop(parent.node)
+        middle = start + int(_partition(self.codes[best.feature], self.rows[start:stop], best.code))
+        self.feature[parent.node], self.code[parent.node] = best.feature, best.code
+        self.left[parent.node] = child
+        sides = [(start, middle), (middle, stop)]
+        sums = [(best.gradient, best.hessian), (parent.gradient - best.gradient, parent.hessian - best.hessian)]
+        for node, place, (gradient, hessian) in zip((child, child + 1), sides, sums, strict=True):
+            places[node], self.value[node] = place, self._value(gradient, hessian)
+        if len(places) == self.settings.leaves or stop - start < 3 * self.settings.least_rows:
+            return
+        small = int(middle - start >= stop - middle)  # the side with fewer rows is counted, the other is the rest
+        fewer = self._histogram(*sides[small])
+        histograms = {small: fewer, 1 - small: parent.histogram}
+        parent.histogram[...] -= fewer
+        for side in (0, 1):
+            self._open(open_nodes, child + side, sides[side], *sums[side], histograms[side])
+
+    def _open(
+        self,
+        open_nodes: list[tuple[float, int, Open]],
+        node: int,
+        place: tuple[int, int],
+        gradient: float,
+        hessian: float,
+        histogram: NDArray[np.float64],
+    ) -> None:
+        """Put a node among those that can be split, if it can."""
+        if place[1] - place[0] < 2 * self.settings.least_rows or hessian < LEAST_HESSIAN:
+            return
+        best = Split(*_best_split(histogram, gradient, hessian, self.settings.least_rows, self.settings.penalty))
+        if best.gain > 0:
+            heappush(open_nodes, (-best.gain, node, Open(node, *place, gradient, hessian, histogram, best)))
+
+    def _histogram(self, start: int, stop: int) -> NDArray[np.float64]:
+        """Sums of gradient, hessian and rows in each bin of each feature, (F, MOST_BINS, 3)."""
+        features, rows = len(self.codes), self.rows[start:stop]
+        histogram = np.zeros((features, MOST_BINS, 3))
+        gradient, hessian = self.gradient[rows], self.hessian[rows]
+        pieces = self.workers.threads if rows.size * features >= WORTH_THREADS else 1
+
+        def add(low: int, high: int) -> None:
+            _fill(self.codes, rows, gradient, hessian, histogram, low, high)
+
+        self.workers.run(add, split_range(features, pieces))
+        return histogram
+
+    def _value(self, gradient: float, hessian: float) -> float:
+        return -gradient / (hessian + self.settings.penalty + TINY) * self.settings.learning_rate
+
+    def _tree(self, nodes: int) -> Tree:
+        leaf = np.where(self.feature[:nodes] < 0, self.value[:nodes], 0.0)
+        return Tree(self.feature[:nodes], self.code[:nodes], self.left[:nodes], leaf.astype(np.float32)[:, None])
+
+
+@njit(cache=True, nogil=True)
+def _fill(codes, rows, gradient, hessian, histogram, low, high):  # type: ignore[no-untyped-def]
+    for feature in range(low, high):
+        own, bins = codes[feature], histogram[feature]
+        for place in range(rows.size):
+            to = bins[own[rows[place]]]
+            to[0] += gradient[place]
+            to[1] += hessian[place]
+            to[2] += 1.0
+
+
+@njit(cache=True, nogil=True)
+def _best_split(histogram, gradient, hessian, least_rows, penalty):  # type: ignore[no-untyped-def]
+    """The first of the best splits by feature, then bin, as in scikit-learn."""
+    count = 0.0
+    for code in range(histogram.shape[1]):
+        count += histogram[0, code, 2]
+    whole = gradient * gradient / (hessian + penalty + TINY)
+    best = (0.0, 0, 0, 0.0, 0.0)
+    for feature in range(histogram.shape[0]):
+        rows, g, h = 0.0, 0.0, 0.0
+        for code in range(histogram.shape[1] - 1):
+            rows += histogram[feature, code, 2]
+            g += histogram[feature, code, 0]
+            h += histogram[feature, code, 1]
+            if rows < least_rows or h < LEAST_HESSIAN:
+                continue
+            if count - rows < least_rows or hessian - h < LEAST_HESSIAN:
+                break
+            right = gradient - g
+            gain = g * g / (h + penalty + TINY) + right * right / (hessian - h + penalty + TINY) - whole
+            if gain > best[0]:
+                best = (gain, feature, code, g, h)
+    return best
+
+
+@njit(cache=True, nogil=True)
+def _partition(codes, rows, code):  # type: ignore[no-untyped-def]
+    """Put the rows that go left before the others, either in their order; how many there are."""
+    other = np.empty(rows.size, dtype=rows.dtype)
+    left, right = 0, 0
+    for place in range(rows.size):
+        row = rows[place]
+        if codes[row] <= code:
+            rows[left] = row
+            left += 1
+        else:
+            other[right] = row
+            right += 1
+    rows[left:] = other[:right]
+    return left
