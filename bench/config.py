@@ -373,6 +373,7 @@ class SuperpixelTreesConfig(PipelineConfig):
         require(self.least_nodes >= 1, f"pipeline.least_nodes must be at least 1, got {self.least_nodes}")
 
     def scale_work(self, effort: float) -> "SuperpixelTreesConfig":
+        """Return the settings with `effort` times as many iterations."""
         return replace(self, iterations=max(round(self.iterations * effort), 1))
 
 

@@ -20,6 +20,7 @@ class Message(nn.Module):
         self.conv = conv
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor) -> Tensor:
+        """Convolve node features x (N, H)."""
         if self.takes == "nodes":
             return self.conv(x)  # type: ignore[no-any-return]
         if self.takes == "weights":
@@ -68,6 +69,7 @@ class Block(nn.Module):
         self.update = nn.Sequential(nn.GELU(), nn.Linear(channels, channels), Dropout(dropout))
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor) -> Tensor:
+        """Add the update to node features x (N, H)."""
         message = self.conv(self.norm(x), edge_index, edge_weight, edge_attr)  # (N, H)
         return x + self.update(message)  # type: ignore[no-any-return]
 

@@ -92,7 +92,7 @@ class MeanSage(pyg.SAGEConv):
     """GraphSAGE with the mean of the neighbours (Hamilton et al., 2017): torch_geometric's, its means taken faster."""
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        """x (N, H), edges (2, E) from source to target -> (N, H)."""
+        """X (N, H), edges (2, E) from source to target -> (N, H)."""
         if x.device.type != "cpu":
             return super().forward(x, edge_index)  # type: ignore[no-any-return]
         mean = group_neighbours(edge_index, len(x)).mean(x)
@@ -106,7 +106,7 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """x of any shape, with a random share `p` of its values 0 and the others larger by 1 / (1 - p)."""
+        """X of any shape, with a random share `p` of its values 0 and the others larger by 1 / (1 - p)."""
         if x.device.type != "cpu" or not self.training or self.p == 0:
             return super().forward(x)
         draws = torch.empty(-(-x.numel() // DRAWS), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)

@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from bench.config import InputError
-from bench.measure.libraries import loaded_libraries, mapped_bytes
+from bench.measure.libraries import list_libraries, measure_mapped_bytes
 from bench.perf.floor import SMALL, Floor, FloorConfig, describe_floor, main, measure_floor
 
 MIB = 2**20
@@ -47,7 +47,7 @@ def test_settings_that_do_not_exist_are_refused() -> None:
 
 
 def test_libraries_are_installed_packages_without_the_standard_library() -> None:
-    found = loaded_libraries()
+    found = list_libraries()
     assert {"numpy", "pytest", "psutil"} <= set(found)
     assert not {"os", "sys", "bench", "tests"} & set(found)
     assert found == sorted(found)
@@ -56,7 +56,7 @@ def test_libraries_are_installed_packages_without_the_standard_library() -> None
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="only Linux tells")
 def test_mapped_files_add_up_to_the_resident_memory() -> None:
     block = np.ones(64 * MIB, np.uint8)
-    mapped, resident = mapped_bytes(), psutil.Process(os.getpid()).memory_info().rss
+    mapped, resident = measure_mapped_bytes(), psutil.Process(os.getpid()).memory_info().rss
     assert sum(mapped.values()) == pytest.approx(resident, rel=0.1)
     assert mapped["no file"] > block.nbytes
     assert "numpy" in mapped

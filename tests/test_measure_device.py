@@ -9,7 +9,7 @@ from support.fake_nvml.opening import flags_of
 from support.fake_nvml.runs import Measured, Scene, calibrate, measure
 
 from bench.measure.calibration import Check
-from bench.measure.device import the_one_that_rose, within
+from bench.measure.device import find_risen_process, within
 from bench.measure.gpu import Process
 from bench.measure.isolation import run_isolated
 
@@ -218,9 +218,9 @@ def test_one_process_alone_may_rise() -> None:
     before = [Process(1, 10 * MIB), Process(2, 10 * MIB), Process(3, None)]
     one = [Process(1, 74 * MIB), Process(2, 11 * MIB), Process(3, None), Process(4, 64 * MIB)]
     two = [Process(1, 74 * MIB), Process(2, 74 * MIB)]
-    assert the_one_that_rose(before, one, 64 * MIB) == 1
-    assert the_one_that_rose(before, two, 64 * MIB) is None
-    assert the_one_that_rose(before, before, 64 * MIB) is None
+    assert find_risen_process(before, one, 64 * MIB) == 1
+    assert find_risen_process(before, two, 64 * MIB) is None
+    assert find_risen_process(before, before, 64 * MIB) is None
 
 
 def test_tolerance_is_the_larger_of_4_mib_and_half_a_percent() -> None:

@@ -1,4 +1,4 @@
-"""`doctor` says what it saw and ends with a verdict that follows from it."""
+"""`doctor` says what it saw and ends with a judge_machine that follows from it."""
 
 from pathlib import Path
 
@@ -8,12 +8,12 @@ from support.fake_nvml.report import doctor_lines
 
 from bench.measure import doctor
 from bench.measure.calibration import Check
-from bench.measure.doctor import Beside, DoctorConfig, main, quantile, verdict
+from bench.measure.doctor import DoctorConfig, Gaps, judge_machine, main, quantile
 from bench.measure.isolation import run_isolated
 from bench.measure.load import Load
 
 MIB = 2**20
-FINE = Beside(300, 0.02, 0.03, 0.04, 0.3, 0.004)
+FINE = Gaps(300, 0.02, 0.03, 0.04, 0.3, 0.004)
 SEEN = Check("peak of the process", 512 * MIB, 511 * MIB, True)
 
 
@@ -22,7 +22,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The real doctor, hurried; only the load of the machine that runs the tests is pretended away."""
     monkeypatch.setattr(doctor, "IDLE_SECONDS", 0.1)
     monkeypatch.setattr(doctor, "BUSY_SECONDS", 1.0)
-    monkeypatch.setattr(doctor, "load_flags", lambda _: [])
+    monkeypatch.setattr(doctor, "flag_load", lambda _: [])
     monkeypatch.setattr(doctor, "CPU_SHARE", 0.5)
     monkeypatch.setattr(doctor, "P99_GAP_SECONDS", 1.0)
 
@@ -56,20 +56,20 @@ def test_an_unknown_device_is_refused(device: str) -> None:
         ([Check("x", 10, None, None)], "", FINE, "no probe sees memory"),
         ([SEEN], "did not run: host memory ran out", FINE, "did not run"),
         ([SEEN], "", None, "the sampler died"),
-        ([SEEN], "", Beside(300, 0.02, 0.06, 0.07, 0.3, 0.004), "60 ms, more than 50 ms"),
-        ([SEEN], "", Beside(300, 0.02, 0.03, 0.04, 0.3, 0.03), "3.0% of a core, more than 2 %"),
+        ([SEEN], "", Gaps(300, 0.02, 0.06, 0.07, 0.3, 0.004), "60 ms, more than 50 ms"),
+        ([SEEN], "", Gaps(300, 0.02, 0.03, 0.04, 0.3, 0.03), "3.0% of a core, more than 2 %"),
     ],
 )
-def test_the_verdict_follows(checks: list[Check], problem: str, beside: Beside | None, words: str) -> None:
-    reasons = verdict(checks, problem, beside)
+def test_the_verdict_follows(checks: list[Check], problem: str, beside: Gaps | None, words: str) -> None:
+    reasons = judge_machine(checks, problem, beside)
     assert bool(reasons) == bool(words)
     assert words in "; ".join(reasons)
 
 
 def test_load_is_said_in_the_last_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(doctor, "_idle_load", lambda: Load(2.0, 0.4, None))
+    monkeypatch.setattr(doctor, "_measure_idle_load", lambda: Load(2.0, 0.4, None))
     monkeypatch.setattr(doctor, "calibrate", lambda _: ([SEEN], ""))
-    monkeypatch.setattr(doctor, "_beside_a_busy_loop", lambda: FINE)
+    monkeypatch.setattr(doctor, "_measure_gaps", lambda: FINE)
     assert main(DoctorConfig("cpu")) == 1
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "not fit to publish: contended: other processes took 40% of the processor time"

@@ -3,8 +3,8 @@
 import pytest
 
 from bench.measure.allocator import AllocatorReading
-from bench.measure.device import Device, cpu_device
-from bench.measure.flags import energy_flags, gap_flags, run_flags
+from bench.measure.device import Device, open_cpu
+from bench.measure.flags import flag_energy, flag_gaps, flag_run
 from bench.measure.gpu import NoGpu
 from bench.measure.memory import Peak
 from bench.measure.sampling import Summary
@@ -22,7 +22,7 @@ class WithGpu(NoGpu):
 
 
 def on_gpu(own_pid: int | None) -> Device:
-    return Device(WithGpu(""), cpu_device().allocator, own_pid)
+    return Device(WithGpu(""), open_cpu().allocator, own_pid)
 
 
 def stage(source: str = "vmhwm", frees: int = 0) -> Stage:
@@ -33,8 +33,8 @@ def stage(source: str = "vmhwm", frees: int = 0) -> Stage:
 @pytest.mark.parametrize(
     ("device", "measured", "flagged"),
     [
-        (cpu_device(), stage(), False),
-        (cpu_device(), stage("vmhwm_lifetime"), True),
+        (open_cpu(), stage(), False),
+        (open_cpu(), stage("vmhwm_lifetime"), True),
         (on_gpu(7), stage(), False),
         (on_gpu(7), stage(frees=1), True),
         (on_gpu(None), stage(), True),
@@ -42,22 +42,22 @@ def stage(source: str = "vmhwm", frees: int = 0) -> Stage:
 )
 def test_a_long_gap_is_invalid_unless_the_peak_is_proven(device: Device, measured: Stage, flagged: bool) -> None:
     gappy = Trace([{"t_ns": SECOND}])
-    flags = gap_flags(measured, gappy, device)
+    flags = flag_gaps(measured, gappy, device)
     assert bool(flags) == flagged
     assert all(flag.startswith("invalid: 1.00 s without a sample in train (train)") for flag in flags)
     dense = Trace([{"t_ns": moment * SECOND // 10} for moment in range(21)])
-    assert gap_flags(measured, dense, device) == []
+    assert flag_gaps(measured, dense, device) == []
 
 
 @pytest.mark.parametrize(("counted", "flagged"), [(1200.0, False), (1100.0, False), (1000.0, True), (None, False)])
 def test_counter_and_power_must_agree_to_a_tenth(counted: float | None, flagged: bool) -> None:
     measured = Stage("train", "train", [Entry((0, 12 * SECOND), energy_joules=counted)])
     samples = Trace([{"t_ns": second * SECOND, "power_watts": 100} for second in range(13)])
-    assert bool(energy_flags([measured], samples)) == flagged
+    assert bool(flag_energy([measured], samples)) == flagged
     short = Stage("train", "train", [Entry((0, 9 * SECOND), energy_joules=1.0)])
-    assert energy_flags([short], samples) == []
+    assert flag_energy([short], samples) == []
 
 
 def test_a_quiet_run_has_no_flags_and_a_dead_sampler_one() -> None:
-    assert run_flags([stage()], Trace([]), cpu_device(), SUMMARY, None) == []
-    assert run_flags([stage()], Trace([]), cpu_device(), None, None) == ["invalid: the sampler died before the end"]
+    assert flag_run([stage()], Trace([]), open_cpu(), SUMMARY, None) == []
+    assert flag_run([stage()], Trace([]), open_cpu(), None, None) == ["invalid: the sampler died before the end"]

@@ -16,7 +16,7 @@ import psutil
 import pytest
 from support import work
 
-from bench.measure.environment import allocator_variable, pinned_environment
+from bench.measure.environment import allocator_variable, pin_environment
 from bench.measure.isolation import run_isolated
 from bench.measure.outcome import STATUSES, classify, classify_exit
 
@@ -112,7 +112,7 @@ def test_what_cannot_be_handed_over_says_so() -> None:
 
 
 def test_the_environment_is_there_before_the_child_starts() -> None:
-    environment = pinned_environment(3)
+    environment = pin_environment(3)
     for name in ("CUDA_DEVICE_ORDER", allocator_variable(), "OMP_NUM_THREADS"):
         assert run_isolated(work.variable, name, 30, environment).result == environment[name]
     assert environment["OMP_NUM_THREADS"] == "3"

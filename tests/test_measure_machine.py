@@ -9,7 +9,7 @@ import psutil
 import pytest
 
 from bench.measure import machine
-from bench.measure.environment import allocator_variable, pin_torch, pinned_environment
+from bench.measure.environment import allocator_variable, pin_environment, pin_torch
 from bench.measure.load import LoadProbe, throttled_seconds
 
 
@@ -97,5 +97,5 @@ def test_pinned_settings_reach_torch() -> None:
     assert torch.get_num_threads() == 1
     torch.set_num_threads(before[0])
     torch.backends.cudnn.deterministic = before[1]
-    assert allocator_variable() in pinned_environment(1)
-    assert all(isinstance(value, str) for value in pinned_environment(os.cpu_count() or 1).values())
+    assert allocator_variable() in pin_environment(1)
+    assert all(isinstance(value, str) for value in pin_environment(os.cpu_count() or 1).values())

@@ -12,10 +12,10 @@ import psutil
 import pytest
 
 from bench.measure.allocator import AllocatorReading
-from bench.measure.calibration import calibrate_cpu, calibration_flags, check, touch
-from bench.measure.device import Device, cpu_device
+from bench.measure.calibration import calibrate_cpu, check, flag_calibration, hold_host_memory
+from bench.measure.device import Device, open_cpu
 from bench.measure.gpu import GpuFacts, NoGpu
-from bench.measure.load import Load, load_flags
+from bench.measure.load import Load, flag_load
 from bench.measure.meter import TRACE_FILE, Meter
 from bench.measure.stages import Entry, Stage, energy_columns, gross_peak
 from bench.measure.trace import Trace
@@ -28,7 +28,7 @@ linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux resets th
 @linux
 def test_a_stage_sees_its_own_peak_and_the_next_does_not(tmp_path: Path) -> None:
     with Meter(tmp_path, "cpu") as meter:
-        with meter.stage("prepare", "train"), touch(128 * MIB):
+        with meter.stage("prepare", "train"), hold_host_memory(128 * MIB):
             pass
         with meter.stage("train", "train"):
             pass
@@ -125,7 +125,7 @@ def test_a_refused_reset_falls_back_to_samples_and_says_so(tmp_path: Path, monke
         raise PermissionError(text)
 
     monkeypatch.setattr(Path, "write_text", refuse)
-    with Meter(tmp_path, "cpu") as meter, meter.stage("train", "train"), touch(64 * MIB):
+    with Meter(tmp_path, "cpu") as meter, meter.stage("train", "train"), hold_host_memory(64 * MIB):
         time.sleep(0.2)
     row = meter.rows()[0]
     assert (row["hwm_reset"], row["peak_rss_source"]) == (False, "sampled")
@@ -164,17 +164,17 @@ def test_calibration_on_the_processor_sees_what_was_touched() -> None:
     checks = calibrate_cpu(64 * MIB)
     assert len(checks) == 3
     assert checks[1].passed
-    assert calibration_flags([check("a probe", 10 * MIB, 5 * MIB, MIB)]) == [
+    assert flag_calibration([check("a probe", 10 * MIB, 5 * MIB, MIB)]) == [
         "invalid: calibration failed: a probe, held 10 MiB, saw 5.0 MiB"
     ]
     assert check("a probe", 10, None, 1).passed is None
 
 
 def test_load_of_others_is_contended() -> None:
-    assert load_flags(Load(10.0, 0.05, 0.05)) == []
-    (flag,) = load_flags(Load(10.0, 0.35, None))
+    assert flag_load(Load(10.0, 0.05, 0.05)) == []
+    (flag,) = flag_load(Load(10.0, 0.35, None))
     assert flag == "contended: other processes took 35% of the processor time"
-    (flag,) = load_flags(Load(10.0, 0.0, 2.0))
+    (flag,) = flag_load(Load(10.0, 0.0, 2.0))
     assert flag.startswith("contended: the cgroup")
 
 
@@ -187,7 +187,7 @@ class WithGpu(NoGpu):
 def powered(facts: GpuFacts) -> Device:
     gpu = WithGpu("")
     gpu.facts = facts
-    return Device(gpu, cpu_device().allocator)
+    return Device(gpu, open_cpu().allocator)
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_the_meter_costs_little_around_an_empty_stage(tmp_path: Path) -> None:
 
 
 def _hold(size: int) -> None:
-    with touch(size):
+    with hold_host_memory(size):
         pass
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.measure.sampler import COLUMNS, Pace, Sample
-from bench.measure.trace import Mark, Trace, read_trace, thin, write_labelled
+from bench.measure.trace import Mark, Trace, read_trace, thin, write_trace
 
 SECOND = 10**9
 
@@ -63,7 +63,7 @@ def test_the_samplers_file_is_read_back_without_a_line_cut_off(tmp_path: Path) -
 
 def test_the_kept_file_names_the_innermost_stage(tmp_path: Path) -> None:
     marks = [Mark("train", "train", (SECOND, 3 * SECOND)), Mark("init", "train", (2 * SECOND, 2 * SECOND + 1))]
-    write_labelled(tmp_path / "trace.csv", trace(5, 6, 7, 8, 9), marks, SECOND)
+    write_trace(tmp_path / "trace.csv", trace(5, 6, 7, 8, 9), marks, SECOND)
     assert (tmp_path / "trace.csv").read_text().splitlines() == [
         "seconds,stage,split,rss_bytes",
         "-1.000,,,5",

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.graphs.build import build_graph
-    from bench.perf.graph_steps import PerfConfig, picture
-    from bench.perf.published import nearest, published_graph, published_segments
+    from bench.perf.graph_steps import PerfConfig, generate_scene
+    from bench.perf.published import build_published_graph, join_nearest, segment_as_published
     from bench.perf.steps import CLASSES, STEPS, Picture
     from bench.superpixels.labels import majority_labels
 
@@ -50,10 +50,10 @@ def test_settings_are_read_by_their_type_and_misspelt_ones_refused() -> None:
 
 
 def test_the_published_recipe_agrees_with_the_graph_room() -> None:
-    image, mask = picture(64)
+    image, mask = generate_scene(64)
     config = SuperpixelsConfig(superpixel_size=100.0)
-    features, edges, weights, labels = published_graph(image, mask, config)
-    segments = published_segments(image, config).astype(np.int32)
+    features, edges, weights, labels = build_published_graph(image, mask, config)
+    segments = segment_as_published(image, config).astype(np.int32)
     settings = GraphConfig(features=["intensity"], edges=["knn"], neighbours=10, edge_weight="published")
     graph = build_graph(image, segments, settings)
     np.testing.assert_allclose(features, graph.x.numpy(), atol=1e-4)
@@ -68,20 +68,20 @@ def test_the_published_recipe_agrees_with_the_graph_room() -> None:
 
 def test_nearest_by_hand() -> None:
     line = np.stack([np.arange(12.0) ** 1.01, np.zeros(12)], axis=1).astype(np.float32)
-    edges, weights = nearest(line)
+    edges, weights = join_nearest(line)
     assert set(edges[0][edges[1] == 0]) == set(range(12)) - {11}
     assert weights[(edges[0] == 0) & (edges[1] == 0)].tolist() == [2.0]
 
 
 def test_pictures_larger_than_the_scene_mirror_it() -> None:
-    image, mask = picture(40)
+    image, mask = generate_scene(40)
     assert image.shape == (40, 40, 1)
     assert mask.shape == (40, 40)
 
 
 @pytest.mark.parametrize("step", ["features", "texture", "adjacency"])
 def test_both_sides_of_a_step_make_as_many_nodes_or_edges(step: str) -> None:
-    image, mask = picture(80)
+    image, mask = generate_scene(80)
     config = SuperpixelsConfig(superpixel_size=60.0)
     scene = Picture(image, mask, segment(image, config))
     assert STEPS[step].ours(scene, config) == STEPS[step].rival(scene, config) > 50

@@ -1,4 +1,4 @@
-"""What torch's own allocator knows about GPU memory, exactly, in bytes; and the null allocator of a CPU run.
+"""GPU memory as torch's own allocator counts it, exactly, in bytes; and the null allocator of a CPU run.
 
 Torch returns 0 from `max_memory_allocated()` without CUDA. That 0 never leaves this module: a CPU run has
 `NoAllocator`.
@@ -10,9 +10,14 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class AllocatorReading:
-    """The end of a stage. Peaks and counters since its start.
+    """The allocator at the end of a stage; None where there is no allocator.
 
-    `grew_only` is the proof that the end's reserve is the peak.
+    Attributes:
+        allocated_peak_bytes: Most bytes in tensors since the stage's start.
+        reserved_peak_bytes: Most bytes held of the device since the stage's start.
+        reserved_end_bytes: Bytes held at the end.
+        alloc_retries: Allocations since the start that succeeded only after cached blocks were given back.
+        device_frees: Blocks given back to the device since the start.
     """
 
     allocated_peak_bytes: int | None = None
@@ -23,32 +28,40 @@ class AllocatorReading:
 
     @property
     def grew_only(self) -> bool:
-        """Nothing was given back to the device within the stage: what is held at the end is the most that was."""
+        """Whether nothing was given back within the stage, which proves that the reserve at its end is the peak."""
         return self.alloc_retries == 0 and self.device_frees == 0
 
 
 class Allocator(Protocol):
     """A device's allocator, read at the edges of stages."""
 
-    def clear(self) -> None: ...
-    def start(self) -> None: ...
-    def synchronize(self) -> None: ...
-    def read(self) -> AllocatorReading: ...
+    def clear(self) -> None:
+        """Give cached blocks back to the device."""
+
+    def start(self) -> None:
+        """Begin a stage: peaks and counters start from here."""
+
+    def synchronize(self) -> None:
+        """Wait until the device has done what it was given."""
+
+    def read(self) -> AllocatorReading:
+        """Return peaks and counters since `start`."""
 
 
 class NoAllocator:
-    """A run on the CPU."""
+    """The allocator of a run on the CPU: it does nothing, and its readings are empty."""
 
     def clear(self) -> None:
-        """Nothing to give back."""
+        """Do nothing."""
 
     def start(self) -> None:
-        """Nothing to reset."""
+        """Do nothing."""
 
     def synchronize(self) -> None:
-        """Nothing runs behind our back."""
+        """Do nothing: a CPU works synchronously."""
 
     def read(self) -> AllocatorReading:
+        """Return an empty reading."""
         return AllocatorReading()
 
 
@@ -67,16 +80,18 @@ class CudaAllocator:
         self._cuda.empty_cache()
 
     def start(self) -> None:
-        """Reset the peaks to what is held now and note the counters."""
+        """Reset the peaks to the bytes that are held now, and note the counters."""
         self._cuda.synchronize(self._device)
         self._cuda.reset_peak_memory_stats(self._device)
         statistics = self._cuda.memory_stats(self._device)
         self._retries, self._frees = _counters(statistics)
 
     def synchronize(self) -> None:
+        """Wait until the device has done what it was given."""
         self._cuda.synchronize(self._device)
 
     def read(self) -> AllocatorReading:
+        """Return peaks and counters since `start`."""
         statistics = self._cuda.memory_stats(self._device)
         retries, frees = _counters(statistics)
         return AllocatorReading(
@@ -93,12 +108,12 @@ def _counters(statistics: dict[str, Any]) -> tuple[int, int]:
 
 
 def open_allocator(device: str) -> Allocator:
-    """The allocator behind `device` (cpu, cuda, cuda:N)."""
+    """Return the allocator of `device` (cpu, cuda, cuda:N)."""
     return NoAllocator() if device == "cpu" else CudaAllocator(device_index(device))
 
 
 def device_index(device: str) -> int:
-    """N of cuda:N, 0 for plain cuda. Raises ValueError for a device that is neither."""
+    """Return N of cuda:N, 0 for plain cuda. Raises ValueError for a device that is neither."""
     kind, _, number = device.partition(":")
     if kind != "cuda" or (number and not number.isdigit()):
         raise ValueError(f"device must be cpu, cuda or cuda:N, got {device!r}")
@@ -106,14 +121,14 @@ def device_index(device: str) -> int:
 
 
 def device_uuid(device: str) -> str | None:
-    """The UUID under which the driver knows a CUDA device: NVML's order of devices is not CUDA's."""
+    """Return the UUID of a CUDA device, as NVML's order of devices is not CUDA's; None where torch has none."""
     import torch
 
     uuid = getattr(torch.cuda.get_device_properties(device_index(device)), "uuid", None)
     return None if uuid is None else str(uuid)
 
 
-def touch(index: int) -> None:
+def create_context(index: int) -> None:
     """Create the CUDA context of a device and run one tiny operation on it."""
     import torch
 

@@ -1,6 +1,6 @@
 """`python -m bench.measure.ballast DEVICE BYTES`: hold a GPU's free memory but for so many bytes.
 
-Says on standard output how much is free then, and lets go when standard input closes. Blocks are multiples of 2 MiB,
+It prints the bytes that are then free and keeps its blocks until standard input closes. Blocks are multiples of 2 MiB,
 the granule of CUDA's allocations.
 """
 
@@ -11,14 +11,15 @@ NEAR = 16 * 2**20
 
 
 def main(device: str, leave: int) -> None:
+    """Hold all but `leave` bytes of the free memory of `device` (cuda, cuda:N) until standard input closes."""
     import torch
 
-    from bench.measure.allocator import device_index, touch
+    from bench.measure.allocator import create_context, device_index
 
     index = device_index(device)
-    touch(index)
+    create_context(index)
     blocks = []
-    for _ in range(8):  # a block can come with tables of its own, so look again
+    for _ in range(8):  # a block can need tables of its own, so measure again
         free, _ = torch.cuda.mem_get_info(index)
         if free - leave < NEAR:
             break

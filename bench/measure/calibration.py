@@ -1,4 +1,4 @@
-"""Does the meter see what is known to be there? Memory of a known size is held, and every probe is asked for it."""
+"""Calibration of the meter: memory of a known size is held, and every probe must measure that size."""
 
 import mmap
 import time
@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from bench.measure.device import MIB, Device, Hold, open_device, process_bytes, within
-from bench.measure.environment import pinned_environment
+from bench.measure.environment import pin_environment
 from bench.measure.isolation import run_isolated
 from bench.measure.machine import default_threads
 from bench.measure.memory import MemoryProbe
@@ -23,7 +23,14 @@ PULSE_SECONDS = 1.0
 
 @dataclass(frozen=True)
 class Check:
-    """One comparison. `seen_bytes` is None where the probe offers nothing; `passed` is None then."""
+    """One comparison of a probe with memory of known size.
+
+    Attributes:
+        what: Name of the probe.
+        true_bytes: Size of the memory.
+        seen_bytes: Size by the probe; None where it offers nothing.
+        passed: Whether they agree within the tolerance; None where the probe offers nothing.
+    """
 
     what: str
     true_bytes: int
@@ -37,12 +44,22 @@ class Check:
 
 
 def check(what: str, true: int, seen: int | None, tolerance: float) -> Check:
-    """`tolerance` in bytes."""
+    """Compare a probe's reading with the truth.
+
+    Args:
+        what: Name of the probe.
+        true: Bytes that were held.
+        seen: Bytes by the probe; None where it offers nothing.
+        tolerance: Largest difference in bytes that passes.
+
+    Returns:
+        The comparison.
+    """
     return Check(what, true, seen, None if seen is None else abs(seen - true) <= tolerance)
 
 
 @contextmanager
-def touch(size: int) -> Iterator[None]:
+def hold_host_memory(size: int) -> Iterator[None]:
     """Hold `size` bytes of host memory, every page written to, and give them back to the system."""
     with mmap.mmap(-1, size) as block:
         for offset in range(0, size, mmap.PAGESIZE):
@@ -51,9 +68,9 @@ def touch(size: int) -> Iterator[None]:
 
 
 def calibrate_cpu(size: int = CPU_BYTES) -> list[Check]:
-    """Touch `size` bytes for a second: the kernel's mark and the sampler must see them to 1 %, and see them go.
+    """Hold `size` bytes for a second: the kernel's mark and the sampler must measure them, and their end, to 1 %.
 
-    Run it in a fresh process: whatever else allocates meanwhile is seen too.
+    Call it in a fresh process, as the probes also measure whatever else allocates meanwhile.
     """
     probe = MemoryProbe()
     with TemporaryDirectory(prefix="calibration-") as folder:
@@ -61,7 +78,7 @@ def calibrate_cpu(size: int = CPU_BYTES) -> list[Check]:
         with SamplerProcess(trace, 0.02):
             probe.reset()
             before = probe.rss()
-            with touch(size):
+            with hold_host_memory(size):
                 time.sleep(PULSE_SECONDS)
             after, peak = probe.rss(), probe.peak()
         sampled = read_trace(trace).peak("rss_bytes")
@@ -74,7 +91,7 @@ def calibrate_cpu(size: int = CPU_BYTES) -> list[Check]:
 
 
 def calibrate_gpu(device: str) -> list[Check]:
-    """Open `device` (cuda, cuda:N), then calibrate. Run it in a fresh process."""
+    """Open `device` (cuda, cuda:N) and calibrate it. Call it in a fresh process."""
     from bench.measure.allocator import device_index
     from bench.measure.device import hold
 
@@ -83,12 +100,21 @@ def calibrate_gpu(device: str) -> list[Check]:
 
 
 def calibrate_device(device: Device, hold: Hold, sizes: Iterable[int]) -> list[Check]:
-    """Hold each size in turn: torch's reserve must rise by exactly that, the driver's two readings to `within`."""
-    checks = [result for size in sizes for result in _held(device, hold, size)]
+    """Hold each size in turn and compare the readings before, during and after.
+
+    Args:
+        device: An opened device.
+        hold: Returns a context manager that holds so many bytes of the device.
+        sizes: Bytes to hold.
+
+    Returns:
+        The comparisons: torch's reserve must agree exactly, the driver's readings to 4 MiB or 0.5 %.
+    """
+    checks = [result for size in sizes for result in _calibrate_size(device, hold, size)]
     return [*checks, _pulse(device, hold, max(sizes))]
 
 
-def _held(device: Device, hold: Hold, size: int) -> list[Check]:
+def _calibrate_size(device: Device, hold: Hold, size: int) -> list[Check]:
     before = _readings(device)
     with hold(size):
         during = _readings(device)
@@ -116,7 +142,7 @@ def _readings(device: Device) -> tuple[int | None, int | None, int | None]:
 
 
 def _pulse(device: Device, hold: Hold, size: int) -> Check:
-    """A block held for a second must be in the sampler's trace."""
+    """A block that is held for a second must show in the sampler's trace."""
     with TemporaryDirectory(prefix="calibration-") as folder:
         trace = Path(folder) / "trace.csv"
         with SamplerProcess(trace, 0.02, gpu=device.gpu.facts.uuid, gpu_pid=device.own_pid):
@@ -129,11 +155,11 @@ def _pulse(device: Device, hold: Hold, size: int) -> Check:
 
 
 def calibrate(device: str) -> tuple[list[Check], str]:
-    """Calibrate host and, if `device` is one, GPU, each in a fresh process.
+    """Calibrate the host and, unless `device` is cpu, the GPU, each in a fresh process.
 
-    Returns the checks, and what kept a calibration from running (empty if nothing).
+    Returns the comparisons, and why a calibration did not run (empty if all did).
     """
-    environment = pinned_environment(default_threads())
+    environment = pin_environment(default_threads())
     outcomes = [run_isolated(_calibrate_cpu, None, 60.0, environment)]
     if device != "cpu":
         outcomes.append(run_isolated(calibrate_gpu, device, 300.0, environment))
@@ -145,8 +171,8 @@ def _calibrate_cpu(_: None) -> list[Check]:
     return calibrate_cpu()
 
 
-def calibration_flags(checks: Iterable[Check]) -> list[str]:
-    """`invalid: ...` for each check that failed."""
+def flag_calibration(checks: Iterable[Check]) -> list[str]:
+    """Return a flag `invalid: ...` for each comparison that failed."""
     return [
         f"invalid: calibration failed: {failed.what}, held {failed.true_bytes / MIB:.0f} MiB, "
         f"saw {(failed.seen_bytes or 0) / MIB:.1f} MiB"

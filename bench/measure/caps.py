@@ -1,7 +1,4 @@
-"""Running a function with less memory than the machine has.
-
-A limit on the host's, a fraction or a ballast on a GPU's.
-"""
+"""Calls under a limit of memory: of the process on the host; of torch's allocator, or by a ballast, on a GPU."""
 
 import subprocess
 import sys
@@ -16,10 +13,15 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class Capped:
-    """A call under a limit of memory in bytes.
+class LimitedCall:
+    """A call under a limit of memory.
 
-    Under `cap_hard` the limit is outside the process, so nothing is set in it.
+    Attributes:
+        function: Importable by module and name.
+        argument: Its one argument, which must pickle.
+        limit_bytes: The limit.
+        kind: `HOST`, `SOFT`, or `HARD`, whose limit is a ballast process: nothing is set in the calling process.
+        device: cpu, cuda or cuda:N.
     """
 
     function: Callable[[Any], Any]
@@ -29,8 +31,8 @@ class Capped:
     device: str
 
 
-def run_capped(call: Capped) -> Any:
-    """Set the limit in this process, for good, and make the call. For `run_isolated`."""
+def run_limited(call: LimitedCall) -> Any:
+    """Set the limit in this process, for the rest of its life, and make the call; for `run_isolated`."""
     if call.kind == HOST:
         limit_host(call.limit_bytes)
     elif call.kind == SOFT:
@@ -39,9 +41,9 @@ def run_capped(call: Capped) -> Any:
 
 
 def limit_host(size: int) -> None:
-    """Writable private memory (RLIMIT_DATA), imported libraries' data and threads' stacks included.
+    """Limit the writable private memory of this process (RLIMIT_DATA), libraries' data and stacks included, to `size`.
 
-    Unlike RLIMIT_AS it does not count address space that is only reserved. Raises OSError where the system does not
+    Unlike RLIMIT_AS it does not count address space that is only reserved. Raises OSError where the system has no such
     limit.
     """
     if sys.platform != "linux":
@@ -52,9 +54,9 @@ def limit_host(size: int) -> None:
 
 
 def limit_gpu(device: str, size: int) -> None:
-    """Torch's allocator refuses to go beyond `size`.
+    """Limit torch's allocator on `device` to `size` bytes.
 
-    The context is not counted, and cuDNN still sees the real free memory.
+    The context does not count, and cuDNN still reads the real free memory.
     """
     import torch
 
@@ -66,10 +68,10 @@ def limit_gpu(device: str, size: int) -> None:
 
 
 @contextmanager
-def ballast(device: str, leave: int) -> Iterator[int | None]:
-    """A process that holds all but `leave` bytes of the device's free memory.
+def hold_ballast(device: str, leave: int) -> Iterator[int | None]:
+    """Hold all but `leave` bytes of the device's free memory in a process of its own.
 
-    Yields what is left, None if it could not.
+    Yields the bytes that are left, or None where the process could not hold the rest.
     """
     command = [sys.executable, "-m", "bench.measure.ballast", device, str(leave)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT)

@@ -1,4 +1,4 @@
-"""The other side of `bench.measure.isolation`: read the call, make it, leave the result behind, atomically."""
+"""The child's side of `bench.measure.isolation`: read the call, make it, write the result atomically."""
 
 import os
 import pickle
@@ -16,9 +16,9 @@ _F_SETSIG = 10  # Linux's number for "which signal"; Python has no name for it
 
 
 def main(folder: str) -> None:
-    """Call what `folder/call.pickle` says; `folder/result.pickle` is (status, reason, result, error, traceback)."""
+    """Make the call of `folder/call.pickle` and write (status, reason, result, error, traceback) to `result.pickle`."""
     if sys.platform == "linux" and os.getpgrp() == os.getpid():
-        _killed_with_parent()
+        _bind_group_to_parent()
     threading.Thread(target=_end_with_parent, daemon=True).start()
     answer = _call(Path(folder))
     try:
@@ -31,7 +31,7 @@ def main(folder: str) -> None:
     _write(Path(folder) / "result.pickle", data)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # all is written: unloading the libraries would take another second
+    os._exit(0)  # unloading the libraries would take another second
 
 
 def _call(folder: Path) -> tuple[str, str, Any, str, str]:
@@ -50,8 +50,8 @@ def _write(path: Path, data: bytes) -> None:
     partial.replace(path)
 
 
-def _killed_with_parent() -> None:
-    """Have the kernel kill our group when the pipe closes: code that holds the interpreter cannot delay that."""
+def _bind_group_to_parent() -> None:
+    """Have the kernel kill the process group when the pipe closes, which code that holds the GIL cannot delay."""
     import fcntl
 
     fcntl.fcntl(0, fcntl.F_SETOWN, -os.getpgrp())
@@ -60,7 +60,7 @@ def _killed_with_parent() -> None:
 
 
 def _end_with_parent() -> None:
-    """Standard input is a pipe that only the parent can close: its end is ours, and that of all we started."""
+    """End this process, and all that it started, when standard input closes: only the parent holds its other end."""
     while os.read(0, 1):
         pass
     if os.name == "posix" and os.getpgrp() == os.getpid():

@@ -1,7 +1,4 @@
-"""The device of a run, opened.
-
-Which of the driver's devices it is, what it held before us, and which of its processes we are.
-"""
+"""The device of a run: which of the driver's devices it is, its idle memory, and which of its processes is the run."""
 
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -17,12 +14,16 @@ Hold = Callable[[int], AbstractContextManager[object]]  # holds that many bytes 
 
 @dataclass(frozen=True)
 class Device:
-    """Null object and opened GPU in one: on a CPU run every GPU fact is None and the allocator is the null one.
+    """An opened GPU, or the null device of a CPU run, whose facts are None and whose allocator is the null one.
 
-    `own_pid` is our number in the driver's process list (it may count in another namespace), None where we are not
-    to be found there: then only differences of the whole device are used. `baseline_bytes` is what the device held
-    before us. `context_bytes` is the floor: the process with a context and one tiny operation, without torch's
-    reserve.
+    Attributes:
+        gpu: The driver's side.
+        allocator: Torch's side.
+        own_pid: This process's number in the driver's list, which may count in another namespace; None where it is
+            not found there, and only differences of the whole device can be used.
+        baseline_bytes: Memory of the device in use before this process came.
+        context_bytes: Memory of this process with a context and one tiny operation, without torch's reserve.
+        flags: Circumstances at the start that spoil a measurement.
     """
 
     gpu: Gpu
@@ -39,31 +40,32 @@ class Device:
 
 
 @dataclass(frozen=True)
-class Before:
-    """The driver's view before this process touched a device."""
+class IdleState:
+    """A device before this process used it, as the driver reports it."""
 
     used_bytes: int | None
     pids: frozenset[int]
     utilization_percent: int | None
 
 
-def cpu_device() -> Device:
+def open_cpu() -> Device:
+    """Return the null device of a run on the CPU."""
     return Device(NoGpu("the run is on the CPU"), NoAllocator())
 
 
 def open_device(device: str) -> Device:
     """Open `device` (cpu, cuda, cuda:N).
 
-    Note every device's idle state first, then create the CUDA context, then find it.
+    The idle state of every device is read before the CUDA context is created, and the device is found afterwards.
     """
     if device == "cpu":
-        return cpu_device()
-    from bench.measure.allocator import device_index, device_uuid, touch
+        return open_cpu()
+    from bench.measure.allocator import create_context, device_index, device_uuid
 
     gpus, reason = open_gpus()
-    before = {gpu.facts.uuid: look(gpu) for gpu in gpus}
+    before = {gpu.facts.uuid: read_idle_state(gpu) for gpu in gpus}
     allocator = open_allocator(device)
-    touch(device_index(device))
+    create_context(device_index(device))
     uuid = device_uuid(device)
     gpu = open_gpu(uuid) if uuid is not None and gpus else NoGpu(reason or "torch does not tell the device's UUID")
     if not gpu.present:
@@ -85,17 +87,27 @@ def hold(index: int, size: int) -> Iterator[None]:
     torch.cuda.empty_cache()
 
 
-def look(gpu: Gpu) -> Before:
-    """The state of a device now."""
-    return Before(
+def read_idle_state(gpu: Gpu) -> IdleState:
+    """Read the state of a device now."""
+    return IdleState(
         gpu.used_bytes(),
         frozenset(process.pid for process in gpu.processes() or []),
         gpu.vitals().utilization_percent,
     )
 
 
-def describe(gpu: Gpu, allocator: Allocator, before: Before | None, hold: Hold) -> Device:
-    """Find ourselves on a device on which our context has just been created; flag what spoils a measurement there."""
+def describe(gpu: Gpu, allocator: Allocator, before: IdleState | None, hold: Hold) -> Device:
+    """Find this process on a device on which its context has just been created.
+
+    Args:
+        gpu: The driver's side of the device.
+        allocator: Torch's side.
+        before: The device before the context was created; None where it was not read.
+        hold: Returns a context manager that holds so many bytes of the device.
+
+    Returns:
+        The device, with flags for circumstances that spoil a measurement.
+    """
     allocator.clear()
     own = find_own_pid(gpu, hold)
     reserved = allocator.read().reserved_end_bytes or 0
@@ -104,33 +116,48 @@ def describe(gpu: Gpu, allocator: Allocator, before: Before | None, hold: Hold) 
     delta = None if used is None or baseline is None else used - baseline
     gross = listed if listed is not None else delta
     context = None if gross is None or gpu.facts.wddm else max(0, gross - reserved)
-    return Device(gpu, allocator, own, baseline, context, tuple(start_flags(gpu, before)))
+    return Device(gpu, allocator, own, baseline, context, tuple(flag_start(gpu, before)))
 
 
-def start_flags(gpu: Gpu, before: Before | None) -> list[str]:
-    """What was wrong before the run began."""
+def flag_start(gpu: Gpu, before: IdleState | None) -> list[str]:
+    """Return flags for what was wrong before the run began."""
     flags = []
     if before is None:
         flags.append("invalid: the device's idle state was not seen before the run")
     elif before.utilization_percent is not None and before.utilization_percent > 5:
         flags.append(f"contended: the GPU was {before.utilization_percent} % busy before the run")
-    if gpu.shared_by_mps():
+    if gpu.is_shared_by_mps():
         flags.append("invalid: the GPU is shared through MPS, whose processes cannot be told apart")
     return flags
 
 
 def find_own_pid(gpu: Gpu, hold: Hold, size: int = 64 * MIB) -> int | None:
-    """Our number in the driver's list: that of the one entry that rises by `size` while we hold as much, else None."""
+    """Find this process in the driver's list: the one entry that rises by `size` bytes while `hold` holds as many.
+
+    Args:
+        gpu: The driver's side of the device.
+        hold: Returns a context manager that holds so many bytes of the device.
+        size: Bytes to hold.
+
+    Returns:
+        Its number in the list; None where no entry rises by that, or more than one.
+    """
     before = gpu.processes()
     with hold(size):
         during = gpu.processes()
     if before is None or during is None:
         return None
-    return the_one_that_rose(before, during, size)
+    return find_risen_process(before, during, size)
 
 
-def the_one_that_rose(before: list[Process], during: list[Process], size: int) -> int | None:
-    """The process whose memory rose by `size` within the tolerance; None if none did, or more than one."""
+def find_risen_process(before: list[Process], during: list[Process], size: int) -> int | None:
+    """Return the number of the process whose memory rose by `size`; None if none did, or more than one.
+
+    Args:
+        before: Entries of the driver's list before.
+        during: Entries while the memory is held.
+        size: Bytes that are held.
+    """
     held = {process.pid: process.used_bytes for process in before}
     risen = []
     for process in during:
@@ -141,17 +168,17 @@ def the_one_that_rose(before: list[Process], during: list[Process], size: int) -
 
 
 def within(seen: int, true: int) -> bool:
-    """Whether a difference seen by the driver matches the true one: to 4 MiB or 0.5 %, whichever is more."""
+    """Whether a difference by the driver agrees with the true one to 4 MiB or 0.5 %, whichever is more."""
     return abs(seen - true) <= max(4 * MIB, 0.005 * true)
 
 
 def process_bytes(gpu: Gpu, pid: int | None) -> int | None:
-    """Memory of one process in the driver's list; None where the list does not tell."""
-    return own_and_foreign(gpu, pid)[0]
+    """Return the memory of one process in the driver's list; None where the list does not have it."""
+    return split_process_bytes(gpu, pid)[0]
 
 
-def own_and_foreign(gpu: Gpu, pid: int | None) -> tuple[int | None, int | None]:
-    """Memory of one process and of all other compute processes in the driver's list; None where it does not tell."""
+def split_process_bytes(gpu: Gpu, pid: int | None) -> tuple[int | None, int | None]:
+    """Return the memory of one process and of all other compute processes by the driver's list; None if unknown."""
     processes = gpu.processes()
     if processes is None or pid is None:
         return None, None

@@ -1,6 +1,6 @@
-"""`python -m bench doctor`: what can be measured here, whether the meter sees it, and whether others disturb.
+"""`python -m bench doctor`: what can be measured here, whether the meter is right, and whether others disturb.
 
-Standard library, psutil and pynvml; torch only where the driver shows a GPU.
+Imports the standard library, psutil and pynvml; torch only where the driver shows a GPU.
 """
 
 import os
@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 
 from bench.measure.calibration import Check, calibrate
 from bench.measure.gpu import Gpu
-from bench.measure.load import Load, LoadProbe, load_flags
+from bench.measure.load import Load, LoadProbe, flag_load
 from bench.measure.machine import machine_facts
 from bench.measure.memory import MemoryProbe
 from bench.measure.nvml import open_gpus
@@ -39,34 +39,43 @@ class DoctorConfig:
 
 
 @dataclass(frozen=True)
-class Beside:
-    """How the sampler fared beside a loop that never lets go of the interpreter for long. Seconds."""
+class Gaps:
+    """Gaps between samples beside a loop that holds the interpreter, in seconds.
+
+    Attributes:
+        samples: Number of samples.
+        median_gap: Median gap.
+        p99_gap: 99th percentile of the gaps.
+        longest_gap: Longest gap.
+        thread_p99_gap: 99th percentile of a thread in the busy process itself, which is why the sampler is a process.
+        duty: Processor time of the sampler per second; None where it is unknown.
+    """
 
     samples: int
     median_gap: float
     p99_gap: float
     longest_gap: float
-    thread_p99_gap: float  # of a thread in the busy process itself, which is what the sampler is a process for
+    thread_p99_gap: float
     duty: float | None
 
 
 def main(settings: DoctorConfig) -> int:
-    """Print the examination. Returns the exit code: 0 if the machine is fit to publish from, else 1."""
+    """Examine the machine and print what is found. Returns 0 if it is fit to publish from, else 1."""
     gpus, reason = open_gpus()
     device = settings.device if settings.device != "auto" else "cuda" if gpus else "cpu"
     _print("machine", (f"{name}: {value}" for name, value in machine_facts().items() if value is not None))
-    _print("what can be measured here", [*host_abilities(), *gpu_abilities(gpus, reason)])
-    load = _idle_load()
-    _print("others", [*load_lines(load), *foreign_lines(gpus)])
+    _print("what can be measured here", [*describe_host(), *describe_gpus(gpus, reason)])
+    load = _measure_idle_load()
+    _print("others", [*describe_load(load), *describe_processes(gpus)])
     checks, problem = calibrate(device)
     _print("calibration", [*(str(check) for check in checks), *([problem] if problem else [])])
-    beside = _beside_a_busy_loop()
-    _print("the sampler beside a loop that holds the interpreter", beside_lines(beside))
-    reasons = [*load_flags(load), *foreign_flags(gpus), *verdict(checks, problem, beside)]
+    beside = _measure_gaps()
+    _print("the sampler beside a loop that holds the interpreter", describe_gaps(beside))
+    reasons = [*flag_load(load), *flag_processes(gpus), *judge_machine(checks, problem, beside)]
     print(
         f"not fit to publish: {'; '.join(reasons)}"
         if reasons
-        else f"fit to publish: everything asked of {device} was seen"
+        else f"fit to publish: every probe of {device} measured what was held"
     )
     return 1 if reasons else 0
 
@@ -78,8 +87,8 @@ def _print(title: str, lines: Iterable[str]) -> None:
     print(flush=True)
 
 
-def host_abilities() -> list[str]:
-    """One line per probe of the host's memory."""
+def describe_host() -> list[str]:
+    """Return one line per probe of the host's memory."""
     probe = MemoryProbe()
     reset, peak, pss = probe.reset(), probe.peak(), probe.pss()
     mark = "nothing; the highest sample is used" if peak is None else peak.source
@@ -91,14 +100,14 @@ def host_abilities() -> list[str]:
     ]
 
 
-def gpu_abilities(gpus: Sequence[Gpu], reason: str) -> list[str]:
-    """One line per device, or why there is none: every gpu_* column is empty then."""
+def describe_gpus(gpus: Sequence[Gpu], reason: str) -> list[str]:
+    """Return lines for each device, or why there is none and every gpu_* column stays empty."""
     if not gpus:
         return [f"GPU: none, every gpu_* column stays empty ({reason})"]
-    return [line for gpu in gpus for line in _abilities(gpu)]
+    return [line for gpu in gpus for line in _describe_gpu(gpu)]
 
 
-def _abilities(gpu: Gpu) -> list[str]:
+def _describe_gpu(gpu: Gpu) -> list[str]:
     facts, processes = gpu.facts, gpu.processes()
     memory = f"total minus free ({facts.memory_api})" if facts.memory_api != "none" else "no: torch's allocator only"
     listed = (
@@ -118,13 +127,14 @@ def _yes(reading: object) -> str:
     return "no" if reading is None else "yes"
 
 
-def _idle_load() -> Load:
+def _measure_idle_load() -> Load:
     probe = LoadProbe()
     time.sleep(IDLE_SECONDS)
     return probe.read()
 
 
-def load_lines(load: Load) -> list[str]:
+def describe_load(load: Load) -> list[str]:
+    """Return lines about the processor time that others took."""
     held = load.throttled_seconds
     return [
         f"processor time taken by others: {load.others_share:.1%} of all cores within {load.seconds:.1f} s",
@@ -132,8 +142,8 @@ def load_lines(load: Load) -> list[str]:
     ]
 
 
-def foreign_lines(gpus: Sequence[Gpu]) -> list[str]:
-    """What else is on the devices."""
+def describe_processes(gpus: Sequence[Gpu]) -> list[str]:
+    """Return a line for each process on the devices."""
     found = [(gpu.facts.name, entry) for gpu in gpus for entry in gpu.processes() or []]
     return [f"on {name}: process {entry.pid}, {_mebibytes(entry.used_bytes)}" for name, entry in found]
 
@@ -142,8 +152,8 @@ def _mebibytes(size: int | None) -> str:
     return "memory not told" if size is None else f"{size / 2**20:.0f} MiB"
 
 
-def foreign_flags(gpus: Sequence[Gpu]) -> list[str]:
-    """Compute processes that are there while none of ours is."""
+def flag_processes(gpus: Sequence[Gpu]) -> list[str]:
+    """Return a flag for each compute process that is on a device while none of this program is."""
     return [
         f"contended: process {entry.pid} computes on {gpu.facts.name}"
         for gpu in gpus
@@ -152,21 +162,23 @@ def foreign_flags(gpus: Sequence[Gpu]) -> list[str]:
     ]
 
 
-def _beside_a_busy_loop() -> Beside | None:
-    """None when the sampler died."""
+def _measure_gaps() -> Gaps | None:
+    """Sample this process beside the busy loop; None when the sampler died."""
     with TemporaryDirectory(prefix="doctor-") as folder:
         path = Path(folder) / "trace.csv"
         with SamplerProcess(path, 0.02) as sampler:
             start = time.perf_counter_ns()
-            beats = busy_loop(BUSY_SECONDS)
+            beats = hold_interpreter(BUSY_SECONDS)
             end = time.perf_counter_ns()
-        return None if sampler.summary is None else summarize(read_trace(path), (start, end), sampler.summary, beats)
+        return (
+            None if sampler.summary is None else summarise_gaps(read_trace(path), (start, end), sampler.summary, beats)
+        )
 
 
-def busy_loop(seconds: float) -> list[float]:
-    """Hold the interpreter in long calls into C, as superpixels do.
+def hold_interpreter(seconds: float) -> list[float]:
+    """Hold the interpreter in long calls into C, as superpixels do, for some `seconds`.
 
-    The gaps of a thread that wanted to run every 20 ms.
+    Returns the gaps in seconds of a thread that is due every 20 ms.
     """
     stop, beats = threading.Event(), [time.perf_counter()]
 
@@ -184,20 +196,32 @@ def busy_loop(seconds: float) -> list[float]:
     return [later - earlier for earlier, later in pairwise(beats)]
 
 
-def summarize(trace: Trace, span: tuple[int, int], summary: Summary, beats: Sequence[float]) -> Beside:
+def summarise_gaps(trace: Trace, span: tuple[int, int], summary: Summary, beats: Sequence[float]) -> Gaps:
+    """Summarise the gaps of a trace.
+
+    Args:
+        trace: The sampler's samples.
+        span: Start and end of the busy loop in nanoseconds of the monotonic clock.
+        summary: The sampler's report.
+        beats: Gaps in seconds of a thread in the busy process.
+
+    Returns:
+        Quantiles of both kinds of gaps.
+    """
     gaps = sorted(trace.gaps(span))
     samples = len(trace.within([span]))
-    return Beside(
+    return Gaps(
         samples, quantile(gaps, 0.5), quantile(gaps, 0.99), gaps[-1], quantile(sorted(beats), 0.99), summary.duty
     )
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """The value below which at least `share` of the values lie."""
+    """Return the least of the ordered values that at least `share` of them do not exceed."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
-def beside_lines(beside: Beside | None) -> list[str]:
+def describe_gaps(beside: Gaps | None) -> list[str]:
+    """Return lines about the sampler beside the busy loop; None is a sampler that died."""
     if beside is None:
         return ["the sampler died"]
     return [
@@ -208,8 +232,14 @@ def beside_lines(beside: Beside | None) -> list[str]:
     ]
 
 
-def verdict(checks: Sequence[Check], problem: str, beside: Beside | None) -> list[str]:
-    """Why the machine is not fit to publish from; empty when it is."""
+def judge_machine(checks: Sequence[Check], problem: str, beside: Gaps | None) -> list[str]:
+    """Return why the machine is not fit to publish from; nothing when it is.
+
+    Args:
+        checks: Comparisons of the calibration.
+        problem: Why a calibration did not run; empty if all did.
+        beside: The sampler beside the busy loop; None is a sampler that died.
+    """
     reasons = [f"calibration failed ({check.what})" for check in checks if check.passed is False]
     reasons += [f"calibration {problem}"] if problem else []
     if checks and not any(check.passed for check in checks):

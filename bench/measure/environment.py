@@ -1,7 +1,4 @@
-"""The pinned surroundings of a run.
-
-What is set before its interpreter starts, and what is set inside torch afterwards.
-"""
+"""The pinned environment of a run: variables set before its interpreter starts, and settings of torch afterwards."""
 
 from importlib import metadata
 from typing import Any
@@ -9,8 +6,8 @@ from typing import Any
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
-def pinned_environment(threads: int) -> dict[str, str]:
-    """Variables for `run_isolated(environment=...)`: device order, lazy modules, the plain allocator, thread counts.
+def pin_environment(threads: int) -> dict[str, str]:
+    """Return the variables of a run's process: device order, lazy modules, the plain allocator, thread counts.
 
     Kernels are loaded lazily (a context costs less than half as much), the allocator is torch's own without expandable
     segments (whose frees would spoil the proof that a peak is exact), and every library may use `threads` threads.
@@ -28,7 +25,7 @@ def pinned_environment(threads: int) -> dict[str, str]:
 
 
 def allocator_variable() -> str:
-    """The name under which the installed torch reads its allocator's settings; the old one warns since 2.9."""
+    """Return the variable from which torch reads its allocator's settings; the older name warns since torch 2.9."""
     try:
         major, minor = (int(part) for part in metadata.version("torch").split(".")[:2])
     except metadata.PackageNotFoundError:
@@ -37,9 +34,9 @@ def allocator_variable() -> str:
 
 
 def pin_torch(threads: int) -> dict[str, Any]:
-    """Set what can only be set inside torch, the same for every arm, and return it as facts for the run's row.
+    """Set what can only be set inside torch, the same for every arm, and return the settings as columns of the row.
 
-    Autotuning of convolutions is off (it tries algorithms whose workspaces would count as the method's memory),
+    Autotuning of convolutions is off (it tries algorithms whose workspaces would count as the arm's memory),
     TF32 is off, and cuDNN picks deterministic algorithms. Operations without a deterministic version keep running.
     """
     import torch

@@ -1,9 +1,9 @@
-"""What spoils a run's numbers, in words: `contended: ...`, `invalid: ...`, `warn: ...`, each with its reason."""
+"""Flags of a run, `contended: ...`, `invalid: ...` or `warn: ...`, each with its reason."""
 
 from collections.abc import Sequence
 
 from bench.measure.device import MIB, Device
-from bench.measure.load import Load, load_flags
+from bench.measure.load import Load, flag_load
 from bench.measure.sampling import Summary
 from bench.measure.stages import ENERGY_SECONDS, Stage, total
 from bench.measure.trace import Trace
@@ -17,23 +17,31 @@ _THROTTLE = {
 }
 
 
-def run_flags(
+def flag_run(
     stages: Sequence[Stage], trace: Trace, device: Device, summary: Summary | None, load: Load | None
 ) -> list[str]:
-    """All flags of a run. `summary` is None when the sampler died."""
+    """Return all flags of a run.
+
+    Args:
+        stages: Its stages.
+        trace: Its samples.
+        device: The device it used.
+        summary: The sampler's report; None when the sampler died.
+        load: What others took of the processor; None where it was not measured.
+    """
     flags = list(device.flags)
     if summary is None:
         flags.append("invalid: the sampler died before the end")
     if device.gpu.struct_mismatch:
         flags.append("invalid: the driver's process list has another layout than pynvml's (struct mismatch)")
-    flags += [flag for stage in stages for flag in gap_flags(stage, trace, device)]
-    flags += foreign_flags(trace, device)
-    flags += load_flags(load) if load is not None else []
-    return flags + throttle_flags(trace) + retry_flags(stages) + energy_flags(stages, trace)
+    flags += [flag for stage in stages for flag in flag_gaps(stage, trace, device)]
+    flags += flag_foreign(trace, device)
+    flags += flag_load(load) if load is not None else []
+    return flags + flag_throttling(trace) + flag_retries(stages) + flag_energy(stages, trace)
 
 
-def gap_flags(stage: Stage, trace: Trace, device: Device) -> list[str]:
-    """A long time without a sample spoils a peak that only samples vouch for."""
+def flag_gaps(stage: Stage, trace: Trace, device: Device) -> list[str]:
+    """Flag a long time without a sample in a stage whose peak rests on samples alone."""
     proven = stage.grew_only and device.own_pid is not None if device.gpu.present else stage.hwm_reset
     gaps = [gap for span in stage.spans for gap in trace.gaps(span)]
     if proven or not gaps or max(gaps) <= MAX_GAP_SECONDS:
@@ -41,8 +49,8 @@ def gap_flags(stage: Stage, trace: Trace, device: Device) -> list[str]:
     return [f"invalid: {max(gaps):.2f} s without a sample in {stage.name} ({stage.split}), and no proof of its peak"]
 
 
-def foreign_flags(trace: Trace, device: Device) -> list[str]:
-    """Another compute process on the device, or memory of the device that is neither the baseline's nor ours."""
+def flag_foreign(trace: Trace, device: Device) -> list[str]:
+    """Flag another compute process on the device, and memory that is neither the baseline's nor the run's."""
     if not device.gpu.present:
         return []
     flags = []
@@ -56,7 +64,7 @@ def foreign_flags(trace: Trace, device: Device) -> list[str]:
 
 
 def stray_bytes(trace: Trace, device: Device) -> int | None:
-    """Largest difference, in one sample, between what the device holds more than at first and what we hold."""
+    """Return the largest difference in a sample between the device's rise over its baseline and the run's memory."""
     if not device.sees_device or device.baseline_bytes is None:
         return None
     strays = [
@@ -67,7 +75,8 @@ def stray_bytes(trace: Trace, device: Device) -> int | None:
     return max(strays) if strays else None
 
 
-def throttle_flags(trace: Trace) -> list[str]:
+def flag_throttling(trace: Trace) -> list[str]:
+    """Flag a GPU that was throttled, with the driver's reasons."""
     seen = 0
     for value in trace.values("throttle_reasons"):
         seen |= int(value)
@@ -75,13 +84,14 @@ def throttle_flags(trace: Trace) -> list[str]:
     return [f"warn: the GPU was throttled ({', '.join(names)})"] if names else []
 
 
-def retry_flags(stages: Sequence[Stage]) -> list[str]:
+def flag_retries(stages: Sequence[Stage]) -> list[str]:
+    """Flag an allocator that had to give memory back before an allocation succeeded."""
     retries = total(entry.allocator.alloc_retries for stage in stages for entry in stage.entries)
     return [f"warn: the allocator gave memory back and tried again {retries} times"] if retries else []
 
 
-def energy_flags(stages: Sequence[Stage], trace: Trace) -> list[str]:
-    """Counter and integrated power should agree to 10 %."""
+def flag_energy(stages: Sequence[Stage], trace: Trace) -> list[str]:
+    """Flag stages in which the energy counter and the integrated power differ by more than 10 %."""
     flags = []
     for stage in stages:
         counted = sum(entry.energy_joules or 0.0 for entry in stage.entries)

@@ -1,6 +1,6 @@
-"""A GPU as the meter asks it: the values, the questions, and the null device that answers none of them.
+"""What the meter reads of a GPU: values, the protocol of a device, and the null device without any reading.
 
-Bytes, watts, joules, degrees Celsius and MHz. A reading that driver or device does not offer is None.
+Units are bytes, watts, joules, degrees Celsius and MHz. A reading that the driver or the device does not offer is None.
 """
 
 from dataclasses import dataclass
@@ -8,14 +8,17 @@ from typing import Protocol
 
 
 class GpuLostError(RuntimeError):
-    """The driver no longer reaches the device: nothing measured from now on can be believed."""
+    """The driver no longer reaches the device: nothing that is measured from now on is valid."""
 
 
 @dataclass(frozen=True)
 class Process:
     """An entry of the driver's process lists.
 
-    `used_bytes` is None where the driver does not tell; `compute` is False for what only draws, as a desktop does.
+    Attributes:
+        pid: Number of the process, in the driver's namespace.
+        used_bytes: Its memory; None where the driver does not report it.
+        compute: False for a process that only draws, such as a desktop.
     """
 
     pid: int
@@ -25,7 +28,7 @@ class Process:
 
 @dataclass(frozen=True)
 class Vitals:
-    """How the device is doing at a moment. `throttle_reasons` is NVML's bit mask."""
+    """Readings of the device at one moment. `throttle_reasons` is NVML's bit mask."""
 
     power_watts: float | None = None
     temperature_celsius: int | None = None
@@ -36,9 +39,17 @@ class Vitals:
 
 @dataclass(frozen=True)
 class GpuFacts:
-    """What stays the same about a device. `memory_api` is v2, v1 or none.
+    """What does not change about a device.
 
-    `wddm` is the Windows display driver model.
+    Attributes:
+        name: Its product name.
+        uuid: Its UUID, or that of a MIG slice.
+        total_bytes: Its memory.
+        driver: Version of the driver.
+        cuda: Version of CUDA that the driver supports.
+        memory_api: Version of NVML's memory call that answers: v2, v1 or none.
+        mig: Whether it is a MIG slice.
+        wddm: Whether it runs under the Windows display driver model.
     """
 
     name: str | None = None
@@ -52,26 +63,37 @@ class GpuFacts:
 
 
 class Gpu(Protocol):
-    """What the meter asks of a device. Raises `GpuLostError` when the driver has lost it."""
+    """A device as the driver reports it. Its methods raise `GpuLostError` when the driver has lost it."""
 
     present: bool
     reason: str  # why there is none
-    lost: bool  # there is one, but the driver does not reach it or does not know it by its name
+    lost: bool  # there is one, but the driver cannot reach it or has no device of that name
     facts: GpuFacts
-    struct_mismatch: bool  # the driver's process list was seen to have another layout than pynvml's
+    struct_mismatch: bool  # the driver's process list turned out to have another layout than pynvml's
 
-    def used_bytes(self) -> int | None: ...
-    def processes(self) -> list[Process] | None: ...
-    def vitals(self) -> Vitals: ...
-    def energy_joules(self) -> float | None: ...
-    def accounting_peak_bytes(self, pid: int) -> int | None: ...
-    def shared_by_mps(self) -> bool: ...
+    def used_bytes(self) -> int | None:
+        """Memory of the device in use, total minus free."""
+
+    def processes(self) -> list[Process] | None:
+        """Processes on the device."""
+
+    def vitals(self) -> Vitals:
+        """Power, temperature, clock, throttling and utilisation now."""
+
+    def energy_joules(self) -> float | None:
+        """The energy counter of the device."""
+
+    def accounting_peak_bytes(self, pid: int) -> int | None:
+        """The driver's own maximum of a process's memory, where accounting mode is on."""
+
+    def is_shared_by_mps(self) -> bool:
+        """Whether an MPS server shares the device among processes."""
 
 
 class NoGpu:
-    """The null device: a run on the CPU, or a driver that cannot be asked.
+    """The null device: of a run on the CPU, or of a driver that does not answer.
 
-    `lost` says that there is a device and that it cannot be reached.
+    `reason` says in words why there is no device; `lost` says that there is one, which cannot be reached.
     """
 
     present = False
@@ -82,19 +104,25 @@ class NoGpu:
         self.facts = GpuFacts()
 
     def used_bytes(self) -> int | None:
+        """Return None."""
         return None
 
     def processes(self) -> list[Process] | None:
+        """Return None."""
         return None
 
     def vitals(self) -> Vitals:
+        """Return readings that are all None."""
         return Vitals()
 
     def energy_joules(self) -> float | None:
+        """Return None."""
         return None
 
     def accounting_peak_bytes(self, pid: int) -> int | None:  # noqa: ARG002
+        """Return None."""
         return None
 
-    def shared_by_mps(self) -> bool:
+    def is_shared_by_mps(self) -> bool:
+        """Return False."""
         return False

@@ -1,4 +1,4 @@
-"""One fresh process per run: the parent watches it, survives its death and says in one word how it ended."""
+"""One fresh process per run: the parent watches it, survives its death and classifies how it ended."""
 
 import json
 import os
@@ -29,15 +29,23 @@ def run_isolated(
     timeout: float | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> Outcome:
-    """Call `function(argument)` in a newly started interpreter and report how it went.
+    """Call `function(argument)` in a newly started interpreter.
 
-    Never raises for what happens there.
+    Standard output and error are inherited. If this process dies, the child dies too; on Ctrl-C the child is killed
+    and `KeyboardInterrupt` is raised again.
 
-    `function` must be importable by its module and name, argument and result must pickle. `timeout` is in seconds
-    of wall time, start of the interpreter included; when it passes, the whole tree of processes is killed.
-    `environment` is laid over this process's own before the interpreter starts. Standard output and error are
-    inherited. If this process dies the child dies too; on Ctrl-C the child is killed and `KeyboardInterrupt` raised
-    again.
+    Args:
+        function: Importable by its module and name.
+        argument: Its one argument; it and the result must pickle.
+        timeout: Seconds of wall time, start of the interpreter included, after which the whole tree of processes is
+            killed; None waits for ever.
+        environment: Variables that are laid over those of this process before the interpreter starts.
+
+    Returns:
+        How the call ended, with its result. An error in the child never raises here.
+
+    Raises:
+        ValueError: `function` is defined in `__main__`.
     """
     if function.__module__ == "__main__":
         raise ValueError(
@@ -57,18 +65,18 @@ def run_isolated(
 
 
 def _start(folder: str, environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
-    """The child holds the reading end of a pipe and ends itself when the writing end, ours alone, closes."""
+    """Start the child, which ends itself when its standard input closes: only this process holds the other end."""
     path = [str(Path(entry).absolute()) for entry in sys.path]
     return subprocess.Popen(
         [sys.executable, "-c", _START, json.dumps(path), folder],
         stdin=subprocess.PIPE,
         env={**os.environ, **environment},
-        start_new_session=os.name == "posix",  # Ctrl-C reaches us alone, and the whole group can be killed
+        start_new_session=os.name == "posix",  # Ctrl-C reaches the parent alone, and the whole group can be killed
     )
 
 
 def _wait(process: subprocess.Popen[bytes], timeout: float | None) -> bool:
-    """Wait for the end; True if the time ran out. Whatever happens, no process of the tree is left behind."""
+    """Wait for the end and return whether the time ran out. No process of the tree survives, whatever happens."""
     try:
         process.wait(timeout)
     except subprocess.TimeoutExpired:
@@ -81,7 +89,7 @@ def _wait(process: subprocess.Popen[bytes], timeout: float | None) -> bool:
 
 
 def kill_tree(process: subprocess.Popen[bytes]) -> None:
-    """Kill a process started in a session of its own, with all its descendants, and wait for it."""
+    """Kill a process that leads a session of its own, with all its descendants, and wait for it."""
     descendants = _descendants(process.pid) if process.poll() is None else []
     if os.name == "posix":
         _kill_group(process.pid)
@@ -127,16 +135,13 @@ def _read(folder: str, exit_code: int, seconds: float, start: float, oom_kills: 
 
 
 def _startup(folder: str, start: float) -> float | None:
-    """Seconds from `start` to the call of the function.
-
-    The clock behind `perf_counter` is the same for all processes.
-    """
+    """Return the seconds from `start` to the call; all processes share the clock of `perf_counter`."""
     path = Path(folder) / "called"
     return float(path.read_text()) - start if path.exists() else None
 
 
 def _oom_kills() -> int | None:
-    """The kernel's count of out-of-memory kills since boot; None where it does not tell."""
+    """Return the kernel's count of out-of-memory kills since boot; None where it has no such count."""
     try:
         lines = Path("/proc/vmstat").read_text().splitlines()
     except OSError:

@@ -10,7 +10,7 @@ _SMAPS = Path("/proc/self/smaps")
 _MAPPING = re.compile(r"[0-9a-f]+-[0-9a-f]+ ")  # the line that begins a mapping
 
 
-def loaded_libraries() -> list[str]:
+def list_libraries() -> list[str]:
     """Names of the installed packages that are imported by now, without the standard library, sorted."""
     places = tuple({sysconfig.get_path("purelib"), sysconfig.get_path("platlib")})
     found = {
@@ -21,7 +21,7 @@ def loaded_libraries() -> list[str]:
     return sorted(name for name in found if not name.startswith("_"))
 
 
-def mapped_bytes() -> dict[str, int]:
+def measure_mapped_bytes() -> dict[str, int]:
     """Resident bytes of the files that this process maps, by installed package, largest first.
 
     Files of no package go by their own names; memory without a file is under `no file`. Empty where the system does

@@ -1,4 +1,4 @@
-"""How much of the machine's processor time went to others while we measured. Seconds and shares."""
+"""Processor time that other processes took during a measurement, in seconds and shares."""
 
 import os
 import time
@@ -11,10 +11,12 @@ from bench.measure.machine import cpu_quota, read_cgroup, usable_cores
 
 @dataclass(frozen=True)
 class Load:
-    """Since the start of the probe: wall time, share of all cores that others took, time the cgroup held us back.
+    """The processor since the start of the probe.
 
-    `others_share` is in [0, 1] of all cores; time that a hypervisor took away counts as others'.
-    `throttled_seconds` is None without a cgroup that tells.
+    Attributes:
+        seconds: Wall time.
+        others_share: Share of all cores' time that other processes, and a hypervisor, took, in [0, 1].
+        throttled_seconds: Time in which the cgroup's quota held this process back; None without such a count.
     """
 
     seconds: float
@@ -23,13 +25,14 @@ class Load:
 
 
 class LoadProbe:
-    """Compares the machine's busy time with that of this process and all it started."""
+    """Compares the busy time of the machine with that of this process and all that it started."""
 
     def __init__(self) -> None:
         self._wall, self._busy, self._own = time.perf_counter(), busy_seconds(), own_seconds()
         self._throttled = throttled_seconds()
 
     def read(self) -> Load:
+        """Return the load since the probe was made."""
         wall = time.perf_counter() - self._wall
         others = (busy_seconds() - self._busy) - (own_seconds() - self._own)
         throttled = throttled_seconds()
@@ -39,13 +42,13 @@ class LoadProbe:
 
 
 def busy_seconds() -> float:
-    """Processor time since boot that was not idle, over all cores, stolen time included."""
+    """Return the processor time since boot that was not idle, over all cores, stolen time included."""
     times = psutil.cpu_times()
     return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
 
 
 def own_seconds() -> float:
-    """Processor time of this process, of its children that have ended, and of all that live below it."""
+    """Return the processor time of this process, of its children that have ended, and of its live descendants."""
     spent = os.times()
     living = sum(_seconds(child) for child in psutil.Process().children(recursive=True))
     return spent.user + spent.system + spent.children_user + spent.children_system + living
@@ -60,7 +63,7 @@ def _seconds(process: psutil.Process) -> float:
 
 
 def throttled_seconds() -> float | None:
-    """How long this cgroup was kept from running by its quota, since it exists."""
+    """Return the time for which its quota has kept this cgroup from running; None without such a count."""
     text = read_cgroup("cpu.stat", "cpu/cpu.stat")
     for line in (text or "").splitlines():
         name, _, value = line.partition(" ")
@@ -69,7 +72,7 @@ def throttled_seconds() -> float | None:
     return None
 
 
-def load_flags(load: Load) -> list[str]:
+def flag_load(load: Load) -> list[str]:
     """A flag where others took more than a tenth of the cores, or the cgroup held us back for over 1 % of the time."""
     flags = []
     if load.others_share > 0.1:

@@ -1,4 +1,4 @@
-"""Facts about the machine that make its numbers comparable, and a short id that stays the same and names nobody."""
+"""Facts about the machine that make its numbers comparable, and a short id that identifies no person."""
 
 import hashlib
 import math
@@ -14,12 +14,12 @@ _PACKAGES = ("torch", "torch-geometric", "segmentation-models-pytorch", "numpy",
 
 
 def machine_facts() -> dict[str, Any]:
-    """A flat dict without host name, user or path; None where the machine does not tell.
+    """Return the facts of this machine, without host name, user or path; unknown ones are None.
 
-    `cores` are the logical cores this process may use (affinity), `cpu_quota` what a cgroup allows in cores (None:
-    no limit), `memory_bytes` the smaller of the machine's memory and the cgroup's limit. GPU facts are those of the
-    first device that the driver shows; a run's own device is in its rows. `id` hashes what does not change between
-    boots.
+    `cores` are the logical cores that this process may use (affinity), `cpu_quota` the cores' worth of time that a
+    cgroup allows (None: no limit), `memory_bytes` the smaller of the machine's memory and the cgroup's limit. GPU facts
+    are those of the first device of the driver; a run's own device is in its rows. `id` hashes what does not change
+    between boots.
     """
     facts: dict[str, Any] = {
         "cpu": cpu_model(),
@@ -35,17 +35,14 @@ def machine_facts() -> dict[str, Any]:
 
 
 def machine_id(facts: dict[str, Any]) -> str:
-    """Eight hexadecimal digits from the hardware alone: CPU, cores, memory to the GiB, GPU.
-
-    No host name, no serial number.
-    """
+    """Hash the hardware (CPU, cores, memory to the GiB, GPU; no host name, no serial number) to eight digits."""
     gibibytes = math.ceil(facts["memory_bytes"] / 2**30)
     hardware = (facts["cpu"], facts["cores"], gibibytes, facts["gpu"], platform.system(), platform.machine())
     return hashlib.sha256(repr(hardware).encode()).hexdigest()[:8]
 
 
 def cpu_model() -> str:
-    """The processor's name as the system gives it."""
+    """Return the processor's name as the system reports it."""
     if platform.system() == "Linux":
         for line in Path("/proc/cpuinfo").read_text().splitlines():
             if line.startswith("model name"):
@@ -54,14 +51,14 @@ def cpu_model() -> str:
 
 
 def usable_cores() -> int:
-    """Logical cores this process may run on."""
+    """Return the number of logical cores on which this process may run."""
     if platform.system() == "Linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def cpu_quota() -> float | None:
-    """Cores' worth of time that the cgroup allows, None without a limit."""
+    """Return the cores' worth of time that the cgroup allows; None without a limit."""
     text = read_cgroup("cpu.max", "cpu/cpu.cfs_quota_us")
     if text is None or text.startswith(("max", "-1")):
         return None
@@ -71,20 +68,23 @@ def cpu_quota() -> float | None:
 
 
 def default_threads() -> int:
-    """As many threads as the machine gives: cores, or the cgroup's quota where that is less; at least 1."""
+    """Return the number of usable cores, or the cgroup's quota where that is less; at least 1."""
     quota = cpu_quota()
     return max(1, min(usable_cores(), math.floor(quota) if quota is not None else usable_cores()))
 
 
 def memory_bytes() -> int:
-    """Memory that this process could use: the machine's, or the cgroup's limit where that is less."""
+    """Return the bytes that this process could use: the machine's, or the cgroup's limit where that is less."""
     total = psutil.virtual_memory().total
     text = read_cgroup("memory.max", "memory/memory.limit_in_bytes")
     return min(total, int(text)) if text is not None and text.isdigit() else int(total)
 
 
 def read_cgroup(unified: str, legacy: str) -> str | None:
-    """Text of a control file of this process's cgroup: version 2's `unified`, else version 1's `controller/file`."""
+    """Read a control file of this process's cgroup; None where it cannot be read.
+
+    `unified` is its name in version 2 of cgroups, `legacy` its `controller/file` in version 1.
+    """
     for path in _cgroup_paths(unified, legacy):
         try:
             return path.read_text().strip()
@@ -94,10 +94,7 @@ def read_cgroup(unified: str, legacy: str) -> str | None:
 
 
 def _cgroup_paths(unified: str, legacy: str) -> list[Path]:
-    """Where the file may lie.
-
-    Below the group named in /proc/self/cgroup, or (in a container) at the root of the mount.
-    """
+    """List where the file may lie: below the group of /proc/self/cgroup, or in a container at the mount's root."""
     root, controller, name = Path("/sys/fs/cgroup"), *legacy.split("/")
     try:
         lines = Path("/proc/self/cgroup").read_text().splitlines()
@@ -112,7 +109,7 @@ def _cgroup_paths(unified: str, legacy: str) -> list[Path]:
 
 
 def gpu_facts() -> dict[str, Any]:
-    """Name, memory, driver and CUDA version of the first device that the driver shows; all None without one."""
+    """Return name, memory, driver and CUDA version of the first device of the driver; all None without one."""
     from bench.measure.nvml import first_gpu_facts
 
     return first_gpu_facts()
@@ -126,5 +123,5 @@ def _version(package: str) -> str | None:
 
 
 def _platform() -> str:
-    """System, kernel to its second number and architecture; build names are left out."""
+    """Return system, kernel to its second number and architecture, without names of builds."""
     return f"{platform.system()} {'.'.join(platform.release().split('.')[:2])} {platform.machine()}"

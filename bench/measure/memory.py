@@ -11,10 +11,12 @@ _PROC = Path("/proc/self")
 
 @dataclass(frozen=True)
 class Peak:
-    """Highest resident size since the reset, and how it was obtained.
+    """Highest resident size since the reset.
 
-    `source` is `vmhwm` (the kernel's mark, reset before), `vmhwm_lifetime` (the mark could not be reset: it covers
-    the whole life of the process), `ru_maxrss` (macOS, whole life), `peak_wset` (Windows, whole life).
+    Attributes:
+        rss_bytes: The size.
+        source: `vmhwm` (the kernel's mark, reset before), `vmhwm_lifetime` (the mark could not be reset: it covers the
+            whole life of the process), `ru_maxrss` (macOS, whole life) or `peak_wset` (Windows, whole life).
     """
 
     rss_bytes: int
@@ -22,13 +24,13 @@ class Peak:
 
 
 class MemoryProbe:
-    """The running process's own memory."""
+    """Memory of this process."""
 
     def __init__(self) -> None:
         self.hwm_reset = False
 
     def reset(self) -> bool:
-        """Reset the kernel's high-water mark; False where that is refused or not offered."""
+        """Reset the kernel's high-water mark and return whether that worked."""
         try:
             (_PROC / "clear_refs").write_text("5")
         except OSError:
@@ -38,7 +40,7 @@ class MemoryProbe:
         return self.hwm_reset
 
     def peak(self) -> Peak | None:
-        """The peak since the last successful reset, else of the whole life; None where the system tells neither."""
+        """Return the peak since the last successful reset, else of the whole life; None where neither is known."""
         if platform.system() == "Linux":
             mark = _status_bytes("VmHWM")
             return None if mark is None else Peak(mark, "vmhwm" if self.hwm_reset else "vmhwm_lifetime")
@@ -50,13 +52,13 @@ class MemoryProbe:
         return None if peak is None else Peak(int(peak), "peak_wset")
 
     def rss(self) -> int:
-        """Resident size now."""
+        """Return the resident size now, in bytes."""
         return int(psutil.Process().memory_info().rss)
 
     def pss(self) -> int | None:
-        """Proportional share: shared pages divided by those who share them.
+        """Return the proportional set size in bytes, in which a shared page counts in parts; None outside Linux.
 
-        None where it is not offered (only Linux does). It takes the kernel milliseconds.
+        It takes the kernel milliseconds.
         """
         try:
             lines = (_PROC / "smaps_rollup").read_text().splitlines()

@@ -1,6 +1,6 @@
-"""The meter: wraps the stages of a run from outside and says afterwards what each took. No pipeline knows it.
+"""The meter: it wraps the stages of a run from outside, and no pipeline imports it.
 
-Bytes, seconds, joules. Not measured is None, never 0.
+Units are bytes, seconds and joules. What was not measured is None, never 0.
 """
 
 import gc
@@ -11,26 +11,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench.measure.device import open_device, own_and_foreign
-from bench.measure.flags import run_flags
+from bench.measure.device import open_device, split_process_bytes
+from bench.measure.flags import flag_run
 from bench.measure.gpu import GpuLostError
-from bench.measure.libraries import loaded_libraries
+from bench.measure.libraries import list_libraries
 from bench.measure.load import Load, LoadProbe
 from bench.measure.memory import MemoryProbe, Peak
 from bench.measure.sampling import SamplerProcess, Summary
 from bench.measure.stages import Entry, Stage, highest, phase_row, stage_row
-from bench.measure.trace import Mark, Span, Trace, read_trace, write_labelled
+from bench.measure.trace import Mark, Span, Trace, read_trace, write_trace
 
 TRAIN_SIDE = ("prepare", "init", "warmup", "train", "validate")
 TRACE_FILE = "memory_trace.csv"
 
 
 class Meter:
-    """Measures the process it runs in, and all below it.
+    """Measures the process that it runs in, and all below it, as a context manager around the whole run.
 
-    Use it as a context manager around the whole run; `rows`, `flags` and `headline` speak once it is left. `device`
-    is cpu, cuda or cuda:N; `period` the seconds between samples, widened by the sampler when that costs more than
-    0.5 % of a core. With `workers` (processes below this one that do its work) memory on the CPU is that of the tree.
+    `rows`, `flags` and `headline` are complete once it is left.
+
+    Args:
+        run_directory: Folder of the run, for the trace.
+        device: cpu, cuda or cuda:N.
+        period: Seconds between samples, which the sampler widens when that costs more than 0.5 % of a core.
+        workers: Whether processes below this one do some of its work: memory on the CPU is then that of the tree.
     """
 
     def __init__(self, run_directory: Path, device: str, period: float = 0.02, workers: bool = False) -> None:
@@ -45,7 +49,7 @@ class Meter:
         self._summary: Summary | None = None
         self._problems: list[str] = []
         self._libraries: list[str] = []
-        self.load: Load | None = None  # of the machine by others, once the meter is left
+        self.load: Load | None = None  # of the machine by other processes, once the meter is left
 
     def __enter__(self) -> "Meter":
         self._memory = MemoryProbe()
@@ -55,7 +59,7 @@ class Meter:
         sampler = SamplerProcess(self._trace_path, self._period, gpu=gpu, gpu_pid=self._device.own_pid)
         self._sampler = self._exit.enter_context(sampler)
         gc.collect()
-        gc.freeze()  # what the libraries made while they started is not garbage: stages need not search it again
+        gc.freeze()  # objects that the libraries made at their start are no garbage: stages need not search them
         self._exit.callback(gc.unfreeze)
         self._load_probe, self._start_ns = LoadProbe(), time.perf_counter_ns()
         return self
@@ -64,15 +68,22 @@ class Meter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.load = self._load_probe.read()
-        self._libraries = loaded_libraries()
+        self._libraries = list_libraries()
         self._exit.close()
         self._summary = self._sampler.summary
         self._trace = read_trace(self._trace_path)
-        write_labelled(self._trace_path, self._trace, self._marks(), self._start_ns)
+        write_trace(self._trace_path, self._trace, self._marks(), self._start_ns)
 
     @contextmanager
     def stage(self, name: str, split: str, images: int | None = None, pixels: int | None = None) -> Iterator[None]:
-        """Measure a block. Entering the same stage of the same split again adds to it, with its caches left warm."""
+        """Measure a block.
+
+        Args:
+            name: The stage: prepare, train or predict.
+            split: train, val or test. A second block of the same stage and split adds to the first, its caches warm.
+            images: Number of images that it works on.
+            pixels: Number of pixels that it works on.
+        """
         stage = self._stages.setdefault((name, split), Stage(name, split))
         stage.images = _add(stage.images, images)
         stage.pixels = _add(stage.pixels, pixels)
@@ -84,10 +95,14 @@ class Meter:
             stage.entries.append(self._end(start, energy, rss, name))
 
     def add_interval(self, phase: str, start_ns: int, end_ns: int) -> None:
-        """A phase (init, warmup, validate) that a fit reports from within a stage already left, on `perf_counter_ns`.
+        """Add a phase of a fit within a stage that is already left, before the meter is left.
 
-        Its seconds become a row of their own and leave the stage's, so that rows add up. Call it before the meter is
-        left, or the trace does not show the phase.
+        Its seconds become a row of their own and leave the stage's row, so that rows add up.
+
+        Args:
+            phase: init, warmup, validate or inspect.
+            start_ns: Its start by `perf_counter_ns`.
+            end_ns: Its end by `perf_counter_ns`.
         """
         home = self._stage_around(start_ns, end_ns)
         if home is None or self._overlaps(start_ns, end_ns):
@@ -98,22 +113,26 @@ class Meter:
         self._inside.setdefault(home, []).append((start_ns, end_ns))
 
     def add_data_wait(self, name: str, split: str, seconds: float) -> None:
-        """Time within a stage that was spent waiting for data; it stays part of the stage's seconds."""
+        """Add time within a stage that was spent waiting for data; it stays part of the stage's seconds."""
         stage = self._stages[(name, split)]
         stage.data_wait_seconds = (stage.data_wait_seconds or 0.0) + seconds
 
     def add_cached(self, name: str, split: str, images: int, seconds: float, peak_rss_bytes: int | None) -> None:
-        """`images` of a stage came from a cache: the work took `seconds` more when it was done, and so much memory.
+        """Add the cost of what a stage took from a cache, to its `seconds` and `peak_rss_bytes`, not to `wall_seconds`.
 
-        Both go into the stage's `seconds` and `peak_rss_bytes`; `wall_seconds` stays what this run spent. `seconds` is
-        negative where this run did the work and also filled the cache.
+        Args:
+            name: The stage.
+            split: Its split.
+            images: Number of images that came from the cache.
+            seconds: How much longer the work took when it was done; negative where this run also filled the cache.
+            peak_rss_bytes: Memory of the work when it was done; None where it is unknown.
         """
         stage = self._stages[(name, split)]
         stage.cached_images, stage.cached_seconds = stage.cached_images + images, stage.cached_seconds + seconds
         stage.cached_peak_bytes = highest([stage.cached_peak_bytes, peak_rss_bytes])
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per stage and split, then one per phase; see `results/README.md` for the columns."""
+        """Return a row per stage and split, then one per phase; `results/README.md` explains the columns."""
         rows = [
             stage_row(stage, self._trace, self._device, self._summary, self._inside.get(key, []), self._workers)
             for key, stage in self._stages.items()
@@ -123,16 +142,16 @@ class Meter:
         return rows
 
     def flags(self) -> list[str]:
-        """`contended: ...`, `invalid: ...`, `warn: ...`, each with its reason."""
+        """Return the flags of the run, `contended: ...`, `invalid: ...` or `warn: ...`, each with its reason."""
         stages = list(self._stages.values())
-        return [*self._problems, *run_flags(stages, self._trace, self._device, self._summary, self.load)]
+        return [*self._problems, *flag_run(stages, self._trace, self._device, self._summary, self.load)]
 
     def headline(
         self, stages: Sequence[str] = TRAIN_SIDE, splits: Sequence[str] = ("train", "val")
     ) -> tuple[int | None, str | None]:
-        """Highest `peak_memory_bytes` of these stages and splits, and its kind; by default of all that training takes.
+        """Return the highest `peak_memory_bytes` of some stages and splits, by default those of training, and its kind.
 
-        (None, None) where kinds differ or nothing was measured.
+        Both are None where the stages differ in their kinds, or nothing was measured.
         """
         chosen = [row for row in self.rows() if row["stage"] in stages and row["split"] in splits]
         kinds = {row["peak_memory_kind"] for row in chosen if row["peak_memory_bytes"] is not None}
@@ -141,7 +160,7 @@ class Meter:
         return highest(row["peak_memory_bytes"] for row in chosen), kinds.pop()
 
     def facts(self) -> dict[str, Any]:
-        """Columns of `runs` about the measuring itself: what others took of the machine, what the sampler took."""
+        """Return the columns of `runs` about the measurement: floor, libraries, load by others, cost of the sampler."""
         load, said = self.load, self._summary
         return {
             "rss_floor_bytes": self._rss_floor,
@@ -158,14 +177,11 @@ class Meter:
 
     @property
     def summary(self) -> Summary | None:
-        """What the sampler said of itself, once the meter is left; None if it died."""
+        """The sampler's report, once the meter is left; None if the sampler died."""
         return self._summary
 
     def _begin(self, fresh: bool) -> tuple[float | None, int]:
-        """Energy counter and resident size at the start.
-
-        A fresh stage starts with garbage collected and caches emptied.
-        """
+        """Read the energy counter and the resident size; a fresh stage starts without garbage and caches."""
         if fresh:
             self._pss_due = 0.0
             gc.collect()
@@ -189,7 +205,7 @@ class Meter:
 
     def _read(self, span: Span, peak: Peak | None, energy: float | None, rss: int) -> Entry:
         gpu, pid, after = self._device.gpu, self._device.own_pid, self._energy()
-        own, foreign = own_and_foreign(gpu, pid)
+        own, foreign = split_process_bytes(gpu, pid)
         return Entry(
             span=span,
             peak=peak,
@@ -204,10 +220,7 @@ class Meter:
         )
 
     def _pss(self) -> int | None:
-        """Once a second at most.
-
-        The kernel walks all pages for it, which short stages that come by the hundred would feel.
-        """
+        """Read the proportional set size, once a second at most: the kernel takes milliseconds to walk all pages."""
         if time.perf_counter() < self._pss_due:
             return None
         self._pss_due = time.perf_counter() + 1.0

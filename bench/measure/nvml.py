@@ -1,4 +1,4 @@
-"""NVIDIA's driver, asked through pynvml: which devices there are, and what each says of itself."""
+"""NVIDIA's driver through pynvml: its devices and their readings."""
 
 import os
 import sys
@@ -13,11 +13,11 @@ _IMPOSSIBLE_PIDS = (0, 2**32 - 1)
 
 
 class UnavailableError(RuntimeError):
-    """There is no driver to ask. The message says why in one sentence."""
+    """There is no driver. The message says why in one sentence."""
 
 
 class NvmlGpu:
-    """One device, as its driver answers for it.
+    """A device of the driver.
 
     `nvml` is the loaded and initialised module pynvml, `handle` its handle of the device or MIG slice.
     """
@@ -45,12 +45,12 @@ class NvmlGpu:
         )
 
     def used_bytes(self) -> int | None:
-        """Total minus free: unlike NVML's `used`, this means the same in both versions of the call."""
+        """Return total minus free, which unlike NVML's `used` means the same in both versions of the call."""
         memory = self._memory()
         return None if memory is None else int(memory.total) - int(memory.free)
 
     def processes(self) -> list[Process] | None:
-        """Compute and graphics processes, one entry each; None where the list is missing or makes no sense."""
+        """Return compute and graphics processes, one entry each; None where the list is missing or impossible."""
         compute = self._list("nvmlDeviceGetComputeRunningProcesses")
         if compute is None:
             return None
@@ -65,6 +65,7 @@ class NvmlGpu:
         return [Process(pid, value, pid in computing) for pid, value in used.items()]
 
     def vitals(self) -> Vitals:
+        """Read power, temperature, clock, throttling and utilisation."""
         power = self._ask("nvmlDeviceGetPowerUsage")
         rates = self._ask("nvmlDeviceGetUtilizationRates")
         return Vitals(
@@ -76,27 +77,21 @@ class NvmlGpu:
         )
 
     def energy_joules(self) -> float | None:
-        """The counter since the driver was loaded; None on a MIG slice, whose counter would be the whole card's."""
+        """Return the counter since the driver was loaded; None on a MIG slice, as the counter is the whole card's."""
         if self.facts.mig:
             return None
         millijoules = self._ask("nvmlDeviceGetTotalEnergyConsumption")
         return None if millijoules is None else millijoules / 1000
 
     def accounting_peak_bytes(self, pid: int) -> int | None:
-        """The driver's own maximum for a process, where accounting mode happens to be on.
-
-        It is never switched on here.
-        """
+        """Return the driver's own maximum for a process where accounting mode is on; nothing here switches it on."""
         if self._ask("nvmlDeviceGetAccountingMode") != self._nvml.NVML_FEATURE_ENABLED:
             return None
         stats = self._ask("nvmlDeviceGetAccountingStats", pid)
         return None if stats is None or not stats.maxMemoryUsage else int(stats.maxMemoryUsage)
 
-    def shared_by_mps(self) -> bool:
-        """True when an MPS server runs kernels of several processes in one context.
-
-        Memory cannot be told apart then.
-        """
+    def is_shared_by_mps(self) -> bool:
+        """Whether an MPS server runs kernels of several processes in one context, whose memory cannot be separated."""
         return bool(self._ask("nvmlDeviceGetMPSComputeRunningProcesses_v2"))
 
     def _ask(self, question: str, *arguments: Any) -> Any:
@@ -111,7 +106,7 @@ class NvmlGpu:
         return "v1" if self._ask("nvmlDeviceGetMemoryInfo") is not None else "none"
 
     def _list(self, newest: str) -> Any:
-        """A process list. For an older driver pynvml raises what is no NVMLError, and wants `_v2` to be called."""
+        """Return a process list. With an older driver pynvml raises an error that is no NVMLError, and needs `_v2`."""
         try:
             return self._ask(newest)
         except self._nvml.NVMLLibraryMismatchError:
@@ -128,9 +123,9 @@ class NvmlGpu:
 
 
 def _call(nvml: Any, question: str, *arguments: Any) -> Any:
-    """The driver's answer, None where it (or this pynvml) has none.
+    """Call a function of NVML; None where the driver, or this pynvml, does not have it.
 
-    A list that grew meanwhile is asked for once more.
+    A list that grew between two calls is read once more.
     """
     function = vars(nvml).get(question)
     for _ in range(2):
@@ -149,7 +144,7 @@ def _cuda_version(number: int | None) -> str | None:
 
 
 def load_nvml() -> Any:
-    """The module pynvml, initialised. Raises `UnavailableError` with the reason where there is no driver to ask."""
+    """Return the module pynvml, initialised. Raises `UnavailableError` with the reason where there is no driver."""
     try:
         import pynvml
     except ImportError:
@@ -165,7 +160,7 @@ def load_nvml() -> Any:
 
 
 def open_gpu(uuid: str) -> Gpu:
-    """The device or MIG slice with this UUID (with or without GPU- or MIG- before it), else a `NoGpu` that says why.
+    """Open the device or MIG slice with this UUID (with or without GPU- or MIG- before it), else a `NoGpu`.
 
     On a card that is cut into slices a process sees one slice only: the one that CUDA_VISIBLE_DEVICES names, or the
     only one.
@@ -188,7 +183,7 @@ def open_gpu(uuid: str) -> Gpu:
 
 
 def _slices(nvml: Any, handle: Any) -> list[Any]:
-    """Handles of the MIG slices of a card; none where it is not cut, or is itself a slice."""
+    """Return handles of the MIG slices of a card; none where it is not cut, or is itself a slice."""
     mode = _call(nvml, "nvmlDeviceGetMigMode", handle)
     if not mode or mode[0] != nvml.NVML_DEVICE_MIG_ENABLE:
         return []
@@ -198,7 +193,7 @@ def _slices(nvml: Any, handle: Any) -> list[Any]:
 
 
 def open_gpus() -> tuple[list[NvmlGpu], str]:
-    """Every device that the driver shows (of a card cut by MIG its slices), and why there is none."""
+    """Open every device of the driver (of a card cut by MIG its slices); the text says why there is none."""
     try:
         nvml = load_nvml()
         count = _call(nvml, "nvmlDeviceGetCount") or 0
@@ -211,7 +206,7 @@ def open_gpus() -> tuple[list[NvmlGpu], str]:
 
 
 def first_gpu_facts() -> dict[str, Any]:
-    """Name, memory, driver and CUDA version of the first device; all None without one."""
+    """Return name, memory, driver and CUDA version of the first device; all None without one."""
     gpus, _ = open_gpus()
     facts = gpus[0].facts if gpus else GpuFacts()
     return {

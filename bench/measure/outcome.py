@@ -1,4 +1,4 @@
-"""How a run in a process of its own ended, as one closed set of words. Standard library only."""
+"""How a run in a process of its own ended: a closed set of statuses. Standard library only."""
 
 import re
 import signal
@@ -25,11 +25,17 @@ _DISGUISED = ("unable to find an engine", "cudnn_status_internal_error", "cudnn_
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of a run.
+    """How a run ended.
 
-    `reason` is one sentence, empty when `status` is ok. `seconds` is the wall time from the start of the process to its
-    end, `startup_seconds` the part of it before the function was called (interpreter and imports; None: it never was).
-    `error` is the name of the exception's type, `traceback` its text; both are empty when there was no exception.
+    Attributes:
+        status: One of `STATUSES`.
+        reason: One sentence; empty when the status is ok.
+        result: The value that the function returned.
+        seconds: Wall time from the start of the process to its end.
+        startup_seconds: The part of it before the call (interpreter and imports); None if there was no call.
+        exit_code: Of the process; None where it was killed after a timeout.
+        error: Name of the exception's type; empty without one.
+        traceback: Text of the exception; empty without one.
     """
 
     status: str
@@ -43,16 +49,17 @@ class Outcome:
 
     @property
     def ok(self) -> bool:
+        """Whether the call returned a result."""
         return self.status == "ok"
 
     @property
     def out_of_memory(self) -> bool:
-        """True when memory, of the device or of the host, is known or suspected to be what ended the run."""
+        """Whether lack of memory, of the device or of the host, is known or suspected to have ended the run."""
         return self.status in ("out_of_memory", "oom_suspected", "host_oom")
 
 
 def classify(exception: BaseException) -> tuple[str, str]:
-    """Status and a one-sentence reason for an exception, by type names and messages: torch need not be imported.
+    """Return the status and a reason of one sentence for an exception, by type names and messages, without torch.
 
     A loss that is not finite is reported by raising `FloatingPointError`, and is a failure.
     """
@@ -91,10 +98,10 @@ def _sentence(what: str, kind: str, text: str) -> str:
 
 
 def classify_exit(exit_code: int, oom_kills: int | None = None) -> tuple[str, str]:
-    """Status and reason for a process that ended without handing back a result.
+    """Return the status and the reason for a process that ended without a result.
 
-    `exit_code` is negative for a signal, as in `subprocess`. `oom_kills` is how many out-of-memory kills the kernel
-    counted meanwhile on the whole machine (None: unknown); other guards of memory are not in that count.
+    `exit_code` is negative for a signal, as in `subprocess`. `oom_kills` is the kernel's count of out-of-memory kills
+    meanwhile on the whole machine (None: unknown), which does not include other guards of memory.
     """
     if exit_code == -9 and oom_kills == 0:
         seen = "the kernel counted no such kill meanwhile, so that it may have been somebody else"

@@ -1,8 +1,8 @@
-"""The sampler: a small process of its own that watches a run from outside, so that no lock of the run can blind it.
+"""The sampler: a small process of its own that measures a run from outside, so that no lock of the run delays it.
 
 `python -m bench.measure.sampler --pid N --trace FILE --period S [--gpu UUID]` writes one line per sample and ends
-when its standard input closes, which happens at the latest when whoever started it dies. Imports the standard
-library, psutil and pynvml only. Clock: CLOCK_MONOTONIC, the same that `time.perf_counter_ns` reads in the run.
+when its standard input closes, at the latest when the process that started it dies. It imports the standard library,
+psutil and pynvml only. Its clock is CLOCK_MONOTONIC, which `time.perf_counter_ns` reads in the run as well.
 """
 
 import argparse
@@ -44,45 +44,46 @@ Sample = dict[str, float | int | None]
 
 
 class Pace:
-    """Widens a period until the cost of a sample fits the share, and narrows it again down to what was asked for.
+    """Adapts the period of sampling, so that samples cost at most a share of the processor.
 
-    `asked` and `period` are in seconds, `share` in seconds of work per second. The cost is averaged over about five
-    windows, so that one busy second does not tear a gap into the trace.
+    `shortest` and `period` are in seconds, `share` in seconds of work per second. The cost is averaged over about five
+    windows, so that one busy second does not leave a gap in the trace.
     """
 
-    def __init__(self, asked: float, share: float = SHARE) -> None:
-        self.asked, self.share, self.period = asked, share, asked
+    def __init__(self, shortest: float, share: float = SHARE) -> None:
+        self.shortest, self.share, self.period = shortest, share, shortest
         self._cost: float | None = None
 
     def adapt(self, cost: float) -> float:
-        """New period after a window in which a sample cost so many seconds.
+        """Return the new period after a window in which a sample cost so many seconds.
 
-        Never above a quarter of a second or `asked`.
+        It lies between `shortest` and a quarter of a second.
         """
         self._cost = cost if self._cost is None else self._cost + 0.2 * (cost - self._cost)
-        self.period = max(self.asked, min(LONGEST_PERIOD, self._cost / self.share))
+        self.period = max(self.shortest, min(LONGEST_PERIOD, self._cost / self.share))
         return self.period
 
 
 class HostReader:
-    """Resident size of a process and of the tree below it, without the sampler itself. Bytes."""
+    """Resident size in bytes of a process, and of the tree below it without the sampler itself."""
 
     def __init__(self, pid: int) -> None:
         self._pid, self._page = pid, os.sysconf("SC_PAGE_SIZE") if os.name == "posix" else 4096
         self._statm = os.open(f"/proc/{pid}/statm", os.O_RDONLY) if sys.platform == "linux" else None
 
     def rss(self) -> int:
-        """Raises OSError when the process is gone."""
+        """Return the resident size of the process. Raises OSError when it is gone."""
         return self._resident(self._statm) if self._statm is not None else _rss(self._pid)
 
     def tree(self) -> int:
-        return sum(self._of_member(pid) for pid in self._members())
+        """Return the resident size of the process and of all below it."""
+        return sum(self._member_bytes(pid) for pid in self._members())
 
     def _resident(self, statm: int) -> int:
         return int(os.pread(statm, 128, 0).split()[1]) * self._page
 
-    def _of_member(self, pid: int) -> int:
-        """0 for a process that has just ended."""
+    def _member_bytes(self, pid: int) -> int:
+        """Return the resident size of a member of the tree; 0 for one that has just ended."""
         try:
             if self._statm is None:
                 return _rss(pid)
@@ -107,7 +108,7 @@ class HostReader:
 
 
 def _children(pid: int) -> list[int]:
-    """Direct children by the kernel's own list: far cheaper than looking at every process of the machine."""
+    """Return the direct children by the kernel's own list, far cheaper than a search of all processes."""
     found: list[int] = []
     try:
         for task in Path(f"/proc/{pid}/task").iterdir():
@@ -125,7 +126,7 @@ def _rss(pid: int) -> int:
 
 
 def gpu_details(gpu: Gpu, own_pid: int | None) -> Sample:
-    """The slow readings: the process list, which takes the driver milliseconds, and how the device is doing."""
+    """Read what is slow: the process list, which takes the driver milliseconds, and the vitals."""
     processes, vitals = gpu.processes(), gpu.vitals()
     own = [entry.used_bytes for entry in processes or [] if entry.pid == own_pid]
     foreign = [entry.used_bytes or 0 for entry in processes or [] if entry.pid != own_pid and entry.compute]
@@ -143,7 +144,7 @@ def gpu_details(gpu: Gpu, own_pid: int | None) -> Sample:
 
 
 class EndOfInput:
-    """A clock that also hears the end: whoever started the sampler closed its standard input, or is gone."""
+    """A clock that stops when the process that started the sampler closes its standard input, or is gone."""
 
     def __init__(self) -> None:
         self._parent, self._ended = os.getppid(), threading.Event()
@@ -151,7 +152,7 @@ class EndOfInput:
             threading.Thread(target=self._read_to_the_end, daemon=True).start()
 
     def wait(self, seconds: float) -> bool:
-        """Sleep for `seconds`; True, at once, at the end."""
+        """Sleep for `seconds`; return True at once when the end has come."""
         if os.name != "posix":
             return self._ended.wait(seconds)
         ready, _, _ = select.select([0], [], [], seconds)
@@ -164,7 +165,7 @@ class EndOfInput:
 
 
 class Sampler:
-    """Reads host and device at their two rates and writes what it read."""
+    """Reads host and device at their two rates and writes the samples."""
 
     def __init__(self, host: HostReader, gpu: Gpu, gpu_pid: int | None, period: float, trace: TextIO) -> None:
         self._host, self._gpu, self._gpu_pid, self._trace = host, gpu, gpu_pid, trace
@@ -174,7 +175,7 @@ class Sampler:
         self._started, self._cpu_started = time.perf_counter(), time.process_time()
 
     def run(self, stop: EndOfInput) -> dict[str, float | int]:
-        """Sample until the end of input, of the process or of the device; the summary."""
+        """Sample until the end of the input, of the process or of the device, and return the summary."""
         last, window, cpu, costs = 0, time.perf_counter(), time.process_time(), list[float]()
         while not stop.wait(self._pace.period):
             begin = time.perf_counter_ns()
@@ -193,6 +194,7 @@ class Sampler:
         return self.summary()
 
     def summary(self) -> dict[str, float | int]:
+        """Return the number of samples, the last period, the longest gap and the processor time per second."""
         elapsed = time.perf_counter() - self._started
         return {
             "samples": self._samples,
@@ -212,7 +214,7 @@ class Sampler:
         return sample
 
     def _write(self) -> None:
-        """Once a second: text made in bulk costs a fraction of text made sample by sample between others' work."""
+        """Write the pending samples, once a second: text in bulk costs a fraction of text sample by sample."""
         self._samples += len(self._pending)
         for sample in self._pending:
             cells = [sample.get(column) for column in COLUMNS]
@@ -234,9 +236,9 @@ def _arguments(argv: list[str] | None) -> argparse.Namespace:
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Say `ready` on standard output, sample until the end, then print the summary as one line of JSON.
+    """Print `ready`, sample until the end, then print the summary as one line of JSON.
 
-    Ends with a sentence where the trace cannot be written, as on a full disk.
+    Prints a sentence instead where the trace cannot be written, as on a full disk.
     """
     arguments = _arguments(argv)
     gpu = open_gpu(arguments.gpu) if arguments.gpu else NoGpu("no device was named")

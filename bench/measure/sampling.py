@@ -1,4 +1,4 @@
-"""Starting the sampler beside a run, and hearing from it at the end."""
+"""The sampler as a context manager: started beside a run, summarised at its end."""
 
 import json
 import os
@@ -13,7 +13,14 @@ _ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Summary:
-    """What the sampler says of itself. `duty` is its processor time per second of wall time."""
+    """The sampler's report on itself.
+
+    Attributes:
+        samples: Number of samples.
+        period_s: Last period between samples, in seconds.
+        max_gap_s: Longest gap between samples, in seconds.
+        duty: Processor time per second of wall time.
+    """
 
     samples: int
     period_s: float
@@ -22,7 +29,15 @@ class Summary:
 
 
 class SamplerProcess:
-    """A running sampler, as a context manager; `summary` afterwards, None if it died before it was told to end."""
+    """A running sampler as a context manager; afterwards `summary`, or None if it died too early.
+
+    Args:
+        trace: CSV file that it writes.
+        period: Seconds between samples, which the sampler widens where they cost too much.
+        pid: Process to measure, with all below it; this one by default.
+        gpu: UUID of the device to measure; None measures none.
+        gpu_pid: Number of the process in the driver's list, where it differs from `pid`.
+    """
 
     def __init__(
         self, trace: Path, period: float, pid: int | None = None, gpu: str | None = None, gpu_pid: int | None = None
@@ -61,5 +76,6 @@ class SamplerProcess:
 
     @property
     def pid(self) -> int:
+        """Number of the sampler's process."""
         assert self._process is not None
         return self._process.pid

@@ -1,10 +1,10 @@
-"""The least memory with which a run still works, by bisection, with a fresh process per trial. Bytes and seconds."""
+"""The least memory with which a run still works, by bisection with a fresh process per trial; bytes and seconds."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.measure.caps import HARD, HOST, SOFT, Capped, ballast, run_capped
+from bench.measure.caps import HARD, HOST, SOFT, LimitedCall, hold_ballast, run_limited
 from bench.measure.isolation import run_isolated
 from bench.measure.machine import memory_bytes
 from bench.measure.outcome import Outcome
@@ -29,12 +29,15 @@ class Trial:
 
 @dataclass(frozen=True)
 class Smallest:
-    """Where the search ended: the least limit that passed, to `resolution`.
+    """The result of a search.
 
-    None if none did, and then `reason` says why.
-
-    `kind` says what was limited: `cap_hard` (a ballast process held the rest of the device), `cap_soft` (torch's
-    allocator alone, without the context), `host_data_limit` (writable memory of a process on the host).
+    Attributes:
+        least_bytes: The least limit that passed, to `resolution_bytes`; None if none did.
+        kind: What was limited: `cap_hard` (a ballast process held the rest of the device), `cap_soft` (torch's
+            allocator alone, without the context) or `host_data_limit` (writable memory of a process on the host).
+        resolution_bytes: How finely was searched.
+        reason: Why no limit passed; empty if one did.
+        trials: All trials, in their order.
     """
 
     least_bytes: int | None
@@ -44,7 +47,7 @@ class Smallest:
     trials: tuple[Trial, ...]
 
 
-def smallest(
+def bisect_limit(
     trial: Callable[[int], Outcome],
     low: int,
     high: int,
@@ -52,9 +55,21 @@ def smallest(
     seconds_allowed: float | None = None,
     kind: str = HOST,
 ) -> Smallest:
-    """Bisect limits between `low` (known or assumed not to work, exclusive) and `high` (tried first) to `resolution`.
+    """Bisect limits, on the assumption that what works with a limit works with every larger one.
 
-    A trial passes if its outcome is ok and its call took at most `seconds_allowed`. Working is taken to be monotone.
+    Args:
+        trial: Runs the call under a limit in bytes. It passes if its outcome is ok in at most `seconds_allowed`.
+        low: A limit that is known or assumed not to work.
+        high: The limit that is tried first.
+        resolution: Bytes between the last two limits, at most.
+        seconds_allowed: Seconds of a call that passes, at most; None allows any.
+        kind: What is limited, for the result.
+
+    Returns:
+        The least limit that passed.
+
+    Raises:
+        ValueError: `low` is not below `high`, or `resolution` is not positive.
     """
     if not 0 <= low < high or resolution <= 0:
         raise ValueError(f"need 0 <= low < high and a positive resolution, got {low}, {high} and {resolution}")
@@ -77,7 +92,7 @@ def _judge(limit: int, outcome: Outcome, allowed: float | None) -> Trial:
 
 
 def call_seconds(outcome: Outcome) -> float:
-    """Time of the call alone: the start of the interpreter and its imports are the same with and without a limit."""
+    """Return the time of the call alone, as a limit does not change the start of the interpreter and its imports."""
     return outcome.seconds - (outcome.startup_seconds or 0.0)
 
 
@@ -90,14 +105,25 @@ def find_smallest(
     environment: Mapping[str, str] | None = None,
     timeout: float | None = None,
 ) -> Smallest:
-    """Least memory of `device` (cpu, cuda, cuda:N) under which `function(argument)` works.
+    """Find the least memory of a device under which `function(argument)` works.
 
-    The function is `run_isolated`'s: a short training with the largest batch, a validation and the largest
-    prediction, which raises where the loss is not finite. It is first run without a limit (and must work then); on a
-    GPU a trial may take 1.25 times as long, as one that only crawls has not passed. A limit on the host refuses
-    memory and slows nothing, so there time only ends what hangs. On a GPU a ballast process holds the rest of the
-    device; where it cannot, torch's allocator is limited. On the CPU the process's writable memory is limited. `high`
-    is where to begin, by default all the memory there is.
+    The call is first made without a limit, and must work then. On a GPU a trial may take 1.25 times as long, as one
+    that only crawls has not passed. A limit on the host refuses memory and slows nothing, so there time only ends what
+    hangs. On a GPU a ballast process holds the rest of the device; where it cannot, torch's allocator is limited. On
+    the CPU the process's writable memory is limited.
+
+    Args:
+        function: As for `run_isolated`: a short training with the largest batch, a validation and the largest
+            prediction, which raises where the loss is not finite.
+        argument: Its one argument.
+        device: cpu, cuda or cuda:N.
+        resolution: Bytes between the last two limits, at most.
+        high: The limit that is tried first; by default all memory of the device.
+        environment: Variables of the processes.
+        timeout: Seconds of the call without a limit, at most; None allows any.
+
+    Returns:
+        The least limit that passed.
     """
     kind = HOST if device == "cpu" else SOFT
     free = run_isolated(function, argument, timeout, environment)
@@ -112,22 +138,22 @@ def find_smallest(
         kind = HARD if ceiling and _ballast_works(device, ceiling) else SOFT
 
     def trial(limit: int) -> Outcome:
-        return _trial(Capped(function, argument, limit, kind, device), killed_after, environment)
+        return _trial(LimitedCall(function, argument, limit, kind, device), killed_after, environment)
 
-    return smallest(trial, 0, high or ceiling, resolution, allowed, kind)
+    return bisect_limit(trial, 0, high or ceiling, resolution, allowed, kind)
 
 
-def _trial(call: Capped, timeout: float, environment: Mapping[str, str] | None) -> Outcome:
+def _trial(call: LimitedCall, timeout: float, environment: Mapping[str, str] | None) -> Outcome:
     if call.kind != HARD:
-        return run_isolated(run_capped, call, timeout, environment)
-    with ballast(call.device, call.limit_bytes) as left:
+        return run_isolated(run_limited, call, timeout, environment)
+    with hold_ballast(call.device, call.limit_bytes) as left:
         if left is None:
             return Outcome("failed", "the ballast process could not hold the rest of the device", None, 0.0)
-        return run_isolated(run_capped, call, timeout, environment)
+        return run_isolated(run_limited, call, timeout, environment)
 
 
 def total_bytes(device: str) -> int:
-    """Memory of a CUDA device. For `run_isolated`, so that the searching process itself never opens a context."""
+    """Return the memory of a CUDA device; for `run_isolated`, so that the searching process opens no context."""
     import torch
 
     from bench.measure.allocator import device_index
@@ -141,6 +167,6 @@ def _device_bytes(device: str, environment: Mapping[str, str] | None) -> int:
 
 
 def _ballast_works(device: str, total: int) -> bool:
-    """Whether a ballast can be had: it must leave half of the device to within 16 MiB."""
-    with ballast(device, total // 2) as left:
+    """Whether a ballast process can leave half of the device free, to within 16 MiB."""
+    with hold_ballast(device, total // 2) as left:
         return left is not None and abs(left - total // 2) <= 16 * MIB

@@ -18,7 +18,7 @@ ENERGY_SECONDS = 10.0  # shorter stages have no energy: the counter's steps woul
 
 @dataclass(frozen=True)
 class Entry:
-    """One passage through a stage. All readings are of its end, before anything is given back."""
+    """One passage through a stage, read at its end before anything is given back."""
 
     span: Span
     peak: Peak | None = None
@@ -33,12 +33,13 @@ class Entry:
 
     @property
     def seconds(self) -> float:
+        """Duration of the passage."""
         return (self.span[1] - self.span[0]) / 1e9
 
 
 @dataclass
 class Stage:
-    """All passages through a stage of a split, and the phases that a fit reported from within them."""
+    """All passages through a stage of a split."""
 
     name: str
     split: str
@@ -46,39 +47,45 @@ class Stage:
     images: int | None = None
     pixels: int | None = None
     data_wait_seconds: float | None = None
-    cached_images: int = 0  # taken from a cache, and what making them took beyond getting them
+    cached_images: int = 0  # taken from a cache; below, what making them took beyond reading them
     cached_seconds: float = 0.0
     cached_peak_bytes: int | None = None
 
     @property
     def spans(self) -> list[Span]:
+        """Start and end of each passage."""
         return [entry.span for entry in self.entries]
 
     @property
     def seconds(self) -> float:
+        """Duration of all passages."""
         return sum(entry.seconds for entry in self.entries)
 
     def highest(self, read: Callable[[Entry], int | None]) -> int | None:
+        """Return the highest of a reading over the passages; None where none is known."""
         return highest(read(entry) for entry in self.entries)
 
     @property
     def grew_only(self) -> bool:
-        """The proof of exactness held in every passage."""
+        """Whether every passage proves that its last reading is its peak."""
         return bool(self.entries) and all(entry.allocator.grew_only for entry in self.entries)
 
     @property
     def hwm_reset(self) -> bool:
+        """Whether the kernel's high-water mark could be reset at the start of every passage."""
         return bool(self.entries) and all(
             entry.peak is not None and entry.peak.source == "vmhwm" for entry in self.entries
         )
 
 
 def highest(values: Iterable[int | None]) -> int | None:
+    """Return the highest known value; None where none is known."""
     known = [value for value in values if value is not None]
     return max(known) if known else None
 
 
 def total(values: Iterable[int | None]) -> int | None:
+    """Return the sum of the known values; None where none is known."""
     known = [value for value in values if value is not None]
     return sum(known) if known else None
 
@@ -91,7 +98,19 @@ def stage_row(
     inside: Sequence[Span],
     workers: bool = False,
 ) -> dict[str, Any]:
-    """One row. The time of `inside`, the phases reported from within, is left out; their memory is not."""
+    """Make the row of a stage.
+
+    Args:
+        stage: Its passages.
+        trace: Samples of the whole run.
+        device: The device of the run.
+        summary: The sampler's report; None when the sampler died.
+        inside: Spans of the phases within the stage: their time is left out of it, their memory is not.
+        workers: Whether processes below the run's own did some of its work, so that memory is that of the tree.
+
+    Returns:
+        The columns of `stages`.
+    """
     samples = trace.within(stage.spans)
     wall = stage.seconds - sum((end - start) / 1e9 for start, end in inside)
     row: dict[str, Any] = {
@@ -114,7 +133,19 @@ def stage_row(
 def phase_row(
     name: str, split: str, spans: Sequence[Span], trace: Trace, device: Device, summary: Summary | None
 ) -> dict[str, Any]:
-    """The row of a phase within a stage: its time, and what the samples alone can say of its memory."""
+    """Make the row of a phase within a stage: its time, and its memory as far as samples show it.
+
+    Args:
+        name: The phase.
+        split: Its split.
+        spans: Start and end of each time that it ran.
+        trace: Samples of the whole run.
+        device: The device of the run.
+        summary: The sampler's report; None when the sampler died.
+
+    Returns:
+        The columns of `stages`.
+    """
     samples = trace.within(spans)
     sampled = Stage(name, split, [Entry(span) for span in spans])
     row: dict[str, Any] = dict.fromkeys(stage_row(Stage(name, split), Trace([]), device, summary, []))
@@ -126,7 +157,10 @@ def phase_row(
 
 
 def host_columns(stage: Stage, samples: Trace) -> dict[str, Any]:
-    """The kernel's mark where it could be reset, else the highest sample, else the mark of the process's whole life."""
+    """Make the columns of host memory.
+
+    The peak is the kernel's mark where it could be reset, else the highest sample, else the mark of the process's life.
+    """
     mark = stage.highest(lambda entry: entry.peak.rss_bytes if entry.peak else None)
     source = stage.entries[-1].peak.source if stage.entries and stage.entries[-1].peak else None
     sampled = samples.peak("rss_bytes")
@@ -145,7 +179,7 @@ def host_columns(stage: Stage, samples: Trace) -> dict[str, Any]:
 
 
 def gpu_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, Any]:
-    """The three memories. See `gross_peak` for how the process's own is chosen."""
+    """Make the columns of the three kinds of GPU memory; `gross_peak` chooses that of the process."""
     row = sampled_gpu_columns(samples, device)
     allocated = stage.highest(lambda entry: entry.allocator.allocated_peak_bytes)
     reserved = stage.highest(lambda entry: entry.allocator.reserved_peak_bytes)
@@ -175,6 +209,7 @@ def gpu_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, Any]:
 
 
 def sampled_gpu_columns(samples: Trace, device: Device) -> dict[str, Any]:
+    """Make the columns of GPU memory that come from samples alone."""
     used, process = samples.peak("gpu_used_bytes"), samples.peak("gpu_process_bytes")
     delta = used - device.baseline_bytes if used is not None and device.baseline_bytes is not None else None
     return {
@@ -189,11 +224,20 @@ def sampled_gpu_columns(samples: Trace, device: Device) -> dict[str, Any]:
 def gross_peak(
     stage: Stage, samples: Trace, device: Device, reserved: int | None
 ) -> tuple[int | None, str | None, bool | None]:
-    """Highest memory of our process on the device, where from, and whether that is proven to be the peak.
+    """Choose the highest memory of the process on the device.
 
-    With the proof (nothing was given back within the stage) the reading at the end is the peak. Without it every
-    reading is a lower bound, and the highest of them is taken: the list at the end or at 1 Hz, the allocator's
-    exact peak on top of the context, or, where we are not in the list, the difference of the whole device.
+    If nothing was given back within the stage, the reading at its end is the peak. Otherwise every reading is a lower
+    bound, and the highest is taken: the driver's list at the end or at 1 Hz, the allocator's exact peak on top of the
+    context, or, for a process that is not in the list, the difference of the whole device.
+
+    Args:
+        stage: The stage.
+        samples: The samples within it.
+        device: The device of the run.
+        reserved: Peak of the allocator's reserve in bytes; None where it is unknown.
+
+    Returns:
+        Bytes, their source, and whether they are proven to be the peak; all None where nothing is known.
     """
     at_end = stage.highest(lambda entry: entry.gpu_process_bytes)
     if at_end is not None and stage.grew_only:
@@ -213,7 +257,7 @@ def gross_peak(
 
 
 def sampling_columns(spans: Sequence[Span], trace: Trace, samples: Trace, summary: Summary | None) -> dict[str, Any]:
-    """Empty when the sampler did not report: its samples stay in the trace, but nobody vouches for them."""
+    """Make the columns about sampling; empty where the sampler sent no report, as its samples may be incomplete."""
     if summary is None:
         return {"samples": None, "period_s": None, "max_gap_s": None, "duty": None}
     gaps = [gap for span in spans for gap in trace.gaps(span)]
@@ -226,7 +270,7 @@ def sampling_columns(spans: Sequence[Span], trace: Trace, samples: Trace, summar
 
 
 def energy_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, Any]:
-    """The counter's difference for stages over 10 s; integrated power where there is no counter.
+    """Make the columns of energy for stages over 10 s: the counter's difference, else the integrated power.
 
     A MIG slice has neither.
     """
@@ -242,9 +286,10 @@ def energy_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, An
 
 
 def headline_of(row: dict[str, Any], device: Device, workers: bool) -> tuple[int | None, str | None]:
-    """The one number of a row and its kind.
+    """Choose the one number of a row, and its kind.
 
-    The process on the GPU, else torch's allocator, else (a CPU run) resident memory: with `workers` the tree's.
+    The memory of the process on the GPU, else of torch's allocator, else (on a CPU run) resident memory: with
+    `workers` that of the tree.
     """
     if row["gpu_peak_process_bytes"] is not None:
         return row["gpu_peak_process_bytes"], "gpu_process"

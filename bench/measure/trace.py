@@ -1,7 +1,4 @@
-"""The samples of a run: read back, cut to stages, written again with the stage beside each.
-
-Bytes, seconds, nanoseconds.
-"""
+"""The samples of a run: read, cut to stages, and written again with the stage of each; bytes, seconds, nanoseconds."""
 
 import csv
 from bisect import bisect_left, bisect_right
@@ -19,7 +16,7 @@ Span = tuple[int, int]  # start and end in nanoseconds of the monotonic clock
 
 @dataclass(frozen=True)
 class Mark:
-    """A stage, or a phase within one, for the samples that fall into it."""
+    """A stage, or a phase within one, with its start and end."""
 
     stage: str
     split: str
@@ -27,7 +24,7 @@ class Mark:
 
 
 class Trace:
-    """Samples in order of time."""
+    """Samples in the order of time."""
 
     def __init__(self, samples: Sequence[Sample]) -> None:
         self.samples = samples
@@ -37,34 +34,35 @@ class Trace:
         return len(self.samples)
 
     def within(self, spans: Iterable[Span]) -> "Trace":
-        """The samples taken in any of the spans, edges included."""
+        """Return the samples within any of the spans, edges included."""
         parts = (self.samples[bisect_left(self._times, a) : bisect_right(self._times, b)] for a, b in sorted(spans))
         return Trace([sample for part in parts for sample in part])
 
     def values(self, column: str) -> list[float | int]:
+        """Return the values of a column, without the samples that do not have it."""
         return [value for sample in self.samples if (value := sample.get(column)) is not None]
 
     def peak(self, column: str) -> int | None:
-        """Highest value; None where the column was never read."""
+        """Return the highest value of a column; None where it was never read."""
         values = self.values(column)
         return int(max(values)) if values else None
 
     def gaps(self, span: Span) -> list[float]:
-        """Seconds without a sample: from the span's start to the first, between samples, from the last to its end."""
+        """Return the seconds without a sample: from the span's start to the first, between samples, to its end."""
         inside = self._times[bisect_left(self._times, span[0]) : bisect_right(self._times, span[1])]
         edges = [span[0], *inside, span[1]]
         return [(later - earlier) / 1e9 for earlier, later in pairwise(edges)]
 
     def period(self, spans: Iterable[Span]) -> float | None:
-        """Median seconds between two samples of the same span; None where no span holds two."""
+        """Return the median seconds between two samples of the same span; None where no span holds two."""
         times = [self._times[bisect_left(self._times, a) : bisect_right(self._times, b)] for a, b in spans]
         steps = [later - earlier for inside in times for earlier, later in pairwise(inside)]
         return median(steps) / 1e9 if steps else None
 
     def integrate(self, column: str, spans: Iterable[Span]) -> float | None:
-        """Integral over time (trapezoids) of a column, e.g. watts to joules; edges are held.
+        """Integrate a column over time by trapezoids, for instance watts to joules; values are constant at the edges.
 
-        None if some span holds no value.
+        Returns None if some span has no value.
         """
         total = 0.0
         for span in spans:
@@ -78,11 +76,12 @@ class Trace:
 
 
 def time_ns(sample: Sample) -> int:
+    """Return the time of a sample in nanoseconds of the monotonic clock."""
     return int(sample["t_ns"] or 0)
 
 
 def read_trace(path: Path) -> Trace:
-    """The sampler's file; a last line that was cut off is left out, a missing file is an empty trace."""
+    """Read the sampler's file; an incomplete last line is left out, and a missing file is an empty trace."""
     if not path.exists():
         return Trace([])
     with path.open(encoding="utf-8", newline="") as file:
@@ -95,10 +94,14 @@ def _sample(row: list[str]) -> Sample:
     return {column: float(cell) if "." in cell else int(cell) for column, cell in cells if cell}
 
 
-def write_labelled(path: Path, trace: Trace, marks: Sequence[Mark], start_ns: int) -> None:
-    """Write `seconds` since `start_ns`, `stage`, `split` and every column that was ever read, in place of the file.
+def write_trace(path: Path, trace: Trace, marks: Sequence[Mark], start_ns: int) -> None:
+    """Replace the sampler's file by one with the stage of each sample, at most `MAX_ROWS` lines long.
 
-    Of overlapping marks the last one names a sample, so list a stage before the phases within it.
+    Args:
+        path: The file.
+        trace: The samples.
+        marks: Stages and phases. The last mark that contains a sample names it, so a stage stands before its phases.
+        start_ns: Time of the monotonic clock from which the column `seconds` counts.
     """
     columns = [column for column in COLUMNS[1:] if trace.values(column)]
     partial = path.with_suffix(".partial")
@@ -118,7 +121,7 @@ def _mark_of(moment: int, marks: Sequence[Mark]) -> Mark | None:
 
 
 def thin(trace: Trace, rows: int) -> Trace:
-    """At most `rows` samples: consecutive ones are merged into their column-wise highest values, so no peak is lost."""
+    """Merge consecutive samples into their highest values per column, to at most `rows`, so that no peak is lost."""
     size = -(-len(trace) // rows)
     if size <= 1:
         return trace

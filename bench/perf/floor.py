@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.arms import ARMS
 from bench.measure.isolation import run_isolated
-from bench.measure.libraries import loaded_libraries, mapped_bytes
+from bench.measure.libraries import list_libraries, measure_mapped_bytes
 
 SHORT = ("training.seconds=null", "training.steps=2", "training.patience=null")
 SMALL = (
@@ -75,7 +75,7 @@ def measure_floor(arm: str, overrides: Sequence[str]) -> tuple[Floor | None, str
     Raises:
         InputError: A setting or the data set cannot be used.
     """
-    from bench.measure.environment import pinned_environment
+    from bench.measure.environment import pin_environment
     from bench.measure.machine import default_threads
     from bench.sweeps.compose import compose
     from bench.sweeps.jobs import prepared
@@ -83,7 +83,7 @@ def measure_floor(arm: str, overrides: Sequence[str]) -> tuple[Floor | None, str
     with tempfile.TemporaryDirectory(prefix="floor-") as folder:
         [job] = prepared(compose([f"pipeline={arm}", *SHORT, *overrides, f"results_dir={folder}"]))
         threads = job.config.measure.threads or default_threads()
-        outcome = run_isolated(observe_run, (job, Path(folder)), environment=pinned_environment(threads))
+        outcome = run_isolated(observe_run, (job, Path(folder)), environment=pin_environment(threads))
     if outcome.status != "ok":
         return None, f"{outcome.status}: {outcome.reason}"
     row, peak, mapped = outcome.result
@@ -91,9 +91,10 @@ def measure_floor(arm: str, overrides: Sequence[str]) -> tuple[Floor | None, str
 
 
 def observe_run(argument: tuple[Any, Path]) -> tuple[dict[str, Any], int, dict[str, int]]:
-    """Do one run in this process: its row, the highest resident bytes of its stages, `mapped_bytes` of what it used.
+    """Do one run in this process; for `run_isolated`.
 
-    What was loaded after the last stage, to score the masks, is left out.
+    Returns its row, the highest resident bytes of its stages, and the mapped bytes by library, without the libraries
+    that were loaded after the last stage to score the masks.
     """
     import csv
 
@@ -101,14 +102,14 @@ def observe_run(argument: tuple[Any, Path]) -> tuple[dict[str, Any], int, dict[s
 
     job, folder = argument
     row, _ = run_in_child((job.config, folder, describe(job)))
-    late = set(loaded_libraries()) - set(row["libraries"].split())
+    late = set(list_libraries()) - set(row["libraries"].split())
     with (folder / "stages.csv").open(encoding="utf-8", newline="") as file:
         peaks = [int(stage["peak_rss_bytes"]) for stage in csv.DictReader(file) if stage["peak_rss_bytes"]]
-    return row, max(peaks), {name: size for name, size in mapped_bytes().items() if name not in late}
+    return row, max(peaks), {name: size for name, size in measure_mapped_bytes().items() if name not in late}
 
 
 def describe_floor(found: Floor) -> list[str]:
-    """Lines for the reader."""
+    """Return lines for the reader."""
     sizes = ", ".join(f"{name} {_mebibytes(size)}" for name, size in list(found.mapped.items())[:LARGEST])
     return [
         f"{found.arm}: starts with {_mebibytes(found.floor)}, highest in a stage {_mebibytes(found.peak)}",

@@ -1,6 +1,6 @@
-"""`python -m bench perf`: our steps from image to graph beside scikit-image's and the published recipe, as ratios.
+"""`python -m bench perf`: the steps from image to graph beside scikit-image's and the published recipe, as ratios.
 
-Both sides run in one process, in turn (A B B A), so that a busy machine slows both; memory is measured in a process of
+Both sides run in one process in turn (A B B A), so that a busy machine slows both; memory is measured in a process of
 its own for each figure.
 """
 
@@ -58,14 +58,14 @@ def main(config: PerfConfig) -> int:
     for step in config.steps:
         for size in config.sizes:
             rows.append(measure(step, size, config))
-            print(line(rows[-1]), flush=True)
+            print(format_row(rows[-1]), flush=True)
             write_rows(folder / "perf.csv", rows)
     print(f"written to {folder / 'perf.csv'}")
     return 0
 
 
-def picture(size: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
-    """A generated fluorescence scene (size, size, 1) and its mask; beyond 1024 pixels the scene is mirrored."""
+def generate_scene(size: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Generate a fluorescence scene (size, size, 1) and its mask; beyond 1024 pixels the scene is mirrored."""
     side = min(size, _TILE)
     scene = draw_scenes(SyntheticConfig(image_size=[side, side], num_classes=CLASSES), 0, 1)[0]
     image = np.asarray(SceneImage(scene, standardise(compute_scene_moments(scene))))[..., 0]
@@ -74,8 +74,8 @@ def picture(size: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
     return np.ascontiguousarray(image), np.pad(np.asarray(SceneMask(scene)), (rest, rest), mode="symmetric")
 
 
-def superpixels_of(step: str, config: PerfConfig) -> tuple[SuperpixelsConfig, SuperpixelsConfig]:
-    """Our settings and the rival's."""
+def choose_superpixels(step: str, config: PerfConfig) -> tuple[SuperpixelsConfig, SuperpixelsConfig]:
+    """Return the settings of superpixels for a step, and those for its rival."""
     sizes = [config.superpixel_size] * 2
     if step == "graph":
         sizes = [config.graph_superpixel_size, config.graph_rival_superpixel_size]
@@ -85,21 +85,30 @@ def superpixels_of(step: str, config: PerfConfig) -> tuple[SuperpixelsConfig, Su
     return ours, rival
 
 
-def given(step: str, size: int, superpixels: SuperpixelsConfig) -> Picture:
-    """What the step begins with."""
-    scene = Picture(*picture(size))
+def make_input(step: str, size: int, superpixels: SuperpixelsConfig) -> Picture:
+    """Make the input of a step for an image of `size` x `size` pixels."""
+    scene = Picture(*generate_scene(size))
     return replace(scene, segments=segment(scene.image, superpixels)) if STEPS[step].segmented else scene
 
 
 def measure(step: str, size: int, config: PerfConfig) -> dict[str, Any]:
-    """One row: median seconds; the ratio of each pair of runs (median, smallest, largest); nodes; bytes per pixel."""
-    chosen, (superpixels, of_rival) = STEPS[step], superpixels_of(step, config)
+    """Measure one step at one size.
+
+    Args:
+        step: Key of `STEPS`.
+        size: Side of the image in pixels.
+        config: Settings.
+
+    Returns:
+        A row: median seconds; median, least and greatest ratio of the pairs of runs; nodes; bytes per pixel.
+    """
+    chosen, (superpixels, of_rival) = STEPS[step], choose_superpixels(step, config)
     works = [(chosen.ours, superpixels)]
     if size <= (config.graph_rival_largest if chosen.dense else config.rival_largest):
         works.append((chosen.rival, of_rival))
     for work, settings in works:
-        work(given(step, 64, superpixels), settings)  # once before, unmeasured
-    seconds, busy, made = alternate(works, given(step, size, superpixels), config.repeats)
+        work(make_input(step, 64, superpixels), settings)  # once before, unmeasured
+    seconds, busy, made = alternate(works, make_input(step, size, superpixels), config.repeats)
     row: dict[str, Any] = {"step": step, "size": size, "threads": count_threads(), "repeats": config.repeats}
     row |= {"seconds": median(seconds[0]), "ns_per_pixel": median(seconds[0]) * 1e9 / size**2, "num_nodes": made[0]}
     row["cpu_ns_per_pixel"] = median(busy[0]) * 1e9 / size**2
@@ -109,14 +118,23 @@ def measure(step: str, size: int, config: PerfConfig) -> dict[str, Any]:
         row |= {"ratio": median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios)}
         row["cpu_ratio"] = median(busy[1]) / median(busy[0])
     if config.memory:
-        row["bytes_per_pixel"] = bytes_per_pixel(step, size, config)
+        row["bytes_per_pixel"] = measure_bytes_per_pixel(step, size, config)
     return row
 
 
 def alternate(
     works: list[tuple[Work, SuperpixelsConfig]], scene: Picture, repeats: int
 ) -> tuple[list[list[float]], list[list[float]], list[int]]:
-    """Seconds and seconds of CPU time (of all threads) of every run of every work, and what each returned last."""
+    """Run several works in turn, forwards and backwards.
+
+    Args:
+        works: Functions with their settings.
+        scene: Their input.
+        repeats: Runs of each.
+
+    Returns:
+        Seconds of every run of each work, seconds of CPU time of all threads, and the last result of each.
+    """
     seconds: list[list[float]] = [[] for _ in works]
     busy: list[list[float]] = [[] for _ in works]
     returned = [0 for _ in works]
@@ -130,21 +148,21 @@ def alternate(
     return seconds, busy, returned
 
 
-def bytes_per_pixel(step: str, size: int, config: PerfConfig) -> float | None:
-    """Peak resident bytes of our side beyond what it is given and what is there before, in a fresh process."""
+def measure_bytes_per_pixel(step: str, size: int, config: PerfConfig) -> float | None:
+    """Measure the peak of a step beyond its input in a fresh process, in bytes per pixel; None where it is unknown."""
     outcome = run_isolated(_peak, (step, size, config))
     return outcome.result / size**2 if outcome.ok and outcome.result is not None else None
 
 
 def _peak(argument: tuple[str, int, PerfConfig]) -> int | None:
     step, size, config = argument
-    superpixels, work = superpixels_of(step, config)[0], STEPS[step].ours
-    work(given(step, 64, superpixels), superpixels)
-    scene = given(step, size, superpixels)
+    superpixels, work = choose_superpixels(step, config)[0], STEPS[step].ours
+    work(make_input(step, 64, superpixels), superpixels)
+    scene = make_input(step, size, superpixels)
     probe = MemoryProbe()
     before = probe.rss()
     if not probe.reset():
-        return None  # the mark would tell of the making of the picture
+        return None  # the mark would include the generation of the scene
     work(scene, superpixels)
     peak = probe.peak()
     return None if peak is None else peak.rss_bytes - before
@@ -155,8 +173,8 @@ HEADER = (
 )
 
 
-def line(row: dict[str, Any]) -> str:
-    """A row for the eye; what was not measured is a dash."""
+def format_row(row: dict[str, Any]) -> str:
+    """Format a row for the terminal; what was not measured is a dash."""
     memory = row.get("bytes_per_pixel")
     text = f"{row['step']:9} {row['size']:6} {row['num_nodes']:8} {row['seconds']:9.4f} {row['ns_per_pixel']:9.1f}  "
     text += f"{'-' if memory is None else format(memory, '.1f'):>11} | "

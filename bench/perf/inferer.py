@@ -1,7 +1,7 @@
-"""`python -m bench inferer`: our tiled inference beside MONAI's, with the same network, tiles, overlap and precision.
+"""`python -m bench inferer`: tiled inference beside MONAI's, with the same network, tiles, overlap and precision.
 
-Both go from the same image in memory to a mask in memory, in turn in one process (A B B A); peak memory is measured in
-a fresh process for each. MONAI is what is compared with, not what is used: install the extra `test` for it.
+Both turn the same image in memory into a mask in memory, in turn in one process (A B B A); peak memory is measured in a
+fresh process for each. MONAI serves this comparison alone and comes with the extra `test`.
 """
 
 import time
@@ -58,7 +58,7 @@ def main(config: InfererConfig) -> int:
     rows = []
     for blend in ("discard", "gaussian") if config.blend == "both" else (config.blend,):
         rows.append(measure(replace(config, blend=blend)))
-        print(line(rows[-1]), flush=True)
+        print(format_comparison(rows[-1]), flush=True)
     folder = Path(config.results_dir)
     folder.mkdir(parents=True, exist_ok=True)
     write_rows(folder / "inferer.csv", rows)
@@ -67,13 +67,13 @@ def main(config: InfererConfig) -> int:
 
 
 def measure(config: InfererConfig) -> dict[str, Any]:
-    """One row: seconds, their ratio pair by pair, peaks whole and beyond the process at rest, and their ratios.
+    """Measure one way of blending: seconds, their ratio pair by pair, peaks, peaks beyond the process at rest, ratios.
 
     `agreement` is the share of pixels with the same class: not all, as the tiles lie elsewhere and MONAI's constant
     blending averages where ours discards; the random network has many near ties.
     """
-    timed = _isolated(seconds, config)
-    peaks = {side: _isolated(peak, (config, side)) for side in SIDES}
+    timed = _isolated(time_sides, config)
+    peaks = {side: _isolated(measure_peak, (config, side)) for side in SIDES}
     ratios = [theirs / mine for mine, theirs in zip(timed["ours"], timed["monai"], strict=True)]
     row: dict[str, Any] = {**asdict(config), "device": timed["device"], "precision": timed["precision"]}
     for side in SIDES:
@@ -96,8 +96,8 @@ def _isolated(function: Callable[[Any], Any], argument: Any) -> Any:
     return outcome.result
 
 
-def seconds(config: InfererConfig) -> dict[str, Any]:
-    """Seconds of every run of each side, in turn, one of each unmeasured before; for `run_isolated`."""
+def time_sides(config: InfererConfig) -> dict[str, Any]:
+    """Time the runs of both sides in turn, after one of each that is not timed; for `run_isolated`."""
     image, sides, facts = _scene(config), {side: _predict(config, side) for side in SIDES}, _facts(config)
     masks = {side: predict(image) for side, predict in sides.items()}
     found: dict[str, Any] = {side: [] for side in SIDES}
@@ -109,11 +109,11 @@ def seconds(config: InfererConfig) -> dict[str, Any]:
     return found | facts | {"agreement": float(np.mean(masks["ours"] == masks["monai"]))}
 
 
-def peak(argument: tuple[InfererConfig, str]) -> tuple[int | None, int | None]:
-    """Bytes at the peak of one side's run, whole and beyond the process at rest; for `run_isolated`.
+def measure_peak(argument: tuple[InfererConfig, str]) -> tuple[int | None, int | None]:
+    """Measure the peak bytes of one side's run, whole and beyond the process at rest; for `run_isolated`.
 
-    On a GPU that of torch's allocator, else resident. A tile goes through the network before, so that the libraries
-    are in memory at rest.
+    They are those of torch's allocator on a GPU, else resident ones. A tile goes through the network before, so that
+    the libraries are in memory at rest.
     """
     import torch
 
@@ -134,7 +134,7 @@ def peak(argument: tuple[InfererConfig, str]) -> tuple[int | None, int | None]:
 
 
 def _scene(config: InfererConfig) -> NDArray[np.float32]:
-    """Noise will do, as the work does not depend on what is seen; (size, size, 1)."""
+    """Make an image of noise (size, size, 1): the work does not depend on the values."""
     return np.random.default_rng(0).standard_normal((config.size, config.size, 1), dtype=np.float32)
 
 
@@ -148,7 +148,7 @@ def _facts(config: InfererConfig) -> dict[str, str]:
 
 
 def _predict(config: InfererConfig, side: str) -> Predict:
-    """Image (size, size, 1) -> mask, our way or MONAI's, with a network of the same random weights."""
+    """Return a function from an image (size, size, 1) to a mask, ours or MONAI's, with the same random weights."""
     import torch
 
     from bench.learning.devices import autocast_to
@@ -193,14 +193,14 @@ def _predict(config: InfererConfig, side: str) -> Predict:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """MONAI warns of what other libraries are about to change."""
+    """Ignore warnings within the block: MONAI warns of changes in other libraries."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
 
 
-def line(row: dict[str, Any]) -> str:
-    """A row for the eye."""
+def format_comparison(row: dict[str, Any]) -> str:
+    """Format a row for the terminal."""
 
     def mib(name: str) -> str:
         return "-" if row[name] is None else f"{row[name] / MIB:.0f}"

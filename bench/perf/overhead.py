@@ -1,4 +1,4 @@
-"""`python -m bench overhead`: what the harness and its meter cost, in two answers.
+"""`python -m bench overhead`: the cost of the harness and of its meter, in two figures.
 
 A whole run of each learning arm, as users start it: the time outside its stages, part by part. And the same fit, of a
 fixed number of steps, bare and under the meter in turn (A B B A), within one process.
@@ -40,12 +40,12 @@ class OverheadConfig:
 def main(settings: OverheadConfig) -> int:
     """Measure and print. Returns the exit code: 1 where a run failed."""
     for pipeline in ("superpixel_gnn", "tiled_cnn"):
-        row = whole_run(pipeline, settings.seconds)
+        row = run_arm(pipeline, settings.seconds)
         if row["status"] != "ok":
             print(f"{row['status']}: {row['reason']}")
             return 1
-        print("\n".join(account(row)))
-    outcome = run_isolated(ratios, (settings.steps, settings.repeats))
+        print("\n".join(describe_costs(row)))
+    outcome = run_isolated(compare_fits, (settings.steps, settings.repeats))
     if outcome.status != "ok":
         print(f"{outcome.status}: {outcome.reason}")
         return 1
@@ -55,8 +55,8 @@ def main(settings: OverheadConfig) -> int:
     return 0
 
 
-def whole_run(pipeline: str, seconds: int) -> dict[str, Any]:
-    """The row of one run of an arm on the embedded data set whose fit takes `seconds`."""
+def run_arm(pipeline: str, seconds: int) -> dict[str, Any]:
+    """Run an arm on the embedded data set with a fit of `seconds`, and return its row."""
     from bench.sweeps.compose import compose
     from bench.sweeps.jobs import prepared
     from bench.sweeps.sweep import plan, sweep
@@ -68,8 +68,8 @@ def whole_run(pipeline: str, seconds: int) -> dict[str, Any]:
         return dict(read_json(path))
 
 
-def account(row: dict[str, Any]) -> list[str]:
-    """Lines that say where the time of a run outside its stages went."""
+def describe_costs(row: dict[str, Any]) -> list[str]:
+    """Return lines about the time of a run outside its stages, part by part."""
     whole, inside = row["process_seconds"], row["stages_seconds"]
     parts = {said: row[name] for name, said in PARTS.items()}
     parts["scoring, saving, the meter, the end of the process"] = whole - inside - sum(parts.values())
@@ -80,8 +80,8 @@ def account(row: dict[str, Any]) -> list[str]:
     return lines + [f"  {seconds:5.2f} s  {said}" for said, seconds in parts.items()]
 
 
-def ratios(argument: tuple[int, int]) -> list[float]:
-    """Seconds under the meter over seconds bare, pair by pair; for `run_isolated`."""
+def compare_fits(argument: tuple[int, int]) -> list[float]:
+    """Return seconds under the meter over seconds without it, pair by pair; for `run_isolated`."""
     steps, repeats = argument
     config = Config(
         SyntheticConfig(train_images=4, val_images=1, test_images=1),
@@ -105,7 +105,7 @@ def ratios(argument: tuple[int, int]) -> list[float]:
 
 
 def _fit(pipeline: Any, train: list[Any], val: list[Any], metered: bool) -> float:
-    """Seconds of one fit; opening and closing the meter lies outside, as in a run."""
+    """Time one fit; opening and closing the meter lies outside, as in a run."""
     from bench.measure.meter import Meter
 
     with tempfile.TemporaryDirectory() as folder, Meter(Path(folder), "cpu") if metered else nullcontext() as meter:

@@ -20,8 +20,8 @@ from bench.superpixels.scaling import choose_n_segments
 NEIGHBOURS = 10
 
 
-def published_segments(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.int64]:
-    """Superpixels (H, W) of the first channel; pieces down to a tenth of the mean size stay."""
+def segment_as_published(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.int64]:
+    """Segment the first channel as the published code does, (H, W); pieces down to a tenth of the mean size stay."""
     values = image[..., 0].astype(np.float64)
     found: NDArray[np.int64] = slic(
         values / max(float(values.max()), 1e-12),
@@ -36,25 +36,34 @@ def published_segments(image: NDArray[np.float32], config: SuperpixelsConfig) ->
     return found
 
 
-def published_graph(
+def build_published_graph(
     image: NDArray[np.float32], mask: NDArray[np.integer], config: SuperpixelsConfig
 ) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.float32], NDArray[np.int64]]:
-    """Features (N, 11) of the first channel, edges (2, E) with their weights (E,), majority labels (N,); 2-D images.
+    """Build the graph of a 2-D image as the published code does.
 
-    Edges go both ways; every node has one to itself.
+    Args:
+        image: (H, W, C), of which the first channel is used.
+        mask: True classes (H, W).
+        config: Settings of the superpixels.
+
+    Returns:
+        Features (N, 11), edges (2, E) that go both ways with one of every node to itself, their weights (E,), and
+        majority labels (N,).
     """
-    segments = published_segments(image, config)
+    segments = segment_as_published(image, config)
     nodes = range(int(segments.max()) + 1)
     centres = np.array(ndimage.center_of_mass(np.ones(segments.shape), segments, nodes), dtype=np.float32)
-    edges, weights = nearest(centres)
+    edges, weights = join_nearest(centres)
     per_region: Any = ndimage.labeled_comprehension  # its stub knows numbers alone, and no functions of ours
     features = per_region(image[..., 0], segments, nodes, _statistics, object, -1.0)
     labels = per_region(mask, segments, nodes, _mode, np.int64, -1)
     return np.stack(features), edges, weights, labels
 
 
-def nearest(centres: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Each node, its `NEIGHBOURS` nearest and back, (2, E); exp(-distance in pixels), twice where both directions are.
+def join_nearest(centres: NDArray[np.float32]) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Join each node (N, 2) to its `NEIGHBOURS` nearest and back: edges (2, E) and weights exp(-distance in pixels).
+
+    A pair that is near in both directions has twice the weight.
 
     The dense matrix of all distances is sorted twice, for the neighbours and for their distances.
     """

@@ -1,4 +1,4 @@
-"""What `python -m bench perf` times: each step from image to graph, ours beside a rival that does the same."""
+"""The steps of `python -m bench perf`: each from image to graph, beside a rival that does the same."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ LEVELS = tuple(tenth / 10 for tenth in range(1, 10))
 
 @dataclass(frozen=True)
 class Picture:
-    """`image` (H, W, 1), `mask` (H, W) and, for the steps that begin with them, `segments` (H, W)."""
+    """The input of a step: `image` (H, W, 1), `mask` (H, W) and, for steps that begin with them, `segments` (H, W)."""
 
     image: NDArray[np.float32]
     mask: NDArray[np.uint8]
@@ -26,16 +26,25 @@ class Picture:
 
     @property
     def ids(self) -> NDArray[np.int32]:
+        """The segments of a step that begins with them."""
         assert self.segments is not None
         return self.segments
 
 
-Work = Callable[[Picture, SuperpixelsConfig], int]  # returns the number of nodes or edges it made
+Work = Callable[[Picture, SuperpixelsConfig], int]  # returns the number of nodes or edges
 
 
 @dataclass(frozen=True)
 class Step:
-    """`segmented`: both sides are given our segments; `dense`: the rival's memory grows with the nodes squared."""
+    """A step and its rival.
+
+    Attributes:
+        ours: The project's function.
+        rival: The other side's.
+        rival_name: Its name in the table.
+        segmented: Whether both sides begin with the same segments.
+        dense: Whether the rival's memory grows with the square of the number of nodes.
+    """
 
     ours: Work
     rival: Work
@@ -53,7 +62,7 @@ def _skimage_slic(picture: Picture, config: SuperpixelsConfig) -> int:
 
 
 def _features(picture: Picture, config: SuperpixelsConfig) -> int:
-    from bench.graphs.features import compute_features  # the graph room imports torch: only for who asks for its steps
+    from bench.graphs.features import compute_features  # loads libraries that other steps do not need
 
     del config
     return len(compute_features(["intensity"], picture.image, picture.ids))
@@ -116,9 +125,9 @@ def _graph(picture: Picture, config: SuperpixelsConfig) -> int:
 
 
 def _published(picture: Picture, config: SuperpixelsConfig) -> int:
-    from bench.perf.published import published_graph
+    from bench.perf.published import build_published_graph
 
-    return len(published_graph(picture.image, picture.mask, config)[0])
+    return len(build_published_graph(picture.image, picture.mask, config)[0])
 
 
 STEPS: dict[str, Step] = {

@@ -20,10 +20,12 @@ class Origin:
     made_peak_bytes: float | None = None
 
     def facts(self) -> dict[str, float]:
+        """Return what is known, by name."""
         return {name: float(value) for name, value in asdict(self).items() if value is not None}
 
     @property
     def peak_rss_bytes(self) -> int | None:
+        """Memory of the work when it was done; None where it is unknown."""
         return None if self.made_peak_bytes is None else int(self.made_peak_bytes)
 
     @property

@@ -59,9 +59,11 @@ class Threshold:
         )
 
     def prepare(self, sample: Sample) -> Grey:
+        """Take the one channel and the mask."""
         return Grey(np.asarray(sample.image)[..., self.channel], np.asarray(sample.mask))
 
     def fit(self, train_items: Sequence[Grey], val_items: Sequence[Grey]) -> FitLog:
+        """Choose the number of bands, their thresholds and their classes."""
         low = min(float(item.values.min()) for item in train_items)
         high = max(float(item.values.max()) for item in train_items)
         edges = np.linspace(low, max(high, np.nextafter(low, np.inf)), BINS + 1)
@@ -75,6 +77,7 @@ class Threshold:
         return FitLog(parameters=len(self.bands.thresholds), best_score=best)
 
     def predict(self, item: Grey) -> NDArray[np.integer]:
+        """Return the class of every pixel (*spatial)."""
         return self.bands.predict(item.values)
 
     def save(self, path: Path) -> None:
@@ -88,6 +91,7 @@ class Threshold:
         self.bands = Bands(np.array(learned["thresholds"], np.float64), np.array(learned["classes"], np.int64))
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
+        """Write the class of every pixel of `image` (*spatial, C) into `out` (*spatial), band by band."""
         del scratch
         for start, stop in cut_bands(image.shape, BAND_VALUES):
             out[start:stop] = self.bands.predict(image[start:stop][..., self.channel])

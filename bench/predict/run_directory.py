@@ -27,6 +27,7 @@ class FinishedRun:
 
     @property
     def checkpoint(self) -> Path:
+        """File of the weights."""
         return self.directory / "checkpoint.pt"
 
 

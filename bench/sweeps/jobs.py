@@ -120,7 +120,7 @@ def announce(data: Splits) -> None:
 
 def calibration(devices: Iterable[str]) -> dict[str, str]:
     """The column `flags` for what the meter could not see on a GPU; nothing without one."""
-    from bench.measure.calibration import calibrate, calibration_flags
+    from bench.measure.calibration import calibrate, flag_calibration
     from bench.measure.machine import machine_facts
 
     gpus = sorted({"cuda" if device == "auto" else device for device in devices} - {"cpu"})
@@ -129,7 +129,7 @@ def calibration(devices: Iterable[str]) -> dict[str, str]:
     flags: list[str] = []
     for gpu in gpus:
         checks, problem = calibrate(gpu)
-        flags += [*calibration_flags(checks), *([f"invalid: calibration {problem}"] if problem else [])]
+        flags += [*flag_calibration(checks), *([f"invalid: calibration {problem}"] if problem else [])]
     return {"flags": "; ".join(flags)}
 
 
@@ -165,11 +165,11 @@ def _beside(others: int, flags: str | None) -> dict[str, Any]:
 
 def _run(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Measure the job once; its row and what to tell the user."""
-    from bench.measure.environment import pinned_environment
+    from bench.measure.environment import pin_environment
     from bench.measure.isolation import run_isolated
     from bench.measure.machine import default_threads
 
-    environment = pinned_environment(job.config.measure.threads or default_threads())
+    environment = pin_environment(job.config.measure.threads or default_threads())
     with hold_gpu(job.config.device, job.config.measure.share_gpu) as gpu:
         argument = (job.config, directory, row)
         outcome = run_isolated(run_in_child, argument, job.config.measure.timeout, environment | gpu)
@@ -251,7 +251,6 @@ def keys(job: Job) -> tuple[str, str]:
     The first is a hash of all settings that change a result, of the project's code and of the libraries' versions; the
     second adds the content of the data. No place in a list, no folder and no date goes into them.
     """
-
     settings = {name: value for name, value in flatten(job.config).items() if not name.startswith(NOT_PART_OF_A_RUN)}
     experiment = job.config.experiment
     searched = experiment.resolution_mib if experiment.kind == "smallest_memory" else None

@@ -84,6 +84,7 @@ class Launched:
     planned: tuple[Planned, ...]
 
     def __call__(self, _: DictConfig) -> str:
+        """Run the job of this process and return its status."""
         statuses: dict[str, list[str]] = {}
         sweep([self.planned[int(HydraConfig.get().job.num)]], statuses)
         return next(status for folder in statuses.values() for status in folder)
@@ -157,6 +158,7 @@ class Trial:
     config_dir: Path | None
 
     def __call__(self, _: DictConfig) -> float | None:
+        """Run one trial and return its validation score."""
         chosen = list(HydraConfig.get().overrides.task)
         job = _compose_apart([*chosen, *filter(is_text, self.given)], self.given, self.config_dir)
         [one] = plan(prepared([job]))

@@ -37,7 +37,7 @@ def pixels(sample: Sample) -> int:
 
 def search(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Bisect, write each trial to `directory/trials.csv`, and return the run's row and what to tell the user."""
-    from bench.measure.environment import pinned_environment
+    from bench.measure.environment import pin_environment
     from bench.measure.machine import default_threads
     from bench.measure.smallest_card import MIB, find_smallest
     from bench.tables.write import write_rows
@@ -49,7 +49,7 @@ def search(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[s
         short,
         device_of(config.device),
         resolution=config.experiment.resolution_mib * MIB,
-        environment=pinned_environment(config.measure.threads or default_threads()),
+        environment=pin_environment(config.measure.threads or default_threads()),
         timeout=config.measure.timeout,
     )
     write_rows(directory / "trials.csv", [asdict(one) for one in found.trials])

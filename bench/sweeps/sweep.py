@@ -28,6 +28,7 @@ class Planned:
 
     @property
     def results_dir(self) -> Path:
+        """Results folder of the job."""
         return Path(self.job.config.results_dir)
 
     @property
@@ -36,6 +37,7 @@ class Planned:
         return finished(self.known, self.run_key, self.job.config.rerun)
 
     def say(self, words: str) -> None:
+        """Print a line about this run to standard error."""
         print(f"[{self.number}/{self.total}] {words}", file=sys.stderr, flush=True)
 
 

@@ -52,6 +52,7 @@ class CropSampler:
         return max(-(-pixels // (self.size**2 * self.batch_size)), 1)
 
     def draw_epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
+        """Yield the batches of one epoch, drawn by `rng`."""
         places = self._places(rng)
         for _ in range(len(self)):
             crops = [self._crop(*place, rng) for place in islice(places, self.batch_size)]

@@ -78,12 +78,14 @@ class TiledCnn:
         self.model = self._build()  # settings that do not fit together are refused here, before anything is prepared
 
     def prepare(self, sample: Sample) -> TiledImage:
+        """Hold the image, unless it is too large, and cut it into tiles."""
         is_held = prod(sample.image.shape) <= HELD_PIXELS
         image, mask = (hold(sample.image), np.asarray(sample.mask)) if is_held else (sample.image, sample.mask)
         windows = self.tiling.cut(mask.shape)
         return TiledImage(image, mask, windows, {"num_tiles": float(len(windows))}, is_held)
 
     def fit(self, train_items: Sequence[TiledImage], val_items: Sequence[TiledImage]) -> FitLog:
+        """Train a new network; keep the weights with the best pooled macro Dice on the validation images."""
         started_ns = time.perf_counter_ns()
         seed_everything(self.config.seed)
         self.model = self._build()  # a second fit starts afresh
@@ -105,6 +107,7 @@ class TiledCnn:
         return replace(log, facts={"convolution_bits": torch.finfo(self.dtype).bits, "from_scratch": from_scratch})
 
     def predict(self, item: TiledImage) -> NDArray[np.integer]:
+        """Return the class of every pixel (*spatial), tile by tile."""
         out = np.empty(item.mask.shape, self._mask_dtype())
         image = item.image if item.is_held else read_by_rows(item.image)
         self._inferer().segment(image, item.windows, out, lambda _: None)

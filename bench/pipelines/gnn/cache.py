@@ -41,9 +41,12 @@ class GraphItem(Protocol):
         """A `torch_geometric.data.Data` of tensors."""
 
     @property
-    def segments(self) -> NDArray[np.int32]: ...
+    def segments(self) -> NDArray[np.int32]:
+        """Superpixels (*spatial)."""
+
     @property
-    def facts(self) -> dict[str, float]: ...
+    def facts(self) -> dict[str, float]:
+        """Columns of `runs` about the graph."""
 
 
 Item = TypeVar("Item", bound=GraphItem)
@@ -63,7 +66,8 @@ class Entry:
 class Maker(Protocol[Made]):
     """Makes an item of a sample from nothing but what it is given: that and its module are what the key holds."""
 
-    def __call__(self, sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task, /) -> Made: ...
+    def __call__(self, sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task, /) -> Made:
+        """Make the item."""
 
 
 class Cache(Generic[Item]):

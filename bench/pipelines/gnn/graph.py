@@ -25,6 +25,7 @@ class SuperpixelGraph:
 
     @property
     def views(self) -> tuple["SuperpixelGraph", ...]:
+        """The graphs of the item: this one alone."""
         return (self,)
 
 

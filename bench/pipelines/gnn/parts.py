@@ -59,10 +59,9 @@ def _split_cubes(pos: Tensor, nodes: int) -> Iterator[Tensor]:
 
 
 def _halo(source: Tensor, starts: Tensor, inner: Tensor, hops: int, place: Tensor) -> tuple[Tensor, Tensor]:
-    """All nodes within `hops` steps against the edges' direction from `inner`, ascending; the edges into all but the
-    last of them, ascending.
+    """Return all nodes within `hops` steps against the direction of the edges from `inner`, and the edges into them.
 
-    `place` (N,) is -1 everywhere, and so again at the end.
+    Both ascend; edges into the nodes of the last step are left out. `place` (N,) is -1 before and after.
     """
     found, edges, frontier = [inner], [], inner
     place[inner] = 0

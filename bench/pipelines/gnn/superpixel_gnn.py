@@ -101,6 +101,7 @@ class SuperpixelGnn:
         )
 
     def fit(self, train_items: Sequence[Item], val_items: Sequence[Item]) -> FitLog:
+        """Train a new network; keep the weights with the best pooled macro Dice on the validation pixels."""
         started_ns = time.perf_counter_ns()
         seed_everything(self.config.seed)
         items = [view.data for item in train_items for view in item.views]
@@ -132,6 +133,7 @@ class SuperpixelGnn:
         return self._add_liveness(log, val_items)
 
     def predict(self, item: Item) -> NDArray[np.integer]:
+        """Paint the classes of the nodes onto the pixels (*spatial)."""
         return paint_views(
             [self._predict_votes(view.data) for view in item.views], [view.segments for view in item.views]
         )
@@ -272,7 +274,7 @@ class SuperpixelGnn:
         return self._log_probabilities(data)
 
     def _log_probabilities(self, data: Data) -> NDArray[np.float32]:
-        """log p of each class (N, K) of each node."""
+        """Log p of each class (N, K) of each node."""
         scores = np.empty((int(data.x.shape[0]), self.task.num_classes), np.float32)
         return self._fill_nodes(scores, data, lambda logits: logits.float().log_softmax(dim=1))
 

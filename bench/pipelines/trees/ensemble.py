@@ -56,6 +56,7 @@ class Ensemble:
 
     @property
     def trees(self) -> int:
+        """Number of trees."""
         return len(self.roots)
 
     @property

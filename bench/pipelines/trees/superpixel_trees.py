@@ -62,6 +62,7 @@ class SuperpixelTrees:
         warm_up_boosting()
 
     def prepare(self, sample: Sample) -> TabulatedSample:
+        """Compute the features and the true classes of the superpixels of each view."""
         image, mask = np.asarray(sample.image), np.asarray(sample.mask)
         views = [segment(image, view) for view in self.views]
         tables = tuple(tabulate(image, ids, self.config.graph) for ids in views)
@@ -99,6 +100,7 @@ class SuperpixelTrees:
         return log
 
     def predict(self, item: TabulatedSample) -> NDArray[np.integer]:
+        """Paint the classes of the superpixels onto the pixels (*spatial)."""
         views = [item.segments] if len(item.tables) == 1 else [*item.segments]
         return paint_views([self._vote(self._sum_trees(table)) for table in item.tables], views)
 

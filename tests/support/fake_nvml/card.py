@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.measure.allocator import AllocatorReading
-from bench.measure.device import Before, Device, describe
+from bench.measure.device import Device, IdleState, describe
 from bench.measure.nvml import open_gpu
 from support.fake_nvml.driver import UUID, FakeDriver
 
@@ -36,7 +36,7 @@ class Card:
         """As `open_device` does: the idle state first, then ourselves among the processes."""
         gpu = open_gpu(UUID)
         others = sum(value for name, value in self.answers.items() if name.startswith("compute_") and value > 0)
-        before = Before(IDLE + others, frozenset(), gpu.vitals().utilization_percent)
+        before = IdleState(IDLE + others, frozenset(), gpu.vitals().utilization_percent)
         return describe(gpu, self, before, self.hold)
 
     @contextmanager

@@ -12,7 +12,7 @@ def flags_of(uuid: str | None) -> tuple[bool, tuple[str, ...], int | None]:
     card.reserved = 0
     allocator = "bench.measure.allocator"
     with (
-        patch(f"{allocator}.touch", lambda _: None),
+        patch(f"{allocator}.create_context", lambda _: None),
         patch(f"{allocator}.device_uuid", lambda _: uuid),
         patch("bench.measure.device.open_allocator", lambda _: card),
         patch("bench.measure.device.hold", lambda _, size: card.hold(size)),

@@ -3,7 +3,7 @@
 from typing import Any
 
 from bench.measure import nvml
-from bench.measure.doctor import foreign_flags, foreign_lines, gpu_abilities
+from bench.measure.doctor import describe_gpus, describe_processes, flag_processes
 from bench.measure.gpu import GpuLostError
 
 
@@ -22,7 +22,7 @@ def report(uuid: str) -> dict[str, Any]:
             "vitals": gpu.vitals(),
             "energy": gpu.energy_joules(),
             "accounting": gpu.accounting_peak_bytes(1),
-            "mps": gpu.shared_by_mps(),
+            "mps": gpu.is_shared_by_mps(),
         }
     except GpuLostError as error:
         return {"lost_later": str(error)}
@@ -36,4 +36,4 @@ def uuids(_: None) -> list[str | None]:
 def doctor_lines(_: None) -> tuple[list[str], list[str]]:
     """What doctor would say of the devices, and its flags."""
     gpus, reason = nvml.open_gpus()
-    return [*gpu_abilities(gpus, reason), *foreign_lines(gpus)], foreign_flags(gpus)
+    return [*describe_gpus(gpus, reason), *describe_processes(gpus)], flag_processes(gpus)
