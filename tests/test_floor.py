@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
+from support.needed import HEAVY, NEEDED, QUICK
 
+from bench.arms import ARMS
 from bench.config import InputError
 from bench.measure.libraries import list_libraries, measure_mapped_bytes
 from bench.perf.floor import SMALL, Floor, FloorConfig, describe_floor, main, measure_floor
@@ -20,6 +22,17 @@ def threshold() -> Floor:
     found, reason = measure_floor("threshold", [*SMALL, "device=cpu", "dataset.image_size=[48,48]"])
     assert found is not None, reason
     return found
+
+
+def test_every_arm_says_what_it_needs() -> None:
+    assert set(NEEDED) == set(ARMS)
+
+
+@pytest.mark.parametrize("arm", sorted(set(NEEDED) - set(QUICK)))
+def test_an_arm_that_no_quick_experiment_runs_loads_what_it_needs_and_no_more(arm: str) -> None:
+    found, reason = measure_floor(arm, [*SMALL, "device=cpu", "dataset.image_size=[64,64]"])
+    assert found is not None, reason
+    assert set(found.libraries) & HEAVY == NEEDED[arm]
 
 
 def test_an_arm_of_numpy_alone_starts_small(threshold: Floor) -> None:

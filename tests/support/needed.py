@@ -1,0 +1,16 @@
+"""Which heavy libraries the measured process of each arm may have loaded when its last stage ends."""
+
+HEAVY = {
+    *("torch", "torch_geometric", "segmentation_models_pytorch", "numba", "scipy", "skimage", "sklearn", "pandas"),
+    *("matplotlib", "hydra", "omegaconf", "dask", "distributed", "zarr"),
+}
+GRAPHS = {"torch", "torch_geometric", "numba", "scipy", "pandas"}  # torch_geometric loads pandas by itself
+NEEDED: dict[str, set[str]] = {  # of `HEAVY`, by arm
+    "tiled_cnn": {"torch", "segmentation_models_pytorch"},
+    "superpixel_gnn": GRAPHS,
+    "superpixel_mlp": GRAPHS,
+    "superpixel_trees": {"numba", "scipy"},
+    "oracle": {"numba", "scipy"},
+    "threshold": set(),
+}
+QUICK = ("tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle", "threshold")  # which `experiment=quick` runs
