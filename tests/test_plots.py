@@ -201,7 +201,7 @@ def test_the_trace_is_shaded_by_stage(tmp_path: Path) -> None:
 
 
 def test_every_stage_of_a_trace_has_a_colour_of_its_own(tmp_path: Path) -> None:
-    stages = ("prepare", "init", "warmup", "train", "validate", "inspect", "predict")
+    stages = ("prepare", "init", "warmup", "train", "validate", "inspect", "fork", "predict")
     path = tmp_path / "memory_trace.csv"
     rows = [f"{2 * i + part},{stage},{2**20}" for i, stage in enumerate(stages) for part in (0, 1)]
     path.write_text("\n".join(["seconds,stage,rss_bytes", *rows, ""]))

@@ -12,7 +12,7 @@ from bench.tables.comparison import MIB
 
 _STAGES = {
     "prepare": SKY, "init": YELLOW, "warmup": PURPLE, "train": ORANGE, "validate": GREEN, "predict": GREY,
-    "inspect": BLUE,
+    "inspect": BLUE, "fork": VERMILION,
 }  # fmt: skip
 _LINES = {  # column -> label, colour, line
     "gpu_process_bytes": ("GPU, process", VERMILION, "-"),
