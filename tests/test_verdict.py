@@ -217,7 +217,7 @@ def test_no_difference_is_called_none(tmp_path: Path) -> None:
         make_run(tmp_path, UNET, seed)
     found = only(tmp_path)
     assert texts(found)[SCORE].startswith("No clear difference: the GNN scores ")
-    assert "shows no clear difference in score" in found.first
+    assert "; no clear difference in score when both have converged" in found.first
 
 
 def test_without_an_arm_there_is_no_verdict(tmp_path: Path) -> None:

@@ -3,8 +3,8 @@
 import pandas as pd
 
 from bench.report.pair import Pair, pair_by_seed
-from bench.report.scorecard import Line, make_scorecard
-from bench.report.words import count, join_list
+from bench.report.scorecard import Line, make_scorecard, summarise
+from bench.report.words import count
 from bench.tables.names import name_configuration
 from bench.tables.rivals import find_rival
 
@@ -36,7 +36,8 @@ def describe_rival(
         return f"Best rival of any kind: {among}, the {name} itself {which} the {ours}'s score soonest.", ()
     against = pair_by_seed(found.runs, pair.first)
     lines = make_scorecard(against, runs, scores, history) if against.seeds else ()
-    answered = [line.short for line in lines if line.short]
     which = "reaches the {}'s score soonest" if found.reached else "comes closest to the {}'s score, which none reaches"
-    rest = f"; compared with the {ours} it {join_list(answered)}" if answered else ""
+    rest = (
+        f"; compared with the {ours} it {summarise(lines)}" if any(line.short or line.unclear for line in lines) else ""
+    )
     return f"Best rival of any kind: {among}, the {name} {which.format(ours)}{rest}.", lines

@@ -32,14 +32,32 @@ class Line:
 
     Attributes:
         title: What is compared.
-        short: The answer as a clause without a subject, for the first sentence; empty where there is no answer.
+        short: A clear answer as a clause without a subject, for the first sentence; empty where there is none.
         text: The numbers of both, their ratio or difference with its interval, and the answer in words; or why there is
             none, and what would give one.
+        unclear: Whether the question was answered, by no clear difference.
     """
 
     title: str
     short: str
     text: str
+    unclear: bool = False
+
+    @property
+    def topic(self) -> str:
+        """The title within a sentence."""
+        return self.title[0].lower() + self.title[1:]
+
+
+def summarise(lines: Sequence[Line]) -> str:
+    """Return the answers of a scorecard in short, without a subject: clear ones, then unclear ones, then none."""
+    clear = [line.short for line in lines if line.short]
+    unclear = [line.topic for line in lines if line.unclear]
+    unanswered = [line.topic for line in lines if not line.short and not line.unclear]
+    none = f"no clear difference in {join_list(unclear)}" if unclear else ""
+    parts = [join_list(clear), none] if clear else [f"shows {none}"] if none else []
+    why = f"no answer on {join_list(unanswered)} (why, and what would give one, below)" if unanswered else ""
+    return "; ".join(part for part in (*parts, why) if part)
 
 
 @dataclass(frozen=True)
@@ -96,7 +114,7 @@ def _score(pair: Pair, scores: pd.DataFrame) -> Line:
     amount = f"{abs(estimate.value):.1f} points {'less' if estimate.value < 0 else 'more'}"
     if not estimate.excludes(0):
         head = f"no clear difference: the {first} scores {amount} macro Dice per test image than the {second}"
-        return Line(title, "shows no clear difference in score", join_sentences([f"{head}, {means} ({span})", seen]))
+        return Line(title, "", join_sentences([f"{head}, {means} ({span})", seen]), unclear=True)
     head = f"the {first} scores {amount} macro Dice per test image than the {second}, {means} ({span})"
     return Line(title, f"scores {amount} Dice per image", join_sentences([head, seen]))
 
@@ -258,8 +276,7 @@ def _ratio_line(
         return Line(title, "", refusal.text("; ".join(part for part in (amounts, *more) if part)))
     text = join_sentences([f"{amounts}, {_ratio(estimate, names)}", *more])
     unclear = not estimate.excludes(1)
-    short = f"shows no clear difference in {noun}" if unclear else f"{lead} {_share(estimate.value, noun)}"
-    return Line(title, short, text)
+    return Line(title, "" if unclear else f"{lead} {_share(estimate.value, noun)}", text, unclear)
 
 
 def _ratio(estimate: Estimate, names: tuple[str, str]) -> str:

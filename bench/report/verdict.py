@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.arms import ARMS, RIVALS, ceiling_arms, edgeless_arms
 from bench.report.pair import Pair, collect_image_scores, pair_by_seed
 from bench.report.rival import describe_rival
-from bench.report.scorecard import Line, make_scorecard
+from bench.report.scorecard import Line, make_scorecard, summarise
 from bench.report.words import count, join_list, join_sentences
 from bench.tables.chosen import choose_configurations
 from bench.tables.comparison import rank_arm
@@ -84,19 +84,12 @@ def _labels(names: Sequence[str]) -> list[str]:
 
 
 def _in_short(pair: Pair, lines: Sequence[Line]) -> str:
-    """The scorecard's answers as one sentence without its stop, with the questions that have none."""
-    answered = [line.short for line in lines if line.short]
-    open_ones = [line.title[0].lower() + line.title[1:] for line in lines if not line.short]
+    """The scorecard's answers as one sentence without its stop."""
     ours, theirs = name_configuration(pair.first.iloc[0].to_dict()), name_configuration(pair.second.iloc[0].to_dict())
-    if not answered:
+    if not any(line.short or line.unclear for line in lines):
         return f"no verdict on the {ours} beside the {theirs}: the lines below say why and what would give one"
     reach = format_extent(float(pair.first["superpixel_size"].iloc[0]))
-    sentence = f"compared with the {theirs}, the {ours}{reach} {join_list(answered)}"
-    return (
-        f"{sentence}; no answer on {join_list(open_ones)} (why, and what would give one, below)"
-        if open_ones
-        else sentence
-    )
+    return f"compared with the {theirs}, the {ours}{reach} {summarise(lines)}"
 
 
 # ----------------------------------------------------------------------------------------------------- undertrained
