@@ -266,7 +266,7 @@ def test_the_time_to_a_score_is_drawn_from_its_table(folder: Path) -> None:
     tables = collect(folder)
     runs = list_configurations(tables)
     figure = plot_time_to_score(runs, tables.history)
-    assert {"U-Net (3 seeds)", "GNN (2 seeds)", "hollow: contended run"} <= set(labels(figure))
+    assert {"U-Net (3 seeds)", "GNN (50 px, 2 seeds)", "hollow: contended run"} <= set(labels(figure))
     table = tabulate(runs, tables.history)
     [line] = [
         line

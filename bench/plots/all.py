@@ -63,9 +63,9 @@ _CAPTIONS = {
     ),
     "time_to_score": (
         "Time to the same score",
-        "Of the configurations that did best on validation images, whatever the budget of a fit: when its best "
-        "validation so far first reached a score. A line ends where one of its seeds stops; shaded are 95 % intervals "
-        f"over seeds, from three on. {_CLOCK}",
+        "Of every method, or of more than six those that did best on validation images, whatever the budget of a fit: "
+        "when its best validation so far first reached a score. A line ends where one of its seeds stops; shaded are "
+        f"95 % intervals over seeds, from three on. {_CLOCK}",
     ),
     "learning_curves": (
         "Learning curves",
