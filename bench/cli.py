@@ -267,23 +267,23 @@ def _sweep(arguments: list[str], statuses: dict[str, list[str]]) -> None:
     """Do the runs of a command line; `statuses` gathers how they ended, by results folder."""
     from bench.sweeps.compose import compose, prepare_words
     from bench.sweeps.expected import describe_plan
-    from bench.sweeps.jobs import prepared
-    from bench.sweeps.launch import check_installed, compose_launcher, launch, split, tune
-    from bench.sweeps.overrides import config_dir_of
-    from bench.sweeps.sweep import plan, sweep
+    from bench.sweeps.jobs import prepare_jobs
+    from bench.sweeps.launch import check_launchers, compose_launcher, launch, split_words, tune
+    from bench.sweeps.overrides import find_config_dir
+    from bench.sweeps.sweep import plan_runs, sweep
 
-    config_dir = config_dir_of(arguments)
-    what, how = split(prepare_words(arguments))
-    check_installed(how)
+    config_dir = find_config_dir(arguments)
+    what, how = split_words(prepare_words(arguments))
+    check_launchers(how)
     jobs = compose(what)
     compose_launcher(how, "", config_dir)
     print(describe_plan(jobs), end="", file=sys.stderr, flush=True)
     if jobs and jobs[0].config.experiment.kind == "tuning":
         statuses |= tune(jobs[0].config.experiment, what, how, config_dir)
     elif how:
-        launch(plan(prepared(jobs)), how, statuses)
+        launch(plan_runs(prepare_jobs(jobs)), how, statuses)
     else:
-        sweep(plan(prepared(jobs)), statuses)
+        sweep(plan_runs(prepare_jobs(jobs)), statuses)
 
 
 def suggest_next(results_dir: str) -> None:

@@ -46,9 +46,9 @@ def test_a_process_of_its_own_says_what_the_library_refuses() -> None:
 
 def test_what_fits_is_let_through() -> None:
     tiny = CnnConfig(encoder_name="tu-mobilenetv3_small_050", decoder_channels=[64, 48, 32, 16, 8])
-    assert checks.refusal([(config_of(TiledCnnConfig(model=tiny)), TASK)]) == ""
+    assert checks.find_refusal([(config_of(TiledCnnConfig(model=tiny)), TASK)]) == ""
     short = CnnConfig(decoder_channels=[8])
-    assert "decoder_channels must be 5 numbers" in checks.refusal([(config_of(TiledCnnConfig(model=short)), TASK)])
+    assert "decoder_channels must be 5 numbers" in checks.find_refusal([(config_of(TiledCnnConfig(model=short)), TASK)])
 
 
 def test_the_channel_of_a_threshold_is_one_of_the_data() -> None:

@@ -16,7 +16,7 @@ from support.source import ROOT
 
 from bench import cli
 from bench.config import Config, ExperimentConfig, InputError, SuperpixelGnnConfig, SuperpixelMlpConfig, TiledCnnConfig
-from bench.sweeps.jobs import Job, describe, expand
+from bench.sweeps.jobs import Job, describe_job, expand_experiment
 
 if TYPE_CHECKING:
     from support.composing import compose_settings
@@ -55,7 +55,7 @@ def test_every_choice_of_a_group_composes(group: str) -> None:
 @pytest.mark.parametrize("name", choices("experiment"))
 def test_every_run_of_every_experiment_composes(name: str) -> None:
     given = [f"experiment={name}"]
-    for overrides in expand(compose_settings(*given).experiment, given):
+    for overrides in expand_experiment(compose_settings(*given).experiment, given):
         compose_settings(*overrides)
 
 
@@ -77,35 +77,35 @@ QUICK = ExperimentConfig(
 
 
 def test_an_experiment_is_the_sum_of_its_sweeps_products() -> None:
-    runs = expand(QUICK, ["training.epochs=3"])
+    runs = expand_experiment(QUICK, ["training.epochs=3"])
     assert len(runs) == 2 + 4 + 1
     assert all(run[-1] == "training.epochs=3" for run in runs)
     assert ["pipeline=gnn", "size=2", "seed=1", "training.epochs=3"] in runs
 
 
 def test_what_the_user_gives_wins_over_the_sweep() -> None:
-    assert {tuple(run) for run in expand(QUICK, ["size=9"])} == {
+    assert {tuple(run) for run in expand_experiment(QUICK, ["size=9"])} == {
         ("pipeline=oracle", "size=9"),
         ("pipeline=cnn", "size=9"),
         ("pipeline=gnn", "seed=0", "size=9"),
         ("pipeline=gnn", "seed=1", "size=9"),
     }
-    assert {run[0] for run in expand(QUICK, ["pipeline=gnn"])} == {"pipeline=gnn"}
+    assert {run[0] for run in expand_experiment(QUICK, ["pipeline=gnn"])} == {"pipeline=gnn"}
 
 
 def test_arms_alternate_from_seed_to_seed() -> None:
     sweep = ExperimentConfig("e", sweeps=[{"pipeline": "a", "seed": [0, 1]}, {"pipeline": "b", "seed": [0, 1]}])
-    assert [run[0][-1] for run in expand(sweep, [])] == ["a", "b", "b", "a"]
+    assert [run[0][-1] for run in expand_experiment(sweep, [])] == ["a", "b", "b", "a"]
 
 
 def test_an_arm_that_no_sweep_has_is_refused() -> None:
     with pytest.raises(InputError, match="pipeline=nope"):
-        expand(QUICK, ["pipeline=nope"])
+        expand_experiment(QUICK, ["pipeline=nope"])
 
 
 def test_the_key_of_a_run_follows_its_settings_and_not_its_place() -> None:
     def key(*overrides: str) -> object:
-        return describe(Job(compose_settings(*overrides), overrides))["settings_key"]
+        return describe_job(Job(compose_settings(*overrides), overrides))["settings_key"]
 
     assert key() == key("results_dir=elsewhere") == key("seed=0")
     assert len({str(key()), str(key("seed=1")), str(key("superpixels.sigma=2"))}) == 3

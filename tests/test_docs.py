@@ -19,13 +19,13 @@ from bench.config import FolderConfig, InputError
 from bench.datasets.registry import load
 from bench.settings import list_settings
 from bench.settings import read_settings as read_verb_settings
-from bench.sweeps.overrides import group_choices, known_settings
+from bench.sweeps.overrides import list_choices, list_known_settings
 
 if TYPE_CHECKING:
     from support.settings_page import PAGE, build_page
 
     from bench.sweeps.compose import CONF, compose, prepare_words
-    from bench.sweeps.launch import compose_launcher, split
+    from bench.sweeps.launch import compose_launcher, split_words
 
 
 PLACEHOLDERS = ("path/to/folder",)  # folders of images and masks that the reader has
@@ -53,7 +53,7 @@ def check_run(words: list[str], tmp_path: Path) -> None:
     """Compose every run of a command line; load the user's data set, as a sweep does before it starts."""
     folder = make_folder(tmp_path / "set", words)
     words = [word.replace(place, str(folder)) for word in words for place in PLACEHOLDERS]
-    what, how = split(prepare_words(words))
+    what, how = split_words(prepare_words(words))
     jobs = compose(what)
     compose_launcher(how, "", None)
     assert jobs
@@ -87,13 +87,13 @@ def test_a_command_with_a_misspelt_setting_would_be_found(tmp_path: Path) -> Non
 
 
 def test_every_setting_that_is_named_exists() -> None:
-    choices = group_choices([CONF])
+    choices = list_choices([CONF])
     verbs = {setting.name for verb in cli.VERBS.values() for setting in list_settings(verb.load()[1])}
     added = {"linknet_resnet18", "le"}  # what docs/add-your-own.md adds; its own tests compose them
     settings = list(read_settings())
     assert len(settings) > 30
     for document, name, value in settings:
-        assert name in {*known_settings(), *choices, *verbs, *OTHERS}, f"{document}: {name}"
+        assert name in {*list_known_settings(), *choices, *verbs, *OTHERS}, f"{document}: {name}"
         if name in choices and value:
             assert {*value.split(",")} <= {*choices[name], *added}, f"{document}: {name}={value}"
 

@@ -9,7 +9,7 @@ import pytest
 
 from bench.config import InputError
 from bench.sweeps.expected import describe_plan
-from bench.sweeps.jobs import expand
+from bench.sweeps.jobs import expand_experiment
 
 if TYPE_CHECKING:
     from bench.sweeps.compose import compose
@@ -29,7 +29,7 @@ def test_a_plan_counts_the_runs_and_their_ceilings() -> None:
 def test_the_full_frontier_has_more_runs_than_the_small_one() -> None:
     small = compose(["experiment=frontier"])
     assert {job.config.pipeline.name for job in small} >= {"tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle"}
-    assert len(expand(replace(small[0].config.experiment, budget="full"), [])) > 3 * len(small)
+    assert len(expand_experiment(replace(small[0].config.experiment, budget="full"), [])) > 3 * len(small)
 
 
 def test_a_budget_that_an_experiment_does_not_have_is_refused() -> None:
@@ -56,6 +56,6 @@ def test_one_budget_for_arms_that_are_planned_several_is_refused() -> None:
         ],
     )
     with pytest.raises(InputError, match=r"the same budget, which plans 100 and 500: give experiment.effort=0.5"):
-        expand(experiment, ["training.steps=10"])
-    assert len(expand(experiment, ["training.steps=10", "pipeline=tiled_cnn"])) == 1
-    assert len(expand(experiment, ["training.patience=null"])) == 2
+        expand_experiment(experiment, ["training.steps=10"])
+    assert len(expand_experiment(experiment, ["training.steps=10", "pipeline=tiled_cnn"])) == 1
+    assert len(expand_experiment(experiment, ["training.patience=null"])) == 2

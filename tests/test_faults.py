@@ -20,8 +20,8 @@ from support.sweeps import SMALL_SWEEP, TINY
 
 from bench import cli
 from bench.sweeps import jobs
-from bench.sweeps.jobs import prepared
-from bench.sweeps.sweep import plan, sweep
+from bench.sweeps.jobs import prepare_jobs
+from bench.sweeps.sweep import plan_runs, sweep
 
 if TYPE_CHECKING:
     from support import fault_campaign
@@ -185,7 +185,7 @@ def test_after_a_full_disk_the_run_is_done_again(tmp_path: Path) -> None:
 
     results = tmp_path / "results"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    todo = plan(prepared(compose([*ONE, f"results_dir={results}"])))
+    todo = plan_runs(prepare_jobs(compose([*ONE, f"results_dir={results}"])))
     resource.setrlimit(resource.RLIMIT_FSIZE, (9000, limits[1]))
     try:
         statuses: dict[str, list[str]] = {}
@@ -201,7 +201,7 @@ def test_after_a_full_disk_the_run_is_done_again(tmp_path: Path) -> None:
 
 def go(arguments: list[str], between: Any = None) -> list[str]:
     """What the command line does, in this process, with something done between the check and the first run."""
-    todo = plan(prepared(compose(arguments)))
+    todo = plan_runs(prepare_jobs(compose(arguments)))
     if between is not None:
         between()
     statuses: dict[str, list[str]] = {}

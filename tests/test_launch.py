@@ -18,7 +18,7 @@ from support.sweeps import TINY
 from bench.config import ExperimentConfig, InputError
 from bench.sweeps.claims import Claim
 from bench.sweeps.gpus import hold_gpu
-from bench.sweeps.jobs import Job, describe
+from bench.sweeps.jobs import Job, describe_job
 from bench.sweeps.resume import begin
 from bench.tables.write import write_parts, write_row
 
@@ -49,17 +49,17 @@ def test_a_launcher_does_every_run_once_and_the_rows_say_what_ran_beside_them(tm
 
 def test_what_is_launched_is_told_from_what_is_run() -> None:
     given = ["seed=1", "hydra/launcher=slurm", "-m", "hydra.launcher.partition=gpu", "+hydra.sweeper.n_jobs=2"]
-    what, how = launch.split(given)
+    what, how = launch.split_words(given)
     assert what == ["seed=1", "-m"]
     assert how == ["hydra/launcher=slurm", "hydra.launcher.partition=gpu", "+hydra.sweeper.n_jobs=2"]
 
 
 @pytest.mark.parametrize("name", ["parallel", "joblib", "slurm", "submitit_local"])
 def test_a_missing_package_is_said_in_a_sentence(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    launch.check_installed([f"hydra/launcher={name}"])
+    launch.check_launchers([f"hydra/launcher={name}"])
     monkeypatch.setattr(launch, "_is_installed", lambda _: False)
     with pytest.raises(InputError, match=r"needs the package hydra-\w+-launcher: pip install 'gnn-vs-cnn\[sweeps\]'"):
-        launch.check_installed([f"hydra/launcher={name}"])
+        launch.check_launchers([f"hydra/launcher={name}"])
 
 
 def test_both_presets_compose() -> None:
@@ -77,7 +77,7 @@ class Trials:
 
     def __call__(self, job: Job, number: int, total: int, _: Claim) -> str:
         assert 1 <= number <= total == 3
-        row = describe(job)
+        row = describe_job(job)
         directory = Path(job.config.results_dir) / "runs" / str(row["run_id"])
         begin(directory, row)
         rate = float(row["pipeline.learning_rate"])

@@ -14,18 +14,18 @@ from bench.arrays.protocols import Writable
 from bench.config import InputError
 from bench.datasets.masks import open_mask
 from bench.datasets.opening import open_image
-from bench.predict.meaning import Meaning, class_colour
-from bench.predict.ome_zarr import cut_blocks
+from bench.predict.meaning import Meaning, choose_colour
+from bench.predict.ome_zarr import list_blocks
 from bench.predict.outputs import (
     check_folder,
     check_name,
     check_parent,
-    overlay_path,
-    probabilities_path,
+    name_overlay,
+    name_probabilities,
     write_mask,
     write_probabilities,
 )
-from bench.predict.png_files import draw_overlay, find_edges, thin, write_overlay
+from bench.predict.png_files import find_edges, lay_over, thin_pixels, write_overlay
 from bench.scores.panels import display
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def test_a_finished_result_replaces_what_was_there(name: str, tmp_path: Path) ->
 
 def test_blocks_cover_an_array_once() -> None:
     seen = np.zeros((2, 33, 16), int)
-    for block in cut_blocks(seen.shape, SIDE):
+    for block in list_blocks(seen.shape, SIDE):
         seen[block] += 1
     assert (seen == 1).all()
 
@@ -169,12 +169,12 @@ def test_viewers_show_the_classes_in_colour(name: str, tmp_path: Path) -> None:
         assert picture.mode == "P"
         shown = np.asarray(picture.convert("RGB"))
     for number in range(3):
-        assert (shown[mask() == number] == class_colour(number)).all()
+        assert (shown[mask() == number] == choose_colour(number)).all()
 
 
 def test_colours_of_classes_differ_and_the_background_has_none() -> None:
-    assert class_colour(0) == (0, 0, 0)
-    assert len({class_colour(number) for number in range(22)}) == 22
+    assert choose_colour(0) == (0, 0, 0)
+    assert len({choose_colour(number) for number in range(22)}) == 22
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ def test_colours_of_classes_differ_and_the_background_has_none() -> None:
 )
 def test_probabilities_lie_beside_the_mask_with_the_classes_first(name: str, kind: type, tmp_path: Path) -> None:
     shares: np.ndarray = np.random.default_rng(0).random((3, 45, 70)).astype(kind)
-    place, scratch = probabilities_path(tmp_path / name), tmp_path / "scratch"
+    place, scratch = name_probabilities(tmp_path / name), tmp_path / "scratch"
     scratch.mkdir()
     with write_probabilities(place, (45, 70), MICRO, scratch, SIDE) as out:
         out[...] = shares
@@ -192,7 +192,7 @@ def test_probabilities_lie_beside_the_mask_with_the_classes_first(name: str, kin
     assert opened.channel_axis in (0, None)
     np.testing.assert_array_equal(np.asarray(opened.array), shares)
     assert place.name == name.replace("m.", "m.probabilities.")
-    assert probabilities_path(tmp_path / "m.png").name == "m.probabilities.tif"
+    assert name_probabilities(tmp_path / "m.png").name == "m.probabilities.tif"
     if name == "m.ome.zarr":
         assert opened.pixel_size == (1.0, *(MICRO.pixel_size or ()))
         levels = zarr.open_group(place, mode="r")
@@ -203,14 +203,14 @@ def test_an_overlay_shows_the_image_where_nothing_was_found_and_the_boundary_in_
     image = np.random.default_rng(0).random((40, 50, 1)).astype(np.float32)
     classes = np.zeros((40, 50), np.uint8)
     classes[10:30, 10:30] = 2
-    drawn = draw_overlay(image, classes)
+    drawn = lay_over(image, classes)
     assert (drawn[classes == 0] == drawn[classes == 0][:, :1]).all(), "grey"
-    assert (drawn[10, 10:30] == class_colour(2)).all()
-    assert (drawn[10:30, 11] == class_colour(2)).all()
+    assert (drawn[10, 10:30] == choose_colour(2)).all()
+    assert (drawn[10:30, 11] == choose_colour(2)).all()
     inside = drawn[15, 15].astype(float)
     grey = display(image)[15, 15]
-    np.testing.assert_allclose(inside, grey + 0.35 * (np.array(class_colour(2)) - float(grey)), atol=1)
-    write_overlay(overlay_path(tmp_path / "m.ome.tif"), image, classes)
+    np.testing.assert_allclose(inside, grey + 0.35 * (np.array(choose_colour(2)) - float(grey)), atol=1)
+    write_overlay(name_overlay(tmp_path / "m.ome.tif"), image, classes)
     with Image.open(tmp_path / "m.overlay.png") as picture:
         np.testing.assert_array_equal(np.asarray(picture), drawn)
 
@@ -225,4 +225,4 @@ def test_edges_lie_on_both_sides_of_a_boundary() -> None:
 @pytest.mark.parametrize("step", [1, 2, 3, 7])
 def test_a_large_overlay_has_every_so_many_th_pixel(step: int) -> None:
     array = np.arange(23 * 31).reshape(23, 31)
-    np.testing.assert_array_equal(thin(array, step, band_pixels=5 * 31), array[::step, ::step])
+    np.testing.assert_array_equal(thin_pixels(array, step, band_pixels=5 * 31), array[::step, ::step])

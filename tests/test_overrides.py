@@ -11,16 +11,16 @@ from support.source import ROOT
 
 from bench import cli
 from bench.config import FolderConfig, InputError
-from bench.sweeps.jobs import command_of
+from bench.sweeps.jobs import write_command
 from bench.sweeps.overrides import (
     check_words,
-    config_dir_of,
+    find_config_dir,
+    format_command,
     format_override,
-    group_choices,
-    known_settings,
+    list_choices,
+    list_known_settings,
     quote,
     quote_words,
-    shell_command,
     unquote,
 )
 
@@ -76,7 +76,7 @@ def test_a_text_arrives_as_it_was_typed(text: str) -> None:
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_recorded_command_can_be_pasted(text: str) -> None:
     words = quote_words([f"results_dir={text}", "seed=1"])
-    pasted = shlex.split(shell_command(words, Path("/my confs")))
+    pasted = shlex.split(format_command(words, Path("/my confs")))
     assert pasted[:5] == ["python", "-m", "bench", "--config-dir", "/my confs"]
     assert quote_words(pasted[5:]) == words
 
@@ -123,7 +123,7 @@ def test_a_value_of_an_experiment_comes_back(value: object) -> None:
     assert repr(plain).replace("'", "") == repr(value).replace("'", "") or plain == value
 
 
-CHOICES = group_choices([ROOT / "conf"])
+CHOICES = list_choices([ROOT / "conf"])
 
 
 @pytest.mark.parametrize(
@@ -145,14 +145,14 @@ def test_a_misspelt_word_is_refused_by_name(word: str, sentence: str) -> None:
 
 
 def test_every_setting_choice_and_option_is_known() -> None:
-    check_words([f"{name}=1" for name in known_settings()], CHOICES)
+    check_words([f"{name}=1" for name in list_known_settings()], CHOICES)
     check_words([f"{group}={name}" for group, names in CHOICES.items() for name in names], CHOICES)
     words = ["-m", "--cfg", "job", "--config-dir", "x", "~dataset.cache_dir", "hydra/launcher=slurm", "pipeline=a,b"]
     check_words([*words, "pipeline=glob(*)", "+dataset.mask_values.3=1", "pipeline/model@pipeline.model=sage"], CHOICES)
 
 
 def test_settings_of_every_arm_and_data_set_are_known() -> None:
-    names = set(known_settings())
+    names = set(list_known_settings())
     assert {"pipeline.crop_size", "pipeline.batch_nodes", "dataset.root", "dataset.modality", "seed"} <= names
     assert {"pipeline.model.encoder_name", "pipeline.model.conv", "training.seconds", "parallel.workers"} <= names
 
@@ -183,8 +183,8 @@ def test_the_command_says_in_one_sentence_what_is_wrong(
 
 def test_a_folder_of_ones_own_files_is_found_in_any_spelling(tmp_path: Path) -> None:
     for words in (["--config-dir", str(tmp_path)], [f"--config-dir={tmp_path}"], ["seed=1", "-cd", str(tmp_path)]):
-        assert config_dir_of(words) == tmp_path.resolve()
-    assert config_dir_of(["seed=1"]) is None
+        assert find_config_dir(words) == tmp_path.resolve()
+    assert find_config_dir(["seed=1"]) is None
 
 
 def test_an_experiment_of_ones_own_is_a_choice_and_stands_in_the_command(tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_an_experiment_of_ones_own_is_a_choice_and_stands_in_the_command(tmp_pat
     jobs = compose.compose(prepare_words(words))
     assert [job.config.pipeline.name for job in jobs] == ["threshold", "oracle", "oracle"]
     for job in jobs:
-        again = shlex.split(command_of(job))
+        again = shlex.split(write_command(job))
         assert "dataset.root=größe, a=b" in again
         [pasted] = compose.compose(prepare_words(again[3:]))
         assert pasted.config.dataset == job.config.dataset

@@ -44,7 +44,7 @@ from bench.datasets.registry import load
 from bench.pipelines.registry import build_pipeline
 from bench.predict import loading, prediction
 from bench.predict.choice import choose_run, suggest_prediction
-from bench.predict.command import list_images
+from bench.predict.command import match_images
 from bench.predict.prediction import PredictConfig
 from bench.predict.run_directory import read_config
 from bench.progress import Progress
@@ -225,7 +225,7 @@ def test_a_pattern_may_lie_in_a_folder_with_brackets(tmp_path: Path) -> None:
     directory, _ = finished(tmp_path, "threshold")
     folder = tmp_path / "in [1], a=b"
     (tmp_path / "set" / "images").rename(folder)
-    assert [path.name for path in list_images(f"{folder}/[ab].png")] == ["a.png", "b.png"]
+    assert [path.name for path in match_images(f"{folder}/[ab].png")] == ["a.png", "b.png"]
     assert run_verb("predict", [f"run={directory}", f"image={folder}/*.png", f"out={tmp_path}/masks"]) == 0
     assert len(list((tmp_path / "masks").iterdir())) == 3
 

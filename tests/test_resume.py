@@ -28,7 +28,7 @@ def job(folder: Path, content: str = "abc", **settings: Any) -> Job:
 
 
 def key(one: Job) -> str:
-    return jobs.keys(one)[1]
+    return jobs.identify_run(one)[1]
 
 
 class Doer:
@@ -41,7 +41,7 @@ class Doer:
         assert claim.path.exists()
         assert number <= total
         self.done.append(one.config.seed)
-        row = jobs.describe(one)
+        row = jobs.describe_job(one)
         directory = Path(one.config.results_dir) / "runs" / str(row["run_id"])
         resume.begin(directory, row)
         if self.status == "killed":
@@ -54,7 +54,7 @@ class Doer:
 def go(todo: list[Job], doer: Doer, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     statuses: dict[str, list[str]] = {}
     monkeypatch.setattr(sweep, "execute", doer)
-    sweep.sweep(sweep.plan(todo), statuses)
+    sweep.sweep(sweep.plan_runs(todo), statuses)
     return [status for folder in statuses.values() for status in folder]
 
 
@@ -136,7 +136,7 @@ def test_what_changes_a_result_makes_another_run(tmp_path: Path, monkeypatch: py
     keys = [key(job(tmp_path)), key(job(tmp_path, seed=1)), key(job(tmp_path, content="other"))]
     search = ExperimentConfig(kind="smallest_memory")
     keys += [key(job(tmp_path, experiment=search)), key(job(tmp_path, experiment=replace(search, resolution_mib=1)))]
-    monkeypatch.setattr(jobs, "library_versions", lambda: {"torch_version": "0.1"})
+    monkeypatch.setattr(jobs, "list_versions", lambda: {"torch_version": "0.1"})
     keys.append(key(job(tmp_path)))
     monkeypatch.undo()
     monkeypatch.setattr(jobs, "code_version", lambda: "other code")  # what it hashes: tests/test_versions.py
@@ -189,7 +189,7 @@ def test_a_run_that_was_going_on_when_the_sweep_began_is_not_done_again(
 ) -> None:
     """Its directory is there before the plan is made, and its row comes while this sweep waits."""
     one, doer = job(tmp_path), Doer()
-    claim, row = take(tmp_path / "claims" / f"{key(one)}.claim"), jobs.describe(one)
+    claim, row = take(tmp_path / "claims" / f"{key(one)}.claim"), jobs.describe_job(one)
     assert claim is not None
     directory = tmp_path / "runs" / str(row["run_id"])
     resume.begin(directory, row)
@@ -238,7 +238,7 @@ def test_data_that_changed_since_the_sweep_began_is_refused() -> None:
 def test_a_folder_that_cannot_be_written_is_said_before_anything_starts(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(InputError, match="file/results cannot be written"):
-        sweep.plan([job(tmp_path / "file" / "results")])
+        sweep.plan_runs([job(tmp_path / "file" / "results")])
 
 
 def test_a_disk_that_fills_up_is_said_in_a_sentence(tmp_path: Path, run: Go, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bench.config import Config, ExperimentConfig, OracleConfig, SyntheticConfig
 from bench.sweeps import smallest
-from bench.sweeps.jobs import Job, describe
+from bench.sweeps.jobs import Job, describe_job
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ TINY = Config(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's writable memory")
 def test_the_search_ends_between_a_limit_that_failed_and_one_that_worked(tmp_path: Path) -> None:
-    row, said = smallest.search(TINY, tmp_path, describe(Job(TINY, ())))
+    row, said = smallest.search_memory(TINY, tmp_path, describe_job(Job(TINY, ())))
     trials = pd.read_csv(tmp_path / "trials.csv")
     assert row["status"] == "ok", row["reason"]
     assert row["smallest_memory_kind"] == "host_data_limit"
@@ -38,4 +38,4 @@ def test_the_search_ends_between_a_limit_that_failed_and_one_that_worked(tmp_pat
 
 
 def test_a_trial_does_what_a_run_does() -> None:
-    smallest.trial(TINY)  # raises if anything does not fit together
+    smallest.try_job(TINY)  # raises if anything does not fit together

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from support.source import ROOT
 
-from bench.sweeps.temporary import OWNER, common_folder, use_temporary_folder
+from bench.sweeps.temporary import OWNER, find_common_folder, use_temporary_folder
 
 KILLED = """
 import os, tempfile
@@ -28,7 +28,7 @@ def common(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_temporary_files_lie_in_one_folder_that_is_removed(common: Path) -> None:
-    assert common_folder() == common
+    assert find_common_folder() == common
     with use_temporary_folder() as folder:
         assert folder.parent == common
         assert len(folder.name) < 20
@@ -36,7 +36,7 @@ def test_temporary_files_lie_in_one_folder_that_is_removed(common: Path) -> None
         code = "import tempfile; print(tempfile.gettempdir())"
         child = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
         assert child.stdout.strip() == str(folder)
-        assert common_folder() == common, "claims on GPUs are for all to see"
+        assert find_common_folder() == common, "claims on GPUs are for all to see"
         with use_temporary_folder() as inner:
             assert inner.parent == common
     assert list(common.iterdir()) == []

@@ -20,15 +20,15 @@ def test_a_run_is_the_same_whatever_is_told_of_it(tmp_path: Path) -> None:
     """Its key, and the columns of its row."""
     plain = Config(dataset=SyntheticConfig(), pipeline=OracleConfig(), results_dir=str(tmp_path))
     told = replace(plain, tracker="mlflow", tracker_uri="http://host:5000")
-    assert jobs.keys(Job(plain, ())) == jobs.keys(Job(told, ()))
-    one, other = (jobs.describe(Job(config, ())) for config in (plain, told))
+    assert jobs.identify_run(Job(plain, ())) == jobs.identify_run(Job(told, ()))
+    one, other = (jobs.describe_job(Job(config, ())) for config in (plain, told))
     assert set(one) == set(other)
     assert not [name for name in one if "tracker" in name]
 
 
 def test_it_holds_the_curves_the_scores_and_the_settings_of_the_tables(tmp_path: Path) -> None:
     directory = make_run(tmp_path, "superpixel_gnn", 1)
-    found, tables = trackers.read(CONFIG, directory), read_run_rows(directory)
+    found, tables = trackers.read_finished(CONFIG, directory), read_run_rows(directory)
     losses = [(point.step, point.seconds, point.value) for point in found.points if point.name == "train_loss"]
     assert losses == [(int(e["epoch"]), float(e["seconds"]), float(e["train_loss"])) for e in tables["history"]]
     assert [point.step for point in found.points if point.name == "val_score"] == list(range(2, 21, 2))
@@ -47,7 +47,7 @@ def test_tensorboard_reads_it_back(tmp_path: Path) -> None:
     directory = make_run(tmp_path, "superpixel_gnn", 1)
     config = replace(CONFIG, results_dir=str(tmp_path))
     assert trackers.track(config, directory) == ""
-    told = trackers.read(config, directory)
+    told = trackers.read_finished(config, directory)
     read = reader.EventAccumulator(str(tmp_path / "tensorboard" / directory.name)).Reload()
     for name in {point.name for point in told.points}:
         scalars = [(scalar.step, scalar.wall_time, scalar.value) for scalar in read.Scalars(name)]
@@ -71,7 +71,7 @@ def test_mlflow_reads_it_back(tmp_path: Path) -> None:
     assert ok.data.params["pipeline.learning_rate"] == "0.003"
     assert ok.data.tags["bench.git_commit"] == "abc"
     losses = client.get_metric_history(ok.info.run_id, "train_loss")
-    told = [p for p in trackers.read(config, directories[0]).points if p.name == "train_loss"]
+    told = [p for p in trackers.read_finished(config, directories[0]).points if p.name == "train_loss"]
     moments = [(p.step, round(1000 * (STARTED + 60 + p.seconds)), p.value) for p in told]
     assert sorted((m.step, m.timestamp, m.value) for m in losses) == moments
 
@@ -81,8 +81,8 @@ def test_a_missing_package_is_said_before_anything_runs(tracker: str, monkeypatc
     monkeypatch.setattr(trackers, "find_spec", lambda _: None)
     job = Job(replace(CONFIG, tracker=tracker), ())
     with pytest.raises(InputError, match=rf"needs the package {trackers.NEEDS[tracker][1]}: pip install"):
-        jobs.prepared([job])
-    trackers.check_installed("none")
+        jobs.prepare_jobs([job])
+    trackers.check_tracker("none")
 
 
 def test_a_tracker_that_fails_is_a_warning_and_the_row_stays(tmp_path: Path) -> None:
@@ -90,7 +90,7 @@ def test_a_tracker_that_fails_is_a_warning_and_the_row_stays(tmp_path: Path) -> 
     before = (directory / "run.json").read_bytes()
     (tmp_path / "file").write_text("not a folder")
     said = trackers.track(replace(CONFIG, tracker_uri=str(tmp_path / "file")), directory)
-    assert said.startswith(f"warning: tensorboard was not told of runs/{directory.name}, whose row is kept: ")
+    assert said.startswith(f"warning: tensorboard has no runs/{directory.name}, whose row is kept: ")
     assert "\n" not in said
     assert (directory / "run.json").read_bytes() == before
 

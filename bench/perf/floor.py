@@ -78,10 +78,10 @@ def measure_floor(arm: str, overrides: Sequence[str]) -> tuple[Floor | None, str
     from bench.measure.environment import pin_environment
     from bench.measure.machine import default_threads
     from bench.sweeps.compose import compose
-    from bench.sweeps.jobs import prepared
+    from bench.sweeps.jobs import prepare_jobs
 
     with tempfile.TemporaryDirectory(prefix="floor-") as folder:
-        [job] = prepared(compose([f"pipeline={arm}", *SHORT, *overrides, f"results_dir={folder}"]))
+        [job] = prepare_jobs(compose([f"pipeline={arm}", *SHORT, *overrides, f"results_dir={folder}"]))
         threads = job.config.measure.threads or default_threads()
         outcome = run_isolated(observe_run, (job, Path(folder)), environment=pin_environment(threads))
     if outcome.status != "ok":
@@ -98,10 +98,10 @@ def observe_run(argument: tuple[Any, Path]) -> tuple[dict[str, Any], int, dict[s
     """
     import csv
 
-    from bench.sweeps.jobs import describe, run_in_child
+    from bench.sweeps.jobs import describe_job, run_in_child
 
     job, folder = argument
-    row, _ = run_in_child((job.config, folder, describe(job)))
+    row, _ = run_in_child((job.config, folder, describe_job(job)))
     late = set(list_libraries()) - set(row["libraries"].split())
     with (folder / "stages.csv").open(encoding="utf-8", newline="") as file:
         peaks = [int(stage["peak_rss_bytes"]) for stage in csv.DictReader(file) if stage["peak_rss_bytes"]]

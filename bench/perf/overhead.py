@@ -58,12 +58,12 @@ def main(settings: OverheadConfig) -> int:
 def run_arm(pipeline: str, seconds: int) -> dict[str, Any]:
     """Run an arm on the embedded data set with a fit of `seconds`, and return its row."""
     from bench.sweeps.compose import compose
-    from bench.sweeps.jobs import prepared
-    from bench.sweeps.sweep import plan, sweep
+    from bench.sweeps.jobs import prepare_jobs
+    from bench.sweeps.sweep import plan_runs, sweep
 
     with tempfile.TemporaryDirectory() as folder:
         budget = [f"training.seconds={seconds}", "training.steps=null", "training.patience=null"]
-        sweep(plan(prepared(compose([f"pipeline={pipeline}", *budget, f"results_dir={folder}"]))), {})
+        sweep(plan_runs(prepare_jobs(compose([f"pipeline={pipeline}", *budget, f"results_dir={folder}"]))), {})
         (path,) = Path(folder).glob("runs/*/run.json")
         return dict(read_json(path))
 

@@ -26,7 +26,7 @@ def main(settings: PredictConfig) -> int:
     chosen = choose_run(place, settings.pipeline, settings.dataset)
     if chosen != place:
         print(f"run: {chosen}, the best of {place} by its validation score", file=sys.stderr, flush=True)
-    works = plan(replace(settings, run=str(chosen)))
+    works = plan_works(replace(settings, run=str(chosen)))
     for folder in sorted({work.out.parent for work in works}):
         folder.mkdir(parents=True, exist_ok=True)
     return predict_all(works, settings)
@@ -47,7 +47,7 @@ def predict_all(works: Sequence[Work], settings: PredictConfig) -> int:
     return 0
 
 
-def plan(settings: PredictConfig) -> list[Work]:
+def plan_works(settings: PredictConfig) -> list[Work]:
     """List the images that are meant and where their masks go.
 
     Args:
@@ -66,7 +66,7 @@ def plan(settings: PredictConfig) -> list[Work]:
         into_folder or not several,
         f"out={out} must be a folder, because image={settings.image} may be several images",
     )
-    images = list_images(settings.image) if several else [Path(settings.image)]
+    images = match_images(settings.image) if several else [Path(settings.image)]
     if into_folder:
         outs = [out / f"{strip_suffix(image)}.{settings.format}" for image in images]
         outputs.check_folder(out)
@@ -106,7 +106,7 @@ def is_several(pattern: str) -> bool:
     return path.is_dir() or glob.has_magic(pattern)
 
 
-def list_images(pattern: str) -> list[Path]:
+def match_images(pattern: str) -> list[Path]:
     """Return the images of a folder, or those that a pattern matches, sorted. Raises `InputError` where it is none."""
     base, parts = Path(), list(Path(pattern).parts)
     while parts and (base / parts[0]).is_dir():  # what is there is meant as it stands

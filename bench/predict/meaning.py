@@ -16,7 +16,7 @@ class Meaning:
     units: tuple[str | None, ...] | None = None
 
 
-def class_colour(number: int) -> tuple[int, int, int]:
+def choose_colour(number: int) -> tuple[int, int, int]:
     """Return red, green and blue of a class, 0 to 255; class 0, the background, is black.
 
     Further classes go through `COLOURS`, each time around darker by a third.

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.arrays.chunked import cut_boxes
-from bench.predict.meaning import Meaning, class_colour
+from bench.predict.meaning import Meaning, choose_colour
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ def _add_level(group: Any, name: str, array: Description) -> Any:
     return group.create_array(name, shape=array.shape, dtype=array.dtype, **layout)
 
 
-def cut_blocks(shape: Sequence[int], side: int) -> Iterator[tuple[slice, ...]]:
+def list_blocks(shape: Sequence[int], side: int) -> Iterator[tuple[slice, ...]]:
     """Return the blocks of an array of `shape`, one plane thick and `side` pixels wide, plane by plane, row by row."""
     return cut_boxes(shape, (*(1 for _ in shape[:-2]), side, side))
 
 
-def describe(folder: Path, array: Description, name: str, meaning: Meaning) -> None:
+def describe_image(folder: Path, array: Description, name: str, meaning: Meaning) -> None:
     """Add coarser levels, down to one chunk, and the metadata of OME-Zarr 0.5 to the array `0`.
 
     Args:
@@ -106,7 +106,7 @@ def _describe_levels(count: int, axes: tuple[str, ...], meaning: Meaning) -> lis
 def _describe_labels(class_names: Sequence[str]) -> dict[str, Any]:
     """Colours and names of the classes; the first one, the background, is transparent."""
     numbers = range(len(class_names))
-    colours = [{"label-value": n, "rgba": [*class_colour(n), 255] if n else [0, 0, 0, 0]} for n in numbers]
+    colours = [{"label-value": n, "rgba": [*choose_colour(n), 255] if n else [0, 0, 0, 0]} for n in numbers]
     properties = [{"label-value": n, "class": name} for n, name in zip(numbers, class_names, strict=True)]
     return {"version": "0.5", "colors": colours, "properties": properties}
 
@@ -116,7 +116,7 @@ def _halve(group: Any, number: int, fine: Description) -> Description:
     source = group[str(number - 1)]
     coarse = replace(fine, shape=(*fine.shape[:-2], *(-(-length // 2) for length in fine.shape[-2:])))
     target = _add_level(group, str(number), coarse)
-    for *lead, y, x in cut_blocks(coarse.shape, coarse.side):
+    for *lead, y, x in list_blocks(coarse.shape, coarse.side):
         place = tuple(slice(2 * part.start, 2 * part.stop) for part in (y, x))
         target[(*lead, y, x)] = source[(*lead, *place)][..., ::2, ::2]
     return coarse

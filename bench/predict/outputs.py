@@ -17,7 +17,7 @@ from bench.predict.ome_zarr import Description
 SUFFIXES = (".ome.zarr", ".zarr", ".ome.tif", ".tif", ".tiff", ".png")
 
 
-def suffix_of(path: Path) -> str:
+def find_suffix(path: Path) -> str:
     """Return the suffix of `SUFFIXES` that `path` has. Raises `InputError` for another."""
     found = next((suffix for suffix in SUFFIXES if path.name.lower().endswith(suffix)), None)
     require(found is not None and path.name.lower() != found, f"out must end in {', '.join(SUFFIXES)}, got {path}")
@@ -25,20 +25,20 @@ def suffix_of(path: Path) -> str:
     return found
 
 
-def overlay_path(mask: Path) -> Path:
+def name_overlay(mask: Path) -> Path:
     """Return where the overlay of a mask goes: `a.tif` has `a.overlay.png`."""
-    return mask.with_name(f"{mask.name[: -len(suffix_of(mask))]}.overlay.png")
+    return mask.with_name(f"{mask.name[: -len(find_suffix(mask))]}.overlay.png")
 
 
-def probabilities_path(mask: Path) -> Path:
+def name_probabilities(mask: Path) -> Path:
     """Return where the probabilities beside a mask go: `a.tif` and `a.png` have `a.probabilities.tif`."""
-    suffix = suffix_of(mask)
+    suffix = find_suffix(mask)
     return mask.with_name(f"{mask.name[: -len(suffix)]}.probabilities{'.tif' if suffix == '.png' else suffix}")
 
 
 def check_name(path: Path, overwrite: bool) -> None:
     """Refuse a name that is none for a mask, or that is taken. Raises `InputError`."""
-    suffix_of(path)
+    find_suffix(path)
     require(overwrite or not path.exists(), f"{path} exists already: choose another out, or add overwrite=true")
 
 
@@ -90,7 +90,7 @@ def write_probabilities(
     Yields:
         The array (K, *spatial) to be filled: float16 in Zarr; float32 in TIFF, where few programs read float16.
     """
-    dtype = np.dtype(np.float16 if suffix_of(path).endswith(".zarr") else np.float32)
+    dtype = np.dtype(np.float16 if find_suffix(path).endswith(".zarr") else np.float32)
     whole, axes = (len(meaning.class_names), *shape), name_axes(len(shape), classes=True)
     with _fill(path, Description(whole, dtype, axes, side), meaning, scratch) as array:
         yield array
@@ -98,7 +98,7 @@ def write_probabilities(
 
 @contextmanager
 def _fill(path: Path, described: Description, meaning: Meaning, scratch: Path) -> Iterator[Any]:
-    suffix = suffix_of(path)
+    suffix = find_suffix(path)
     store = suffix.endswith(".zarr")
     with fill_atomically(path) as temporary:
         place = temporary if store else scratch / f"{''.join(described.axes)}.zarr"
@@ -106,7 +106,7 @@ def _fill(path: Path, described: Description, meaning: Meaning, scratch: Path) -
             array = ome_zarr.create_array(place, described, meaning, ome=suffix == ".ome.zarr")
             yield array
             if suffix == ".ome.zarr":
-                ome_zarr.describe(temporary, described, path.name.removesuffix(suffix), meaning)
+                ome_zarr.describe_image(temporary, described, path.name.removesuffix(suffix), meaning)
             elif suffix == ".png":
                 png_files.write_png(temporary, array)
             elif not store:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from bench.arrays.protocols import Readable
 from bench.arrays.rows import cut_bands
-from bench.predict.meaning import class_colour
+from bench.predict.meaning import choose_colour
 from bench.scores.panels import display
 
 LONGEST = 4096  # pixels of an overlay's longer side, at most
@@ -21,7 +21,7 @@ OUTLINE = 2  # pixels of a boundary on either side of it
 def write_png(path: Path, mask: Any) -> None:
     """Write a mask (H, W) as an indexed PNG: its numbers are the classes, its colour table shows them in colour."""
     picture = Image.fromarray(np.asarray(mask[...]).astype(np.uint8), mode="P")
-    picture.putpalette([part for number in range(256) for part in class_colour(number)])
+    picture.putpalette([part for number in range(256) for part in choose_colour(number)])
     picture.save(path, format="PNG")
 
 
@@ -34,21 +34,21 @@ def write_overlay(path: Path, image: Readable, mask: Any) -> None:
         mask: Classes (H, W); class 0, the background, has no colour.
     """
     step = -(-max(mask.shape) // LONGEST)
-    Image.fromarray(draw_overlay(thin(image, step), thin(mask, step))).save(path, format="PNG")
+    Image.fromarray(lay_over(thin_pixels(image, step), thin_pixels(mask, step))).save(path, format="PNG")
 
 
-def thin(array: Any, step: int, band_pixels: int = BAND_PIXELS) -> NDArray[Any]:
+def thin_pixels(array: Any, step: int, band_pixels: int = BAND_PIXELS) -> NDArray[Any]:
     """Return every `step`-th row and column of an array (H, W, ...), read in bands of so many values."""
     bands = cut_bands(array.shape, band_pixels)
     rows = [np.asarray(array[start:stop])[-start % step :: step, ::step] for start, stop in bands]
     return np.concatenate(rows)
 
 
-def draw_overlay(image: NDArray[Any], mask: NDArray[np.integer]) -> NDArray[np.uint8]:
+def lay_over(image: NDArray[Any], mask: NDArray[np.integer]) -> NDArray[np.uint8]:
     """Return the image (H, W, C) in grey or colour with the classes of `mask` (H, W) laid over it, (H, W, 3)."""
     shown = display(image)
     shown = shown if shown.ndim == 3 else np.repeat(shown[..., None], 3, axis=-1)
-    table = np.array([class_colour(number) for number in range(int(mask.max()) + 1)], np.float32)
+    table = np.array([choose_colour(number) for number in range(int(mask.max()) + 1)], np.float32)
     share = np.where(find_edges(mask), 1.0, SHARE).astype(np.float32) * (mask > 0)
     blended = shown + share[..., None] * (table[mask] - shown)
     drawn: NDArray[np.uint8] = np.rint(blended).astype(np.uint8)

@@ -69,8 +69,8 @@ class Work:
     @property
     def outs(self) -> list[Path]:
         """Everything that is written, the mask first."""
-        beside = [outputs.overlay_path(self.out)] if self.settings.overlay else []
-        beside += [outputs.probabilities_path(self.out)] if self.settings.probabilities else []
+        beside = [outputs.name_overlay(self.out)] if self.settings.overlay else []
+        beside += [outputs.name_probabilities(self.out)] if self.settings.probabilities else []
         return [self.out, *beside]
 
 
@@ -89,11 +89,11 @@ class Done:
 
 
 def open_work(work: Work, run: FinishedRun) -> Opened:
-    """Open the image of a piece of work; its values are decoded when asked. Raises `InputError`."""
-    return open_image(work.image, channel_axis_of(work, run), work.settings.max_pixels)
+    """Open the image of a piece of work; its values are decoded when they are read. Raises `InputError`."""
+    return open_image(work.image, choose_channel_axis(work, run), work.settings.max_pixels)
 
 
-def channel_axis_of(work: Work, run: FinishedRun) -> int | None:
+def choose_channel_axis(work: Work, run: FinishedRun) -> int | None:
     """Return the channel axis that was given, else the one of the run's own data set."""
     given = work.settings.channel_axis
     return getattr(run.config.dataset, "channel_axis", None) if given is None else given
@@ -111,13 +111,13 @@ def check_work(work: Work, run: FinishedRun) -> None:
     """
     settings, flat = work.settings, run.task.spatial_axes == 2
     require(flat or not settings.overlay, "overlay=true is for images of two axes, and the run is one of volumes")
-    if outputs.suffix_of(work.out) == ".png":
+    if outputs.find_suffix(work.out) == ".png":
         require(flat, f"out={work.out} holds one plane, and the run is one of volumes: choose .tif or .zarr")
         require(len(run.task.class_names) <= 256, f"out={work.out} holds at most 256 classes: choose .tif or .zarr")
     for out in work.outs:
         outputs.check_name(out, settings.overwrite)
         check_apart(work.image, out)
-    layout_of(work.image, open_work(work, run).header, run.task, channel_axis_of(work, run))
+    find_layout(work.image, open_work(work, run).header, run.task, choose_channel_axis(work, run))
 
 
 def check_apart(image: Path, out: Path) -> None:
@@ -127,7 +127,7 @@ def check_apart(image: Path, out: Path) -> None:
     require(apart, f"out={out} lies inside the image {image}, or is it: choose another place")
 
 
-def layout_of(path: Path, header: Header, task: Task, channel_axis: int | None) -> Layout:
+def find_layout(path: Path, header: Header, task: Task, channel_axis: int | None) -> Layout:
     """Find the channels of a new image.
 
     Args:
@@ -181,11 +181,11 @@ def predict_one(work: Work, progress: Show | None = None) -> Done:
     name, able = run.config.pipeline.name, isinstance(pipeline, Probabilistic)
     require(able or not settings.probabilities, f"probabilities=true: {name} does not say how probable a class is")
     file = open_work(work, run)
-    stored = Arranged(file.array, layout_of(work.image, file.header, run.task, channel_axis_of(work, run)))
+    stored = Arranged(file.array, find_layout(work.image, file.header, run.task, choose_channel_axis(work, run)))
     needed = estimate_scratch(run.config, stored.shape, settings.probabilities * len(run.task.class_names))
-    with explain_failures(work), make_scratch(work.out, settings.scratch, needed) as scratch:
+    with explain_prediction(work), make_scratch(work.out, settings.scratch, needed) as scratch:
         scaling = run.normalization.scaling(stored.dtype, examine(work.image, stored))
-        meaning = describe_classes(file, run.task, stored.layout)
+        meaning = describe_mask(file, run.task, stored.layout)
         with (progress or show_progress)(work.image.name) as show:
             write_outputs(work, pipeline, (stored, Scaled(stored, scaling)), meaning, scratch, show)
     peak, pixels = memory.peak(), prod(stored.shape[:-1])
@@ -214,18 +214,18 @@ def write_outputs(
     with ExitStack() as stack:
         mask = stack.enter_context(outputs.write_mask(work.out, shape, meaning, scratch))
         if settings.probabilities:
-            place = outputs.probabilities_path(work.out)
+            place = outputs.name_probabilities(work.out)
             shares = stack.enter_context(outputs.write_probabilities(place, shape, meaning, scratch))
             assert isinstance(pipeline, Probabilistic)
             pipeline.predict_probabilities(scaled, mask, shares, scratch, show)
         else:
             pipeline.predict_into(scaled, mask, scratch, show)
         if settings.overlay:
-            temporary = stack.enter_context(fill_atomically(outputs.overlay_path(work.out)))
+            temporary = stack.enter_context(fill_atomically(outputs.name_overlay(work.out)))
             write_overlay(temporary, stored, mask)
 
 
-def describe_classes(file: Opened, task: Task, layout: Layout) -> Meaning:
+def describe_mask(file: Opened, task: Task, layout: Layout) -> Meaning:
     """Return what a mask's numbers and axes mean.
 
     Args:
@@ -242,7 +242,7 @@ def describe_classes(file: Opened, task: Task, layout: Layout) -> Meaning:
 
 
 @contextmanager
-def explain_failures(work: Work) -> Iterator[None]:
+def explain_prediction(work: Work) -> Iterator[None]:
     """Turn what a user can mend into an `InputError`: a full disk, a method that needs all of the image in memory."""
     try:
         yield

@@ -1,4 +1,4 @@
-"""What a finished run left behind, read back with suspicion: its settings, its task and its checkpoint."""
+"""What a finished run left behind: its settings, its task and its checkpoint, checked as they are read."""
 
 import types
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ class FinishedRun:
 
 
 def read_run(directory: Path) -> FinishedRun:
-    """The run of a directory. Raises `InputError` saying what is missing or wrong, and in which file."""
+    """Return the run of a directory. Raises `InputError` saying what is missing or wrong, and in which file."""
     require(
         directory.is_dir(), f"{directory} is not a folder: give run= the directory of a run, below results_dir/runs"
     )
@@ -60,7 +60,7 @@ def read_run(directory: Path) -> FinishedRun:
 
 
 def read_config(path: Path) -> Config:
-    """The settings of a run as `asdict(Config)` wrote them. Raises `InputError` naming `path` and the setting.
+    """Return the settings of a run as `asdict(Config)` wrote them. Raises `InputError` naming `path` and the setting.
 
     A run of another version may lack settings, or have others, that no prediction hangs on; those have defaults.
     """
@@ -76,9 +76,18 @@ def read_config(path: Path) -> Config:
 
 
 def rebuild(kind: Any, value: Any, name: str) -> Any:
-    """`value`, as JSON has it, as the type `kind`: a data class, a list, a dict, an optional or a plain type."""
+    """Return a value of JSON as its type.
+
+    Args:
+        kind: A data class, a list, a dict, an optional or a plain type.
+        value: The value as JSON has it.
+        name: Dotted name of the setting, for sentences.
+
+    Raises:
+        InputError: The value is not of that type, or a setting is missing or unknown on which a prediction hangs.
+    """
     if is_dataclass(kind):
-        return _rebuilt_class(kind, value, name)
+        return _rebuild_class(kind, value, name)
     origin, inner = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
         if value is None and type(None) in inner:
@@ -91,15 +100,16 @@ def rebuild(kind: Any, value: Any, name: str) -> Any:
     if origin is dict:
         require(isinstance(value, dict), f"{name} must be an object, got {value!r}")
         return {
-            rebuild(inner[0], _key(inner[0], key), name): rebuild(inner[1], item, name) for key, item in value.items()
+            rebuild(inner[0], _read_key(inner[0], key), name): rebuild(inner[1], item, name)
+            for key, item in value.items()
         }
-    return _plain(kind, value, name)
+    return _check_plain(kind, value, name)
 
 
-def _rebuilt_class(kind: Any, value: Any, name: str) -> Any:
+def _rebuild_class(kind: Any, value: Any, name: str) -> Any:
     require(isinstance(value, dict), f"{name or 'the settings'} must be an object, got {value!r}")
     if kind in (DatasetConfig, PipelineConfig):
-        kind = _named(kind, value.get("name"), name)
+        kind = _find_class(kind, value.get("name"), name)
     prefix = f"{name}." if name else ""
     known = [item.name for item in fields(kind)]
     if name.split(".")[0] in DECISIVE:
@@ -111,8 +121,8 @@ def _rebuilt_class(kind: Any, value: Any, name: str) -> Any:
     return kind(**{key: rebuild(hints[key], value[key], prefix + key) for key in known if key in value})
 
 
-def _named(base: Any, wanted: Any, name: str) -> Any:
-    """The settings class below `base` that is of the arm or data set `wanted`."""
+def _find_class(base: Any, wanted: Any, name: str) -> Any:
+    """Return the settings class below `base` that is of the arm or data set `wanted`."""
     classes = {found().name: found for found in _below(base)}
     require(wanted in classes, f"{name}.name must be one of {', '.join(classes)}, got {wanted!r}")
     return classes[wanted]
@@ -124,12 +134,12 @@ def _below(base: Any) -> Iterator[Any]:
         yield from _below(child)
 
 
-def _key(kind: Any, key: str) -> Any:
-    """A key of a JSON object, whose keys are always text, as a whole number where one is meant."""
+def _read_key(kind: Any, key: str) -> Any:
+    """Return a key of a JSON object, whose keys are always text, as a whole number where one is meant."""
     return int(key) if kind is int and key.lstrip("-").isdigit() else key
 
 
-def _plain(kind: Any, value: Any, name: str) -> Any:
+def _check_plain(kind: Any, value: Any, name: str) -> Any:
     if kind is Any:
         return value
     fits = type(value) is kind or (kind is float and type(value) is int)

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.predict.meaning import Meaning, class_colour
-from bench.predict.ome_zarr import Description, cut_blocks
+from bench.predict.meaning import Meaning, choose_colour
+from bench.predict.ome_zarr import Description, list_blocks
 
 UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", None: "pixel"}  # as OME-XML writes them
 
@@ -46,7 +46,7 @@ def write_tiff(path: Path, array: Any, described: Description, meaning: Meaning,
 
 def _make_table() -> NDArray[np.uint16]:
     """Return the colour table (3, 256) of 16 bits per part."""
-    table: NDArray[np.uint16] = np.array([class_colour(number) for number in range(256)], np.uint16).T * 257
+    table: NDArray[np.uint16] = np.array([choose_colour(number) for number in range(256)], np.uint16).T * 257
     return table
 
 
@@ -69,7 +69,7 @@ def _size_ome(meaning: Meaning) -> dict[str, Any]:
 
 def _cut_tiles(array: Any, side: int) -> Iterator[NDArray[Any]]:
     """Yield the tiles of a TIFF in their order, those at the edges filled up with zeros."""
-    for block in cut_blocks(array.shape, side):
+    for block in list_blocks(array.shape, side):
         part = np.asarray(array[block])
         tile = np.zeros((side, side), part.dtype)
         tile[: part.shape[-2], : part.shape[-1]] = part.reshape(part.shape[-2:])

@@ -1,4 +1,4 @@
-"""What can be said of a sweep's settings only with its data and its arms' own libraries at hand, said before it starts.
+"""Checks of a sweep's settings that need its data and its arms' own libraries, made before it starts.
 
 Such libraries are loaded in a process of their own, and only where settings were changed that need them.
 """
@@ -86,14 +86,14 @@ def check_arms(found: Iterable[tuple[Config, Task]]) -> None:
     for config, task in found:
         arm = config.pipeline
         if isinstance(arm, ThresholdConfig):
-            build((config, task))
+            build_arm((config, task))
         if isinstance(arm, SuperpixelGnnConfig) and arm.weights is not None:
             require(Path(arm.weights).is_file(), f"pipeline.weights: there is no file {arm.weights}")
-        one = (_essential(config), task)
+        one = (_strip_settings(config), task)
         if needs_trial(config) and one not in tried:
             tried.append(one)
     if tried:
-        _try(tried)
+        _build_apart(tried)
 
 
 def needs_trial(config: Config) -> bool:
@@ -110,36 +110,36 @@ def needs_trial(config: Config) -> bool:
     return isinstance(arm, TiledCnnConfig | SuperpixelGnnConfig) and config.device not in ("auto", "cpu")
 
 
-def build(argument: tuple[Config, Task]) -> None:
-    """Make the arm, and nothing of it."""
+def build_arm(argument: tuple[Config, Task]) -> None:
+    """Build the arm, and refuse settings by that; the arm itself is let go."""
     from bench.pipelines.registry import build_pipeline
 
     config, task = argument
     build_pipeline(config, task)
 
 
-def refusal(found: list[tuple[Config, Task]]) -> str:
-    """What the process of their own does: the sentence of the first arm that refuses, empty where none does."""
+def find_refusal(found: list[tuple[Config, Task]]) -> str:
+    """Return the sentence of the first arm that refuses its settings, empty where none does; in its own process."""
     import warnings
 
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
         try:
             for one in found:
-                build(one)
+                build_arm(one)
         except InputError as error:
             return str(error)
     return ""
 
 
-def _essential(config: Config) -> Config:
-    """The settings without those that no arm looks at before it learns."""
+def _strip_settings(config: Config) -> Config:
+    """Return the settings without those that no arm looks at before it learns."""
     return replace(config, seed=0, results_dir="", tracker="none", tracker_uri=None)
 
 
-def _try(found: list[tuple[Config, Task]]) -> None:
+def _build_apart(found: list[tuple[Config, Task]]) -> None:
     from bench.measure.isolation import run_isolated
 
-    outcome = run_isolated(refusal, found, TIMEOUT)
-    if outcome.ok and outcome.result:  # what ended in another way ends so in the run too, and is said there
+    outcome = run_isolated(find_refusal, found, TIMEOUT)
+    if outcome.ok and outcome.result:  # what ended in another way ends so in the run too, whose row names the reason
         raise InputError(outcome.result)

@@ -1,6 +1,6 @@
 """Claims: a file that only one process can make says who does a run, or holds a GPU; the dead lose theirs.
 
-Whether the owner lives is told by its start in clock ticks since boot, which does not move when the time of day is set.
+An owner is recognised by its start in clock ticks since boot, which does not move when the time of day is set.
 """
 
 import json
@@ -12,7 +12,7 @@ from pathlib import Path
 from uuid import uuid4
 
 from bench.config import InputError
-from bench.files import clear_stale, create_atomically, identify_process, is_running, read_json, write_atomically
+from bench.files import clear_stale, create_atomically, identify_process, is_running, read_json
 
 BEAT = 5.0  # seconds between two signs of life
 SILENCE = 300.0  # seconds without one after which a claim of another machine is void
@@ -27,7 +27,7 @@ class Owner:
 
 
 class Claim:
-    """A claim that is held. Others see that its owner lives by the file's time, which a thread of ours renews.
+    """A claim of this process. Others see that its owner lives by the file's time, which a thread renews.
 
     `beside` is the greatest number of other live claims in the same folder so far.
     """
@@ -35,11 +35,11 @@ class Claim:
     def __init__(self, path: Path, owner: Owner, beat: float = BEAT) -> None:
         self.path, self.owner, self.beat, self.beside = path, owner, beat, 0
         self._over = threading.Event()
-        self._thread = threading.Thread(target=self._live, daemon=True)
-        self.look()
+        self._thread = threading.Thread(target=self._show_life, daemon=True)
+        self.count_others()
         self._thread.start()
 
-    def look(self) -> None:
+    def count_others(self) -> None:
         """Count the others."""
         others = sum(is_held(path) for path in self.path.parent.glob("*.claim") if path != self.path)
         self.beside = max(self.beside, others)
@@ -48,15 +48,15 @@ class Claim:
         """Give it up, unless it was taken from us."""
         self._over.set()
         self._thread.join()
-        self.look()
+        self.count_others()
         if read_owner(self.path) == self.owner:
             self.path.unlink(missing_ok=True)
 
-    def _live(self) -> None:
+    def _show_life(self) -> None:
         while not self._over.wait(self.beat):
             if read_owner(self.path) == self.owner:
                 os.utime(self.path)
-            self.look()
+            self.count_others()
 
 
 def take(path: Path, beat: float = BEAT) -> Claim | None:
@@ -111,7 +111,7 @@ def read_owner(path: Path) -> Owner | None:
 
 
 def _take_over(path: Path, owner: Owner, beat: float) -> bool:
-    """Replace the claim of a dead process. One at a time: a folder beside it is made by whoever takes over."""
+    """Take the place of a dead process. One at a time: a folder beside the claim is made by whoever takes over."""
     if is_held(path):
         return False
     guard = path.with_suffix(".taking")
@@ -123,8 +123,8 @@ def _take_over(path: Path, owner: Owner, beat: float) -> bool:
     try:
         if is_held(path):
             return False
-        write_atomically(path, _encode(owner))
-        return read_owner(path) == owner
+        path.unlink(missing_ok=True)  # nobody else does, but by releasing a claim: what comes between is not replaced
+        return create_atomically(path, _encode(owner))
     finally:
         guard.rmdir()
 

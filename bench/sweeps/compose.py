@@ -16,8 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from bench import config as settings
 from bench.arms import ARMS
 from bench.config import Config, InputError
-from bench.sweeps.jobs import Job, expand
-from bench.sweeps.overrides import check_words, config_dir_of, group_choices, quote, quote_words, unquote
+from bench.sweeps.jobs import Job, expand_experiment
+from bench.sweeps.overrides import check_words, find_config_dir, list_choices, quote, quote_words, unquote
 from bench.sweeps.refusals import refuse_in_words
 
 INSTALLED = Path(__file__).parents[1] / "conf"  # in a wheel; a checkout has it one level up
@@ -49,10 +49,10 @@ def compose(arguments: Sequence[str]) -> list[Job]:
         InputError: A setting or a value cannot be used.
     """
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come back here, to become one sentence
-    register()
+    register_schemas()
     jobs: list[Job] = []
     refused: list[InputError] = []
-    config_dir = config_dir_of(arguments)
+    config_dir = find_config_dir(arguments)
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
     def gather(composed: DictConfig) -> None:
@@ -60,7 +60,8 @@ def compose(arguments: Sequence[str]) -> list[Job]:
             given = list(HydraConfig.get().overrides.task)
             with refuse_in_words():
                 jobs.extend(
-                    compose_job(overrides, given, config_dir) for overrides in expand(typed(composed).experiment, given)
+                    compose_job(overrides, given, config_dir)
+                    for overrides in expand_experiment(convert_settings(composed).experiment, given)
                 )
         except InputError as error:
             refused.append(error)  # raised below: Hydra would print lines of its own around it
@@ -83,8 +84,8 @@ def compose(arguments: Sequence[str]) -> list[Job]:
 
 def prepare_words(arguments: Sequence[str]) -> list[str]:
     """Check the words of a command line by name, and quote what is text for Hydra. Raises InputError."""
-    config_dir = config_dir_of(arguments)
-    check_words(arguments, group_choices([CONF, *([] if config_dir is None else [config_dir])]))
+    config_dir = find_config_dir(arguments)
+    check_words(arguments, list_choices([CONF, *([] if config_dir is None else [config_dir])]))
     return quote_words(arguments)
 
 
@@ -98,8 +99,8 @@ def describe_experiments() -> dict[str, str]:
     return found
 
 
-def register() -> None:
-    """Tell Hydra the typed settings, under a group of their own, so that a misspelt one is refused by name."""
+def register_schemas() -> None:
+    """Register the typed settings with Hydra, under groups of their own, so that a misspelt one is refused by name."""
     store = ConfigStore.instance()
     for (group, name), schema in SCHEMAS.items():
         store.store(group=group, name=name, node=schema)
@@ -111,12 +112,12 @@ def compose_job(overrides: list[str], given: Sequence[str], config_dir: Path | N
     Args:
         overrides: Words of a command line that make one run.
         given: Those among them that the user gave; the others come from an experiment's sweep.
-        config_dir: Folder of the user's own YAML files, which Hydra was told of already; for the recorded command.
+        config_dir: Folder of the user's own YAML files, which Hydra has already; for the recorded command.
 
     Raises:
         InputError: A setting cannot be used.
     """
-    config = typed(hydra.compose("config", overrides))
+    config = convert_settings(hydra.compose("config", overrides))
     effort = config.experiment.effort
     config = replace(
         config, training=config.experiment.scale(config.training), pipeline=config.pipeline.scale_work(effort)
@@ -126,26 +127,26 @@ def compose_job(overrides: list[str], given: Sequence[str], config_dir: Path | N
     return Job(config, tuple(overrides), " ".join([config.pipeline.name, *map(unquote, swept)]), config_dir=config_dir)
 
 
-def typed(composed: DictConfig) -> Config:
-    """Plain dataclasses, checked. Raises InputError with the setting's name."""
+def convert_settings(composed: DictConfig) -> Config:
+    """Return composed settings as plain dataclasses, checked. Raises InputError with the setting's name."""
     missing = OmegaConf.missing_keys(composed)
     if missing:
         raise InputError(f"{sorted(missing)[0]} has no value; give it on the command line as {sorted(missing)[0]}=...")
     config = cast(Config, OmegaConf.to_object(composed))
-    unknown = _unknown(OmegaConf.to_container(composed), asdict(config), "")
+    unknown = _find_unknown(OmegaConf.to_container(composed), asdict(config), "")
     if unknown is not None:
         raise InputError(f"{unknown} is not a setting: `python -m bench --cfg job` prints all of them")
     return config
 
 
-def _unknown(given: Any, known: Any, prefix: str) -> str | None:
+def _find_unknown(given: Any, known: Any, prefix: str) -> str | None:
     """The first setting that was added with `+` and that no one reads."""
     if not isinstance(given, dict) or not isinstance(known, dict) or not known:
         return None
     for name, value in given.items():
         if name not in known:
             return f"{prefix}{name}"
-        below = None if name in FREE else _unknown(value, known[name], f"{prefix}{name}.")
+        below = None if name in FREE else _find_unknown(value, known[name], f"{prefix}{name}.")
         if below is not None:
             return below
     return None

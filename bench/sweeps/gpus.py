@@ -1,4 +1,4 @@
-"""One GPU per run: a run on a GPU holds it for as long as it lasts, unless it is asked to share."""
+"""One GPU per run: a run on a GPU holds it for as long as it lasts, unless runs may share."""
 
 import os
 import stat
@@ -9,14 +9,14 @@ from pathlib import Path
 
 from bench.config import require
 from bench.sweeps.claims import Claim, take
-from bench.sweeps.temporary import common_folder
+from bench.sweeps.temporary import find_common_folder
 
-POLL = 1.0  # seconds between two looks at GPUs that are all held
+POLL = 1.0  # seconds between two looks at GPUs that are all in use
 
 
 @contextmanager
 def hold_gpu(device: str, share: bool) -> Iterator[dict[str, str]]:
-    """Hold the GPU that a run will use, and wait while all are held.
+    """Hold the GPU that a run will use, and wait while all are in use.
 
     All harnesses of a machine and user see each other, whatever their results folders.
 
@@ -30,7 +30,7 @@ def hold_gpu(device: str, share: bool) -> Iterator[dict[str, str]]:
     Raises:
         InputError: The folder of the claims belongs to somebody else.
     """
-    gpus = [] if share or device == "cpu" else visible_gpus()
+    gpus = [] if share or device == "cpu" else list_gpus()
     if device.startswith("cuda:"):
         number = int(device.removeprefix("cuda:"))
         wanted, variables = gpus[number : number + 1], False
@@ -46,13 +46,13 @@ def hold_gpu(device: str, share: bool) -> Iterator[dict[str, str]]:
         claim.release()
 
 
-def visible_gpus() -> list[str]:
-    """The GPUs this process may use, as `CUDA_VISIBLE_DEVICES` writes them; empty without a driver."""
+def list_gpus() -> list[str]:
+    """Return the GPUs this process may use, as `CUDA_VISIBLE_DEVICES` writes them; none without a driver."""
     from bench.measure.machine import machine_facts
 
-    asked = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if asked is not None:
-        return [gpu.strip() for gpu in asked.split(",") if gpu.strip()]
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [gpu.strip() for gpu in visible.split(",") if gpu.strip()]
     if not machine_facts()["gpu"]:
         return []
     import pynvml
@@ -81,7 +81,7 @@ def open_claims() -> Path:
     Anybody can make a folder of that name first, or a link: one that others own or may write to is refused. Raises
     InputError.
     """
-    folder = common_folder() / f"gnn-vs-cnn-gpus-{os.getuid() if os.name == 'posix' else 0}"
+    folder = find_common_folder() / f"gnn-vs-cnn-gpus-{os.getuid() if os.name == 'posix' else 0}"
     folder.mkdir(mode=0o700, exist_ok=True)
     if os.name == "posix":
         found = folder.lstat()

@@ -16,7 +16,7 @@ from bench.datasets.sample import Splits, Task
 from bench.files import write_atomically
 from bench.sweeps.claims import Claim
 from bench.sweeps.gpus import hold_gpu
-from bench.sweeps.overrides import format_override, shell_command
+from bench.sweeps.overrides import format_command, format_override
 from bench.tables.write import run_key, write_parts, write_row
 from bench.versions import code_version, git_commit
 
@@ -39,17 +39,24 @@ class Job:
     config_dir: Path | None = None  # folder of the user's own YAML files
 
 
-def expand(experiment: ExperimentConfig, given: Sequence[str]) -> list[list[str]]:
-    """The override lists of an experiment's runs; `[given]` when it has no sweeps.
+def expand_experiment(experiment: ExperimentConfig, given: Sequence[str]) -> list[list[str]]:
+    """Return the overrides of each of an experiment's runs; those of one run when it has no sweeps.
 
-    What the user gave wins: `pipeline=...` keeps only the sweeps of that arm, any other setting replaces the sweep's
-    values. Runs are ordered by seed, the arms in alternating order (A B, B A, ...), so that drift hits all alike.
+    Runs are ordered by seed, the arms in alternating order (A B, B A, ...), so that drift hits all alike.
+
+    Args:
+        experiment: Its sweeps.
+        given: Overrides of the user, which win: `pipeline=...` keeps only the sweeps of that arm, any other setting
+            replaces the sweep's values.
+
+    Raises:
+        InputError: No sweep is left, or one budget is given to arms for which several are planned.
     """
     if not experiment.chosen_sweeps:
         return [list(given)]
     chosen = dict(item.lstrip("+").split("=", 1) for item in given if "=" in item)
     _check_budgets(experiment, chosen)
-    runs = [run for sweep in experiment.chosen_sweeps for run in _product(sweep, chosen)]
+    runs = [run for sweep in experiment.chosen_sweeps for run in _expand_sweep(sweep, chosen)]
     if not runs:
         raise InputError(f"experiment {experiment.name} has no sweep with pipeline={chosen.get('pipeline')}")
     unique = list(dict.fromkeys(runs))
@@ -68,7 +75,7 @@ def _check_budgets(experiment: ExperimentConfig, chosen: dict[str, str]) -> None
             )
 
 
-def _product(sweep: dict[str, Any], chosen: dict[str, str]) -> Iterator[tuple[str, ...]]:
+def _expand_sweep(sweep: dict[str, Any], chosen: dict[str, str]) -> Iterator[tuple[str, ...]]:
     if "pipeline" in chosen and chosen["pipeline"] != sweep.get("pipeline"):
         return
     axes = {k: v if isinstance(v, list) else [v] for k, v in sweep.items() if k == "pipeline" or k not in chosen}
@@ -84,17 +91,18 @@ def _alternate(runs: list[tuple[str, ...]]) -> list[tuple[str, ...]]:
     return [run for turn, group in enumerate(groups) for run in (group[::-1] if turn % 2 else group)]
 
 
-def prepared(jobs: Sequence[Job]) -> list[Job]:
-    """The jobs with what is known of their data, each data set loaded once; InputError for what cannot be used.
+def prepare_jobs(jobs: Sequence[Job]) -> list[Job]:
+    """Check all jobs, load each of their data sets once, and return the jobs with what is known of their data.
 
-    Where one will run on a GPU, the meter is calibrated on it first, and what failed flags every run.
+    Where one will run on a GPU, the meter is calibrated on it first, and what failed flags every run. Raises InputError
+    for what cannot be used.
     """
     from bench.datasets.registry import load
     from bench.sweeps import checks, trackers
 
     checks.check_names(job.config for job in jobs)
     for tracker in sorted({job.config.tracker for job in jobs}):
-        trackers.check_installed(tracker)
+        trackers.check_tracker(tracker)
     checks.check_places([job.config for job in jobs])
     found: list[tuple[DatasetConfig, Task, dict[str, Any]]] = []
     for job in jobs:
@@ -104,7 +112,7 @@ def prepared(jobs: Sequence[Job]) -> list[Job]:
             found.append((job.config.dataset, data.task, {"dataset": data.name, **data.facts}))
     known = [next(one for one in found if one[0] == job.config.dataset) for job in jobs]
     checks.check_arms((job.config, task) for job, (_, task, _) in zip(jobs, known, strict=True))
-    flags = calibration({job.config.device for job in jobs})
+    flags = calibrate_devices({job.config.device for job in jobs})
     return [replace(job, known={**facts, **flags}) for job, (_, _, facts) in zip(jobs, known, strict=True)]
 
 
@@ -118,8 +126,8 @@ def announce(data: Splits) -> None:
         print(f"  {proposal}", file=sys.stderr, flush=True)
 
 
-def calibration(devices: Iterable[str]) -> dict[str, str]:
-    """The column `flags` for what the meter could not see on a GPU; nothing without one."""
+def calibrate_devices(devices: Iterable[str]) -> dict[str, str]:
+    """Return the column `flags` with what the meter could not see on the GPUs among `devices`; nothing without one."""
     from bench.measure.calibration import calibrate, flag_calibration
     from bench.measure.machine import machine_facts
 
@@ -134,37 +142,49 @@ def calibration(devices: Iterable[str]) -> dict[str, str]:
 
 
 def execute(job: Job, number: int, total: int, claim: Claim) -> str:
-    """Run `job`, which is claimed, in a fresh process and see to it that its directory holds a row. Its status.
+    """Run a job in a fresh process and leave a row in its directory, whatever happens to the run.
 
-    Whatever happens to the run. Raises OSError where the results folder cannot be written.
+    Args:
+        job: The job.
+        number: Its place among the jobs of the sweep, from 1.
+        total: How many jobs the sweep has.
+        claim: Our claim on it.
+
+    Returns:
+        The status of the run.
+
+    Raises:
+        OSError: The results folder cannot be written.
     """
     from bench.sweeps import resume, trackers
 
-    results_dir, row = Path(job.config.results_dir), describe(job)
+    results_dir, row = Path(job.config.results_dir), describe_job(job)
     directory = results_dir / "runs" / str(row["run_id"])
     resume.begin(directory, row)
     write_atomically(directory / "config.json", json.dumps(asdict(job.config), indent=1))
     print(f"[{number}/{total}] {job.label}", file=sys.stderr, flush=True)
     started = time.perf_counter()
-    done, said = (_search if job.config.experiment.kind == "smallest_memory" else _run)(job, directory, row)
-    claim.look()
-    write_row(directory, done | _beside(claim.beside, done.get("flags")))
+    work = _search_memory if job.config.experiment.kind == "smallest_memory" else _run_job
+    done, summary = work(job, directory, row)
+    claim.count_others()
+    write_row(directory, done | _describe_neighbours(claim.beside, done.get("flags")))
     resume.settle(results_dir, row["run_key"])
-    print(f"[{number}/{total}] {said} ({time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
-    warned = trackers.track(job.config, directory)
-    if warned:
-        print(f"[{number}/{total}] {warned}", file=sys.stderr, flush=True)
+    print(f"[{number}/{total}] {summary} ({time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
+    warning = trackers.track(job.config, directory)
+    if warning:
+        print(f"[{number}/{total}] {warning}", file=sys.stderr, flush=True)
     return str(done["status"])
 
 
-def _beside(others: int, flags: str | None) -> dict[str, Any]:
-    """How many runs of this folder were going on beside ours, and the flag that says so."""
-    said = f"contended: {others} other {'run' if others == 1 else 'runs'} of the sweep beside it" if others else None
-    return {"concurrent_runs": others, "flags": "; ".join(flag for flag in (flags, said) if flag)}
+def _describe_neighbours(others: int, flags: str | None) -> dict[str, Any]:
+    """Columns for the number of runs of this folder that went on beside ours, and for the flag of that."""
+    runs = "run" if others == 1 else "runs"
+    contended = f"contended: {others} other {runs} of the sweep beside it" if others else None
+    return {"concurrent_runs": others, "flags": "; ".join(flag for flag in (flags, contended) if flag)}
 
 
-def _run(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Measure the job once; its row and what to tell the user."""
+def _run_job(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Measure the job once. Returns its row and a line for the user."""
     from bench.measure.environment import pin_environment
     from bench.measure.isolation import run_isolated
     from bench.measure.machine import default_threads
@@ -176,23 +196,23 @@ def _run(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any]
     if outcome.status != "ok":
         row = row | {"status": outcome.status, "reason": outcome.reason}
         return row, f"{outcome.status}: {outcome.reason}"
-    done, said = outcome.result
+    done, summary = outcome.result
     times = {"process_seconds": outcome.seconds, "interpreter_seconds": outcome.startup_seconds}
-    return {**done, **times, "harness_seconds": outcome.seconds - done["stages_seconds"]}, str(said)
+    return {**done, **times, "harness_seconds": outcome.seconds - done["stages_seconds"]}, str(summary)
 
 
-def _search(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Find the least memory with which the job works; its row and what to tell the user."""
+def _search_memory(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Find the least memory with which the job works. Returns its row and a line for the user."""
     from bench.sweeps import smallest
 
     with hold_gpu(job.config.device, job.config.measure.share_gpu):
-        found, said = smallest.search(job.config, directory, row)
+        found, summary = smallest.search_memory(job.config, directory, row)
     write_parts(directory, str(row["run_id"]), [], [], [])
-    return found, said
+    return found, summary
 
 
 def run_in_child(argument: tuple[Config, Path, dict[str, Any]]) -> tuple[dict[str, Any], str]:
-    """What the spawned process does. Imported lazily: the parent never loads torch."""
+    """Do a run in the spawned process. Imports are lazy: the parent never loads torch."""
     import warnings
 
     # torch_geometric uses it while it is imported; nothing that a user could mend
@@ -204,22 +224,22 @@ def run_in_child(argument: tuple[Config, Path, dict[str, Any]]) -> tuple[dict[st
     return run(config, directory, row | {"import_seconds": time.perf_counter() - started})
 
 
-def describe(job: Job) -> dict[str, Any]:
-    """The columns of a run's row that are known before it starts."""
+def describe_job(job: Job) -> dict[str, Any]:
+    """Return the columns of a run's row that are known before it starts."""
     from bench.measure.machine import machine_facts
     from bench.sweeps import resume
 
     flat = flatten(job.config)
     now = datetime.now(UTC)
-    settings, run_key = keys(job)
+    settings, run_key = identify_run(job)
     moment = f"{now:%Y%m%dT%H%M%S}-{now.microsecond // 1000:03d}"
     return {
-        "run_id": resume.run_id(moment, job.config.pipeline.name, run_key),
+        "run_id": resume.name_run(moment, job.config.pipeline.name, run_key),
         "settings_key": settings,
         "run_key": run_key,
         "started": now.isoformat(timespec="seconds"),
         "git_commit": git_commit(),
-        "command": command_of(job),
+        "command": write_command(job),
         **{name: value for name, value in flat.items() if not name.startswith(NOT_A_COLUMN)},
         "experiment": job.config.experiment.name,
         "dataset": job.config.dataset.name,
@@ -230,7 +250,7 @@ def describe(job: Job) -> dict[str, Any]:
     }
 
 
-def command_of(job: Job) -> str:
+def write_command(job: Job) -> str:
     """Return the command line that does this run alone, quoted for a shell.
 
     An experiment's sweeps and its search must not start again: they are emptied, as the run's own settings stand in the
@@ -242,11 +262,11 @@ def command_of(job: Job) -> str:
         overrides += ["experiment.sweeps=[]"]
     if experiment.kind == "tuning":
         overrides += ["experiment.kind=runs"]
-    return shell_command(overrides, job.config_dir)
+    return format_command(overrides, job.config_dir)
 
 
-def keys(job: Job) -> tuple[str, str]:
-    """Which run this is, before it starts: `settings_key` and `run_key`.
+def identify_run(job: Job) -> tuple[str, str]:
+    """Return `settings_key` and `run_key`, by which a run is known before it starts.
 
     The first is a hash of all settings that change a result, of the project's code and of the libraries' versions; the
     second adds the content of the data. No place in a list, no folder and no date goes into them.
@@ -254,13 +274,13 @@ def keys(job: Job) -> tuple[str, str]:
     settings = {name: value for name, value in flatten(job.config).items() if not name.startswith(NOT_PART_OF_A_RUN)}
     experiment = job.config.experiment
     searched = experiment.resolution_mib if experiment.kind == "smallest_memory" else None
-    text = json.dumps([settings, searched, code_version(), library_versions()], sort_keys=True)
+    text = json.dumps([settings, searched, code_version(), list_versions()], sort_keys=True)
     settings_key = hashlib.sha256(text.encode()).hexdigest()[:12]
     return settings_key, run_key(settings_key, job.known)
 
 
-def library_versions() -> dict[str, Any]:
-    """The installed versions that a row names: another torch makes another run."""
+def list_versions() -> dict[str, Any]:
+    """Return the installed versions that a row names: another torch makes another run."""
     from bench.measure.machine import machine_facts
 
     return {name: value for name, value in machine_facts().items() if name.endswith("_version") or name == "python"}

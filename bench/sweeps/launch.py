@@ -16,12 +16,12 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig
 
 from bench.config import ExperimentConfig, InputError
-from bench.sweeps.compose import CONF, compose_job, register
-from bench.sweeps.jobs import Job, prepared
-from bench.sweeps.overrides import is_text, quote
+from bench.sweeps.compose import CONF, compose_job, register_schemas
+from bench.sweeps.jobs import Job, prepare_jobs
+from bench.sweeps.overrides import quote, sets_text
 from bench.sweeps.refusals import refuse_in_words
-from bench.sweeps.resume import attempts
-from bench.sweeps.sweep import Planned, note_found, plan, sweep
+from bench.sweeps.resume import list_attempts
+from bench.sweeps.sweep import Planned, note_found, plan_runs, sweep
 from bench.tables.read import read_run_rows
 
 NEEDS = {  # beginning of a launcher's or sweeper's name: the package it comes from
@@ -35,18 +35,18 @@ PREFIXES = ("hydra/launcher", "hydra.launcher.", "hydra/sweeper", "hydra.sweeper
 SEED = 0  # of Optuna's sampler: the same trials again, so that a search started again finds them finished
 
 
-def split(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The arguments that say what is run, and those that say how it is launched."""
+def split_words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the arguments that say what is run, and those that say how it is launched."""
     how = [argument for argument in arguments if argument.lstrip("+").startswith(PREFIXES)]
     return [argument for argument in arguments if argument not in how], how
 
 
-def check_installed(how: Sequence[str]) -> None:
-    """Raises InputError where a launcher or sweeper is asked for whose package is not there."""
+def check_launchers(how: Sequence[str]) -> None:
+    """Raise InputError where a launcher or sweeper is named whose package is not installed."""
     for part, package in NEEDS.items():
-        asked = [argument for argument in how if argument.partition("=")[2].startswith(part)]
-        if asked and not _is_installed(package.replace("-", "_")):
-            raise InputError(f"{asked[0]} needs the package {package}: pip install 'gnn-vs-cnn[sweeps]'")
+        naming = [argument for argument in how if argument.partition("=")[2].startswith(part)]
+        if naming and not _is_installed(package.replace("-", "_")):
+            raise InputError(f"{naming[0]} needs the package {package}: pip install 'gnn-vs-cnn[sweeps]'")
 
 
 def _is_installed(module: str) -> bool:
@@ -57,9 +57,15 @@ def _is_installed(module: str) -> bool:
 
 
 def launch(planned: Sequence[Planned], how: Sequence[str], statuses: dict[str, list[str]]) -> None:
-    """As `sweep`, but each job that is to be done goes through the launcher that `how` names.
+    """Do what is not finished, as `sweep` does, but each job in a process of a launcher.
 
-    Raises InputError where the launcher does not start, or one of its processes dies without an answer.
+    Args:
+        planned: The jobs of a sweep.
+        how: Overrides of Hydra that name and set the launcher.
+        statuses: Gathers how each job stands, by results folder.
+
+    Raises:
+        InputError: The launcher does not start, or one of its processes dies without an answer.
     """
     left = [one for one in planned if not note_found(one, statuses)]
     if not left:
@@ -69,9 +75,9 @@ def launch(planned: Sequence[Planned], how: Sequence[str], statuses: dict[str, l
     try:
         done = launcher.launch([list(one.job.overrides) for one in left], 0)
     except Exception as error:  # whatever a cluster may answer
-        said = str(error).strip().splitlines() or [type(error).__name__]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
-            f"{how[0]} did not do its work ({said[0]}): finished runs are kept, start again to go on with the others"
+            f"{how[0]} did not do its work ({lines[0]}): finished runs are kept, start again to go on with the others"
         ) from error
     for one, answer in zip(left, done, strict=True):
         statuses.setdefault(one.job.config.results_dir, []).append(str(answer.return_value))
@@ -79,7 +85,7 @@ def launch(planned: Sequence[Planned], how: Sequence[str], statuses: dict[str, l
 
 @dataclass(frozen=True)
 class Launched:
-    """What a launched process does: the one job of the list that its number names. Returns the status."""
+    """Does, in a launched process, the one job of the list that its number names. Returns the status."""
 
     planned: tuple[Planned, ...]
 
@@ -110,7 +116,7 @@ def tune(
     Raises:
         InputError: A setting cannot be used, or no arm is searched.
     """
-    check_installed(["hydra/sweeper=optuna"])
+    check_launchers(["hydra/sweeper=optuna"])
     chosen = next((item.partition("=")[2] for item in given if item.startswith("pipeline=")), None)
     searches = [search for search in experiment.search if chosen in (None, search.get("pipeline"))]
     if not searches:
@@ -121,18 +127,20 @@ def tune(
         _compose_apart([*given, *(part for part in arm if part.startswith("pipeline="))], given, config_dir)
         for arm in arms
     ]
-    prepared(first)  # what cannot be used is said before the first trial
+    prepare_jobs(first)  # refuses what cannot be used before the first trial
     folder = Path(first[0].config.results_dir)
-    before = {attempt.directory for attempt in attempts(folder)}
+    before = {attempt.directory for attempt in list_attempts(folder)}
     for arm, job in zip(arms, first, strict=True):
         trial = Trial(tuple(item for item in given if item not in arm), config_dir)
-        _search_arm(arm, trial, [*_sampler(experiment.trials), *how], folder / "tuning" / job.config.pipeline.name)
-    ended = [attempt for attempt in attempts(folder) if attempt.directory not in before]
+        _search_arm(
+            arm, trial, [*_configure_sampler(experiment.trials), *how], folder / "tuning" / job.config.pipeline.name
+        )
+    ended = [attempt for attempt in list_attempts(folder) if attempt.directory not in before]
     return {str(folder): [str(attempt.status) for attempt in ended]}
 
 
-def _sampler(trials: int) -> list[str]:
-    """Hydra's settings for Optuna: one trial after the other, failed ones allowed, the best score sought."""
+def _configure_sampler(trials: int) -> list[str]:
+    """Return Hydra's settings for Optuna: one trial after the other, failed ones allowed, the best score sought."""
     settings = {"direction": "maximize", "n_jobs": 1, "n_trials": trials, "max_failure_rate": 1.0, "sampler.seed": SEED}
     return ["hydra/sweeper=optuna", *(f"hydra.sweeper.{name}={value}" for name, value in settings.items())]
 
@@ -147,7 +155,7 @@ def _search_arm(arm: Sequence[str], trial: "Trial", how: Sequence[str], folder: 
     optuna.logging.set_verbosity(logging.WARNING)
     context, config = compose_launcher(how, str(folder), trial.config_dir)
     sweeper = Plugins.instance().instantiate_sweeper(hydra_context=context, task_function=trial, config=config)
-    sweeper.sweep([*(item for item in trial.given if not is_text(item)), *arm])
+    sweeper.sweep([*(item for item in trial.given if not sets_text(item)), *arm])
 
 
 @dataclass(frozen=True)
@@ -160,11 +168,11 @@ class Trial:
     def __call__(self, _: DictConfig) -> float | None:
         """Run one trial and return its validation score."""
         chosen = list(HydraConfig.get().overrides.task)
-        job = _compose_apart([*chosen, *filter(is_text, self.given)], self.given, self.config_dir)
-        [one] = plan(prepared([job]))
+        job = _compose_apart([*chosen, *filter(sets_text, self.given)], self.given, self.config_dir)
+        [one] = plan_runs(prepare_jobs([job]))
         number = int(HydraConfig.get().job.num) + 1
         sweep([replace(one, number=number, total=max(number, job.config.experiment.trials))], {})
-        done = [a for a in attempts(one.results_dir) if a.run_key == one.run_key and a.status == "ok"]
+        done = [a for a in list_attempts(one.results_dir) if a.run_key == one.run_key and a.status == "ok"]
         if not done:
             return None
         score = read_run_rows(max(done, key=lambda attempt: attempt.rank).directory)["runs"][0].get("best_val_score")
@@ -177,20 +185,20 @@ def _compose_apart(overrides: list[str], given: Sequence[str], config_dir: Path 
     GlobalHydra.instance().clear()
     try:
         with _initialize_hydra(), refuse_in_words():
-            job = compose_job([*overrides, *search_path(config_dir)], given, config_dir)
+            job = compose_job([*overrides, *extend_search_path(config_dir)], given, config_dir)
             return replace(job, overrides=tuple(overrides))
     finally:
         GlobalHydra.instance().clear()
         GlobalHydra.instance().hydra = state
 
 
-def search_path(config_dir: Path | None) -> list[str]:
+def extend_search_path(config_dir: Path | None) -> list[str]:
     """Return the override by which Hydra finds the user's own YAML files too."""
     return [] if config_dir is None else [f"hydra.searchpath=[{quote(f'file://{config_dir}')}]"]
 
 
 def _initialize_hydra() -> Any:
-    register()
+    register_schemas()
     return hydra.initialize_config_dir(str(CONF), version_base="1.3", job_name="gnn-vs-cnn")
 
 
@@ -207,8 +215,8 @@ def compose_launcher(
     Raises:
         InputError: A package is missing or a setting cannot be used.
     """
-    check_installed(how)
-    places = ["hydra.mode=MULTIRUN", f"hydra.sweep.dir={quote(results_dir)}", *search_path(config_dir)]
+    check_launchers(how)
+    places = ["hydra.mode=MULTIRUN", f"hydra.sweep.dir={quote(results_dir)}", *extend_search_path(config_dir)]
     with _initialize_hydra(), refuse_in_words():
         config = hydra.compose("config", [*places, *how], return_hydra_config=True)
         loader = GlobalHydra.instance().config_loader()

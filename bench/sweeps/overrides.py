@@ -32,7 +32,7 @@ CONFIG_DIR = ("--config-dir", "-cd")
 
 
 @lru_cache
-def known_settings() -> dict[str, tuple[Setting, ...]]:
+def list_known_settings() -> dict[str, tuple[Setting, ...]]:
     """Return the settings of a run by dotted name; one that several arms or data sets have stands there for each."""
     found: dict[str, list[Setting]] = {}
     settings = list_settings(Config)
@@ -51,7 +51,7 @@ def _below(base: type) -> Iterator[type]:
         yield from _below(child)
 
 
-def group_choices(folders: Sequence[Path]) -> dict[str, tuple[str, ...]]:
+def list_choices(folders: Sequence[Path]) -> dict[str, tuple[str, ...]]:
     """Return the choices of every configuration group, such as `pipeline/model`, in folders of YAML files."""
     found: dict[str, set[str]] = {}
     for folder in folders:
@@ -104,7 +104,7 @@ def _check_setting(word: str, choices: dict[str, tuple[str, ...]]) -> None:
         if not value.startswith(("${", "'", '"', "[")) and "," not in value and not FUNCTION.fullmatch(value):
             require_one_of(name, value, choices[name])
         return
-    known = known_settings()
+    known = list_known_settings()
     inside = name in known or any(name.startswith(f"{setting}.") for setting in known)
     if inside:
         return
@@ -115,7 +115,7 @@ def _check_setting(word: str, choices: dict[str, tuple[str, ...]]) -> None:
     raise InputError(f"{name or word} is not a setting{meant}: `python -m bench --cfg job` prints all of them")
 
 
-def config_dir_of(arguments: Sequence[str]) -> Path | None:
+def find_config_dir(arguments: Sequence[str]) -> Path | None:
     """Return the folder of the user's own YAML files, absolute, if the command line names one."""
     for number, word in enumerate(arguments):
         option, separator, value = word.partition("=")
@@ -137,7 +137,7 @@ def quote_words(arguments: Sequence[str]) -> list[str]:
 
 def _quote_word(word: str, several: bool) -> str:
     name, separator, value = word.partition("=")
-    kinds = {_plain_kind(setting.kind) for setting in known_settings().get(name.lstrip("+"), ())}
+    kinds = {_plain_kind(setting.kind) for setting in list_known_settings().get(name.lstrip("+"), ())}
     if not separator or not kinds or "${" in value or FUNCTION.fullmatch(value):
         return word
     if kinds == {str}:
@@ -147,9 +147,9 @@ def _quote_word(word: str, several: bool) -> str:
     return word
 
 
-def is_text(word: str) -> bool:
+def sets_text(word: str) -> bool:
     """Whether an override sets a text, whose quotes must not be lost."""
-    kinds = {_plain_kind(setting.kind) for setting in known_settings().get(word.lstrip("+").partition("=")[0], ())}
+    kinds = {_plain_kind(setting.kind) for setting in list_known_settings().get(word.lstrip("+").partition("=")[0], ())}
     return bool(kinds & {str, list[str]})
 
 
@@ -199,7 +199,7 @@ def format_override(value: Any) -> str:
     return str(value) if not isinstance(value, str) or "${" in value or FUNCTION.fullmatch(value) else quote(value)
 
 
-def shell_command(overrides: Sequence[str], config_dir: Path | None) -> str:
+def format_command(overrides: Sequence[str], config_dir: Path | None) -> str:
     """Return the command line of a run, quoted for a POSIX shell."""
     places = [] if config_dir is None else ["--config-dir", str(config_dir)]
     return shlex.join(["python", "-m", "bench", *places, *(unquote(word) for word in overrides)])

@@ -11,7 +11,7 @@ from yaml import MarkedYAMLError, YAMLError
 from bench.arms import ARMS
 from bench.config import DatasetConfig, InputError
 from bench.settings import list_settings
-from bench.sweeps.overrides import known_settings
+from bench.sweeps.overrides import list_known_settings
 
 WORDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "bool": "true or false"}
 
@@ -34,7 +34,7 @@ def describe_error(error: BaseException) -> str:
     errors = [error] if error.__cause__ is None else [error, error.__cause__]
     text = "\n".join(str(one) for one in errors)
     known = _describe_known(text)
-    lines = dict.fromkeys(_first_line(one) for one in errors if str(one).strip())
+    lines = dict.fromkeys(_take_first_line(one) for one in errors if str(one).strip())
     return known or ": ".join(lines) or type(error).__name__
 
 
@@ -43,7 +43,7 @@ def _describe_known(text: str) -> str:
     several = re.search(r"Ambiguous value for argument '([^=]+)=(.*)'", text)
     if several is not None:
         name, values = several.groups()
-        a_list = f", or write a list as [{values}]" if name in known_settings() else ""
+        a_list = f", or write a list as [{values}]" if name in list_known_settings() else ""
         return f"{name}={values} is more than one value: add -m to do a run for each of them{a_list}"
     key = re.search(r"full_key: (\S+)", text)
     if key is None:
@@ -51,15 +51,15 @@ def _describe_known(text: str) -> str:
     kind = re.search(r"Value '(.*)' (?:of type '\w+' could not be converted to|is not a valid) (\w+)", text)
     if kind is not None and kind[2] in WORDS:
         return f"{key[1]} must be {WORDS[kind[2]]}, got {kind[1]!r}"
-    owners = _owners_of(key[1]) if "Could not override" in text else []
+    owners = _find_owners(key[1]) if "Could not override" in text else []
     if owners:
         return f"{key[1]} is a setting of {' and '.join(owners)}, not of the choice made here: add {owners[0]}"
     return ""
 
 
-def _owners_of(name: str) -> list[str]:
+def _find_owners(name: str) -> list[str]:
     """Return the choices, such as `pipeline=tiled_cnn`, that have a setting."""
-    if name not in known_settings():
+    if name not in list_known_settings():
         return []
     kinds: dict[str, type] = {f"pipeline={arm.name}": arm.settings for arm in ARMS.values()}
     kinds |= {f"dataset={kind().name}": kind for kind in DatasetConfig.__subclasses__()}
@@ -70,7 +70,7 @@ def _owners_of(name: str) -> list[str]:
     ]
 
 
-def _first_line(error: BaseException) -> str:
+def _take_first_line(error: BaseException) -> str:
     """Return the first line of a message, the second too where the first only announces it, and the setting's name."""
     lines = [line.strip() for line in str(error).strip().splitlines()]
     text = " ".join(lines[:2]) if lines[0].endswith(":") else lines[0]

@@ -14,29 +14,38 @@ from bench.pipelines.registry import build_pipeline
 STEPS = 20  # of training per trial
 
 
-def trial(config: Config) -> None:
-    """What must fit: everything prepared, 20 steps, one validation, the largest image predicted.
+def try_job(config: Config) -> None:
+    """Do what must fit: everything prepared, 20 steps, one validation, the largest image predicted.
 
     All training images are prepared and stay in memory, as in a real run, and the largest of them make the batches.
     Raises whatever the arm raises; a loss that is not finite is among it.
     """
     data = load(config.dataset, Path(config.results_dir))
     pipeline = build_pipeline(config, data.task)
-    train = [pipeline.prepare(sample) for sample in sorted(data.train, key=pixels, reverse=True)]
-    val = [pipeline.prepare(max(data.val, key=pixels))]
+    train = [pipeline.prepare(sample) for sample in sorted(data.train, key=count_pixels, reverse=True)]
+    val = [pipeline.prepare(max(data.val, key=count_pixels))]
     pipeline.fit(train[: getattr(config.pipeline, "batch_size", None)], val)
-    predicted = pipeline.predict(pipeline.prepare(max(data.test, key=pixels)))
+    predicted = pipeline.predict(pipeline.prepare(max(data.test, key=count_pixels)))
     if predicted.ndim != data.task.spatial_axes:
         raise RuntimeError(f"{config.pipeline.name} predicted a mask with {predicted.ndim} axes")
 
 
-def pixels(sample: Sample) -> int:
-    """Size of an image in pixels."""
+def count_pixels(sample: Sample) -> int:
+    """Return the size of an image in pixels."""
     return int(np.prod(sample.mask.shape))
 
 
-def search(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
-    """Bisect, write each trial to `directory/trials.csv`, and return the run's row and what to tell the user."""
+def search_memory(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """Search the least memory by bisection, and write each trial to `directory/trials.csv`.
+
+    Args:
+        config: Settings of the run.
+        directory: Directory of the run.
+        row: What is known of the run so far.
+
+    Returns:
+        The run's row and a line for the user.
+    """
     from bench.measure.environment import pin_environment
     from bench.measure.machine import default_threads
     from bench.measure.smallest_card import MIB, find_smallest
@@ -45,9 +54,9 @@ def search(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[s
     short = replace(config, training=replace(config.training, epochs=None, seconds=None, steps=STEPS))
     short = replace(short, graph=replace(config.graph, cache_dir=None))  # making graphs needs memory too
     found = find_smallest(
-        trial,
+        try_job,
         short,
-        device_of(config.device),
+        choose_device(config.device),
         resolution=config.experiment.resolution_mib * MIB,
         environment=pin_environment(config.measure.threads or default_threads()),
         timeout=config.measure.timeout,
@@ -65,8 +74,8 @@ def search(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[s
     return row, f"works with {found.least_bytes / MIB:.0f} MiB ({found.kind}, {len(found.trials)} trials)"
 
 
-def device_of(asked: str) -> str:
-    """The device a trial will run on, without importing torch here: `auto` is a GPU where the driver shows one."""
+def choose_device(name: str) -> str:
+    """Return the device a trial will run on, without importing torch: `auto` is a GPU where the driver shows one."""
     from bench.measure.machine import machine_facts
 
-    return ("cuda" if machine_facts()["gpu"] else "cpu") if asked == "auto" else asked
+    return ("cuda" if machine_facts()["gpu"] else "cpu") if name == "auto" else name

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from bench.config import InputError
 from bench.sweeps.claims import Claim, clear_dead, take
-from bench.sweeps.jobs import Job, execute, keys
-from bench.sweeps.resume import Attempt, attempts, finished, newer, settle
+from bench.sweeps.jobs import Job, execute, identify_run
+from bench.sweeps.resume import Attempt, find_finished, find_newer, list_attempts, settle
 
 POLL = 0.5  # seconds between two looks at runs that another process is doing
 
@@ -34,22 +34,22 @@ class Planned:
     @property
     def before(self) -> Attempt | None:
         """The finished attempt for which it needs not be done."""
-        return finished(self.known, self.run_key, self.job.config.rerun)
+        return find_finished(self.known, self.run_key, self.job.config.rerun)
 
     def say(self, words: str) -> None:
         """Print a line about this run to standard error."""
         print(f"[{self.number}/{self.total}] {words}", file=sys.stderr, flush=True)
 
 
-def plan(jobs: Sequence[Job]) -> list[Planned]:
-    """What is to be done, seen from what is there. Raises InputError where a results folder cannot be written."""
+def plan_runs(jobs: Sequence[Job]) -> list[Planned]:
+    """Return what is to be done, seen from what is there. Raises InputError for a folder that cannot be written."""
     folders = {job.config.results_dir: Path(job.config.results_dir) for job in jobs}
-    known = {name: tuple(attempts(folder)) for name, folder in folders.items()}
+    known = {name: tuple(list_attempts(folder)) for name, folder in folders.items()}
     for folder in folders.values():
         check_writable(folder)
     planned = []
     for number, job in enumerate(jobs, start=1):
-        run_key = keys(job)[1]
+        run_key = identify_run(job)[1]
         same = tuple(attempt for attempt in known[job.config.results_dir] if attempt.run_key == run_key)
         planned.append(Planned(job, number, len(jobs), run_key, same))
     return planned
@@ -64,11 +64,11 @@ def check_writable(folder: Path) -> None:
         if claim is not None:
             claim.release()
     except OSError as error:
-        raise unwritable(folder, error) from error
+        raise explain_unwritable(folder, error) from error
 
 
-def unwritable(folder: Path, error: OSError) -> InputError:
-    """The sentence for a results folder that cannot be written, or not any more."""
+def explain_unwritable(folder: Path, error: OSError) -> InputError:
+    """Return the error for a results folder that cannot be written, or not any more."""
     advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "choose another one"
     return InputError(f"results_dir {folder} cannot be written ({error.strerror or error}): {advice}, and start again")
 
@@ -81,37 +81,36 @@ def sweep(planned: Sequence[Planned], statuses: dict[str, list[str]]) -> None:
     left = [one for one in planned if not note_found(one, statuses)]
     waited = False
     while left:
-        held = [one for one in left if not done(one, statuses)]
-        if held and len(held) == len(left):
+        others = [one for one in left if not do_run(one, statuses)]
+        if others and len(others) == len(left):
             if not waited:
-                held[0].say(
-                    f"waiting for {len(held)} {'run' if len(held) == 1 else 'runs'} that another process is doing"
-                )
+                runs = "run" if len(others) == 1 else "runs"
+                others[0].say(f"waiting for {len(others)} {runs} that another process is doing")
             waited = True
             time.sleep(POLL)
-        left = held
+        left = others
 
 
 def note_found(one: Planned, statuses: dict[str, list[str]]) -> bool:
-    """Whether it was finished before the sweep began; then says so."""
+    """Return whether a job was finished before the sweep began; then note and print that."""
     if one.before is None:
         return False
     tidy(one)
-    _note(one, one.before, "before", statuses)
+    _note_finished(one, one.before, "before", statuses)
     return True
 
 
 def tidy(one: Planned) -> None:
     """Move aside attempts that a finished one replaced: their sweep was killed before it could do so."""
     if len(one.known) > 1:
-        with claimed(one) as claim:
+        with claim_run(one) as claim:
             if claim is not None:
                 settle(one.results_dir, one.run_key)
 
 
 @contextmanager
-def claimed(one: Planned) -> Iterator[Claim | None]:
-    """The claim of a run, given up at the end; None where another process holds it.
+def claim_run(one: Planned) -> Iterator[Claim | None]:
+    """Yield our claim on a run, given up after the block; None where another process holds it.
 
     Raises InputError where the results folder cannot be written, within the block too.
     """
@@ -123,22 +122,22 @@ def claimed(one: Planned) -> Iterator[Claim | None]:
             if claim is not None:
                 claim.release()
     except OSError as error:
-        raise unwritable(one.results_dir, error) from error
+        raise explain_unwritable(one.results_dir, error) from error
 
 
-def _note(one: Planned, attempt: Attempt, when: str, statuses: dict[str, list[str]]) -> None:
+def _note_finished(one: Planned, attempt: Attempt, when: str, statuses: dict[str, list[str]]) -> None:
     one.say(f"{one.job.label}: finished {when} ({attempt.status}, runs/{attempt.directory.name})")
     statuses.setdefault(one.job.config.results_dir, []).append(str(attempt.status))
 
 
-def done(one: Planned, statuses: dict[str, list[str]]) -> bool:
-    """Do one job, unless somebody did it meanwhile; False where somebody is doing it."""
-    with claimed(one) as claim:
+def do_run(one: Planned, statuses: dict[str, list[str]]) -> bool:
+    """Do one job, unless another process did it meanwhile. Returns False where another process is doing it."""
+    with claim_run(one) as claim:
         if claim is None:
             return False
-        meanwhile = newer(one.results_dir, one.run_key, one.known)
+        meanwhile = find_newer(one.results_dir, one.run_key, one.known)
         if meanwhile is not None:
-            _note(one, meanwhile, "meanwhile", statuses)
+            _note_finished(one, meanwhile, "meanwhile", statuses)
         else:
             status = execute(one.job, one.number, one.total, claim)
             statuses.setdefault(one.job.config.results_dir, []).append(status)

@@ -14,7 +14,7 @@ OWNER = "owner"  # file in the folder with the word of the process that made it
 FOREIGN_SECONDS = 7 * 86400.0  # age at which a folder of an unknown machine is taken for dead
 
 
-def common_folder() -> Path:
+def find_common_folder() -> Path:
     """Return the folder for temporary files that all processes of this user share."""
     folder = Path(tempfile.gettempdir())
     return folder.parent if folder.name.startswith(_prefix()) else folder
@@ -30,7 +30,7 @@ def use_temporary_folder() -> Iterator[Path]:
     Yields:
         The folder.
     """
-    common = common_folder()
+    common = find_common_folder()
     clear_dead_folders(common)
     folder, before = common / f"{_prefix()}{uuid4().hex[:8]}", os.environ.get("TMPDIR")
     with fill_atomically(folder) as temporary:

@@ -1,4 +1,4 @@
-"""TensorBoard or MLflow, told of a run when it is over: from its row and tables, in a process of its own.
+"""Reports to TensorBoard or MLflow when a run is over, from its row and tables, in a process of its own.
 
 Neither package is imported, or need be there, unless a setting asks for it. Whatever a tracker does, the row stays.
 """
@@ -20,7 +20,7 @@ TIMEOUT = 120.0  # seconds that a tracker may take for one run
 NEEDS = {"tensorboard": ("tensorboard", "tensorboard"), "mlflow": ("mlflow", "mlflow-skinny")}  # module, package
 NOT_A_SETTING = ("results_dir", "rerun", "experiment.", "tracker")
 CURVES = ("train_loss", "val_score", "learning_rate")  # columns of `history`
-QUIET = {  # what a tracker's process is told, unless the user says otherwise
+QUIET = {  # variables of a tracker's process, unless the user sets them
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
@@ -42,7 +42,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Finished:
-    """A run that is over, as its directory tells it. `started` in seconds since 1970."""
+    """A run that is over, as its directory holds it. `started` in seconds since 1970."""
 
     run_id: str
     experiment: str
@@ -54,7 +54,7 @@ class Finished:
     points: tuple[Point, ...]
 
 
-def check_installed(tracker: str) -> None:
+def check_tracker(tracker: str) -> None:
     """Raise InputError where the package of `tracker` is not there; `none` needs none."""
     if tracker in NEEDS and find_spec(NEEDS[tracker][0]) is None:
         raise InputError(
@@ -64,28 +64,27 @@ def check_installed(tracker: str) -> None:
 
 
 def track(config: Config, directory: Path) -> str:
-    """Tell the tracker of the settings about the run in `directory`; a warning, empty where all went well."""
+    """Report the run in `directory` to the tracker of its settings. Returns a warning, empty where all went well."""
     from bench.measure.isolation import run_isolated
 
     if config.tracker == "none":
         return ""
-    told = {name: os.environ.get(name, value) for name, value in QUIET.items()}
+    variables = {name: os.environ.get(name, value) for name, value in QUIET.items()}
     try:
-        reason = run_isolated(tell, (config, directory), TIMEOUT, told).reason
+        reason = run_isolated(report_run, (config, directory), TIMEOUT, variables).reason
     except OSError as error:  # no process can be started, or its call not written
         reason = str(error)
-    said = f"warning: {config.tracker} was not told of runs/{directory.name}, whose row is kept: {reason}"
-    return said if reason else ""
+    return f"warning: {config.tracker} has no runs/{directory.name}, whose row is kept: {reason}" if reason else ""
 
 
-def tell(argument: tuple[Config, Path]) -> None:
-    """What the tracker's process does."""
+def report_run(argument: tuple[Config, Path]) -> None:
+    """Read a run and write it to its tracker, in a process of its own."""
     config, directory = argument
-    TRACKERS[config.tracker](read(config, directory), config.tracker_uri, Path(config.results_dir))
+    TRACKERS[config.tracker](read_finished(config, directory), config.tracker_uri, Path(config.results_dir))
 
 
-def read(config: Config, directory: Path) -> Finished:
-    """The run in `directory`. Raises InputError where that is not whole."""
+def read_finished(config: Config, directory: Path) -> Finished:
+    """Return the run in `directory`. Raises InputError where that is not whole."""
     from bench.tables.read import read_run_rows
 
     tables = read_run_rows(directory)
@@ -99,15 +98,15 @@ def read(config: Config, directory: Path) -> Finished:
     ]
     last = curves[-1].step if curves else 0
     duration = float(row.get("process_seconds") or 0)
-    ends = [Point(name, value, last, duration) for name, value in _ends(tables) if name not in settings]
+    ends = [Point(name, value, last, duration) for name, value in _list_ends(tables) if name not in settings]
     points = tuple(point for point in (*curves, *ends) if isfinite(point.value))
     facts = {name: value for name, value in row.items() if isinstance(value, str) and value and name not in settings}
     started = datetime.fromisoformat(row["started"]).timestamp()
     return Finished(row["run_id"], config.experiment.name, row["status"], started, duration, settings, facts, points)
 
 
-def _ends(tables: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, float]]:
-    """The numbers of a run as a whole: its row's, its scores over all images of a split, time and memory by stage."""
+def _list_ends(tables: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, float]]:
+    """Yield the numbers of a run as a whole: of its row, its scores over all images of a split, seconds by stage."""
     for name, value in tables["runs"][0].items():
         if isinstance(value, int | float) and not isinstance(value, bool):
             yield name, value
@@ -124,10 +123,15 @@ def _ends(tables: dict[str, list[dict[str, Any]]]) -> Iterator[tuple[str, float]
 # --------------------------------------------------------------------------------------------------- TensorBoard
 
 
-def to_tensorboard(run: Finished, uri: str | None, results_dir: Path) -> None:
-    """One event file in a folder per run: curves and ends as scalars, settings as hyperparameters and as text.
+def write_tensorboard(run: Finished, uri: str | None, results_dir: Path) -> None:
+    """Write an event file: curves and ends as scalars, settings as hyperparameters and as text.
 
     TensorBoard's wall time is the moment of the run, so that its relative axis is the time of training.
+
+    Args:
+        run: The run.
+        uri: Folder for a folder per run; None means `tensorboard` in `results_dir`.
+        results_dir: Results folder of the run.
     """
     from tensorboard.compat.proto.event_pb2 import Event
     from tensorboard.compat.proto.summary_pb2 import Summary
@@ -147,8 +151,8 @@ def to_tensorboard(run: Finished, uri: str | None, results_dir: Path) -> None:
         about = Summary(value=[Summary.Value(tag="settings", tensor=text, metadata=metadata)])
         writer.add_event(Event(wall_time=run.started, summary=about))
         for point in run.points:
-            said = Summary(value=[Summary.Value(tag=point.name, simple_value=point.value)])
-            writer.add_event(Event(wall_time=run.started + point.seconds, step=point.step, summary=said))
+            scalar = Summary(value=[Summary.Value(tag=point.name, simple_value=point.value)])
+            writer.add_event(Event(wall_time=run.started + point.seconds, step=point.step, summary=scalar))
     finally:
         writer.close()
 
@@ -160,8 +164,14 @@ def _plain(value: Any) -> bool | int | float | str:
 # -------------------------------------------------------------------------------------------------------- MLflow
 
 
-def to_mlflow(run: Finished, uri: str | None, results_dir: Path) -> None:
-    """One run in the experiment of its name: settings as parameters, curves and ends as metrics, facts as tags."""
+def write_mlflow(run: Finished, uri: str | None, results_dir: Path) -> None:
+    """Log a run in the experiment of its name: settings as parameters, curves and ends as metrics, facts as tags.
+
+    Args:
+        run: The run.
+        uri: Address of MLflow; None means a database in `results_dir`.
+        results_dir: Results folder of the run.
+    """
     from mlflow import MlflowClient
     from mlflow.entities import Metric, Param
 
@@ -185,7 +195,7 @@ def to_mlflow(run: Finished, uri: str | None, results_dir: Path) -> None:
 
 
 def _experiment(client: Any, name: str, artifacts: str | None) -> str:
-    """Its id; made where it is not there, unless another run makes it meanwhile."""
+    """Return the id of an experiment, which is made where it is not there, unless another run makes it meanwhile."""
     from mlflow.exceptions import MlflowException
 
     found = client.get_experiment_by_name(name)
@@ -196,11 +206,11 @@ def _experiment(client: Any, name: str, artifacts: str | None) -> str:
 
 
 def _name(name: str) -> str:
-    """What MLflow takes for the name of a metric."""
+    """Return what MLflow takes for the name of a metric."""
     return re.sub(r"[^\w\-. /:]", "_", name)
 
 
 TRACKERS: dict[str, Callable[[Finished, str | None, Path], None]] = {
-    "tensorboard": to_tensorboard,
-    "mlflow": to_mlflow,
+    "tensorboard": write_tensorboard,
+    "mlflow": write_mlflow,
 }

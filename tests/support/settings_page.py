@@ -12,7 +12,7 @@ from bench.arms import ARMS, Arm
 from bench.files import write_atomically
 from bench.settings import Setting, format_value, list_settings
 from bench.sweeps.compose import CONF, describe_experiments
-from bench.sweeps.overrides import group_choices
+from bench.sweeps.overrides import list_choices
 
 PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 HEAD = """\
@@ -81,7 +81,7 @@ def read_first_sentence(path: Path) -> str:
 def format_choices() -> str:
     """A Markdown table of what each configuration group has to choose from, where its file says what it is."""
     experiments, lines = describe_experiments(), ["| choice | what it is |", "|---|---|"]
-    for group, names in group_choices([CONF]).items():
+    for group, names in list_choices([CONF]).items():
         sentences = {name: read_first_sentence(CONF / group / f"{name}.yaml") for name in names}
         sentences |= experiments if group == "experiment" else {}
         lines += [f"| `{group}={name}` | {sentences[name].rstrip('.')} |" for name in names]
