@@ -58,8 +58,8 @@ _CAPTIONS = {
     ),
     "decomposition": (
         "Where the accuracy goes",
-        "From the CNN down to the network without edges; dots are runs, brackets 95 % intervals over seeds of the "
-        "paired difference. The configurations are those that did best on validation images.",
+        "From the pixel network down to the graph network without edges; dots are runs, brackets 95 % intervals over "
+        "seeds of the paired difference. The configurations are those that did best on validation images.",
     ),
     "time_to_score": (
         "Time to the same score",

@@ -32,11 +32,11 @@ def describe_rival(
     if set(found.runs["run_id"]) & set(pair.second["run_id"]):
         if found.tried == 1:
             return "", ()
-        which = "reaches" if found.reached else "comes closest to"
+        which = "reached" if found.reached else "came closest to"
         return f"Best rival of any kind: {among}, the {name} itself {which} the {ours}'s score soonest.", ()
     against = pair_by_seed(found.runs, pair.first)
     lines = make_scorecard(against, runs, scores, history) if against.seeds else ()
-    which = "reaches the {}'s score soonest" if found.reached else "comes closest to the {}'s score, which none reaches"
+    which = "reached the {}'s score soonest" if found.reached else "came closest to the {}'s score, which none reached"
     rest = (
         f"; compared with the {ours} it {summarise(lines)}" if any(line.short or line.unclear for line in lines) else ""
     )

@@ -55,7 +55,7 @@ def summarise(lines: Sequence[Line]) -> str:
     unclear = [line.topic for line in lines if line.unclear]
     unanswered = [line.topic for line in lines if not line.short and not line.unclear]
     none = f"no clear difference in {join_list(unclear)}" if unclear else ""
-    parts = [join_list(clear), none] if clear else [f"shows {none}"] if none else []
+    parts = [join_list(clear), none] if clear else [f"showed {none}"] if none else []
     why = f"no answer on {join_list(unanswered)} (why, and what would give one, below)" if unanswered else ""
     return "; ".join(part for part in (*parts, why) if part)
 
@@ -113,10 +113,10 @@ def _score(pair: Pair, scores: pd.DataFrame) -> Line:
         return Line(title, "", refusal.text(f"per image {means}, {estimate.value:+.1f} points ({span}); {seen}"))
     amount = f"{abs(estimate.value):.1f} points {'less' if estimate.value < 0 else 'more'}"
     if not estimate.excludes(0):
-        head = f"no clear difference: the {first} scores {amount} macro Dice per test image than the {second}"
+        head = f"no clear difference: the {first} scored {amount} macro Dice per test image than the {second}"
         return Line(title, "", join_sentences([f"{head}, {means} ({span})", seen]), unclear=True)
-    head = f"the {first} scores {amount} macro Dice per test image than the {second}, {means} ({span})"
-    return Line(title, f"scores {amount} Dice per image", join_sentences([head, seen]))
+    head = f"the {first} scored {amount} macro Dice per test image than the {second}, {means} ({span})"
+    return Line(title, f"scored {amount} Dice per image", join_sentences([head, seen]))
 
 
 def _pooled(pair: Pair) -> str:
@@ -156,7 +156,7 @@ def _time(pair: Pair, runs: pd.DataFrame, history: pd.DataFrame) -> Line:
     below = [_below(*item, pair.names) for item in zip(targets[1:], first[1:], second[1:], strict=True)]
     return _ratio_line(
         title, f"{where} the", (first[0], second[0]), pair.names, "time",
-        _disturbed(len(first[0]), clean, pair), lead="reaches a common score in", more=below,
+        _disturbed(len(first[0]), clean, pair), lead="reached a common score in", more=below,
     )  # fmt: skip
 
 
@@ -204,7 +204,7 @@ def _prediction(pair: Pair) -> Line:
     return _ratio_line(
         "Time per megapixel of prediction", "for a megapixel of the test images, superpixels included, the",
         used.column("predict_s_per_mpx"), pair.names, "time", _disturbed(used.seeds, quiet.seeds, pair),
-        lead="predicts a megapixel in", more=(without,),
+        lead="predicted a megapixel in", more=(without,),
     )  # fmt: skip
 
 
@@ -219,7 +219,7 @@ def _memory(pair: Pair) -> Line:
     what = f" ({KINDS.get(kinds[0], kinds[0])})" if kinds else ""
     return _ratio_line(
         title, f"at its peak in training, gross{what}, the", gross, pair.names, "memory", _few_seeds(pair),
-        lead="needs", more=(_net(pair),), mib=True,
+        lead="needed", more=(_net(pair),), mib=True,
     )  # fmt: skip
 
 
@@ -270,7 +270,7 @@ def _ratio_line(
             (f"it was not measured in every run of the {names[0]} and the {names[1]}",), ("runs of both",)
         )
         return Line(title, "", missing.text(""))
-    amounts = f"{subject} {names[0]} needs {_amount(first, mib=mib)} and the {names[1]} {_amount(second, mib=mib)}"
+    amounts = f"{subject} {names[0]} needed {_amount(first, mib=mib)} and the {names[1]} {_amount(second, mib=mib)}"
     estimate = median_ratio(second, first)
     if refusal:
         return Line(title, "", refusal.text("; ".join(part for part in (amounts, *more) if part)))
@@ -280,12 +280,12 @@ def _ratio_line(
 
 
 def _ratio(estimate: Estimate, names: tuple[str, str]) -> str:
-    """`U-Net : GNN = 14.1 (95 % interval 13 to 15), the GNN needs 93 % less`."""
+    """`U-Net : GNN = 14.1 (95 % interval 13 to 15), the GNN needed 93 % less`."""
     ratio = f"{names[1]} : {names[0]} = {estimate.value:.3g} ({format_interval(estimate)})"
     if not estimate.has_interval:
         return ratio
     return f"{ratio}, " + (
-        f"the {names[0]} needs {format_share(estimate.value)}" if estimate.excludes(1) else "no clear difference"
+        f"the {names[0]} needed {format_share(estimate.value)}" if estimate.excludes(1) else "no clear difference"
     )
 
 

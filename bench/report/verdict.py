@@ -213,7 +213,7 @@ def _choice(runs: pd.DataFrame, pair: Pair) -> list[str]:
     ]
     names = [name_configuration(part.iloc[0].to_dict()) for part in (pair.first, pair.second)]
     picked = [
-        f"the {name} {f'was chosen among {number} on validation images' if number > 1 else 'was the only one'}"
+        f"the {name}, {f'chosen among {number} on validation images' if number > 1 else 'the only one'}"
         for name, number in zip(names, tried, strict=True)
     ]
     uneven = " Trying more configurations favours the arm that tried them." if tried[0] != tried[1] else ""

@@ -102,7 +102,7 @@ def average_validation_score(runs: pd.DataFrame) -> float:
 
 @dataclass(frozen=True)
 class Within:
-    """One question of the kind "the best CNN within the GNN's memory", and its answer.
+    """One question of the kind "the best U-Net within the GNN's memory", and its answer.
 
     `budget` is what the giver's best configuration costs (mean, in `cost.unit`). `taker` is the best configuration of
     the other arm that costs no more (up to `TOLERANCE`), empty if there is none; `least` is then the least that one of
