@@ -158,3 +158,18 @@ def test_times_that_cannot_be_believed_give_no_break_even_but_the_reason(tmp_pat
     assert part.sentences == (
         "Not computed: every run of tiled_cnn that counts is flagged as contended, so its times are too long.",
     )
+
+
+def test_the_times_at_the_targets_that_matter_stand_in_the_table_and_in_the_scorecard_alike(folder: Path) -> None:
+    [section] = gather("r", collect(folder), []).sections
+    [part] = [part for part in section.answers if part.title == "Time to the same score"]
+    marked = {row[1]: row for row in part.rows if row[1]}
+    assert list(marked) == ["converged", "-1 point", "-2 points"]
+    text = section.verdict.lines[1].text
+    for row in marked.values():
+        gnn, unet = (cell.split(" s")[0] for cell in row[2:4])
+        assert f"to {row[0]}: {gnn} s against {unet} s" in text or f"of {row[0]}, " in text
+        assert gnn
+        assert unet
+        assert row[4].split(" ")[0] in text
+    assert [row[0] for row in part.rows] == sorted((row[0] for row in part.rows), reverse=True)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 from support.results import IMAGES, copy_results, make_results, make_run, score
 
 from bench.tables.names import name_configuration
@@ -48,6 +49,10 @@ def only(folder: Path) -> Verdict:
 
 def texts(found: Verdict) -> list[str]:
     return [line.text for line in found.lines]
+
+
+def middle(values: NDArray[np.float64]) -> float:
+    return float(np.exp(np.median(np.log(values))))
 
 
 def both(folder: Path, seeds: int = 3, **changes: object) -> Path:
@@ -91,9 +96,9 @@ def test_the_time_to_the_same_score_is_that_of_the_first_validation_at_it(folder
     for name, whole, prepare in ((GNN, 40.0, 4.8), (UNET, 600.0, 0.4)):
         first = [epochs[np.argmax(curve >= target)] for curve in curves[name]]
         times[name] = np.array([epoch * whole / 20 + prepare for epoch in first])
-    ratio = np.exp(np.median(np.log(times[UNET] / times[GNN])))
+    ratio = middle(times[UNET] / times[GNN])
     assert f"To a validation Dice of {target:.3f}" in text
-    assert f"the GNN needed {np.median(times[GNN]):.3g} s and the U-Net {np.median(times[UNET]):.3g} s" in text
+    assert f"the GNN needed {middle(times[GNN]):.3g} s and the U-Net {middle(times[UNET]):.3g} s" in text
     assert f"U-Net : GNN = {ratio:.3g} (95 % interval" in text
     assert f"to {target - 0.01:.3f}: " in text
     assert f"to {target - 0.02:.3f}: " in text

@@ -187,8 +187,7 @@ def _disturbed(used: int, clean: int, pair: Pair) -> Refusal:
 def _below(target: float, first: Floats, second: Floats, names: tuple[str, str]) -> str:
     if np.isnan([*first, *second]).any() or len(first) == 0:
         return ""
-    means = f"{format_duration(float(np.median(first)))} against {format_duration(float(np.median(second)))}"
-    return f"to {target:.3f}: {means}, {_ratio(median_ratio(second, first), names)}"
+    return f"to {target:.3f}: {_medians(first, second)}, {_ratio(median_ratio(second, first), names)}"
 
 
 # --------------------------------------------------------------------------------------------- prediction and memory
@@ -299,5 +298,5 @@ def _medians(first: Floats, second: Floats) -> str:
 
 
 def _amount(values: NDArray[np.float64], mib: bool = False) -> str:
-    middle = float(np.median(values))
+    middle = float(np.exp(np.median(np.log(values))))  # as of ratios: of an even number the geometric mean of two
     return f"{middle / MIB:.0f} MiB" if mib else format_duration(middle)

@@ -19,6 +19,7 @@ from bench.tables.statistics import Estimate, median_ratio
 from bench.tables.text import format_seconds
 
 MOST = 8  # rows of the table, and the targets that matter
+APART = 0.0005  # two targets closer than that are one row
 
 
 def make_speed_parts(
@@ -45,36 +46,25 @@ def _time_part(
 ) -> Part:
     methods = [speed.select_method(runs, stand_ins[name].iloc[0]) for name in RIVALS]
     matter = speed.find_targets(stand_ins[RIVALS[0]], stand_ins[RIVALS[1]], history)
-    every = np.concatenate([speed.make_grid(methods, history, MOST), matter[~np.isnan(matter)]])
-    targets = np.unique(every.round(4))[::-1]
+    marks = dict(zip(map(float, matter), ("converged", "-1 point", "-2 points"), strict=True))
+    between = [score for score in speed.make_grid(methods, history, MOST) if not (abs(score - matter) < APART).any()]
+    targets = np.array(sorted([*(score for score in marks if score == score), *between], reverse=True))
     first, second = (speed.reach(method, history, targets) for method in methods)
+    shown = [targets.tolist(), _cells(first), _cells(second), _ratios(first, second)]
+    rows = tuple((f"{target:.3f}", marks.get(target, ""), *cells) for target, *cells in zip(*shown, strict=True))
     names = [name_configuration(method.iloc[0].to_dict()) for method in methods]
-    marks = {
-        round(float(score), 4): text for score, text in zip(matter, ("converged", "-1 point", "-2 points"), strict=True)
-    }
-    rows = tuple(
-        (
-            f"{target:.3f}",
-            marks.get(round(float(target), 4), ""),
-            _cell(first, i),
-            _cell(second, i),
-            _ratio(first, second, i),
-        )
-        for i, target in enumerate(targets)
-    )
     sentences = (
         "Seconds, superpixels included, to the first validation at a score: the least over all fits of that method, "
         "each with the budget it was planned for. Medians over seeds with 95 % intervals; empty where a seed never "
         "came there. In the second column the targets that matter: what the lower of the two reached when it had "
         "converged, and one and two points less. * marks times of runs that shared the machine.",
     )
-    headings = ("validation Dice", "", *names, "ratio")
-    return Part("Time to the same score", sentences, headings, rows, figures)
+    return Part("Time to the same score", sentences, ("validation Dice", "", *names, "ratio"), rows, figures)
 
 
-def _cell(reached: speed.Reached, number: int) -> str:
-    estimate = reached.median()[number]
-    return _with_interval(estimate) + ("*" if reached.contended[number].any() and not np.isnan(estimate.value) else "")
+def _cells(reached: speed.Reached) -> list[str]:
+    marks = ["*" if any(row) else "" for row in reached.contended]
+    return [_with_interval(middle) + mark for middle, mark in zip(reached.median(), marks, strict=True)]
 
 
 def _with_interval(estimate: Estimate) -> str:
@@ -84,13 +74,16 @@ def _with_interval(estimate: Estimate) -> str:
     return f"{value} s" + (f" [{low}, {high}]" if estimate.has_interval else "")
 
 
-def _ratio(first: speed.Reached, second: speed.Reached, number: int) -> str:
-    """The second's time over the first's, over the seeds that both have."""
+def _ratios(first: speed.Reached, second: speed.Reached) -> list[str]:
+    """The second's time over the first's at each target, over the seeds that both have; empty where one never came."""
     seeds = np.intersect1d(first.seeds, second.seeds)
-    ours, theirs = (part.seconds[number][np.isin(part.seeds, seeds)] for part in (first, second))
-    if len(seeds) == 0 or np.isnan([*ours, *theirs]).any():
-        return ""
-    estimate = median_ratio(theirs, ours)
+    ours, theirs = (part.seconds[:, np.isin(part.seeds, seeds)] for part in (first, second))
+    unknown = np.isnan(ours).any(axis=1) | np.isnan(theirs).any(axis=1) | (len(seeds) == 0)
+    pairs = zip(theirs, ours, np.atleast_1d(unknown), strict=True)
+    return ["" if missing else _ratio(median_ratio(above, below)) for above, below, missing in pairs]
+
+
+def _ratio(estimate: Estimate) -> str:
     return f"{estimate.value:.3g}" + (f" [{estimate.low:.3g}, {estimate.high:.3g}]" if estimate.has_interval else "")
 
 

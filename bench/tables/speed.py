@@ -16,6 +16,7 @@ from bench.tables.statistics import Estimate, median_ratio
 Floats = NDArray[np.float64]
 BELOW = (0.0, 0.01, 0.02)  # the targets that matter: the lower arm's converged score, one and two points less
 GRID = 25  # targets of a curve
+RESAMPLES = 2000  # of an interval over seeds
 
 
 @dataclass(frozen=True)
@@ -37,11 +38,10 @@ class Reached:
 
     def median(self) -> list[Estimate]:
         """Return the median over the seeds for each target with its interval; NaN where a seed did not reach it."""
-        found = []
-        for row in self.seconds:
-            known = not np.isnan(row).any()
-            found.append(median_ratio(row, np.ones(len(row))) if known else Estimate(np.nan, np.nan, np.nan))
-        return found
+        unknown, ones = Estimate(np.nan, np.nan, np.nan), np.ones(len(self.seeds))
+        missing = np.atleast_1d(np.isnan(self.seconds).any(axis=1))
+        rows = zip(self.seconds, missing, strict=True)
+        return [unknown if gone else median_ratio(row, ones, resamples=RESAMPLES) for row, gone in rows]
 
 
 def select_method(runs: pd.DataFrame, like: "pd.Series[Any]") -> pd.DataFrame:
