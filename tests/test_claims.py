@@ -64,14 +64,16 @@ def test_many_processes_never_hold_it_together(path: Path) -> None:
     code = (
         "import sys, time, pathlib; from bench.sweeps.claims import take\n"
         "path, log = pathlib.Path(sys.argv[1]), open(sys.argv[2], 'a', buffering=1)\n"
-        "while (claim := take(path)) is None: time.sleep(0.001)\n"
-        "log.write('in\\n'); time.sleep(0.02); log.write('out\\n'); claim.release()\n"
+        "for _ in range(20):\n"
+        "    while (claim := take(path)) is None: time.sleep(0.0005)\n"
+        "    log.write('in\\n'); time.sleep(0.002); log.write('out\\n'); claim.release()\n"
     )
     left_behind(path, DEAD)
     command = [sys.executable, "-c", code, str(path), str(log)]
     processes = [subprocess.Popen(command, cwd=ROOT) for _ in range(5)]
-    assert [process.wait(30) for process in processes] == [0] * 5
-    assert log.read_text().split() == ["in", "out"] * 5
+    assert [process.wait(60) for process in processes] == [0] * 5
+    assert log.read_text().split() == ["in", "out"] * 100
+    assert [found.name for found in path.parent.iterdir()] == ["log"]
 
 
 def test_a_process_number_used_again_is_not_the_owner(path: Path) -> None:

@@ -7,6 +7,8 @@ import json
 import os
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from uuid import uuid4
@@ -15,6 +17,7 @@ from bench.config import InputError
 from bench.files import clear_stale, create_atomically, identify_process, is_running, read_json
 
 BEAT = 5.0  # seconds between two signs of life
+RETRY = 0.001  # seconds between two attempts to remove a claim
 SILENCE = 300.0  # seconds without one after which a claim of another machine is void
 
 
@@ -49,8 +52,16 @@ class Claim:
         self._over.set()
         self._thread.join()
         self.count_others()
-        if read_owner(self.path) == self.owner:
-            self.path.unlink(missing_ok=True)
+        while not self._remove():
+            time.sleep(RETRY)
+
+    def _remove(self) -> bool:
+        if read_owner(self.path) != self.owner:
+            return True
+        with _guard(self.path, self.beat) as guarded:
+            if guarded and read_owner(self.path) == self.owner:
+                self.path.unlink()
+        return guarded
 
     def _show_life(self) -> None:
         while not self._over.wait(self.beat):
@@ -111,31 +122,37 @@ def read_owner(path: Path) -> Owner | None:
 
 
 def _take_over(path: Path, owner: Owner, beat: float) -> bool:
-    """Take the place of a dead process. One at a time: a folder beside the claim is made by whoever takes over."""
+    """Take the place of a dead process, or of one that has just released its claim."""
     if is_held(path):
         return False
+    with _guard(path, beat) as guarded:
+        if not guarded or is_held(path):
+            return False
+        path.unlink(missing_ok=True)
+        return create_atomically(path, _encode(owner))
+
+
+@contextmanager
+def _guard(path: Path, beat: float) -> Iterator[bool]:
+    """Yield whether this process alone may remove the claim `path`: by a folder beside it, which one process can make.
+
+    Nobody removes a claim without it, the owner itself neither. So what was read of a claim is still true when it is
+    removed. A guard whose maker was killed in the blink between making and removing it lasts for `beat` seconds.
+    """
     guard = path.with_suffix(".taking")
     try:
         guard.mkdir()
     except FileExistsError:
-        _remove_old(guard, beat)
-        return False
-    try:
-        if is_held(path):
-            return False
-        path.unlink(missing_ok=True)  # nobody else does, but by releasing a claim: what comes between is not replaced
-        return create_atomically(path, _encode(owner))
-    finally:
-        guard.rmdir()
-
-
-def _remove_old(guard: Path, age: float) -> None:
-    """Remove a guard whose maker was killed in the blink between making and removing it."""
-    try:
-        if time.time() - guard.stat().st_mtime > age:
-            guard.rmdir()
-    except FileNotFoundError:
+        with suppress(FileNotFoundError):  # its maker was quicker
+            if time.time() - guard.stat().st_mtime > beat:
+                guard.rmdir()
+        yield False
         return
+    try:
+        yield True
+    finally:
+        with suppress(FileNotFoundError):  # this process was stopped for so long that its guard counted as a dead one's
+            guard.rmdir()
 
 
 def _encode(owner: Owner) -> bytes:
