@@ -161,6 +161,7 @@ def test_settings_of_every_arm_and_data_set_are_known() -> None:
     ("words", "sentence"),
     [
         (["training.amp=x"], "training.amp must be true or false, got 'x'"),
+        (["graph.edges=knn"], "graph.edges must be a list in brackets, as in graph.edges=[a,b]"),
         (["seed=x"], "seed must be a whole number, got 'x'"),
         (["training.patience=often"], "training.patience must be a whole number, got 'often'"),
         (["pipeline.crop_size=64"], "pipeline.crop_size is a setting of pipeline=tiled_cnn"),

@@ -117,7 +117,7 @@ def check_work(work: Work, run: FinishedRun) -> None:
     for out in work.outs:
         outputs.check_name(out, settings.overwrite)
         check_apart(work.image, out)
-    find_layout(work.image, open_work(work, run).header, run.task, choose_channel_axis(work, run))
+    find_channels(work.image, open_work(work, run).header, run.task, choose_channel_axis(work, run))
 
 
 def check_apart(image: Path, out: Path) -> None:
@@ -127,7 +127,7 @@ def check_apart(image: Path, out: Path) -> None:
     require(apart, f"out={out} lies inside the image {image}, or is it: choose another place")
 
 
-def find_layout(path: Path, header: Header, task: Task, channel_axis: int | None) -> Layout:
+def find_channels(path: Path, header: Header, task: Task, channel_axis: int | None) -> Layout:
     """Find the channels of a new image.
 
     Args:
@@ -181,7 +181,7 @@ def predict_one(work: Work, progress: Show | None = None) -> Done:
     name, able = run.config.pipeline.name, isinstance(pipeline, Probabilistic)
     require(able or not settings.probabilities, f"probabilities=true: {name} does not say how probable a class is")
     file = open_work(work, run)
-    stored = Arranged(file.array, find_layout(work.image, file.header, run.task, choose_channel_axis(work, run)))
+    stored = Arranged(file.array, find_channels(work.image, file.header, run.task, choose_channel_axis(work, run)))
     needed = estimate_scratch(run.config, stored.shape, settings.probabilities * len(run.task.class_names))
     with explain_prediction(work), make_scratch(work.out, settings.scratch, needed) as scratch:
         scaling = run.normalization.scaling(stored.dtype, examine(work.image, stored))

@@ -234,7 +234,7 @@ def describe_job(job: Job) -> dict[str, Any]:
     settings, run_key = identify_run(job)
     moment = f"{now:%Y%m%dT%H%M%S}-{now.microsecond // 1000:03d}"
     return {
-        "run_id": resume.name_run(moment, job.config.pipeline.name, run_key),
+        "run_id": resume.name_directory(moment, job.config.pipeline.name, run_key),
         "settings_key": settings,
         "run_key": run_key,
         "started": now.isoformat(timespec="seconds"),

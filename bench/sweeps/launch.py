@@ -131,7 +131,7 @@ def tune(
     folder = Path(first[0].config.results_dir)
     before = {attempt.directory for attempt in list_attempts(folder)}
     for arm, job in zip(arms, first, strict=True):
-        trial = Trial(tuple(item for item in given if item not in arm), config_dir)
+        trial = TuningTrial(tuple(item for item in given if item not in arm), config_dir)
         _search_arm(
             arm, trial, [*_configure_sampler(experiment.trials), *how], folder / "tuning" / job.config.pipeline.name
         )
@@ -145,7 +145,7 @@ def _configure_sampler(trials: int) -> list[str]:
     return ["hydra/sweeper=optuna", *(f"hydra.sweeper.{name}={value}" for name, value in settings.items())]
 
 
-def _search_arm(arm: Sequence[str], trial: "Trial", how: Sequence[str], folder: Path) -> None:
+def _search_arm(arm: Sequence[str], trial: "TuningTrial", how: Sequence[str], folder: Path) -> None:
     """Do all trials of one arm; Optuna's best one is written into `folder`.
 
     The sweeper gets no text: it hands values on without their quotes. The trial composes its job with all of them.
@@ -159,7 +159,7 @@ def _search_arm(arm: Sequence[str], trial: "Trial", how: Sequence[str], folder: 
 
 
 @dataclass(frozen=True)
-class Trial:
+class TuningTrial:
     """Does one run, unless it is finished, and returns its validation score; None where it has none."""
 
     given: tuple[str, ...]

@@ -48,6 +48,8 @@ def _describe_known(text: str) -> str:
     key = re.search(r"full_key: (\S+)", text)
     if key is None:
         return ""
+    if "is not a ListConfig, list or tuple" in text:
+        return f"{key[1]} must be a list in brackets, as in {key[1]}=[a,b]"
     kind = re.search(r"Value '(.*)' (?:of type '\w+' could not be converted to|is not a valid) (\w+)", text)
     if kind is not None and kind[2] in WORDS:
         return f"{key[1]} must be {WORDS[kind[2]]}, got {kind[1]!r}"

@@ -122,7 +122,7 @@ def find_newer(results_dir: Path, run_key: str, known: Sequence[Attempt]) -> Att
     return max((a for a in found if a.status is not None), key=lambda attempt: attempt.rank, default=None)
 
 
-def name_run(moment: str, pipeline: str, run_key: str) -> str:
+def name_directory(moment: str, pipeline: str, run_key: str) -> str:
     """Return the name of a run's directory.
 
     Args:

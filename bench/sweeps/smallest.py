@@ -22,15 +22,15 @@ def try_job(config: Config) -> None:
     """
     data = load(config.dataset, Path(config.results_dir))
     pipeline = build_pipeline(config, data.task)
-    train = [pipeline.prepare(sample) for sample in sorted(data.train, key=count_pixels, reverse=True)]
-    val = [pipeline.prepare(max(data.val, key=count_pixels))]
+    train = [pipeline.prepare(sample) for sample in sorted(data.train, key=count_image_pixels, reverse=True)]
+    val = [pipeline.prepare(max(data.val, key=count_image_pixels))]
     pipeline.fit(train[: getattr(config.pipeline, "batch_size", None)], val)
-    predicted = pipeline.predict(pipeline.prepare(max(data.test, key=count_pixels)))
+    predicted = pipeline.predict(pipeline.prepare(max(data.test, key=count_image_pixels)))
     if predicted.ndim != data.task.spatial_axes:
         raise RuntimeError(f"{config.pipeline.name} predicted a mask with {predicted.ndim} axes")
 
 
-def count_pixels(sample: Sample) -> int:
+def count_image_pixels(sample: Sample) -> int:
     """Return the size of an image in pixels."""
     return int(np.prod(sample.mask.shape))
 
