@@ -143,12 +143,12 @@ def leave_uninterrupted() -> None:
 
 def run_words(arguments: Sequence[str]) -> int:
     """Run a verb or an experiment. Returns the exit code; raises InputError."""
-    if not arguments or arguments[0] in HELP:
-        return print_help()
-    if arguments[0] == "--version":
-        return print_version()
-    if arguments[0] in VERBS:
+    if arguments and arguments[0] in VERBS:
         return run_verb(arguments[0], arguments[1:])
+    if not arguments or any(argument in HELP for argument in arguments):
+        return print_help()
+    if "--version" in arguments:
+        return print_version()
     check_verb(arguments[0])
     return run_experiment(list(arguments))
 
@@ -245,7 +245,7 @@ def run_experiment(arguments: list[str]) -> int:
         arguments: Words of the command line.
 
     Returns:
-        The exit code: 1 where a run did not end well, 2 where a report cannot be written.
+        The exit code: 1 where a run did not end well or a report cannot be written.
 
     Raises:
         InputError: A setting, the data or a results folder cannot be used.

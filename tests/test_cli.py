@@ -133,7 +133,7 @@ def test_a_question_of_hydras_own_may_stand_anywhere(capsys: pytest.CaptureFixtu
 
 
 def test_without_words_it_explains_itself_and_trains_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    for words in ([], ["--help"], ["-h"], ["help"]):
+    for words in ([], ["--help"], ["-h"], ["help"], ["experiment=quick", "--help"]):
         assert cli.main(words) == 0
         printed = capsys.readouterr().out
         for name in (*cli.VERBS, *choices("experiment")):
