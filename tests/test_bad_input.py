@@ -148,6 +148,9 @@ def _no_run_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     def started(*_: object) -> None:
         raise AssertionError("a run started")
 
+    from bench.sweeps import launch  # first: a module loaded while the other's name is replaced would keep `started`
+
+    monkeypatch.setattr(launch, "sweep", started)
     monkeypatch.setattr(sweep, "sweep", started)
     monkeypatch.setattr(sweep, "check_writable", lambda _: None)
 
