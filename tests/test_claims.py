@@ -76,6 +76,32 @@ def test_many_processes_never_hold_it_together(path: Path) -> None:
     assert [found.name for found in path.parent.iterdir()] == ["log"]
 
 
+def test_a_claim_made_while_another_process_tries_to_take_the_place_is_not_removed(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim is released as this process looks, and a quicker one claims the place right after the second look."""
+    other = json.dumps(asdict(Owner(identify_process(os.getpid()), "quicker"))).encode()
+    create, look, looks = claims.create_atomically, claims.is_held, Counter[str]()
+
+    def create_late(at: Path, content: bytes) -> bool:
+        looks["create"] += 1
+        if looks["create"] == 2 and not path.exists():
+            path.write_bytes(other)
+        return looks["create"] == 2 and create(at, content)
+
+    def look_then_lose(found: Path) -> bool:
+        looks["look"] += 1
+        held = look(found)
+        if looks["look"] == 2 and not path.exists():
+            path.write_bytes(other)
+        return held
+
+    monkeypatch.setattr(claims, "create_atomically", create_late)
+    monkeypatch.setattr(claims, "is_held", look_then_lose)
+    assert take(path) is None
+    assert path.read_bytes() == other
+
+
 def test_a_process_number_used_again_is_not_the_owner(path: Path) -> None:
     held = take(path)
     assert held is not None

@@ -126,9 +126,12 @@ def _take_over(path: Path, owner: Owner, beat: float) -> bool:
     if is_held(path):
         return False
     with _guard(path, beat) as guarded:
-        if not guarded or is_held(path):
+        if not guarded:
             return False
-        path.unlink(missing_ok=True)
+        if path.exists():  # it stays while this process has the guard; one that is not there may come at any moment
+            if is_held(path):
+                return False
+            path.unlink()
         return create_atomically(path, _encode(owner))
 
 
