@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.files import identify_process
+from bench.files import create_atomically, identify_process
 from bench.sweeps import claims
 from bench.sweeps.claims import Owner, clear_dead, is_held, read_owner, take
 
@@ -81,7 +81,7 @@ def test_a_claim_made_while_another_process_tries_to_take_the_place_is_not_remov
 ) -> None:
     """A claim is released as this process looks, and a quicker one claims the place right after the second look."""
     other = json.dumps(asdict(Owner(identify_process(os.getpid()), "quicker"))).encode()
-    create, look, looks = claims.create_atomically, claims.is_held, Counter[str]()
+    create, look, looks = create_atomically, claims.is_held, Counter[str]()
 
     def come() -> None:
         looks["came"] += 1

@@ -16,7 +16,7 @@ from support import folder_sets as sets
 from bench.config import FolderConfig, InputError
 from bench.datasets import fingerprint
 from bench.datasets.inspection import inspect
-from bench.datasets.manifest import Entry
+from bench.datasets.manifest import ManifestEntry
 from bench.datasets.registry import load
 from bench.datasets.sample import Splits
 
@@ -30,7 +30,7 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> dict[str, list[str]]:
     calls: dict[str, list[str]] = {"inspected": [], "hashed": []}
     hash_source = fingerprint.hash_source
 
-    def count_inspect(entry: Entry, config: FolderConfig) -> Any:
+    def count_inspect(entry: ManifestEntry, config: FolderConfig) -> Any:
         calls["inspected"].append(entry.name)
         return inspect(entry, config)
 

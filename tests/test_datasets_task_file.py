@@ -22,7 +22,7 @@ def image(seed: int, dtype: type = np.uint16) -> np.ndarray:
 def test_a_new_image_is_scaled_as_in_training(mode: str, tmp_path: Path) -> None:
     train, new = compute_moments(image(0)), image(1)
     task_file.write(tmp_path / "task.json", TASK, mode, Stored(train, ("uint16",)))
-    task, normalization = task_file.read(tmp_path / "task.json")
+    task, normalization = task_file.read_task(tmp_path / "task.json")
     assert task == TASK
     expected = choose_scaling(mode, new.dtype, compute_moments(new), train).apply(new)
     np.testing.assert_array_equal(normalization.scaling(new.dtype, compute_moments(new)).apply(new), expected)
@@ -31,7 +31,7 @@ def test_a_new_image_is_scaled_as_in_training(mode: str, tmp_path: Path) -> None
 
 def test_other_number_types_are_refused_where_grey_values_must_mean_the_same(tmp_path: Path) -> None:
     task_file.write(tmp_path / "task.json", TASK, "dataset", Stored(compute_moments(image(0)), ("uint16",)))
-    _, normalization = task_file.read(tmp_path / "task.json")
+    _, normalization = task_file.read_task(tmp_path / "task.json")
     new = image(1, np.uint8)
     with pytest.raises(InputError, match=r"holds uint8 values .* on uint16"):
         normalization.scaling(new.dtype, compute_moments(new))
@@ -48,7 +48,7 @@ MISTAKES = {
 def test_a_broken_file_is_named(content: str, tmp_path: Path) -> None:
     (tmp_path / "task.json").write_text(content)
     with pytest.raises(InputError, match=rf"task\.json {MISTAKES[content]}|task\.json .*{MISTAKES[content]}"):
-        task_file.read(tmp_path / "task.json")
+        task_file.read_task(tmp_path / "task.json")
 
 
 @pytest.mark.parametrize(
@@ -68,5 +68,5 @@ def test_a_wrong_value_is_named(key: str, value: object, sentence: str, tmp_path
     task_file.write(path, TASK, "none", None)
     path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
     with pytest.raises(InputError, match=sentence) as caught:
-        task_file.read(path)
+        task_file.read_task(path)
     assert str(path) in str(caught.value)

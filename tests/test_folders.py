@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from bench.plots import all as drawing
     from bench.report.command import write_report
     from bench.report.content import gather
-    from bench.tables.collect import collect, load, read_runs
+    from bench.tables.collect import collect, load_tables, read_runs
     from bench.tables.comparison import compare_arms, list_configurations
-    from bench.tables.folders import FoldersConfig, choose_folders, find_run_file, read
+    from bench.tables.folders import FoldersConfig, choose_folders, find_run_file, read_folder_tables
 
 
 GPU = {"machine__id": "cafef00d", "machine__gpu": "Imaginary GPU", "peak_memory_kind": "gpu_process"}
@@ -39,7 +39,7 @@ def two(tmp_path: Path) -> tuple[Path, Path]:
 
 
 def test_machines_stay_apart_and_each_says_what_it_says_alone(two: tuple[Path, Path], tmp_path: Path) -> None:
-    merged = compare_arms(read(two, tmp_path))
+    merged = compare_arms(read_folder_tables(two, tmp_path))
     assert merged["machine"].nunique() == 2
     alone = [compare_arms(collect(folder)) for folder in two]
     assert len(merged) == sum(map(len, alone))
@@ -52,11 +52,11 @@ def test_machines_stay_apart_and_each_says_what_it_says_alone(two: tuple[Path, P
 
 
 def test_data_of_one_content_is_one_data_set_wherever_it_lies(two: tuple[Path, Path], tmp_path: Path) -> None:
-    assert set(list_configurations(read(two, tmp_path))["dataset"]) == {"made_up"}
+    assert set(list_configurations(read_folder_tables(two, tmp_path))["dataset"]) == {"made_up"}
 
 
 def test_the_report_has_a_section_per_machine_with_its_own_pictures(two: tuple[Path, Path], tmp_path: Path) -> None:
-    tables = read(two, tmp_path)
+    tables = read_folder_tables(two, tmp_path)
     sections = gather("r", tables, []).sections
     assert len(sections) == 2
     assert len({section.verdict.lines for section in sections}) == 2
@@ -69,7 +69,7 @@ def test_the_report_has_a_section_per_machine_with_its_own_pictures(two: tuple[P
 def test_a_run_that_lies_in_two_folders_counts_once(two: tuple[Path, Path], tmp_path: Path) -> None:
     shutil.copytree(two[0] / "runs", tmp_path / "copy" / "runs")
     shutil.copytree(two[1] / "runs" / "gpu-tiled_cnn-0", tmp_path / "copy" / "runs" / "gpu-tiled_cnn-0")
-    once, twice = read(two, tmp_path), read((*two, tmp_path / "copy"), tmp_path)
+    once, twice = read_folder_tables(two, tmp_path), read_folder_tables((*two, tmp_path / "copy"), tmp_path)
     for name in ("runs", "stages", "scores", "history"):
         assert len(getattr(once, name)) == len(getattr(twice, name)) > 0
 
@@ -78,13 +78,13 @@ def test_two_runs_of_one_name_are_refused(two: tuple[Path, Path], tmp_path: Path
     run_id = sorted(path.name for path in (two[0] / "runs").iterdir())[0]
     make_run(tmp_path / "c", "oracle", run_id=run_id, started="2027-01-01T00:00:00+00:00")
     with pytest.raises(InputError, match=f"two different runs have the run_id {run_id}"):
-        read((two[0], tmp_path / "c"), tmp_path)
+        read_folder_tables((two[0], tmp_path / "c"), tmp_path)
 
 
 def test_a_failed_run_belongs_to_the_machine_of_its_folder(two: tuple[Path, Path], tmp_path: Path) -> None:
     unknown = {"machine__id": None, "machine__cpu": None, "machine__cores": None}
     make_run(two[1], "tiled_cnn", 7, run_id="dead", run_key="dead", status="host_oom", **unknown)  # type: ignore[arg-type]
-    runs = list_configurations(read(two, tmp_path))
+    runs = list_configurations(read_folder_tables(two, tmp_path))
     [dead] = runs[runs["run_id"] == "dead"]["machine"]
     assert "cafef00d" in dead
 
@@ -95,10 +95,10 @@ def test_tables_alone_are_read_and_keep_the_pictures_drawn_from_runs(
     every = drawing._drawings
     monkeypatch.setattr(drawing, "_drawings", lambda *given: {"panels": every(*given)["panels"]})
     cli.main(["report", f"results_dir={two[0]}"])
-    before = compare_arms(load(two[0]))
+    before = compare_arms(load_tables(two[0]))
     shutil.rmtree(two[0] / "runs")
     assert cli.main(["report", f"results_dir={two[0]}"]) == 0
-    assert compare_arms(load(two[0])).equals(before)
+    assert compare_arms(load_tables(two[0])).equals(before)
     assert (two[0] / "figures" / "panels-made-up.png").exists()
     assert "panels-made-up.png" in (two[0] / "report.md").read_text()
 
@@ -141,7 +141,7 @@ def test_collect_takes_several_folders_and_keeps_their_tables(
     monkeypatch.chdir(tmp_path)
     assert cli.main(["collect", f"results_dir={two[0]},{two[1]}"]) == 0
     assert "Imaginary GPU" in capsys.readouterr().out
-    kept, parts = load(tmp_path / "results" / "combined"), [read_runs(folder) for folder in two]
+    kept, parts = load_tables(tmp_path / "results" / "combined"), [read_runs(folder) for folder in two]
     assert len(kept.runs) == sum(len(part.runs) for part in parts)
     assert len(compare_arms(kept)) == sum(len(compare_arms(part)) for part in parts)
     assert not any((folder / "tables").exists() for folder in two)  # they may be others', or read-only
@@ -151,5 +151,5 @@ def test_a_folder_is_read_alike_whether_or_not_it_is_written(two: tuple[Path, Pa
     read_only, written = read_runs(two[0]), collect(two[0])
     for name in ("runs", "stages", "scores", "history"):
         pd.testing.assert_frame_equal(getattr(read_only, name), getattr(written, name))
-    elsewhere = read((two[0],), tmp_path / "o")
+    elsewhere = read_folder_tables((two[0],), tmp_path / "o")
     pd.testing.assert_frame_equal(elsewhere.scores, written.scores)

@@ -8,7 +8,7 @@ from bench.measure.flags import flag_energy, flag_gaps, flag_run
 from bench.measure.gpu import NoGpu
 from bench.measure.memory import Peak
 from bench.measure.sampling import Summary
-from bench.measure.stages import Entry, Stage
+from bench.measure.stages import Stage, StageEntry
 from bench.measure.trace import Trace
 
 SECOND = 10**9
@@ -27,7 +27,7 @@ def on_gpu(own_pid: int | None) -> Device:
 
 def stage(source: str = "vmhwm", frees: int = 0) -> Stage:
     reading = AllocatorReading(1, 1, 1, 0, frees)
-    return Stage("train", "train", [Entry((0, 2 * SECOND), Peak(1, source), allocator=reading)])
+    return Stage("train", "train", [StageEntry((0, 2 * SECOND), Peak(1, source), allocator=reading)])
 
 
 @pytest.mark.parametrize(
@@ -51,10 +51,10 @@ def test_a_long_gap_is_invalid_unless_the_peak_is_proven(device: Device, measure
 
 @pytest.mark.parametrize(("counted", "flagged"), [(1200.0, False), (1100.0, False), (1000.0, True), (None, False)])
 def test_counter_and_power_must_agree_to_a_tenth(counted: float | None, flagged: bool) -> None:
-    measured = Stage("train", "train", [Entry((0, 12 * SECOND), energy_joules=counted)])
+    measured = Stage("train", "train", [StageEntry((0, 12 * SECOND), energy_joules=counted)])
     samples = Trace([{"t_ns": second * SECOND, "power_watts": 100} for second in range(13)])
     assert bool(flag_energy([measured], samples)) == flagged
-    short = Stage("train", "train", [Entry((0, 9 * SECOND), energy_joules=1.0)])
+    short = Stage("train", "train", [StageEntry((0, 9 * SECOND), energy_joules=1.0)])
     assert flag_energy([short], samples) == []
 
 

@@ -12,12 +12,12 @@ import psutil
 import pytest
 
 from bench.measure.allocator import AllocatorReading
-from bench.measure.calibration import calibrate_cpu, check, flag_calibration, hold_host_memory
+from bench.measure.calibration import calibrate_cpu, check_probe, flag_calibration, hold_host_memory
 from bench.measure.device import Device, open_cpu
 from bench.measure.gpu import GpuFacts, NoGpu
 from bench.measure.load import Load, flag_load
 from bench.measure.meter import TRACE_FILE, Meter
-from bench.measure.stages import Entry, Stage, energy_columns, gross_peak
+from bench.measure.stages import Stage, StageEntry, energy_columns, gross_peak
 from bench.measure.trace import Trace
 
 MIB = 2**20
@@ -164,10 +164,10 @@ def test_calibration_on_the_processor_sees_what_was_touched() -> None:
     checks = calibrate_cpu(64 * MIB)
     assert len(checks) == 3
     assert checks[1].passed
-    assert flag_calibration([check("a probe", 10 * MIB, 5 * MIB, MIB)]) == [
+    assert flag_calibration([check_probe("a probe", 10 * MIB, 5 * MIB, MIB)]) == [
         "invalid: calibration failed: a probe, held 10 MiB, saw 5.0 MiB"
     ]
-    assert check("a probe", 10, None, 1).passed is None
+    assert check_probe("a probe", 10, None, 1).passed is None
 
 
 def test_load_of_others_is_contended() -> None:
@@ -202,14 +202,14 @@ def powered(facts: GpuFacts) -> Device:
 def test_energy_of_long_stages_only(
     seconds: int, counted: float | None, mig: bool, expected: tuple[float | None, str | None]
 ) -> None:
-    stage = Stage("train", "train", [Entry((0, seconds * SECOND), energy_joules=counted)])
+    stage = Stage("train", "train", [StageEntry((0, seconds * SECOND), energy_joules=counted)])
     samples = Trace([{"t_ns": second * SECOND, "power_watts": 100.0} for second in range(seconds + 1)])
     row = energy_columns(stage, samples, powered(GpuFacts(mig=mig)))
     assert (row["energy_j"], row["energy_source"]) == expected
 
 
 def test_no_list_and_no_difference_is_no_gross_number() -> None:
-    stage = Stage("train", "train", [Entry((0, SECOND), allocator=AllocatorReading(1, 2, 2, 0, 0))])
+    stage = Stage("train", "train", [StageEntry((0, SECOND), allocator=AllocatorReading(1, 2, 2, 0, 0))])
     assert gross_peak(stage, Trace([]), powered(GpuFacts()), 2) == (None, None, None)
 
 

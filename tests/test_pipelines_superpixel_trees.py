@@ -17,7 +17,7 @@ from bench.datasets.sample import Sample, Task
 from bench.scores.metrics import confusion_matrix, macro_dice
 
 if TYPE_CHECKING:
-    from bench.pipelines.trees.nodes import draw_nodes, encode_nodes, find_node_bins, tabulate
+    from bench.pipelines.trees.nodes import draw_nodes, encode_nodes, find_node_bins, tabulate_nodes
     from bench.pipelines.trees.superpixel_trees import SuperpixelTrees
     from bench.superpixels.registry import segment
 
@@ -107,7 +107,7 @@ def test_the_seed_decides_which_nodes_are_drawn() -> None:
 
 def test_bins_of_means_are_those_of_their_hops() -> None:
     image = np.asarray(disc(1).image)
-    table = tabulate(image, segment(image, SIZE), GraphConfig(features=["intensity"]))
+    table = tabulate_nodes(image, segment(image, SIZE), GraphConfig(features=["intensity"]))
     counts = [np.eye(2, dtype=np.int64)[np.arange(len(table.rows)) % 2]]
     sample = draw_nodes(counts, 10**6, np.random.default_rng(0))
     both = find_node_bins([table], sample, [1, 2], np.random.default_rng(0))

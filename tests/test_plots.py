@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bench.tables.comparison import compare_arms, list_configurations
     from bench.tables.footprint import load_trace
     from bench.tables.frontier import TRAINING
-    from bench.tables.speed import tabulate
+    from bench.tables.speed import tabulate_speed
 
 
 TRACE = (
@@ -267,7 +267,7 @@ def test_the_time_to_a_score_is_drawn_from_its_table(folder: Path) -> None:
     runs = list_configurations(tables)
     figure = plot_time_to_score(runs, tables.history)
     assert {"U-Net (3 seeds)", "GNN (50 px, 2 seeds)", "hollow: contended run"} <= set(labels(figure))
-    table = tabulate(runs, tables.history)
+    table = tabulate_speed(runs, tables.history)
     [line] = [
         line
         for line in figure.axes[0].lines

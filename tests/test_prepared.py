@@ -32,7 +32,7 @@ from bench.config import (
 from bench.datasets.sample import Sample, Task
 from bench.measure.memory import MemoryProbe
 from bench.pipelines.gnn import cache as prepared
-from bench.pipelines.gnn.cache import Cache, Entry, hash_pixels, load, store
+from bench.pipelines.gnn.cache import Cache, CacheEntry, hash_pixels, load_entry, store_entry
 from bench.pipelines.origin import Origin, drop_origin, sum_origins
 from bench.run import run
 from bench.sweeps.jobs import NOT_PART_OF_A_RUN
@@ -204,15 +204,15 @@ def test_memory_that_making_took_is_told_of_what_is_fetched(tmp_path: Path, made
         assert held + 2**27 < item.facts["made_peak_bytes"] < held + 2**30
 
 
-def entry(seed: int = 0) -> Entry:
+def entry(seed: int = 0) -> CacheEntry:
     rng = np.random.default_rng(seed)
     arrays = {"segments": rng.integers(0, 9, (6, 5), np.int32), "data.x": rng.random((9, 2))}
-    return Entry(arrays, {"num_nodes": 9.0}, 0.25, 12345)
+    return CacheEntry(arrays, {"num_nodes": 9.0}, 0.25, 12345)
 
 
 def test_a_file_is_a_plain_npz_and_holds_what_was_stored(tmp_path: Path) -> None:
-    store(tmp_path / "one.npz", entry())
-    found = load(tmp_path / "one.npz")
+    store_entry(tmp_path / "one.npz", entry())
+    found = load_entry(tmp_path / "one.npz")
     assert found is not None
     assert (found.facts, found.seconds, found.added_rss_bytes) == ({"num_nodes": 9.0}, 0.25, 12345)
     with np.load(tmp_path / "one.npz", allow_pickle=False) as archive:
@@ -222,21 +222,21 @@ def test_a_file_is_a_plain_npz_and_holds_what_was_stored(tmp_path: Path) -> None
 
 def test_objects_are_refused_rather_than_pickled(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="allow_pickle"):
-        store(tmp_path / "one.npz", replace(entry(), arrays={"segments": np.array([None])}))
+        store_entry(tmp_path / "one.npz", replace(entry(), arrays={"segments": np.array([None])}))
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_damaged_anywhere_is_dropped(tmp_path: Path) -> None:
     path = tmp_path / "one.npz"
-    store(path, entry())
+    store_entry(path, entry())
     whole = path.read_bytes()
     for position in range(0, len(whole), 7):
         path.write_bytes(whole[:position] + bytes([whole[position] ^ 0x10]) + whole[position + 1 :])
-        assert load(path) is None, position
+        assert load_entry(path) is None, position
         assert not path.exists()
     for length in (0, 1, 31, 32, 33, len(whole) - 1):
         path.write_bytes(whole[:length])
-        assert load(path) is None, length
+        assert load_entry(path) is None, length
 
 
 def test_a_damaged_file_is_made_again(tmp_path: Path, made: Counted) -> None:
@@ -246,18 +246,18 @@ def test_a_damaged_file_is_made_again(tmp_path: Path, made: Counted) -> None:
     again = cache(tmp_path, made).prepare(scene())
     assert made.calls == 2
     assert_same(first, again)
-    assert load(path) is not None
+    assert load_entry(path) is not None
 
 
 WRITER = """
 import sys
 from pathlib import Path
 import numpy as np
-from bench.pipelines.gnn.cache import Entry, store
+from bench.pipelines.gnn.cache import CacheEntry, store_entry
 arrays = {"segments": np.random.default_rng(0).integers(0, 10**6, (700, 700), np.int32)}
 print("ready", flush=True)
 for number in range(10**6):
-    store(Path(sys.argv[1]) / f"{number % 3}.npz", Entry(arrays, {}, 0.0, None))
+    store_entry(Path(sys.argv[1]) / f"{number % 3}.npz", CacheEntry(arrays, {}, 0.0, None))
 """
 
 
@@ -274,7 +274,7 @@ def test_a_writer_that_is_killed_leaves_nothing_that_is_taken_for_whole(tmp_path
         torn += len(list(tmp_path.glob(".*.partial")))
         for path in tmp_path.glob("*.npz"):
             assert prepared.intact(path)
-            found = load(path)
+            found = load_entry(path)
             assert found is not None
             np.testing.assert_array_equal(found.arrays["segments"], wanted)
         for path in tmp_path.iterdir():
@@ -287,8 +287,8 @@ def test_two_who_write_the_same_file_do_not_disturb_each_other(tmp_path: Path) -
 
     def write_and_read() -> None:
         for _ in range(30):
-            store(path, entry())
-            found = load(path)
+            store_entry(path, entry())
+            found = load_entry(path)
             if found is None or not np.array_equal(found.arrays["data.x"], entry().arrays["data.x"]):
                 problems.append(found)
 
@@ -356,7 +356,7 @@ def test_a_run_from_the_cache_reports_the_seconds_of_the_run_that_filled_it(tmp_
     assert (first["seconds"] < first["wall_seconds"]).all(), "storing is not part of the work"
     with np.load(next(iter((tmp_path / "cache").iterdir()))) as archive:
         assert "data.x" in archive.files
-    work = sum(entry.seconds for path in (tmp_path / "cache").iterdir() if (entry := load(path)))
+    work = sum(entry.seconds for path in (tmp_path / "cache").iterdir() if (entry := load_entry(path)))
     for stages in (first, again):
         assert math.isclose(stages["seconds"].sum(), work, rel_tol=0.2, abs_tol=0.01)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from bench.tables.chosen import choose_configurations
-    from bench.tables.collect import Tables, collect, frame_to_csv, load, select_current
+    from bench.tables.collect import Tables, collect, frame_to_csv, load_tables, select_current
     from bench.tables.comparison import compare_arms, divide_peaks, list_configurations
     from bench.tables.text import COLUMNS, format_table, make_arms_table
 
@@ -81,7 +81,7 @@ def test_loading_gives_back_what_was_written(tmp_path: Path) -> None:
     loaded = tables.runs.iloc[0]
     assert (loaded["run_key"], loaded["peak_memory_bytes"], json.loads(loaded["odd"])) == ("00012", 2**40 + 1, [1, "a"])
     assert tables.history[["train_loss", "val_score"]].isna().all(axis=None)
-    pd.testing.assert_frame_equal(load(tmp_path).runs, tables.runs)
+    pd.testing.assert_frame_equal(load_tables(tmp_path).runs, tables.runs)
     assert all(set(list_required(name)) <= set(getattr(tables, name)) for name in TABLES)
 
 
@@ -115,7 +115,7 @@ def test_a_damaged_run_is_named_and_the_others_stay(
     assert unfinished.directory == directory.name
     assert why in unfinished.why
     assert list(tables.runs["run_id"]) == list(whole["run_id"][1:])
-    assert load(folder).unfinished == tables.unfinished
+    assert load_tables(folder).unfinished == tables.unfinished
 
 
 def test_a_copied_run_directory_does_not_count_twice(folder: Path) -> None:
@@ -342,7 +342,7 @@ def test_names_that_look_like_formulas_survive_the_tables(tmp_path: Path) -> Non
         path = tmp_path / "tables" / f"{name}.csv"
         before = path.read_text()
         path.write_text(frame_to_csv(getattr(tables, name)))
-        pd.testing.assert_frame_equal(getattr(load(tmp_path), name), getattr(tables, name))
+        pd.testing.assert_frame_equal(getattr(load_tables(tmp_path), name), getattr(tables, name))
         path.write_text(before)
 
 
@@ -381,7 +381,9 @@ def test_an_older_run_lacks_newer_columns_and_is_read(folder: Path) -> None:
     assert tables.unfinished == ()
     assert tables.history.loc[tables.history["run_id"] == directory.name, "step"].isna().all()
     for reference in ("headline", "frontier", "quick"):
-        assert len(list_configurations(load(Path(__file__).parents[1] / "results" / "reference" / reference))) > 10
+        assert (
+            len(list_configurations(load_tables(Path(__file__).parents[1] / "results" / "reference" / reference))) > 10
+        )
 
 
 def test_an_arm_without_superpixels_has_none_in_the_tables(tmp_path: Path) -> None:

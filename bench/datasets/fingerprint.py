@@ -18,7 +18,7 @@ from typing import Any
 
 from bench.config import FolderConfig, InputError
 from bench.datasets.inspection import Inspected, from_plain, inspect, to_plain
-from bench.datasets.manifest import Entry
+from bench.datasets.manifest import ManifestEntry
 from bench.files import read_json, write_atomically
 
 READING = ("channel_axis", "mask_values", "ignore_index", "max_pixels")  # settings that change what reading finds
@@ -39,7 +39,7 @@ class Fingerprint:
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     changed: bool = False
 
-    def look(self, entry: Entry, config: FolderConfig) -> tuple[Inspected, str]:
+    def look(self, entry: ManifestEntry, config: FolderConfig) -> tuple[Inspected, str]:
         """Return what one reading of an image and its mask finds, and the hash of their files; read only if need be."""
         name = json.dumps([*(str(path) for path in (*entry.images, entry.mask)), entry.plane])
         known = self.images.get(name)
@@ -54,7 +54,7 @@ class Fingerprint:
         self.changed = True
         return item, combine_hashes(states[str(path)]["sha256"] for path in item.sources)
 
-    def _recall(self, entry: Entry, known: dict[str, Any]) -> tuple[Inspected, str] | None:
+    def _recall(self, entry: ManifestEntry, known: dict[str, Any]) -> tuple[Inspected, str] | None:
         """Return what is remembered of an image; None where one of its files has changed or nothing is usable."""
         try:
             item = from_plain(entry, known["found"])

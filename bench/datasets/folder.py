@@ -14,7 +14,7 @@ from bench.datasets.files import Classes, ImageFile, MaskFile
 from bench.datasets.fingerprint import open_fingerprint
 from bench.datasets.inspection import Inspected, split_planes
 from bench.datasets.listing import name_files
-from bench.datasets.manifest import SPLITS, Manifest, find_root, read_manifest
+from bench.datasets.manifest import SPLITS, Manifest, find_dataset_root, read_manifest
 from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose_scaling, pool_training
 from bench.datasets.proposal import propose_settings
 from bench.datasets.sample import Sample, Splits, Task
@@ -23,7 +23,7 @@ FEW_TEST_IMAGES = 5  # below which no interval over the test images says much
 SINGLE_LARGEST = float(np.finfo(np.float32).max)
 
 
-def load(config: FolderConfig, keep_in: Path | None = None) -> Splits:
+def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     """Load a data set, checked in full.
 
     Args:
@@ -51,9 +51,9 @@ def load(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     )
     task = Task(class_names, items[0].shape[-1], len(items[0].shape) - 1, config.ignore_index)
     facts = collect_facts(manifest, items, [digest for _, digest in looked])
-    known.save(summarise(items, task, config, facts))
+    known.save(summarise_images(items, task, config, facts))
     return Splits(
-        find_root(config).resolve().name,
+        find_dataset_root(config).resolve().name,
         task,
         train,
         val,
@@ -126,7 +126,7 @@ def collect_facts(
     return facts
 
 
-def summarise(
+def summarise_images(
     items: Sequence[Inspected], task: Task, config: FolderConfig, facts: dict[str, str | int | float]
 ) -> dict[str, Any]:
     """Return what the images are, for readers of the fingerprint.
@@ -139,7 +139,7 @@ def summarise(
     """
     shares = compute_class_shares(items, task.num_classes, config)
     return {
-        "root": str(find_root(config).resolve()),
+        "root": str(find_dataset_root(config).resolve()),
         **facts,
         "spatial_axes": task.spatial_axes,
         "channels": task.in_channels,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from bench.config import FolderConfig, require
 from bench.datasets.examine import Intensities, measure_intensities
 from bench.datasets.files import Arranged, Joined, Layout, StoredImage
-from bench.datasets.manifest import Entry, Manifest
+from bench.datasets.manifest import Manifest, ManifestEntry
 from bench.datasets.masks import Count, StoredMask, count_numbers, open_mask
 from bench.datasets.normalization import Moments
 from bench.datasets.opening import open_image
@@ -23,7 +23,7 @@ from bench.datasets.zarr_files import count_absent
 class Inspected:
     """What one reading of an image and its mask has found."""
 
-    entry: Entry
+    entry: ManifestEntry
     layout: Layout
     shape: tuple[int, ...]  # (*spatial, C)
     dtype: np.dtype[Any]  # of the stored image
@@ -42,7 +42,7 @@ class Inspected:
         return self.intensities.moments
 
 
-def inspect(entry: Entry, config: FolderConfig) -> Inspected:
+def inspect(entry: ManifestEntry, config: FolderConfig) -> Inspected:
     """Read one image and its mask, in bands; what is kept is small. Raises `InputError` naming the file at fault."""
     opened = [open_image(path, config.channel_axis, config.max_pixels, entry.plane) for path in entry.images]
     mask = open_mask(entry.mask, config.max_pixels, entry.plane)
@@ -76,7 +76,7 @@ def inspect(entry: Entry, config: FolderConfig) -> Inspected:
 
 def split_planes(manifest: Manifest, config: FolderConfig) -> Manifest:
     """Replace every stack of a manifest by its planes, which stay in its split; flat images stay as they are."""
-    entries: list[Entry] = []
+    entries: list[ManifestEntry] = []
     counts = []
     for entry in manifest.entries:
         planes = open_mask(entry.mask, config.max_pixels, plane=0).planes
@@ -217,7 +217,7 @@ def to_plain(item: Inspected) -> dict[str, Any]:
     }
 
 
-def from_plain(entry: Entry, plain: dict[str, Any]) -> Inspected:
+def from_plain(entry: ManifestEntry, plain: dict[str, Any]) -> Inspected:
     """Rebuild what `to_plain` was made of. Raises KeyError, TypeError or ValueError where `plain` is something else."""
     moments = Moments(int(plain["count"]), np.array(plain["mean"]), np.array(plain["variance"]))
     low, high = (tuple(float(value) for value in plain[name]) for name in ("low", "high"))

@@ -26,7 +26,7 @@ DELIMITERS = ",;\t|"
 
 
 @dataclass(frozen=True)
-class Entry:
+class ManifestEntry:
     """One image of the data set. `split` is one of `SPLITS`; several files are its channels, in their order."""
 
     name: str
@@ -45,11 +45,11 @@ class Entry:
 class Manifest:
     """The entries of a data set in a fixed order, how they were split, and what was left out, in sentences."""
 
-    entries: tuple[Entry, ...]
+    entries: tuple[ManifestEntry, ...]
     rule: str
     notes: tuple[str, ...] = ()
 
-    def of(self, split: str) -> list[Entry]:
+    def of(self, split: str) -> list[ManifestEntry]:
         return [entry for entry in self.entries if entry.split == split]
 
 
@@ -63,7 +63,7 @@ class Pairs:
     notes: tuple[str, ...]
 
 
-def find_root(config: FolderConfig) -> Path:
+def find_dataset_root(config: FolderConfig) -> Path:
     """Return the data set's folder. Raises `InputError` where it is not set or not there."""
     require(config.root != "", "dataset.root is not set: give the folder that holds images/ and masks/")
     root = Path(config.root).expanduser()
@@ -74,7 +74,7 @@ def find_root(config: FolderConfig) -> Path:
 
 def read_manifest(config: FolderConfig) -> Manifest:
     """Return the entries below `config.root`, sorted by name within each split; no pixel is read."""
-    root = find_root(config)
+    root = find_dataset_root(config)
     path = root / ("splits.json" if config.manifest is None else config.manifest)
     source = str(path)
     if config.manifest is not None:
@@ -92,7 +92,7 @@ def read_manifest(config: FolderConfig) -> Manifest:
     return manifest
 
 
-def check_entries(entries: Sequence[Entry]) -> None:
+def check_entries(entries: Sequence[ManifestEntry]) -> None:
     """Refuse names that tables could not tell apart, and one file that is used as two images."""
     for entry in entries:
         require(
@@ -103,7 +103,7 @@ def check_entries(entries: Sequence[Entry]) -> None:
             entry.mask.resolve() != entry.image.resolve(),
             f"{entry.image} is its own mask: give the folder or column of the masks",
         )
-    seen: dict[Path, Entry] = {}
+    seen: dict[Path, ManifestEntry] = {}
     for entry in entries:
         for path in entry.images:
             other = seen.setdefault(path.resolve(), entry)
@@ -157,7 +157,7 @@ def drop_members(images: dict[str, tuple[Path, ...]], masks: Mapping[str, Path])
 
 def list_folders(config: FolderConfig) -> tuple[Listing, Listing]:
     """Return what the folders of images and of masks hold; one of them may lie in the other."""
-    images, masks = (find_root(config) / name for name in (config.images, config.masks))
+    images, masks = (find_dataset_root(config) / name for name in (config.images, config.masks))
     return list_images(images, masks), list_images(masks, images)
 
 
@@ -178,7 +178,7 @@ def group_files(config: FolderConfig, images: Listing) -> tuple[dict[str, tuple[
     return found, {path for paths in found.values() for path in paths}
 
 
-def make_entry(name: str, split: str, pairs: Pairs) -> Entry:
+def make_entry(name: str, split: str, pairs: Pairs) -> ManifestEntry:
     """Return the entry of an image.
 
     Args:
@@ -194,7 +194,7 @@ def make_entry(name: str, split: str, pairs: Pairs) -> Entry:
     """
     if name not in pairs.masks:
         raise InputError(explain_missing_mask(name, pairs))
-    return Entry(name, pairs.images[name], pairs.masks[name], split)
+    return ManifestEntry(name, pairs.images[name], pairs.masks[name], split)
 
 
 def explain_missing_mask(name: str, pairs: Pairs) -> str:
@@ -290,7 +290,7 @@ def check_once(path: Path, names: Iterable[str]) -> None:
 
 def read_csv_manifest(config: FolderConfig, path: Path) -> Manifest:
     """Read rows of `image`, `mask` and `split`, paths relative to the root; those of `excluded` are left out."""
-    root = find_root(config)
+    root = find_dataset_root(config)
     rows = read_rows(root, path)
     check_once(path, [row["image"] for row in rows])
     stems = Counter(strip_suffix(Path(row["image"])) for row in rows)
@@ -300,12 +300,12 @@ def read_csv_manifest(config: FolderConfig, path: Path) -> Manifest:
         check_utf8(image)
         stem = strip_suffix(image)
         name = normalise_name(stem if stems[stem] == 1 else image.with_name(stem).as_posix())
-        entries.append(Entry(name, (root / image,), root / row["mask"], row["split"]))
+        entries.append(ManifestEntry(name, (root / image,), root / row["mask"], row["split"]))
     kept = sorted((entry for entry in entries if entry.split in SPLITS), key=lambda e: (SPLITS.index(e.split), e.name))
     return Manifest(tuple(kept), path.name, note_unnamed(config, path, entries))
 
 
-def note_unnamed(config: FolderConfig, path: Path, entries: Sequence[Entry]) -> tuple[str, ...]:
+def note_unnamed(config: FolderConfig, path: Path, entries: Sequence[ManifestEntry]) -> tuple[str, ...]:
     """Return what the folder of images holds beside the images of a manifest, in sentences.
 
     Args:
@@ -316,7 +316,7 @@ def note_unnamed(config: FolderConfig, path: Path, entries: Sequence[Entry]) -> 
     Returns:
         One sentence, or none.
     """
-    folder = find_root(config) / config.images
+    folder = find_dataset_root(config) / config.images
     if not folder.is_dir():
         return ()
     named = {entry.image.resolve() for entry in entries} | {entry.mask.resolve() for entry in entries}

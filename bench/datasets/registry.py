@@ -9,9 +9,9 @@ from bench.datasets import folder, shipped, synthetic
 from bench.datasets.sample import Splits
 
 DATASETS: dict[str, Callable[[Any, Path | None], Splits]] = {
-    "synthetic": synthetic.load,
-    "folder": folder.load,
-    "embedded": shipped.load,
+    "synthetic": synthetic.load_synthetic,
+    "folder": folder.load_folder,
+    "embedded": shipped.load_shipped,
 }
 
 

@@ -18,7 +18,7 @@ class Holdable(Protocol):
         """Return the same values, no longer read from a file."""
 
 
-def hold(source: Source) -> Source:
+def hold_source(source: Source) -> Source:
     """Return `source` in memory, where it offers that in the type that its file has, to be scaled on access."""
     return source.hold() if isinstance(source, Holdable) else np.asarray(source)
 

@@ -25,7 +25,7 @@ JPEG = (6, 7, 34892, 33007)  # compressions whose tables lie outside of the tile
 
 
 @dataclass(frozen=True)
-class Job:
+class SegmentRead:
     """One tile or strip to be decoded: its page, its number in the page, and where its page lies in the result."""
 
     page: Any
@@ -81,7 +81,7 @@ class SegmentReader:
                 path: stack.enter_context(path.open("rb")).fileno() for path in {find_file(job.page) for job in jobs}
             }
 
-            def work(job: Job) -> None:
+            def work(job: SegmentRead) -> None:
                 self._decode(job, files[find_file(job.page)], window, out)
 
             workers = min(max(int(self.keyframe.maxworkers), 1), len(jobs))
@@ -99,7 +99,7 @@ class SegmentReader:
         )
         return tuple(next(inner) if length > 1 else slice(0, 1) for length in self.keyframe.shaped)
 
-    def _list_jobs(self, box: Box, window: Box) -> Iterator[Job]:
+    def _list_jobs(self, box: Box, window: Box) -> Iterator[SegmentRead]:
         """The tiles and strips that a window touches, of every page that a box touches."""
         grid = [range(p.start // side, -(-p.stop // side)) for p, side in zip(window, self.sides, strict=True)]
         totals = [-(-length // side) for length, side in zip(self.keyframe.shaped, self.sides, strict=True)]
@@ -107,9 +107,9 @@ class SegmentReader:
         for place in product(*(range(part.start, part.stop) for part in box[: self.leading])):
             page = self.pages[int(np.ravel_multi_index(place, self.shape[: self.leading])) if place else 0]
             within = tuple(at - part.start for at, part in zip(place, box[: self.leading], strict=True))
-            yield from (Job(page, number, within) for number in numbers)
+            yield from (SegmentRead(page, number, within) for number in numbers)
 
-    def _decode(self, job: Job, file: int, window: Box, out: NDArray[Any]) -> None:
+    def _decode(self, job: SegmentRead, file: int, window: Box, out: NDArray[Any]) -> None:
         """Decode one tile or strip into its place; one that is not stored leaves the page's value for no data."""
         page, keyframe = job.page, self.keyframe
         data = os.pread(file, page.databytecounts[job.number], page.dataoffsets[job.number])

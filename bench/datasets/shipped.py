@@ -11,7 +11,7 @@ EMBEDDED = Path(__file__).with_name("embedded")
 CLASSES = {"nuclei": ["background", "nucleus"]}  # names of the classes by set
 
 
-def load(config: EmbeddedConfig, keep_in: Path | None = None) -> Splits:
+def load_shipped(config: EmbeddedConfig, keep_in: Path | None = None) -> Splits:
     """Load the embedded set `config.subset` as a folder of images. Raises `InputError` for an unknown one."""
     require_one_of("dataset.subset", config.subset, tuple(CLASSES))
     settings = FolderConfig(
@@ -19,4 +19,4 @@ def load(config: EmbeddedConfig, keep_in: Path | None = None) -> Splits:
         root=str(EMBEDDED / config.subset),
         class_names=CLASSES[config.subset],
     )
-    return replace(folder.load(settings, keep_in), name=config.subset)
+    return replace(folder.load_folder(settings, keep_in), name=config.subset)

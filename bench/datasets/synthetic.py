@@ -222,7 +222,7 @@ def collect_scene_facts(config: SyntheticConfig, scenes: dict[str, list[Scene]])
     return facts
 
 
-def load(config: SyntheticConfig, keep_in: Path | None = None) -> Splits:
+def load_synthetic(config: SyntheticConfig, keep_in: Path | None = None) -> Splits:
     """Load scenes with `dataset.modality` and `dataset.num_classes`; every split has its own seeds."""
     del keep_in  # nothing is read, so there is nothing to remember
     counts = {"train": config.train_images, "val": config.val_images, "test": config.test_images}

@@ -63,7 +63,7 @@ def write(path: Path, task: Task, mode: str, stored: Stored | None) -> None:
     write_atomically(path, json.dumps(content, indent=1) + "\n")
 
 
-def read(path: Path) -> tuple[Task, Normalization]:
+def read_task(path: Path) -> tuple[Task, Normalization]:
     """Read what `write` wrote. Raises `InputError` naming the file and what is wrong with it."""
     content = read_json(path)
     try:

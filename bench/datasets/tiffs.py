@@ -332,10 +332,10 @@ def map_values(path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], offset:
             values = np.memmap(path, dtype, "r", offset, shape)[box]
             return np.array(values, dtype=dtype.newbyteorder("="))
 
-    return Blocks(shape, dtype.newbyteorder("="), choose_rows(shape), read)
+    return Blocks(shape, dtype.newbyteorder("="), choose_block(shape), read)
 
 
-def choose_rows(shape: tuple[int, ...]) -> tuple[int, ...]:
+def choose_block(shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of a block that lies in one piece, of about `MAPPED_VALUES` values."""
     block = list(shape)
     for axis, length in enumerate(shape):

@@ -43,7 +43,7 @@ class Check:
         return f"{word:>14}  {self.what}: held {self.true_bytes / MIB:.0f} MiB, saw {seen}"
 
 
-def check(what: str, true: int, seen: int | None, tolerance: float) -> Check:
+def check_probe(what: str, true: int, seen: int | None, tolerance: float) -> Check:
     """Compare a probe's reading with the truth.
 
     Args:
@@ -84,9 +84,11 @@ def calibrate_cpu(size: int = CPU_BYTES) -> list[Check]:
         sampled = read_trace(trace).peak("rss_bytes")
     source = "kernel's mark" if peak is None else peak.source
     return [
-        check(f"peak of the process ({source})", size, None if peak is None else peak.rss_bytes - before, 0.01 * size),
-        check("the sampler's highest sample", size, None if sampled is None else sampled - before, 0.01 * size),
-        check("given back afterwards", size, size - (after - before), 0.01 * size),
+        check_probe(
+            f"peak of the process ({source})", size, None if peak is None else peak.rss_bytes - before, 0.01 * size
+        ),
+        check_probe("the sampler's highest sample", size, None if sampled is None else sampled - before, 0.01 * size),
+        check_probe("given back afterwards", size, size - (after - before), 0.01 * size),
     ]
 
 
@@ -123,11 +125,11 @@ def _calibrate_size(device: Device, hold: Hold, size: int) -> list[Check]:
     names = ("torch's reserve", "the driver's process list", "the whole device")
     tolerances = (exact, near, near)
     rises = [
-        check(name, size, None if a is None or b is None else b - a, tolerance)
+        check_probe(name, size, None if a is None or b is None else b - a, tolerance)
         for name, a, b, tolerance in zip(names, before, during, tolerances, strict=True)
     ]
     falls = [
-        check(f"{name}, given back", size, None if b is None or c is None else b - c, tolerance)
+        check_probe(f"{name}, given back", size, None if b is None or c is None else b - c, tolerance)
         for name, b, c, tolerance in zip(names, during, after, tolerances, strict=True)
     ]
     return rises + falls

@@ -18,7 +18,7 @@ from bench.measure.libraries import list_libraries
 from bench.measure.load import Load, LoadProbe
 from bench.measure.memory import MemoryProbe, Peak
 from bench.measure.sampling import SamplerProcess, Summary
-from bench.measure.stages import Entry, Stage, highest, phase_row, stage_row
+from bench.measure.stages import Stage, StageEntry, highest, phase_row, stage_row
 from bench.measure.trace import Mark, Span, Trace, read_trace, write_trace
 
 TRAIN_SIDE = ("prepare", "init", "warmup", "train", "validate")
@@ -190,7 +190,7 @@ class Meter:
         self._memory.reset()
         return self._energy(), self._memory.rss()
 
-    def _end(self, start: int, energy: float | None, rss: int, name: str) -> Entry:
+    def _end(self, start: int, energy: float | None, rss: int, name: str) -> StageEntry:
         try:
             self._device.allocator.synchronize()
         except RuntimeError as error:  # an error of the block itself that shows late; it must not hide the block's own
@@ -201,12 +201,12 @@ class Meter:
             return self._read(span, peak, energy, rss)
         except (GpuLostError, RuntimeError) as error:
             self._problems.append(f"invalid: reading the device at the end of {name} failed: {error}")
-            return Entry(span, peak, rss)
+            return StageEntry(span, peak, rss)
 
-    def _read(self, span: Span, peak: Peak | None, energy: float | None, rss: int) -> Entry:
+    def _read(self, span: Span, peak: Peak | None, energy: float | None, rss: int) -> StageEntry:
         gpu, pid, after = self._device.gpu, self._device.own_pid, self._energy()
         own, foreign = split_process_bytes(gpu, pid)
-        return Entry(
+        return StageEntry(
             span=span,
             peak=peak,
             rss_start_bytes=rss,

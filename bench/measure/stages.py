@@ -17,7 +17,7 @@ ENERGY_SECONDS = 10.0  # shorter stages have no energy: the counter's steps woul
 
 
 @dataclass(frozen=True)
-class Entry:
+class StageEntry:
     """One passage through a stage, read at its end before anything is given back."""
 
     span: Span
@@ -43,7 +43,7 @@ class Stage:
 
     name: str
     split: str
-    entries: list[Entry] = field(default_factory=list)
+    entries: list[StageEntry] = field(default_factory=list)
     images: int | None = None
     pixels: int | None = None
     data_wait_seconds: float | None = None
@@ -61,7 +61,7 @@ class Stage:
         """Duration of all passages."""
         return sum(entry.seconds for entry in self.entries)
 
-    def highest(self, read: Callable[[Entry], int | None]) -> int | None:
+    def highest(self, read: Callable[[StageEntry], int | None]) -> int | None:
         """Return the highest of a reading over the passages; None where none is known."""
         return highest(read(entry) for entry in self.entries)
 
@@ -147,7 +147,7 @@ def phase_row(
         The columns of `stages`.
     """
     samples = trace.within(spans)
-    sampled = Stage(name, split, [Entry(span) for span in spans])
+    sampled = Stage(name, split, [StageEntry(span) for span in spans])
     row: dict[str, Any] = dict.fromkeys(stage_row(Stage(name, split), Trace([]), device, summary, []))
     row |= {"stage": name, "split": split, "seconds": sampled.seconds, "wall_seconds": sampled.seconds}
     row |= sampled_gpu_columns(samples, device)

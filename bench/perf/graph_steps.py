@@ -57,7 +57,7 @@ def main(config: PerfConfig) -> int:
     print(HEADER)
     for step in config.steps:
         for size in config.sizes:
-            rows.append(measure(step, size, config))
+            rows.append(measure_graph_steps(step, size, config))
             print(format_row(rows[-1]), flush=True)
             write_rows(folder / "perf.csv", rows)
     print(f"written to {folder / 'perf.csv'}")
@@ -91,7 +91,7 @@ def make_input(step: str, size: int, superpixels: SuperpixelsConfig) -> Picture:
     return replace(scene, segments=segment(scene.image, superpixels)) if STEPS[step].segmented else scene
 
 
-def measure(step: str, size: int, config: PerfConfig) -> dict[str, Any]:
+def measure_graph_steps(step: str, size: int, config: PerfConfig) -> dict[str, Any]:
     """Measure one step at one size.
 
     Args:

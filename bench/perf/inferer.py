@@ -57,7 +57,7 @@ def main(config: InfererConfig) -> int:
         raise InputError("inferer compares with MONAI, which is not installed: pip install 'gnn-vs-cnn[test]'")
     rows = []
     for blend in ("discard", "gaussian") if config.blend == "both" else (config.blend,):
-        rows.append(measure(replace(config, blend=blend)))
+        rows.append(measure_inferers(replace(config, blend=blend)))
         print(format_comparison(rows[-1]), flush=True)
     folder = Path(config.results_dir)
     folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +66,7 @@ def main(config: InfererConfig) -> int:
     return 0
 
 
-def measure(config: InfererConfig) -> dict[str, Any]:
+def measure_inferers(config: InfererConfig) -> dict[str, Any]:
     """Measure one way of blending: seconds, their ratio pair by pair, peaks, peaks beyond the process at rest, ratios.
 
     `agreement` is the share of pixels with the same class: not all, as the tiles lie elsewhere and MONAI's constant

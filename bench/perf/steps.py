@@ -35,7 +35,7 @@ Work = Callable[[Picture, SuperpixelsConfig], int]  # returns the number of node
 
 
 @dataclass(frozen=True)
-class Step:
+class StepPair:
     """A step and its rival.
 
     Attributes:
@@ -130,10 +130,12 @@ def _published(picture: Picture, config: SuperpixelsConfig) -> int:
     return len(build_published_graph(picture.image, picture.mask, config)[0])
 
 
-STEPS: dict[str, Step] = {
-    "slic": Step(_slic, _skimage_slic, "skimage.segmentation.slic"),
-    "features": Step(_features, _regionprops, "skimage.measure.regionprops_table", segmented=True),
-    "texture": Step(_texture, _multiscale_basic_features, "skimage.feature.multiscale_basic_features", segmented=True),
-    "adjacency": Step(_adjacency, _rag_boundary, "skimage.graph.rag_boundary", segmented=True),
-    "graph": Step(_graph, _published, "the published recipe", dense=True),
+STEPS: dict[str, StepPair] = {
+    "slic": StepPair(_slic, _skimage_slic, "skimage.segmentation.slic"),
+    "features": StepPair(_features, _regionprops, "skimage.measure.regionprops_table", segmented=True),
+    "texture": StepPair(
+        _texture, _multiscale_basic_features, "skimage.feature.multiscale_basic_features", segmented=True
+    ),
+    "adjacency": StepPair(_adjacency, _rag_boundary, "skimage.graph.rag_boundary", segmented=True),
+    "graph": StepPair(_graph, _published, "the published recipe", dense=True),
 }

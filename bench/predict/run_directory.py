@@ -55,7 +55,7 @@ def read_run(directory: Path) -> FinishedRun:
         f"{directory} has no checkpoint, so the run did not get as far: give a run whose status is ok",
     )
     require((directory / "task.json").is_file(), f"{directory} has no task.json: repeat the run, as it is an old one")
-    task, normalization = task_file.read(directory / "task.json")
+    task, normalization = task_file.read_task(directory / "task.json")
     return FinishedRun(directory, config, task, normalization)
 
 

@@ -13,8 +13,8 @@ from bench.report.markdown import render_markdown
 from bench.report.verdict import Verdict
 from bench.tables.collect import Tables, frame_to_csv
 from bench.tables.comparison import compare_arms, list_configurations
-from bench.tables.folders import FoldersConfig, choose_folders, read
-from bench.tables.speed import tabulate
+from bench.tables.folders import FoldersConfig, choose_folders, read_folder_tables
+from bench.tables.speed import tabulate_speed
 from bench.tables.text import format_table, make_arms_table
 
 __all__ = ["main", "write_report"]
@@ -50,14 +50,14 @@ def main(settings: FoldersConfig) -> int:
     """
     try:
         folders, results_dir = choose_folders(settings)
-        tables = read(folders, results_dir)
+        tables = read_folder_tables(folders, results_dir)
         plotted = plot_all(results_dir, tables, folders)
         paths = write_report(results_dir, tables, plotted, folders)
         compared = compare_arms(tables)
         kept = {
             "comparison": compared,
             "arms": make_arms_table(compared),
-            "speed": tabulate(list_configurations(tables), tables.history),
+            "speed": tabulate_speed(list_configurations(tables), tables.history),
         }
         for name, frame in kept.items():
             write_atomically(results_dir / "tables" / f"{name}.csv", frame_to_csv(frame))

@@ -11,7 +11,7 @@ import pandas as pd
 from bench.arms import contending_arms
 from bench.plots.all import split_groups
 from bench.plots.style import KINDS, Plotted
-from bench.report.parts import Part, make_answers
+from bench.report.parts import ReportPart, make_answers
 from bench.report.speed import make_speed_parts
 from bench.report.verdict import Verdict, reach_verdict
 from bench.report.words import count
@@ -44,8 +44,8 @@ class Section:
     front: tuple[str, ...]
     pictures: tuple[Plotted, ...]  # test images
     compared: tuple[Plotted, ...]  # the figures of the comparison
-    answers: tuple[Part, ...]  # time to the same score, frontier, break-even ...
-    ends: tuple[Part, ...]  # what did not run, what is flagged, machine
+    answers: tuple[ReportPart, ...]  # time to the same score, frontier, break-even ...
+    ends: tuple[ReportPart, ...]  # what did not run, what is flagged, machine
     not_drawn: str  # one sentence; empty where all was drawn
     commands: tuple[str, ...]
     runs: pd.DataFrame
@@ -144,16 +144,16 @@ def describe_front(runs: pd.DataFrame) -> tuple[str, ...]:
     return tuple(found)
 
 
-def _ends(runs: pd.DataFrame, tables: Tables) -> tuple[Part, ...]:
+def _ends(runs: pd.DataFrame, tables: Tables) -> tuple[ReportPart, ...]:
     """What every report closes with, as far as there is something to say."""
     replaced = len(tables.runs) - len(select_current(tables.runs))
     earlier = (
         f"{replaced} earlier runs of the same settings, code and data in this folder were run again: the newest counts."
     )
     parts = (
-        Part("What did not run", headings=("run", "status", "why"), rows=list_failures(runs)),
-        Part("Flagged runs", headings=("run", "what is said of it"), rows=list_flagged(runs)),
-        Part("Machine and versions", (earlier,) if replaced else (), ("fact", "value"), list_machine_facts(runs)),
+        ReportPart("What did not run", headings=("run", "status", "why"), rows=list_failures(runs)),
+        ReportPart("Flagged runs", headings=("run", "what is said of it"), rows=list_flagged(runs)),
+        ReportPart("Machine and versions", (earlier,) if replaced else (), ("fact", "value"), list_machine_facts(runs)),
     )
     return tuple(part for part in parts if part.rows)
 

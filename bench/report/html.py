@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bench.plots.style import Plotted
 from bench.report.content import Report, Row, Section
-from bench.report.parts import Part
+from bench.report.parts import ReportPart
 from bench.report.scorecard import Line
 from bench.report.sliders import Slider, make_sliders
 from bench.tables.text import COLUMNS
@@ -60,7 +60,7 @@ def _scorecard(first: str, lines: Sequence[Line]) -> str:
     return f'<div class="verdict"><p><strong>{escape(first)}</strong></p>{listed}</div>'
 
 
-def _part(part: Part) -> str:
+def _part(part: ReportPart) -> str:
     """Figures first, then what they say."""
     sentences = "".join(f"<p>{escape(sentence)}</p>" for sentence in part.sentences)
     table = _table(part.headings, part.rows) if part.rows else ""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from bench.plots.style import Plotted
 from bench.report.content import Report, Section
-from bench.report.parts import Part
+from bench.report.parts import ReportPart
 from bench.report.scorecard import Line
 from bench.tables.text import COLUMNS
 
@@ -48,7 +48,7 @@ def fence(text: str) -> str:
     return f"{fence}sh\n{text}\n{fence}"
 
 
-def _part(part: Part) -> list[str]:
+def _part(part: ReportPart) -> list[str]:
     """Figures first, then the table."""
     lines = [f"### {escape(part.title)}", *(escape(sentence) for sentence in part.sentences)]
     lines += [line for figure in part.figures for line in _figure(figure)]

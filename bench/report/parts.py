@@ -11,7 +11,7 @@ from bench.plots.style import KINDS, Plotted
 from bench.tables.breakeven import FORMULA, Rates, find_break_evens
 from bench.tables.collect import Tables
 from bench.tables.comparison import rank_arm
-from bench.tables.decomposition import decompose, find_idle_edges, measure_liveness
+from bench.tables.decomposition import decompose, list_idle_configurations, tabulate_liveness
 from bench.tables.frontier import (
     CONFIGURATION,
     COSTS,
@@ -29,7 +29,7 @@ Rows = tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
-class Part:
+class ReportPart:
     """A heading with sentences, a table and figures, any of them empty."""
 
     title: str
@@ -39,7 +39,7 @@ class Part:
     figures: tuple[Plotted, ...] = ()
 
 
-def make_answers(runs: pd.DataFrame, tables: Tables, figures: Sequence[Plotted]) -> tuple[Part, ...]:
+def make_answers(runs: pd.DataFrame, tables: Tables, figures: Sequence[Plotted]) -> tuple[ReportPart, ...]:
     """Return what runs can answer beyond the comparison; what they cannot is left out.
 
     Args:
@@ -64,7 +64,7 @@ def _of(figures: Sequence[Plotted], kind: str) -> tuple[Plotted, ...]:
 # --------------------------------------------------------------------------------------------------------- frontier
 
 
-def _frontier(runs: pd.DataFrame, figures: tuple[Plotted, ...]) -> Part | None:
+def _frontier(runs: pd.DataFrame, figures: tuple[Plotted, ...]) -> ReportPart | None:
     found = make_frontier(runs)
     if found.empty:
         return None
@@ -78,7 +78,7 @@ def _frontier(runs: pd.DataFrame, figures: tuple[Plotted, ...]) -> Part | None:
         "front of all arms together when its runs are drawn anew, where one run can only give 0 % or 100 %.",
     )
     headings = ("", "configuration", "runs", "test Dice", *(f"{cost.unit}, {cost.name}" for cost in COSTS))
-    return Part("Frontier", sentences, headings, rows, figures)
+    return ReportPart("Frontier", sentences, headings, rows, figures)
 
 
 def _front_row(mark: str, group: pd.DataFrame) -> tuple[str, ...]:
@@ -108,7 +108,7 @@ def _with_interval(estimate: Estimate, form: str, whole: bool = False) -> str:
 # ---------------------------------------------------------------------------------------------------------- budgets
 
 
-def _budgets(runs: pd.DataFrame) -> Part | None:
+def _budgets(runs: pd.DataFrame) -> ReportPart | None:
     if explain_too_few(runs):
         return None
     rows = tuple(_budget_row(item) for item in search_budgets(runs))
@@ -117,7 +117,7 @@ def _budgets(runs: pd.DataFrame) -> Part | None:
         f"{TOLERANCE - 1:.0%} more) is sought; best by validation Dice, compared by test Dice over common seeds.",
     )
     headings = ("question", "budget", "answer", "it takes", "test Dice", "against", "difference in points")
-    return Part("Within the other's budget", sentences, headings, rows)
+    return ReportPart("Within the other's budget", sentences, headings, rows)
 
 
 def _budget_row(item: Within) -> tuple[str, ...]:
@@ -142,19 +142,19 @@ def _amount(value: float, cost: Cost) -> str:
 # ------------------------------------------------------------------------------------------------------- break-even
 
 
-def _break_even(runs: pd.DataFrame, stages: pd.DataFrame, figures: tuple[Plotted, ...]) -> Part | None:
+def _break_even(runs: pd.DataFrame, stages: pd.DataFrame, figures: tuple[Plotted, ...]) -> ReportPart | None:
     """Absent without its arms; with the reason in words where they are there and cannot be believed."""
     try:
         found = find_break_evens(runs, stages)
     except InputError as error:
         arms = set(RIVALS) <= set(runs["pipeline"])
-        return Part("Break-even", (f"Not computed: {error}.",)) if arms else None
+        return ReportPart("Break-even", (f"Not computed: {error}.",)) if arms else None
     rows = [_crossing_row(crossing.quantity.name, crossing.quantity.now(found.project), format_outcome(crossing))
             for crossing in found.crossings]  # fmt: skip
     labels = [ARMS[name].label for name in RIVALS]
     rates = "; ".join(f"{label}: {_rates(part)}" for label, part in zip(labels, (found.gnn, found.cnn), strict=True))
     sentences = (FORMULA, f"Measured on this machine, means over runs: {rates}.")
-    return Part("Break-even", sentences, ("what is varied", "here", "outcome"), tuple(rows), figures)
+    return ReportPart("Break-even", sentences, ("what is varied", "here", "outcome"), tuple(rows), figures)
 
 
 def _crossing_row(name: str, now: float, outcome: str) -> tuple[str, ...]:
@@ -172,7 +172,7 @@ def _rates(rates: Rates) -> str:
 # ------------------------------------------------------------------------------------------------- decomposition
 
 
-def _decomposition(runs: pd.DataFrame, figures: tuple[Plotted, ...]) -> Part | None:
+def _decomposition(runs: pd.DataFrame, figures: tuple[Plotted, ...]) -> ReportPart | None:
     try:
         found = decompose(runs)
     except InputError:
@@ -183,16 +183,16 @@ def _decomposition(runs: pd.DataFrame, figures: tuple[Plotted, ...]) -> Part | N
         f"Pooled macro Dice at {found.size:g} px per superpixel: {levels}; the ceiling of these superpixels is "
         f"{found.ceiling:.3f}. Brackets are 95 % intervals over seeds, where both levels have the same ones."
     )
-    return Part(
+    return ReportPart(
         "Where the accuracy goes", (sentence,), ("loss due to", "change", "seeds", "how it is seen"), rows, figures
     )
 
 
-def _edges(runs: pd.DataFrame) -> Part | None:
-    found = measure_liveness(runs)
+def _edges(runs: pd.DataFrame) -> ReportPart | None:
+    found = tabulate_liveness(runs)
     if found.empty:
         return None
-    idle = [name_for_readers({"arm": arm, "superpixel_size": size}) for arm, size in find_idle_edges(found)]
+    idle = [name_for_readers({"arm": arm, "superpixel_size": size}) for arm, size in list_idle_configurations(found)]
     sentences = [
         f"The edges of {name} do nothing: without them fewer than 0.1 % of the validation nodes change label."
         for name in idle
@@ -203,7 +203,7 @@ def _edges(runs: pd.DataFrame) -> Part | None:
         for row in ranked
     )
     headings = ("configuration", "runs", "message mass from other nodes", "labels that change without edges")
-    return Part("What the edges do", tuple(sentences), headings, rows)
+    return ReportPart("What the edges do", tuple(sentences), headings, rows)
 
 
 def _share(row: dict[object, object], name: str) -> str:

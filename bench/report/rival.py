@@ -3,7 +3,7 @@
 import pandas as pd
 
 from bench.report.pair import Pair, pair_by_seed
-from bench.report.scorecard import Line, make_scorecard, summarise
+from bench.report.scorecard import Line, make_scorecard, summarise_lines
 from bench.report.words import count
 from bench.tables.names import name_configuration
 from bench.tables.rivals import find_rival
@@ -38,6 +38,8 @@ def describe_rival(
     lines = make_scorecard(against, runs, scores, history) if against.seeds else ()
     which = "reached the {}'s score soonest" if found.reached else "came closest to the {}'s score, which none reached"
     rest = (
-        f"; compared with the {ours} it {summarise(lines)}" if any(line.short or line.unclear for line in lines) else ""
+        f"; compared with the {ours} it {summarise_lines(lines)}"
+        if any(line.short or line.unclear for line in lines)
+        else ""
     )
     return f"Best rival of any kind: {among}, the {name} {which.format(ours)}{rest}.", lines

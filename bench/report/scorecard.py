@@ -49,7 +49,7 @@ class Line:
         return self.title[0].lower() + self.title[1:]
 
 
-def summarise(lines: Sequence[Line]) -> str:
+def summarise_lines(lines: Sequence[Line]) -> str:
     """Return the answers of a scorecard in short, without a subject: clear ones, then unclear ones, then none."""
     clear = [line.short for line in lines if line.short]
     unclear = [line.topic for line in lines if line.unclear]

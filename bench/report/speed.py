@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.arms import RIVALS
 from bench.plots.style import Plotted
-from bench.report.parts import Part
+from bench.report.parts import ReportPart
 from bench.report.words import join_list
 from bench.tables import speed
 from bench.tables.chosen import choose_configurations
@@ -24,7 +24,7 @@ APART = 0.0005  # two targets closer than that are one row
 
 def make_speed_parts(
     runs: pd.DataFrame, tables: Tables, figures: Sequence[Plotted], folders: Sequence[Path]
-) -> tuple[Part, ...]:
+) -> tuple[ReportPart, ...]:
     """Return what `runs` of one data set and machine say of time at equal score and of memory over time.
 
     Args:
@@ -43,7 +43,7 @@ def make_speed_parts(
 
 def _time_part(
     runs: pd.DataFrame, stand_ins: dict[str, pd.DataFrame], history: pd.DataFrame, figures: tuple[Plotted, ...]
-) -> Part:
+) -> ReportPart:
     methods = [speed.select_method(runs, stand_ins[name].iloc[0]) for name in RIVALS]
     matter = speed.find_targets(stand_ins[RIVALS[0]], stand_ins[RIVALS[1]], history)
     marks = dict(zip(map(float, matter), ("converged", "-1 point", "-2 points"), strict=True))
@@ -59,7 +59,7 @@ def _time_part(
         "came there. In the second column the targets that matter: what the lower of the two reached when it had "
         "converged, and one and two points less. * marks times of runs that shared the machine.",
     )
-    return Part("Time to the same score", sentences, ("validation Dice", "", *names, "ratio"), rows, figures)
+    return ReportPart("Time to the same score", sentences, ("validation Dice", "", *names, "ratio"), rows, figures)
 
 
 def _cells(reached: speed.Reached) -> list[str]:
@@ -92,12 +92,12 @@ def _ratio(estimate: Estimate) -> str:
 
 def _memory_part(
     stand_ins: dict[str, pd.DataFrame], tables: Tables, folders: Sequence[Path], figures: tuple[Plotted, ...]
-) -> Part | None:
+) -> ReportPart | None:
     """The figure alone where peaks were not measured, or are of several kinds; nothing without both."""
     runs = pd.concat([stand_ins[name] for name in RIVALS])
     found = measure_footprints(runs, tables.stages, folders).set_index("run_id")
     if found["training_gib_s"].isna().any() or len(set(runs["peak_memory_kind"])) != 1:
-        return Part("Memory over time", figures=figures) if figures else None
+        return ReportPart("Memory over time", figures=figures) if figures else None
     rows = tuple(_footprint_row(stand_ins[name], found) for name in RIVALS)
     sources = {name: str(found[f"{name}_source"].iloc[0]) for name in ("training", "predict")}
     larger = f" ({PRODUCT} is more than the area would be)" if PRODUCT in sources.values() else ""
@@ -111,7 +111,7 @@ def _memory_part(
         f"training, GiB s ({sources['training']})",
         f"prediction, GiB s per megapixel ({sources['predict']})",
     )
-    return Part("Memory over time", (sentence,), headings, rows, figures)
+    return ReportPart("Memory over time", (sentence,), headings, rows, figures)
 
 
 def _footprint_row(runs: pd.DataFrame, found: pd.DataFrame) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.arms import ARMS, RIVALS, ceiling_arms, edgeless_arms
 from bench.report.pair import Pair, collect_image_scores, pair_by_seed
 from bench.report.rival import describe_rival
-from bench.report.scorecard import Line, make_scorecard, summarise
+from bench.report.scorecard import Line, make_scorecard, summarise_lines
 from bench.report.words import count, join_list, join_sentences
 from bench.tables.chosen import choose_configurations
 from bench.tables.comparison import rank_arm
@@ -89,7 +89,7 @@ def _in_short(pair: Pair, lines: Sequence[Line]) -> str:
     if not any(line.short or line.unclear for line in lines):
         return f"no verdict on the {ours} beside the {theirs}: the lines below say why and what would give one"
     reach = format_extent(float(pair.first["superpixel_size"].iloc[0]))
-    return f"compared with the {theirs}, the {ours}{reach} {summarise(lines)}"
+    return f"compared with the {theirs}, the {ours}{reach} {summarise_lines(lines)}"
 
 
 # ----------------------------------------------------------------------------------------------------- undertrained

@@ -43,7 +43,7 @@ class ImageScore:
     boundaries: Sequence[Matches] = ()
 
 
-def pool(scores: Sequence[ImageScore]) -> ImageScore:
+def pool_scores(scores: Sequence[ImageScore]) -> ImageScore:
     """Add counts up over images: pooled scores come from these, not from means of scores."""
     boundaries = [sum(per_class, Matches()) for per_class in zip(*(s.boundaries for s in scores), strict=True)]
     return ImageScore(ALL, np.sum([s.confusion for s in scores], axis=0), boundaries)
@@ -107,7 +107,7 @@ class SplitScores:
 
     def macro_dice(self) -> float:
         """Pooled over the images' pixels, mean over the classes."""
-        return metrics.macro_dice(pool(self.images).confusion)
+        return metrics.macro_dice(pool_scores(self.images).confusion)
 
     def rows(self) -> list[Row]:
         """Rows (image, metric, class, value) of every image and of all together (image `all`).
@@ -160,7 +160,7 @@ class SplitScores:
         self.structures.setdefault(kind, []).append(found)
 
     def _with_pool(self, scores: Sequence[ImageScore]) -> list[ImageScore]:
-        return [*scores, pool(scores)] if scores else []
+        return [*scores, pool_scores(scores)] if scores else []
 
     def _mask_rows(self, score: ImageScore) -> list[Row]:
         """Everything that the confusion matrix and the boundaries of one mask tell."""

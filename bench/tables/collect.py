@@ -51,7 +51,7 @@ def collect(results_dir: Path) -> Tables:
     (results_dir / "tables").mkdir(exist_ok=True)
     for name, text in texts.items():
         write_atomically(results_dir / "tables" / f"{name}.csv", text)
-    return load(results_dir)
+    return load_tables(results_dir)
 
 
 def read_runs(results_dir: Path) -> Tables:
@@ -105,7 +105,7 @@ def _run_directories(results_dir: Path) -> list[Path]:
 # ----------------------------------------------------------------------------------------------------------- load
 
 
-def load(results_dir: Path) -> Tables:
+def load_tables(results_dir: Path) -> Tables:
     """Read the collected tables. Numbers are numbers, names stay text (an image called 001 or NA keeps its name)."""
     folder = results_dir / "tables"
     for name in (*TABLES, "unfinished"):

@@ -33,7 +33,7 @@ class Column:
 
 
 @dataclass(frozen=True)
-class Entry:
+class ColumnGroup:
     """What `columns.toml` says of some columns, in words for a reader: Markdown in one line each."""
 
     table: str
@@ -46,11 +46,12 @@ class Entry:
 
 
 @cache
-def read_entries() -> tuple[Entry, ...]:
+def read_entries() -> tuple[ColumnGroup, ...]:
     """Read the explanations in their order."""
     texts = ("section", "unit", "known", "source", "empty")
     return tuple(
-        Entry(table, names=tuple(raw["names"]), **{name: raw.get(name, "") for name in texts}) for table, raw in _raw()
+        ColumnGroup(table, names=tuple(raw["names"]), **{name: raw.get(name, "") for name in texts})
+        for table, raw in _raw()
     )
 
 

@@ -2,7 +2,7 @@
 
 from bench.config import InputError
 from bench.tables.comparison import compare_arms
-from bench.tables.folders import FoldersConfig, choose_folders, read
+from bench.tables.folders import FoldersConfig, choose_folders, read_folder_tables
 from bench.tables.text import format_table
 
 
@@ -10,7 +10,7 @@ def main(settings: FoldersConfig) -> int:
     """Collect tables and print the comparison. Returns the exit code. Raises InputError."""
     try:
         folders, results_dir = choose_folders(settings)
-        tables = read(folders, results_dir)
+        tables = read_folder_tables(folders, results_dir)
     except OSError as error:
         raise InputError(f"cannot write {error.filename or 'below results_dir'}: {error.strerror}") from error
     print(format_table(compare_arms(tables)))

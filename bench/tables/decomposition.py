@@ -31,7 +31,7 @@ _STEPS = {  # from one level to the next: what the difference is due to
 
 
 @dataclass(frozen=True)
-class Step:
+class LevelLoss:
     """A loss in points of Dice from one level to the next.
 
     The interval is over seeds and there only if both levels have the same ones; `seeds` counts those in common.
@@ -54,7 +54,7 @@ class Decomposition:
     size: float
     ceiling: float
     levels: dict[str, NDArray[np.float64]]
-    steps: tuple[Step, ...]
+    steps: tuple[LevelLoss, ...]
 
 
 def decompose(runs: pd.DataFrame) -> Decomposition:
@@ -109,20 +109,20 @@ def _pixel_levels(cnn: pd.DataFrame, gnn: "pd.Series[Any]") -> dict[str, "pd.Ser
     return {PIXELS: by_seed["dice"], VOTED: by_seed["voted_dice"]}
 
 
-def _step(above: str, below: str, levels: dict[str, "pd.Series[float]"]) -> Step:
+def _step(above: str, below: str, levels: dict[str, "pd.Series[float]"]) -> LevelLoss:
     """Difference of the means, so that the steps add up; with an interval where both have the same seeds, as pairs."""
     upper, lower = (levels[name].groupby(level=0).mean() for name in (above, below))
     value = 100 * float(levels[above].mean() - levels[below].mean())
     common = set(upper.index) & set(lower.index)
     if not common == set(upper.index) == set(lower.index):
-        return Step(*_STEPS[above, below], Estimate(value, math.nan, math.nan), len(common))
-    return Step(*_STEPS[above, below], mean_interval(100 * (upper - lower)), len(common))
+        return LevelLoss(*_STEPS[above, below], Estimate(value, math.nan, math.nan), len(common))
+    return LevelLoss(*_STEPS[above, below], mean_interval(100 * (upper - lower)), len(common))
 
 
 # ------------------------------------------------------------------------------------------------ edge liveness
 
 
-def measure_liveness(runs: pd.DataFrame) -> pd.DataFrame:
+def tabulate_liveness(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row per graph configuration whose runs say what their edges did; empty if none does.
 
     Columns: arm, superpixel_size, runs; message_share, of the messages' mass that does not come from the node itself;
@@ -143,7 +143,7 @@ def measure_liveness(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def find_idle_edges(liveness: pd.DataFrame) -> list[tuple[str, float]]:
+def list_idle_configurations(liveness: pd.DataFrame) -> list[tuple[str, float]]:
     """Return arm and superpixel size of each configuration whose edges do nothing: hardly a label needs them."""
     if liveness.empty:
         return []

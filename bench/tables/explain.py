@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.config import require
 from bench.files import write_atomically
-from bench.tables.columns import Entry, read_entries
+from bench.tables.columns import ColumnGroup, read_entries
 
 README = Path(__file__).parents[2] / "results" / "README.md"
 _MARKED = re.compile(r"<!-- columns of (?P<table>\w+): (?P<section>[^>]+?) -->\n.*?<!-- end -->", re.DOTALL)
@@ -21,7 +21,7 @@ def explain_columns(table: str, section: str) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cells(entry: Entry, named: bool) -> list[str]:
+def _cells(entry: ColumnGroup, named: bool) -> list[str]:
     names = ", ".join(f"`{name}`" for name in entry.names)
     return [names, entry.unit, entry.source, *([entry.known] if named else []), entry.empty]
 

@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.config import InputError, require
 from bench.files import write_atomically
-from bench.tables.collect import Tables, Unfinished, collect, frame_to_csv, load, read_runs
+from bench.tables.collect import Tables, Unfinished, collect, frame_to_csv, load_tables, read_runs
 from bench.tables.columns import TABLES
 
 COMBINED = Path("results/combined")  # where a report on several folders goes, unless said otherwise
@@ -38,7 +38,7 @@ def choose_folders(settings: FoldersConfig) -> tuple[tuple[Path, ...], Path]:
     return folders, output
 
 
-def read(folders: Sequence[Path], output: Path) -> Tables:
+def read_folder_tables(folders: Sequence[Path], output: Path) -> Tables:
     """Read the tables of all folders as one, and keep them in `output/tables`.
 
     A folder that brings tables alone is read as it is; a folder other than `output` is not written to. Machines stay
@@ -47,7 +47,7 @@ def read(folders: Sequence[Path], output: Path) -> Tables:
     """
     if [folder.resolve() for folder in folders] == [output.resolve()] and not _brings_tables(output):
         return collect(output)
-    parts = [load(folder) if _brings_tables(folder) else read_runs(folder) for folder in folders]
+    parts = [load_tables(folder) if _brings_tables(folder) else read_runs(folder) for folder in folders]
     if [folder.resolve() for folder in folders] == [output.resolve()]:
         return parts[0]
     merged = merge(parts)

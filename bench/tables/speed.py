@@ -175,7 +175,7 @@ def make_curves(runs: pd.DataFrame, history: pd.DataFrame, targets: Floats | Non
     return [Curve(group.iloc[0], one, one.median()) for group, one in zip(methods, found, strict=True)]
 
 
-def tabulate(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+def tabulate_speed(runs: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """Return the curves of all data sets and machines as rows.
 
     Columns: those of `METHOD`, target, seconds (median over seeds, superpixels included) with its 95 % interval

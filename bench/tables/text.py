@@ -8,7 +8,7 @@ import pandas as pd
 
 from bench.tables.breakeven import Crossing
 from bench.tables.comparison import MIB
-from bench.tables.decomposition import Step
+from bench.tables.decomposition import LevelLoss
 from bench.tables.names import name_arm
 
 COLUMNS = {  # heading -> (column, format, what it means)
@@ -170,7 +170,7 @@ def _whole(value: float, crossing: Crossing) -> str:
     return f"{math.ceil(value) if crossing.outcome == 'from' else math.floor(value)}"
 
 
-def format_points(step: Step) -> str:
+def format_points(step: LevelLoss) -> str:
     """Return a loss in points of Dice as a change, with its interval."""
     estimate = step.points
     interval = f" [{-estimate.high:+.1f}, {-estimate.low:+.1f}]" if estimate.has_interval else ""

@@ -16,7 +16,7 @@ from bench.arrays.protocols import Readable, Source, Writable
 from bench.arrays.rows import prefetch, read_by_rows, write_by_rows
 from bench.arrays.tiles import Window
 from bench.config import Config, InputError, TiledCnnConfig, require_one_of
-from bench.datasets.sample import Sample, Task, hold
+from bench.datasets.sample import Sample, Task, hold_source
 from bench.learning.devices import amp_dtype, autocast_to, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog
 from bench.learning.losses import class_weights, segmentation_loss
@@ -80,7 +80,7 @@ class TiledCnn:
     def prepare(self, sample: Sample) -> TiledImage:
         """Hold the image, unless it is too large, and cut it into tiles."""
         is_held = prod(sample.image.shape) <= HELD_PIXELS
-        image, mask = (hold(sample.image), np.asarray(sample.mask)) if is_held else (sample.image, sample.mask)
+        image, mask = (hold_source(sample.image), np.asarray(sample.mask)) if is_held else (sample.image, sample.mask)
         windows = self.tiling.cut(mask.shape)
         return TiledImage(image, mask, windows, {"num_tiles": float(len(windows))}, is_held)
 

@@ -54,7 +54,7 @@ Made = TypeVar("Made", bound=GraphItem, covariant=True)
 
 
 @dataclass(frozen=True)
-class Entry:
+class CacheEntry:
     """What a file holds: arrays, facts, and what making them took when it was done (seconds of wall time, bytes)."""
 
     arrays: Mapping[str, Array]
@@ -99,7 +99,7 @@ class Cache(Generic[Item]):
         whole = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
         read = time.perf_counter() - started
         path = self.folder / f"{self.key(whole)}.npz"
-        entry = load(path)
+        entry = load_entry(path)
         if entry is None:
             return self._make(path, whole, read, started, held)
         data = _data({name: array for name, array in entry.arrays.items() if name != "segments"})
@@ -112,9 +112,9 @@ class Cache(Generic[Item]):
         item = self.make(sample, *self.settings)
         seconds, peak = read + time.perf_counter() - begun, MemoryProbe().peak()
         arrays = {"segments": item.segments, **_arrays(item.data)}
-        entry = Entry(arrays, item.facts, seconds, None if peak is None else peak.rss_bytes - held)
+        entry = CacheEntry(arrays, item.facts, seconds, None if peak is None else peak.rss_bytes - held)
         try:
-            store(path, entry)
+            store_entry(path, entry)
         except OSError as error:
             raise _refuse_folder(path.parent, error) from error
         reached = None if peak is None else peak.rss_bytes
@@ -182,7 +182,7 @@ class _Sealed:
         self._file.write(self._digest.digest())
 
 
-def store(path: Path, entry: Entry) -> None:
+def store_entry(path: Path, entry: CacheEntry) -> None:
     """Write a file that is there whole or not at all, whoever else writes it and whenever this process dies."""
     about = {"facts": dict(entry.facts), "seconds": entry.seconds, "added_rss_bytes": entry.added_rss_bytes}
     text = np.frombuffer(json.dumps(about).encode(), np.uint8)
@@ -195,7 +195,7 @@ def store(path: Path, entry: Entry) -> None:
         sealed.seal()
 
 
-def load(path: Path) -> Entry | None:
+def load_entry(path: Path) -> CacheEntry | None:
     """What `store` wrote; None where there is nothing. A file whose hash does not match is removed."""
     if not path.exists():
         return None
@@ -208,7 +208,7 @@ def load(path: Path) -> Entry | None:
     except FileNotFoundError:  # another process found it damaged
         return None
     about = json.loads(arrays.pop("about").tobytes())
-    return Entry(arrays, about["facts"], about["seconds"], about["added_rss_bytes"])
+    return CacheEntry(arrays, about["facts"], about["seconds"], about["added_rss_bytes"])
 
 
 def intact(path: Path) -> bool:

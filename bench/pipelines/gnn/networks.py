@@ -14,7 +14,7 @@ Network: TypeAlias = Gnn | Jain2024
 CONVOLUTIONS = (*CONVS, "jain2024")
 
 
-def check(model: GnnConfig) -> None:
+def check_network(model: GnnConfig) -> None:
     """Raise `InputError` where there is no network called `model.conv`."""
     require_one_of("pipeline.model.conv", model.conv, CONVOLUTIONS)
 

@@ -11,7 +11,7 @@ from models.lattice import fit_side, number_cubes
 
 
 @dataclass(frozen=True)
-class Part:
+class GraphPart:
     """The nodes `inner` (M,) of a graph, within a graph `data` of them and all that their messages come from.
 
     `kept` (M,) are the rows of `data` that are `inner`.
@@ -22,7 +22,7 @@ class Part:
     kept: Tensor
 
 
-def parts(graph: Data, nodes: int, hops: int) -> Iterator[Part]:
+def parts(graph: Data, nodes: int, hops: int) -> Iterator[GraphPart]:
     """Cut `graph` into cubes of about `nodes` nodes, each with a halo of `hops` edges; a small graph stays whole.
 
     Every node is in `inner` of exactly one part. What a network of `hops` layers says of `inner` is what it says
@@ -32,7 +32,7 @@ def parts(graph: Data, nodes: int, hops: int) -> Iterator[Part]:
     total = int(graph.x.shape[0])
     everything = torch.arange(total)
     if total <= nodes:
-        yield Part(graph, everything, everything)
+        yield GraphPart(graph, everything, everything)
         return
     starts = torch.searchsorted(graph.edge_index[1].contiguous(), torch.arange(total + 1))  # first edge into each node
     place = torch.full((total,), -1)
@@ -47,7 +47,7 @@ def parts(graph: Data, nodes: int, hops: int) -> Iterator[Part]:
             edge_attr=graph.edge_attr[edges],
             edge_weight=graph.edge_weight[edges],
         )
-        yield Part(data, inner, place[inner])
+        yield GraphPart(data, inner, place[inner])
         place[members] = -1
 
 

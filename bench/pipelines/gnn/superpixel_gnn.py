@@ -74,7 +74,7 @@ class SuperpixelGnn:
 
     def __init__(self, config: Config, task: Task) -> None:
         assert isinstance(config.pipeline, SuperpixelGnnConfig)
-        networks.check(config.pipeline.model)
+        networks.check_network(config.pipeline.model)
         warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
         warm_up_graph(task.spatial_axes, task.in_channels, config.graph)
         self.config, self.settings, self.task = config, config.pipeline, task

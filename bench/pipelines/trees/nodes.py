@@ -48,7 +48,7 @@ class NodeSample:
     weights: NDArray[np.float64]
 
 
-def tabulate(image: Readable, segments: Readable, graph: GraphConfig) -> NodeTable:
+def tabulate_nodes(image: Readable, segments: Readable, graph: GraphConfig) -> NodeTable:
     """Pool the features of superpixels and list their neighbours.
 
     Args:

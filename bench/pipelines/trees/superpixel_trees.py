@@ -20,7 +20,14 @@ from bench.pipelines.trees.bins import Bins
 from bench.pipelines.trees.boosting import Booster, boost, log_softmax, warm_up_boosting, widen
 from bench.pipelines.trees.ensemble import Ensemble, load_ensemble
 from bench.pipelines.trees.growth import TreeSettings
-from bench.pipelines.trees.nodes import NodeTable, draw_nodes, encode_drawn, encode_nodes, find_node_bins, tabulate
+from bench.pipelines.trees.nodes import (
+    NodeTable,
+    draw_nodes,
+    encode_drawn,
+    encode_nodes,
+    find_node_bins,
+    tabulate_nodes,
+)
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
 from bench.superpixels.labels import count_classes
 from bench.superpixels.registry import segment, warm_up_segmentation
@@ -65,7 +72,7 @@ class SuperpixelTrees:
         """Compute the features and the true classes of the superpixels of each view."""
         image, mask = np.asarray(sample.image), np.asarray(sample.mask)
         views = [segment(image, view) for view in self.views]
-        tables = tuple(tabulate(image, ids, self.config.graph) for ids in views)
+        tables = tuple(tabulate_nodes(image, ids, self.config.graph) for ids in views)
         counts = tuple(count_classes(mask, ids, self.task.num_classes, self.task.ignore_index) for ids in views)
         facts: dict[str, float] = {
             "n_segments": sum(choose_n_segments(mask.shape, view) for view in self.views),
@@ -129,7 +136,7 @@ class SuperpixelTrees:
         for done, view in enumerate(self.views):
             segments.append(segment(image, view, scratch=scratch))
             progress((done + 0.67) / len(self.views) * 0.9)
-            votes.append(vote(self._sum_trees(tabulate(image, segments[-1], self.config.graph))))
+            votes.append(vote(self._sum_trees(tabulate_nodes(image, segments[-1], self.config.graph))))
             progress((done + 1) / len(self.views) * 0.9)
         return segments, votes
 
@@ -188,7 +195,7 @@ class SuperpixelTrees:
         shape = (4,) * self.task.spatial_axes
         segments = np.zeros(shape, np.int32)
         segments[2:] = 1
-        table = tabulate(np.zeros((*shape, self.task.in_channels), np.float32), segments, self.config.graph)
+        table = tabulate_nodes(np.zeros((*shape, self.task.in_channels), np.float32), segments, self.config.graph)
         hops = self.settings.hops[:1]
         sample = draw_nodes([np.eye(2, dtype=np.int64)], 2, np.random.default_rng(0))
         encode_nodes(table, find_node_bins([table], sample, hops, np.random.default_rng(0)), hops)
