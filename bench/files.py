@@ -209,7 +209,7 @@ def is_running(identity: str) -> bool | None:
     start = _read_start(int(number))
     if Path("/proc/self/stat").exists():
         return start is not None and start == int(ticks)
-    return _answers(int(number))
+    return _is_process_there(int(number))
 
 
 @lru_cache
@@ -236,7 +236,7 @@ def _read_start(number: int) -> int | None:
     return None if fields[0] in "ZX" else int(fields[19])
 
 
-def _answers(number: int) -> bool | None:
+def _is_process_there(number: int) -> bool | None:
     """Whether a process of that number is there; None on a system where asking would end it."""
     if os.name != "posix":
         return None

@@ -23,7 +23,7 @@ from bench.pipelines.origin import drop_origin, sum_origins
 from bench.pipelines.protocol import Pipeline, Prepared
 from bench.pipelines.registry import build_pipeline
 from bench.scores.panels import Panels
-from bench.scores.scoring import SplitScores, find_scale, voting
+from bench.scores.scoring import SplitScores, choose_voting, find_scale
 from bench.scores.spool import Spool
 from bench.tables.write import run_key, write_part, write_parts
 
@@ -60,7 +60,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     panels.save(directory / "panels.npz")
     peak, kind = meter.headline()
     flags = [row.get("flags"), *meter.flags(), *parallel.list_flags(config), *log.flags]
-    row |= _learned(log) | facts | meter.facts() | {"flags": "; ".join(flag for flag in flags if flag)}
+    row |= _make_fit_columns(log) | facts | meter.facts() | {"flags": "; ".join(flag for flag in flags if flag)}
     row |= {"peak_memory_bytes": peak, "peak_memory_kind": kind, "status": "ok", "reason": ""}
     stages = meter.rows()
     scores = [{"split": "val", **score} for score in val_scores.rows()]
@@ -106,7 +106,7 @@ def _learn(
     for interval in log.intervals:
         meter.add_interval(interval.phase, interval.start_ns, interval.end_ns)
     meter.add_data_wait("train", "train", log.data_wait_seconds)
-    scores = SplitScores(data.task, config.metrics.boundary_tolerance, voting(config), spool, find_scale(config))
+    scores = SplitScores(data.task, config.metrics.boundary_tolerance, choose_voting(config), spool, find_scale(config))
     for sample, item in zip(data.val, val, strict=True):
         with meter.stage("predict", split="val", **_size([sample])):
             predicted = pipeline.predict(item)
@@ -118,7 +118,7 @@ def _test(
     pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Config, spool: Spool
 ) -> tuple[SplitScores, Panels, dict[str, float]]:
     """Prepare and predict the test images one at a time, so that the pixels of one are in memory, not of all."""
-    scores = SplitScores(data.task, config.metrics.boundary_tolerance, voting(config), spool, find_scale(config))
+    scores = SplitScores(data.task, config.metrics.boundary_tolerance, choose_voting(config), spool, find_scale(config))
     panels, facts = Panels(data.task.class_names), Counter[str]()
     for sample in data.test:
         (item,) = _prepare(pipeline, [sample], "test", data, meter, config)
@@ -144,7 +144,7 @@ def _size(samples: Sequence[Sample]) -> dict[str, int]:
     return {"images": len(samples), "pixels": sum(int(np.prod(sample.mask.shape)) for sample in samples)}
 
 
-def _learned(log: FitLog) -> Row:
+def _make_fit_columns(log: FitLog) -> Row:
     """The columns of `runs` that a fit fills; empty for an arm that learns nothing."""
     if not log.history:
         return {"parameters": log.parameters, **log.facts}

@@ -10,7 +10,7 @@ import pytest
 
 from bench.config import Config, DatasetConfig, MetricsConfig, OracleConfig, SuperpixelsConfig, TiledCnnConfig
 from bench.datasets.sample import Sample, Task
-from bench.scores.scoring import SplitScores, voting
+from bench.scores.scoring import SplitScores, choose_voting
 from bench.superpixels.registry import segment
 
 if TYPE_CHECKING:
@@ -57,9 +57,9 @@ def test_a_prediction_of_whole_superpixels_loses_nothing() -> None:
 
 def test_only_pixel_arms_that_are_asked_are_voted() -> None:
     asked = Config(DatasetConfig(), TiledCnnConfig(), SIZE, metrics=MetricsConfig(voted=True))
-    assert voting(asked) == SIZE
-    assert voting(replace(asked, metrics=MetricsConfig())) is None
-    assert voting(replace(asked, pipeline=OracleConfig())) is None
+    assert choose_voting(asked) == SIZE
+    assert choose_voting(replace(asked, metrics=MetricsConfig())) is None
+    assert choose_voting(replace(asked, pipeline=OracleConfig())) is None
     scores = SplitScores(TASK, 2.0)
     scores.add(scene(0), np.zeros((40, 48), np.int64))
     assert not [row for row in scores.rows() if row["metric"] in ("voted_dice", "voted_accuracy")]

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from scipy import stats
 
     from bench.tables.statistics import (
+        bootstrap_crossed,
         break_even,
-        crossed_bootstrap,
-        crossed_t,
+        count_pairs_needed,
+        estimate_crossed_t,
+        estimate_paired_difference,
         mean_interval,
         median_bootstrap,
         median_ratio,
-        paired_difference,
-        pairs_needed,
         pareto_front,
         pareto_membership,
         sign_flip_test,
@@ -48,7 +48,7 @@ def test_sign_flips_hold_their_level() -> None:
 
 
 def test_six_pairs_are_the_fewest_that_can_show_anything() -> None:
-    assert pairs_needed(0.05) == 6
+    assert count_pairs_needed(0.05) == 6
     assert sign_flip_test(np.ones(6)) < 0.05 <= sign_flip_test(np.ones(5))
     assert sign_flip_test(np.arange(1.0, 9.0)) == pytest.approx(2 / 2**8)
 
@@ -56,7 +56,7 @@ def test_six_pairs_are_the_fewest_that_can_show_anything() -> None:
 @pytest.mark.parametrize("axis", [0, 1])
 def test_one_way_bootstrap_agrees_with_scipy(axis: int) -> None:
     values = np.random.default_rng(1).normal(0.02, 0.01, 25)
-    ours = crossed_bootstrap(np.expand_dims(values, axis), resamples=20_000)
+    ours = bootstrap_crossed(np.expand_dims(values, axis), resamples=20_000)
     theirs = stats.bootstrap(
         (values,), np.mean, method="percentile", n_resamples=20_000, rng=np.random.default_rng(5)
     ).confidence_interval
@@ -67,28 +67,28 @@ def test_one_way_bootstrap_agrees_with_scipy(axis: int) -> None:
 def test_one_way_t_interval_agrees_with_scipy(axis: int) -> None:
     values = np.random.default_rng(1).normal(0.02, 0.01, 7)
     theirs = stats.ttest_1samp(values, 0).confidence_interval(0.9)
-    assert crossed_t(np.expand_dims(values, axis), level=0.9) == pytest.approx((theirs.low, theirs.high))
+    assert estimate_crossed_t(np.expand_dims(values, axis), level=0.9) == pytest.approx((theirs.low, theirs.high))
 
 
 def test_the_interval_is_the_wider_of_both_at_each_end_and_holds_the_mean() -> None:
     values = np.random.default_rng(2).lognormal(0, 1.5, 30)  # skewed: the bootstrap reaches further on one side
-    estimate, parts = mean_interval(values), [crossed_bootstrap(values, resamples=2000), crossed_t(values)]
+    estimate, parts = mean_interval(values), [bootstrap_crossed(values, resamples=2000), estimate_crossed_t(values)]
     assert estimate.value == pytest.approx(values.mean())
-    assert estimate.low == min(low for low, _ in parts) == crossed_t(values)[0]
+    assert estimate.low == min(low for low, _ in parts) == estimate_crossed_t(values)[0]
     assert estimate.high == max(high for _, high in parts) == parts[0][1]
 
 
 def test_over_two_images_the_interval_is_wide_however_alike_they_are() -> None:
-    estimate = paired_difference([[0.010, 0.012]])
+    estimate = estimate_paired_difference([[0.010, 0.012]])
     assert estimate.high - estimate.low == pytest.approx(2 * 12.706 * 0.001, rel=1e-3)
-    assert not paired_difference([[0.05, 0.01]]).excludes(0.0)
+    assert not estimate_paired_difference([[0.05, 0.01]]).excludes(0.0)
 
 
 def test_interval_is_wider_when_seeds_vary_than_when_images_alone_do() -> None:
     rng = np.random.default_rng(2)
     images = rng.normal(0, 0.01, (1, 12))
-    alone = paired_difference(np.repeat(images, 5, axis=0))
-    both = paired_difference(images + rng.normal(0, 0.02, (5, 1)))
+    alone = estimate_paired_difference(np.repeat(images, 5, axis=0))
+    both = estimate_paired_difference(images + rng.normal(0, 0.02, (5, 1)))
     assert both.high - both.low > alone.high - alone.low > 0
 
 
@@ -103,14 +103,14 @@ def test_interval_covers_the_truth_about_as_often_as_it_says(
     covered = 0
     for _ in range(400):
         shared = rng.normal(0, spread[0], (seeds, 1)) + rng.normal(0, spread[1], (1, images))
-        estimate = paired_difference(1.0 + shared + rng.normal(0, 0.3, (seeds, images)), resamples=200)
+        estimate = estimate_paired_difference(1.0 + shared + rng.normal(0, 0.3, (seeds, images)), resamples=200)
         covered += estimate.low <= 1.0 <= estimate.high
     assert 0.925 <= covered / 400 <= 1.0
 
 
 def test_the_bootstrap_alone_would_not_cover_over_two_images() -> None:
     rng = np.random.default_rng(5)
-    intervals = [crossed_bootstrap(rng.normal(size=(1, 2)), resamples=200) for _ in range(400)]
+    intervals = [bootstrap_crossed(rng.normal(size=(1, 2)), resamples=200) for _ in range(400)]
     assert np.mean([low <= 0 <= high for low, high in intervals]) < 0.6
 
 
@@ -124,15 +124,15 @@ def test_ratio_interval_covers_the_true_median(pairs: int) -> None:
 
 def test_undefined_scores_are_left_out_and_swapping_the_arms_mirrors_the_interval() -> None:
     table = np.array([[0.1, np.nan, 0.3], [0.2, 0.0, np.nan]])
-    forward, backward = paired_difference(table), paired_difference(-table)
+    forward, backward = estimate_paired_difference(table), estimate_paired_difference(-table)
     assert forward.value == pytest.approx(0.15)
     assert (backward.low, backward.high) == pytest.approx((-forward.high, -forward.low), abs=1e-12)
 
 
 def test_a_single_observation_has_no_interval() -> None:
-    assert not paired_difference([[0.5]]).has_interval
+    assert not estimate_paired_difference([[0.5]]).has_interval
     assert not median_ratio([2.0], [1.0]).has_interval
-    assert not paired_difference([[0.5]]).excludes(0.0)
+    assert not estimate_paired_difference([[0.5]]).excludes(0.0)
 
 
 def test_ratio_is_the_median_and_inverts_with_the_arms() -> None:
@@ -198,10 +198,10 @@ def test_nonsense_is_refused() -> None:
     with pytest.raises(ValueError, match="pairs"):
         median_ratio([1.0], [1.0, 1.0])
     with pytest.raises(ValueError, match="at least one number"):
-        paired_difference([[np.nan]])
+        estimate_paired_difference([[np.nan]])
     with pytest.raises(ValueError, match="NaN"):
         sign_flip_test([1.0, np.nan])
     with pytest.raises(ValueError, match="alpha"):
-        pairs_needed(0.0)
+        count_pairs_needed(0.0)
     with pytest.raises(ValueError, match="negative"):
         break_even(-1, 0, 0, 0)

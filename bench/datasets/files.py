@@ -72,15 +72,15 @@ class Arranged:
 
     def block(self, box: Box) -> NDArray[Any]:
         """Return all channels of a box of the spatial axes."""
-        return self.layout.arrange(self.array[self._stored(box)])
+        return self.layout.arrange(self.array[self._find_stored_box(box)])
 
     def band(self, rows: slice) -> tuple[NDArray[Any], NDArray[Any] | None]:
         """Return some rows of the first axis, and their transparency where the file has some."""
         box = (rows, *(slice(0, length) for length in self.shape[1:-1]))
-        image = replace(self.layout, alpha=False).arrange(self.array[self._stored(box)])
+        image = replace(self.layout, alpha=False).arrange(self.array[self._find_stored_box(box)])
         return (image[..., :-1], image[..., -1]) if self.layout.alpha else (image, None)
 
-    def _stored(self, box: Box) -> Box:
+    def _find_stored_box(self, box: Box) -> Box:
         axis = self.layout.channel_axis
         return box if axis is None else (*box[:axis], slice(None), *box[axis:])
 
@@ -162,13 +162,13 @@ class ImageFile:
         return np.dtype(np.float32)
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        return self._scaled(lambda array: array)[key]
+        return self._scale_with(lambda array: array)[key]
 
     def hold(self) -> Scaled:
         """Return the same image with the stored values in memory, in the file's own type; they are scaled on access."""
-        return self._scaled(lambda array: np.ascontiguousarray(array[...]))
+        return self._scale_with(lambda array: np.ascontiguousarray(array[...]))
 
-    def _scaled(self, stored: Callable[[Typed], Typed]) -> Scaled:
+    def _scale_with(self, stored: Callable[[Typed], Typed]) -> Scaled:
         arrays = [
             open_image(path, self.channel_axis, self.max_pixels, self.plane).array for path in (self.path, *self.others)
         ]

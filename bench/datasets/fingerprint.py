@@ -58,13 +58,13 @@ class Fingerprint:
         """Return what is remembered of an image; None where one of its files has changed or nothing is usable."""
         try:
             item = from_plain(entry, known["found"])
-            unchanged = all(self._unchanged(path, known["sources"][str(path)]) for path in item.sources)
+            unchanged = all(self._is_unchanged(path, known["sources"][str(path)]) for path in item.sources)
             digest = combine_hashes(known["sources"][str(path)]["sha256"] for path in item.sources)
         except (KeyError, TypeError, ValueError, OSError):
             return None
         return (item, digest) if unchanged else None
 
-    def _unchanged(self, path: Path, known: dict[str, Any]) -> bool:
+    def _is_unchanged(self, path: Path, known: dict[str, Any]) -> bool:
         """Return whether a file is as it was, by size and times, or else by its content, which renews them."""
         began, state = time.time_ns(), read_state(path)
         same = all(state[key] == known[key] for key in state)

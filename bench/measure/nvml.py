@@ -58,7 +58,7 @@ class NvmlGpu:
         used: dict[int, int | None] = {}
         for entry in [*compute, *(graphics or [])]:
             used[entry.pid] = max(used.get(entry.pid) or 0, entry.usedGpuMemory or 0) or None
-        if any(self._impossible(pid, value) for pid, value in used.items()):
+        if any(self._is_impossible(pid, value) for pid, value in used.items()):
             self.struct_mismatch = True
             return None
         computing = {entry.pid for entry in compute}
@@ -112,7 +112,7 @@ class NvmlGpu:
         except self._nvml.NVMLLibraryMismatchError:
             return self._ask(f"{newest}_v2")
 
-    def _impossible(self, pid: int, used: int | None) -> bool:
+    def _is_impossible(self, pid: int, used: int | None) -> bool:
         total = self.facts.total_bytes
         return pid in _IMPOSSIBLE_PIDS or (used is not None and total is not None and used > total)
 

@@ -150,7 +150,7 @@ def phase_row(
     sampled = Stage(name, split, [StageEntry(span) for span in spans])
     row: dict[str, Any] = dict.fromkeys(stage_row(Stage(name, split), Trace([]), device, summary, []))
     row |= {"stage": name, "split": split, "seconds": sampled.seconds, "wall_seconds": sampled.seconds}
-    row |= sampled_gpu_columns(samples, device)
+    row |= make_sampled_gpu_columns(samples, device)
     host = host_columns(sampled, samples)
     row |= {name: host[name] for name in ("peak_rss_bytes", "peak_rss_source", "peak_rss_tree_bytes")}
     return row | sampling_columns(spans, trace, samples, summary)
@@ -180,7 +180,7 @@ def host_columns(stage: Stage, samples: Trace) -> dict[str, Any]:
 
 def gpu_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, Any]:
     """Make the columns of the three kinds of GPU memory; `gross_peak` chooses that of the process."""
-    row = sampled_gpu_columns(samples, device)
+    row = make_sampled_gpu_columns(samples, device)
     allocated = stage.highest(lambda entry: entry.allocator.allocated_peak_bytes)
     reserved = stage.highest(lambda entry: entry.allocator.reserved_peak_bytes)
     peak, source, exact = gross_peak(stage, samples, device, reserved)
@@ -208,7 +208,7 @@ def gpu_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, Any]:
     }
 
 
-def sampled_gpu_columns(samples: Trace, device: Device) -> dict[str, Any]:
+def make_sampled_gpu_columns(samples: Trace, device: Device) -> dict[str, Any]:
     """Make the columns of GPU memory that come from samples alone."""
     used, process = samples.peak("gpu_used_bytes"), samples.peak("gpu_process_bytes")
     delta = used - device.baseline_bytes if used is not None and device.baseline_bytes is not None else None

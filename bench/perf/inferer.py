@@ -72,8 +72,8 @@ def measure_inferers(config: InfererConfig) -> dict[str, Any]:
     `agreement` is the share of pixels with the same class: not all, as the tiles lie elsewhere and MONAI's constant
     blending averages where ours discards; the random network has many near ties.
     """
-    timed = _isolated(time_sides, config)
-    peaks = {side: _isolated(measure_peak, (config, side)) for side in SIDES}
+    timed = _measure_isolated(time_sides, config)
+    peaks = {side: _measure_isolated(measure_peak, (config, side)) for side in SIDES}
     ratios = [theirs / mine for mine, theirs in zip(timed["ours"], timed["monai"], strict=True)]
     row: dict[str, Any] = {**asdict(config), "device": timed["device"], "precision": timed["precision"]}
     for side in SIDES:
@@ -89,7 +89,7 @@ def _over(mine: int | None, theirs: int | None) -> float | None:
     return None if mine is None or not theirs else mine / theirs
 
 
-def _isolated(function: Callable[[Any], Any], argument: Any) -> Any:
+def _measure_isolated(function: Callable[[Any], Any], argument: Any) -> Any:
     outcome = run_isolated(function, argument)
     if outcome.status != "ok":
         raise InputError(f"inferer could not measure {function.__name__}: {outcome.status}, {outcome.reason}")

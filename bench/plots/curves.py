@@ -102,14 +102,14 @@ def _scatter(runs: Runs, column: str, label: str) -> Figure:
             axes.plot(points["x"], points["y"], color=color, linewidth=0.8, alpha=0.6)
         _errorbars(axes, points, color, marker, name_arm(arm))
     scale_axis(axes, used[column])
-    _uncounted(axes, known, column)
+    _draw_uncounted(axes, known, column)
     axes.set(xlabel=label, ylabel=DICE)
     _legend(axes, used)
     _label_sizes(axes, used, column, styles)
     return figure
 
 
-def _uncounted(axes: Axes, known: Runs, column: str) -> None:
+def _draw_uncounted(axes: Axes, known: Runs, column: str) -> None:
     """Grey crosses where runs are that are flagged invalid, or undertrained."""
     invalid = known[(known["status"] == "ok") & known["invalid"]]
     cut = select_counted(known)[select_counted(known)["undertrained"] != ""]

@@ -81,14 +81,14 @@ def load_arm_crops(folders: Sequence[Path], runs: pd.DataFrame) -> list[ArmCrops
         classes, crops = load_crops(path)
         size = run["superpixel_size"]
         title = name_run(run.to_dict()) + ("" if math.isnan(size) else f"\n{size:g} px")
-        if crops and (not found or _alike(found[0].crops, crops)):
+        if crops and (not found or _have_same_crops(found[0].crops, crops)):
             found.append(ArmCrops(title, pipeline in ceiling_arms(), classes, crops))
     if not found:
         raise NoDataError("no finished run kept crops of its test images (panels.npz)")
     return found
 
 
-def _alike(one: tuple[Crop, ...], other: tuple[Crop, ...]) -> bool:
+def _have_same_crops(one: tuple[Crop, ...], other: tuple[Crop, ...]) -> bool:
     """Whether two runs kept the same crops of the same images."""
     return len(one) == len(other) and all(
         a.name == b.name and np.array_equal(a.truth, b.truth) for a, b in zip(one, other, strict=True)

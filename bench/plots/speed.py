@@ -18,16 +18,16 @@ BAND = 3  # seeds from which on the interval is drawn: of two it reaches further
 
 def plot_time_to_score(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
     """Draw the time to each score: one line per method, the median over seeds; shaded its 95 % interval."""
-    drawn = _few(runs, [curve for curve in speed.make_curves(runs, history) if _known(curve).sum() > 1])
+    drawn = _few(runs, [curve for curve in speed.make_curves(runs, history) if _find_reached(curve).sum() > 1])
     if not drawn:
         raise NoDataError("no arm has converged runs with more than one validation")
     figure, axes = make_figure()
     keys = [f"{curve.like['method']} {curve.like['superpixel_size']:g}" for curve in drawn]
     for curve, style in zip(drawn, assign_styles(keys).values(), strict=True):
         _line(axes, curve, *style)
-    times = [curve.reached.seconds[_known(curve)].ravel() for curve in drawn]
+    times = [curve.reached.seconds[_find_reached(curve)].ravel() for curve in drawn]
     scale_axis(axes, pd.Series(np.concatenate(times)))
-    if any(curve.reached.contended[_known(curve)].any() for curve in drawn):
+    if any(curve.reached.contended[_find_reached(curve)].any() for curve in drawn):
         axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5, label="hollow: contended run")
     axes.set(xlabel="seconds to the score (superpixels and validation included)")
     axes.set(ylabel="macro Dice on validation pixels")
@@ -44,14 +44,14 @@ def _few(runs: pd.DataFrame, found: list[speed.Curve]) -> list[speed.Curve]:
     return [curve for curve in found if tuple(map(str, curve.like[METHOD])) in wanted]
 
 
-def _known(curve: speed.Curve) -> NDArray[np.bool_]:
+def _find_reached(curve: speed.Curve) -> NDArray[np.bool_]:
     """Which targets every seed reached."""
     return np.asarray(~np.isnan(curve.reached.seconds).any(axis=1), np.bool_)
 
 
 def _line(axes: Axes, curve: speed.Curve, color: str, marker: str) -> None:
     """One method's line, its interval from three seeds on, and a marker where it ends."""
-    known, count = _known(curve), len(curve.reached.seeds)
+    known, count = _find_reached(curve), len(curve.reached.seeds)
     targets = curve.reached.targets[known]
     middle, low, high = (np.array([getattr(e, part) for e in curve.median])[known] for part in ("value", "low", "high"))
     axes.plot(middle, targets, color=color, linewidth=1.5)

@@ -203,18 +203,18 @@ def describe_harness_share(runs: pd.DataFrame) -> str:
 def list_failures(runs: pd.DataFrame) -> tuple[tuple[str, str, str], ...]:
     """Return every run that did not end well: what it was, how it ended, why."""
     failed = runs[runs["status"] != "ok"].to_dict("records")
-    return tuple((_run_name(run), str(run["status"]), _said(run, "reason", "flags")) for run in failed)
+    return tuple((_run_name(run), str(run["status"]), _join_values(run, "reason", "flags")) for run in failed)
 
 
 def list_flagged(runs: pd.DataFrame) -> tuple[tuple[str, str], ...]:
     """Return every finished run with flags, and all of them."""
     odd = runs[(runs["status"] == "ok") & runs["flags"].fillna("").ne("")].to_dict("records")
-    return tuple((_run_name(run), _said(run, "flags")) for run in odd)
+    return tuple((_run_name(run), _join_values(run, "flags")) for run in odd)
 
 
 def _run_name(run: dict[Any, Any]) -> str:
     return f"{name_row(run)}, seed {run['seed']} ({run['run_id']})"
 
 
-def _said(run: dict[Any, Any], *columns: str) -> str:
+def _join_values(run: dict[Any, Any], *columns: str) -> str:
     return "; ".join(str(run[column]) for column in columns if not pd.isna(run[column]) and run[column])

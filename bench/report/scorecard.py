@@ -20,7 +20,7 @@ from bench.report.words import (
 )
 from bench.tables import speed
 from bench.tables.comparison import MIB
-from bench.tables.statistics import Estimate, median_ratio, paired_difference
+from bench.tables.statistics import Estimate, estimate_paired_difference, median_ratio
 from bench.tables.text import FEWEST_IMAGES
 
 FEWEST_SEEDS = 2
@@ -102,10 +102,10 @@ def _score(pair: Pair, scores: pd.DataFrame) -> Line:
     title = "Score when both have converged"
     by_image = collect_image_scores(pair, scores)
     first, second = pair.names
-    seen = _pooled(pair)
+    seen = _describe_pooled(pair)
     if np.isnan(by_image[0]).all():
         return Line(title, "", Refusal(("no test image has a score in both",), ("scores per image",)).text(seen))
-    estimate = paired_difference(100 * (by_image[0] - by_image[1]))
+    estimate = estimate_paired_difference(100 * (by_image[0] - by_image[1]))
     means = f"{np.nanmean(by_image[0]):.3f} against {np.nanmean(by_image[1]):.3f}"
     span = format_interval(estimate, format_signed)
     refusal = _few_images(by_image[0].shape[1]) + _few_seeds(pair)
@@ -119,7 +119,7 @@ def _score(pair: Pair, scores: pd.DataFrame) -> Line:
     return Line(title, f"scored {amount} Dice per image", join_sentences([head, seen]))
 
 
-def _pooled(pair: Pair) -> str:
+def _describe_pooled(pair: Pair) -> str:
     """Scores of all test pixels together, as tables have them, and the ceiling."""
     first, second = (float(np.mean(values)) for values in pair.column("dice"))
     ceiling = float(np.mean(pair.column("oracle_dice")[0]))
@@ -156,7 +156,7 @@ def _time(pair: Pair, runs: pd.DataFrame, history: pd.DataFrame) -> Line:
     below = [_below(*item, pair.names) for item in zip(targets[1:], first[1:], second[1:], strict=True)]
     return _ratio_line(
         title, f"{where} the", (first[0], second[0]), pair.names, "time",
-        _disturbed(len(first[0]), clean, pair), lead="reached a common score in", more=below,
+        _refuse_disturbed(len(first[0]), clean, pair), lead="reached a common score in", more=below,
     )  # fmt: skip
 
 
@@ -173,7 +173,7 @@ def _common(first: speed.Reached, second: speed.Reached) -> tuple[Floats, Floats
     return first.seconds[:, one][:, kept], second.seconds[:, other][:, kept], clean
 
 
-def _disturbed(used: int, clean: int, pair: Pair) -> Refusal:
+def _refuse_disturbed(used: int, clean: int, pair: Pair) -> Refusal:
     """Whether times cannot be believed: fewer than two seeds of both ran alone on the machine."""
     if used < FEWEST_SEEDS:
         return _few_seeds(Pair(pair.first[:used], pair.second[:used]))
@@ -202,7 +202,7 @@ def _prediction(pair: Pair) -> Line:
     without = f"without superpixels {_medians(*bare)}" if known else ""
     return _ratio_line(
         "Time per megapixel of prediction", "for a megapixel of the test images, superpixels included, the",
-        used.column("predict_s_per_mpx"), pair.names, "time", _disturbed(used.seeds, quiet.seeds, pair),
+        used.column("predict_s_per_mpx"), pair.names, "time", _refuse_disturbed(used.seeds, quiet.seeds, pair),
         lead="predicted a megapixel in", more=(without,),
     )  # fmt: skip
 

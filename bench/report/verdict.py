@@ -16,7 +16,7 @@ from bench.tables.chosen import choose_configurations
 from bench.tables.comparison import rank_arm
 from bench.tables.convergence import BUDGETS, make_finishing_command, select_converged, select_counted
 from bench.tables.names import format_extent, format_size, name_configuration
-from bench.tables.statistics import pairs_needed, sign_flip_test
+from bench.tables.statistics import count_pairs_needed, sign_flip_test
 
 NEEDED = 6  # test images below which the interval of the score rests on the t distribution
 
@@ -73,9 +73,9 @@ def reach_verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, histor
     differences = first - second
     notes = (
         *_order(stand_ins), *_seeds(pair, differences), *_images(pair, differences), *_choice(runs, pair),
-        *_alike(pair), *list_finishing(runs), *list_left_out(runs),
+        *_check_alike(pair), *list_finishing(runs), *list_left_out(runs),
     )  # fmt: skip
-    first_sentence = join_sentences([_in_short(pair, lines), *name_undertrained(runs)])
+    first_sentence = join_sentences([_summarise_pair(pair, lines), *name_undertrained(runs)])
     return Verdict(heading, first_sentence, lines, *describe_rival(pair, runs, scores, history), notes)
 
 
@@ -83,7 +83,7 @@ def _labels(names: Sequence[str]) -> list[str]:
     return [ARMS[name].label for name in names]
 
 
-def _in_short(pair: Pair, lines: Sequence[Line]) -> str:
+def _summarise_pair(pair: Pair, lines: Sequence[Line]) -> str:
     """The scorecard's answers as one sentence without its stop."""
     ours, theirs = name_configuration(pair.first.iloc[0].to_dict()), name_configuration(pair.second.iloc[0].to_dict())
     if not any(line.short or line.unclear for line in lines):
@@ -112,7 +112,7 @@ def name_undertrained(runs: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
     names = [f"{count(len(group), 'run')} of the {name_configuration(group.iloc[0].to_dict())}" for group in groups]
     if not names:
         return []
-    rest = f" ({_why_and_how_on(groups[0])})" if len(groups) == 1 else " (why, and how to finish them, below)"
+    rest = f" ({_explain_undertrained(groups[0])})" if len(groups) == 1 else " (why, and how to finish them, below)"
     return [f"left out as undertrained: {join_list(names)}{rest}"]
 
 
@@ -121,11 +121,11 @@ def list_finishing(runs: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
     groups = [group for group in _cut(runs) if group["pipeline"].iloc[0] not in but]
     if len(groups) < 2:
         return []
-    named = [(name_configuration(group.iloc[0].to_dict()), _why_and_how_on(group)) for group in groups]
+    named = [(name_configuration(group.iloc[0].to_dict()), _explain_undertrained(group)) for group in groups]
     return [f"Undertrained: the {name}: {why}." for name, why in named]
 
 
-def _why_and_how_on(group: pd.DataFrame) -> str:
+def _explain_undertrained(group: pd.DataFrame) -> str:
     """Why the first run of a configuration is undertrained, the command that would finish it, and for which seeds."""
     run = group.iloc[0].to_dict()
     command = make_finishing_command(run)
@@ -151,7 +151,7 @@ def _missing_clause(runs: pd.DataFrame, name: str) -> str:
     every = f"all {number} runs of the {label} are" if number > 1 else f"the only run of the {label} is"
     best = max(groups, key=lambda group: float(group["val_score"].fillna(-1).mean()))
     which = f"the best, {name_configuration(best.iloc[0].to_dict())}: " if len(groups) > 1 else ""
-    return f"{every} undertrained ({which}{_why_and_how_on(best)})"
+    return f"{every} undertrained ({which}{_explain_undertrained(best)})"
 
 
 # ------------------------------------------------------------------------------------------------------------ notes
@@ -179,7 +179,7 @@ def _order(stand_ins: dict[str, pd.DataFrame]) -> list[str]:
 
 def _seeds(pair: Pair, differences: NDArray[np.float64]) -> list[str]:
     """What the number of seeds allows."""
-    needed = pairs_needed(0.05)
+    needed = count_pairs_needed(0.05)
     if pair.seeds < needed:
         few = f"{count(pair.seeds, 'paired seed')}: no sign-flip test can give p < 0.05 with fewer than {needed}"
         return [f"{few}. Run at least {needed} seeds for a test, ten for a headline."]
@@ -220,7 +220,7 @@ def _choice(runs: pd.DataFrame, pair: Pair) -> list[str]:
     return [f"Configurations: {'; '.join(picked)}. Test images took no part in the choice.{uneven}"]
 
 
-def _alike(pair: Pair) -> list[str]:
+def _check_alike(pair: Pair) -> list[str]:
     """Whether the two were run by one code, with one budget, undisturbed."""
     runs = pair.runs
     found = []

@@ -23,7 +23,7 @@ Row = dict[str, str | float]
 Mask = NDArray[np.integer]
 
 
-def voting(config: Config) -> SuperpixelsConfig | None:
+def choose_voting(config: Config) -> SuperpixelsConfig | None:
     """The superpixels onto which a pixel arm's masks are voted, if the settings ask for it."""
     is_voted = config.metrics.voted and not ARMS[config.pipeline.name].uses_superpixels
     return config.superpixels if is_voted else None
@@ -115,9 +115,9 @@ class SplitScores:
         `all` pools pixels; the two measures of the superpixels themselves are means over the images.
         """
         made = [row for score in self._with_pool(self.images) for row in self._mask_rows(score)]
-        made += [row for score in self._with_pool(self.ceilings) for row in self._painted_rows("oracle", score)]
+        made += [row for score in self._with_pool(self.ceilings) for row in self._make_painted_rows("oracle", score)]
         made += self._superpixel_rows()
-        made += [row for score in self._with_pool(self.votes) for row in self._painted_rows("voted", score)]
+        made += [row for score in self._with_pool(self.votes) for row in self._make_painted_rows("voted", score)]
         for kind, structures in self.structures.items():
             made += self._structure_rows(kind, structures)
         return made
@@ -169,7 +169,7 @@ class SplitScores:
             made += self._class_rows(score.image, metric, formula(score.confusion))
         return made + self._class_rows(score.image, "boundary_f1", np.array([hits.f1 for hits in score.boundaries]))
 
-    def _painted_rows(self, kind: str, score: ImageScore) -> list[Row]:
+    def _make_painted_rows(self, kind: str, score: ImageScore) -> list[Row]:
         """Dice and accuracy of a mask that has one class per superpixel: of the truth (oracle), of another (voted)."""
         made = self._class_rows(score.image, f"{kind}_dice", metrics.dice(score.confusion))
         return [*made, _row(score.image, f"{kind}_accuracy", "macro", metrics.accuracy(score.confusion))]

@@ -53,7 +53,7 @@ class Rates:
         start, prepare, epoch, epochs, predict = map(float, self._rows().mean(axis=0))
         return start, prepare, epoch, epochs, predict
 
-    def redrawn(self, rng: np.random.Generator) -> "list[Means]":
+    def redraw(self, rng: np.random.Generator) -> "list[Means]":
         """Return means over as many runs drawn with replacement, `RESAMPLES` times."""
         drawn = rng.integers(len(self), size=(RESAMPLES, len(self)))
         return [(a, b, c, d, e) for a, b, c, d, e in self._rows()[drawn].mean(axis=1).tolist()]
@@ -82,13 +82,13 @@ class Quantity:
     line: Callable[[Means, Project], Line]
 
 
-def _by_size(means: Means, project: Project) -> Line:
+def _vary_size(means: Means, project: Project) -> Line:
     start, prepare, epoch, epochs, predict = means
     per_megapixel = prepare * (project.train + project.val) + epochs * epoch * project.train
     return start, per_megapixel + predict * project.predicted
 
 
-def _by_images(means: Means, project: Project) -> Line:
+def _vary_images(means: Means, project: Project) -> Line:
     start, prepare, epoch, epochs, predict = means
     share = project.train / (project.train + project.val)
     return start + predict * project.predicted * project.megapixels, project.megapixels * (
@@ -96,23 +96,23 @@ def _by_images(means: Means, project: Project) -> Line:
     )
 
 
-def _by_epochs(means: Means, project: Project) -> Line:
+def _vary_epochs(means: Means, project: Project) -> Line:
     start, prepare, epoch, _, predict = means
     once = prepare * (project.train + project.val) + predict * project.predicted
     return start + project.megapixels * once, project.megapixels * epoch * project.train
 
 
-def _by_predicted(means: Means, project: Project) -> Line:
+def _vary_predicted(means: Means, project: Project) -> Line:
     start, prepare, epoch, epochs, predict = means
     training = prepare * (project.train + project.val) + epochs * epoch * project.train
     return start + project.megapixels * training, project.megapixels * predict
 
 
 QUANTITIES = (
-    Quantity("megapixels per image", False, lambda project: project.megapixels, _by_size),
-    Quantity("images to train and validate on", True, lambda project: project.train + project.val, _by_images),
-    Quantity("epochs", True, lambda _: math.nan, _by_epochs),
-    Quantity("images to predict", True, lambda project: project.predicted, _by_predicted),
+    Quantity("megapixels per image", False, lambda project: project.megapixels, _vary_size),
+    Quantity("images to train and validate on", True, lambda project: project.train + project.val, _vary_images),
+    Quantity("epochs", True, lambda _: math.nan, _vary_epochs),
+    Quantity("images to predict", True, lambda project: project.predicted, _vary_predicted),
 )
 
 
@@ -121,8 +121,8 @@ class Crossing:
     """Where the two arms cost the same over one quantity.
 
     `outcome` is for the GNN: `always` or `never` the cheaper one, cheaper `from` x on, or cheaper `up to` x. `low` and
-    `high` are the 95 % interval of x over redrawn runs, NaN where an arm has one run; `agreement` is the share of
-    redrawn runs with this outcome.
+    `high` are the 95 % interval of x over redraw runs, NaN where an arm has one run; `agreement` is the share of
+    redraw runs with this outcome.
     """
 
     quantity: Quantity
@@ -159,14 +159,14 @@ def find_break_evens(runs: pd.DataFrame, stages: pd.DataFrame) -> BreakEven:
         InputError: An arm is missing, all its runs are flagged, or its times are incomplete.
     """
     found = choose_configurations(runs)
-    used = [_undisturbed(found.get(name), name) for name in RIVALS]
+    used = [_select_undisturbed(found.get(name), name) for name in RIVALS]
     gnn, cnn = (_rates(arm, stages, name) for arm, name in zip(used, RIVALS, strict=True))
     project = _project(used[0], stages)
     crossings = tuple(_crossing(quantity, gnn, cnn, project) for quantity in QUANTITIES)
     return BreakEven(gnn, cnn, project, crossings)
 
 
-def _undisturbed(runs: pd.DataFrame | None, name: str) -> pd.DataFrame:
+def _select_undisturbed(runs: pd.DataFrame | None, name: str) -> pd.DataFrame:
     if runs is None or runs.empty:
         raise InputError(f"there is no valid run of {name} that converged")
     clean = runs[~runs["contended"]]
@@ -221,16 +221,16 @@ def _crossing(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> C
     outcome, x = compare_lines(*lines)
     if min(len(gnn), len(cnn)) < 2:
         return Crossing(quantity, *lines, outcome, x)
-    redrawn = _redrawn(quantity, gnn, cnn, project)
-    same = np.array([other for kind, other in redrawn if kind == outcome])
+    redraw = _redraw_outcomes(quantity, gnn, cnn, project)
+    same = np.array([other for kind, other in redraw if kind == outcome])
     low, high = np.quantile(same, [0.025, 0.975]) if outcome in ("from", "up to") and len(same) else (math.nan,) * 2
-    return Crossing(quantity, *lines, outcome, x, float(low), float(high), len(same) / len(redrawn))
+    return Crossing(quantity, *lines, outcome, x, float(low), float(high), len(same) / len(redraw))
 
 
-def _redrawn(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> list[tuple[str, float]]:
+def _redraw_outcomes(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> list[tuple[str, float]]:
     """Outcomes when the runs of each arm are drawn anew with replacement."""
     rng = np.random.default_rng(0)
-    pairs = zip(gnn.redrawn(rng), cnn.redrawn(rng), strict=True)
+    pairs = zip(gnn.redraw(rng), cnn.redraw(rng), strict=True)
     return [compare_lines(quantity.line(first, project), quantity.line(second, project)) for first, second in pairs]
 
 

@@ -135,14 +135,14 @@ def _parse(path: Path | str, source: Path | io.StringIO) -> pd.DataFrame:
         frame = pd.read_csv(source, dtype=text, keep_default_na=False, na_values=[""], low_memory=False).copy()
     except (ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read as a table ({error})") from error
-    missing = [column for column in _expected(table) if column not in frame]
+    missing = [column for column in _list_columns(table) if column not in frame]
     require(not missing, f"{path} lacks the column {missing[:1]}: collect the runs again")
     frame = frame.assign(**{name: frame[name].map(restore, na_action="ignore").astype("str") for name in text})
     newer = [column for column in list_required(table) if column not in frame] if table in TABLES else []
     return frame.assign(**dict.fromkeys(newer, np.nan))
 
 
-def _expected(table: str) -> tuple[str, ...]:
+def _list_columns(table: str) -> tuple[str, ...]:
     return list_required(table, "any code") if table in TABLES else UNFINISHED
 
 

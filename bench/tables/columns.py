@@ -51,18 +51,19 @@ def read_entries() -> tuple[ColumnGroup, ...]:
     texts = ("section", "unit", "known", "source", "empty")
     return tuple(
         ColumnGroup(table, names=tuple(raw["names"]), **{name: raw.get(name, "") for name in texts})
-        for table, raw in _raw()
+        for table, raw in _parse_source()
     )
 
 
 @cache
 def read_columns() -> tuple[Column, ...]:
     """Read the columns of all tables in their order."""
-    return tuple(column for number, (table, raw) in enumerate(_raw()) for column in _columns(number, table, raw))
+    parsed = enumerate(_parse_source())
+    return tuple(column for number, (table, raw) in parsed for column in _columns(number, table, raw))
 
 
 @cache
-def _raw() -> tuple[tuple[str, dict[str, Any]], ...]:
+def _parse_source() -> tuple[tuple[str, dict[str, Any]], ...]:
     parsed = tomllib.loads(SOURCE.read_text(encoding="utf-8"))
     return tuple((table, raw) for table in TABLES for raw in parsed[table])
 
@@ -70,14 +71,14 @@ def _raw() -> tuple[tuple[str, dict[str, Any]], ...]:
 def _columns(number: int, table: str, raw: dict[str, Any]) -> list[Column]:
     names = raw["names"]
     kinds = raw["kind"] if isinstance(raw["kind"], list) else [raw["kind"]] * len(names)
-    required, newer = (_chosen(raw.get(name, False), names) for name in ("required", "newer"))
+    required, newer = (_choose_names(raw.get(name, False), names) for name in ("required", "newer"))
     return [
         Column(table, name, kind, number, name in required, name in newer)
         for name, kind in zip(names, kinds, strict=True)
     ]
 
 
-def _chosen(value: Any, names: list[str]) -> list[str]:
+def _choose_names(value: Any, names: list[str]) -> list[str]:
     """The names that a field of an entry holds for: all, none, or those listed."""
     return (names if value else []) if isinstance(value, bool) else value
 

@@ -68,7 +68,7 @@ def list_configurations(tables: Tables) -> pd.DataFrame:
     runs["arm"], runs["method"] = _arms(runs), _arms(runs, leave_out=BUDGETS)
     for flag in ("invalid", "contended"):
         runs[flag] = runs["flags"].fillna("").str.contains(rf"(?:^|;\s*){flag}")
-    runs = runs.merge(_pooled(tables.scores), on="run_id", how="left")
+    runs = runs.merge(_pivot_pooled(tables.scores), on="run_id", how="left")
     runs = runs.merge(_times(tables.stages), on="run_id", how="left")
     runs["prepare_s_per_epoch"] = runs["prepare_s"] / _number(runs, "epochs")
     runs["val_score"] = runs["val_dice"].fillna(_number(runs, "best_val_score"))
@@ -118,12 +118,12 @@ def _arms(runs: pd.DataFrame, leave_out: Sequence[str] = ()) -> pd.Series:
     """The pipeline's name, followed by model and settings where a pipeline occurs with several."""
     labels: dict[Any, str] = {}
     for (_, _, pipeline), group in runs.groupby(["dataset", "machine", "pipeline"], dropna=False):
-        for index, varied in zip(group.index, _varied(group, str(pipeline), leave_out), strict=True):
+        for index, varied in zip(group.index, _list_varied(group, str(pipeline), leave_out), strict=True):
             labels[index] = " ".join([str(pipeline), *varied]).strip()
     return pd.Series(labels, index=runs.index, dtype="str")
 
 
-def _varied(group: pd.DataFrame, pipeline: str, leave_out: Sequence[str]) -> list[list[str]]:
+def _list_varied(group: pd.DataFrame, pipeline: str, leave_out: Sequence[str]) -> list[list[str]]:
     """For each run, the settings in which the runs of this pipeline differ, as `name=value` texts.
 
     A value that the arm has by default is not named, unless it is part of the budget of training.
@@ -181,7 +181,7 @@ def _number(frame: pd.DataFrame, column: str) -> pd.Series:
     return pd.to_numeric(frame[column], errors="coerce").astype("float64")
 
 
-def _pooled(scores: pd.DataFrame) -> pd.DataFrame:
+def _pivot_pooled(scores: pd.DataFrame) -> pd.DataFrame:
     """Pooled scores by run: macro means of the test split by metric, and val_dice."""
     wanted = scores[(scores["image"] == "all") & (scores["class"] == "macro") & scores["split"].isin(["test", "val"])]
     name = wanted["metric"].where(wanted["split"] == "test", "val_" + wanted["metric"])

@@ -116,7 +116,7 @@ def make_finishing_command(row: Mapping[Hashable, Any]) -> str:
     the epochs) become the ceiling. A fit that patience ended gets twice the patience.
     """
     command, settings = _text(row, "command"), _more(row)
-    return _with(command, settings) if command and settings else ""
+    return _replace_settings(command, settings) if command and settings else ""
 
 
 def _more(row: Mapping[Hashable, Any]) -> dict[str, str]:
@@ -133,7 +133,7 @@ def _more(row: Mapping[Hashable, Any]) -> dict[str, str]:
     return {f"training.{name}": f"{2 * max(known):g}"} if known else {}
 
 
-def _with(command: str, settings: Mapping[str, str]) -> str:
+def _replace_settings(command: str, settings: Mapping[str, str]) -> str:
     """A command line with settings replaced where they stand and appended where they do not."""
     for name, value in settings.items():
         command, changed = re.subn(rf"(?<=[\s'\"]){re.escape(name)}=[^\s'\"]*", f"{name}={value}", command)

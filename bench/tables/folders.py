@@ -45,9 +45,9 @@ def read_folder_tables(folders: Sequence[Path], output: Path) -> Tables:
     apart by their `machine.*` columns: nothing downstream averages over them. A run that lies in two folders counts
     once. Raises InputError if two different runs have one run_id.
     """
-    if [folder.resolve() for folder in folders] == [output.resolve()] and not _brings_tables(output):
+    if [folder.resolve() for folder in folders] == [output.resolve()] and not _has_tables_only(output):
         return collect(output)
-    parts = [load_tables(folder) if _brings_tables(folder) else read_runs(folder) for folder in folders]
+    parts = [load_tables(folder) if _has_tables_only(folder) else read_runs(folder) for folder in folders]
     if [folder.resolve() for folder in folders] == [output.resolve()]:
         return parts[0]
     merged = merge(parts)
@@ -55,7 +55,7 @@ def read_folder_tables(folders: Sequence[Path], output: Path) -> Tables:
     return merged
 
 
-def _brings_tables(folder: Path) -> bool:
+def _has_tables_only(folder: Path) -> bool:
     return not (folder / "runs").is_dir() and (folder / "tables" / "runs.csv").exists()
 
 

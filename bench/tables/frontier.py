@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.arms import RIVALS, contending_arms
 from bench.tables.comparison import MIB, rank_arm
 from bench.tables.convergence import select_trained
-from bench.tables.statistics import Estimate, mean_interval, paired_difference, pareto_front, pareto_membership
+from bench.tables.statistics import Estimate, estimate_paired_difference, mean_interval, pareto_front, pareto_membership
 
 ENOUGH = 2  # configurations of each rival: a front of one point is a point
 TOLERANCE = 1.05  # two runs with the same budget differ by as much
@@ -162,7 +162,7 @@ def _difference(taken: pd.DataFrame, given: pd.DataFrame) -> Estimate:
     differences: NDArray[np.float64] = (ours - theirs).dropna().to_numpy(np.float64)
     if len(differences) == 0:
         return Estimate(float("nan"), float("nan"), float("nan"))
-    return paired_difference(differences.reshape(-1, 1))
+    return estimate_paired_difference(differences.reshape(-1, 1))
 
 
 def list_pipelines(found: pd.DataFrame) -> list[str]:

@@ -31,13 +31,15 @@ class Estimate:
         return self.has_interval and not self.low <= value <= self.high
 
 
-def paired_difference(differences: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: int = 0) -> Estimate:
+def estimate_paired_difference(
+    differences: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: int = 0
+) -> Estimate:
     """Estimate the mean difference of two arms over seeds and images; the interval is honest where there are few.
 
-    The interval is the wider, at each end, of the crossed bootstrap's (`crossed_bootstrap`) and the t distribution's
-    (`crossed_t`): the bootstrap never leaves the range of what was seen, so that over two images it covers the truth
-    every second time at best; the t distribution widens by a factor of 6 there, and hardly from 20 on. With a single
-    seed the interval covers images only; with a single image, seeds only.
+    The interval is the wider, at each end, of the crossed bootstrap's (`bootstrap_crossed`) and the t distribution's
+    (`estimate_crossed_t`): the bootstrap never leaves the range of what was seen, so that over two images it covers the
+    truth every second time at best; the t distribution widens by a factor of 6 there, and hardly from 20 on. With a
+    single seed the interval covers images only; with a single image, seeds only.
 
     Args:
         differences: One arm minus the other on the same seed and image, (seeds, images); NaN where not defined.
@@ -53,15 +55,15 @@ def paired_difference(differences: ArrayLike, level: float = 0.95, resamples: in
     value = float(known.mean())
     if len(known) < 2:
         return Estimate(value, math.nan, math.nan)
-    return Estimate(value, *_wider(crossed_bootstrap(table, level, resamples, seed), crossed_t(table, level)))
+    return Estimate(value, *_wider(bootstrap_crossed(table, level, resamples, seed), estimate_crossed_t(table, level)))
 
 
 def mean_interval(values: ArrayLike, level: float = 0.95) -> Estimate:
-    """Estimate the mean of independent numbers (runs of a configuration), as `paired_difference` does."""
-    return paired_difference(np.asarray(values, np.float64).reshape(-1, 1), level, resamples=2000)
+    """Estimate the mean of independent numbers (runs of a configuration), as `estimate_paired_difference` does."""
+    return estimate_paired_difference(np.asarray(values, np.float64).reshape(-1, 1), level, resamples=2000)
 
 
-def crossed_bootstrap(
+def bootstrap_crossed(
     differences: ArrayLike, level: float = 0.95, resamples: int = 10_000, seed: int = 0
 ) -> tuple[float, float]:
     """Return the percentile interval of the mean of a (seeds, images) table.
@@ -85,7 +87,7 @@ def crossed_bootstrap(
     return _percentiles(sums[counts > 0] / counts[counts > 0], level)
 
 
-def crossed_t(differences: ArrayLike, level: float = 0.95) -> tuple[float, float]:
+def estimate_crossed_t(differences: ArrayLike, level: float = 0.95) -> tuple[float, float]:
     """Return the t distribution's interval of the mean of a (seeds, images) table, at least two of its numbers known.
 
     The variance is that of the mean over seed means plus that over image means, which counts what is left of both twice
@@ -161,7 +163,7 @@ def sign_flip_test(differences: ArrayLike, resamples: int = 100_000, seed: int =
     return (hits + 1) / (resamples // 1000 * 1000 + 1)
 
 
-def pairs_needed(alpha: float = 0.05) -> int:
+def count_pairs_needed(alpha: float = 0.05) -> int:
     """Return the fewest pairs with which a two-sided sign-flip test can give p < alpha: 2 / 2**n < alpha."""
     if not 0 < alpha < 1:
         raise ValueError(f"alpha must lie in (0, 1), got {alpha}")
@@ -174,8 +176,8 @@ def median_ratio(
     """Estimate the median of paired ratios; the interval is taken on logarithms: a ratio is like its inverse.
 
     The interval is the wider, at each end, of the bootstrap's over pairs (`median_bootstrap`) and the t distribution's
-    over the mean logarithm, for the reason given in `paired_difference`. Of an even number of pairs the median is the
-    geometric mean of the middle two, so that swapping the arms inverts the result.
+    over the mean logarithm, for the reason given in `estimate_paired_difference`. Of an even number of pairs the median
+    is the geometric mean of the middle two, so that swapping the arms inverts the result.
 
     Args:
         numerators: Positive numbers, (pairs,).
@@ -196,7 +198,7 @@ def median_ratio(
     value = float(np.exp(np.median(logs)))
     if len(logs) < 2:
         return Estimate(value, math.nan, math.nan)
-    low, high = _wider(median_bootstrap(logs, level, resamples, seed), crossed_t(logs, level))
+    low, high = _wider(median_bootstrap(logs, level, resamples, seed), estimate_crossed_t(logs, level))
     return Estimate(value, math.exp(low), math.exp(high))
 
 
@@ -242,7 +244,7 @@ def pareto_membership(
         seed: Of the draws.
     """
     rng = np.random.default_rng(seed)
-    means = [_resampled_means(rng, c, s, resamples) for c, s in zip(costs, scores, strict=True)]
+    means = [_resample_means(rng, c, s, resamples) for c, s in zip(costs, scores, strict=True)]
     cost, score = (np.stack([pair[axis] for pair in means]) for axis in (0, 1))
     beaten = np.zeros(cost.shape, np.bool_)
     for other in range(len(cost)):  # (n, resamples) at a time
@@ -251,7 +253,7 @@ def pareto_membership(
     return np.asarray((~beaten).mean(axis=1), np.float64)
 
 
-def _resampled_means(
+def _resample_means(
     rng: np.random.Generator, costs: ArrayLike, scores: ArrayLike, resamples: int
 ) -> tuple[Floats, Floats]:
     cost, score = np.asarray(costs, np.float64), np.asarray(scores, np.float64)

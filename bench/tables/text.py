@@ -156,14 +156,14 @@ def format_outcome(crossing: Crossing) -> str:
     """Return a crossing in words, from the GNN's side, with its interval where runs were redrawn."""
     if crossing.outcome in ("always", "never"):
         return f"the GNN {crossing.outcome} takes less time"
-    low, x, high = (_whole(value, crossing) for value in (crossing.low, crossing.x, crossing.high))
+    low, x, high = (_format_crossing(value, crossing) for value in (crossing.low, crossing.x, crossing.high))
     interval = "" if math.isnan(crossing.low) or low == high else f" [{low}, {high}]"
     if crossing.outcome == "up to":
         return f"the GNN takes less time up to {x}{interval}"
     return f"the GNN takes less time from {'the first' if x == '1' else x}{interval} on"
 
 
-def _whole(value: float, crossing: Crossing) -> str:
+def _format_crossing(value: float, crossing: Crossing) -> str:
     """Three digits; of what comes in whole numbers the first one on the GNN's side."""
     if math.isnan(value) or not crossing.quantity.whole:
         return f"{value:.3g}"

@@ -53,7 +53,7 @@ def _shares(model: nn.Module) -> Iterator[list[tuple[float, int]]]:
     """While open, collects of each convolution that runs the sum of the shares over its nodes, and their number."""
     found: list[tuple[float, int]] = []
 
-    def heard(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], message: Tensor) -> None:
+    def record_message(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], message: Tensor) -> None:
         x, edge_index, *rest = args
         loops = edge_index[0] == edge_index[1]
         named = {name: value[loops] for name, value in kwargs.items()}
@@ -62,7 +62,7 @@ def _shares(model: nn.Module) -> Iterator[list[tuple[float, int]]]:
         found.append((float((other / (other + own + NORM_EPSILON)).sum()), len(other)))
 
     hooks = [
-        module.register_forward_hook(heard, with_kwargs=True)
+        module.register_forward_hook(record_message, with_kwargs=True)
         for module in model.modules()
         if isinstance(module, MessagePassing)
     ]
