@@ -78,6 +78,27 @@ class SyntheticConfig(DatasetConfig):
         require(self.seed >= 0, f"dataset.seed must not be negative, got {self.seed}")
 
 
+def parse_colours(given: list[str] | None) -> list[str] | None:
+    """Check `dataset.mask_colours`: null, or at least two different colours of six hexadecimal digits.
+
+    Returns:
+        The colours in lower case, without a leading #.
+
+    Raises:
+        InputError: A colour is none, or there twice.
+    """
+    if given is None:
+        return None
+    example = "as in [000000,ff0000], one for each number from 0 on"
+    colours = [colour.lower().removeprefix("#") for colour in given]
+    for colour in colours:
+        proper = len(colour) == 6 and set(colour) <= set("0123456789abcdef")
+        require(proper, f"dataset.mask_colours must hold six hexadecimal digits per colour, {example}, got {colour!r}")
+    different = len(set(colours)) == len(colours) >= 2
+    require(different, f"dataset.mask_colours must hold at least two colours, each once, {example}, got {given}")
+    return colours
+
+
 def class_by_number(given: object) -> dict[int, int] | str | None:
     """Check `dataset.mask_values`: null, foreground, or a map from whole numbers to classes, which may be text."""
     if given is None or given == "foreground":
@@ -112,6 +133,7 @@ class FolderConfig(DatasetConfig):
     image_names: list[str] = field(default_factory=lambda: ["*"])  # * is the name; several: a file for each channel
     mask_name: str = "*"  # of the mask of the image *
     channel_axis: int | None = None  # among the file's axes longer than 1; null: what the file says, else the last
+    mask_colours: list[str] | None = None  # of masks in colour: six hexadecimal digits for each number from 0 on
     mask_values: Any = None  # {number in the mask: class}; foreground: above 0 is class 1; null: they are the classes
     ignore_index: int | None = None  # class (after mapping) of pixels that are not annotated; they count nowhere
     class_names: list[str] | None = None  # background first; null: class_0, class_1, ...
@@ -130,6 +152,7 @@ class FolderConfig(DatasetConfig):
                 f"dataset.{setting} must hold one *, which stands for the image's name, as in *_mask, got {pattern!r}",
             )
         self.mask_values = class_by_number(self.mask_values)
+        self.mask_colours = parse_colours(self.mask_colours)
         names = self.class_names or []
         for name in names:
             require(name.strip() != "", f"dataset.class_names must not hold an empty name, got {names}")

@@ -300,9 +300,19 @@ def test_absolute_paths_below_the_root_are_read_and_others_refused(tmp_path: Pat
             raw(root, manifest="split.csv")
 
 
-def test_a_csv_in_latin_1_is_refused(tmp_path: Path) -> None:
+def test_a_csv_in_latin_1_finds_its_files_and_says_how_it_was_read(tmp_path: Path) -> None:
     root = sets.make(tmp_path)
-    (root / "split.csv").write_bytes(table().replace("a.png", "ä.png").encode("latin-1"))
+    for folder in ("images", "masks"):
+        (root / folder / "a.png").rename(root / folder / "größe – 1.png")
+    (root / "split.csv").write_bytes(table().replace("a.png", "größe – 1.png").encode("cp1252"))
+    splits = raw(root, manifest="split.csv")
+    assert "größe – 1" in names(splits)["train"]
+    assert "split.csv is not in UTF-8 and was read as Windows-1252 (Latin-1)" in splits.notes
+
+
+def test_a_csv_in_no_known_encoding_is_refused(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    (root / "split.csv").write_bytes(table().encode() + b"\x81\xff,,\n")
     with pytest.raises(InputError, match=r"split\.csv cannot be read as CSV in UTF-8"):
         raw(root, manifest="split.csv")
 

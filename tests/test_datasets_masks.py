@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -347,3 +349,95 @@ def test_values_whose_squares_overflow_are_refused(tmp_path: Path) -> None:
     sets.write(root / "images" / "b.tif", sets.picture(1, dtype=np.float64) * 1e300)
     with pytest.raises(InputError, match=r"b\.tif holds 1\.\d+e\+302, whose square is beyond any number"):
         raw(root)
+
+
+# --------------------------------------------------------------------------------------------------------- colours
+
+
+def paint_colours(root: Path, save: Callable[[Path, NDArray[Any]], None]) -> dict[str, NDArray[np.uint8]]:
+    """Replace all masks by ones of three classes, which `save` writes; returns their classes."""
+    wanted = {}
+    for n, stem in enumerate(sets.STEMS):
+        (root / "masks" / f"{stem}.png").unlink()
+        wanted[stem] = np.roll(sets.classes(count=3), n)
+        save(root / "masks" / f"{stem}.png", wanted[stem])
+    return wanted
+
+
+def save_rgb(path: Path, numbers: NDArray[Any]) -> None:
+    sets.write(path, np.array([BLACK, RED, GREEN], dtype=np.uint8)[numbers])
+
+
+def save_rgba(path: Path, numbers: NDArray[Any]) -> None:
+    colours = [[*colour, alpha] for colour, alpha in zip((BLACK, RED, GREEN), (0, 128, 255), strict=True)]
+    sets.write(path, np.array(colours, dtype=np.uint8)[numbers])
+
+
+def save_rgb_tiff(path: Path, numbers: NDArray[Any]) -> None:
+    colours = np.array([BLACK, RED, GREEN], dtype=np.uint8)[numbers]
+    sets.write(path.with_suffix(".tif"), colours, photometric="rgb")
+
+
+def save_palettes_in_any_order(path: Path, numbers: NDArray[Any]) -> None:
+    order = np.random.default_rng(path.stem.encode()[0]).permutation(3)
+    save_palette(path, np.argsort(order)[numbers], [[BLACK, RED, GREEN][place] for place in order])
+
+
+@pytest.mark.parametrize("save", [save_rgb, save_rgba, save_rgb_tiff, save_palettes_in_any_order])
+def test_masks_in_colour_are_mapped_by_colour(tmp_path: Path, save: Callable[[Path, NDArray[Any]], None]) -> None:
+    wanted = paint_colours(sets.make(tmp_path), save)
+    splits = raw(tmp_path, mask_colours=["000000", "#FF0000", "00ff00"])
+    assert splits.task.class_names == ("class_0", "class_1", "class_2")
+    for sample in (*splits.train, *splits.val, *splits.test):
+        np.testing.assert_array_equal(np.asarray(sample.mask), wanted[sample.name])
+        np.testing.assert_array_equal(sample.mask[2:4, 1:3], wanted[sample.name][2:4, 1:3])
+
+
+def test_grey_masks_are_mapped_by_colour_too(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    replace_masks(root, {stem: sets.classes() * 255 for stem in sets.STEMS})
+    splits = raw(root, mask_colours=["000000", "ffffff"])
+    np.testing.assert_array_equal(np.asarray(splits.train[0].mask), sets.classes())
+
+
+def test_numbers_of_colours_can_be_mapped_and_ignored(tmp_path: Path) -> None:
+    wanted = paint_colours(sets.make(tmp_path), save_rgb)
+    splits = raw(tmp_path, mask_colours=["000000", "ff0000", "00ff00"], mask_values={0: 1, 1: 0, 2: 9}, ignore_index=9)
+    assert splits.task.num_classes == 2
+    first = splits.train[0]
+    np.testing.assert_array_equal(np.asarray(first.mask), np.array([1, 0, 9])[wanted[first.name]])
+
+
+def test_a_class_without_a_pixel_keeps_its_colour(tmp_path: Path) -> None:
+    paint_colours(sets.make(tmp_path), save_rgb)
+    splits = raw(tmp_path, mask_colours=["000000", "0000ff", "ff0000", "00ff00"])
+    assert splits.task.num_classes == 4
+    assert "no image holds class_1, so nothing is learned or scored of it" in splits.notes
+
+
+def test_a_colour_that_is_not_listed_is_named(tmp_path: Path) -> None:
+    paint_colours(sets.make(tmp_path), save_rgb)
+    with pytest.raises(InputError, match=r"a\.png holds the colour 00ff00, which dataset\.mask_colours does not list"):
+        raw(tmp_path, mask_colours=["000000", "ff0000"])
+
+
+def test_masks_in_colour_without_the_setting_are_refused_with_it(tmp_path: Path) -> None:
+    paint_colours(sets.make(tmp_path), save_rgb)
+    with pytest.raises(InputError, match=r"a\.png is a coloured picture") as caught:
+        raw(tmp_path)
+    setting = re.search(r"'dataset\.mask_colours=\[(.*)\]'", str(caught.value))
+    assert setting is not None
+    assert raw(tmp_path, mask_colours=setting[1].split(",")).task.num_classes == 3
+
+
+@pytest.mark.parametrize(
+    ("colours", "sentence"),
+    [
+        (["red", "000000"], "must hold six hexadecimal digits per colour, as in .* got 'red'"),
+        (["ff0000", "FF0000"], "must hold at least two colours, each once"),
+        (["ff0000"], "must hold at least two colours, each once"),
+    ],
+)
+def test_colours_that_are_none_are_refused(colours: list[str], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        FolderConfig(mask_colours=colours)

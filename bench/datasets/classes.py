@@ -84,7 +84,8 @@ def check_palettes(items: Sequence[Inspected]) -> None:
             require(
                 clash is None or clash.palette == item.palette,
                 f"the palettes of {clash and clash.entry.mask} and {item.entry.mask} differ (number {number} is "
-                f"{colour} in the second): save all masks with one palette, or as plain grey numbers",
+                f"{colour} in the second): save all masks with one palette, or list the colours of the classes, "
+                "background first, as in 'dataset.mask_colours=[000000,ff0000]'",
             )
 
 
@@ -132,10 +133,12 @@ def check_scales(items: Sequence[Inspected], config: FolderConfig) -> None:
         mapping = config.mask_values
         known = mapping == FOREGROUND or (isinstance(mapping, dict) and {1, full} <= set(mapping))
         ignored = find_class(full, config) == config.ignore_index and config.ignore_index is not None
+        held = " and ".join(map(str, large[0].numbers)) if large else ""
         require(
             not small or not large or known or ignored,
-            f"{small and small[0].entry.mask} holds 0 and 1, and {large and large[0].entry.mask} 0 and {full}: save "
-            f"them alike, or give 'dataset.mask_values={{0:0,1:1,{full}:1}}' if both mean the same",
+            f"{small and small[0].entry.mask} holds 0 and 1, and {large and large[0].entry.mask} {held}: save "
+            f"them alike, or give 'dataset.mask_values={{0:0,1:1,{full}:1}}' if both mean the same, or "
+            f"dataset.ignore_index={full} if {full} means not annotated",
         )
 
 
@@ -194,7 +197,8 @@ def name_classes(items: Sequence[Inspected], config: FolderConfig) -> tuple[str,
             f"the masks in {show_folder(items)} hold only one class: there is nothing to tell apart",
         )
         return ("background", FOREGROUND)
-    targets = set((config.mask_values or {}).values()) - {config.ignore_index}
+    given = range(len(config.mask_colours or ())) if config.mask_values is None else config.mask_values.values()
+    targets = set(given) - {config.ignore_index}
     count = max([*found, *targets], default=0) + 1
     check_count(items, config, count)
     check_range(items, config, count)
@@ -219,7 +223,7 @@ def check_count(items: Sequence[Inspected], config: FolderConfig, count: int) ->
         config: Settings of the data set.
         count: Number of classes that the numbers would make.
     """
-    if config.mask_values is None:
+    if config.mask_values is None and config.mask_colours is None:
         counts = sorted({len([number for number in item.numbers if number > 0]) for item in items})
         require(
             not look_like_objects(items, config.ignore_index),

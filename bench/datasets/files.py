@@ -208,13 +208,14 @@ class MaskFile:
     shape: tuple[int, ...]
     max_pixels: int
     plane: int | None = None  # as in `open_mask`
+    colours: tuple[str, ...] = ()  # as in `open_mask`
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.classes.dtype
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        return self.classes.of(open_mask(self.path, self.max_pixels, self.plane)[key])
+        return self.classes.of(open_mask(self.path, self.max_pixels, self.plane, self.colours)[key])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)

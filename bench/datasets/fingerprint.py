@@ -21,7 +21,8 @@ from bench.datasets.inspection import Inspected, from_plain, inspect, to_plain
 from bench.datasets.manifest import ManifestEntry
 from bench.files import read_json, write_atomically
 
-READING = ("channel_axis", "mask_values", "ignore_index", "max_pixels")  # settings that change what reading finds
+# settings that change what reading finds
+READING = ("channel_axis", "mask_colours", "mask_values", "ignore_index", "max_pixels")
 RACY_NS = 2_000_000_000  # a file that changed so shortly before it was read may change again within its time stamp
 
 

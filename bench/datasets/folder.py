@@ -95,7 +95,8 @@ def make_sample(item: Inspected, config: FolderConfig, train: Moments, classes: 
         config.channel_axis,
         item.entry.plane,
     )
-    mask = MaskFile(item.entry.mask, classes, item.shape[:-1], config.max_pixels, item.entry.plane)
+    colours = tuple(config.mask_colours or ())
+    mask = MaskFile(item.entry.mask, classes, item.shape[:-1], config.max_pixels, item.entry.plane, colours)
     return Sample(item.entry.name, image, mask)
 
 

@@ -45,7 +45,7 @@ class Inspected:
 def inspect(entry: ManifestEntry, config: FolderConfig) -> Inspected:
     """Read one image and its mask, in bands; what is kept is small. Raises `InputError` naming the file at fault."""
     opened = [open_image(path, config.channel_axis, config.max_pixels, entry.plane) for path in entry.images]
-    mask = open_mask(entry.mask, config.max_pixels, entry.plane)
+    mask = open_mask(entry.mask, config.max_pixels, entry.plane, config.mask_colours or ())
     for one in opened:
         require(
             one.planes == mask.planes,

@@ -291,7 +291,8 @@ def check_once(path: Path, names: Iterable[str]) -> None:
 def read_csv_manifest(config: FolderConfig, path: Path) -> Manifest:
     """Read rows of `image`, `mask` and `split`, paths relative to the root; those of `excluded` are left out."""
     root = find_dataset_root(config)
-    rows = read_rows(root, path)
+    text, notes = read_csv_text(path)
+    rows = read_rows(root, path, text)
     check_once(path, [row["image"] for row in rows])
     stems = Counter(strip_suffix(Path(row["image"])) for row in rows)
     entries = []
@@ -302,7 +303,7 @@ def read_csv_manifest(config: FolderConfig, path: Path) -> Manifest:
         name = normalise_name(stem if stems[stem] == 1 else image.with_name(stem).as_posix())
         entries.append(ManifestEntry(name, (root / image,), root / row["mask"], row["split"]))
     kept = sorted((entry for entry in entries if entry.split in SPLITS), key=lambda e: (SPLITS.index(e.split), e.name))
-    return Manifest(tuple(kept), path.name, note_unnamed(config, path, entries))
+    return Manifest(tuple(kept), path.name, (*notes, *note_unnamed(config, path, entries)))
 
 
 def note_unnamed(config: FolderConfig, path: Path, entries: Sequence[ManifestEntry]) -> tuple[str, ...]:
@@ -328,12 +329,37 @@ def note_unnamed(config: FolderConfig, path: Path, entries: Sequence[ManifestEnt
     return (f"{folder} holds {name_files(left)}: left out, for {path.name} does not name them",) if left else ()
 
 
-def read_rows(root: Path, path: Path) -> list[dict[str, str]]:
-    """Read the cells of the three columns, paths relative to the root. Raises `InputError` naming the line at fault."""
+def read_csv_text(path: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the text of a CSV file, and a note where it is not in Unicode but as spreadsheets on Windows save it.
+
+    Raises:
+        InputError: The file cannot be read, or its bytes are in no encoding that is tried.
+    """
     try:
-        lines = read_text(path).splitlines()
+        try:
+            return read_text(path), ()
+        except UnicodeDecodeError:
+            text = path.read_bytes().decode("cp1252")
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
+    return text, (f"{path.name} is not in UTF-8 and was read as Windows-1252 (Latin-1)",)
+
+
+def read_rows(root: Path, path: Path, text: str) -> list[dict[str, str]]:
+    """Return the cells of the three columns of a CSV text.
+
+    Args:
+        root: Folder of the data set.
+        path: The manifest, for messages.
+        text: What it holds.
+
+    Returns:
+        The rows, with paths relative to the root.
+
+    Raises:
+        InputError: The sentence names the line at fault.
+    """
+    lines = text.splitlines()
     skipped = next((n for n, line in enumerate(lines) if line.strip() and not line.lower().startswith("sep=")), 0)
     rows = parse_csv(path, lines[skipped:])
     empty = f"{path} holds no rows: it needs the columns image, mask, split and one row per image"

@@ -1,7 +1,7 @@
 """Masks, which are images of whole numbers: opened, checked for what changes numbers, and counted."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -15,14 +15,18 @@ from bench.arrays.rows import cut_bands
 from bench.config import require
 from bench.datasets.normalization import BAND_VALUES
 from bench.datasets.opening import MAX_PIXELS, open_numbers
-from bench.datasets.stored import Coding
+from bench.datasets.stored import Coding, Colours
 
+MOST_COLOURS = 8  # that a sentence lists
 TABLE = 1 << 16  # numbers that are counted by a table; masks with a wider range are sorted
 
 
 @dataclass(frozen=True)
 class StoredMask:
-    """The numbers of a mask, (*spatial) integers, decoded on access; of equal colour channels, one."""
+    """The numbers of a mask, (*spatial) integers, decoded on access; of equal colour channels, one.
+
+    With `colours` the numbers are the places of the pixels' colours among them.
+    """
 
     path: Path
     array: Typed
@@ -31,6 +35,8 @@ class StoredMask:
     coding: Coding = field(default_factory=Coding)
     siblings: tuple[Path, ...] = ()
     planes: int = 0  # as in `Opened`
+    colours: tuple[str, ...] = ()  # six hexadecimal digits in lower case for each number
+    palette: Colours = ()  # of the file, where colours are looked up in it
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -39,30 +45,39 @@ class StoredMask:
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        if self.colours:
+            return np.dtype(np.uint8)
         return np.dtype(np.int64) if self.array.dtype.kind == "f" else self.array.dtype
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
         found = split_key(key, self.shape)
         if self.channel_axis is None:
-            return require_whole_numbers(self.path, self.array[key])
+            values = self.array[key]
+            return number_greys(self, values) if self.colours else require_whole_numbers(self.path, values)
         if found is None:
             return np.asarray(self[...][key])
         box, rest = found
         stored = self.array[(*box[: self.channel_axis], slice(None), *box[self.channel_axis :])]
-        numbers = take_one_channel(self.path, np.moveaxis(stored, self.channel_axis, -1), self.alpha)
+        bands = np.moveaxis(stored, self.channel_axis, -1)
+        if self.colours:
+            return number_colours(self.path, bands[..., : bands.shape[-1] - self.alpha], self.colours)[rest]
+        numbers = take_one_channel(self.path, bands, self.alpha)
         return require_whole_numbers(self.path, numbers[rest])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)
 
 
-def open_mask(path: Path, max_pixels: int = MAX_PIXELS, plane: int | None = None) -> StoredMask:
-    """Open a mask; its numbers are decoded on access. Of a palette they are its indices.
+def open_mask(
+    path: Path, max_pixels: int = MAX_PIXELS, plane: int | None = None, colours: Sequence[str] = ()
+) -> StoredMask:
+    """Open a mask; its numbers are decoded on access. Of a palette they are its indices, unless colours are given.
 
     Args:
         path: A file, or the folder of a Zarr store.
         max_pixels: Most values that may be decoded at once.
         plane: Index of the plane of a stack that is meant; None: all of it.
+        colours: Six hexadecimal digits in lower case for each number from 0 on; none: the numbers as stored.
 
     Returns:
         The numbers.
@@ -81,7 +96,10 @@ def open_mask(path: Path, max_pixels: int = MAX_PIXELS, plane: int | None = None
         array.dtype.kind in "buif",
         f"{path} holds {array.dtype} values: a mask must hold whole numbers, one per class",
     )
-    mask = StoredMask(path, array, opened.channel_axis, opened.alpha, opened.coding, opened.siblings, opened.planes)
+    # where colours decide, neither the order of a palette nor its differences from that of another file matter
+    coding = replace(opened.coding, palette=()) if colours else opened.coding
+    palette, channels, alpha = opened.coding.palette, opened.channel_axis, opened.alpha
+    mask = StoredMask(path, array, channels, alpha, coding, opened.siblings, opened.planes, tuple(colours), palette)
     require(len(mask.shape) in (2, 3), f"{path} has {len(mask.shape)} axes: a mask must have 2 or 3")
     return mask
 
@@ -102,8 +120,66 @@ def take_one_channel(path: Path, numbers: NDArray[Any], alpha: bool) -> NDArray[
     """
     colours = numbers[..., :-1] if alpha else numbers
     grey = bool(np.all(colours == colours[..., :1]))
-    require(grey, f"{path} is a coloured picture: a mask must hold one number per pixel, the class")
+    advice = "" if grey else propose_colours(colours)
+    require(grey, f"{path} is a coloured picture: a mask must hold one number per pixel, the class{advice}")
     return np.asarray(colours[..., 0])
+
+
+def propose_colours(pixels: NDArray[Any]) -> str:
+    """Return, in words, the setting that maps the colours of pixels (*spatial, 3), black first, then by their number.
+
+    Where they are more than `MOST_COLOURS`, they are hardly classes, and none are listed.
+    """
+    if pixels.dtype != np.uint8 or pixels.shape[-1] != 3:
+        return ""
+    packed, counts = np.unique(pack_colours(pixels), return_counts=True)
+    if len(packed) > MOST_COLOURS:
+        return f"; its {len(packed)} colours are too many to be classes"
+    order = sorted(range(len(packed)), key=lambda n: (packed[n] != 0, -counts[n]))
+    shown = ",".join(f"{packed[n]:06x}" for n in order)
+    return f"; if each colour is a class, list them, background first, as in 'dataset.mask_colours=[{shown}]'"
+
+
+def pack_colours(pixels: NDArray[Any]) -> NDArray[np.int64]:
+    """Return colours (*spatial, 3) of 8 bits a channel as one number each: red in the highest bits, blue lowest."""
+    return np.asarray(pixels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1]))
+
+
+def number_colours(path: Path, pixels: NDArray[Any], colours: Sequence[str]) -> NDArray[np.uint8]:
+    """Return the place of each pixel's colour among the given ones.
+
+    Args:
+        path: The file, for the message.
+        pixels: Colours (*spatial, 3), or greys (*spatial, 1).
+        colours: Six hexadecimal digits each, in lower case.
+
+    Returns:
+        Numbers (*spatial).
+
+    Raises:
+        InputError: A pixel has another colour, or the file no colours of 8 bits a channel.
+    """
+    within = pixels.dtype.kind in "ui" and pixels.shape[-1] in (1, 3)
+    within = within and (pixels.size == 0 or (pixels.min() >= 0 and pixels.max() <= 255))
+    require(within, f"{path} holds no colours of 8 bits a channel, which dataset.mask_colours needs: save it as RGB")
+    packed = pack_colours(np.broadcast_to(pixels, (*pixels.shape[:-1], 3)))
+    known = np.array([int(colour, 16) for colour in colours])
+    order = np.argsort(known)
+    places = order[np.searchsorted(known[order], packed).clip(max=len(known) - 1)]
+    others = packed[known[places] != packed]
+    require(
+        others.size == 0,
+        f"{path} holds the colour {others[:1].sum():06x}, which dataset.mask_colours does not list: add it there, or "
+        "correct the mask",
+    )
+    return np.asarray(places.astype(np.uint8))
+
+
+def number_greys(mask: StoredMask, values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Return the place of each pixel's colour among those of a mask, of a palette's indices or of greys (*spatial)."""
+    if mask.palette:
+        return number_colours(mask.path, np.array(mask.palette)[values], mask.colours)
+    return number_colours(mask.path, values[..., None], mask.colours)
 
 
 def require_whole_numbers(path: Path, values: NDArray[Any]) -> NDArray[Any]:
