@@ -449,3 +449,91 @@ def test_workers_are_settings_too() -> None:
         PredictConfig, ["run=a", "image=b", "out=c", "parallel.workers=2", "channel_axis=null"], "predict"
     )
     assert (found.parallel.workers, found.channel_axis) == (2, None)
+
+
+# ---------------------------------------------------------------------------------------------------------- planes
+
+
+def finish_planes(folder: Path, arm: str) -> tuple[Path, Config]:
+    """A run on the planes of stacks, as `finished` makes one of flat images."""
+    torch.set_num_threads(1)
+    for seed, stem in enumerate("abc"):
+        planes = [picture(seed + 10 * plane) for plane in range(3)]
+        for place, arrays in zip(("images", "masks"), zip(*planes, strict=True), strict=True):
+            path = folder / "set" / place / f"{stem}.tif"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            # exposure grows from plane to plane: each is scaled as an image of its own
+            scale = (1 + np.arange(3))[:, None, None] if place == "images" else 1
+            tifffile.imwrite(path, (np.stack(arrays) * scale).astype(np.uint16), imagej=True, metadata={"axes": "TYX"})
+    (folder / "set" / "splits.json").write_text(json.dumps({"train": ["a"], "val": ["b"], "test": ["c"]}))
+    config = Config(
+        dataset=FolderConfig(root=str(folder / "set"), normalization="per_image", planes=True),
+        pipeline=ARMS[arm],
+        superpixels=SuperpixelsConfig(superpixel_size=30),
+        training=TrainingConfig(steps=1),
+        device="cpu",
+    )
+    data, directory = load(config.dataset), folder / "run"
+    directory.mkdir()
+    pipeline = build_pipeline(config, data.task)
+    pipeline.fit(*([pipeline.prepare(sample) for sample in split] for split in (data.train, data.val)))
+    pipeline.save(directory / "checkpoint.pt")
+    (directory / "config.json").write_text(json.dumps(asdict(config)))
+    task_file.write(directory / "task.json", data.task, "per_image", data.stored)
+    return directory, config
+
+
+def expect_planes(directory: Path, config: Config) -> NDArray[np.integer]:
+    """The run's own way, plane by plane of the test stack."""
+    data = load(config.dataset)
+    pipeline = build_pipeline(config, data.task)
+    pipeline.load(directory / "checkpoint.pt")
+    return np.stack([pipeline.predict(pipeline.prepare(sample)) for sample in data.test])
+
+
+@pytest.mark.parametrize("arm", ["tiled_cnn", "superpixel_gnn", "threshold"])
+def test_a_run_on_planes_predicts_a_stack_plane_by_plane(arm: str, tmp_path: Path) -> None:
+    directory, config = finish_planes(tmp_path, arm)
+    image, extra = tmp_path / "set" / "images" / "c.tif", [] if arm == "threshold" else ["probabilities=true"]
+    for name in ("one.tif", "two.ome.zarr", "three.ome.tif"):
+        words = [f"run={directory}", f"image={image}", f"out={tmp_path / name}", "device=cpu", *extra]
+        assert run_verb("predict", words) == 0
+        np.testing.assert_array_equal(np.asarray(open_mask(tmp_path / name)), expect_planes(directory, config))
+    if extra:
+        shares = tifffile.imread(tmp_path / "one.probabilities.tif")
+        assert shares.shape == (2, 3, 70, 90)
+        np.testing.assert_allclose(shares.sum(axis=0), 1, rtol=1e-5)
+        np.testing.assert_array_equal(shares.argmax(axis=0), expect_planes(directory, config))
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_run_on_planes_predicts_a_flat_image_too(tmp_path: Path) -> None:
+    directory, config = finish_planes(tmp_path, "threshold")
+    plane = tifffile.imread(tmp_path / "set" / "images" / "c.tif")[1]
+    tifffile.imwrite(tmp_path / "flat.tif", plane)
+    words = [f"run={directory}", f"image={tmp_path / 'flat.tif'}", f"out={tmp_path / 'out.png'}", "overlay=true"]
+    assert run_verb("predict", words) == 0
+    np.testing.assert_array_equal(np.asarray(open_mask(tmp_path / "out.png")), expect_planes(directory, config)[1])
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["out=a.png"], r"holds one plane, and .*c\.tif is a stack"),
+        (["out=a.tif", "overlay=true"], r"overlay=true is for single images, and .*c\.tif is a stack of planes"),
+    ],
+)
+def test_what_cannot_show_a_stack_is_refused_for_one(
+    words: list[str], sentence: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory, _ = finish_planes(tmp_path, "threshold")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=sentence):
+        run_verb("predict", [f"run={directory}", "image=set/images/c.tif", *words])
+
+
+def test_a_stack_is_refused_by_a_run_on_flat_images(tmp_path: Path) -> None:
+    directory, _ = finished(tmp_path, "threshold")
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([picture(n)[0] for n in range(3)]), photometric="minisblack")
+    with pytest.raises(InputError, match=r"stack\.tif has the shape \(3, 70, 90\)"):
+        run_verb("predict", [f"run={directory}", f"image={tmp_path / 'stack.tif'}", f"out={tmp_path / 'a.tif'}"])

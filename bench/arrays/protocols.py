@@ -3,6 +3,7 @@
 A function states how much it needs of an array by the weakest protocol that suffices.
 """
 
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -41,6 +42,27 @@ class Writable(Protocol):
         """Length of each axis."""
 
     def __setitem__(self, key: Any, value: Any, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class PlaneOf:
+    """One plane of a writable array, an array itself whose parts are written by assigning to slices."""
+
+    array: Writable
+    axis: int  # of the planes, not negative
+    plane: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Length of each axis but that of the planes."""
+        whole = self.array.shape
+        return (*whole[: self.axis], *whole[self.axis + 1 :])
+
+    def __setitem__(self, key: Any, value: Any, /) -> None:
+        """Write a part; `key` is a slice or an index, or a tuple of these, for the first axes."""
+        given = key if isinstance(key, tuple) else (key,)
+        parts = (*given, *(slice(None) for _ in self.shape[len(given) :]))
+        self.array[(*parts[: self.axis], self.plane, *parts[self.axis :])] = value
 
 
 @runtime_checkable

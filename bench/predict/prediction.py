@@ -1,21 +1,22 @@
 """One image of any size through a trained arm: opened, scaled as in training, predicted in blocks, written whole."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
 
-from bench.arrays.protocols import Readable, Source
+from bench.arrays.protocols import PlaneOf, Readable, Source, Writable
 from bench.config import InputError, ParallelConfig, require, require_one_of
 from bench.datasets.examine import examine
 from bench.datasets.files import Arranged, Layout, Scaled
 from bench.datasets.opening import open_image
 from bench.datasets.sample import Task
 from bench.datasets.stored import Header, Opened
-from bench.files import fill_atomically
+from bench.files import fill_atomically, remove
 from bench.measure.memory import MemoryProbe
 from bench.pipelines.protocol import Pipeline, Probabilistic
 from bench.predict import outputs
@@ -88,9 +89,39 @@ class Done:
         return f"{self.out}: {self.pixels} pixels in {self.seconds:.1f} s{peak}"
 
 
-def open_work(work: Work, run: FinishedRun) -> Opened:
-    """Open the image of a piece of work; its values are decoded when they are read. Raises `InputError`."""
-    return open_image(work.image, choose_channel_axis(work, run), work.settings.max_pixels)
+def open_work(work: Work, run: FinishedRun, plane: int | None = None) -> tuple[Opened, Layout]:
+    """Open the image of a piece of work; its values are decoded when they are read.
+
+    Args:
+        work: The image and the settings.
+        run: The run that is to predict it.
+        plane: Index of the plane of a stack that is meant; None: all that the file holds.
+
+    Returns:
+        The image, and where its channels are.
+
+    Raises:
+        InputError: It cannot be read, or is not of the run's kind.
+    """
+    stated = choose_channel_axis(work, run)
+    opened = open_image(work.image, stated, work.settings.max_pixels, plane)
+    # of a plane `open_image` has found the channels
+    return opened, find_channels(work.image, opened.header, run.task, stated if plane is None else None)
+
+
+def list_planes(work: Work, run: FinishedRun) -> list[int | None]:
+    """Return the planes of a stack, which a run with `dataset.planes=true` sees one by one; [None] of another image.
+
+    Raises `InputError` for an image that is neither of the run's kind nor a stack of such images.
+    """
+    try:
+        open_work(work, run)
+        return [None]
+    except InputError:
+        if not getattr(run.config.dataset, "planes", False):
+            raise
+    opened, _ = open_work(work, run, plane=0)
+    return list(range(opened.planes)) if opened.planes else [None]
 
 
 def choose_channel_axis(work: Work, run: FinishedRun) -> int | None:
@@ -117,7 +148,10 @@ def check_work(work: Work, run: FinishedRun) -> None:
     for out in work.outs:
         outputs.check_name(out, settings.overwrite)
         check_apart(work.image, out)
-    find_channels(work.image, open_work(work, run).header, run.task, choose_channel_axis(work, run))
+    if list_planes(work, run) != [None]:
+        require(not settings.overlay, f"overlay=true is for single images, and {work.image} is a stack of planes")
+        png = outputs.find_suffix(work.out) == ".png"
+        require(not png, f"out={work.out} holds one plane, and {work.image} is a stack: choose .tif or .zarr")
 
 
 def check_apart(image: Path, out: Path) -> None:
@@ -180,22 +214,38 @@ def predict_one(work: Work, progress: Show | None = None) -> Done:
     settings, (run, pipeline) = work.settings, load_run(work.run, work.settings.device)
     name, able = run.config.pipeline.name, isinstance(pipeline, Probabilistic)
     require(able or not settings.probabilities, f"probabilities=true: {name} does not say how probable a class is")
-    file = open_work(work, run)
-    stored = Arranged(file.array, find_channels(work.image, file.header, run.task, choose_channel_axis(work, run)))
-    needed = estimate_scratch(run.config, stored.shape, settings.probabilities * len(run.task.class_names))
+    planes = list_planes(work, run)
+    file, layout = open_work(work, run, planes[0])
+    flat = Arranged(file.array, layout).shape
+    shape = flat if planes == [None] else (len(planes), *flat)
+    needed = estimate_scratch(run.config, shape, settings.probabilities * len(run.task.class_names))
     with explain_prediction(work), make_scratch(work.out, settings.scratch, needed) as scratch:
-        scaling = run.normalization.scaling(stored.dtype, examine(work.image, stored))
-        meaning = describe_mask(file, run.task, stored.layout)
+        meaning, images = describe_mask(file, run.task, layout, planes != [None]), open_images(work, run, planes)
         with (progress or show_progress)(work.image.name) as show:
-            write_outputs(work, pipeline, (stored, Scaled(stored, scaling)), meaning, scratch, show)
-    peak, pixels = memory.peak(), prod(stored.shape[:-1])
+            write_outputs(work, pipeline, images, shape[:-1], meaning, scratch, show)
+    peak, pixels = memory.peak(), prod(shape[:-1])
     return Done(work.out, pixels, time.perf_counter() - started, None if peak is None else peak.rss_bytes)
+
+
+def open_images(work: Work, run: FinishedRun, planes: Sequence[int | None]) -> Iterator[tuple[Readable, Source]]:
+    """Yield each image that a run predicts at once, (*spatial, C): as stored, and as scaled for the arm.
+
+    Args:
+        work: The file and the settings.
+        run: The run.
+        planes: As `list_planes` gives them; every plane is scaled as an image of its own, as in training.
+    """
+    for plane in planes:
+        file, layout = open_work(work, run, plane)
+        stored = Arranged(file.array, layout)
+        yield stored, Scaled(stored, run.normalization.scaling(stored.dtype, examine(work.image, stored)))
 
 
 def write_outputs(
     work: Work,
     pipeline: Pipeline[Any],
-    images: tuple[Readable, Source],
+    images: Iterable[tuple[Readable, Source]],
+    shape: tuple[int, ...],
     meaning: Meaning,
     scratch: Path,
     show: Callable[[float], None],
@@ -205,39 +255,85 @@ def write_outputs(
     Args:
         work: Where the mask goes, and the settings.
         pipeline: The trained arm.
-        images: The image (*spatial, C) as stored and as scaled for the arm.
+        images: The image (*spatial, C) as stored and as scaled for the arm; of a stack each plane.
+        shape: Of the mask, (*spatial), planes first.
         meaning: Classes, pixel sizes and units.
         scratch: Folder for what is as large as the image.
         show: Receives the share that is done, in [0, 1].
     """
-    (stored, scaled), settings, shape = images, work.settings, images[0].shape[:-1]
+    settings, place = work.settings, outputs.name_probabilities(work.out)
     with ExitStack() as stack:
         mask = stack.enter_context(outputs.write_mask(work.out, shape, meaning, scratch))
+        shares = None
         if settings.probabilities:
-            place = outputs.name_probabilities(work.out)
             shares = stack.enter_context(outputs.write_probabilities(place, shape, meaning, scratch))
-            assert isinstance(pipeline, Probabilistic)
-            pipeline.predict_probabilities(scaled, mask, shares, scratch, show)
-        else:
-            pipeline.predict_into(scaled, mask, scratch, show)
+        for number, (stored, scaled) in enumerate(images):
+            if len(stored.shape) > len(shape):
+                predict_part(pipeline, scaled, (mask, shares), scratch, show)
+            else:
+                planes = (PlaneOf(mask, 0, number), None if shares is None else PlaneOf(shares, 1, number))
+                predict_part(pipeline, scaled, planes, scratch, partial(show_plane, show, number, shape[0]))
         if settings.overlay:
             temporary = stack.enter_context(fill_atomically(outputs.name_overlay(work.out)))
             write_overlay(temporary, stored, mask)
 
 
-def describe_mask(file: Opened, task: Task, layout: Layout) -> Meaning:
+def predict_part(
+    pipeline: Pipeline[Any],
+    image: Source,
+    into: tuple[Writable, Writable | None],
+    scratch: Path,
+    show: Callable[[float], None],
+) -> None:
+    """Predict an image, or one plane of a stack, in a folder of its own below the scratch folder.
+
+    Args:
+        pipeline: The trained arm.
+        image: Scaled for the arm, (*spatial, C).
+        into: Receives the classes (*spatial), and the probabilities (K, *spatial) if not None.
+        scratch: Folder for what is as large as the image.
+        show: Receives the share that is done, in [0, 1].
+    """
+    (mask, shares), folder = into, scratch / "part"
+    folder.mkdir()
+    try:
+        if shares is None:
+            pipeline.predict_into(image, mask, folder, show)
+        else:
+            assert isinstance(pipeline, Probabilistic)
+            pipeline.predict_probabilities(image, mask, shares, folder, show)
+    finally:
+        remove(folder)
+
+
+def show_plane(show: Callable[[float], None], number: int, planes: int, share: float) -> None:
+    """Show the share of all planes that is done.
+
+    Args:
+        show: Receives the share of the whole, in [0, 1].
+        number: Index of the plane at work.
+        planes: Number of planes.
+        share: What is done of this one, in [0, 1].
+    """
+    show((number + share) / planes)
+
+
+def describe_mask(file: Opened, task: Task, layout: Layout, stacked: bool = False) -> Meaning:
     """Return what a mask's numbers and axes mean.
 
     Args:
         file: The image, whose pixel sizes and units are per axis of the file.
         task: Names of the classes.
         layout: Where the channels are in the file.
+        stacked: Whether the file is one plane of a stack, whose distance from the next is not known.
     """
     axis = layout.channel_axis
     sizes, units = file.pixel_size, file.units
     if axis is not None:
         sizes = None if sizes is None else (*sizes[:axis], *sizes[axis + 1 :])
         units = None if units is None else (*units[:axis], *units[axis + 1 :])
+    if stacked and sizes is not None:
+        sizes, units = (1.0, *sizes), None if units is None else (None, *units)
     return Meaning(task.class_names, sizes, units)
 
 
