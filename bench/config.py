@@ -21,7 +21,16 @@ def require(condition: bool, sentence: str) -> None:
 
 
 def require_one_of(setting: str, value: object, allowed: tuple[str, ...]) -> None:
-    """Raise `InputError` unless `value` is one of `allowed`; a name that looks like it is suggested."""
+    """Check a setting that has a closed set of values.
+
+    Args:
+        setting: Name of the setting, for the message.
+        value: What was given.
+        allowed: The values that it may have.
+
+    Raises:
+        InputError: `value` is not one of `allowed`; a name that looks like it is suggested.
+    """
     close = get_close_matches(str(value), allowed, 1)
     meant = f" (did you mean {close[0]}?)" if close else ""
     require(value in allowed, f"{setting} must be one of {', '.join(allowed)}, got {value!r}{meant}")

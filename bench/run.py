@@ -31,10 +31,18 @@ Row = dict[str, Any]
 
 
 def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
-    """Measure one arm on one data set; write its stages, scores and history; return its row and a line for the user.
+    """Measure one arm on one data set.
 
-    `row` holds what was known before. Imports, loading and saving lie outside the stages, and masks are scored when
-    the meter has closed. A run that fails leaves the stages that it came through, and raises.
+    Imports, loading and saving lie outside the stages, and masks are scored when the meter has closed. A run that fails
+    leaves the stages that it came through, and raises.
+
+    Args:
+        config: Settings of the run.
+        directory: Folder of the run, which receives its tables and files.
+        row: Columns of `runs` that were known before.
+
+    Returns:
+        The row with all that was measured, and a line for the user.
     """
     started = time.perf_counter()
     data = load(config.dataset, Path(config.results_dir))

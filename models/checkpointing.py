@@ -25,10 +25,18 @@ def checkpoint_blocks(network: nn.Module) -> int:
 
 
 def run_in_parts(network: nn.Module, batch: Tensor, parts: int) -> Tensor:
-    """`network(batch)` along the first axis in `parts` parts, of which only one holds activations at any time.
+    """Return `network(batch)` computed in parts along the first axis, of which only one holds activations at any time.
 
-    The gradient of any function of the result is that of the whole batch, to rounding; it takes one more forward
-    pass. Layers that look at the batch, such as batch normalisation, see one part.
+    The gradient of any function of the result is that of the whole batch, to rounding; it takes one more forward pass.
+    Layers that look at the batch, such as batch normalisation, see one part.
+
+    Args:
+        network: Maps (B, ...) to (B, ...).
+        batch: (B, ...).
+        parts: Number of parts.
+
+    Returns:
+        (B, ...).
     """
     if parts == 1 or not torch.is_grad_enabled():
         return network(batch)  # type: ignore[no-any-return]

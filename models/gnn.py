@@ -147,12 +147,30 @@ class Gnn(Standardized):
 
 
 def build_encoder(in_channels: int, width: int, dropout: float) -> nn.Sequential:
-    """Features (N, in_channels) to states (N, width)."""
+    """Build what turns features into states.
+
+    Args:
+        in_channels: Features of a node.
+        width: H, length of a state.
+        dropout: Share of the states that is dropped in training, in [0, 1).
+
+    Returns:
+        (N, in_channels) to (N, H).
+    """
     return nn.Sequential(nn.Linear(in_channels, width), nn.GELU(), Dropout(dropout), nn.Linear(width, width))
 
 
 def build_head(width: int, num_classes: int, norm: str) -> nn.Sequential:
-    """First and last states, side by side (N, 2 width), to logits."""
+    """Build what turns the first and the last states, side by side, into logits.
+
+    Args:
+        width: H, length of a state.
+        num_classes: K.
+        norm: layer | batch | none.
+
+    Returns:
+        (N, 2 H) to (N, K).
+    """
     return nn.Sequential(_norm(norm, 2 * width), nn.Linear(2 * width, width), nn.GELU(), nn.Linear(width, num_classes))
 
 
@@ -166,9 +184,23 @@ def build_gnn(
     dropout: float = 0.1,
     norm: str = "layer",
 ) -> Gnn:
-    """A network of `num_layers` residual blocks of the convolution `conv`, a key of `CONVS`.
+    """Build a network of residual blocks of one convolution.
 
-    Raises ValueError for a convolution or norm (layer | batch | none) that does not exist.
+    Args:
+        conv: Key of `CONVS`.
+        in_channels: Features of a node.
+        hidden_channels: Length of a state.
+        num_layers: Number of blocks.
+        num_classes: K.
+        edge_dim: Attributes of an edge.
+        dropout: Share of the states that is dropped in training, in [0, 1).
+        norm: layer | batch | none.
+
+    Returns:
+        The network, from a graph of N nodes to logits (N, K).
+
+    Raises:
+        ValueError: There is no such convolution or norm.
     """
     if conv not in CONVS:
         raise ValueError(f"conv must be one of {', '.join(CONVS)}, got {conv!r}")

@@ -51,9 +51,18 @@ class Jain2024(nn.Module):
 
 
 def replay(weights: Mapping[str, Tensor], in_channels: int, num_classes: int) -> Jain2024:
-    """The network with published weights, a `state_dict`.
+    """Build the network with published weights.
 
-    Raises ValueError that names what is missing, unknown, or of another shape.
+    Args:
+        weights: A `state_dict`.
+        in_channels: Features of a node.
+        num_classes: K.
+
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: Names what is missing, unknown, or of another shape.
     """
     model = Jain2024(in_channels, num_classes)
     expected = {name: tuple(value.shape) for name, value in model.state_dict().items()}

@@ -28,7 +28,16 @@ class Bags:
 
 
 def bags(nodes: Tensor, members: Tensor, count: int) -> Bags:
-    """Put `members` (E,) into the bags of `nodes` (E,), of which there are `count`, in their order."""
+    """Put nodes into bags.
+
+    Args:
+        nodes: (E,) the bag of each member.
+        members: (E,) the members.
+        count: Number of bags.
+
+    Returns:
+        The bags, each with its members in their order.
+    """
     if bool((nodes[1:] < nodes[:-1]).any()):
         order = torch.argsort(nodes, stable=True)
         members = members[order]

@@ -21,14 +21,21 @@ def build_cnn(
     num_classes: int,
     decoder_channels: Sequence[int] | None = None,
 ) -> nn.Module:
-    """A network from (B, in_channels, H, W) to logits (B, num_classes, H, W), for H and W that are multiples of 32.
+    """Build a network from (B, in_channels, H, W) to logits (B, num_classes, H, W), H and W being multiples of 32.
 
-    `architecture` and `encoder_name` are names of segmentation_models_pytorch (Unet, UnetPlusPlus, FPN, ...;
-    resnet18, mobilenet_v2, ..., or tu-<name> for an encoder of timm). `encoder_weights` None starts from scratch; a
-    name such as "imagenet" is read from the cache or fetched. `decoder_channels` are the widths of the decoder's
-    levels, deepest first, for the architectures that have such a list.
+    Args:
+        architecture: Name in segmentation_models_pytorch: Unet, UnetPlusPlus, FPN, ...
+        encoder_name: Name there: resnet18, mobilenet_v2, ..., or tu-<name> for an encoder of timm.
+        encoder_weights: None starts from scratch; a name such as "imagenet" is read from the cache or fetched.
+        in_channels: Channels of the image.
+        num_classes: K.
+        decoder_channels: Widths of the decoder's levels, deepest first, for the architectures that have such a list.
 
-    Raises `ValueError` that names the setting and what would be right.
+    Returns:
+        The network.
+
+    Raises:
+        ValueError: Names the setting and what would be right.
     """
     if architecture not in ARCHITECTURES:
         raise ValueError(f"architecture must be one of {', '.join(ARCHITECTURES)}, got {architecture!r}")

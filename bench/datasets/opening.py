@@ -47,7 +47,19 @@ def open_image(
 
 
 def open_numbers(path: Path, max_pixels: int = MAX_PIXELS, plane: int | None = None) -> Opened:
-    """Open a mask, as `open_image`, with the numbers as stored: those of a palette, and those of white-is-zero."""
+    """Open a mask with the numbers as stored: those of a palette, and those of white-is-zero.
+
+    Args:
+        path: File or Zarr group of the mask.
+        max_pixels: Largest number of pixels that may be opened.
+        plane: Which plane of a stack is opened; None: all of it.
+
+    Returns:
+        The array, unread, and what its file says of it.
+
+    Raises:
+        InputError: The file cannot be used, as with `open_image`.
+    """
     return _open(path, None, max_pixels, True, plane)
 
 

@@ -34,7 +34,16 @@ def fork_budgets(training: TrainingConfig, ceiling: int | None) -> dict[int, int
 
 @contextmanager
 def save_state(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> Iterator[Path]:
-    """Write what `load_state` takes back into a temporary file, which is there for the `with` block."""
+    """Keep the state of a fit in a temporary file, which is there for the `with` block.
+
+    Args:
+        model: The network.
+        optimizer: Its optimiser, with moments.
+        scaler: The scaler of the loss.
+
+    Yields:
+        The file, which `load_state` takes back.
+    """
     state = {
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),

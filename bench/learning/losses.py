@@ -19,11 +19,20 @@ def segmentation_loss(
 ) -> Tensor:
     """Cross-entropy plus soft Dice over pixels: the same number whether pixels come one by one or bundled in nodes.
 
-    `logits` (M, K); `targets` (M,) labels, or (M, K) shares of each class that add up to 1; `weights` (M,) pixels per
-    row (None: 1 each); `class_weights` (K,) of the cross-entropy (None: 1 each). Labels equal to `ignore_index` count
-    for nothing. Cross-entropy is the mean over the weighted pixels, as in `torch.nn.functional.cross_entropy`. Dice
-    is 1 minus the mean, over the classes present in the targets, of 2 sum(p t) / (sum p + sum t). Without a single
-    counted pixel the loss is 0.
+    Cross-entropy is the mean over the weighted pixels, as in `torch.nn.functional.cross_entropy`. Dice is 1 minus the
+    mean, over the classes present in the targets, of 2 sum(p t) / (sum p + sum t).
+
+    Args:
+        logits: (M, K).
+        targets: (M,) labels, or (M, K) shares of each class that add up to 1.
+        weights: (M,) pixels per row; None: 1 each.
+        class_weights: (K,) of the cross-entropy; None: 1 each.
+        cross_entropy_weight: Factor of the cross-entropy.
+        dice_weight: Factor of the Dice loss.
+        ignore_index: Labels that count for nothing.
+
+    Returns:
+        A number; 0 without a single counted pixel.
     """
     log_probabilities = F.log_softmax(logits.float().T, dim=0).T  # (M, K); along the slow axis as K is small
     if targets.dtype.is_floating_point:

@@ -41,7 +41,16 @@ def flag_run(
 
 
 def flag_gaps(stage: Stage, trace: Trace, device: Device) -> list[str]:
-    """Flag a long time without a sample in a stage whose peak rests on samples alone."""
+    """Flag a long time without a sample in a stage whose peak rests on samples alone.
+
+    Args:
+        stage: The stage.
+        trace: All samples of the run.
+        device: The GPU, or none.
+
+    Returns:
+        At most one flag, in words.
+    """
     proven = stage.grew_only and device.own_pid is not None if device.gpu.present else stage.hwm_reset
     gaps = [gap for span in stage.spans for gap in trace.gaps(span)]
     if proven or not gaps or max(gaps) <= MAX_GAP_SECONDS:

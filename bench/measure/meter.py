@@ -113,7 +113,13 @@ class Meter:
         self._inside.setdefault(home, []).append((start_ns, end_ns))
 
     def add_data_wait(self, name: str, split: str, seconds: float) -> None:
-        """Add time within a stage that was spent waiting for data; it stays part of the stage's seconds."""
+        """Add time within a stage that was spent waiting for data; it stays part of the stage's seconds.
+
+        Args:
+            name: Name of the stage.
+            split: Split of the stage.
+            seconds: Time to add.
+        """
         stage = self._stages[(name, split)]
         stage.data_wait_seconds = (stage.data_wait_seconds or 0.0) + seconds
 

@@ -179,7 +179,16 @@ def host_columns(stage: Stage, samples: Trace) -> dict[str, Any]:
 
 
 def gpu_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, Any]:
-    """Make the columns of the three kinds of GPU memory; `gross_peak` chooses that of the process."""
+    """Make the columns of the three kinds of GPU memory; `gross_peak` chooses that of the process.
+
+    Args:
+        stage: The stage.
+        samples: The samples within it.
+        device: The GPU, or none.
+
+    Returns:
+        Values by column, in bytes; None where a kind was not measured.
+    """
     row = make_sampled_gpu_columns(samples, device)
     allocated = stage.highest(lambda entry: entry.allocator.allocated_peak_bytes)
     reserved = stage.highest(lambda entry: entry.allocator.reserved_peak_bytes)
@@ -257,7 +266,17 @@ def gross_peak(
 
 
 def sampling_columns(spans: Sequence[Span], trace: Trace, samples: Trace, summary: Summary | None) -> dict[str, Any]:
-    """Make the columns about sampling; empty where the sampler sent no report, as its samples may be incomplete."""
+    """Make the columns about sampling.
+
+    Args:
+        spans: Passages through the stage.
+        trace: All samples of the run.
+        samples: Those within the stage.
+        summary: The sampler's report at its end; None where it sent none.
+
+    Returns:
+        Values by column; None without a report, as the samples may be incomplete.
+    """
     if summary is None:
         return {"samples": None, "period_s": None, "max_gap_s": None, "duty": None}
     gaps = [gap for span in spans for gap in trace.gaps(span)]
@@ -272,7 +291,13 @@ def sampling_columns(spans: Sequence[Span], trace: Trace, samples: Trace, summar
 def energy_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, Any]:
     """Make the columns of energy for stages over 10 s: the counter's difference, else the integrated power.
 
-    A MIG slice has neither.
+    Args:
+        stage: The stage.
+        samples: The samples within it.
+        device: The GPU, or none. A MIG slice has neither counter nor power.
+
+    Returns:
+        Joules and their source by column; None where there are none.
     """
     empty: dict[str, Any] = {"energy_j": None, "energy_source": None}
     if stage.seconds <= ENERGY_SECONDS or device.gpu.facts.mig:
@@ -286,10 +311,16 @@ def energy_columns(stage: Stage, samples: Trace, device: Device) -> dict[str, An
 
 
 def headline_of(row: dict[str, Any], device: Device, workers: bool) -> tuple[int | None, str | None]:
-    """Choose the one number of a row, and its kind.
+    """Choose the one number for memory of a row.
 
-    The memory of the process on the GPU, else of torch's allocator, else (on a CPU run) resident memory: with
-    `workers` that of the tree.
+    Args:
+        row: Columns of a stage.
+        device: The GPU, or none.
+        workers: Whether other processes took part, whose memory then counts.
+
+    Returns:
+        Bytes and their kind: the memory of the process on the GPU, else of torch's allocator, else (on a CPU run)
+        resident memory, with `workers` that of the tree of processes; None twice where nothing was measured.
     """
     if row["gpu_peak_process_bytes"] is not None:
         return row["gpu_peak_process_bytes"], "gpu_process"

@@ -86,7 +86,16 @@ def choose_superpixels(step: str, config: PerfConfig) -> tuple[SuperpixelsConfig
 
 
 def make_input(step: str, size: int, superpixels: SuperpixelsConfig) -> Picture:
-    """Make the input of a step for an image of `size` x `size` pixels."""
+    """Make the input of a step.
+
+    Args:
+        step: Name of the step.
+        size: Height and width of the image in pixels.
+        superpixels: Settings of the superpixels that the step begins with, if it does.
+
+    Returns:
+        The image, with its segments where the step needs them.
+    """
     scene = Picture(*generate_scene(size))
     return replace(scene, segments=segment(scene.image, superpixels)) if STEPS[step].segmented else scene
 
@@ -149,7 +158,16 @@ def alternate(
 
 
 def measure_bytes_per_pixel(step: str, size: int, config: PerfConfig) -> float | None:
-    """Measure the peak of a step beyond its input in a fresh process, in bytes per pixel; None where it is unknown."""
+    """Measure the peak of a step beyond its input in a fresh process.
+
+    Args:
+        step: Name of the step.
+        size: Height and width of the image in pixels.
+        config: Settings of the benchmark.
+
+    Returns:
+        Bytes per pixel; None where they are unknown.
+    """
     outcome = run_isolated(_peak, (step, size, config))
     return outcome.result / size**2 if outcome.ok and outcome.result is not None else None
 

@@ -28,9 +28,16 @@ Item = TypeVar("Item", bound=Prepared)
 
 
 def prepare_all(pipeline: Pipeline[Item], samples: Sequence[Sample], config: Config, task: Task) -> list[Item]:
-    """`[pipeline.prepare(sample) for sample in samples]`, by the workers of `config.parallel` where there are any.
+    """Prepare samples, by the workers of `config.parallel` where there are any.
 
-    `pipeline` is what `build_pipeline` builds from `config` and `task`; workers that share no memory build their own.
+    Args:
+        pipeline: What `build_pipeline` builds from `config` and `task`; workers that share no memory build their own.
+        samples: Images and masks.
+        config: Settings of the run.
+        task: Classes and channels.
+
+    Returns:
+        What `pipeline.prepare` makes of each sample, in their order.
     """
     if count_at_once(samples, config) == 1:
         return [pipeline.prepare(sample) for sample in samples]
@@ -69,11 +76,19 @@ def list_flags(config: Config) -> list[str]:
 def map_parallel(
     function: Callable[[Argument], Result], arguments: Sequence[Argument], config: ParallelConfig, threads: int
 ) -> list[Result]:
-    """`[function(argument) for argument in arguments]` by the workers of `config`; an error of one is raised here.
+    """Apply a function to each argument by workers; an error of one is raised here.
 
-    `threads` of this machine are shared among its workers; each thread of a cluster uses one. Except for threads,
-    function, arguments and results must pickle, and the function must be importable where the workers are. Raises
-    `InputError` where the scheduler does not answer.
+    Args:
+        function: Except for threads it must be importable where the workers are; it, arguments and results must pickle.
+        arguments: One per call.
+        config: Kind and number of workers.
+        threads: Threads of this machine, shared among its workers; each thread of a cluster uses one.
+
+    Returns:
+        The results in the order of the arguments.
+
+    Raises:
+        InputError: The scheduler of a cluster does not answer.
     """
     if config.scheduler is not None:
         return list(_by_cluster(function, arguments, config.scheduler))
@@ -180,7 +195,16 @@ def _run_limited(function: Callable[[Any], Any], argument: _Whole, share: int) -
 
 
 def prepare_one(config: Config, task: Task, sample: Sample) -> Any:
-    """The sample as the pipeline of `config` prepares it; a worker builds that pipeline once."""
+    """Prepare a sample as the pipeline of `config` does; a worker builds that pipeline once.
+
+    Args:
+        config: Settings of the run.
+        task: Classes and channels.
+        sample: Image and mask.
+
+    Returns:
+        The prepared item.
+    """
     return _pipeline(pickle.dumps((config, task))).prepare(sample)
 
 

@@ -67,8 +67,11 @@ class Pipeline(Protocol[P]):
         """Take what `save` wrote under the same configuration and task."""
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
-        """Class indices of an image that need not fit in memory, (*spatial, C), block by block into `out` (*spatial).
+        """Predict an image that need not fit in memory, by blocks, to the same bits as `predict` of the prepared image.
 
-        The same as `predict` of the prepared image, bit for bit. What is as large as the image lies in the folder
-        `scratch`, which the caller removes. `progress` is called with the share done, 0 to 1.
+        Args:
+            image: (*spatial, C).
+            out: (*spatial), receives class numbers.
+            scratch: Folder for arrays as large as the image, which the caller removes.
+            progress: Called with the share done, in [0, 1].
         """

@@ -91,7 +91,14 @@ class Threshold:
         self.bands = Bands(np.array(learned["thresholds"], np.float64), np.array(learned["classes"], np.int64))
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
-        """Write the class of every pixel of `image` (*spatial, C) into `out` (*spatial), band by band."""
+        """Predict an image band by band.
+
+        Args:
+            image: (*spatial, C).
+            out: (*spatial), receives class numbers.
+            scratch: Not needed here.
+            progress: Called with the share done, in [0, 1].
+        """
         del scratch
         for start, stop in cut_bands(image.shape, BAND_VALUES):
             out[start:stop] = self.bands.predict(image[start:stop][..., self.channel])

@@ -38,7 +38,16 @@ def write_overlay(path: Path, image: Readable, mask: Any) -> None:
 
 
 def thin_pixels(array: Any, step: int, band_pixels: int = BAND_PIXELS) -> NDArray[Any]:
-    """Return every `step`-th row and column of an array (H, W, ...), read in bands of so many values."""
+    """Take every `step`-th row and column of an array.
+
+    Args:
+        array: (H, W, ...), read by slices.
+        step: At least 1.
+        band_pixels: About how many pixels are read at once.
+
+    Returns:
+        (ceil(H / step), ceil(W / step), ...).
+    """
     bands = cut_bands(array.shape, band_pixels)
     rows = [np.asarray(array[start:stop])[-start % step :: step, ::step] for start, stop in bands]
     return np.concatenate(rows)

@@ -16,14 +16,33 @@ Segments = NDArray[np.int32]
 
 
 def best_mask(truth: NDArray[np.integer], segments: Sequence[Segments], task: Task) -> NDArray[np.integer]:
-    """The best mask that these segmentations (V of *spatial) can paint together: see `paint_oracle_views`."""
+    """Return the best mask that segmentations can paint together: see `paint_oracle_views`.
+
+    Args:
+        truth: (*spatial) class numbers.
+        segments: V segmentations (*spatial).
+        task: Classes and the number that is none.
+
+    Returns:
+        (*spatial) class numbers.
+    """
     return paint_oracle_views(truth, segments, task.num_classes, task.ignore_index)
 
 
 def vote(
     sample: Sample, predicted: NDArray[np.integer], superpixels: SuperpixelsConfig, task: Task
 ) -> NDArray[np.integer]:
-    """`predicted` as the superpixels of `sample` would paint it: majorities, or with views the mean of its shares."""
+    """Paint a mask as superpixels can show it: majorities, or with several segmentations the mean of shares.
+
+    Args:
+        sample: The image that the superpixels are made of.
+        predicted: (*spatial) class numbers.
+        superpixels: Method, size and number of segmentations.
+        task: Classes and the number that is none.
+
+    Returns:
+        (*spatial) class numbers.
+    """
     segments = [segment(np.asarray(sample.image), view) for view in list_views(superpixels)]
     return paint_oracle_views(predicted, segments, task.num_classes)
 
@@ -31,7 +50,17 @@ def vote(
 def partition_errors(
     truth: NDArray[np.integer], segments: Sequence[Segments], tolerance: float, ignore_index: int | None
 ) -> dict[str, float]:
-    """Undersegmentation error and boundary recall of a partition; of several, their means."""
+    """Return undersegmentation error and boundary recall of partitions.
+
+    Args:
+        truth: (*spatial) class numbers.
+        segments: Segmentations (*spatial); of several the means are returned.
+        tolerance: Distance in pixels within which a boundary counts as found.
+        ignore_index: Number that is no class; None: there is none.
+
+    Returns:
+        Both measures by name, in [0, 1].
+    """
     leaks = [undersegmentation_error(truth, ids, ignore_index) for ids in segments]
     recalls = [boundary_recall(truth, ids, tolerance, ignore_index) for ids in segments]
     return {"undersegmentation_error": float(np.mean(leaks)), "boundary_recall": float(np.mean(recalls))}

@@ -59,7 +59,16 @@ class CropSampler:
             yield np.stack([image for image, _ in crops]), np.stack([mask for _, mask in crops])
 
     def count_classes(self, rng: np.random.Generator, num_classes: int, crops: int = 512) -> NDArray[np.int64]:
-        """Pixels of each class (K,) in about that many crops, drawn as those of an epoch are."""
+        """Count the pixels of each class in crops drawn as those of an epoch are.
+
+        Args:
+            rng: Draws the crops.
+            num_classes: K.
+            crops: About how many.
+
+        Returns:
+            (K,) pixels.
+        """
         counts = np.zeros(num_classes, np.int64)
         for _ in range(-(-crops // (len(self) * self.batch_size))):
             for labelled, where in islice(self._places(rng), crops):

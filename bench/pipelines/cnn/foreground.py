@@ -37,7 +37,16 @@ class Foreground:
 
 
 def find_foreground(masks: Sequence[Readable], num_classes: int, ignore_index: int | None = None) -> Foreground | None:
-    """Count the classes of `masks` (*spatial) line by line; None where fewer than two classes occur."""
+    """Count the classes of masks line by line.
+
+    Args:
+        masks: Masks (*spatial) of class numbers.
+        num_classes: K.
+        ignore_index: Number that is no class; None: there is none.
+
+    Returns:
+        Where the pixels of each class are; None where fewer than two classes occur.
+    """
     counts = [_line_counts(mask, num_classes, ignore_index) for mask in masks]
     lines = np.concatenate(counts)
     total = lines.sum(axis=0)

@@ -63,9 +63,13 @@ class Inferer:
     scale: int = 1
 
     def segment(self, image: Readable, windows: Sequence[Window], out: Writable, progress: Progress) -> None:
-        """Class indices of `image` (*spatial, C) into `out` (*spatial), in the order of `windows`.
+        """Write the class of every pixel.
 
-        `progress` is called with the share of the windows that are done.
+        Args:
+            image: (*spatial, C).
+            windows: Tiles, in the order in which they are predicted.
+            out: (*spatial), receives class numbers.
+            progress: Called with the share of the windows that are done, in [0, 1].
         """
         if self.gaussian:
             tiles.blend(windows, self._score_tiles(image, windows, progress), out)

@@ -51,9 +51,16 @@ class TiledImage:
 
 
 def choose_dtype(precision: str, device: torch.device, amp: bool) -> torch.dtype:
-    """The type that convolutions run in. `auto` adds to `training.amp` the CPUs with bfloat16 instructions.
+    """Choose the type that convolutions run in.
 
-    On those a U-Net's step takes about half the time, and its activations half the memory.
+    Args:
+        precision: auto | float32 | bfloat16.
+        device: Where they run.
+        amp: Whether mixed precision may be used.
+
+    Returns:
+        float32, float16 or bfloat16. `auto` takes bfloat16 on CPUs that have instructions for it, where a U-Net's step
+        takes about half the time and its activations half the memory.
     """
     if precision != "auto":
         return torch.float32 if precision == "float32" else torch.bfloat16
@@ -114,10 +121,16 @@ class TiledCnn:
         return out
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
-        """Class indices of `image` (*spatial, C) into `out` (*spatial), block by block; `progress` gets shares of 1.
+        """Predict an image row of tiles by row of tiles, to the same bits as `predict`.
 
         In memory are the rows that one row of tiles needs, of the image and of the result: each row is read once and
-        written once. The mask is that of `predict`, to the bit. `scratch` is not needed.
+        written once.
+
+        Args:
+            image: (*spatial, C).
+            out: (*spatial), receives class numbers.
+            scratch: Folder for arrays as large as the image; not needed here.
+            progress: Called with the share done, in [0, 1].
         """
         del scratch
         windows = self.tiling.cut(image.shape[:-1])

@@ -35,6 +35,15 @@ def build_sample_graph(
     """Build the graph of a sample.
 
     `bench.pipelines.gnn.cache` keeps it under its four arguments: nothing else may change it.
+
+    Args:
+        sample: Image and mask.
+        superpixels: Method and size of the superpixels.
+        graph: Features and edges.
+        task: Classes and channels.
+
+    Returns:
+        The graph, the segments, and facts about both.
     """
     image = np.asarray(sample.image)
     segments = segment(image, superpixels)

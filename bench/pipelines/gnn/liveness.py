@@ -26,14 +26,19 @@ def remove_edges(graph: Data) -> Data:
 def measure_liveness(
     model: nn.Module, graphs: Sequence[Data], classify: Callable[[Data], NDArray[np.int64]]
 ) -> dict[str, float]:
-    """What the edges of `graphs` do to a fitted `model` in eval mode; empty for a model without convolutions.
+    """Measure what the edges of graphs do to a fitted network.
 
-    `edge_message_share`, in [0, 1]: of what a convolution hands each node, the share that does not come from the node
-    itself, ||m - m0|| / (||m - m0|| + ||m0||), where m is its output at the node and m0 that of the same convolution
-    on the same input without edges (loops stay); the mean over nodes, convolutions and graphs. `edge_flip_share`, in
-    [0, 1]: the share of pixels (`num_pixels` of a node) whose class changes when all edges are removed.
+    Args:
+        model: The network, in eval mode.
+        graphs: Graphs of N nodes each.
+        classify: Gives the classes (N,) of a graph's nodes.
 
-    `classify` gives the classes (N,) of a graph's nodes.
+    Returns:
+        Empty for a network without convolutions. Else `edge_message_share`, in [0, 1]: of what a convolution hands each
+        node, the share that does not come from the node itself, ||m - m0|| / (||m - m0|| + ||m0||), where m is its
+        output at the node and m0 that of the same convolution on the same input without edges (loops stay); the mean
+        over nodes, convolutions and graphs. And `edge_flip_share`, in [0, 1]: the share of pixels (`num_pixels` of a
+        node) whose class changes when all edges are removed.
     """
     if not any(isinstance(module, MessagePassing) for module in model.modules()):
         return {}

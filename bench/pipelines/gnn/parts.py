@@ -23,11 +23,19 @@ class GraphPart:
 
 
 def parts(graph: Data, nodes: int, hops: int) -> Iterator[GraphPart]:
-    """Cut `graph` into cubes of about `nodes` nodes, each with a halo of `hops` edges; a small graph stays whole.
+    """Cut a graph into cubes of nodes; a small graph stays whole.
 
-    Every node is in `inner` of exactly one part. What a network of `hops` layers says of `inner` is what it says
-    within the whole graph: all nodes that can reach them in so many steps are there, with all edges that such a
-    message takes. Edges must be sorted by target, as `bench.graphs.build` leaves them.
+    Every node is in `inner` of exactly one part. The output of a network of `hops` layers for `inner` is the same as
+    within the whole graph: all nodes that can reach them in so many steps are there, with all edges that such a message
+    takes.
+
+    Args:
+        graph: Its edges are sorted by target, as `bench.graphs.build` leaves them.
+        nodes: About how many nodes a part has inside.
+        hops: Width of its halo, in edges.
+
+    Yields:
+        The parts.
     """
     total = int(graph.x.shape[0])
     everything = torch.arange(total)

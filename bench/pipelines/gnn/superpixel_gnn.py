@@ -139,10 +139,15 @@ class SuperpixelGnn:
         )
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
-        """Class indices of `image` (*spatial, C) into `out` (*spatial), equal to those of `predict`.
+        """Predict an image in bands, to the same bits as `predict`.
 
-        What is as large as the image lies in the folder `scratch` or passes by in bands; in memory is the graph of one
-        segmentation, and what is said of the nodes of all. `progress` is called with the share done, in [0, 1].
+        In memory are the graph of one segmentation and the class scores of the nodes of all.
+
+        Args:
+            image: (*spatial, C).
+            out: (*spatial), receives class numbers.
+            scratch: Folder for arrays as large as the image.
+            progress: Called with the share done, in [0, 1].
         """
         segments, votes = self._predict_nodes(image, scratch, progress, self._predict_votes)
         paint_by_bands(votes, segments, out, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))

@@ -76,9 +76,14 @@ class Ensemble:
         return Bins(self.edges).encode(rows)
 
     def add_trees(self, codes: NDArray[np.uint8], sums: NDArray[np.float64], first: int = 0) -> None:
-        """Add what the trees from `first` on say of rows of bin numbers (N, F) to `sums` (N, K), in place.
+        """Add the values of trees to sums, in the order of the trees.
 
-        The trees add up in their order, so that no sum depends on the threads or on the other rows.
+        No sum depends on the threads or on the other rows.
+
+        Args:
+            codes: (N, F) bin numbers.
+            sums: (N, K), changed in place.
+            first: Number of the first tree that counts.
         """
         nodes = (self.roots[first:], self.column[first:], self._splits, self.value)
         blocks = max(-(-len(codes) // BLOCK), 1)
