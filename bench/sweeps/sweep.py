@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.config import InputError
 from bench.sweeps.claims import Claim, clear_dead, take
 from bench.sweeps.jobs import Job, execute, identify_run
+from bench.sweeps.pace import Pace
 from bench.sweeps.resume import Attempt, find_finished, find_newer, list_attempts, settle
 
 POLL = 0.5  # seconds between two looks at runs that another process is doing
@@ -79,9 +80,16 @@ def sweep(planned: Sequence[Planned], statuses: dict[str, list[str]]) -> None:
     Runs that another process is doing are waited for at the end: if it dies, they are done here.
     """
     left = [one for one in planned if not note_found(one, statuses)]
-    waited = False
+    waited, pace = False, Pace()
     while left:
-        others = [one for one in left if not do_run(one, statuses)]
+        others: list[Planned] = []
+        for place, one in enumerate(left, start=1):
+            if not do_run(one, statuses, pace):
+                others.append(one)
+                continue
+            estimate = pace.describe([rest.job for rest in (*left[place:], *others)])
+            if estimate:
+                one.say(estimate)
         if others and len(others) == len(left):
             if not waited:
                 runs = "run" if len(others) == 1 else "runs"
@@ -130,8 +138,17 @@ def _note_finished(one: Planned, attempt: Attempt, when: str, statuses: dict[str
     statuses.setdefault(one.job.config.results_dir, []).append(str(attempt.status))
 
 
-def do_run(one: Planned, statuses: dict[str, list[str]]) -> bool:
-    """Do one job, unless another process did it meanwhile. Returns False where another process is doing it."""
+def do_run(one: Planned, statuses: dict[str, list[str]], pace: Pace) -> bool:
+    """Do one job, unless another process did it meanwhile.
+
+    Args:
+        one: The job.
+        statuses: Gathers how it stands, by results folder.
+        pace: Receives the seconds of a run that went well.
+
+    Returns:
+        False where another process is doing it.
+    """
     with claim_run(one) as claim:
         if claim is None:
             return False
@@ -139,7 +156,10 @@ def do_run(one: Planned, statuses: dict[str, list[str]]) -> bool:
         if meanwhile is not None:
             _note_finished(one, meanwhile, "meanwhile", statuses)
         else:
+            started = time.perf_counter()
             status = execute(one.job, one.number, one.total, claim)
+            if status == "ok":
+                pace.add(one.job, time.perf_counter() - started)
             statuses.setdefault(one.job.config.results_dir, []).append(status)
         settle(one.results_dir, one.run_key)
     return True
