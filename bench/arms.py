@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from bench.config import (
     OracleConfig,
     PipelineConfig,
+    PixelForestConfig,
     SuperpixelGnnConfig,
     SuperpixelMlpConfig,
     SuperpixelTreesConfig,
@@ -79,6 +80,10 @@ ARMS: dict[str, Arm] = {  # in the order of tables and legends
             uses_superpixels=True,
             uses_features=True,
             uses_edges=True,
+        ),
+        Arm(
+            *("pixel_forest", "pixel forest", PixelForestConfig, f"{_TREES}.pixel_forest:PixelForest"),
+            *("#56B4E9", "X"),
         ),
         Arm(
             *("oracle", "oracle", OracleConfig, "bench.pipelines.oracle:Oracle", "#000000", "D"),

@@ -410,6 +410,25 @@ class SuperpixelTreesConfig(PipelineConfig):
 
 
 @dataclass
+class PixelForestConfig(PipelineConfig):
+    """A random forest on filter responses of single pixels, as ilastik has it: what needs no GPU and no superpixels."""
+
+    name: str = "pixel_forest"  # the arm
+    trees: int = 100  # of the forest
+    least_pixels: int = 5  # in a leaf
+    sample_pixels: int = 200000  # of the training images that the trees are grown on, at most; as many of each class
+
+    def __post_init__(self) -> None:
+        for name, least in (("trees", 1), ("least_pixels", 1), ("sample_pixels", 2)):
+            require(
+                getattr(self, name) >= least, f"pipeline.{name} must be at least {least}, got {getattr(self, name)}"
+            )
+
+    def scale_work(self, effort: float) -> "PixelForestConfig":
+        return replace(self, trees=max(round(self.trees * effort), 1))
+
+
+@dataclass
 class OracleConfig(PipelineConfig):
     """The true mask voted onto the superpixels and painted back: the ceiling of every superpixel arm."""
 

@@ -153,18 +153,17 @@ def _size(samples: Sequence[Sample]) -> dict[str, int]:
 
 
 def _make_fit_columns(log: FitLog) -> Row:
-    """The columns of `runs` that a fit fills; empty for an arm that learns nothing."""
-    if not log.history:
-        return {"parameters": log.parameters, **log.facts}
-    return {
-        "parameters": log.parameters,
-        "epochs": log.history[-1].epoch,
-        "steps": log.steps,
-        "validations": log.validations,
-        "best_step": log.best_step,
-        "best_val_score": log.best_score,
-        "late_gain": log.late_gain,
-        "stopped": log.stopped,
-        "data_wait_seconds": log.data_wait_seconds,
-        **log.facts,
-    }
+    """The columns of `runs` that a fit fills; few for an arm that learns nothing, or validates nothing."""
+    row: Row = {"parameters": log.parameters, **log.facts}
+    if log.steps is not None:
+        row |= {"steps": log.steps, "stopped": log.stopped}
+    if log.history:
+        row |= {
+            "epochs": log.history[-1].epoch,
+            "validations": log.validations,
+            "best_step": log.best_step,
+            "best_val_score": log.best_score,
+            "late_gain": log.late_gain,
+            "data_wait_seconds": log.data_wait_seconds,
+        }
+    return row

@@ -53,6 +53,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {  # the arguments, and last a part of th
     "no file of published weights": ("pipeline/model=jain2024", "pipeline.weights=nowhere.pt", "nowhere.pt"),
     "too few levels": ("pipeline=tiled_cnn", "pipeline.model.decoder_channels=[8]", "decoder_channels"),
     "unknown norm": ("pipeline.model.norm=foo", "pipeline.model.norm"),
+    "a forest without trees": ("pipeline=pixel_forest", "pipeline.trees=0", "pipeline.trees"),
     "hops that do not ascend": ("pipeline=superpixel_trees", "pipeline.hops=[2,1]", "pipeline.hops"),
     "training of what is no network": ("pipeline=superpixel_trees", "pipeline.model.conv=gcn", "model"),
     "unknown targets": ("pipeline.targets=foo", "pipeline.targets"),

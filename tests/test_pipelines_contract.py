@@ -20,6 +20,7 @@ from bench.config import (
     GnnConfig,
     OracleConfig,
     PipelineConfig,
+    PixelForestConfig,
     SuperpixelGnnConfig,
     SuperpixelMlpConfig,
     SuperpixelsConfig,
@@ -42,6 +43,7 @@ SETTINGS: dict[str, Callable[[], PipelineConfig]] = {
     "superpixel_gnn": partial(SuperpixelGnnConfig, model=GnnConfig(hidden_channels=8, num_layers=2)),
     "superpixel_mlp": partial(SuperpixelMlpConfig, model=GnnConfig("none", hidden_channels=8, num_layers=2)),
     "superpixel_trees": partial(SuperpixelTreesConfig, hops=[1, 2], iterations=12, validate_every=4, least_nodes=5),
+    "pixel_forest": partial(PixelForestConfig, trees=5),
     "oracle": OracleConfig,
     "threshold": ThresholdConfig,
 }
@@ -53,6 +55,7 @@ PROBABILISTIC = [
     ("superpixel_mlp", "discard", 1),
     ("superpixel_trees", "discard", 1),
     ("superpixel_trees", "discard", 3),
+    ("pixel_forest", "discard", 1),
 ]
 NETWORKS = network_arms()
 PREDICTING = [name for name, arm in ARMS.items() if not arm.sees_truth]

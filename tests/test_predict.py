@@ -30,6 +30,7 @@ from bench.config import (
     InputError,
     OracleConfig,
     PipelineConfig,
+    PixelForestConfig,
     SuperpixelGnnConfig,
     SuperpixelsConfig,
     SuperpixelTreesConfig,
@@ -62,6 +63,7 @@ ARMS: dict[str, PipelineConfig] = {
     ),
     "superpixel_gnn": SuperpixelGnnConfig(model=GnnConfig(hidden_channels=8, num_layers=2)),
     "superpixel_trees": SuperpixelTreesConfig(iterations=2, validate_every=1),
+    "pixel_forest": PixelForestConfig(trees=2),
     "threshold": ThresholdConfig(),
 }
 
@@ -126,6 +128,7 @@ def expected(directory: Path, config: Config) -> NDArray[np.integer]:
         ("superpixel_gnn", "dataset"),
         ("superpixel_gnn", "centred"),
         ("superpixel_trees", "centred"),
+        ("pixel_forest", "dataset"),
         ("threshold", "none"),
     ],
 )

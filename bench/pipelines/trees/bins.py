@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bench.arrays.threads import split_range, start_workers
 
 MOST_BINS = 255  # of a feature, as in LightGBM and scikit-learn
+BIN_ROWS = 30000  # rows that suffice to find the edges
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,11 @@ class Bins:
             tasks = split_range(len(rows), 4 * workers.threads)
             workers.run(lambda low, high: _encode(rows, self.edges, codes, low, high), tasks)
         return codes
+
+    def encode_feature(self, values: NDArray[np.float32], feature: int, codes: NDArray[np.uint8]) -> None:
+        """Write the bin numbers of one feature's values (N,) into its column of `codes` (N, F), in this thread."""
+        columns = slice(feature, feature + 1)
+        _encode(values[:, None], self.edges[columns], codes[:, columns], 0, len(values))
 
 
 def find_bins(rows: NDArray[np.float32]) -> Bins:

@@ -6,6 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.protocols import Source
+from bench.arrays.rows import cut_bands
+
+BAND_VALUES = 1 << 20  # of a mask in memory at a time
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -59,3 +64,31 @@ def _share_out(totals: NDArray[np.integer], most: int) -> NDArray[np.int64]:
         shares[label] = min(int(totals[label]), left // (len(totals) - done))
         left -= int(shares[label])
     return shares
+
+
+def find_members(
+    mask: Source, members: Sequence[NDArray[np.int64]], band_values: int = BAND_VALUES
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Find the pixels that were drawn of a mask.
+
+    Args:
+        mask: Classes (*spatial), read once in bands of about `band_values`.
+        members: Of each class, which of its pixels, ascending, as in `Draw`.
+        band_values: Pixels in memory at a time.
+
+    Returns:
+        Places (N,) in the mask laid out as one line, and the classes there (N,): ascending by place.
+    """
+    seen, before = np.zeros(len(members), np.int64), 0
+    places, labels = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+    for start, stop in cut_bands(mask.shape, band_values):
+        band = np.ravel(mask[start:stop])
+        for label, drawn in enumerate(members):
+            own = np.flatnonzero(band == label)
+            first, last = np.searchsorted(drawn, (seen[label], seen[label] + len(own)))
+            places.append(own[drawn[first:last] - seen[label]] + before)
+            labels.append(np.full(last - first, label))
+            seen[label] += len(own)
+        before += len(band)
+    order = np.argsort(np.concatenate(places), kind="stable")
+    return np.concatenate(places)[order], np.concatenate(labels)[order]

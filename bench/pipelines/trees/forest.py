@@ -6,9 +6,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.arrays.threads import Workers, list_singles
-from bench.pipelines.trees.bins import MOST_BINS
-from bench.pipelines.trees.ensemble import Tree
+from bench.arrays.threads import Workers, list_singles, start_workers
+from bench.pipelines.trees.bins import MOST_BINS, find_bins
+from bench.pipelines.trees.ensemble import Tree, join_trees
 
 
 @dataclass(frozen=True)
@@ -54,6 +54,18 @@ def grow_forest(
         return Tree(feature, code, left, (shares / settings.trees).astype(np.float32))
 
     return workers.run(grow, list_singles(settings.trees))
+
+
+def warm_up_forest() -> None:
+    """Compile what growing and adding up trees needs, on four rows."""
+    rows = np.arange(4, dtype=np.float32)[:, None]
+    bins = find_bins(rows)
+    codes = bins.encode(rows)
+    bins.encode_feature(rows[:, 0], 0, codes)
+    with start_workers(codes.shape) as workers:
+        labels, settings = np.arange(4) % 2, ForestSettings(trees=1)
+        trees = grow_forest(np.ascontiguousarray(codes.T), labels, np.ones(4), 2, settings, 0, workers)
+    join_trees(bins, np.zeros(2), trees, [0]).sum_trees(codes)
 
 
 @njit(cache=True, nogil=True)

@@ -12,10 +12,8 @@ from bench.graphs.edges import EDGES, unite_pairs
 from bench.graphs.features import join_requirements, stack_features
 from bench.graphs.hops import average_hops
 from bench.graphs.pooling import pool_segments
-from bench.pipelines.trees.bins import Bins, find_bins
+from bench.pipelines.trees.bins import BIN_ROWS, Bins, find_bins
 from bench.pipelines.trees.drawing import draw_by_class
-
-BIN_ROWS = 30000  # nodes whose quantiles become the edges of the bins
 
 
 @dataclass(frozen=True)

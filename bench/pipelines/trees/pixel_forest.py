@@ -1,0 +1,189 @@
+"""A random forest on filter responses of single pixels: what ilastik does, and what needs no GPU. No torch."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.arrays.protocols import Readable, Source, Writable
+from bench.arrays.rows import cut_bands, read_by_rows, write_by_rows
+from bench.arrays.threads import Workers, count_threads
+from bench.arrays.tiles import Window
+from bench.config import Config, PixelForestConfig
+from bench.datasets.sample import Sample, Task, hold
+from bench.learning.fitlog import FitLog
+from bench.pipelines.shares import ClassesLast, ScoreWriter
+from bench.pipelines.trees.bins import BIN_ROWS, Bins, find_bins
+from bench.pipelines.trees.drawing import BAND_VALUES, draw_by_class, find_members
+from bench.pipelines.trees.ensemble import Ensemble, join_trees, load_ensemble
+from bench.pipelines.trees.forest import ForestSettings, grow_forest, warm_up_forest
+from bench.pipelines.trees.responses import Response, count_responses, cut_response_windows, respond
+
+HELD_VALUES = 1 << 28  # of an image that is read into memory once, in the type of its file
+SHARES_BYTES = 1 << 26  # of class probabilities held at once, so that they are written in whole chunks
+
+
+@dataclass(frozen=True)
+class PixelSample:
+    """A sample: image (*spatial, C), in memory in the type of its file unless it is large, and mask (*spatial)."""
+
+    image: Readable
+    mask: Source
+    segments: None = None
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+class PixelForest:
+    """A pipeline (`bench.pipelines.protocol`) of trees that label pixels by their filter responses."""
+
+    def __init__(self, config: Config, task: Task) -> None:
+        assert isinstance(config.pipeline, PixelForestConfig)
+        self.config, self.settings, self.task = config, config.pipeline, task
+        self.ensemble: Ensemble | None = None
+        warm_up_forest()
+
+    def prepare(self, sample: Sample) -> PixelSample:
+        if prod(sample.image.shape) > HELD_VALUES:
+            return PixelSample(read_by_rows(sample.image), sample.mask)
+        return PixelSample(hold(sample.image), np.asarray(sample.mask))
+
+    def fit(self, train_items: Sequence[PixelSample], val_items: Sequence[PixelSample]) -> FitLog:
+        """Grow the forest on pixels drawn from the training images. It chooses nothing, so nothing is validated."""
+        del val_items
+        settings, classes = self.settings, self.task.num_classes
+        rng = np.random.default_rng(self.config.seed)
+        counts = np.stack([self._count_classes(item.mask) for item in train_items])
+        draw = draw_by_class(counts, settings.sample_pixels, rng)
+        places, labels = zip(
+            *(find_members(item.mask, members) for item, members in zip(train_items, draw.members, strict=True)),
+            strict=True,
+        )
+        with Workers(count_threads()) as workers:
+            bins, codes = self._encode_drawn([item.image for item in train_items], places, rng, workers)
+            drawn = np.concatenate(labels)
+            growth = ForestSettings(settings.trees, None, settings.least_pixels)
+            trees = grow_forest(codes, drawn, draw.weights[drawn], classes, growth, self.config.seed, workers)
+        self.ensemble = join_trees(bins, np.zeros(classes), trees, [0] * len(trees))
+        return FitLog(parameters=self.ensemble.parameters, steps=len(trees), stopped="steps")
+
+    def predict(self, item: PixelSample) -> NDArray[np.integer]:
+        out = np.empty(item.mask.shape, self._mask_dtype())
+        for window, shares in self._predict_windows(item.image, cut_response_windows(out.shape)):
+            out[window.keep] = shares.argmax(axis=0)
+        return out
+
+    def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
+        """As `bench.pipelines.protocol.Pipeline.predict_into`; in memory are the rows of one row of windows."""
+        del scratch
+        windows = cut_response_windows(image.shape[:-1])
+        with write_by_rows(out, self._mask_dtype()) as rows:
+            for done, (window, shares) in enumerate(self._predict_windows(read_by_rows(image), windows), start=1):
+                rows[window.keep] = shares.argmax(axis=0).astype(self._mask_dtype())
+                progress(done / len(windows))
+
+    def predict_probabilities(
+        self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
+    ) -> None:
+        """As `bench.pipelines.protocol.Probabilistic`: mean shares of the classes in the leaves."""
+        del scratch
+        windows = cut_response_windows(image.shape[:-1])
+        kinds = (self._mask_dtype(), np.dtype(np.float32))
+        with (
+            write_by_rows(mask, kinds[0]) as rows,
+            write_by_rows(ClassesLast(shares), kinds[1], SHARES_BYTES) as share_rows,
+        ):
+            writer = ScoreWriter(rows, share_rows)
+            for done, (window, part) in enumerate(self._predict_windows(read_by_rows(image), windows), start=1):
+                writer[window.keep] = part
+                progress(done / len(windows))
+
+    def save(self, path: Path) -> None:
+        """Write the trees beside `path`, as arrays in an `.npz` file."""
+        self.fitted().save(path.with_suffix(".npz"))
+
+    def load(self, path: Path) -> None:
+        """Take the trees that lie beside `path`."""
+        self.ensemble = load_ensemble(path.with_suffix(".npz"))
+
+    def fitted(self) -> Ensemble:
+        """Return the trees. Raises RuntimeError where there are none yet."""
+        if self.ensemble is None:
+            raise RuntimeError("this pipeline has no trees yet: fit or load it first")
+        return self.ensemble
+
+    def _mask_dtype(self) -> np.dtype[np.unsignedinteger]:
+        return np.min_scalar_type(self.task.num_classes - 1)
+
+    def _count_classes(self, mask: Source) -> NDArray[np.int64]:
+        """Counted pixels of each class, (K,)."""
+        counts = np.zeros(self.task.num_classes, np.int64)
+        for start, stop in cut_bands(mask.shape, BAND_VALUES):
+            counts += [int(np.count_nonzero(mask[start:stop] == label)) for label in range(len(counts))]
+        if self.task.ignore_index is not None and self.task.ignore_index < len(counts):
+            counts[self.task.ignore_index] = 0
+        return counts
+
+    def _encode_drawn(
+        self,
+        images: Sequence[Readable],
+        places: Sequence[NDArray[np.int64]],
+        rng: np.random.Generator,
+        workers: Workers,
+    ) -> tuple[Bins, NDArray[np.uint8]]:
+        """The bins of the responses at `places` of each image, and the bin numbers there, a row per response (F, N)."""
+        rows = np.concatenate([read_responses(*pair, workers) for pair in zip(images, places, strict=True)])
+        bins = find_bins(rows[np.sort(rng.choice(len(rows), min(BIN_ROWS, len(rows)), replace=False))])
+        return bins, np.ascontiguousarray(bins.encode(rows).T)
+
+    def _predict_windows(
+        self, image: Readable, windows: Sequence[Window]
+    ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
+        """Each window with the class probabilities (K, *keep) of what it keeps."""
+        ensemble = self.fitted()
+        bins, responses = Bins(ensemble.edges), len(ensemble.edges)
+        with Workers(count_threads()) as workers:
+            for window in windows:
+                shape = tuple(kept.stop - kept.start for kept in window.keep)
+                codes = np.empty((prod(shape), responses), np.uint8)
+
+                def encode(number: int, response: Response, codes: NDArray[np.uint8] = codes) -> None:
+                    bins.encode_feature(np.ravel(response), number, codes)
+
+                respond(np.asarray(image[window.read]), window.inner, encode, workers)
+                yield window, ensemble.sum_trees(codes).T.astype(np.float32).reshape(-1, *shape)
+
+
+def read_responses(image: Readable, places: NDArray[np.int64], workers: Workers) -> NDArray[np.float32]:
+    """Compute the filter responses of some pixels of an image.
+
+    Args:
+        image: (*spatial, C).
+        places: Places (N,) of the pixels in the image laid out as one line.
+        workers: Threads that share the filters.
+
+    Returns:
+        The responses (N, F).
+    """
+    shape = tuple(image.shape[:-1])
+    rows = np.empty((len(places), count_responses(len(shape), image.shape[-1])), np.float32)
+    index = np.stack(np.unravel_index(places, shape))  # (axes, N)
+    for window in cut_response_windows(shape):
+        low = np.array([[kept.start] for kept in window.keep])
+        high = np.array([[kept.stop] for kept in window.keep])
+        inside = np.flatnonzero(((index >= low) & (index < high)).all(axis=0))
+        at = tuple(index[:, inside] - low)
+
+        def take(
+            number: int,
+            response: Response,
+            inside: NDArray[np.intp] = inside,
+            at: tuple[NDArray[np.int64], ...] = at,
+        ) -> None:
+            rows[inside, number] = response[at]
+
+        if len(inside):
+            respond(np.asarray(image[window.read]), window.inner, take, workers)
+    return rows
