@@ -416,7 +416,7 @@ class PixelForestConfig(PipelineConfig):
     name: str = "pixel_forest"  # the arm
     trees: int = 100  # of the forest
     least_pixels: int = 5  # in a leaf
-    sample_pixels: int = 200000  # of the training images that the trees are grown on, at most; as many of each class
+    sample_pixels: int = 100000  # of the training images that the trees are grown on, at most; as many of each class
 
     def __post_init__(self) -> None:
         for name, least in (("trees", 1), ("least_pixels", 1), ("sample_pixels", 2)):
@@ -425,6 +425,7 @@ class PixelForestConfig(PipelineConfig):
             )
 
     def scale_work(self, effort: float) -> "PixelForestConfig":
+        """Return the settings with `effort` times as many trees."""
         return replace(self, trees=max(round(self.trees * effort), 1))
 
 

@@ -10,6 +10,7 @@ NEEDED: dict[str, set[str]] = {  # of `HEAVY`, by arm
     "superpixel_gnn": GRAPHS,
     "superpixel_mlp": GRAPHS,
     "superpixel_trees": {"numba", "scipy"},
+    "pixel_forest": {"numba", "scipy"},
     "oracle": {"numba", "scipy"},
     "threshold": set(),
 }

@@ -58,10 +58,11 @@ def grow_forest(
 
 def warm_up_forest() -> None:
     """Compile what growing and adding up trees needs, on four rows."""
-    rows = np.arange(4, dtype=np.float32)[:, None]
+    rows = np.arange(8, dtype=np.float32).reshape(4, 2)
     bins = find_bins(rows)
     codes = bins.encode(rows)
-    bins.encode_feature(rows[:, 0], 0, codes)
+    for layout in (codes, np.empty(codes.shape[::-1], np.uint8).T):
+        bins.encode_feature(np.ravel(rows[:, 0]), 0, layout)
     with start_workers(codes.shape) as workers:
         labels, settings = np.arange(4) % 2, ForestSettings(trees=1)
         trees = grow_forest(np.ascontiguousarray(codes.T), labels, np.ones(4), 2, settings, 0, workers)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable, Source, Writable
 from bench.arrays.rows import cut_bands, read_by_rows, write_by_rows
-from bench.arrays.threads import Workers, count_threads
+from bench.arrays.threads import Workers, count_threads, list_singles
 from bench.arrays.tiles import Window
 from bench.config import Config, PixelForestConfig
 from bench.datasets.sample import Sample, Task, hold
@@ -46,6 +46,7 @@ class PixelForest:
         warm_up_forest()
 
     def prepare(self, sample: Sample) -> PixelSample:
+        """Read the sample into memory, or, where it is large, keep it to be read by rows."""
         if prod(sample.image.shape) > HELD_VALUES:
             return PixelSample(read_by_rows(sample.image), sample.mask)
         return PixelSample(hold(sample.image), np.asarray(sample.mask))
@@ -70,6 +71,7 @@ class PixelForest:
         return FitLog(parameters=self.ensemble.parameters, steps=len(trees), stopped="steps")
 
     def predict(self, item: PixelSample) -> NDArray[np.integer]:
+        """Return the class of every pixel (*spatial), the one of the largest mean share."""
         out = np.empty(item.mask.shape, self._mask_dtype())
         for window, shares in self._predict_windows(item.image, cut_response_windows(out.shape)):
             out[window.keep] = shares.argmax(axis=0)
@@ -134,9 +136,17 @@ class PixelForest:
         workers: Workers,
     ) -> tuple[Bins, NDArray[np.uint8]]:
         """The bins of the responses at `places` of each image, and the bin numbers there, a row per response (F, N)."""
-        rows = np.concatenate([read_responses(*pair, workers) for pair in zip(images, places, strict=True)])
-        bins = find_bins(rows[np.sort(rng.choice(len(rows), min(BIN_ROWS, len(rows)), replace=False))])
-        return bins, np.ascontiguousarray(bins.encode(rows).T)
+        responses = count_responses(self.task.spatial_axes, self.task.in_channels)
+        ends = np.cumsum([len(own) for own in places])
+        values = np.empty((responses, ends[-1]), np.float32)
+        for image, own, end in zip(images, places, ends, strict=True):
+            read_responses(image, own, values[:, end - len(own) : end], workers)
+        chosen = np.sort(rng.choice(ends[-1], min(BIN_ROWS, ends[-1]), replace=False))
+        edges = [find_bins(line[chosen, None]).edges for line in values]  # a response at a time: little memory
+        bins, codes = Bins(np.concatenate(edges)), np.empty((responses, ends[-1]), np.uint8)
+        tasks = list_singles(responses)
+        workers.run(lambda number, _: bins.encode_feature(values[number], number, codes.T), tasks)
+        return bins, codes
 
     def _predict_windows(
         self, image: Readable, windows: Sequence[Window]
@@ -156,19 +166,16 @@ class PixelForest:
                 yield window, ensemble.sum_trees(codes).T.astype(np.float32).reshape(-1, *shape)
 
 
-def read_responses(image: Readable, places: NDArray[np.int64], workers: Workers) -> NDArray[np.float32]:
+def read_responses(image: Readable, places: NDArray[np.int64], values: NDArray[np.float32], workers: Workers) -> None:
     """Compute the filter responses of some pixels of an image.
 
     Args:
         image: (*spatial, C).
         places: Places (N,) of the pixels in the image laid out as one line.
+        values: The responses (F, N), written here.
         workers: Threads that share the filters.
-
-    Returns:
-        The responses (N, F).
     """
     shape = tuple(image.shape[:-1])
-    rows = np.empty((len(places), count_responses(len(shape), image.shape[-1])), np.float32)
     index = np.stack(np.unravel_index(places, shape))  # (axes, N)
     for window in cut_response_windows(shape):
         low = np.array([[kept.start] for kept in window.keep])
@@ -182,8 +189,7 @@ def read_responses(image: Readable, places: NDArray[np.int64], workers: Workers)
             inside: NDArray[np.intp] = inside,
             at: tuple[NDArray[np.int64], ...] = at,
         ) -> None:
-            rows[inside, number] = response[at]
+            values[number, inside] = response[at]
 
         if len(inside):
             respond(np.asarray(image[window.read]), window.inner, take, workers)
-    return rows
