@@ -13,7 +13,7 @@ from bench.arrays.rows import cut_bands, read_by_rows, write_by_rows
 from bench.arrays.threads import Workers, count_threads, list_singles
 from bench.arrays.tiles import Window
 from bench.config import Config, PixelForestConfig
-from bench.datasets.sample import Sample, Task, hold
+from bench.datasets.sample import Sample, Task, hold_source
 from bench.learning.fitlog import FitLog
 from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.pipelines.trees.bins import BIN_ROWS, Bins, find_bins
@@ -49,7 +49,7 @@ class PixelForest:
         """Read the sample into memory, or, where it is large, keep it to be read by rows."""
         if prod(sample.image.shape) > HELD_VALUES:
             return PixelSample(read_by_rows(sample.image), sample.mask)
-        return PixelSample(hold(sample.image), np.asarray(sample.mask))
+        return PixelSample(hold_source(sample.image), np.asarray(sample.mask))
 
     def fit(self, train_items: Sequence[PixelSample], val_items: Sequence[PixelSample]) -> FitLog:
         """Grow the forest on pixels drawn from the training images. It chooses nothing, so nothing is validated."""
