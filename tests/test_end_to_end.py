@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from support.needed import HEAVY, NEEDED, QUICK
+from support.needed import HEAVY, NEEDED
+
+from bench.arms import ARMS, network_arms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +45,7 @@ def table(results: Path, name: str) -> pd.DataFrame:
 
 def test_every_arm_leaves_a_finished_row(results: Path) -> None:
     runs = table(results, "runs")
-    assert set(runs["pipeline"]) == {"tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle", "threshold"}
+    assert set(runs["pipeline"]) == set(ARMS)
     assert set(runs["status"]) == {"ok"}
     assert runs["run_id"].is_unique
     assert runs["peak_memory_bytes"].gt(0).all()
@@ -52,7 +54,7 @@ def test_every_arm_leaves_a_finished_row(results: Path) -> None:
 
 def test_the_measured_process_loads_what_its_arm_needs_and_no_more(results: Path) -> None:
     libraries = table(results, "runs").set_index("pipeline")["libraries"].str.split()
-    assert set(libraries.index) == set(QUICK)
+    assert set(libraries.index) == set(NEEDED)
     for arm, names in libraries.items():
         assert set(names) & HEAVY == NEEDED[str(arm)], arm
 
@@ -97,8 +99,9 @@ def test_what_was_not_measured_is_empty(results: Path) -> None:
 def test_history_has_a_row_per_epoch_of_the_learning_arms(results: Path) -> None:
     runs = table(results, "runs").set_index("run_id")
     epochs = table(results, "history").groupby("run_id")["epoch"].max()
-    assert set(runs.loc[epochs.index, "pipeline"]) == {"tiled_cnn", "superpixel_gnn", "superpixel_mlp"}
-    assert (epochs == 2).all()
+    pipelines = runs.loc[epochs.index, "pipeline"]
+    assert set(pipelines) == {*network_arms(), "superpixel_trees"}
+    assert (epochs[pipelines.isin(network_arms())] == 2).all()
 
 
 def test_figures_and_report_are_there(results: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from support.needed import HEAVY, NEEDED, QUICK
+from support.needed import NEEDED
 
 from bench.arms import ARMS
 from bench.config import InputError
@@ -26,13 +26,6 @@ def threshold() -> Floor:
 
 def test_every_arm_says_what_it_needs() -> None:
     assert set(NEEDED) == set(ARMS)
-
-
-@pytest.mark.parametrize("arm", sorted(set(NEEDED) - set(QUICK)))
-def test_an_arm_that_no_quick_experiment_runs_loads_what_it_needs_and_no_more(arm: str) -> None:
-    found, reason = measure_floor(arm, [*SMALL, "device=cpu", "dataset.image_size=[64,64]"])
-    assert found is not None, reason
-    assert set(found.libraries) & HEAVY == NEEDED[arm]
 
 
 def test_an_arm_of_numpy_alone_starts_small(threshold: Floor) -> None:

@@ -14,4 +14,3 @@ NEEDED: dict[str, set[str]] = {  # of `HEAVY`, by arm
     "oracle": {"numba", "scipy"},
     "threshold": set(),
 }
-QUICK = ("tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle", "threshold")  # which `experiment=quick` runs
