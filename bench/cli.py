@@ -51,8 +51,9 @@ class Verb:
     summary: str
     function: str
     settings: str
+    reads_dataset: bool = False  # whether it takes the settings of a data set too, as a run does
 
-    def load(self) -> tuple[Callable[[Any], int], type]:
+    def load(self) -> tuple[Callable[..., int], type]:
         """Return the function, which takes the settings and returns the exit code, and the settings' class."""
         function, settings = (_load(place) for place in (self.function, self.settings))
         return function, settings
@@ -83,6 +84,12 @@ VERBS = {
         "generate a scene of any size, to try prediction with",
         "bench.datasets.scene_file:main",
         "bench.datasets.scene_file:SceneConfig",
+    ),
+    "export": Verb(
+        "write a data set in the layout of another program, which can then be compared on the same images",
+        "bench.datasets.nnunet:main",
+        "bench.datasets.nnunet:ExportConfig",
+        reads_dataset=True,
     ),
     "doctor": Verb(
         "say what can be measured on this machine, and whether it is fit to publish from",
@@ -225,7 +232,18 @@ def run_verb(name: str, arguments: Sequence[str]) -> int:
         print(f"python -m bench {name} name=value ...: {verb.summary}.\n\n{describe_settings(settings)}")
         return 0
     function, settings = verb.load()
-    return function(read_settings(settings, arguments, name))
+    if not verb.reads_dataset:
+        return function(read_settings(settings, arguments, name))
+    from bench.sweeps.compose import compose_dataset
+
+    own, words = split_dataset_words(arguments)
+    return function(read_settings(settings, own, name), compose_dataset(words))
+
+
+def split_dataset_words(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Return the words that are a verb's own, and those that choose and set a data set as a run has them."""
+    chosen = [word for word in arguments if word.startswith(("dataset=", "dataset."))]
+    return [word for word in arguments if word not in chosen], chosen
 
 
 def _describe_rest(arguments: Sequence[str]) -> str:

@@ -45,8 +45,10 @@ def make_folder(root: Path, words: list[str]) -> Path:
 
 def check_verb(verb: str, words: list[str]) -> None:
     """Read the settings of a verb. Raises InputError."""
+    own, chosen = cli.split_dataset_words(words) if cli.VERBS[verb].reads_dataset else (words, [])
     if words != ["--help"]:
-        read_verb_settings(cli.VERBS[verb].load()[1], words, verb)
+        read_verb_settings(cli.VERBS[verb].load()[1], own, verb)
+        prepare_words(chosen)
 
 
 def check_run(words: list[str], tmp_path: Path) -> None:

@@ -82,6 +82,13 @@ def compose(arguments: Sequence[str]) -> list[Job]:
     return jobs
 
 
+def compose_dataset(arguments: Sequence[str]) -> settings.DatasetConfig:
+    """Return the data set that words such as `dataset=folder dataset.root=...` describe. Raises InputError."""
+    jobs = compose(prepare_words(arguments))
+    settings.require(len(jobs) == 1, f"one data set is needed, got {' '.join(arguments)}")
+    return jobs[0].config.dataset
+
+
 def prepare_words(arguments: Sequence[str]) -> list[str]:
     """Check the words of a command line by name, and quote what is text for Hydra. Raises InputError."""
     config_dir = find_config_dir(arguments)
