@@ -108,7 +108,7 @@ def prepare_jobs(jobs: Sequence[Job]) -> list[Job]:
     for job in jobs:
         if all(job.config.dataset != config for config, _, _ in found):
             data = load(job.config.dataset, Path(job.config.results_dir))
-            announce(data)
+            announce(data, [other.config for other in jobs if other.config.dataset == job.config.dataset])
             found.append((job.config.dataset, data.task, {"dataset": data.name, **data.facts}))
     known = [next(one for one in found if one[0] == job.config.dataset) for job in jobs]
     checks.check_arms((job.config, task) for job, (_, task, _) in zip(jobs, known, strict=True))
@@ -116,14 +116,38 @@ def prepare_jobs(jobs: Sequence[Job]) -> list[Job]:
     return [replace(job, known={**facts, **flags}) for job, (_, _, facts) in zip(jobs, known, strict=True)]
 
 
-def announce(data: Splits) -> None:
-    """Print what must be known of a data set before anything is trained on it, and what its images suggest."""
+def announce(data: Splits, configs: Sequence[Config]) -> None:
+    """Print what must be known of a data set before anything is trained on it, and what its images suggest.
+
+    Args:
+        data: The data set.
+        configs: Settings of the runs on it.
+    """
     for note in data.notes:
         print(f"note: {data.name}: {note}", file=sys.stderr, flush=True)
-    if data.proposals:
+    proposals = [line for line in (adapt_proposal(one, configs) for one in data.proposals) if line]
+    if proposals:
         print(f"proposals for {data.name}, from its training images; none is applied:", file=sys.stderr, flush=True)
-    for proposal in data.proposals:
-        print(f"  {proposal}", file=sys.stderr, flush=True)
+    for line in proposals:
+        print(f"  {line}", file=sys.stderr, flush=True)
+
+
+def adapt_proposal(proposal: str, configs: Sequence[Config]) -> str | None:
+    """Return a proposal as it can be given to these runs; None where they have that value, or no such setting.
+
+    Args:
+        proposal: A setting, its value and the reason, as in `a.b=1 (why)`.
+        configs: Settings of the runs; where only some have the setting, the arm that it needs is named.
+    """
+    setting, _, reason = proposal.partition(" ")
+    name, _, value = setting.partition("=")
+    having = [config for config in configs if name in flatten(config)]
+    values = [flatten(config)[name] for config in having]
+    if {f"{one:g}" if isinstance(one, float) else str(one) for one in values} <= {value}:
+        return None
+    arms = " or ".join(dict.fromkeys(config.pipeline.name for config in having))
+    needed = f" with pipeline={arms}" if len(having) < len(configs) else ""
+    return f"{setting}{needed} {reason}"
 
 
 def calibrate_devices(devices: Iterable[str]) -> dict[str, str]:
