@@ -4,6 +4,7 @@ import json
 import os
 import unicodedata
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -308,6 +309,26 @@ def test_a_csv_in_latin_1_finds_its_files_and_says_how_it_was_read(tmp_path: Pat
     splits = raw(root, manifest="split.csv")
     assert "größe – 1" in names(splits)["train"]
     assert "split.csv is not in UTF-8 and was read as Windows-1252 (Latin-1)" in splits.notes
+
+
+def test_names_alone_in_a_csv_mean_files_in_the_folders_of_images_and_masks(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    (root / "split.csv").write_text(table().replace("images/", "").replace("masks/", ""))
+    splits = raw(root, manifest="split.csv")
+    assert names(splits) == sets.SPLITS
+    np.testing.assert_array_equal(np.asarray(splits.train[0].mask), sets.classes())
+
+
+@pytest.mark.parametrize(("on_disk", "in_csv"), [("NFC", "NFD"), ("NFD", "NFC")])
+def test_a_csv_finds_files_whose_umlauts_are_composed_in_another_way(
+    tmp_path: Path, on_disk: Literal["NFC", "NFD"], in_csv: Literal["NFC", "NFD"]
+) -> None:
+    root = sets.make(tmp_path)
+    for folder in ("images", "masks"):
+        (root / folder / "a.png").rename(root / folder / f"{unicodedata.normalize(on_disk, 'ä')}.png")
+    text = table().replace("a.png", f"{unicodedata.normalize(in_csv, 'ä')}.png")
+    (root / "split.csv").write_text(text, encoding="utf-8")
+    assert "ä" in names(raw(root, manifest="split.csv"))["train"]
 
 
 def test_a_csv_in_no_known_encoding_is_refused(tmp_path: Path) -> None:

@@ -188,7 +188,10 @@ MISTAKES: dict[str, tuple[Break, str]] = {
         csv_file("image,mask,split\na.png,a.png,dev\n"),
         r"line 2: split must be one of .*got dev",
     ),
-    "csv with an image twice": (csv_file("image,mask,split\n" + "a.png,a.png,val\n" * 2), r"names a\.png 2 times"),
+    "csv with an image twice": (
+        csv_file("image,mask,split\n" + "a.png,a.png,val\n" * 2),
+        r"names images/a\.png 2 times",
+    ),
     "csv with a missing file": (
         csv_file(
             "image,mask,split\n"

@@ -441,3 +441,32 @@ def test_masks_in_colour_without_the_setting_are_refused_with_it(tmp_path: Path)
 def test_colours_that_are_none_are_refused(colours: list[str], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         FolderConfig(mask_colours=colours)
+
+
+# ------------------------------------------------------------------------------------------------------- one bit
+
+
+def test_masks_of_one_bit_hold_0_and_1(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    replace_masks(root, {stem: sets.classes().astype(bool) for stem in sets.STEMS})
+    with Image.open(root / "masks" / "a.png") as picture:
+        assert picture.mode == "1"
+    splits = raw(root)
+    assert splits.task.class_names == ("class_0", "class_1")
+    np.testing.assert_array_equal(np.asarray(splits.train[0].mask), sets.classes())
+    assert sorted(count_numbers(masks.open_mask(root / "masks" / "a.png"))) == [0, 1]
+
+
+def test_masks_of_one_bit_beside_0_and_255_are_refused_naming_both(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    replace_masks(root, {"a": sets.classes().astype(bool), "b": sets.classes() * 255})
+    with pytest.raises(InputError, match=r"a\.png holds 0 and 1, and .*b\.png 0 and 255"):
+        raw(root)
+
+
+def test_the_proposed_mapping_holds_the_very_numbers(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    replace_masks(root, {stem: sets.classes() + 1 for stem in sets.STEMS})
+    with pytest.raises(InputError, match=r"as in 'dataset\.mask_values=\{1:0,2:1\}'"):
+        raw(root)
+    assert raw(root, mask_values={1: 0, 2: 1}).task.num_classes == 2

@@ -12,6 +12,7 @@ from bench.datasets.inspection import Inspected
 MOST_CLASSES = 32  # that masks may hold without `dataset.class_names`: more look like cell numbers or grey values
 FOREGROUND = "foreground"
 SINGLE = 0.9  # share of numbers that cover one piece each, from which on they look like numbers of objects
+FEW_NUMBERS = 8  # up to which a sentence maps the very numbers
 FEWEST_OBJECTS = 3  # in one image, for the same
 NEAR = 20  # steps from 0 and 255 that JPEG makes of either
 LEFTOVERS = 3  # numbers so near on either side, from which on a mask seems to have been a JPEG
@@ -91,6 +92,7 @@ def check_palettes(items: Sequence[Inspected]) -> None:
 
 def check_white(items: Sequence[Inspected], config: FolderConfig) -> None:
     """Refuse masks of which some count from white, or all without `dataset.mask_values` mapping their numbers."""
+    numbers = sorted({number for item in items for number in item.numbers})
     white = [item for item in items if draws_zero_white(item)]
     black = [item for item in items if not draws_zero_white(item)]
     require(
@@ -101,7 +103,7 @@ def check_white(items: Sequence[Inspected], config: FolderConfig) -> None:
     require(
         not white or not white[0].white_is_zero or isinstance(config.mask_values, dict),
         f"{white and white[0].entry.mask} is white-is-zero, so its number 0 is drawn white and the background may "
-        "be either: say which number is which class by dataset.mask_values, as in {0: 0, 255: 1}",
+        f"be either: say which number is which class by {propose_mapping(numbers)}",
     )
 
 
@@ -243,7 +245,15 @@ def advise_mapping(items: Sequence[Inspected]) -> str:
     """Return, in words, the settings that make classes of numbers that are none."""
     numbers = sorted({number for item in items for number in item.numbers})
     foreground = "dataset.mask_values=foreground if every number above 0 is one class, " if len(numbers) > 2 else ""
-    return f"give {foreground}dataset.mask_values, as in {{0: 0, 255: 1}}, or dataset.class_names"
+    return f"give {foreground}{propose_mapping(numbers)}, or dataset.class_names"
+
+
+def propose_mapping(numbers: Sequence[int]) -> str:
+    """Return, in words, the setting that maps the numbers of masks, sorted; where they are few it holds them."""
+    if len(numbers) > FEW_NUMBERS:
+        return "dataset.mask_values, as in {0: 0, 255: 1}"
+    mapping = ",".join(f"{number}:{index}" for index, number in enumerate(numbers))
+    return f"dataset.mask_values, as in 'dataset.mask_values={{{mapping}}}'"
 
 
 def check_range(items: Sequence[Inspected], config: FolderConfig, count: int) -> None:

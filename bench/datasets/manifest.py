@@ -2,6 +2,7 @@
 
 import csv
 import io
+import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -292,7 +293,7 @@ def read_csv_manifest(config: FolderConfig, path: Path) -> Manifest:
     """Read rows of `image`, `mask` and `split`, paths relative to the root; those of `excluded` are left out."""
     root = find_dataset_root(config)
     text, notes = read_csv_text(path)
-    rows = read_rows(root, path, text)
+    rows = read_rows(root, path, text, {"image": config.images, "mask": config.masks})
     check_once(path, [row["image"] for row in rows])
     stems = Counter(strip_suffix(Path(row["image"])) for row in rows)
     entries = []
@@ -345,13 +346,14 @@ def read_csv_text(path: Path) -> tuple[str, tuple[str, ...]]:
     return text, (f"{path.name} is not in UTF-8 and was read as Windows-1252 (Latin-1)",)
 
 
-def read_rows(root: Path, path: Path, text: str) -> list[dict[str, str]]:
+def read_rows(root: Path, path: Path, text: str, folders: Mapping[str, str]) -> list[dict[str, str]]:
     """Return the cells of the three columns of a CSV text.
 
     Args:
         root: Folder of the data set.
         path: The manifest, for messages.
         text: What it holds.
+        folders: As in `clean_row`.
 
     Returns:
         The rows, with paths relative to the root.
@@ -371,7 +373,7 @@ def read_rows(root: Path, path: Path, text: str) -> list[dict[str, str]]:
     for line, row in enumerate(rows[1:], start=skipped + 2):
         cells = dict(zip(columns, (cell.strip() for cell in row), strict=False))
         if any(cells.values()):
-            cleaned.append(clean_row(root, path, line, cells))
+            cleaned.append(clean_row(root, path, line, cells, folders))
     require(len(cleaned) > 0, empty)
     return cleaned
 
@@ -387,7 +389,9 @@ def parse_csv(path: Path, lines: Sequence[str]) -> list[list[str]]:
     return tables[max(range(len(tables)), key=lambda n: len(heads[n] & set(COLUMNS)))]
 
 
-def clean_row(root: Path, path: Path, line: int, cells: Mapping[str, str]) -> dict[str, str]:
+def clean_row(
+    root: Path, path: Path, line: int, cells: Mapping[str, str], folders: Mapping[str, str]
+) -> dict[str, str]:
     """Check one row of a manifest.
 
     Args:
@@ -395,6 +399,7 @@ def clean_row(root: Path, path: Path, line: int, cells: Mapping[str, str]) -> di
         path: The manifest, for messages.
         line: Number of the row in it.
         cells: Stripped cells by column.
+        folders: Folder below the root by column, of files that are given by their names alone.
 
     Returns:
         Paths below the root under `image` and `mask`, and one of the splits or `excluded` under `split`.
@@ -408,9 +413,26 @@ def clean_row(root: Path, path: Path, line: int, cells: Mapping[str, str]) -> di
     allowed = (*SPLITS, "excluded")
     require(split in allowed, f"{path}, line {line}: split must be one of {', '.join(allowed)}, got {cells['split']}")
     places = {
-        column: resolve_place(root, f"{path}, line {line}: {column}", cells[column]) for column in ("image", "mask")
+        column: spell_path(root, folder, resolve_place(root, f"{path}, line {line}: {column}", cells[column]))
+        for column, folder in folders.items()
     }
     return {**places, "split": split}
+
+
+def spell_path(root: Path, folder: str, place: str) -> str:
+    """Return the spelling of a path under which a file is there; the path itself where none is.
+
+    Args:
+        root: Folder of the data set.
+        folder: Folder below it where names without one may be meant.
+        place: The path, relative to the root.
+    """
+    for start in ("", folder):
+        for form in (None, "NFC", "NFD"):
+            spelled = Path(start, place if form is None else unicodedata.normalize(form, place))
+            if (root / spelled).exists():
+                return spelled.as_posix()
+    return place
 
 
 def resolve_place(root: Path, where: str, text: str) -> str:

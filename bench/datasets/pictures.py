@@ -160,6 +160,8 @@ def read_picture(path: Path, palette_index: bool = False) -> NDArray[Any]:
             colours = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
             return np.asarray(colours)
         values = np.asarray(picture)
+    if values.dtype == bool:  # of one bit, whose true bytes Pillow may leave as 255
+        return values.view(np.uint8) > 0
     if palette_index and png is not None and png.colour == 0 and png.depth in (2, 4):
         return values // (255 // ((1 << png.depth) - 1))
     return values
