@@ -387,3 +387,12 @@ def test_one_folder_may_lie_in_the_other(tmp_path: Path, images: str, masks: str
             path.rename(root / new / path.name)
         (root / f"old_{old}").rmdir()
     assert names(raw(root, images=images, masks=masks)) == sets.SPLITS
+
+
+def test_folders_of_other_names_are_named_with_the_settings_for_them(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    (root / "images").rename(root / "imagesTr")
+    (root / "masks").rename(root / "labelsTr")
+    with pytest.raises(InputError, match=r"that dataset\.images and dataset\.masks name; .* holds imagesTr, labelsTr$"):
+        raw(root)
+    assert names(raw(root, images="imagesTr", masks="labelsTr")) == sets.SPLITS

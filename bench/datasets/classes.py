@@ -287,7 +287,8 @@ def check_trained(items: Sequence[Inspected], names: Sequence[str], config: Fold
             require(
                 index in trained,
                 f"no training image holds {names[index]}, which {item.entry.mask} ({item.entry.split}) holds: move an "
-                "image that has it to train (by splits.json or dataset.split_seed), or map it by dataset.mask_values",
+                "image that has it to train (by splits.json or dataset.split_seed), or map it by dataset.mask_values "
+                "(foreground, where the numbers count objects: above 0 is class 1)",
             )
 
 

@@ -25,6 +25,16 @@ class Listing:
     others: tuple[Path, ...]
 
 
+def explain_missing_folder(folder: Path) -> str:
+    """Return the sentence on a folder that is not there, with those that are beside the place where it should be."""
+    beside = sorted(path.name for path in folder.parent.glob("*/") if path.name[0] != ".")[:8]
+    advice = f"; {folder.parent} holds {', '.join(beside)}" if beside else ""
+    return (
+        f"{folder} is not a folder: a data set has one folder of images and one of masks, images/ and masks/, or those "
+        f"that dataset.images and dataset.masks name{advice}"
+    )
+
+
 def list_images(folder: Path, without: Path | None = None) -> Listing:
     """List the images below `folder`, those in subfolders too.
 
@@ -38,7 +48,7 @@ def list_images(folder: Path, without: Path | None = None) -> Listing:
     Raises:
         InputError: There is no such folder or no image in it, two images have the same key, or a name is not UTF-8.
     """
-    require(folder.is_dir(), f"{folder} is not a folder: a data set has one folder of images and one of masks")
+    require(folder.is_dir(), explain_missing_folder(folder))
     found: dict[str, Path] = {}
     others: list[Path] = []
     for path in walk_images(folder, without):
