@@ -166,9 +166,11 @@ def test_settings_of_every_arm_and_data_set_are_known() -> None:
         (["training.patience=often"], "training.patience must be a whole number, got 'often'"),
         (["pipeline.crop_size=64"], "pipeline.crop_size is a setting of pipeline=tiled_cnn"),
         (["dataset.root=x"], "dataset.root is a setting of dataset=folder"),
+        (["seed=0,1"], "seed=0,1 is more than one value: add -m to do a run for each of them"),
         (
-            ["seed=0,1"],
-            "seed=0,1 is more than one value: add -m to do a run for each of them, or write a list as [0,1]",
+            ["graph.features=intensity,shape"],
+            "graph.features=intensity,shape is more than one value: add -m to do a run for each of them, or write a "
+            "list as [intensity,shape]",
         ),
         (["--config-dir=/nowhere"], "--config-dir /nowhere is not a folder"),
         (["predikt"], "'predikt' is not a verb (did you mean predict?)"),
@@ -180,6 +182,11 @@ def test_the_command_says_in_one_sentence_what_is_wrong(
     assert cli.main(words) == 2
     [line] = capsys.readouterr().err.strip().splitlines()
     assert sentence in line
+
+
+def test_a_list_is_offered_for_settings_that_are_lists_only(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["seed=0,1"]) == 2
+    assert "list" not in capsys.readouterr().err
 
 
 def test_a_folder_of_ones_own_files_is_found_in_any_spelling(tmp_path: Path) -> None:

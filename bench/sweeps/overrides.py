@@ -153,6 +153,11 @@ def sets_text(word: str) -> bool:
     return bool(kinds & {str, list[str]})
 
 
+def takes_list(name: str) -> bool:
+    """Whether the setting of a dotted name is a list."""
+    return any(get_origin(_plain_kind(setting.kind)) is list for setting in list_known_settings().get(name, ()))
+
+
 def _plain_kind(kind: Any) -> Any:
     """Return a type without None, as `str` for `str | None`."""
     options = [option for option in get_args(kind) if option is not NoneType]

@@ -11,7 +11,7 @@ from yaml import MarkedYAMLError, YAMLError
 from bench.arms import ARMS
 from bench.config import DatasetConfig, InputError
 from bench.settings import list_settings
-from bench.sweeps.overrides import list_known_settings
+from bench.sweeps.overrides import list_known_settings, takes_list
 
 WORDS = {"Integer": "a whole number", "Float": "a number", "Boolean": "true or false", "bool": "true or false"}
 
@@ -43,7 +43,7 @@ def _describe_known(text: str) -> str:
     several = re.search(r"Ambiguous value for argument '([^=]+)=(.*)'", text)
     if several is not None:
         name, values = several.groups()
-        a_list = f", or write a list as [{values}]" if name in list_known_settings() else ""
+        a_list = f", or write a list as [{values}]" if takes_list(name) else ""
         return f"{name}={values} is more than one value: add -m to do a run for each of them{a_list}"
     key = re.search(r"full_key: (\S+)", text)
     if key is None:
