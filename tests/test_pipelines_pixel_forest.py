@@ -118,16 +118,18 @@ def test_members_of_a_class_are_found_in_bands() -> None:
             np.testing.assert_array_equal(places[labels == label], np.flatnonzero(mask == label)[members])
 
 
-def test_responses_at_places_are_those_of_their_windows(monkeypatch: pytest.MonkeyPatch) -> None:
-    image = noise((30, 420, 1), 3)
+@pytest.mark.parametrize("channel", [0, 1])
+def test_responses_at_places_are_those_of_their_windows(channel: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    image, each = noise((30, 420, 2), 3), count_responses(2, 1)
     places = np.array([0, 5, 419, 420 * 29 + 200, 420 * 15 + 210])
-    once, again = np.full((2, count_responses(2, 1), len(places)), np.nan, np.float32)
+    once, again = np.full((2, each, len(places)), np.nan, np.float32)
     with Workers(1) as workers:
-        read_responses(image, places, once, workers)
+        read_responses(image, channel, places, once, workers)
         monkeypatch.setattr("bench.pipelines.trees.responses.WINDOW_PIXELS", {2: 30 * 200})
-        read_responses(image, places, again, workers)
+        read_responses(image, channel, places, again, workers)
     np.testing.assert_array_equal(again, once)
-    np.testing.assert_array_equal(once, filter_all(image, whole((30, 420))).reshape(-1, 30 * 420)[:, places])
+    expected = filter_all(image, whole((30, 420)))[channel * each : (channel + 1) * each]
+    np.testing.assert_array_equal(once, expected.reshape(each, -1)[:, places])
 
 
 # ------------------------------------------------------------------------------------------------------- the arm

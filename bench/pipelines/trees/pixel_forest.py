@@ -135,18 +135,22 @@ class PixelForest:
         rng: np.random.Generator,
         workers: Workers,
     ) -> tuple[Bins, NDArray[np.uint8]]:
-        """The bins of the responses at `places` of each image, and the bin numbers there, a row per response (F, N)."""
-        responses = count_responses(self.task.spatial_axes, self.task.in_channels)
-        ends = np.cumsum([len(own) for own in places])
-        values = np.empty((responses, ends[-1]), np.float32)
-        for image, own, end in zip(images, places, ends, strict=True):
-            read_responses(image, own, values[:, end - len(own) : end], workers)
+        """The bins of the responses at `places` of each image, and the bin numbers there, a row per response (F, N).
+
+        In memory are the responses of one channel at a time.
+        """
+        ends, each = np.cumsum([len(own) for own in places]), count_responses(self.task.spatial_axes, 1)
         chosen = np.sort(rng.choice(ends[-1], min(BIN_ROWS, ends[-1]), replace=False))
-        edges = [find_bins(line[chosen, None]).edges for line in values]  # a response at a time: little memory
-        bins, codes = Bins(np.concatenate(edges)), np.empty((responses, ends[-1]), np.uint8)
-        tasks = list_singles(responses)
-        workers.run(lambda number, _: bins.encode_feature(values[number], number, codes.T), tasks)
-        return bins, codes
+        values = np.empty((each, ends[-1]), np.float32)
+        codes = np.empty((self.task.in_channels, *values.shape), np.uint8)
+        edges = []
+        for channel, own_codes in enumerate(codes):
+            for image, own, end in zip(images, places, ends, strict=True):
+                read_responses(image, channel, own, values[:, end - len(own) : end], workers)
+            bins = Bins(np.concatenate([find_bins(line[chosen, None]).edges for line in values]))
+            _encode_lines(bins, values, own_codes, workers)
+            edges.append(bins.edges)
+        return Bins(np.concatenate(edges)), codes.reshape(-1, ends[-1])
 
     def _predict_windows(
         self, image: Readable, windows: Sequence[Window]
@@ -166,11 +170,19 @@ class PixelForest:
                 yield window, ensemble.sum_trees(codes).T.astype(np.float32).reshape(-1, *shape)
 
 
-def read_responses(image: Readable, places: NDArray[np.int64], values: NDArray[np.float32], workers: Workers) -> None:
-    """Compute the filter responses of some pixels of an image.
+def _encode_lines(bins: Bins, values: NDArray[np.float32], codes: NDArray[np.uint8], workers: Workers) -> None:
+    """Write the bin numbers of responses (F, N), a line each, into `codes` (F, N)."""
+    workers.run(lambda line, _: bins.encode_feature(values[line], line, codes.T), list_singles(len(values)))
+
+
+def read_responses(
+    image: Readable, channel: int, places: NDArray[np.int64], values: NDArray[np.float32], workers: Workers
+) -> None:
+    """Compute the filter responses of some pixels of a channel.
 
     Args:
         image: (*spatial, C).
+        channel: Which of its channels.
         places: Places (N,) of the pixels in the image laid out as one line.
         values: The responses (F, N), written here.
         workers: Threads that share the filters.
@@ -192,4 +204,4 @@ def read_responses(image: Readable, places: NDArray[np.int64], values: NDArray[n
             values[number, inside] = response[at]
 
         if len(inside):
-            respond(np.asarray(image[window.read]), window.inner, take, workers)
+            respond(np.asarray(image[window.read])[..., channel : channel + 1], window.inner, take, workers)
