@@ -156,18 +156,21 @@ class PixelForest:
         self, image: Readable, windows: Sequence[Window]
     ) -> Iterator[tuple[Window, NDArray[np.float32]]]:
         """Each window with the class probabilities (K, *keep) of what it keeps."""
-        ensemble = self.fitted()
-        bins, responses = Bins(ensemble.edges), len(ensemble.edges)
         with Workers(count_threads()) as workers:
             for window in windows:
-                shape = tuple(kept.stop - kept.start for kept in window.keep)
-                codes = np.empty((prod(shape), responses), np.uint8)
+                yield window, self._predict_window(image, window, workers)
 
-                def encode(number: int, response: Response, codes: NDArray[np.uint8] = codes) -> None:
-                    bins.encode_feature(np.ravel(response), number, codes)
+    def _predict_window(self, image: Readable, window: Window, workers: Workers) -> NDArray[np.float32]:
+        """The class probabilities (K, *keep); the bin numbers are gone before the next window has its own."""
+        ensemble = self.fitted()
+        bins, shape = Bins(ensemble.edges), tuple(kept.stop - kept.start for kept in window.keep)
+        codes = np.empty((prod(shape), len(ensemble.edges)), np.uint8)
 
-                respond(np.asarray(image[window.read]), window.inner, encode, workers)
-                yield window, ensemble.sum_trees(codes).T.astype(np.float32).reshape(-1, *shape)
+        def encode(number: int, response: Response) -> None:
+            bins.encode_feature(np.ravel(response), number, codes)
+
+        respond(np.asarray(image[window.read]), window.inner, encode, workers)
+        return ensemble.sum_trees(codes).T.astype(np.float32).reshape(-1, *shape)
 
 
 def _encode_lines(bins: Bins, values: NDArray[np.float32], codes: NDArray[np.uint8], workers: Workers) -> None:
