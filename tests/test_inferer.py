@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def test_both_sides_are_measured_and_their_masks_are_alike(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inferer, "_measure_isolated", lambda function, argument: function(argument))  # fresh ones take seconds
+    monkeypatch.setattr(
+        inferer, "_measure_isolated", lambda function, argument: function(argument)
+    )  # fresh ones take seconds
     settings = ["size=96", "tile_size=64", "overlap=16", "batch_size=2", "repeats=2", "blend=gaussian", "threads=1"]
     assert run_verb("inferer", [*settings, "device=cpu", "precision=float32", f"results_dir={tmp_path}"]) == 0
     (row,) = pd.read_csv(tmp_path / "inferer.csv").to_dict("records")
