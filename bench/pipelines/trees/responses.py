@@ -22,7 +22,7 @@ SMOOTHINGS = (0.3, 0.7, 1.0, 1.6, 3.5, 5.0, 10.0)  # deviations of the Gaussians
 SCALES = SMOOTHINGS[1:]  # of the Gaussians whose derivatives are taken
 TRUNCATE = 3.0  # deviations at which a Gaussian ends
 OUTER = 0.5  # deviation of the structure tensor's window, in those of its gradient
-WINDOW_PIXELS = {2: 3 << 15, 3: 1 << 22}  # filtered at once, by the number of spatial axes
+WINDOW_PIXELS = {2: 1 << 17, 3: 1 << 22}  # filtered at once, by the number of spatial axes
 
 Response = NDArray[np.float32]
 Consumer = Callable[[int, Response], None]
