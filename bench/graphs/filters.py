@@ -134,7 +134,18 @@ def _add_block(block, level, kernel):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _smooth_line(ring, row, left, right, kernel, offset, buffer, out):  # type: ignore[no-untyped-def]
-    """Write columns left..right of a row of the Gaussian of a picture, less `offset`, to `out` (right - left,)."""
+    """Write columns left..right of a row of the Gaussian of a picture.
+
+    Args:
+        ring: The last lines of the picture, each at its number modulo the size of the ring.
+        row: Which row.
+        left: First column.
+        right: Column after the last one.
+        kernel: (radius + 1,) weights, the centre first.
+        offset: Subtracted from the result.
+        buffer: (right - left + 2 radius,) room for sums along the other axis.
+        out: (right - left,).
+    """
     reach, lines, height = kernel.size - 1, ring.lines, ring.height
     low, high = max(left - reach, 0), min(right + reach, lines.shape[1])
     count, shift = high - low, low - (left - reach)
@@ -197,7 +208,18 @@ def _differentiate(line, origin, low, high, width, half, out):  # type: ignore[n
 
 @njit(cache=True, nogil=True)
 def _find_responses(smooth, ring, tensor, y, height, columns, sigma, responses):  # type: ignore[no-untyped-def]
-    """Write the six responses of line y, columns c0..c1, to `responses` (6, columns)."""
+    """Write the six responses of line y: value, gradient, two eigenvalues of the Hessian, two of the structure tensor.
+
+    Args:
+        smooth: (lines, columns from s0 on) ring of smoothed lines.
+        ring: (5, lines, columns from g0 on) ring of gradients, down and along, and of their three products.
+        tensor: (3, columns from c0 on) the smoothed products of line y.
+        y: Which line.
+        height: Lines of the picture.
+        columns: First columns s0, g0, c0 and last ones of the three, and the width of the picture.
+        sigma: Scale, by which derivatives are multiplied.
+        responses: (6, c1 - c0).
+    """
     s0, g0, c0, c1, width = columns.s0, columns.g0, columns.c0, columns.c1, columns.width
     size, count = smooth.shape[0], c1 - c0
     value, down, along = smooth[y % size, c0 - s0 :], ring[0, y % size], ring[1, y % size]

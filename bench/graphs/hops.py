@@ -64,6 +64,17 @@ def list_neighbours(pairs: NDArray[np.integer], nodes: int) -> tuple[NDArray[np.
 
 @njit(cache=True, nogil=True)
 def _average(rows, weights, starts, neighbours, out, low, high):  # type: ignore[no-untyped-def]
+    """Write the weighted means of the nodes low..high and their neighbours.
+
+    Args:
+        rows: (N, F) features before the step.
+        weights: (N,) pixels of each node.
+        starts: (N + 1,) where the neighbours of each node begin; the last entry is their number.
+        neighbours: (2 P,) nodes, as `list_neighbours` lists them.
+        out: (N, F) features after the step, of which the rows low..high are written.
+        low: First node.
+        high: Node after the last one.
+    """
     total = np.empty(rows.shape[1], dtype=np.float64)
     for node in range(low, high):
         weight = weights[node]

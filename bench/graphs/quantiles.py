@@ -134,7 +134,20 @@ def _copy_pieces(values, pieces, first, stop, target):  # type: ignore[no-untype
 
 @njit(cache=True, nogil=True)
 def _measure_nodes(values, pieces, nodes, low, high, levels, found):  # type: ignore[no-untyped-def]
-    """Write the quantiles of the columns low..high of `nodes` to `found` (N, C, Q)."""
+    """Write the quantiles of some nodes, whose values lie in pieces.
+
+        nodes[:, i] = node, pixels, first piece, piece after the last
+        pieces[:, j] = node, base, pixels            values[c, base : base + pixels] is the piece in channel c
+
+    Args:
+        values: (C, pixels) float32.
+        pieces: (3, pieces), those of a node side by side.
+        nodes: (4, K).
+        low: First column of `nodes`.
+        high: Column after the last one.
+        levels: (Q,) ascending, in [0, 1].
+        found: (N, C, Q) float32, of which the rows of these nodes are written.
+    """
     longest = 1
     for index in range(low, high):
         longest = max(longest, nodes[1, index])

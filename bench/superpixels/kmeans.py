@@ -454,7 +454,17 @@ def _book(tiles, place, size, nearest, offsets, kind, booked):  # type: ignore[n
 
 @njit(cache=True, nogil=True)
 def _flush(booked, kept, found, corner, ids, lowest, sums):  # type: ignore[no-untyped-def]
-    """Move the sums of the candidates to their clusters."""
+    """Move the sums of the candidates to their clusters, and leave zeros.
+
+    Args:
+        booked: (2, 1 + C, candidates) int64, packed as drawn above.
+        kept: Candidates, of which the first `found` count.
+        found: Their number.
+        corner: (3,) place of the box, to which the packed places are relative.
+        ids: (candidates,) their clusters.
+        lowest: First cluster of `sums`.
+        sums: (clusters, 4 + C): pixels, three places, channels; added to.
+    """
     for index in range(found):
         k = kept[index]
         packed = booked[0, 0, k] + booked[1, 0, k]

@@ -175,7 +175,21 @@ def join_trees(bins: Bins, start: NDArray[np.float64], trees: Sequence[Tree], co
 
 @njit(cache=True, nogil=True)
 def _add_trees(codes, roots, column, splits, value, sums, low, high):  # type: ignore[no-untyped-def]
-    """Rows go down a tree in groups, so that the processor waits for several nodes at once."""
+    """Add the values of trees to the rows low..high, which go down a tree in groups: the processor waits for several.
+
+        splits[node] = left child, counted from the root (40 bits) | feature (16 bits) | bin (8 bits); -1: a leaf
+        the right child follows the left one; a row whose bin number of the feature is above `bin` goes there
+
+    Args:
+        codes: (N, F) uint8 bin numbers.
+        roots: (T,) the first node of each tree.
+        column: (T,) the first class that a tree adds to.
+        splits: (nodes,) int64, as drawn.
+        value: (nodes, k) what a leaf adds to the k classes from there on.
+        sums: (N, K) float64, added to.
+        low: First row.
+        high: Row after the last one.
+    """
     nodes = np.empty(GROUP, dtype=np.int64)
     for tree in range(roots.size):
         root, to = roots[tree], column[tree]

@@ -71,7 +71,23 @@ def warm_up_forest() -> None:
 
 @njit(cache=True, nogil=True)
 def _grow(codes, labels, weights, classes, tried, least_rows, seed):  # type: ignore[no-untyped-def]
-    """Nodes in the order in which they are made, depth first; a node's rows lie side by side in `rows`."""
+    """Grow a tree, depth first. A node's rows lie side by side, and splitting a node sorts them in place.
+
+        rows    [ ... start | left child's rows | middle | right child's rows | stop ... ]
+
+    Args:
+        codes: (F, N) uint8 bin numbers, a line per feature.
+        labels: (N,) class of each row.
+        weights: (N,) pixels that each row stands for.
+        classes: K.
+        tried: Features drawn for a split.
+        least_rows: Fewest rows of a child.
+        seed: Of the draws.
+
+    Returns:
+        feature (nodes,), -1 for a leaf; code (nodes,), rows above it go right; left (nodes,), the left child, which
+        the right one follows; shares (nodes, K) of the classes.
+    """
     state = np.array([seed], dtype=np.uint64)
     drawn = _bootstrap(state, labels.size, weights)
     rows = np.flatnonzero(drawn > 0).astype(np.int32)
@@ -127,7 +143,20 @@ def _bootstrap(state, size, weights):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _best_of_some(state, codes, labels, drawn, rows, totals, order, tried, least_rows, histogram):  # type: ignore[no-untyped-def]
-    """Best gain, feature and bin among `tried` features drawn at random, and more while none of them splits."""
+    """Return gain, feature and bin of the best split among features drawn at random, and more while none splits.
+
+    Args:
+        state: (1,) of the random numbers, moved on.
+        codes: (F, N) uint8 bin numbers.
+        labels: (N,) class of each row.
+        drawn: (N,) weight of each row.
+        rows: The node's rows.
+        totals: (K,) weight of each class in the node.
+        order: (F,) the features, shuffled as they are drawn.
+        tried: Features that can split, among which the best is taken.
+        least_rows: Fewest rows of a child.
+        histogram: (MOST_BINS, K + 1) room for weights by bin and class, and rows by bin; zero before and after.
+    """
     classes = totals.size
     best_gain, best_feature, best_code = 0.0, 0, 0
     if rows.size < 2 * least_rows or np.count_nonzero(totals) < 2:
@@ -159,7 +188,16 @@ def _best_of_some(state, codes, labels, drawn, rows, totals, order, tried, least
 
 @njit(cache=True, nogil=True)
 def _scan(histogram, totals, total, whole, least_rows, count):  # type: ignore[no-untyped-def]
-    """Best gain and bin of one feature: of sums of squared class weights over weights, what the two sides add."""
+    """Return the best gain and bin of one feature: of squared class weights over weights, what two sides add.
+
+    Args:
+        histogram: (bins, K + 1) weights by bin and class, and rows by bin.
+        totals: (K,) weight of each class in the node.
+        total: Their sum.
+        whole: Squared class weights over weights of the node.
+        least_rows: Fewest rows of a child.
+        count: Rows of the node.
+    """
     classes = totals.size
     left = np.zeros(classes)
     rows, weight = 0.0, 0.0

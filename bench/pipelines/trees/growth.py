@@ -146,6 +146,17 @@ class Growth:
 
 @njit(cache=True, nogil=True)
 def _fill(codes, rows, gradient, hessian, histogram, low, high):  # type: ignore[no-untyped-def]
+    """Add up the rows of a node by bin, for the features low..high.
+
+    Args:
+        codes: (F, N) uint8 bin numbers, a line per feature.
+        rows: (M,) the node's rows.
+        gradient: (M,) of the loss at each.
+        hessian: (M,) of the loss at each.
+        histogram: (F, MOST_BINS, 3): gradient, hessian, rows; added to.
+        low: First feature.
+        high: Feature after the last one.
+    """
     for feature in range(low, high):
         own, bins = codes[feature], histogram[feature]
         for place in range(rows.size):
