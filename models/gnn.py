@@ -74,12 +74,12 @@ class Block(nn.Module):
         return x + self.update(message)  # type: ignore[no-any-return]
 
 
-def measure_moments(parts: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-    """Of each column, in double precision, over the rows of all `parts` (M, F): (F,) and (F,).
+def measure_moments(parts: Sequence[Tensor], rows: int = ROWS) -> tuple[Tensor, Tensor]:
+    """Return mean and deviation of each column, (F,) each, in double precision, over the rows of all `parts` (M, F).
 
-    Some rows at a time: the training graphs are the largest thing in memory, and need no copies.
+    So many rows at a time: the training graphs are the largest thing in memory, and need no copies.
     """
-    blocks = [block for part in parts for block in torch.split(part, ROWS)]  # views
+    blocks = [block for part in parts for block in torch.split(part, rows)]  # views
     count = sum(len(block) for block in blocks)
     mean = torch.stack([block.sum(dim=0, dtype=torch.float64) for block in blocks]).sum(dim=0) / count
     squares = torch.stack([(block.double() - mean).square().sum(dim=0) for block in blocks]).sum(dim=0)

@@ -39,12 +39,9 @@ def read_case(folder: Path, part: str, case: str) -> tuple[NDArray[np.float32], 
 
 
 @pytest.mark.parametrize("axes", SHAPES)
-def test_images_and_masks_that_are_read_back_are_those_that_went_out(
-    axes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(nnunet, "BAND_VALUES", 30)
+def test_images_and_masks_that_are_read_back_are_those_that_went_out(axes: int, tmp_path: Path) -> None:
     data, shares = data_set(axes), list[float]()
-    write_dataset(data, tmp_path / "out", shares.append)
+    write_dataset(data, tmp_path / "out", shares.append, band_values=30)
     cases = [("a", "Tr", data.train[0]), ("b_x_y", "Tr", data.train[1]), ("c", "Tr", data.val[0])]
     for case, part, expected in [*cases, ("d", "Ts", data.test[0])]:
         image, labels = read_case(tmp_path / "out", part, case)

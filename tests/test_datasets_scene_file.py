@@ -7,21 +7,21 @@ import pytest
 
 from bench.cli import run_verb
 from bench.config import InputError
-from bench.datasets import scene_file
 from bench.datasets.opening import open_image
 from bench.datasets.scene import Region, generate_block
-from bench.datasets.scene_file import draw_scene
+from bench.datasets.scene_file import draw_scene, write_zarr
 
 
-def test_the_file_is_the_scene_in_16_bits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scene_file, "SIDE", 64)
-    out = tmp_path / "a.zarr"
+def test_the_file_is_the_scene_in_16_bits(tmp_path: Path) -> None:
+    out, other = tmp_path / "a.zarr", tmp_path / "b.zarr"
     assert run_verb("scene", [f"out={out}", "shape=100x150", "seed=3", "modality=phase_contrast"]) == 0
+    write_zarr(other, (100, 150), 3, "phase_contrast", side=64)
     expected, _ = generate_block(draw_scene((100, 150), 3, "phase_contrast"), Region(0, 0, 100, 150))
-    stored = np.asarray(open_image(out).array)
-    assert stored.dtype == np.uint16
-    np.testing.assert_array_equal(stored, np.rint(expected * 65535))
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zarr"]
+    for path in (out, other):
+        stored = np.asarray(open_image(path).array)
+        assert stored.dtype == np.uint16
+        np.testing.assert_array_equal(stored, np.rint(expected * 65535))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "b.zarr"]
 
 
 @pytest.mark.parametrize(

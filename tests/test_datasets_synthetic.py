@@ -7,11 +7,18 @@ import numpy as np
 import pytest
 
 from bench.config import SyntheticConfig
-from bench.datasets import synthetic
 from bench.datasets.files import ImageFile
 from bench.datasets.normalization import Scaling
 from bench.datasets.registry import load
-from bench.datasets.synthetic import BLOCK, SceneImage, SceneMask, compute_scene_moments, draw_scenes, find_window
+from bench.datasets.synthetic import (
+    BLOCK,
+    SceneImage,
+    SceneMask,
+    compute_scene_moments,
+    draw_scenes,
+    find_window,
+    load_synthetic,
+)
 
 
 def small(**settings: object) -> SyntheticConfig:
@@ -93,20 +100,19 @@ def test_only_plain_slices_are_windows() -> None:
     assert find_window(np.s_[4], (10, 20)) is None
 
 
-def test_moments_of_a_large_scene_are_close_to_those_of_all_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_moments_of_a_large_scene_are_close_to_those_of_all_of_it() -> None:
     scene = draw_scenes(small(image_size=[700, 600]), 0, 1)[0]
     whole = np.asarray(SceneImage(scene, Scaling(np.zeros(1), np.ones(1))), dtype=np.float64)
-    monkeypatch.setattr(synthetic, "KEPT_PIXELS", 1000)
-    monkeypatch.setattr(synthetic, "SAMPLE_SIDE", 64)
-    estimate = compute_scene_moments(scene)
+    estimate = compute_scene_moments(scene, kept_pixels=1000, side=64)
     assert estimate.count < whole.size
     assert abs(estimate.mean[0] - whole.mean()) < 0.05 * whole.std()
     assert abs(np.sqrt(estimate.variance[0]) / whole.std() - 1) < 0.05
 
 
-def test_a_cached_scene_is_the_generated_one_read_from_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "KEPT_PIXELS", 1000)
-    generated, cached = load(small()), load(small(cache_dir=str(tmp_path)))
+def test_a_cached_scene_is_the_generated_one_read_from_a_file(tmp_path: Path) -> None:
+    generated, cached = (
+        load_synthetic(settings, kept_pixels=1000) for settings in (small(), small(cache_dir=str(tmp_path)))
+    )
     for one, two in zip((*generated.train, *generated.test), (*cached.train, *cached.test), strict=True):
         assert isinstance(one.image, SceneImage)
         assert isinstance(two.image, ImageFile)
@@ -115,22 +121,18 @@ def test_a_cached_scene_is_the_generated_one_read_from_a_file(tmp_path: Path, mo
         np.testing.assert_array_equal(one.mask[3:9, 5:], two.mask[3:9, 5:])
 
 
-def test_a_cache_is_written_once_and_only_under_its_own_settings(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(synthetic, "KEPT_PIXELS", 1000)
-    load(small(cache_dir=str(tmp_path)))
+def test_a_cache_is_written_once_and_only_under_its_own_settings(tmp_path: Path) -> None:
+    load_synthetic(small(cache_dir=str(tmp_path)), kept_pixels=1000)
     written = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
     assert len(written) == 8
-    load(small(cache_dir=str(tmp_path)))
+    load_synthetic(small(cache_dir=str(tmp_path)), kept_pixels=1000)
     assert written == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    load(small(cache_dir=str(tmp_path), seed=1))
+    load_synthetic(small(cache_dir=str(tmp_path), seed=1), kept_pixels=1000)
     assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 16
 
 
 @pytest.mark.parametrize("kept", [1000, 10_000])
-def test_samples_survive_the_way_into_another_process(kept: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(synthetic, "KEPT_PIXELS", kept)
-    sample = load(small()).train[0]
+def test_samples_survive_the_way_into_another_process(kept: int) -> None:
+    sample = load_synthetic(small(), kept_pixels=kept).train[0]
     again = pickle.loads(pickle.dumps(sample))
     np.testing.assert_array_equal(np.asarray(again.image), np.asarray(sample.image))

@@ -124,7 +124,6 @@ def test_an_arm_that_is_not_searched_is_refused() -> None:
 def two_gpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
     monkeypatch.setattr(tempfile, "gettempdir", lambda: str(tmp_path))
-    monkeypatch.setattr(gpus, "POLL", 0.01)
 
 
 @pytest.mark.usefixtures("two_gpus")
@@ -132,7 +131,7 @@ def test_runs_at_the_same_time_hold_different_gpus_and_the_third_waits() -> None
     held: list[dict[str, str]] = []
 
     def third() -> None:
-        with hold_gpu("auto", share=False) as gpu:
+        with hold_gpu("auto", share=False, poll=0.01) as gpu:
             held.append(gpu)
 
     with hold_gpu("cuda", share=False) as one:

@@ -8,28 +8,21 @@ from support.fake_nvml.report import doctor_lines
 
 from bench.measure import doctor
 from bench.measure.calibration import Check
-from bench.measure.doctor import DoctorConfig, Gaps, judge_machine, main, quantile
+from bench.measure.doctor import DoctorConfig, Examination, Gaps, judge_machine, main, quantile
 from bench.measure.isolation import run_isolated
-from bench.measure.load import Load
+from bench.measure.load import Load, LoadProbe
 
 MIB = 2**20
 FINE = Gaps(300, 0.02, 0.03, 0.04, 0.3, 0.004)
 SEEN = Check("peak of the process", 512 * MIB, 511 * MIB, True)
 
 
-@pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The real doctor, hurried; only the load of the machine that runs the tests is pretended away."""
-    monkeypatch.setattr(doctor, "IDLE_SECONDS", 0.1)
-    monkeypatch.setattr(doctor, "BUSY_SECONDS", 1.0)
+def test_the_whole_examination_ends_with_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The real doctor in a hurry; only the load of the machine that runs the tests is pretended away."""
     monkeypatch.setattr(doctor, "flag_load", lambda _: [])
-    monkeypatch.setattr(doctor, "CPU_SHARE", 0.5)
-    monkeypatch.setattr(doctor, "P99_GAP_SECONDS", 1.0)
-
-
-@pytest.mark.usefixtures("quick")
-def test_the_whole_examination_ends_with_one_line(capsys: pytest.CaptureFixture[str]) -> None:
-    code = main(DoctorConfig("cpu"))
+    code = main(DoctorConfig("cpu"), Examination(0.1, 1.0, 1.0, 0.5))
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1].startswith("fit to publish" if code == 0 else "not fit to publish: ")
     assert [line for line in lines if line and line[0] != " "][:5] == [
@@ -67,10 +60,10 @@ def test_the_verdict_follows(checks: list[Check], problem: str, beside: Gaps | N
 
 
 def test_load_is_said_in_the_last_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(doctor, "_measure_idle_load", lambda: Load(2.0, 0.4, None))
+    monkeypatch.setattr(LoadProbe, "read", lambda _: Load(2.0, 0.4, None))
     monkeypatch.setattr(doctor, "calibrate", lambda _: ([SEEN], ""))
-    monkeypatch.setattr(doctor, "_measure_gaps", lambda: FINE)
-    assert main(DoctorConfig("cpu")) == 1
+    monkeypatch.setattr(doctor, "summarise_gaps", lambda *_: FINE)
+    assert main(DoctorConfig("cpu"), Examination(0.0, 0.1)) == 1
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "not fit to publish: contended: other processes took 40% of the processor time"
 

@@ -253,9 +253,7 @@ def test_training_starts_from_a_weights_file_and_the_row_says_so(tmp_path: Path)
         pipeline(model=CnnConfig(weights_file=str(tmp_path / "absent.pt")))
 
 
-def test_images_are_held_in_the_type_of_their_file_or_stay_there(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_images_are_held_in_the_type_of_their_file_or_stay_there(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "image.tif", np.random.default_rng(0).integers(0, 65535, (130, 97), dtype=np.uint16))
     scaling = Scaling(np.array([30000.0]), np.array([20000.0]))
     file = ImageFile(tmp_path / "image.tif", Layout(None, False), scaling, (130, 97, 1))
@@ -264,7 +262,7 @@ def test_images_are_held_in_the_type_of_their_file_or_stay_there(
     mask = np.zeros((130, 97), np.uint8)
     plain = arm.prepare(Sample("", file[...], mask))
     items = [arm.prepare(Sample("", file, mask))]
-    monkeypatch.setattr(tiled_cnn, "HELD_PIXELS", 1000)
+    arm.held_pixels = 1000
     items.append(arm.prepare(Sample("", file, mask)))
     assert isinstance(items[0].image, Scaled)
     assert items[0].image.stored.dtype == np.uint16

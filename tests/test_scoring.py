@@ -7,7 +7,7 @@ import pytest
 
 from bench.config import SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
-from bench.scores import metrics, scoring
+from bench.scores import metrics
 from bench.scores.scoring import SplitScores
 from bench.scores.spool import Spool
 from bench.scores.structures import match_structures
@@ -85,12 +85,11 @@ def test_masks_that_waited_in_the_spool_score_as_those_that_did_not(tmp_path: Pa
 
 
 def test_an_image_that_is_too_large_is_scored_at_once_and_leaves_its_structures_and_their_pool_empty(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
     whole = add_all(SplitScores(TASK, 1.0))
-    monkeypatch.setattr(scoring, "LARGE_PIXELS", 12 * 24 - 1)
     with Spool(tmp_path) as spool:
-        found = add_all(SplitScores(TASK, 1.0, spool=spool))
+        found = add_all(SplitScores(TASK, 1.0, spool=spool, large_pixels=12 * 24 - 1))
     empty = {key for key in found if "cl_dice" in key[1] or "ratio" in key[1]}
     assert len(empty) == 2 * 3 * (3 + 2)
     assert np.isnan([found[key] for key in empty]).all()

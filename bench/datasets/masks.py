@@ -210,16 +210,24 @@ class Count:
     runs: tuple[int, ...]
 
 
-def count_numbers(mask: StoredMask, band_values: int = BAND_VALUES) -> dict[int, Count]:
-    """Count the pixels, pieces and stretches of each number; the mask is read once, in bands of `band_values` pixels.
+def count_numbers(mask: StoredMask, band_values: int = BAND_VALUES, table: int = TABLE) -> dict[int, Count]:
+    """Count the pixels, pieces and stretches of each number; the mask is read once, in bands.
 
     The Euler characteristic is the alternating sum of the numbers of pixels, pairs, squares and cubes of equal pixels.
+
+    Args:
+        mask: The mask.
+        band_values: About how many pixels a band has.
+        table: Range of numbers up to which they are counted by a table; of a wider range they are sorted.
+
+    Returns:
+        The counts by number, ascending.
     """
     axes = len(mask.shape)
     cells = [directions for size in range(axes + 1) for directions in combinations(range(axes), size)]
     totals: dict[int, NDArray[np.int64]] = {}
     for band, fresh in cut_overlapping_bands(mask, band_values):
-        numbers, places = index_numbers(band)
+        numbers, places = index_numbers(band, table)
         parts = [places if 0 in directions else places[fresh:] for directions in cells]
         counts = np.stack(
             [np.bincount(select_cells(*pair), minlength=len(numbers)) for pair in zip(parts, cells, strict=True)],
@@ -245,12 +253,12 @@ def cut_overlapping_bands(mask: StoredMask, band_values: int) -> Iterator[tuple[
         last = rows[-1:]
 
 
-def index_numbers(band: NDArray[Any]) -> tuple[list[int], NDArray[np.intp]]:
+def index_numbers(band: NDArray[Any], table: int = TABLE) -> tuple[list[int], NDArray[np.intp]]:
     """Return the numbers that may occur in a band, and for each pixel the place of its number among them."""
     if band.dtype == bool:
         band = band.view(np.uint8)
     low, high = int(band.min()), int(band.max())
-    if high - low < TABLE:
+    if high - low < table:
         return list(range(low, high + 1)), band.astype(np.intp) - low
     numbers, places = np.unique(band, return_inverse=True)
     return [int(number) for number in numbers], places.reshape(band.shape)

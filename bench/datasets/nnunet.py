@@ -58,13 +58,14 @@ def main(settings: ExportConfig, dataset: DatasetConfig) -> int:
     return 0
 
 
-def write_dataset(data: Splits, folder: Path, progress: Any) -> None:
+def write_dataset(data: Splits, folder: Path, progress: Any, band_values: int = BAND_VALUES) -> None:
     """Write a data set in nnU-Net's raw layout; in memory is a band of an image at a time.
 
     Args:
         data: The data set. Its grey values are written as the arms see them, scaled, as float32.
         folder: Folder to be made.
         progress: Called with the share that is done, in [0, 1].
+        band_values: About how many values of an image are in memory at a time.
 
     Raises:
         InputError: Names of classes or images mean something else to nnU-Net, or fall together.
@@ -76,8 +77,8 @@ def write_dataset(data: Splits, folder: Path, progress: Any) -> None:
     places = [(sample, "Tr") for sample in (*data.train, *data.val)] + [(sample, "Ts") for sample in data.test]
     for done, (sample, part) in enumerate(places, start=1):
         case = cases[sample.name]
-        write_image(sample, folder / f"images{part}", case)
-        write_labels(sample, data.task, folder / f"labels{part}" / f"{case}{SUFFIX}")
+        write_image(sample, folder / f"images{part}", case, band_values)
+        write_labels(sample, data.task, folder / f"labels{part}" / f"{case}{SUFFIX}", band_values)
         progress(done / len(places))
     splits = [{"train": [cases[s.name] for s in data.train], "val": [cases[s.name] for s in data.val]}]
     write_atomically(folder / "dataset.json", json.dumps(description, indent=1) + "\n")
@@ -121,19 +122,20 @@ def name_cases(samples: Sequence[Sample]) -> dict[str, str]:
     return cases
 
 
-def write_image(sample: Sample, folder: Path, case: str) -> None:
+def write_image(sample: Sample, folder: Path, case: str, band_values: int = BAND_VALUES) -> None:
     """Write each channel of an image as a TIFF file of float32 of its own, `case_0000.tif` and so on.
 
     Args:
         sample: The sample.
         folder: Folder of the files.
         case: Name of the case.
+        band_values: About how many values are in memory at a time.
     """
     *shape, channels = sample.image.shape
     paths = [folder / f"{case}_{channel:04d}{SUFFIX}" for channel in range(channels)]
     files = [_create_tiff(path, shape, np.dtype(np.float32)) for path in paths]
     image = read_by_rows(sample.image)
-    for start, stop in _cut_bands(sample.image.shape):
+    for start, stop in _cut_bands(sample.image.shape, band_values):
         band = np.asarray(image[start:stop])
         for channel, file in enumerate(files):
             file[start:stop] = band[..., channel]
@@ -141,17 +143,18 @@ def write_image(sample: Sample, folder: Path, case: str) -> None:
         file.flush()
 
 
-def write_labels(sample: Sample, task: Task, path: Path) -> None:
+def write_labels(sample: Sample, task: Task, path: Path, band_values: int = BAND_VALUES) -> None:
     """Write a mask as a TIFF file of whole numbers; what is ignored has the number after the last class.
 
     Args:
         sample: The sample.
         task: Classes, and which number is ignored.
         path: The file.
+        band_values: About how many values are in memory at a time.
     """
     file = _create_tiff(path, sample.mask.shape, np.min_scalar_type(task.num_classes))
     mask = read_by_rows(sample.mask)
-    for start, stop in _cut_bands(sample.mask.shape):
+    for start, stop in _cut_bands(sample.mask.shape, band_values):
         band = np.asarray(mask[start:stop])
         file[start:stop] = (
             band if task.ignore_index is None else np.where(band == task.ignore_index, task.num_classes, band)
@@ -166,5 +169,5 @@ def _create_tiff(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> Any:
     return tifffile.memmap(path, shape=tuple(shape), dtype=dtype, photometric="minisblack")
 
 
-def _cut_bands(shape: Sequence[int]) -> Iterator[tuple[int, int]]:
-    yield from cut_bands(shape, max(BAND_VALUES, prod(shape[1:])))
+def _cut_bands(shape: Sequence[int], values: int) -> Iterator[tuple[int, int]]:
+    yield from cut_bands(shape, max(values, prod(shape[1:])))

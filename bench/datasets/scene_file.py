@@ -60,7 +60,12 @@ def draw_scene(shape: tuple[int, int], seed: int, modality: str = "fluorescence"
 
 
 def write_zarr(
-    path: Path, shape: tuple[int, int], seed: int, modality: str = "fluorescence", num_classes: int = 3
+    path: Path,
+    shape: tuple[int, int],
+    seed: int,
+    modality: str = "fluorescence",
+    num_classes: int = 3,
+    side: int = SIDE,
 ) -> None:
     """Write a scene block by block as uint16; `path` is there when it is whole.
 
@@ -70,15 +75,16 @@ def write_zarr(
         seed: Seed of the scene.
         modality: A key of `MODALITIES`.
         num_classes: 2 or 3.
+        side: Height and width of a chunk, in pixels.
     """
     import zarr
 
-    scene, chunks = draw_scene(shape, seed, modality, num_classes), tuple(min(length, SIDE) for length in shape)
+    scene, chunks = draw_scene(shape, seed, modality, num_classes), tuple(min(length, side) for length in shape)
     with fill_atomically(path) as temporary, Progress(path.name) as bar:
         array: Any = zarr.create_array(
             str(temporary), shape=shape, chunks=chunks, dtype="uint16", dimension_names=("y", "x")
         )
-        for y, x in cut_boxes(shape, (SIDE, SIDE)):
+        for y, x in cut_boxes(shape, (side, side)):
             values = generate_block(scene, Region(y.start, x.start, y.stop, x.stop))[0] * FULL_SCALE
             array[y, x] = np.rint(values).astype(np.uint16)
             bar.show((y.start * shape[1] + (y.stop - y.start) * x.stop) / (shape[0] * shape[1]))

@@ -115,12 +115,21 @@ def read_whole(layer: SceneImage | SceneMask) -> NDArray[Any]:
     return whole
 
 
-def compute_scene_moments(scene: Scene) -> Moments:
-    """Compute mean and variance of a scene's image: of all pixels, or of `SAMPLES` blocks spread over a large scene."""
-    if scene.size[0] * scene.size[1] <= KEPT_PIXELS:
+def compute_scene_moments(scene: Scene, kept_pixels: int = KEPT_PIXELS, side: int = SAMPLE_SIDE) -> Moments:
+    """Compute mean and variance of a scene's image: of all pixels, or of `SAMPLES` blocks spread over a large scene.
+
+    Args:
+        scene: The scene.
+        kept_pixels: Largest scene all of whose pixels count.
+        side: Height and width of the blocks, in pixels.
+
+    Returns:
+        The moments.
+    """
+    if scene.size[0] * scene.size[1] <= kept_pixels:
         windows = list(cut_scene(scene.size))
     else:
-        small = list(cut_scene(scene.size, SAMPLE_SIDE))
+        small = list(cut_scene(scene.size, side))
         windows = [small[n * len(small) // SAMPLES] for n in range(min(SAMPLES, len(small)))]
     return pool([compute_moments(generate_block(scene, window)[0][..., None]) for window in windows])
 
@@ -141,7 +150,9 @@ def draw_scenes(config: SyntheticConfig, split: int, count: int) -> list[Scene]:
     return scenes
 
 
-def make_scene_sample(name: str, scene: Scene, mode: str, train: Moments | None, cache: Path | None) -> Sample:
+def make_scene_sample(
+    name: str, scene: Scene, mode: str, train: Moments | None, cache: Path | None, kept_pixels: int = KEPT_PIXELS
+) -> Sample:
     """Return a scene as a sample: in memory if it is small, else in files below `cache`, else generated on access.
 
     Args:
@@ -150,12 +161,15 @@ def make_scene_sample(name: str, scene: Scene, mode: str, train: Moments | None,
         mode: `dataset.normalization`.
         train: Moments of the training images, where the mode needs them.
         cache: Folder of the files; None where there is none.
+        kept_pixels: Largest scene that is kept in memory.
+
+    Returns:
+        The sample.
     """
-    if scene.size[0] * scene.size[1] <= KEPT_PIXELS:
+    if scene.size[0] * scene.size[1] <= kept_pixels:
         return generate_sample(name, scene, mode, train)
-    own = (
-        train if train is not None and mode == "dataset" else compute_scene_moments(scene)
-    )  # those of a large scene take time
+    shared = train if mode == "dataset" else None
+    own = compute_scene_moments(scene, kept_pixels) if shared is None else shared  # takes time for a large scene
     scaling = choose_scaling(mode, np.dtype(np.float32), own, train or own)
     image, mask = SceneImage(scene, scaling), SceneMask(scene)
     if cache is None:
@@ -222,20 +236,32 @@ def collect_scene_facts(config: SyntheticConfig, scenes: dict[str, list[Scene]])
     return facts
 
 
-def load_synthetic(config: SyntheticConfig, keep_in: Path | None = None) -> Splits:
-    """Load scenes with `dataset.modality` and `dataset.num_classes`; every split has its own seeds."""
-    del keep_in  # nothing is read, so there is nothing to remember
+def load_synthetic(config: SyntheticConfig, keep_in: Path | None = None, kept_pixels: int = KEPT_PIXELS) -> Splits:
+    """Load scenes with `dataset.modality` and `dataset.num_classes`; every split has its own seeds.
+
+    Args:
+        config: Settings of the data set.
+        keep_in: Folder for what is remembered of files; nothing is read here, so there is nothing to remember.
+        kept_pixels: Largest scene that is kept in memory.
+
+    Returns:
+        The samples.
+    """
+    del keep_in
     counts = {"train": config.train_images, "val": config.val_images, "test": config.test_images}
     scenes = {name: draw_scenes(config, n, count) for n, (name, count) in enumerate(counts.items())}
     mode, train = config.normalization, None
     if mode in LEARNED:
-        train = pool_training(mode, [compute_scene_moments(scene) for scene in scenes["train"]])
+        train = pool_training(mode, [compute_scene_moments(scene, kept_pixels) for scene in scenes["train"]])
     stored = None if train is None else Stored(train, ("float32",))
     cache = (
         None if config.cache_dir is None else Path(config.cache_dir) / f"{config.modality}_{identify_content(config)}"
     )
     samples = {
-        name: [make_scene_sample(f"{name}_{n:03d}", scene, mode, train, cache) for n, scene in enumerate(members)]
+        name: [
+            make_scene_sample(f"{name}_{n:03d}", scene, mode, train, cache, kept_pixels)
+            for n, scene in enumerate(members)
+        ]
         for name, members in scenes.items()
     }
     task = Task(CLASS_NAMES[config.num_classes], in_channels=1, spatial_axes=2)

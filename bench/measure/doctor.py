@@ -21,10 +21,25 @@ from bench.measure.nvml import open_gpus
 from bench.measure.sampling import SamplerProcess, Summary
 from bench.measure.trace import Trace, read_trace
 
-IDLE_SECONDS = 2.0
-BUSY_SECONDS = 6.0
-P99_GAP_SECONDS = 0.05
-CPU_SHARE = 0.02
+
+@dataclass(frozen=True)
+class Examination:
+    """How long the doctor looks, and what it accepts.
+
+    Attributes:
+        idle_seconds: For which the load of other processes is measured.
+        busy_seconds: For which samples are taken beside a loop that holds the interpreter.
+        p99_gap_seconds: Largest 99th percentile of the gaps between samples that is accepted.
+        cpu_share: Largest share of a core for the sampler that is accepted.
+    """
+
+    idle_seconds: float = 2.0
+    busy_seconds: float = 6.0
+    p99_gap_seconds: float = 0.05
+    cpu_share: float = 0.02
+
+
+USUAL = Examination()
 
 
 @dataclass
@@ -59,19 +74,19 @@ class Gaps:
     duty: float | None
 
 
-def main(settings: DoctorConfig) -> int:
+def main(settings: DoctorConfig, examination: Examination = USUAL) -> int:
     """Examine the machine and print what is found. Returns 0 if it is fit to publish from, else 1."""
     gpus, reason = open_gpus()
     device = settings.device if settings.device != "auto" else "cuda" if gpus else "cpu"
     _print("machine", (f"{name}: {value}" for name, value in machine_facts().items() if value is not None))
     _print("what can be measured here", [*describe_host(), *describe_gpus(gpus, reason)])
-    load = _measure_idle_load()
+    load = _measure_idle_load(examination.idle_seconds)
     _print("others", [*describe_load(load), *describe_processes(gpus)])
     checks, problem = calibrate(device)
     _print("calibration", [*(str(check) for check in checks), *([problem] if problem else [])])
-    beside = _measure_gaps()
+    beside = _measure_gaps(examination.busy_seconds)
     _print("the sampler beside a loop that holds the interpreter", describe_gaps(beside))
-    reasons = [*flag_load(load), *flag_processes(gpus), *judge_machine(checks, problem, beside)]
+    reasons = [*flag_load(load), *flag_processes(gpus), *judge_machine(checks, problem, beside, examination)]
     print(
         f"not fit to publish: {'; '.join(reasons)}"
         if reasons
@@ -127,9 +142,9 @@ def _yes(reading: object) -> str:
     return "no" if reading is None else "yes"
 
 
-def _measure_idle_load() -> Load:
+def _measure_idle_load(seconds: float) -> Load:
     probe = LoadProbe()
-    time.sleep(IDLE_SECONDS)
+    time.sleep(seconds)
     return probe.read()
 
 
@@ -162,13 +177,13 @@ def flag_processes(gpus: Sequence[Gpu]) -> list[str]:
     ]
 
 
-def _measure_gaps() -> Gaps | None:
+def _measure_gaps(seconds: float) -> Gaps | None:
     """Sample this process beside the busy loop; None when the sampler died."""
     with TemporaryDirectory(prefix="doctor-") as folder:
         path = Path(folder) / "trace.csv"
         with SamplerProcess(path, 0.02) as sampler:
             start = time.perf_counter_ns()
-            beats = hold_interpreter(BUSY_SECONDS)
+            beats = hold_interpreter(seconds)
             end = time.perf_counter_ns()
         return (
             None if sampler.summary is None else summarise_gaps(read_trace(path), (start, end), sampler.summary, beats)
@@ -232,13 +247,16 @@ def describe_gaps(beside: Gaps | None) -> list[str]:
     ]
 
 
-def judge_machine(checks: Sequence[Check], problem: str, beside: Gaps | None) -> list[str]:
+def judge_machine(
+    checks: Sequence[Check], problem: str, beside: Gaps | None, examination: Examination = USUAL
+) -> list[str]:
     """Return why the machine is not fit to publish from; nothing when it is.
 
     Args:
         checks: Comparisons of the calibration.
         problem: Why a calibration did not run; empty if all did.
         beside: The sampler beside the busy loop; None is a sampler that died.
+        examination: What is accepted.
     """
     reasons = [f"calibration failed ({check.what})" for check in checks if check.passed is False]
     reasons += [f"calibration {problem}"] if problem else []
@@ -246,8 +264,10 @@ def judge_machine(checks: Sequence[Check], problem: str, beside: Gaps | None) ->
         reasons.append("no probe sees memory here")
     if beside is None:
         return [*reasons, "the sampler died"]
-    if beside.p99_gap > P99_GAP_SECONDS:
-        reasons.append(f"the sampler's 99th percentile gap is {beside.p99_gap * 1000:.0f} ms, more than 50 ms")
-    if beside.duty is not None and beside.duty > CPU_SHARE:
-        reasons.append(f"the sampler takes {beside.duty:.1%} of a core, more than 2 %")
+    if beside.p99_gap > examination.p99_gap_seconds:
+        reasons.append(
+            f"the sampler's 99th percentile gap is {beside.p99_gap * 1000:.0f} ms, more than {examination.p99_gap_seconds * 1000:.0f} ms"
+        )
+    if beside.duty is not None and beside.duty > examination.cpu_share:
+        reasons.append(f"the sampler takes {beside.duty:.1%} of a core, more than {100 * examination.cpu_share:.0f} %")
     return reasons

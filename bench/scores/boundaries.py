@@ -94,11 +94,20 @@ def _match(true: NDArray[np.bool_], predicted: NDArray[np.bool_], tolerance: flo
     )
 
 
-def dilate(edge: NDArray[np.bool_], tolerance: float) -> NDArray[np.bool_]:
-    """Pixels within `tolerance` (Euclidean, in pixels) of a pixel of `edge` (*spatial) bool."""
+def dilate(edge: NDArray[np.bool_], tolerance: float, shifted: float = SHIFTED) -> NDArray[np.bool_]:
+    """Find the pixels near an edge.
+
+    Args:
+        edge: (*spatial) bool.
+        tolerance: Largest Euclidean distance in pixels.
+        shifted: Tolerance up to which the edge is shifted about, which is faster there than a distance transform.
+
+    Returns:
+        (*spatial) bool.
+    """
     if not edge.any():
         return edge
-    if tolerance > SHIFTED:
+    if tolerance > shifted:
         from scipy import ndimage
 
         near_enough: NDArray[np.bool_] = ndimage.distance_transform_edt(~edge) <= tolerance

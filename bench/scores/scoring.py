@@ -59,6 +59,7 @@ class SplitScores:
         voting: Superpixels onto which predictions are also voted; None votes none.
         spool: Where predictions wait for `finish`; None scores them at once.
         scale: Side of the blocks of pixels that the arm's network sees as one; the ceiling is then that of the blocks.
+        large_pixels: Largest image that waits in the spool and whose structures are compared.
         images: Of the predictions.
         ceilings: Of the best masks that the superpixels, or the blocks of a lower resolution, can paint.
         votes: Of the predictions as voted onto superpixels.
@@ -71,6 +72,7 @@ class SplitScores:
     voting: SuperpixelsConfig | None = None
     spool: Spool | None = None
     scale: int = 1
+    large_pixels: int = LARGE_PIXELS
     images: list[ImageScore] = field(default_factory=list)
     ceilings: list[ImageScore] = field(default_factory=list)
     votes: list[ImageScore] = field(default_factory=list)
@@ -82,7 +84,7 @@ class SplitScores:
         """Score one prediction, and what its superpixels could have reached at best.
 
         With a spool it waits on disk until `finish`, as scoring takes several times an image's memory and loads
-        libraries. An image of more than `LARGE_PIXELS` is scored at once, without its structures.
+        libraries. An image of more than `large_pixels` is scored at once, without its structures.
 
         Args:
             sample: The image and its true mask (*spatial).
@@ -90,7 +92,7 @@ class SplitScores:
             segments: Superpixels (*spatial), or several segmentations (V, *spatial), whose ceiling is the mean of
                 their true shares and whose errors are means. None for an arm without superpixels.
         """
-        if self.spool is None or predicted.size > LARGE_PIXELS:
+        if self.spool is None or predicted.size > self.large_pixels:
             self._score(sample, predicted, segments)
             return
         small = predicted.astype(np.min_scalar_type(self.task.num_classes - 1), copy=False)
@@ -129,7 +131,7 @@ class SplitScores:
         self._compare_structures("", truth, predicted)
         if self.voting is not None:
             self._vote(sample, predicted, self.voting)
-        if segments is None and self.scale > 1 and predicted.size <= LARGE_PIXELS:
+        if segments is None and self.scale > 1 and predicted.size <= self.large_pixels:
             best = reduce_and_restore(truth, self.scale, self.task.num_classes, ignored)
             self.ceilings.append(ImageScore(sample.name, self._confusion(truth, best)))
             self._compare_structures("oracle_", truth, best)
@@ -155,7 +157,7 @@ class SplitScores:
 
     def _compare_structures(self, kind: str, truth: Mask, predicted: Mask) -> None:
         found = None
-        if predicted.size <= LARGE_PIXELS:
+        if predicted.size <= self.large_pixels:
             found = match_structures(truth, predicted, self.task.num_classes, self.task.ignore_index)
         self.structures.setdefault(kind, []).append(found)
 

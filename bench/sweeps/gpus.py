@@ -15,7 +15,7 @@ POLL = 1.0  # seconds between two looks at GPUs that are all in use
 
 
 @contextmanager
-def hold_gpu(device: str, share: bool) -> Iterator[dict[str, str]]:
+def hold_gpu(device: str, share: bool, poll: float = POLL) -> Iterator[dict[str, str]]:
     """Hold the GPU that a run will use, and wait while all are in use.
 
     All harnesses of a machine and user see each other, whatever their results folders.
@@ -23,6 +23,7 @@ def hold_gpu(device: str, share: bool) -> Iterator[dict[str, str]]:
     Args:
         device: auto, cpu, cuda or cuda:N; nothing is held for the CPU, or on a machine without a GPU.
         share: Whether the run may share a GPU; then nothing is held.
+        poll: Seconds between two looks at GPUs that are all in use.
 
     Yields:
         Variables of the environment that show the run this GPU alone.
@@ -39,7 +40,7 @@ def hold_gpu(device: str, share: bool) -> Iterator[dict[str, str]]:
     if not wanted:
         yield {}
         return
-    gpu, claim = _wait_for(wanted)
+    gpu, claim = _wait_for(wanted, poll)
     try:
         yield {"CUDA_VISIBLE_DEVICES": gpu} if variables else {}
     finally:
@@ -64,7 +65,7 @@ def list_gpus() -> list[str]:
         pynvml.nvmlShutdown()
 
 
-def _wait_for(gpus: Sequence[str]) -> tuple[str, Claim]:
+def _wait_for(gpus: Sequence[str], poll: float) -> tuple[str, Claim]:
     """Return the first GPU of the list that is free, or becomes so, and our claim on it."""
     folder = open_claims()
     while True:
@@ -72,7 +73,7 @@ def _wait_for(gpus: Sequence[str]) -> tuple[str, Claim]:
             claim = take(folder / f"{gpu.replace('/', '_')}.claim")
             if claim is not None:
                 return gpu, claim
-        time.sleep(POLL)
+        time.sleep(poll)
 
 
 def open_claims() -> Path:

@@ -73,11 +73,13 @@ def choose_dtype(precision: str, device: torch.device, amp: bool) -> torch.dtype
 class TiledCnn:
     """A pipeline (`bench.pipelines.protocol`) whose model is `models.unet.build_cnn` as `config.pipeline.model` says.
 
-    Of a volume, every slice along the first axis is an image of its own.
+    Of a volume, every slice along the first axis is an image of its own. An image of more than `held_pixels` values is
+    not read into memory whole.
     """
 
-    def __init__(self, config: Config, task: Task) -> None:
+    def __init__(self, config: Config, task: Task, held_pixels: int = HELD_PIXELS) -> None:
         assert isinstance(config.pipeline, TiledCnnConfig)
+        self.held_pixels = held_pixels
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
         self.dtype = choose_dtype(self.settings.precision, self.device, config.training.amp)
@@ -86,7 +88,7 @@ class TiledCnn:
 
     def prepare(self, sample: Sample) -> TiledImage:
         """Hold the image, unless it is too large, and cut it into tiles."""
-        is_held = prod(sample.image.shape) <= HELD_PIXELS
+        is_held = prod(sample.image.shape) <= self.held_pixels
         image, mask = (hold_source(sample.image), np.asarray(sample.mask)) if is_held else (sample.image, sample.mask)
         windows = self.tiling.cut(mask.shape)
         return TiledImage(image, mask, windows, {"num_tiles": float(len(windows))}, is_held)
