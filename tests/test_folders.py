@@ -92,8 +92,8 @@ def test_a_failed_run_belongs_to_the_machine_of_its_folder(two: tuple[Path, Path
 def test_tables_alone_are_read_and_keep_the_pictures_drawn_from_runs(
     two: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    every = drawing._drawings
-    monkeypatch.setattr(drawing, "_drawings", lambda *given: {"panels": every(*given)["panels"]})
+    every = drawing.list_drawings
+    monkeypatch.setattr(drawing, "list_drawings", lambda *given: {"panels": every(*given)["panels"]})
     cli.main(["report", f"results_dir={two[0]}"])
     before = compare_arms(load_tables(two[0]))
     shutil.rmtree(two[0] / "runs")

@@ -96,7 +96,7 @@ def test_threads_prepare_the_same_graphs(graphs: list[Any]) -> None:
 
 def test_graphs_survive_the_way_to_a_worker_and_back(graphs: list[Any]) -> None:
     make = partial(parallel.prepare_one, config(PROCESSES), TASK)
-    made = [pickle.loads(parallel._run_packed(parallel._pack(make, sample), 1)) for sample in SCENES]
+    made = [pickle.loads(parallel.run_packed(parallel.pack(make, sample), 1)) for sample in SCENES]
     assert_same_graphs(made, graphs)
     assert [item.facts for item in made] == [item.facts for item in graphs]
 
@@ -192,14 +192,14 @@ def test_a_worker_with_other_code_is_refused(address: str, monkeypatch: pytest.M
 
 def test_a_cluster_never_holds_all_the_work(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[tuple[int, int]] = []
-    pack: Callable[..., bytes] = parallel._pack
+    original: Callable[..., bytes] = parallel.pack
 
     def counting(function: Callable[[Any], Any], argument: int) -> bytes:
         with Client(address, set_as_default=False) as client:
             taken.append((argument, len(client.who_has())))
-        return pack(function, argument)
+        return original(function, argument)
 
-    monkeypatch.setattr(parallel, "_pack", counting)
+    monkeypatch.setattr(parallel, "pack", counting)
     numbers = parallel.map_parallel(partial(pow, 2), range(12), ParallelConfig(scheduler=address), 1)
     assert numbers == [2**number for number in range(12)]
     assert max(held for _, held in taken) <= 2 * (2 * parallel.AHEAD + 1)

@@ -78,10 +78,10 @@ def test_crops_around_a_rare_class_leave_its_share_in_the_loss_as_it_was(scheme:
         training = TrainingConfig(epochs=1, steps=None, class_weights=scheme)
         arm = TiledCnn(Config(DatasetConfig(), settings, training=training, device="cpu"), Task(("a", "b"), 1, 2))
         items = [arm.prepare(rare())]
-        sampler = arm._sampler(items)
+        sampler = arm.make_sampler(items)
         counts = sampler.count_classes(np.random.default_rng(5), 2, 2000)
         assert (counts[1] > 0.05 * counts.sum()) == (foreground > 0)
-        mass = arm._weigh_classes(items, sampler).numpy() * counts
+        mass = arm.weigh_classes(items, sampler).numpy() * counts
         return np.asarray(mass / mass.sum())
 
     np.testing.assert_allclose(shares(0.7), shares(0.0), rtol=0.25)  # of crops drawn at random

@@ -95,7 +95,7 @@ def test_a_mean_of_many_noisy_pixels_tells_what_one_cannot(scale: int, monkeypat
         assert mask.shape == (150, 210)
         assert mask.dtype == np.uint8
         out = np.zeros((150, 210), np.uint8)
-        one._inferer().segment(read_by_rows(items[2].image), one.tiling.cut(out.shape), out, lambda _: None)
+        one.make_inferer().segment(read_by_rows(items[2].image), one.tiling.cut(out.shape), out, lambda _: None)
         np.testing.assert_array_equal(out, mask)
     assert scores[scale] > scores[1] + 0.01
 

@@ -180,13 +180,13 @@ def test_kernels_that_are_kept_for_every_shape_are_off_while_it_learns(monkeypat
     assert torch.backends.mkldnn.enabled
     seen: list[bool] = []
     pipeline = gnn()
-    loss = pipeline._loss
+    loss = pipeline.compute_loss
 
     def watched(batch: Data) -> torch.Tensor:
         seen.append(bool(torch.backends.mkldnn.enabled))
         return loss(batch)
 
-    monkeypatch.setattr(pipeline, "_loss", watched)
+    monkeypatch.setattr(pipeline, "compute_loss", watched)
     items = [pipeline.prepare(disc(seed)) for seed in range(2)]
     pipeline.fit(items, items)
     assert set(seen) == {False}

@@ -137,7 +137,7 @@ def test_batches_assembled_ahead_are_the_same() -> None:
     arm = pipeline()
     batches = [(np.full((1, 1, 1, 1), i, np.float32), np.full((1, 1, 1), i)) for i in range(5)]
     arm.device = torch.device("cuda")  # only its name is looked at
-    assert [int(labels[0, 0, 0]) for _, labels in arm._prefetch(iter(batches))] == list(range(5))
+    assert [int(labels[0, 0, 0]) for _, labels in arm.prefetch_batches(iter(batches))] == list(range(5))
 
 
 def test_a_real_network_is_saved_and_loaded(tmp_path: Path) -> None:
@@ -270,8 +270,8 @@ def test_images_are_held_in_the_type_of_their_file_or_stay_there(tmp_path: Path)
     for item in items:
         np.testing.assert_array_equal(arm.predict(item), arm.predict(plain))
         for (one, _), (other, _) in zip(
-            arm._sampler([item]).draw_epoch(np.random.default_rng(0)),
-            arm._sampler([plain]).draw_epoch(np.random.default_rng(0)),
+            arm.make_sampler([item]).draw_epoch(np.random.default_rng(0)),
+            arm.make_sampler([plain]).draw_epoch(np.random.default_rng(0)),
             strict=True,
         ):
             np.testing.assert_array_equal(one, other)

@@ -114,7 +114,7 @@ def test_one_view_prepares_and_paints_as_if_there_were_no_views() -> None:
     item = pipeline.prepare(disc(3))
     assert not isinstance(item, SuperpixelViews)
     np.testing.assert_array_equal(item.segments, segment(np.asarray(disc(3).image), SIZE))
-    np.testing.assert_array_equal(pipeline.predict(item), paint(pipeline._classify_nodes(item.data), item.segments))
+    np.testing.assert_array_equal(pipeline.predict(item), paint(pipeline.classify_nodes(item.data), item.segments))
 
 
 def test_each_view_is_the_graph_of_its_own_segmentation() -> None:
@@ -156,7 +156,7 @@ def test_all_views_are_learned_from() -> None:
     assert pipeline.model is not None
     seen = torch.cat([view.data.x for view in items[0].views])
     torch.testing.assert_close(pipeline.model.state_dict()["feature_mean"], seen.mean(dim=0), rtol=1e-4, atol=1e-4)
-    nodes = sum(batch.num_nodes for batch in pipeline._batches([view.data for view in items[0].views], 1))
+    nodes = sum(batch.num_nodes for batch in pipeline.draw_batches([view.data for view in items[0].views], 1))
     assert nodes >= len(seen)
 
 

@@ -264,10 +264,10 @@ def judge_machine(
         reasons.append("no probe sees memory here")
     if beside is None:
         return [*reasons, "the sampler died"]
-    if beside.p99_gap > examination.p99_gap_seconds:
-        reasons.append(
-            f"the sampler's 99th percentile gap is {beside.p99_gap * 1000:.0f} ms, more than {examination.p99_gap_seconds * 1000:.0f} ms"
-        )
-    if beside.duty is not None and beside.duty > examination.cpu_share:
-        reasons.append(f"the sampler takes {beside.duty:.1%} of a core, more than {100 * examination.cpu_share:.0f} %")
+    gap, most = beside.p99_gap, examination.p99_gap_seconds
+    if gap > most:
+        reasons.append(f"the sampler's 99th percentile gap is {gap * 1000:.0f} ms, more than {most * 1000:.0f} ms")
+    share = examination.cpu_share
+    if beside.duty is not None and beside.duty > share:
+        reasons.append(f"the sampler takes {beside.duty:.1%} of a core, more than {100 * share:.0f} %")
     return reasons

@@ -113,7 +113,7 @@ def _by_processes(
 ) -> list[Result]:
     import dask
 
-    tasks = [dask.delayed(_run_packed, pure=False)(_pack(function, argument), share) for argument in arguments]
+    tasks = [dask.delayed(run_packed, pure=False)(pack(function, argument), share) for argument in arguments]
     with _environment(dict.fromkeys(THREAD_VARIABLES, str(share))):
         results = dask.compute(*tasks, scheduler="processes", num_workers=workers, chunksize=1)
     return [pickle.loads(result) for result in results]
@@ -127,7 +127,7 @@ def _by_cluster(
         ahead = AHEAD * max(1, sum(client.nthreads().values()))
         pending: deque[Any] = deque()
         for argument in arguments:
-            (work,) = client.scatter([_pack(function, argument)], hash=False)
+            (work,) = client.scatter([pack(function, argument)], hash=False)
             pending.append(client.submit(_run_same_code, work, _find_own_version(), pure=False))
             if len(pending) == ahead:
                 yield pickle.loads(pending.popleft().result())
@@ -161,12 +161,13 @@ class _Whole:
         self.value = value
 
 
-def _pack(function: Callable[[Any], Any], argument: Any) -> bytes:
-    """Packed here, so that no library between makes shared memory of the tensors within."""
+def pack(function: Callable[[Any], Any], argument: Any) -> bytes:
+    """Pickle a call, so that no library between makes shared memory of the tensors within."""
     return pickle.dumps((function, argument), pickle.HIGHEST_PROTOCOL)
 
 
-def _run_packed(work: bytes, share: int) -> bytes:
+def run_packed(work: bytes, share: int) -> bytes:
+    """Do a pickled call with `share` threads, and pickle its result."""
     function, argument = pickle.loads(work)
     return pickle.dumps(_run_limited(function, _Whole(argument), share), pickle.HIGHEST_PROTOCOL)
 
@@ -175,7 +176,7 @@ def _run_same_code(work: bytes, version: str) -> bytes:
     """One thread each: that is what a thread of a Dask worker stands for."""
     if _find_own_version() != version:
         raise InputError("a worker of parallel.scheduler runs another version of this code: install the same there")
-    return _run_packed(work, 1)
+    return run_packed(work, 1)
 
 
 @lru_cache(maxsize=1)

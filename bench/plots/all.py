@@ -104,7 +104,7 @@ def plot_all(results_dir: Path, tables: Tables, folders: Sequence[Path] = ()) ->
         return [
             _draw(folder, kind, suffix, heading, partial(draw, group), alone)
             for group, suffix, heading in split_groups(runs)
-            for kind, draw in _drawings(folders or (results_dir,), tables).items()
+            for kind, draw in list_drawings(folders or (results_dir,), tables).items()
         ]
 
 
@@ -117,7 +117,8 @@ def split_groups(runs: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str, str]]:
         yield group, suffix, f"{dataset}" + (f" on {machine}" if several else "")
 
 
-def _drawings(folders: Sequence[Path], tables: Tables) -> dict[str, Callable[[pd.DataFrame], Figure]]:
+def list_drawings(folders: Sequence[Path], tables: Tables) -> dict[str, Callable[[pd.DataFrame], Figure]]:
+    """List the kinds of figures with the functions that draw them from the runs of a data set."""
     return {
         "score_vs_nodes": curves.plot_score_vs_nodes,
         "score_vs_memory": curves.plot_score_vs_memory,

@@ -100,11 +100,13 @@ class TiledCnn:
         self.model = self._build()  # a second fit starts afresh
         if self.settings.checkpointing:
             checkpoint_blocks(self.model)
-        sampler = self._sampler(train_items)
-        self.class_weights = self._weigh_classes(train_items, sampler).to(self.device)
+        sampler = self.make_sampler(train_items)
+        self.class_weights = self.weigh_classes(train_items, sampler).to(self.device)
         learner = Learner(
             model=self.model,
-            batches=lambda epoch: self._prefetch(sampler.draw_epoch(np.random.default_rng([self.config.seed, epoch]))),
+            batches=lambda epoch: self.prefetch_batches(
+                sampler.draw_epoch(np.random.default_rng([self.config.seed, epoch]))
+            ),
             loss=self._loss,
             validate=lambda: self._score(val_items),
             steps_per_epoch=len(sampler),
@@ -119,7 +121,7 @@ class TiledCnn:
         """Return the class of every pixel (*spatial), tile by tile."""
         out = np.empty(item.mask.shape, self._mask_dtype())
         image = item.image if item.is_held else read_by_rows(item.image)
-        self._inferer().segment(image, item.windows, out, lambda _: None)
+        self.make_inferer().segment(image, item.windows, out, lambda _: None)
         return out
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
@@ -137,7 +139,7 @@ class TiledCnn:
         del scratch
         windows = self.tiling.cut(image.shape[:-1])
         with write_by_rows(out, self._mask_dtype()) as rows:
-            self._inferer().segment(read_by_rows(image), windows, rows, progress)
+            self.make_inferer().segment(read_by_rows(image), windows, rows, progress)
 
     def predict_probabilities(
         self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
@@ -150,7 +152,7 @@ class TiledCnn:
         windows, last = self.tiling.cut(image.shape[:-1]), ClassesLast(shares)
         kinds = (self._mask_dtype(), np.dtype(np.float32))
         with write_by_rows(mask, kinds[0]) as rows, write_by_rows(last, kinds[1], SHARES_BYTES) as share_rows:
-            self._inferer().score(read_by_rows(image), windows, ScoreWriter(rows, share_rows), progress)
+            self.make_inferer().score(read_by_rows(image), windows, ScoreWriter(rows, share_rows), progress)
 
     def save(self, path: Path) -> None:
         """Write the `state_dict`."""
@@ -179,7 +181,7 @@ class TiledCnn:
             raise InputError(f"pipeline.model: {error}") from error
         return network.to(self.device).to(memory_format=torch.channels_last).eval()
 
-    def _sampler(self, items: Sequence[TiledImage]) -> CropSampler:
+    def make_sampler(self, items: Sequence[TiledImage]) -> CropSampler:
         """Make the sampler of training crops."""
         settings, ignored = self.settings, self.task.ignore_index
         masks = [item.mask for item in items]
@@ -207,8 +209,8 @@ class TiledCnn:
             return crop
         return min(crop, max(int(0.85 * min(sides)) // stride, 1) * stride)
 
-    def _weigh_classes(self, items: Sequence[TiledImage], sampler: CropSampler) -> Tensor:
-        """Weights (K,) of the cross-entropy, from the pixels of each class in the images, ignored ones not counted.
+    def weigh_classes(self, items: Sequence[TiledImage], sampler: CropSampler) -> Tensor:
+        """Return the weights (K,) of the cross-entropy, from the counted pixels of each class in the images.
 
         Crops around rare classes show these more often than the images do. Their weights are divided by how much
         more often, so that every class has the share in the loss that it has with crops from anywhere.
@@ -226,8 +228,8 @@ class TiledCnn:
         pixels = sum(prod(window.shape) for item in items for window in item.windows)
         return pixels * (4 if self.settings.flips else 1) / (3 * sampler.batch_size * sampler.size**2)
 
-    def _prefetch(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """The same batches; a GPU need not wait for them, as a thread assembles the next one while it works."""
+    def prefetch_batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
+        """Yield the same batches; a GPU need not wait for them, as a thread assembles the next one while it works."""
         return batches if self.device.type == "cpu" else prefetch(batches)
 
     def _loss(self, batch: Batch) -> Tensor:
@@ -252,7 +254,8 @@ class TiledCnn:
     def _mask_dtype(self) -> np.dtype[Any]:
         return np.min_scalar_type(self.task.num_classes - 1)
 
-    def _inferer(self) -> Inferer:
+    def make_inferer(self) -> Inferer:
+        """Make what predicts with the present weights."""
         settings = self.settings
         gaussian = settings.blend == "gaussian"
         return Inferer(

@@ -120,8 +120,8 @@ class SuperpixelGnn:
         with disable_onednn():
             learner = Learner(
                 model=self.model,
-                batches=lambda epoch: self._batches(items, epoch),
-                loss=self._loss,
+                batches=lambda epoch: self.draw_batches(items, epoch),
+                loss=self.compute_loss,
                 validate=lambda: self._score(val_items),
                 steps_per_epoch=self._count_steps(items),
                 validation_cost=self._validation_cost(items, val_items),
@@ -212,7 +212,7 @@ class SuperpixelGnn:
         """
         start_ns = time.perf_counter_ns()
         graphs_seen = [view.data for item in val_items for view in item.views]
-        facts = measure_liveness(self._get_model(), graphs_seen, self._classify_nodes)
+        facts = measure_liveness(self._get_model(), graphs_seen, self.classify_nodes)
         if not facts:
             return log
         inspected = Interval("inspect", start_ns, time.perf_counter_ns())
@@ -229,8 +229,8 @@ class SuperpixelGnn:
         nodes = sum(int(data.x.shape[0]) for data in items) / self._count_steps(items)
         return sum(int(view.data.x.shape[0]) for item in val_items for view in item.views) / (3 * nodes)
 
-    def _batches(self, items: Sequence[Data], epoch: int) -> Iterator[Data]:
-        """Graphs one by one in random order; with `batch_nodes`, so many nodes or more, in windows of half as many."""
+    def draw_batches(self, items: Sequence[Data], epoch: int) -> Iterator[Data]:
+        """Yield graphs in random order; with `batch_nodes`, so many nodes or more, in windows of half as many."""
         rng = np.random.default_rng([self.config.seed, epoch])
         nodes = self.settings.batch_nodes
         parts = [
@@ -252,7 +252,8 @@ class SuperpixelGnn:
         inputs = (data.x, data.edge_index, data.edge_weight, data.edge_attr)
         return self._get_model()(*(tensor.to(self.device) for tensor in inputs))  # type: ignore[no-any-return]
 
-    def _loss(self, batch: Data) -> Tensor:
+    def compute_loss(self, batch: Data) -> Tensor:
+        """Return the loss of a graph, or of several in one."""
         counts = batch.y_counts.to(self.device)  # (N, K)
         pixels = counts.sum(dim=1)  # (N,), ignored ones not counted
         majority = self.settings.targets == "majority"
@@ -275,7 +276,7 @@ class SuperpixelGnn:
         than that of p, by 0.0001 to 0.0016 Dice on each of three sets.
         """
         if len(self.views) == 1:
-            return self._classify_nodes(data).astype(np.min_scalar_type(self.task.num_classes - 1))
+            return self.classify_nodes(data).astype(np.min_scalar_type(self.task.num_classes - 1))
         return self._log_probabilities(data)
 
     def _log_probabilities(self, data: Data) -> NDArray[np.float32]:
@@ -283,8 +284,8 @@ class SuperpixelGnn:
         scores = np.empty((int(data.x.shape[0]), self.task.num_classes), np.float32)
         return self._fill_nodes(scores, data, lambda logits: logits.float().log_softmax(dim=1))
 
-    def _classify_nodes(self, data: Data) -> NDArray[np.int64]:
-        """Class of each node (N,)."""
+    def classify_nodes(self, data: Data) -> NDArray[np.int64]:
+        """Return the class of each node (N,)."""
         return self._fill_nodes(np.empty(int(data.x.shape[0]), np.int64), data, lambda logits: logits.argmax(dim=1))
 
     def _fill_nodes(self, out: NDArray[Any], data: Data, of: Callable[[Tensor], Tensor]) -> NDArray[Any]:
@@ -302,5 +303,5 @@ class SuperpixelGnn:
 
     def _confusion(self, item: Item) -> NDArray[np.int64]:
         if isinstance(item, SuperpixelGraph):
-            return group_confusion(item.data.y_counts.numpy(), self._classify_nodes(item.data))
+            return group_confusion(item.data.y_counts.numpy(), self.classify_nodes(item.data))
         return confusion_matrix(item.mask, self.predict(item), self.task.num_classes, self.task.ignore_index)
