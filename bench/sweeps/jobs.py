@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.config import Config, DatasetConfig, ExperimentConfig, InputError, flatten
+from bench.config import Config, DatasetConfig, ExperimentConfig, FolderConfig, InputError, flatten
 from bench.datasets.sample import Splits, Task
 from bench.files import write_atomically
 from bench.sweeps.claims import Claim
@@ -107,6 +107,8 @@ def prepare_jobs(jobs: Sequence[Job]) -> list[Job]:
     found: list[tuple[DatasetConfig, Task, dict[str, Any]]] = []
     for job in jobs:
         if all(job.config.dataset != config for config, _, _ in found):
+            if isinstance(job.config.dataset, FolderConfig):
+                print(f"checking the images and masks in {job.config.dataset.root}", file=sys.stderr, flush=True)
             data = load(job.config.dataset, Path(job.config.results_dir))
             announce(data, [other.config for other in jobs if other.config.dataset == job.config.dataset])
             found.append((job.config.dataset, data.task, {"dataset": data.name, **data.facts}))
