@@ -285,7 +285,7 @@ def _sweep(arguments: list[str], statuses: dict[str, list[str]]) -> None:
     """Do the runs of a command line; `statuses` gathers how they ended, by results folder."""
     from bench.sweeps.compose import compose, prepare_words
     from bench.sweeps.expected import describe_plan
-    from bench.sweeps.jobs import prepare_jobs
+    from bench.sweeps.jobs import announce_disturbers, prepare_jobs
     from bench.sweeps.launch import check_launchers, compose_launcher, launch, split_words, tune
     from bench.sweeps.overrides import find_config_dir
     from bench.sweeps.sweep import plan_runs, sweep
@@ -296,6 +296,7 @@ def _sweep(arguments: list[str], statuses: dict[str, list[str]]) -> None:
     jobs = compose(what)
     compose_launcher(how, "", config_dir)
     print(describe_plan(jobs), end="", file=sys.stderr, flush=True)
+    announce_disturbers(jobs)
     if jobs and jobs[0].config.experiment.kind == "tuning":
         statuses |= tune(jobs[0].config.experiment, what, how, config_dir)
     elif how:

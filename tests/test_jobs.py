@@ -11,7 +11,7 @@ from bench.config import (
     ThresholdConfig,
     TiledCnnConfig,
 )
-from bench.sweeps.jobs import adapt_proposal
+from bench.sweeps.jobs import Job, adapt_proposal, announce_disturbers
 
 CNN, GNN, THRESHOLD = TiledCnnConfig(tile_size=256, crop_size=64), SuperpixelGnnConfig(), ThresholdConfig()
 
@@ -41,3 +41,15 @@ def test_a_proposal_stays_where_one_of_several_runs_has_another_value() -> None:
     sizes = [SuperpixelsConfig(superpixel_size=size) for size in (16.0, 400.0)]
     configs = [Config(SyntheticConfig(), GNN, superpixels=size) for size in sizes]
     assert adapt_proposal("superpixels.superpixel_size=400 (why)", configs) == "superpixels.superpixel_size=400 (why)"
+
+
+def test_what_disturbs_a_sweep_is_noted_before_it_and_of_a_single_run_nothing(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("bench.measure.doctor.find_disturbers", lambda device: [f"contended: something on {device}"])
+    jobs = [Job(Config(SyntheticConfig(), arm, device="cpu"), ()) for arm in (CNN, GNN)]
+    announce_disturbers(jobs[:1])
+    assert capsys.readouterr().err == ""
+    announce_disturbers(jobs)
+    [line] = capsys.readouterr().err.splitlines()
+    assert line.startswith("note: contended: something on cpu: while that goes on, times of these runs are flagged")

@@ -1,5 +1,10 @@
 """`doctor` says what it saw and ends with a judge_machine that follows from it."""
 
+import os
+import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -8,7 +13,7 @@ from support.fake_nvml.report import doctor_lines
 
 from bench.measure import doctor
 from bench.measure.calibration import Check
-from bench.measure.doctor import DoctorConfig, Examination, Gaps, judge_machine, main, quantile
+from bench.measure.doctor import DoctorConfig, Examination, Gaps, find_disturbers, judge_machine, main, quantile
 from bench.measure.isolation import run_isolated
 from bench.measure.load import Load, LoadProbe
 
@@ -66,6 +71,18 @@ def test_load_is_said_in_the_last_line(monkeypatch: pytest.MonkeyPatch, capsys: 
     assert main(DoctorConfig("cpu"), Examination(0.0, 0.1)) == 1
     last = capsys.readouterr().out.splitlines()[-1]
     assert last == "not fit to publish: contended: other processes took 40% of the processor time"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a shell")
+def test_a_loop_of_another_process_is_found_before_a_sweep() -> None:
+    """The shell ends at once, so that the loop is nobody's child."""
+    command = f"{shlex.quote(sys.executable)} -c 'while True: pass' > /dev/null 2>&1 & echo $!"
+    started = subprocess.run(["sh", "-c", command], capture_output=True, text=True, check=True)
+    try:
+        [flag] = find_disturbers("cpu", 0.5)
+    finally:
+        os.kill(int(started.stdout), signal.SIGKILL)
+    assert flag.startswith("contended: other processes took ")
 
 
 def test_quantile_of_a_hundred() -> None:

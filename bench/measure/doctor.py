@@ -95,6 +95,21 @@ def main(settings: DoctorConfig, examination: Examination = USUAL) -> int:
     return 1 if reasons else 0
 
 
+def find_disturbers(device: str, seconds: float = 1.0) -> list[str]:
+    """Look for what would disturb measurements: the quick part of the examination, before a sweep starts.
+
+    Args:
+        device: auto, cpu, cuda or cuda:N: where the runs will be.
+        seconds: For which the load of other processes is measured.
+
+    Returns:
+        A flag for each disturber.
+    """
+    load = _measure_idle_load(seconds)
+    gpus, _ = ((), "") if device == "cpu" else open_gpus()
+    return [*flag_load(load), *flag_processes(gpus)]
+
+
 def _print(title: str, lines: Iterable[str]) -> None:
     print(title)
     for line in lines:

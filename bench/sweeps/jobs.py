@@ -134,6 +134,25 @@ def announce(data: Splits, configs: Sequence[Config]) -> None:
         print(f"  {line}", file=sys.stderr, flush=True)
 
 
+def announce_disturbers(jobs: Sequence[Job]) -> None:
+    """Print what would disturb the measurements of a sweep of several runs: its times will be flagged.
+
+    A single run flags itself, and costs no second of waiting.
+    """
+    from bench.measure.doctor import find_disturbers
+
+    if len(jobs) < 2:
+        return
+    devices = {job.config.device for job in jobs}
+    for flag in find_disturbers("cpu" if devices == {"cpu"} else "auto"):
+        print(
+            f"note: {flag}: while that goes on, times of these runs are flagged and left out of the comparison; "
+            "scores do not depend on it",
+            file=sys.stderr,
+            flush=True,
+        )
+
+
 def adapt_proposal(proposal: str, configs: Sequence[Config]) -> str | None:
     """Return a proposal as it can be given to these runs; None where they have that value, or no such setting.
 
