@@ -1,5 +1,6 @@
 """The report: what a result folder shows, as `report.md` and a self-contained `report.html`, from the tables alone."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +19,8 @@ from bench.tables.speed import tabulate_speed
 from bench.tables.text import format_table, make_arms_table
 
 __all__ = ["main", "write_report"]
+
+WIDTH = 120  # characters of a printed line, where it holds no command to be copied
 
 
 def write_report(
@@ -82,7 +85,7 @@ def _print_rest(tables: Tables, plotted: Sequence[Plotted], paths: Sequence[Path
         print(f"left out: runs/{unfinished.directory}: {unfinished.why}")
     for group in dict.fromkeys(figure.group for figure in plotted):
         if left_out := describe_not_drawn([figure for figure in plotted if figure.group == group]):
-            print(f"{group}: {left_out}")
+            print(textwrap.fill(f"{group}: {left_out}", WIDTH, subsequent_indent="  ", break_on_hyphens=False))
     print(f"tables:  {results_dir / 'tables'}")
     print(f"figures: {results_dir / 'figures'}")
     print(f"report:  {' '.join(str(path) for path in paths)}")
