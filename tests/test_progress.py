@@ -2,6 +2,9 @@
 
 import pytest
 
+from bench.config import TrainingConfig
+from bench.learning.progress import FitBar
+from bench.learning.schedule import Schedule
 from bench.progress import Progress
 
 
@@ -13,3 +16,13 @@ def test_a_line_per_tenth_with_its_note_and_the_time_left(capsys: pytest.Capture
     assert [line.split()[1] for line in lines] == [f"{share}%" for share in range(10, 101, 10)]
     assert all(line.endswith(" left") for line in lines)
     assert " epoch 2, 00:00 left" in lines[-1]
+
+
+def test_a_long_fit_is_never_silent_for_more_than_half_a_minute(capsys: pytest.CaptureFixture[str]) -> None:
+    schedule = Schedule(TrainingConfig(steps=10_000), steps_per_epoch=10)
+    with FitBar("arm") as bar:
+        for step in range(1, 301):  # a second each
+            schedule.count_step(0.0)
+            bar.show(schedule, 1, None, None, float(step))
+    lines = capsys.readouterr().err.splitlines()
+    assert [int(line.split("step ")[1].split(",")[0]) for line in lines] == list(range(30, 301, 30))

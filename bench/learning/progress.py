@@ -6,12 +6,14 @@ from tqdm import tqdm
 
 from bench.learning.schedule import Schedule
 
+LINE_SECONDS = 30.0  # between two lines, at most
+
 
 class FitBar:
-    """Score, best score and time left: a bar on a terminal, elsewhere a line per tenth of the budget."""
+    """Score, best score and time left: a bar on a terminal, elsewhere a line per tenth of the budget or half a minute."""
 
     def __init__(self, description: str) -> None:
-        self.description, self.tenth = description, 0
+        self.description, self.tenth, self.shown = description, 0, 0.0
         self.terminal = sys.stderr.isatty()
         shape = "{desc} {percentage:3.0f}%|{bar}|{postfix}"
         self.bar = tqdm(total=1.0, desc=description, disable=not self.terminal, leave=False, bar_format=shape)
@@ -33,7 +35,7 @@ class FitBar:
             seconds: Seconds since it began.
         """
         progress = 1.0 if schedule.find_end() else schedule.progress
-        if not self.terminal and int(progress * 10) <= self.tenth:
+        if not self.terminal and int(progress * 10) <= self.tenth and seconds < self.shown + LINE_SECONDS:
             return
         left = tqdm.format_interval(seconds * (1 - progress) / max(progress, 1e-6))
         scores = [
@@ -44,5 +46,5 @@ class FitBar:
             self.bar.set_postfix_str(text, refresh=False)
             self.bar.update(progress - self.bar.n)
             return
-        self.tenth = int(progress * 10)
+        self.tenth, self.shown = int(progress * 10), seconds
         print(f"{self.description} {progress:4.0%}{text}", file=sys.stderr, flush=True)
