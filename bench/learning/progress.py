@@ -10,7 +10,7 @@ LINE_SECONDS = 30.0  # between two lines, at most
 
 
 class FitBar:
-    """Score, best score and time left: a bar on a terminal, elsewhere a line per tenth of the budget or half a minute."""
+    """Score, best score and time left: a bar on a terminal, elsewhere a line per tenth or half a minute."""
 
     def __init__(self, description: str) -> None:
         self.description, self.tenth, self.shown = description, 0, 0.0
