@@ -85,6 +85,12 @@ VERBS = {
         "bench.datasets.scene_file:main",
         "bench.datasets.scene_file:SceneConfig",
     ),
+    "superpixels": Verb(
+        "scan superpixel settings on training images by what they could reach, without training",
+        "bench.scan.command:main",
+        "bench.scan.command:ScanConfig",
+        reads_dataset=True,
+    ),
     "export": Verb(
         "write a data set in the layout of another program, which can then be compared on the same images",
         "bench.datasets.nnunet:main",

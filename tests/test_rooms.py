@@ -32,6 +32,7 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "plots": "config arms files tables",
     "report": "config arms files tables plots",
     "predict": "config arms arrays files progress datasets measure pipelines scores tables",
+    "scan": "config files progress datasets scores superpixels plots",
     "sweeps": "config arms files settings versions datasets superpixels graphs measure pipelines run tables",
     "perf": "config arms files arrays datasets learning measure models pipelines pipelines/cnn superpixels graphs "
     "sweeps tables",
@@ -62,6 +63,7 @@ LIBRARIES = {  # that a room may not import
     "plots": "torch hydra omegaconf",
     "report": "torch hydra omegaconf",
     "predict": "torch pandas hydra omegaconf matplotlib",
+    "scan": "torch hydra omegaconf matplotlib",
     "sweeps": "torch matplotlib",
     "perf": "",
     "cli": "torch pandas matplotlib numpy",
