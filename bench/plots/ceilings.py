@@ -2,8 +2,8 @@
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter, ScalarFormatter
 
+from bench.plots.curves import scale_axis
 from bench.plots.style import GREEN, ORANGE, PURPLE, SKY, WIDTH, YELLOW
 
 SCORES = {"dice": "ceiling of macro Dice", "cl_dice": "ceiling of clDice", "boundary_f1": "ceiling of boundary F1"}
@@ -27,9 +27,8 @@ def plot_ceilings(ceilings: pd.DataFrame) -> Figure:
             axes.plot(rows["nodes_per_megapixel"], rows[name], "o", color=colour, markersize=3, alpha=0.5)
             best = rows.loc[rows.groupby("superpixel_size")[name].idxmax()].sort_values("nodes_per_megapixel")
             axes.plot(best["nodes_per_megapixel"], best[name], color=colour, label=method)
-        axes.set(xscale="log", ylabel=label)
+        axes.set(ylabel=label)
+        scale_axis(axes, ceilings["nodes_per_megapixel"])
     panels[-1].set(xlabel="superpixels per megapixel")
-    panels[-1].xaxis.set_major_formatter(ScalarFormatter())
-    panels[-1].xaxis.set_minor_formatter(NullFormatter())
     panels[0].legend(title="best settings of each size; dots: all", loc="lower right")
     return figure
