@@ -215,6 +215,12 @@ def test_every_kind_of_peak_memory_is_explained() -> None:
     assert set(KINDS) == {"gpu_process", "gpu_allocator", "cpu_rss", "cpu_rss_tree"}
 
 
+def test_no_two_arms_of_a_figure_look_alike() -> None:
+    arms = [*ARMS, "tiled_cnn pipeline.scale=4", "superpixel_gnn graph.edges=knn", "tiled_cnn pipeline.scale=2"]
+    styles = assign_styles(arms)
+    assert len({colour for colour, _ in styles.values()}) == len({marker for _, marker in styles.values()}) == len(arms)
+
+
 def test_arms_of_one_pipeline_look_different() -> None:
     styles = assign_styles(["tiled_cnn", "superpixel_gnn a", "superpixel_gnn b", "superpixel_gnn c", "new"])
     assert len({color for color, _ in styles.values()}) == len({marker for _, marker in styles.values()}) == 5
