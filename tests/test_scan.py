@@ -1,16 +1,22 @@
 """Superpixels are chosen on training images, by what their best labelling reaches and how many there are."""
 
+from __future__ import annotations
+
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 import pytest
 from support import folder_sets as sets
 
 from bench.cli import main, run_verb
 from bench.config import InputError, SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
-from bench.scan.ceilings import Ceiling, Crop, cut_crops, list_settings, propose, scan_settings
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.scan.ceilings import Ceiling, Crop, cut_crops, list_settings, propose, scan_settings
 
 TASK = Task(("background", "cell"), 1, 2)
 
