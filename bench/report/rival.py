@@ -29,14 +29,13 @@ def describe_rival(
         return "", ()
     ours, name = pair.names[0], name_configuration(found.runs.iloc[0].to_dict())
     among = f"of {count(found.tried, 'configuration')} of other arms that converged"
+    which = "reached the {}'s score soonest" if found.reached else "came closest to the {}'s score, which none reached"
     if set(found.runs["run_id"]) & set(pair.second["run_id"]):
         if found.tried == 1:
             return "", ()
-        which = "reached" if found.reached else "came closest to"
-        return f"Best rival of any kind: {among}, the {name} itself {which} the {ours}'s score soonest.", ()
+        return f"Best rival of any kind: {among}, the {name} itself {which.format(ours)}.", ()
     against = pair_by_seed(found.runs, pair.first)
     lines = make_scorecard(against, runs, scores, history) if against.seeds else ()
-    which = "reached the {}'s score soonest" if found.reached else "came closest to the {}'s score, which none reached"
     rest = (
         f"; compared with the {ours} it {summarise_lines(lines)}"
         if any(line.short or line.unclear for line in lines)
