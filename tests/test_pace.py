@@ -15,7 +15,7 @@ from bench.config import (
 from bench.sweeps import resume, sweep
 from bench.sweeps.claims import Claim
 from bench.sweeps.jobs import Job, describe_job
-from bench.sweeps.pace import Pace
+from bench.sweeps.pace import SweepPace
 from bench.tables.write import write_parts, write_row
 
 ARMS: dict[str, type[PipelineConfig]] = {
@@ -31,7 +31,7 @@ def job(arm: str, seed: int, *words: str, results_dir: Path = Path()) -> Job:
 
 
 def test_runs_that_differ_in_the_seed_alone_count_before_others_of_the_arm() -> None:
-    pace = Pace()
+    pace = SweepPace()
     pace.add(job("tiled_cnn", 0, "pipeline.scale=4"), 10)
     assert pace.estimate(job("tiled_cnn", 0)) == 10
     pace.add(job("tiled_cnn", 0), 100)
@@ -42,7 +42,7 @@ def test_runs_that_differ_in_the_seed_alone_count_before_others_of_the_arm() -> 
 
 
 def test_the_sentence_adds_up_what_is_known_and_names_the_rest() -> None:
-    pace = Pace()
+    pace = SweepPace()
     assert pace.describe([job("tiled_cnn", 1)]) is None
     pace.add(job("tiled_cnn", 0), 61)
     assert pace.describe([job("tiled_cnn", 1)]) == "about 01:01 left for 1 run"

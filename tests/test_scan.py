@@ -16,15 +16,15 @@ from bench.datasets.sample import Sample, Task
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.scan.ceilings import Ceiling, Crop, cut_crops, list_settings, propose, scan_settings
+    from bench.scan.ceilings import Ceiling, TrainingCrop, cut_crops, list_combinations, propose, scan_settings
 
 TASK = Task(("background", "cell"), 1, 2)
 
 
-def squares(side: int = 48) -> Crop:
+def squares(side: int = 48) -> TrainingCrop:
     """Bright squares of 8 x 8 pixels on a dark ground, whose edges lie on the grid of 8 pixels."""
     mask = np.kron(np.indices((side // 8, side // 8)).sum(axis=0) % 2, np.ones((8, 8), int))
-    return Crop(mask[..., None].astype(np.float32), mask.astype(np.uint8))
+    return TrainingCrop(mask[..., None].astype(np.float32), mask.astype(np.uint8))
 
 
 def ceiling(size: float, dice: float, boundary_f1: float = 0.5, compactness: float = 0.1) -> Ceiling:
@@ -49,7 +49,7 @@ def test_the_ceiling_falls_as_superpixels_grow() -> None:
 
 
 def test_settings_are_all_combinations_and_a_grid_has_one_for_each_size() -> None:
-    found = list_settings(["slic", "grid", "felzenszwalb"], [16, 30], [0.05, 0.1], [0.0, 1.0], 3)
+    found = list_combinations(["slic", "grid", "felzenszwalb"], [16, 30], [0.05, 0.1], [0.0, 1.0], 3)
     assert len(found) == len({repr(one) for one in found})
     counts = {method: sum(one.method == method for one in found) for method in ("slic", "grid", "felzenszwalb")}
     assert counts == {"slic": 8, "grid": 2, "felzenszwalb": 8}

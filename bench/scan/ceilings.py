@@ -21,7 +21,7 @@ NEAR = 0.005  # of Dice: ceilings that are so close to the best one count as equ
 
 
 @dataclass(frozen=True)
-class Crop:
+class TrainingCrop:
     """Part of a training image: image (*spatial, C) and mask (*spatial)."""
 
     image: NDArray[np.float32]
@@ -69,7 +69,7 @@ class Ceiling:
         )
 
 
-def cut_crops(samples: Sequence[Sample], images: int, pixels: int) -> list[Crop]:
+def cut_crops(samples: Sequence[Sample], images: int, pixels: int) -> list[TrainingCrop]:
     """Cut the middle out of some training images.
 
     Args:
@@ -84,7 +84,7 @@ def cut_crops(samples: Sequence[Sample], images: int, pixels: int) -> list[Crop]
     return [_cut_middle(samples[number], pixels) for number in chosen]
 
 
-def list_settings(
+def list_combinations(
     methods: Sequence[str], sizes: Sequence[float], compactnesses: Sequence[float], sigmas: Sequence[float], axes: int
 ) -> list[SuperpixelsConfig]:
     """List all combinations that differ.
@@ -112,7 +112,7 @@ def list_settings(
 
 
 def scan_settings(
-    crops: Sequence[Crop], settings: Sequence[SuperpixelsConfig], task: Task, tolerance: float
+    crops: Sequence[TrainingCrop], settings: Sequence[SuperpixelsConfig], task: Task, tolerance: float
 ) -> Iterator[Ceiling]:
     """Segment all crops with all settings, and score the best masks that the superpixels can paint.
 
@@ -141,17 +141,17 @@ def propose(ceilings: Sequence[Ceiling]) -> Ceiling:
     return max((one for one in near if one.superpixel_size == size), key=lambda one: one.quality)
 
 
-def _cut_middle(sample: Sample, pixels: int) -> Crop:
+def _cut_middle(sample: Sample, pixels: int) -> TrainingCrop:
     shape = sample.mask.shape
     share = min(1.0, (pixels / prod(shape)) ** (1 / len(shape)))
     sides = [max(1, round(length * share)) for length in shape]
     box = tuple(
         slice((length - side) // 2, (length - side) // 2 + side) for length, side in zip(shape, sides, strict=True)
     )
-    return Crop(np.asarray(sample.image[box], np.float32), np.asarray(sample.mask[box]))
+    return TrainingCrop(np.asarray(sample.image[box], np.float32), np.asarray(sample.mask[box]))
 
 
-def _measure_ceiling(crops: Sequence[Crop], config: SuperpixelsConfig, task: Task, tolerance: float) -> Ceiling:
+def _measure_ceiling(crops: Sequence[TrainingCrop], config: SuperpixelsConfig, task: Task, tolerance: float) -> Ceiling:
     nodes, pixels, seconds, ignored = 0, 0, 0.0, task.ignore_index
     warm_up_segmentation(task.spatial_axes, task.in_channels, config)
     counts = np.zeros((task.num_classes, task.num_classes), np.int64)

@@ -10,7 +10,7 @@ from bench.config import DatasetConfig, require, require_one_of
 from bench.datasets.registry import load
 from bench.files import write_atomically
 from bench.progress import Progress
-from bench.scan.ceilings import Ceiling, cut_crops, list_settings, propose, scan_settings
+from bench.scan.ceilings import Ceiling, cut_crops, list_combinations, propose, scan_settings
 from bench.superpixels.registry import SUPERPIXELS
 
 
@@ -44,7 +44,7 @@ def main(settings: ScanConfig, dataset: DatasetConfig) -> int:
     """Scan the settings; print the table and a proposal, write table and figure. Returns the exit code."""
     data = load(dataset)
     crops = cut_crops(data.train, settings.images, settings.pixels)
-    scanned = list_settings(
+    scanned = list_combinations(
         settings.methods, settings.sizes, settings.compactness, settings.sigma, data.task.spatial_axes
     )
     require(len(scanned) > 0, f"none of methods {settings.methods} can segment {data.task.spatial_axes} axes")

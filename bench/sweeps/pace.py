@@ -11,7 +11,7 @@ from bench.sweeps.jobs import Job
 
 
 @dataclass
-class Pace:
+class SweepPace:
     """Seconds of the finished runs of a sweep; nothing but a line for the user is made of them."""
 
     by_kind: dict[tuple[str, ...], list[float]] = field(default_factory=dict)

@@ -11,7 +11,7 @@ from pathlib import Path
 from bench.config import InputError
 from bench.sweeps.claims import Claim, clear_dead, take
 from bench.sweeps.jobs import Job, execute, identify_run
-from bench.sweeps.pace import Pace
+from bench.sweeps.pace import SweepPace
 from bench.sweeps.resume import Attempt, find_finished, find_newer, list_attempts, settle
 
 POLL = 0.5  # seconds between two looks at runs that another process is doing
@@ -80,7 +80,7 @@ def sweep(planned: Sequence[Planned], statuses: dict[str, list[str]]) -> None:
     Runs that another process is doing are waited for at the end: if it dies, they are done here.
     """
     left = [one for one in planned if not note_found(one, statuses)]
-    waited, pace = False, Pace()
+    waited, pace = False, SweepPace()
     while left:
         others: list[Planned] = []
         for place, one in enumerate(left, start=1):
@@ -138,7 +138,7 @@ def _note_finished(one: Planned, attempt: Attempt, when: str, statuses: dict[str
     statuses.setdefault(one.job.config.results_dir, []).append(str(attempt.status))
 
 
-def do_run(one: Planned, statuses: dict[str, list[str]], pace: Pace) -> bool:
+def do_run(one: Planned, statuses: dict[str, list[str]], pace: SweepPace) -> bool:
     """Do one job, unless another process did it meanwhile.
 
     Args:
