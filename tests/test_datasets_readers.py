@@ -322,3 +322,13 @@ def test_reading_tiles_leaves_no_threads_behind(tmp_path: Path, monkeypatch: pyt
     save_pages(tmp_path / "a.tif")
     open_image(tmp_path / "a.tif").array[...]
     assert threading.enumerate() == before
+
+
+@pytest.mark.parametrize(("suffix", "kind"), [("gif", "GIF"), ("webp", "WEBP"), ("tif", "TIFF")])
+def test_a_file_of_another_format_under_a_known_name_is_refused_by_its_own(
+    tmp_path: Path, suffix: str, kind: str
+) -> None:
+    Image.fromarray(np.zeros((8, 8), np.uint8)).save(tmp_path / f"a.{suffix}")
+    (tmp_path / f"a.{suffix}").rename(tmp_path / "a.png")
+    with pytest.raises(InputError, match=rf"a\.png is a {kind} file, whatever its name says: save it as PNG or TIFF"):
+        open_image(tmp_path / "a.png")

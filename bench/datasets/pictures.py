@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from bench.config import InputError, require
 from bench.datasets.stored import Coding, Colours, Header, Opened, assemble, check_size, decode_whole, explain_failures
@@ -16,6 +16,7 @@ FORMATS = ("BMP", "JPEG", "PNG")  # that Pillow may find in a file, whatever its
 BANDS = {"1": 1, "L": 1, "I": 1, "I;16": 1, "I;16B": 1, "F": 1, "P": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 ORIENTATION = 274  # the tag of EXIF
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
+OTHERS = {b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"%PDF": "PDF", b"\x89HDF": "HDF5"}  # first bytes
 
 
 @dataclass(frozen=True)
@@ -55,12 +56,28 @@ def open_picture(path: Path) -> Image.Image:
     Image.MAX_IMAGE_PIXELS = None  # our own limit is checked on the header
     try:
         picture = Image.open(path, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        kind = name_other_format(path)
+        if kind is None:
+            raise
+        raise InputError(f"{path} is a {kind} file, whatever its name says: save it as PNG or TIFF") from error
     finally:
         Image.MAX_IMAGE_PIXELS = limit
     if picture.mode not in BANDS:
         picture.close()
         raise InputError(f"{path} has the colour mode {picture.mode}: save it as grey, RGB or RGBA, or as a TIFF")
     return picture
+
+
+def name_other_format(path: Path) -> str | None:
+    """Return the format of a file that is no picture that is read here, by its first bytes; None for an unknown one."""
+    with path.open("rb") as file:
+        start = file.read(12)
+    if start[:4] == b"RIFF" and start[8:] == b"WEBP":
+        return "WEBP"
+    if start[4:8] == b"ftyp":
+        return "HEIC or AVIF"
+    return next((kind for signature, kind in OTHERS.items() if start.startswith(signature)), None)
 
 
 def read_png(path: Path) -> Png | None:
