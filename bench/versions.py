@@ -15,7 +15,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 MEASURED = (
-    *("bench/run.py", "bench/config.py", "bench/arms.py", "bench/files.py", "bench/tables/write.py"),
+    *(
+        "bench/run.py",
+        "bench/config.py",
+        "bench/arms.py",
+        "bench/files.py",
+        "bench/progress.py",
+        "bench/tables/write.py",
+    ),
     "bench/tables/columns.py",
     *("bench/arrays", "bench/datasets", "bench/superpixels", "bench/graphs", "bench/learning", "bench/pipelines"),
     *("bench/scores", "bench/measure", "models"),

@@ -5,7 +5,7 @@ import pytest
 from bench.config import TrainingConfig
 from bench.learning.progress import FitBar
 from bench.learning.schedule import Schedule
-from bench.progress import Progress
+from bench.progress import Progress, format_seconds_left, show_progress
 
 
 def test_a_line_per_tenth_with_its_note_and_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
@@ -26,3 +26,16 @@ def test_a_long_fit_is_never_silent_for_more_than_half_a_minute(capsys: pytest.C
             bar.show(schedule, 1, None, None, float(step))
     lines = capsys.readouterr().err.splitlines()
     assert [int(line.split("step ")[1].split(",")[0]) for line in lines] == list(range(30, 301, 30))
+
+
+def test_items_pass_and_what_is_soon_done_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
+    assert list(show_progress([3, 1, 2], "work", quiet_seconds=60.0)) == [3, 1, 2]
+    assert capsys.readouterr().err == ""
+    assert list(show_progress([3, 1], "work", quiet_seconds=0.0)) == [3, 1]
+    assert [line[:9] for line in capsys.readouterr().err.splitlines()] == ["work  50%", "work 100%"]
+    assert list(show_progress([], "nothing")) == []
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "00:00"), (61.9, "01:01"), (3600, "1:00:00")])
+def test_times_are_written_as_clocks_do(seconds: float, text: str) -> None:
+    assert format_seconds_left(seconds) == text

@@ -27,7 +27,7 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "pipelines/gnn": "config files versions arrays datasets learning scores superpixels graphs models pipelines "
     "measure",
     "pipelines/trees": "config arrays datasets learning scores superpixels graphs pipelines",
-    "run": "config datasets learning measure pipelines scores tables",
+    "run": "config progress datasets learning measure pipelines scores tables",
     "tables": "config arms files",
     "plots": "config arms files tables",
     "report": "config arms files tables plots",

@@ -1,6 +1,6 @@
 """Predicted masks become rows of `scores`, by image and pooled; where there are superpixels, their ceiling too."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -21,6 +21,7 @@ ALL = "all"  # in place of an image's name: pooled over the images
 
 Row = dict[str, str | float]
 Mask = NDArray[np.integer]
+Waiting = tuple[Sample, int, int | None]  # a sample, and the numbers of its arrays in the spool
 
 
 def choose_voting(config: Config) -> SuperpixelsConfig | None:
@@ -78,7 +79,7 @@ class SplitScores:
     votes: list[ImageScore] = field(default_factory=list)
     superpixels: list[dict[str, float]] = field(default_factory=list)
     structures: dict[str, list[list[Structures] | None]] = field(default_factory=dict)
-    _waiting: list[tuple[Sample, int, int | None]] = field(default_factory=list)  # numbers of arrays in the spool
+    _waiting: list[Waiting] = field(default_factory=list)
 
     def add(self, sample: Sample, predicted: Mask, segments: NDArray[np.int32] | None = None) -> None:
         """Score one prediction, and what its superpixels could have reached at best.
@@ -99,10 +100,10 @@ class SplitScores:
         number = None if segments is None else self.spool.append(segments)
         self._waiting.append((sample, self.spool.append(small), number))
 
-    def finish(self) -> None:
-        """Score what waits in the spool: to be called when nothing is measured any more."""
+    def finish(self, watch: Callable[[Sequence[Waiting]], Iterable[Waiting]] = iter) -> None:
+        """Score what waits in the spool, by way of `watch`: to be called when nothing is measured any more."""
         assert self.spool is not None
-        for sample, predicted, segments in self._waiting:
+        for sample, predicted, segments in watch(self._waiting):
             partition = None if segments is None else np.asarray(self.spool.read(segments), np.int32)
             self._score(sample, self.spool.read(predicted), partition)
         self._waiting.clear()
