@@ -45,7 +45,7 @@ class Progress:
             print(f"{self.description} {share:4.0%}{text}", file=sys.stderr, flush=True)
 
 
-def show_progress(items: Sequence[Item], description: str, quiet_seconds: float = 10.0) -> Iterator[Item]:
+def track_progress(items: Sequence[Item], description: str, quiet_seconds: float = 10.0) -> Iterator[Item]:
     """Yield items one by one, and show how many are done where they take long.
 
     Args:

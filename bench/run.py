@@ -23,7 +23,7 @@ from bench.pipelines import parallel
 from bench.pipelines.origin import drop_origin, sum_origins
 from bench.pipelines.protocol import Pipeline, Prepared
 from bench.pipelines.registry import build_pipeline
-from bench.progress import show_progress
+from bench.progress import track_progress
 from bench.scores.panels import Panels
 from bench.scores.scoring import SplitScores, choose_voting, find_scale
 from bench.scores.spool import Spool
@@ -65,8 +65,8 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
         except BaseException:
             write_part(directory, "stages", row["run_id"], meter.rows())
             raise
-        val_scores.finish(partial(show_progress, description="scoring validation images"))
-        test_scores.finish(partial(show_progress, description="scoring test images"))
+        val_scores.finish(partial(track_progress, description="scoring validation images"))
+        test_scores.finish(partial(track_progress, description="scoring test images"))
     panels.save(directory / "panels.npz")
     peak, kind = meter.headline()
     flags = [row.get("flags"), *meter.flags(), *parallel.list_flags(config), *log.flags]
@@ -117,7 +117,7 @@ def _learn(
         meter.add_interval(interval.phase, interval.start_ns, interval.end_ns)
     meter.add_data_wait("train", "train", log.data_wait_seconds)
     scores = SplitScores(data.task, config.metrics.boundary_tolerance, choose_voting(config), spool, find_scale(config))
-    for sample, item in zip(show_progress(data.val, "predicting validation images"), val, strict=True):
+    for sample, item in zip(track_progress(data.val, "predicting validation images"), val, strict=True):
         with meter.stage("predict", split="val", **_size([sample])):
             predicted = pipeline.predict(item)
         scores.add(sample, predicted, item.segments)
@@ -130,7 +130,7 @@ def _test(
     """Prepare and predict the test images one at a time, so that the pixels of one are in memory, not of all."""
     scores = SplitScores(data.task, config.metrics.boundary_tolerance, choose_voting(config), spool, find_scale(config))
     panels, facts = Panels(data.task.class_names), Counter[str]()
-    for sample in show_progress(data.test, "predicting test images"):
+    for sample in track_progress(data.test, "predicting test images"):
         (item,) = _prepare(pipeline, [sample], "test", data, meter, config)
         with meter.stage("predict", split="test", **_size([sample])):
             predicted = pipeline.predict(item)

@@ -91,6 +91,19 @@ def data_set(root: Path) -> Path:
     return root
 
 
+def leave_run(directory: Path, config: Config, task: bool = True) -> tuple[Path, Config]:
+    """Fit an arm and leave a run directory as `bench.run` does."""
+    data = load(config.dataset)
+    directory.mkdir()
+    pipeline = build_pipeline(config, data.task)
+    pipeline.fit(*([pipeline.prepare(sample) for sample in split] for split in (data.train, data.val)))
+    pipeline.save(directory / "checkpoint.pt")
+    (directory / "config.json").write_text(json.dumps(asdict(config)))
+    if task:
+        task_file.write(directory / "task.json", data.task, config.dataset.normalization, data.stored)
+    return directory, config
+
+
 def finished(folder: Path, arm: str, normalization: str = "per_image", task: bool = True) -> tuple[Path, Config]:
     """A run directory as `bench.run` leaves one, after a fit of one step; and its configuration."""
     torch.set_num_threads(1)
@@ -101,15 +114,7 @@ def finished(folder: Path, arm: str, normalization: str = "per_image", task: boo
         training=TrainingConfig(steps=1),
         device="cpu",
     )
-    data, directory = load(config.dataset), folder / "run"
-    directory.mkdir()
-    pipeline = build_pipeline(config, data.task)
-    pipeline.fit(*([pipeline.prepare(sample) for sample in split] for split in (data.train, data.val)))
-    pipeline.save(directory / "checkpoint.pt")
-    (directory / "config.json").write_text(json.dumps(asdict(config)))
-    if task:
-        task_file.write(directory / "task.json", data.task, normalization, data.stored)
-    return directory, config
+    return leave_run(folder / "run", config, task)
 
 
 def expected(directory: Path, config: Config) -> NDArray[np.integer]:
@@ -476,14 +481,7 @@ def finish_planes(folder: Path, arm: str) -> tuple[Path, Config]:
         training=TrainingConfig(steps=1),
         device="cpu",
     )
-    data, directory = load(config.dataset), folder / "run"
-    directory.mkdir()
-    pipeline = build_pipeline(config, data.task)
-    pipeline.fit(*([pipeline.prepare(sample) for sample in split] for split in (data.train, data.val)))
-    pipeline.save(directory / "checkpoint.pt")
-    (directory / "config.json").write_text(json.dumps(asdict(config)))
-    task_file.write(directory / "task.json", data.task, "per_image", data.stored)
-    return directory, config
+    return leave_run(folder / "run", config)
 
 
 def expect_planes(directory: Path, config: Config) -> NDArray[np.integer]:

@@ -5,7 +5,7 @@ import pytest
 from bench.config import TrainingConfig
 from bench.learning.progress import FitBar
 from bench.learning.schedule import Schedule
-from bench.progress import Progress, format_seconds_left, show_progress
+from bench.progress import Progress, format_seconds_left, track_progress
 
 
 def test_a_line_per_tenth_with_its_note_and_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:
@@ -29,11 +29,11 @@ def test_a_long_fit_is_never_silent_for_more_than_half_a_minute(capsys: pytest.C
 
 
 def test_items_pass_and_what_is_soon_done_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
-    assert list(show_progress([3, 1, 2], "work", quiet_seconds=60.0)) == [3, 1, 2]
+    assert list(track_progress([3, 1, 2], "work", quiet_seconds=60.0)) == [3, 1, 2]
     assert capsys.readouterr().err == ""
-    assert list(show_progress([3, 1], "work", quiet_seconds=0.0)) == [3, 1]
+    assert list(track_progress([3, 1], "work", quiet_seconds=0.0)) == [3, 1]
     assert [line[:9] for line in capsys.readouterr().err.splitlines()] == ["work  50%", "work 100%"]
-    assert list(show_progress([], "nothing")) == []
+    assert list(track_progress([], "nothing")) == []
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0, "00:00"), (61.9, "01:01"), (3600, "1:00:00")])

@@ -33,7 +33,7 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "report": "config arms files tables plots",
     "predict": "config arms arrays files progress datasets measure pipelines scores tables",
     "scan": "config files progress datasets scores superpixels plots",
-    "sweeps": "config arms files settings versions datasets superpixels graphs measure pipelines run tables",
+    "sweeps": "config arms files progress settings versions datasets superpixels graphs measure pipelines run tables",
     "perf": "config arms files arrays datasets learning measure models pipelines pipelines/cnn superpixels graphs "
     "sweeps tables",
     "cli": "config predict settings versions sweeps",

@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from tqdm import tqdm
-
 from bench.arms import ARMS
+from bench.progress import format_seconds_left
 from bench.sweeps.jobs import Job
 
 
@@ -35,7 +34,7 @@ class SweepPace:
         found = [seconds for job in left if (seconds := self.estimate(job)) is not None]
         if not found:
             return None
-        about = f"about {tqdm.format_interval(sum(found))} left"
+        about = f"about {format_seconds_left(sum(found))} left"
         names = [ARMS[job.config.pipeline.name].label for job in left if self.estimate(job) is None]
         if not names:
             return f"{about} for {len(left)} {'run' if len(left) == 1 else 'runs'}"

@@ -173,6 +173,26 @@ def join_trees(bins: Bins, start: NDArray[np.float64], trees: Sequence[Tree], co
     )
 
 
+class EnsembleKeeper:
+    """What arms of trees share: the ensemble that was fitted or loaded, and its file."""
+
+    ensemble: Ensemble | None = None
+
+    def save(self, path: Path) -> None:
+        """Write the trees beside `path`, as arrays in an `.npz` file."""
+        self.fitted().save(path.with_suffix(".npz"))
+
+    def load(self, path: Path) -> None:
+        """Take the trees that lie beside `path`."""
+        self.ensemble = load_ensemble(path.with_suffix(".npz"))
+
+    def fitted(self) -> Ensemble:
+        """Return the trees. Raises RuntimeError where there are none yet."""
+        if self.ensemble is None:
+            raise RuntimeError("this pipeline has no trees yet: fit or load it first")
+        return self.ensemble
+
+
 @njit(cache=True, nogil=True)
 def _add_trees(codes, roots, column, splits, value, sums, low, high):  # type: ignore[no-untyped-def]
     """Add the values of trees to the rows low..high, which go down a tree in groups: the processor waits for several.

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bench.arrays.threads import Workers, list_singles, start_workers
 from bench.pipelines.trees.bins import MOST_BINS, find_bins
 from bench.pipelines.trees.ensemble import Tree, join_trees
+from bench.pipelines.trees.growth import partition_rows
 
 
 @dataclass(frozen=True)
@@ -109,7 +110,7 @@ def _grow(codes, labels, weights, classes, tried, least_rows, seed):  # type: ig
         shares[node] /= shares[node].sum()
         if gain <= 0:
             continue
-        middle = start + _partition(codes[best], own, cut, spare)
+        middle = start + partition_rows(codes[best], own, cut, spare)
         feature[node], code[node], left[node] = best, cut, nodes
         stack_node.append(nodes + 1)
         stack_start.append(middle)
@@ -221,18 +222,3 @@ def _scan(histogram, totals, total, whole, least_rows, count):  # type: ignore[n
         if gain > best_gain * (1 + 1e-12) + 1e-12 * whole:
             best_gain, best_code = gain, code
     return best_gain, best_code
-
-
-@njit(cache=True, nogil=True)
-def _partition(codes, rows, code, spare):  # type: ignore[no-untyped-def]
-    left, right = 0, 0
-    for place in range(rows.size):
-        row = rows[place]
-        if codes[row] <= code:
-            rows[left] = row
-            left += 1
-        else:
-            spare[right] = row
-            right += 1
-    rows[left:] = spare[:right]
-    return left

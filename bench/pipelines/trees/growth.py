@@ -91,7 +91,8 @@ class Growth:
     ) -> None:
         """Split a node into the nodes `child` and `child + 1`."""
         best, (start, stop) = parent.best, places.pop(parent.node)
-        middle = start + int(_partition(self.codes[best.feature], self.rows[start:stop], best.code))
+        spare = np.empty(stop - start, self.rows.dtype)
+        middle = start + int(partition_rows(self.codes[best.feature], self.rows[start:stop], best.code, spare))
         self.feature[parent.node], self.code[parent.node] = best.feature, best.code
         self.left[parent.node] = child
         sides = [(start, middle), (middle, stop)]
@@ -192,9 +193,15 @@ def _best_split(histogram, gradient, hessian, least_rows, penalty):  # type: ign
 
 
 @njit(cache=True, nogil=True)
-def _partition(codes, rows, code):  # type: ignore[no-untyped-def]
-    """Put the rows that go left before the others, either in their order; how many there are."""
-    other = np.empty(rows.size, dtype=rows.dtype)
+def partition_rows(codes, rows, code, spare):  # type: ignore[no-untyped-def]
+    """Put the rows that go left before the others, either in their order; return how many there are.
+
+    Args:
+        codes: (N,) uint8 bin numbers of one feature.
+        rows: The rows of a node, sorted in place.
+        code: Rows whose bin number is at most this go left.
+        spare: Room for as many rows.
+    """
     left, right = 0, 0
     for place in range(rows.size):
         row = rows[place]
@@ -202,7 +209,7 @@ def _partition(codes, rows, code):  # type: ignore[no-untyped-def]
             rows[left] = row
             left += 1
         else:
-            other[right] = row
+            spare[right] = row
             right += 1
-    rows[left:] = other[:right]
+    rows[left:] = spare[:right]
     return left

@@ -18,7 +18,7 @@ from bench.learning.fitlog import FitLog
 from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.pipelines.trees.bins import BIN_ROWS, Bins, find_bins
 from bench.pipelines.trees.drawing import BAND_VALUES, draw_by_class, find_members
-from bench.pipelines.trees.ensemble import Ensemble, join_trees, load_ensemble
+from bench.pipelines.trees.ensemble import EnsembleKeeper, join_trees
 from bench.pipelines.trees.forest import ForestSettings, grow_forest, warm_up_forest
 from bench.pipelines.trees.responses import Response, count_responses, cut_response_windows, respond
 
@@ -36,13 +36,12 @@ class PixelSample:
     facts: dict[str, float] = field(default_factory=dict)
 
 
-class PixelForest:
+class PixelForest(EnsembleKeeper):
     """A pipeline (`bench.pipelines.protocol`) of trees that label pixels by their filter responses."""
 
     def __init__(self, config: Config, task: Task) -> None:
         assert isinstance(config.pipeline, PixelForestConfig)
         self.config, self.settings, self.task = config, config.pipeline, task
-        self.ensemble: Ensemble | None = None
         warm_up_forest()
 
     def prepare(self, sample: Sample) -> PixelSample:
@@ -101,20 +100,6 @@ class PixelForest:
             for done, (window, part) in enumerate(self._predict_windows(read_by_rows(image), windows), start=1):
                 writer[window.keep] = part
                 progress(done / len(windows))
-
-    def save(self, path: Path) -> None:
-        """Write the trees beside `path`, as arrays in an `.npz` file."""
-        self.fitted().save(path.with_suffix(".npz"))
-
-    def load(self, path: Path) -> None:
-        """Take the trees that lie beside `path`."""
-        self.ensemble = load_ensemble(path.with_suffix(".npz"))
-
-    def fitted(self) -> Ensemble:
-        """Return the trees. Raises RuntimeError where there are none yet."""
-        if self.ensemble is None:
-            raise RuntimeError("this pipeline has no trees yet: fit or load it first")
-        return self.ensemble
 
     def _mask_dtype(self) -> np.dtype[np.unsignedinteger]:
         return np.min_scalar_type(self.task.num_classes - 1)

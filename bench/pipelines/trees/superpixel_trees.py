@@ -18,7 +18,7 @@ from bench.learning.schedule import Schedule
 from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_views
 from bench.pipelines.trees.bins import Bins
 from bench.pipelines.trees.boosting import Booster, boost, log_softmax, warm_up_boosting, widen
-from bench.pipelines.trees.ensemble import Ensemble, load_ensemble
+from bench.pipelines.trees.ensemble import EnsembleKeeper
 from bench.pipelines.trees.growth import TreeSettings
 from bench.pipelines.trees.nodes import (
     NodeTable,
@@ -56,14 +56,13 @@ class TabulatedSample:
     mask: NDArray[np.integer] | None
 
 
-class SuperpixelTrees:
+class SuperpixelTrees(EnsembleKeeper):
     """A pipeline (`bench.pipelines.protocol`) of boosted trees that label superpixels as a network labels nodes."""
 
     def __init__(self, config: Config, task: Task) -> None:
         assert isinstance(config.pipeline, SuperpixelTreesConfig)
         self.config, self.settings, self.task = config, config.pipeline, task
         self.views = list_views(config.superpixels)
-        self.ensemble: Ensemble | None = None
         warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
         self._warm_up_tables()
         warm_up_boosting()
@@ -139,20 +138,6 @@ class SuperpixelTrees:
             votes.append(vote(self._sum_trees(tabulate_nodes(image, segments[-1], self.config.graph))))
             progress((done + 1) / len(self.views) * 0.9)
         return segments, votes
-
-    def save(self, path: Path) -> None:
-        """Write the trees beside `path`, as arrays in an `.npz` file."""
-        self.fitted().save(path.with_suffix(".npz"))
-
-    def load(self, path: Path) -> None:
-        """Take the trees that lie beside `path`."""
-        self.ensemble = load_ensemble(path.with_suffix(".npz"))
-
-    def fitted(self) -> Ensemble:
-        """Return the trees. Raises RuntimeError where there are none yet."""
-        if self.ensemble is None:
-            raise RuntimeError("this pipeline has no trees yet: fit or load it first")
-        return self.ensemble
 
     def _schedule(self) -> Schedule:
         """The rule by which networks stop, with this arm's own numbers and without a cool-down."""
