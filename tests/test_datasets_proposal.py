@@ -31,14 +31,14 @@ def make(root: Path, masks: dict[str, NDArray[np.uint8]], images: dict[str, NDAr
 
 
 def values(splits: Splits) -> dict[str, str]:
-    return dict(line.split(" (")[0].split("=") for line in splits.proposals)
+    return {one.setting: one.value for one in splits.proposals}
 
 
 @pytest.mark.parametrize(("side", "width", "size"), [(4, 4, 16), (32, 32, 16), (64, 55, 43)])  # 64: one is cut at half
 def test_superpixels_are_as_large_as_the_objects_allow(tmp_path: Path, side: int, width: int, size: int) -> None:
     splits = make(tmp_path, dict.fromkeys("abcde", squares(side)), {})
     assert values(splits)["superpixels.superpixel_size"] == str(size)
-    assert f"cell is about {width} pixels across" in splits.proposals[0]
+    assert f"cell is about {width} pixels across" in str(splits.proposals[0])
 
 
 def test_crops_span_three_objects_within_the_images(tmp_path: Path) -> None:
@@ -61,7 +61,7 @@ def test_crops_span_three_objects_within_the_images(tmp_path: Path) -> None:
 def test_scaling_follows_exposure(
     tmp_path: Path, images: dict[str, NDArray[np.float32]], normalization: str, reason: str
 ) -> None:
-    [line] = [line for line in make(tmp_path, {}, images).proposals if "normalization" in line]
+    [line] = [str(one) for one in make(tmp_path, {}, images).proposals if "normalization" in one.setting]
     assert line.startswith(f"dataset.normalization={normalization} (")
     assert reason in line
 
@@ -81,7 +81,7 @@ def test_volumes_get_cubes_and_no_tiles(tmp_path: Path) -> None:
     for stem in sets.STEMS:
         (root / "masks" / f"{stem}.png").unlink()
         sets.write(root / "masks" / f"{stem}.tif", volume)
-    found = load(FolderConfig(root=str(root))).proposals
+    found = [str(one) for one in load(FolderConfig(root=str(root))).proposals]
     assert found[0].startswith("superpixels.superpixel_size=64 (class_1 is about")
     assert "about 4 x 4 x 4" in found[0]
     assert len(found) == 2

@@ -11,7 +11,14 @@ from bench.config import (
     ThresholdConfig,
     TiledCnnConfig,
 )
+from bench.datasets.sample import Suggestion
 from bench.sweeps.jobs import Job, adapt_proposal, announce_disturbers
+
+
+def suggest(text: str) -> Suggestion:
+    setting, _, value = text.removesuffix(" (why)").partition("=")
+    return Suggestion(setting, value, "why")
+
 
 CNN, GNN, THRESHOLD = TiledCnnConfig(tile_size=256, crop_size=64), SuperpixelGnnConfig(), ThresholdConfig()
 
@@ -34,13 +41,14 @@ def test_a_proposal_is_one_that_these_runs_can_be_given(
 ) -> None:
     size = SuperpixelsConfig(superpixel_size=30.0)
     configs = [Config(SyntheticConfig(normalization="per_image"), arm, superpixels=size) for arm in arms]
-    assert adapt_proposal(proposal, configs) == line
+    assert adapt_proposal(suggest(proposal), configs) == line
 
 
 def test_a_proposal_stays_where_one_of_several_runs_has_another_value() -> None:
     sizes = [SuperpixelsConfig(superpixel_size=size) for size in (16.0, 400.0)]
     configs = [Config(SyntheticConfig(), GNN, superpixels=size) for size in sizes]
-    assert adapt_proposal("superpixels.superpixel_size=400 (why)", configs) == "superpixels.superpixel_size=400 (why)"
+    text = "superpixels.superpixel_size=400 (why)"
+    assert adapt_proposal(suggest(text), configs) == text
 
 
 def test_what_disturbs_a_sweep_is_noted_before_it_and_of_a_single_run_nothing(

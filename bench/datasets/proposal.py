@@ -7,13 +7,13 @@ vessels, glomeruli; training images), the factor lay between 0.1 and 0.36, with 
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
 from bench.config import FolderConfig
 from bench.datasets.classes import compute_class_shares, find_class
 from bench.datasets.inspection import Inspected
+from bench.datasets.sample import Suggestion
 
 COST = 0.25  # Dice lost per side of a superpixel over the width of an object
 ACCEPTED = 0.03  # Dice that superpixels may cost
@@ -24,18 +24,6 @@ MULTIPLE = 32  # of crops and tiles, for five halvings in the encoder
 CROPS, TILES = (128, 512), (256, 1024)  # least and largest side in pixels
 EMPTY = 0.25  # contrast over the median contrast below which an image counts as nearly empty
 UNEQUAL = 2.0  # ratio of contrasts, or of spreads of brightness, from which on exposures differ
-
-
-@dataclass(frozen=True)
-class Suggestion:
-    """A setting, its value and why; `str` gives them as one line."""
-
-    setting: str
-    value: str
-    reason: str
-
-    def __str__(self) -> str:
-        return f"{self.setting}={self.value} ({self.reason})"
 
 
 def propose_settings(items: Sequence[Inspected], names: Sequence[str], config: FolderConfig) -> tuple[Suggestion, ...]:

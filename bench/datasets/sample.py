@@ -47,6 +47,18 @@ class Task:
 
 
 @dataclass(frozen=True)
+class Suggestion:
+    """A setting, its value and why; `str` gives them as one line."""
+
+    setting: str
+    value: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.setting}={self.value} ({self.reason})"
+
+
+@dataclass(frozen=True)
 class Splits:
     """A data set, split by image. `name` labels it in tables; `facts` are further columns of the `runs` table.
 
@@ -63,4 +75,4 @@ class Splits:
     facts: dict[str, str | int | float]
     stored: Stored | None = None
     notes: tuple[str, ...] = ()
-    proposals: tuple[str, ...] = ()
+    proposals: tuple[Suggestion, ...] = ()

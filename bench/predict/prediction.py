@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.arrays.protocols import PlaneOf, Readable, Source, Writable
-from bench.config import InputError, ParallelConfig, require, require_one_of
+from bench.config import FolderConfig, InputError, ParallelConfig, require, require_one_of
 from bench.datasets.examine import examine
 from bench.datasets.files import Arranged, Layout, Scaled
 from bench.datasets.opening import open_image
@@ -118,7 +118,7 @@ def list_planes(work: Work, run: FinishedRun) -> list[int | None]:
         open_work(work, run)
         return [None]
     except InputError:
-        if not getattr(run.config.dataset, "planes", False):
+        if not (isinstance(run.config.dataset, FolderConfig) and run.config.dataset.planes):
             raise
     opened, _ = open_work(work, run, plane=0)
     return list(range(opened.planes)) if opened.planes else [None]

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import Config, DatasetConfig, ExperimentConfig, FolderConfig, InputError, flatten
-from bench.datasets.sample import Splits, Task
+from bench.datasets.sample import Splits, Suggestion, Task
 from bench.files import write_atomically
 from bench.sweeps.claims import Claim
 from bench.sweeps.gpus import hold_gpu
@@ -146,29 +146,27 @@ def announce_disturbers(jobs: Sequence[Job]) -> None:
     devices = {job.config.device for job in jobs}
     for flag in find_disturbers("cpu" if devices == {"cpu"} else "auto"):
         print(
-            f"note: {flag}: while that goes on, times of these runs are flagged and left out of the comparison; "
-            "scores do not depend on it",
+            f"note: {flag}: while that goes on, times of these runs are flagged; scores do not depend on it",
             file=sys.stderr,
             flush=True,
         )
 
 
-def adapt_proposal(proposal: str, configs: Sequence[Config]) -> str | None:
+def adapt_proposal(proposal: Suggestion, configs: Sequence[Config]) -> str | None:
     """Return a proposal as it can be given to these runs; None where they have that value, or no such setting.
 
     Args:
-        proposal: A setting, its value and the reason, as in `a.b=1 (why)`.
+        proposal: A setting, its value and the reason.
         configs: Settings of the runs; where only some have the setting, the arm that it needs is named.
     """
-    setting, _, reason = proposal.partition(" ")
-    name, _, value = setting.partition("=")
-    having = [config for config in configs if name in flatten(config)]
-    values = [flatten(config)[name] for config in having]
-    if {f"{one:g}" if isinstance(one, float) else str(one) for one in values} <= {value}:
+    settings = [flatten(config) for config in configs]
+    values = [own[proposal.setting] for own in settings if proposal.setting in own]
+    if {f"{one:g}" if isinstance(one, float) else str(one) for one in values} <= {proposal.value}:
         return None
+    having = [config for config, own in zip(configs, settings, strict=True) if proposal.setting in own]
     arms = " or ".join(dict.fromkeys(config.pipeline.name for config in having))
     needed = f" with pipeline={arms}" if len(having) < len(configs) else ""
-    return f"{setting}{needed} {reason}"
+    return f"{proposal.setting}={proposal.value}{needed} ({proposal.reason})"
 
 
 def calibrate_devices(devices: Iterable[str]) -> dict[str, str]:
