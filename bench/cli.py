@@ -93,8 +93,14 @@ VERBS = {
     ),
     "export": Verb(
         "write a data set in the layout of another program, which can then be compared on the same images",
-        "bench.datasets.nnunet:main",
-        "bench.datasets.nnunet:ExportConfig",
+        "bench.export.nnunet:main",
+        "bench.export.nnunet:ExportConfig",
+        reads_dataset=True,
+    ),
+    "graphs": Verb(
+        "write the graphs of a data set as torch_geometric reads them, for a trainer of your own",
+        "bench.export.graphs:main",
+        "bench.export.graphs:GraphsConfig",
         reads_dataset=True,
     ),
     "doctor": Verb(

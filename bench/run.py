@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from bench.config import Config, require
+from bench.console.progress import track_progress
 from bench.datasets import task_file
 from bench.datasets.registry import load
 from bench.datasets.sample import Sample, Splits
@@ -23,7 +24,6 @@ from bench.pipelines import parallel
 from bench.pipelines.origin import drop_origin, sum_origins
 from bench.pipelines.protocol import Pipeline, Prepared
 from bench.pipelines.registry import build_pipeline
-from bench.progress import track_progress
 from bench.scores.panels import Panels
 from bench.scores.scoring import SplitScores, choose_voting, find_scale
 from bench.scores.spool import Spool

@@ -20,7 +20,7 @@ MEASURED = (
         "bench/config.py",
         "bench/arms.py",
         "bench/files.py",
-        "bench/progress.py",
+        "bench/console",
         "bench/tables/write.py",
     ),
     "bench/tables/columns.py",

@@ -38,6 +38,7 @@ from bench.config import (
     TiledCnnConfig,
     TrainingConfig,
 )
+from bench.console.progress import Progress
 from bench.datasets import task_file
 from bench.datasets.masks import open_mask
 from bench.datasets.opening import open_image
@@ -48,7 +49,6 @@ from bench.predict.choice import choose_run, suggest_prediction
 from bench.predict.command import match_images
 from bench.predict.prediction import PredictConfig
 from bench.predict.run_directory import read_config
-from bench.progress import Progress
 from bench.settings import read_settings
 from bench.tables.write import write_run
 

@@ -3,9 +3,9 @@
 import pytest
 
 from bench.config import TrainingConfig
+from bench.console.progress import Progress, format_seconds_left, track_progress
 from bench.learning.progress import FitBar
 from bench.learning.schedule import Schedule
-from bench.progress import Progress, format_seconds_left, track_progress
 
 
 def test_a_line_per_tenth_with_its_note_and_the_time_left(capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,9 +9,9 @@ import numpy as np
 
 from bench.arrays.chunked import cut_boxes
 from bench.config import require, require_one_of
+from bench.console.progress import Progress
 from bench.datasets.scene import MODALITIES, Region, Scene, generate_block
 from bench.files import fill_atomically
-from bench.progress import Progress
 
 SIDE = 1024  # of a chunk, in pixels
 FULL_SCALE = 65535  # of uint16, which stands for 1

@@ -25,7 +25,7 @@ from bench.predict.meaning import Meaning
 from bench.predict.png_files import write_overlay
 from bench.predict.run_directory import FinishedRun
 from bench.predict.scratch import estimate_scratch, make_scratch
-from bench.progress import Progress
+from bench.console.progress import Progress
 
 Show = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.config import DatasetConfig, require, require_one_of
+from bench.console.progress import Progress
 from bench.datasets.registry import load
 from bench.files import write_atomically
-from bench.progress import Progress
 from bench.scan.ceilings import Ceiling, cut_crops, list_combinations, propose, scan_settings
 from bench.superpixels.registry import SUPERPIXELS
 

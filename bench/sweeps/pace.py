@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from statistics import fmean
 
 from bench.arms import ARMS
-from bench.progress import format_seconds_left
+from bench.console.progress import format_seconds_left
 from bench.sweeps.jobs import Job
 
 

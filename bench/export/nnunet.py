@@ -17,10 +17,10 @@ import numpy as np
 
 from bench.arrays.rows import cut_bands, read_by_rows
 from bench.config import DatasetConfig, require, require_one_of
+from bench.console.progress import Progress
 from bench.datasets.registry import load
 from bench.datasets.sample import Sample, Splits, Task
 from bench.files import fill_atomically, write_atomically
-from bench.progress import Progress
 
 FORMATS = ("nnunet",)
 NAME = re.compile(r"Dataset\d{3}_\w+")

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from bench.cli import run_verb
 from bench.config import FolderConfig, InputError
-from bench.datasets import nnunet
 from bench.datasets.folder import load_folder
-from bench.datasets.nnunet import name_cases, write_dataset
 from bench.datasets.sample import Sample, Splits, Task
+from bench.export import nnunet
+from bench.export.nnunet import name_cases, write_dataset
 
 SHAPES = {2: (11, 13), 3: (4, 6, 7)}
 IGNORED = 9

@@ -1,0 +1,211 @@
+"""The program from Python: `from bench import api`.
+
+What is named in `__all__` keeps its name, its arguments and its meaning from one minor version to the next; every other
+module may change at any time. Mistakes in what is given raise `InputError` (a `ValueError`) with one sentence. Modules
+that need torch or pandas are loaded when a function needs them.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from bench.config import GraphConfig, InputError, SuperpixelsConfig, require, require_one_of
+from bench.superpixels.labels import count_classes, majority_labels, paint
+
+if TYPE_CHECKING:
+    from torch_geometric.data import Data
+
+    from bench.predict.trained_run import TrainedRun
+    from bench.tables.collect import Tables
+
+__all__ = [
+    "FEATURES",
+    "InputError",
+    "count_classes",
+    "majority_labels",
+    "make_graph",
+    "make_superpixels",
+    "measure_superpixels",
+    "open_run",
+    "paint",
+    "read_tables",
+    "scale_image",
+]
+
+FEATURES = tuple(GraphConfig().features)  # the sets of node features that a run has by default
+
+
+def scale_image(image: ArrayLike, spatial_axes: int = 2) -> NDArray[np.float32]:
+    """Scale each channel of an image to mean 0 and standard deviation 1, as `dataset.normalization=per_image` does.
+
+    Args:
+        image: Real numbers of any type, (*spatial, C), or (*spatial) of one channel.
+        spatial_axes: 2 for images, 3 for volumes.
+
+    Returns:
+        The scaled image (*spatial, C).
+
+    Raises:
+        InputError: The image has another number of axes, or values that are not finite.
+    """
+    from bench.datasets.examine import examine
+    from bench.datasets.files import Arranged, Layout, Scaled
+    from bench.datasets.normalization import standardise
+
+    stored = Arranged(_add_channel(image, spatial_axes), Layout(spatial_axes, False))
+    return np.asarray(Scaled(stored, standardise(examine(Path("the image"), stored))))
+
+
+def make_superpixels(
+    image: ArrayLike,
+    size: float = 100.0,
+    *,
+    method: str = "slic",
+    compactness: float = 0.1,
+    sigma: float = 1.0,
+    spatial_axes: int = 2,
+) -> NDArray[np.int32]:
+    """Segment an image into superpixels.
+
+    Args:
+        image: (*spatial, C), or (*spatial) of one channel; of any scale.
+        size: Pixels of a superpixel: an area, or a volume in voxels.
+        method: A key of `bench.superpixels.registry.SUPERPIXELS`, as in `superpixels.method`.
+        compactness: How much shape counts against grey value.
+        sigma: Gaussian smoothing before clustering, in pixels.
+        spatial_axes: 2 for images, 3 for volumes.
+
+    Returns:
+        Segments (*spatial) with ids 0..N-1, all used, each connected.
+
+    Raises:
+        InputError: A setting cannot be used, or the image has another number of axes.
+        ValueError: A value of the image is not finite.
+    """
+    from bench.superpixels.registry import segment
+
+    config = SuperpixelsConfig(method=method, superpixel_size=size, compactness=compactness, sigma=sigma)
+    return segment(np.asarray(_add_channel(image, spatial_axes), np.float32), config)
+
+
+def measure_superpixels(
+    image: ArrayLike, segments: NDArray[np.integer], features: Sequence[str] = FEATURES
+) -> NDArray[np.float32]:
+    """Compute the features of superpixels.
+
+    Args:
+        image: (*spatial, C), or (*spatial) of one channel. Features are in its units: runs give a scaled image.
+        segments: Ids (*spatial), 0..N-1 all used.
+        features: Sets of features, keys of `bench.graphs.features.FEATURES`, as in `graph.features`.
+
+    Returns:
+        Features (N, F), set by set.
+
+    Raises:
+        InputError: There is no such set.
+        ValueError: Image and segments have different shapes.
+    """
+    from bench.graphs import features as sets
+
+    _check_names("features", features, sets.FEATURES)
+    pixels = np.asarray(_add_channel(image, segments.ndim), np.float32)
+    return sets.compute_features(features, pixels, np.asarray(segments, np.int32))
+
+
+def make_graph(
+    image: ArrayLike,
+    segments: NDArray[np.integer],
+    features: Sequence[str] = FEATURES,
+    *,
+    edges: Sequence[str] = ("adjacency",),
+    edge_weight: str = "spacing",
+) -> "Data":
+    """Make the graph of an image and its superpixels.
+
+    Args:
+        image: As in `measure_superpixels`.
+        segments: Ids (*spatial), 0..N-1 all used.
+        features: Sets of node features.
+        edges: Finders of edges, keys of `bench.graphs.edges.EDGES`.
+        edge_weight: spacing | published | normalised.
+
+    Returns:
+        A `torch_geometric.data.Data` of x (N, F), edge_index (2, E) in both directions, edge_attr (E, 4 + axes),
+        edge_weight (E,), pos (N, axes) in pixels and num_pixels (N,); see `bench.graphs.build.build_graph`.
+
+    Raises:
+        InputError: There is no such set, finder or weight.
+        ValueError: Image and segments have different shapes.
+    """
+    from bench.graphs.build import build_graph
+    from bench.graphs import edges as finders
+    from bench.graphs import features as sets
+
+    _check_names("features", features, sets.FEATURES)
+    _check_names("edges", edges, finders.EDGES)
+    pixels = np.asarray(_add_channel(image, segments.ndim), np.float32)
+    config = GraphConfig(features=list(features), edges=list(edges), edge_weight=edge_weight)
+    return build_graph(pixels, np.asarray(segments, np.int32), config)
+
+
+def open_run(
+    place: str | Path, *, pipeline: str | None = None, dataset: str | None = None, device: str = "auto"
+) -> "TrainedRun":
+    """Load a finished run, which then segments arrays by `predict` and `predict_probabilities`.
+
+    Args:
+        place: Directory of a run; or a results folder, of which the run with the best validation score is loaded.
+        pipeline: In a results folder, only runs of this method count.
+        dataset: In a results folder, only runs on the data set of this name count.
+        device: auto, cpu, cuda or cuda:N.
+
+    Returns:
+        The run; `class_names` are the names of its classes.
+
+    Raises:
+        InputError: There is no such run, or it left no usable weights.
+    """
+    from bench.predict.trained_run import load_trained
+
+    return load_trained(Path(place), pipeline, dataset, device)
+
+
+def read_tables(results_dir: str | Path) -> "Tables":
+    """Read the tables of a results folder as pandas frames; nothing is written.
+
+    Args:
+        results_dir: Folder with the directories of runs, or with collected tables alone.
+
+    Returns:
+        `runs`, `stages`, `scores` and `history`, whose columns `results/README.md` explains, and `unfinished`: the
+        directories that gave no row, with reasons.
+
+    Raises:
+        InputError: It is no results folder.
+    """
+    from bench.tables.collect import load_tables, read_runs
+
+    folder = Path(results_dir)
+    require(folder.is_dir(), f"{folder} is not a folder: give the results folder of an experiment")
+    return read_runs(folder) if (folder / "runs").is_dir() else load_tables(folder)
+
+
+def _add_channel(image: ArrayLike, spatial_axes: int) -> NDArray[Any]:
+    """Return an image as (*spatial, C). Raises InputError for another number of axes."""
+    array = np.asarray(image)
+    require(spatial_axes in (2, 3), f"spatial_axes must be 2 or 3, got {spatial_axes}")
+    require(
+        array.ndim - spatial_axes in (0, 1),
+        f"the image has the shape {array.shape}: it must have {spatial_axes} spatial axes and perhaps one of channels, "
+        "the last; volumes need spatial_axes=3",
+    )
+    return array[..., None] if array.ndim == spatial_axes else array
+
+
+def _check_names(what: str, names: Sequence[str], known: dict[str, Any]) -> None:
+    require(len(names) > 0, f"{what} must name at least one of {', '.join(known)}")
+    for name in names:
+        require_one_of(what, name, tuple(known))
