@@ -140,9 +140,9 @@ def make_graph(
         InputError: There is no such set, finder or weight.
         ValueError: Image and segments have different shapes.
     """
-    from bench.graphs.build import build_graph
     from bench.graphs import edges as finders
     from bench.graphs import features as sets
+    from bench.graphs.build import build_graph
 
     _check_names("features", features, sets.FEATURES)
     _check_names("edges", edges, finders.EDGES)

@@ -25,7 +25,8 @@ def list_packages() -> set[str]:
 
 def find_folder(package: str) -> Path:
     """The folder of a package, as setuptools finds it."""
-    return ROOT / read_setuptools()["package-dir"].get(package, package.replace(".", "/"))
+    moved: dict[str, str] = read_setuptools()["package-dir"]
+    return ROOT / moved.get(package, package.replace(".", "/"))
 
 
 def test_the_wheel_lists_every_package_of_the_tree_once() -> None:

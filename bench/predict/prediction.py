@@ -11,6 +11,7 @@ from typing import Any
 
 from bench.arrays.protocols import PlaneOf, Readable, Source, Writable
 from bench.config import FolderConfig, InputError, ParallelConfig, require, require_one_of
+from bench.console.progress import Progress
 from bench.datasets.examine import examine
 from bench.datasets.files import Arranged, Layout, Scaled
 from bench.datasets.opening import open_image
@@ -25,7 +26,6 @@ from bench.predict.meaning import Meaning
 from bench.predict.png_files import write_overlay
 from bench.predict.run_directory import FinishedRun
 from bench.predict.scratch import estimate_scratch, make_scratch
-from bench.console.progress import Progress
 
 Show = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 
