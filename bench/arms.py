@@ -7,6 +7,7 @@ Adding an arm costs one class (and its settings class in `bench/config.py`), one
 from dataclasses import dataclass
 
 from bench.config import (
+    CoarseGnnConfig,
     OracleConfig,
     PipelineConfig,
     PixelForestConfig,
@@ -27,7 +28,8 @@ class Arm:
         label: Its name for readers, in sentences and legends.
         settings: Its settings class in `bench.config`.
         implementation: `module:Class` of its `bench.pipelines.protocol.Pipeline`, imported when a run builds it.
-        colour: Hexadecimal colour in figures, of Okabe and Ito, "Color universal design", 2008.
+        colour: Hexadecimal colour in figures, of Okabe and Ito, "Color universal design", 2008; one is of Tol, "Colour
+            schemes", 2021.
         marker: Marker in figures, as matplotlib names it.
         uses_training: Whether it is a network that `bench.learning.training` trains, so that training settings mean
             anything to it.
@@ -63,6 +65,20 @@ ARMS: dict[str, Arm] = {  # in the order of tables and legends
         ),
         Arm(
             *("superpixel_gnn", "GNN", SuperpixelGnnConfig, _GNN, "#D55E00", "o"),
+            uses_training=True,
+            uses_superpixels=True,
+            uses_features=True,
+            uses_edges=True,
+        ),
+        Arm(
+            *(
+                "coarse_gnn",
+                "U-Net + GNN",
+                CoarseGnnConfig,
+                "bench.pipelines.both.coarse_gnn:CoarseGnn",
+                "#882255",
+                "h",
+            ),
             uses_training=True,
             uses_superpixels=True,
             uses_features=True,

@@ -281,7 +281,7 @@ class TiledCnnConfig(LearningConfig):
     batch_size: int = 8  # crops per step, and tiles per forward pass in prediction
     accumulate: int = 1  # parts in which a step's crops go through the network: less memory, one more forward pass
     checkpointing: bool = False  # compute activations within blocks again for the gradient: less memory, more time
-    foreground: float = 0.0  # share of crops centred on a pixel of a class other than the most frequent one
+    foreground: float = 0.0  # share of crops around a class that is not the most frequent; 0: as training.rare_share
     precision: str = "auto"  # auto | float32 | bfloat16; auto: training.amp, and bfloat16 on a CPU that has it
     jitter: float = 0.1  # strength of the random gain, offset and noise on the intensities of a crop; 0: off
 
@@ -371,6 +371,30 @@ class SuperpixelMlpConfig(SuperpixelGnnConfig):
         super().__post_init__()
         conv = self.model.conv
         require(conv == "none", f"pipeline.model.conv must be none for pipeline=superpixel_mlp, got {conv!r}")
+
+
+@dataclass
+class CoarseGnnConfig(SuperpixelGnnConfig):
+    """A U-Net on a smaller image, whose class scores are node features of the graph network."""
+
+    name: str = "coarse_gnn"  # the arm
+    coarse: TiledCnnConfig = field(default_factory=lambda: TiledCnnConfig(scale=4))
+    coarse_steps: int = 400  # ceiling of the U-Net's optimiser steps; patience ends them as in every fit
+    folds: int = 1  # U-Nets, each of which leaves out a part of the training images and scores it for the graph network
+    refine: bool = True  # false: the U-Net's scores painted by their means over superpixels, without a graph network
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("coarse_steps", "folds"):
+            require(getattr(self, name) >= 1, f"pipeline.{name} must be at least 1, got {getattr(self, name)}")
+        require(self.weights is None, f"pipeline.weights are for pipeline=superpixel_gnn, got {self.weights!r}")
+        require(
+            self.model.conv != "jain2024", "pipeline.model.conv=jain2024 is for pipeline=superpixel_gnn: choose another"
+        )
+
+    def scale_work(self, effort: float) -> "CoarseGnnConfig":
+        """Return the settings with `effort` times as many steps of the U-Net."""
+        return replace(self, coarse_steps=max(round(self.coarse_steps * effort), 1))
 
 
 @dataclass
@@ -469,6 +493,7 @@ class TrainingConfig:
     cross_entropy_weight: float = 1.0  # of cross-entropy in the loss
     dice_weight: float = 1.0  # of soft Dice in the loss
     class_weights: str = "sqrt"  # none | sqrt | inverse: of the class frequencies in the training pixels
+    rare_share: float = 0.02  # classes of a smaller share of the training pixels are drawn more often; 0: none is
     gradient_clip: float = 1.0  # largest norm of the gradient; 0: any
     amp: bool = True  # mixed precision, on a GPU only
 
@@ -480,6 +505,7 @@ class TrainingConfig:
             require(value is None or value >= least, f"training.{name} must be at least {least}, got {value}")
         require(self.seconds is None or self.seconds > 0, f"training.seconds must be positive, got {self.seconds}")
         require(self.min_gain >= 0, f"training.min_gain must not be negative, got {self.min_gain}")
+        require(0 <= self.rare_share < 1, f"training.rare_share must lie in [0, 1), got {self.rare_share}")
         require(0 <= self.cooldown < 1, f"training.cooldown must lie in [0, 1), got {self.cooldown}")
         require(self.gradient_clip >= 0, f"training.gradient_clip must not be negative, got {self.gradient_clip}")
         require_one_of("training.class_weights", self.class_weights, ("none", "sqrt", "inverse"))

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from bench.arms import ARMS, network_arms
 from bench.config import (
     CnnConfig,
+    CoarseGnnConfig,
     Config,
     DatasetConfig,
     GnnConfig,
@@ -41,6 +42,12 @@ if TYPE_CHECKING:
 SETTINGS: dict[str, Callable[[], PipelineConfig]] = {
     "tiled_cnn": partial(TiledCnnConfig, tile_size=64, overlap=16, batch_size=2, model=CnnConfig()),
     "superpixel_gnn": partial(SuperpixelGnnConfig, model=GnnConfig(hidden_channels=8, num_layers=2)),
+    "coarse_gnn": partial(
+        CoarseGnnConfig,
+        model=GnnConfig(hidden_channels=8, num_layers=2),
+        coarse=TiledCnnConfig(tile_size=64, overlap=16, batch_size=2, scale=2),
+        coarse_steps=2,
+    ),
     "superpixel_mlp": partial(SuperpixelMlpConfig, model=GnnConfig("none", hidden_channels=8, num_layers=2)),
     "superpixel_trees": partial(SuperpixelTreesConfig, hops=[1, 2], iterations=12, validate_every=4, least_nodes=5),
     "pixel_forest": partial(PixelForestConfig, trees=5),
@@ -52,6 +59,8 @@ PROBABILISTIC = [
     ("tiled_cnn", "gaussian", 1),
     ("superpixel_gnn", "discard", 1),
     ("superpixel_gnn", "discard", 3),
+    ("coarse_gnn", "discard", 1),
+    ("coarse_gnn", "discard", 2),
     ("superpixel_mlp", "discard", 1),
     ("superpixel_trees", "discard", 1),
     ("superpixel_trees", "discard", 3),

@@ -10,6 +10,7 @@ import pytest
 
 from bench.config import Config, DatasetConfig, TiledCnnConfig, TrainingConfig
 from bench.datasets.sample import Sample, Task
+from bench.learning.rare import find_rare
 from bench.pipelines.cnn.crops import IGNORED, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
 
@@ -42,6 +43,13 @@ def test_ignored_pixels_and_a_single_class_are_no_foreground() -> None:
     assert find_foreground([np.array([[0, 0, 2]], np.uint8)], 3, ignore_index=2) is None
 
 
+def test_chosen_classes_alone_are_drawn() -> None:
+    foreground = find_foreground(MASKS, 4, 9, np.array([2, 3]))
+    assert foreground is not None
+    assert {foreground.draw(np.random.default_rng(seed)) for seed in range(20)} == {(0, (3, 0))}
+    assert find_foreground(MASKS, 4, 9, np.array([3])) is None
+
+
 def rare() -> Sample:
     """One small disc in a large image."""
     rows, columns = np.indices((200, 200))
@@ -72,19 +80,22 @@ def test_crops_at_an_edge_stay_within_the_image() -> None:
 
 
 @pytest.mark.parametrize("scheme", ["none", "inverse"])
-def test_crops_around_a_rare_class_leave_its_share_in_the_loss_as_it_was(scheme: str) -> None:
-    def shares(foreground: float) -> np.ndarray:
+@pytest.mark.parametrize("foreground", [0.0, 0.7])
+def test_crops_around_a_rare_class_leave_its_share_in_the_loss_as_it_was(scheme: str, foreground: float) -> None:
+    def shares(foreground: float, rare_share: float) -> np.ndarray:
         settings = TiledCnnConfig(crop_size=32, tile_size=64, overlap=0, foreground=foreground)
         training = TrainingConfig(epochs=1, steps=None, class_weights=scheme)
         arm = TiledCnn(Config(DatasetConfig(), settings, training=training, device="cpu"), Task(("a", "b"), 1, 2))
         items = [arm.prepare(rare())]
-        sampler = arm.make_sampler(items)
+        pixels = arm.count_pixels(items)
+        sampler = arm.make_sampler(items, find_rare(pixels, rare_share))
         counts = sampler.count_classes(np.random.default_rng(5), 2, 2000)
-        assert (counts[1] > 0.05 * counts.sum()) == (foreground > 0)
-        mass = arm.weigh_classes(items, sampler).numpy() * counts
+        assert (counts[1] > 0.05 * counts.sum()) == (foreground > 0 or rare_share > 0)
+        mass = arm.weigh_classes(pixels, sampler).numpy() * counts
         return np.asarray(mass / mass.sum())
 
-    np.testing.assert_allclose(shares(0.7), shares(0.0), rtol=0.25)  # of crops drawn at random
+    plain = shares(0.0, 0.0)
+    np.testing.assert_allclose(shares(foreground, 0.02), plain, rtol=0.25)  # of crops drawn at random
 
 
 def test_batches_with_foreground_train() -> None:

@@ -270,8 +270,8 @@ def test_images_are_held_in_the_type_of_their_file_or_stay_there(tmp_path: Path)
     for item in items:
         np.testing.assert_array_equal(arm.predict(item), arm.predict(plain))
         for (one, _), (other, _) in zip(
-            arm.make_sampler([item]).draw_epoch(np.random.default_rng(0)),
-            arm.make_sampler([plain]).draw_epoch(np.random.default_rng(0)),
+            arm.make_sampler([item], np.empty(0, np.intp)).draw_epoch(np.random.default_rng(0)),
+            arm.make_sampler([plain], np.empty(0, np.intp)).draw_epoch(np.random.default_rng(0)),
             strict=True,
         ):
             np.testing.assert_array_equal(one, other)

@@ -26,6 +26,7 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "pipelines/cnn": "config arrays datasets learning scores models pipelines",
     "pipelines/gnn": "config files versions arrays datasets learning scores superpixels graphs models pipelines "
     "measure",
+    "pipelines/both": "config arrays datasets learning graphs pipelines pipelines/cnn pipelines/gnn",
     "pipelines/trees": "config arrays datasets learning scores superpixels graphs pipelines",
     "run": "config console datasets learning measure pipelines scores tables",
     "tables": "config arms files",
@@ -59,6 +60,7 @@ LIBRARIES = {  # that a room may not import
     "pipelines": "pandas hydra omegaconf matplotlib",
     "pipelines/cnn": "pandas skimage torch_geometric hydra omegaconf matplotlib",
     "pipelines/gnn": "pandas skimage segmentation_models_pytorch hydra omegaconf matplotlib",
+    "pipelines/both": "pandas skimage hydra omegaconf matplotlib",
     "pipelines/trees": "torch torch_geometric sklearn pandas skimage hydra omegaconf matplotlib",
     "run": "torch pandas hydra omegaconf matplotlib",
     "tables": "torch matplotlib hydra omegaconf",

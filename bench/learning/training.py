@@ -54,6 +54,7 @@ def train(
     seed: int,
     device: torch.device,
     started_ns: int | None = None,
+    earlier_seconds: float = 0.0,
 ) -> FitLog:
     """Fit a learner's model in place; leave it on `device` in eval mode with the weights of its best validation.
 
@@ -65,6 +66,7 @@ def train(
         device: Where the model is trained.
         started_ns: `time.perf_counter_ns()` from which seconds count (default: now). What lies between it and the first
             batch is recorded as `init`, the first step as `warmup`.
+        earlier_seconds: Seconds of stages of the same arm that were fitted before: the history counts them too.
 
     Returns:
         The log of the fit.
@@ -79,7 +81,7 @@ def train(
     weights = learner.model.parameters()
     decay = pipeline.weight_decay
     optimizer = torch.optim.AdamW(weights, lr=pipeline.learning_rate, weight_decay=decay, fused=True)  # a tenth faster
-    fit = _Fit(learner, training, pipeline, device, optimizer, started_ns)
+    fit = _Fit(learner, training, pipeline, device, optimizer, started_ns, earlier_seconds)
     fit.record("init", started_ns)
     with FitBar(pipeline.name) as bar:
         while not fit.schedule.find_end():
@@ -104,6 +106,7 @@ class _Fit(Generic[Batch]):
     device: torch.device
     optimizer: torch.optim.Optimizer
     started_ns: int
+    earlier_seconds: float
     epoch: int = 0
     score: float | None = None
     best_score: float | None = None
@@ -127,8 +130,8 @@ class _Fit(Generic[Batch]):
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
 
     def elapsed(self) -> float:
-        """Seconds since the fit began, without those of forked cool-downs."""
-        return (time.perf_counter_ns() - self.started_ns) / 1e9 - self.forked
+        """Seconds since the arm began to learn, without those of forked cool-downs."""
+        return self.earlier_seconds + (time.perf_counter_ns() - self.started_ns) / 1e9 - self.forked
 
     def record(self, phase: str, start_ns: int) -> None:
         """Note that the fit has been in `phase` since `start_ns`."""

@@ -218,7 +218,7 @@ def predict_one(work: Work, progress: Show | None = None) -> Done:
     file, layout = open_work(work, run, planes[0])
     flat = Arranged(file.array, layout).shape
     shape = flat if planes == [None] else (len(planes), *flat)
-    needed = estimate_scratch(run.config, shape, settings.probabilities * len(run.task.class_names))
+    needed = estimate_scratch(run.config, shape, len(run.task.class_names), settings.probabilities)
     with explain_prediction(work), make_scratch(work.out, settings.scratch, needed) as scratch:
         meaning, images = describe_mask(file, run.task, layout, planes != [None]), open_images(work, run, planes)
         with (progress or show_progress)(work.image.name) as show:

@@ -7,7 +7,7 @@ from math import prod
 from pathlib import Path
 
 from bench.arms import ARMS
-from bench.config import Config, require
+from bench.config import CoarseGnnConfig, Config, require
 from bench.files import clear_stale, name_temporary, remove
 
 
@@ -43,14 +43,16 @@ def make_scratch(out: Path, place: str | None, needed: int) -> Iterator[Path]:
         remove(folder)
 
 
-def estimate_scratch(config: Config, shape: Sequence[int], classes: int) -> int:
+def estimate_scratch(config: Config, shape: Sequence[int], classes: int, probabilities: bool) -> int:
     """Return the bytes that an image takes on the disk for a while.
 
     Args:
         config: Settings of the run.
         shape: Of the image, (*spatial, C).
-        classes: Classes whose probabilities are written too, 0 for none.
+        classes: Number of classes.
+        probabilities: Whether their probabilities are written too.
     """
     pixels = prod(shape[:-1])
     superpixels = ARMS[config.pipeline.name].uses_superpixels  # a smoothed image and all ids
-    return pixels * (1 + 4 * classes + superpixels * (8 + 4 * shape[-1] + 4 * (config.superpixels.views - 1)))
+    scores = 4 * classes * (probabilities + isinstance(config.pipeline, CoarseGnnConfig))  # of its U-Net
+    return pixels * (1 + scores + superpixels * (8 + 4 * shape[-1] + 4 * (config.superpixels.views - 1)))

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from bench.arms import ARMS
 from bench.config import (
     CnnConfig,
+    CoarseGnnConfig,
     Config,
     InputError,
     SuperpixelGnnConfig,
@@ -99,8 +100,8 @@ def check_arms(found: Iterable[tuple[Config, Task]]) -> None:
 def needs_trial(config: Config) -> bool:
     """Whether settings were changed of which only torch and the library of networks can say whether they will do."""
     arm = config.pipeline
-    if isinstance(arm, TiledCnnConfig):
-        model = arm.model
+    if isinstance(arm, TiledCnnConfig | CoarseGnnConfig):
+        model = arm.model if isinstance(arm, TiledCnnConfig) else arm.coarse.model
         known = model.architecture in TRIED["architectures"] and model.encoder_name in TRIED["encoders"]
         plain = CnnConfig(architecture=model.architecture, encoder_name=model.encoder_name)
         if not known or model != plain:

@@ -14,7 +14,7 @@ BAND_PIXELS = 1 << 20  # of a mask, counted at once
 
 @dataclass(frozen=True)
 class Foreground:
-    """Cumulative counts of each class but the most frequent one over the lines of pixels of all masks, in order.
+    """Cumulative counts of some classes over the lines of pixels of all masks, in order.
 
     `cumulative` (lines, classes left) int64; `labels` (classes left,); `first` (masks + 1,) the first line of a mask.
     """
@@ -36,21 +36,28 @@ class Foreground:
         return which, (*(int(index) for index in place), int(rng.choice(columns)))
 
 
-def find_foreground(masks: Sequence[Readable], num_classes: int, ignore_index: int | None = None) -> Foreground | None:
+def find_foreground(
+    masks: Sequence[Readable],
+    num_classes: int,
+    ignore_index: int | None = None,
+    chosen: NDArray[np.intp] | None = None,
+) -> Foreground | None:
     """Count the classes of masks line by line.
 
     Args:
         masks: Masks (*spatial) of class numbers.
         num_classes: K.
         ignore_index: Number that is no class; None: there is none.
+        chosen: The classes that are meant, of those that occur; None: all but the most frequent one.
 
     Returns:
-        Where the pixels of each class are; None where fewer than two classes occur.
+        Where the pixels of each class are; None where no such class occurs.
     """
     counts = [_line_counts(mask, num_classes, ignore_index) for mask in masks]
     lines = np.concatenate(counts)
     total = lines.sum(axis=0)
-    labels = np.flatnonzero((total > 0) & (np.arange(num_classes) != total.argmax()))
+    meant = np.arange(num_classes) != total.argmax() if chosen is None else np.isin(np.arange(num_classes), chosen)
+    labels = np.flatnonzero((total > 0) & meant)
     if len(labels) == 0:
         return None
     first = np.cumsum([0, *(len(count) for count in counts)])

@@ -20,6 +20,7 @@ from bench.datasets.sample import Sample, Task, hold_source
 from bench.learning.devices import amp_dtype, autocast_to, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog
 from bench.learning.losses import class_weights, segmentation_loss
+from bench.learning.rare import FOCUS, announce_rare, find_rare, weigh_back
 from bench.learning.training import Learner, train
 from bench.pipelines.cnn.crops import IGNORED, Batch, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
@@ -100,8 +101,11 @@ class TiledCnn:
         self.model = self._build()  # a second fit starts afresh
         if self.settings.checkpointing:
             checkpoint_blocks(self.model)
-        sampler = self.make_sampler(train_items)
-        self.class_weights = self.weigh_classes(train_items, sampler).to(self.device)
+        counts = self.count_pixels(train_items)
+        rare = find_rare(counts, self.config.training.rare_share)
+        announce_rare(self.settings.name, rare, counts, self.task.class_names)
+        sampler = self.make_sampler(train_items, rare)
+        self.class_weights = self.weigh_classes(counts, sampler).to(self.device)
         learner = Learner(
             model=self.model,
             batches=lambda epoch: self.prefetch_batches(
@@ -115,7 +119,8 @@ class TiledCnn:
         training = self.config.training
         log = train(learner, training, self.settings, seed=self.config.seed, device=self.device, started_ns=started_ns)
         from_scratch = self.settings.model.encoder_weights is None and self.settings.model.weights_file is None
-        return replace(log, facts={"convolution_bits": torch.finfo(self.dtype).bits, "from_scratch": from_scratch})
+        facts = {"convolution_bits": torch.finfo(self.dtype).bits, "from_scratch": from_scratch}
+        return replace(log, facts={**facts, "rare_classes": len(rare)})
 
     def predict(self, item: TiledImage) -> NDArray[np.integer]:
         """Return the class of every pixel (*spatial), tile by tile."""
@@ -181,18 +186,29 @@ class TiledCnn:
             raise InputError(f"pipeline.model: {error}") from error
         return network.to(self.device).to(memory_format=torch.channels_last).eval()
 
-    def make_sampler(self, items: Sequence[TiledImage]) -> CropSampler:
-        """Make the sampler of training crops."""
+    def count_pixels(self, items: Sequence[TiledImage]) -> NDArray[np.int64]:
+        """Count the pixels of each class (K,) in the masks."""
+        counts: NDArray[np.int64] = np.sum([self._confusion(item.mask, item.mask).diagonal() for item in items], axis=0)
+        return counts
+
+    def make_sampler(self, items: Sequence[TiledImage], rare: NDArray[np.intp]) -> CropSampler:
+        """Make the sampler of training crops, which shows rare classes more often than they occur.
+
+        With `pipeline.foreground` these are all but the most frequent one, and the share of the crops is that of the
+        setting.
+        """
         settings, ignored = self.settings, self.task.ignore_index
         masks = [item.mask for item in items]
+        focus = settings.foreground or (FOCUS if len(rare) > 0 else 0.0)
+        chosen = None if settings.foreground > 0 else rare
         return CropSampler(
             [Labelled(item.image, item.mask) for item in items],
             self._choose_crop(masks),
             settings.batch_size,
             settings.jitter,
             ignored,
-            find_foreground(masks, self.task.num_classes, ignored) if settings.foreground > 0 else None,
-            settings.foreground,
+            find_foreground(masks, self.task.num_classes, ignored, chosen) if focus > 0 else None,
+            focus,
         )
 
     def _choose_crop(self, masks: Sequence[Source]) -> int:
@@ -209,19 +225,16 @@ class TiledCnn:
             return crop
         return min(crop, max(int(0.85 * min(sides)) // stride, 1) * stride)
 
-    def weigh_classes(self, items: Sequence[TiledImage], sampler: CropSampler) -> Tensor:
-        """Return the weights (K,) of the cross-entropy, from the counted pixels of each class in the images.
+    def weigh_classes(self, counts: NDArray[np.int64], sampler: CropSampler) -> Tensor:
+        """Return the weights (K,) of the cross-entropy, from the pixels (K,) of each class in the images.
 
-        Crops around rare classes show these more often than the images do. Their weights are divided by how much
-        more often, so that every class has the share in the loss that it has with crops from anywhere.
+        Crops around rare classes show these more often than the images do; the weights make up for it.
         """
-        counts: NDArray[np.int64] = np.sum([self._confusion(item.mask, item.mask).diagonal() for item in items], axis=0)
         weights = class_weights(counts, self.config.training.class_weights)
         if sampler.foreground is None:
             return weights
         drawn = sampler.count_classes(np.random.default_rng([self.config.seed, 0]), self.task.num_classes)
-        shown = np.where(counts > 0, np.maximum(drawn, 1) / drawn.sum() / np.maximum(counts / counts.sum(), 1e-12), 1)
-        return weights / torch.from_numpy(shown).float()
+        return weigh_back(weights, counts, drawn)
 
     def _validation_cost(self, items: Sequence[TiledImage], sampler: CropSampler) -> float:
         """Cost of predicting `items` in optimiser steps: a step takes about three times a forward pass of its crops."""

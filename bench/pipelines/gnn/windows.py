@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
@@ -27,6 +28,11 @@ class Subgraph:
     def num_nodes(self) -> int:
         """Number of nodes of the window."""
         return len(self.nodes)
+
+    def count_pixels(self) -> NDArray[np.int64]:
+        """Count the pixels of each class (K,) in the window."""
+        counts: NDArray[np.int64] = self.graph.y_counts[self.nodes].sum(dim=0).numpy()
+        return counts
 
     def extract(self) -> Data:
         """Return the window as a graph; the graph itself where it has no more nodes than the window."""

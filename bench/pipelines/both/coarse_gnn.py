@@ -1,0 +1,218 @@
+"""Both together: a U-Net on a smaller image gives the surroundings, a graph of superpixels draws the boundaries.
+
+The U-Net sees the image at a fraction of its resolution, for a fraction of the work. Its class probabilities, pooled
+into superpixels at full resolution, are further features of the nodes. Both stages learn from the training images
+alone, and the validation images choose the weights of either.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch_geometric.data import Data
+
+from bench.arrays.protocols import Source, Writable
+from bench.arrays.scratch import Storage
+from bench.config import CoarseGnnConfig, Config, TrainingConfig, require
+from bench.datasets.sample import Sample, Task
+from bench.learning.fitlog import FitLog
+from bench.pipelines.both.scores import append_scores, append_to_item, score_image
+from bench.pipelines.cnn.tiled_cnn import TiledCnn, TiledImage
+from bench.pipelines.gnn.augment import Response
+from bench.pipelines.gnn.superpixel_gnn import BAND_PIXELS, Item, SuperpixelGnn, paint_item
+from bench.pipelines.painting import paint_by_bands, paint_probabilities
+
+LEAST = 1e-6  # probability of a class that the U-Net rules out, in logarithms
+COARSE_SHARE = 0.3  # of a prediction's progress
+
+
+@dataclass(frozen=True)
+class CoarseItem:
+    """A sample as graphs of superpixels, and its pixels for the U-Net."""
+
+    graph: Item
+    tiled: TiledImage
+
+    @property
+    def segments(self) -> NDArray[np.int32]:
+        """Superpixels (*spatial), or (V, *spatial) of several views."""
+        return self.graph.segments
+
+    @property
+    def facts(self) -> dict[str, float]:
+        """Counts of the graph and of the tiles."""
+        return {**self.graph.facts, **self.tiled.facts}
+
+
+class CoarseGnn:
+    """A pipeline (`bench.pipelines.protocol`) of two stages, each the arm that it is alone."""
+
+    def __init__(self, config: Config, task: Task) -> None:
+        assert isinstance(config.pipeline, CoarseGnnConfig)
+        self.config, self.settings, self.task = config, config.pipeline, task
+        self.gnn = SuperpixelGnn(config, task)
+        if self.settings.jitter > 0:
+            self.gnn.response = pad_response(self.gnn.response, 2 * task.num_classes)
+        training = limit_steps(config.training, self.settings.coarse_steps)
+        self.coarse = [
+            TiledCnn(replace(config, pipeline=self.settings.coarse, training=training, seed=config.seed + fold), task)
+            for fold in range(self.settings.folds)
+        ]
+
+    def prepare(self, sample: Sample) -> CoarseItem:
+        """The graphs of the sample, and its tiles."""
+        return CoarseItem(self.gnn.prepare(sample), self.coarse[0].prepare(sample))
+
+    def fit(self, train_items: Sequence[CoarseItem], val_items: Sequence[CoarseItem]) -> FitLog:
+        """Train the U-Net, then the graph network on its scores; both keep the weights that validate best."""
+        started_ns = time.perf_counter_ns()
+        tiled, val_tiled = [item.tiled for item in train_items], [item.tiled for item in val_items]
+        folds = split_folds(len(train_items), len(self.coarse))
+        require(all(folds), f"pipeline.folds must not exceed the training images, {len(train_items)}, got {len(folds)}")
+        logs = [
+            network.fit([tiled[index] for index in learned], val_tiled)
+            for network, learned in zip(self.coarse, folds, strict=True)
+        ]
+        coarse_score = min(log.best_score or 0.0 for log in logs)
+        facts = {"coarse_steps": sum(log.steps or 0 for log in logs), "coarse_val_score": coarse_score}
+        intervals = tuple(interval for log in logs for interval in log.intervals)
+        parameters = sum(log.parameters for log in logs)
+        if not self.settings.refine:
+            own = {name: logs[-1].facts[name] for name in ("convolution_bits", "from_scratch", "rare_classes")}
+            return replace(logs[-1], intervals=intervals, parameters=parameters, facts={**own, **facts})
+        train = [self._extend(item, [self.coarse[index % len(folds)]]) for index, item in enumerate(train_items)]
+        val = [self._extend(item, self.coarse) for item in val_items]
+        log = self.gnn.fit(train, val, (time.perf_counter_ns() - started_ns) / 1e9)
+        return replace(
+            log,
+            intervals=(*intervals, *log.intervals),
+            parameters=parameters + log.parameters,
+            facts={**logs[0].facts, **log.facts, **facts},
+        )
+
+    def predict(self, item: CoarseItem) -> NDArray[np.integer]:
+        """Paint the classes of the nodes onto the pixels (*spatial)."""
+        extended = self._extend(item, self.coarse)
+        return paint_item(extended, self._vote)
+
+    def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
+        """Predict an image by tiles and then in bands, to the same bits as `predict`.
+
+        Args:
+            image: (*spatial, C).
+            out: (*spatial), receives class numbers.
+            scratch: Folder for arrays as large as the image: superpixels, and the class probabilities of the U-Net.
+            progress: Called with the share done, in [0, 1].
+        """
+        with self._nodes(image, scratch, progress, self._vote) as (segments, votes):
+            paint_by_bands(votes, segments, out, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))
+
+    def predict_probabilities(
+        self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
+    ) -> None:
+        """Predict an image, and its class probabilities; see `Probabilistic` and `SuperpixelGnn`."""
+        with self._nodes(image, scratch, progress, self._log_probabilities) as (segments, votes):
+            paint_probabilities(votes, segments, mask, shares, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))
+
+    def save(self, path: Path) -> None:
+        """Write the weights of all networks, each under the name of its stage."""
+        weights = {
+            f"coarse{fold}.{name}": value
+            for fold, network in enumerate(self.coarse)
+            for name, value in network.model.state_dict().items()
+        }
+        if self.settings.refine:
+            weights |= {f"gnn.{name}": value for name, value in self.gnn.get_model().state_dict().items()}
+        torch.save(weights, path)
+
+    def load(self, path: Path) -> None:
+        """Take the weights that `save` wrote under the same configuration."""
+        weights = torch.load(path, map_location=self.gnn.device, weights_only=True)
+        for fold, network in enumerate(self.coarse):
+            network.model.load_state_dict(select_weights(weights, f"coarse{fold}."))
+            network.model.eval()
+        if self.settings.refine:
+            self.gnn.take_weights(select_weights(weights, "gnn."))
+
+    def _extend(self, item: CoarseItem, networks: Sequence[TiledCnn]) -> Item:
+        """The graphs of an item with the scores of `networks`; a large image's scores lie on the disk meanwhile."""
+        with (
+            TemporaryDirectory(prefix="coarse-") as folder,
+            Storage(None if item.tiled.is_held else Path(folder)) as disk,
+        ):
+            scores = disk.empty((*item.tiled.mask.shape, self.task.num_classes), np.float32)
+            score_image(networks, item.tiled.image, scores, lambda _: None, item.tiled.is_held)
+            return append_to_item(item.graph, scores)
+
+    @contextmanager
+    def _nodes(
+        self, image: Source, scratch: Path, progress: Callable[[float], None], vote: Callable[[Data], NDArray[Any]]
+    ) -> Iterator[tuple[list[NDArray[np.int32]], list[NDArray[Any]]]]:
+        """Segments of each view of an image, and what `vote` says of its nodes; 0.9 of the work."""
+        with Storage(scratch) as disk:
+            scores = disk.empty((*image.shape[:-1], self.task.num_classes), np.float32)
+            score_image(self.coarse, image, scores, lambda share: progress(COARSE_SHARE * share), is_held=False)
+            disk.release()
+            yield self.gnn.predict_nodes(
+                image,
+                scratch,
+                lambda share: progress(COARSE_SHARE * 0.9 + (1 - COARSE_SHARE) * share),
+                lambda data, segments: vote(append_scores(data, segments, scores)),
+            )
+
+    def _vote(self, data: Data) -> NDArray[Any]:
+        """What is painted of a graph, as `SuperpixelGnn` has it, or of the U-Net's means alone."""
+        if self.settings.refine:
+            return self.gnn.vote_nodes(data)
+        if len(self.gnn.views) > 1:
+            return self._log_probabilities(data)
+        classes: NDArray[Any] = self._means(data).argmax(axis=1)
+        return classes.astype(np.min_scalar_type(self.task.num_classes - 1))
+
+    def _log_probabilities(self, data: Data) -> NDArray[np.float32]:
+        """Log p (N, K) of the nodes of a graph."""
+        if self.settings.refine:
+            return self.gnn.score_nodes(data)
+        means = np.maximum(self._means(data), np.float32(LEAST))
+        scores: NDArray[np.float32] = np.log(means / means.sum(axis=1, keepdims=True))
+        return scores
+
+    def _means(self, data: Data) -> NDArray[np.float32]:
+        """The U-Net's mean probabilities (N, K): the first half of the features that it gave."""
+        classes = self.task.num_classes
+        means: NDArray[np.float32] = data.x[:, -2 * classes : -classes].numpy()
+        return means
+
+
+def split_folds(items: int, folds: int) -> list[list[int]]:
+    """Return the training items that each network learns from: all of a single one, of several all but its own fold.
+
+    A network is surer of what it learned from than of what it never saw. With two or more folds, item i is scored by
+    network i modulo `folds`, which did not learn from it: as new images are, when the graph network is applied.
+    """
+    return [[item for item in range(items) if folds == 1 or item % folds != fold] for fold in range(folds)]
+
+
+def limit_steps(training: TrainingConfig, steps: int) -> TrainingConfig:
+    """Return the training settings of the first stage: at most `steps` steps, half of the seconds, no forks."""
+    ceiling = steps if training.steps is None else min(steps, training.steps)
+    seconds = None if training.seconds is None else training.seconds / 2
+    return replace(training, steps=ceiling, epochs=None, seconds=seconds, forks=False)
+
+
+def pad_response(response: Response, columns: int) -> Response:
+    """Return the response of features that are followed by `columns` which gain and offset leave as they are."""
+    unmoved = torch.zeros(columns)
+    return Response(torch.cat([response.power, unmoved]), torch.cat([response.level, unmoved]))
+
+
+def select_weights(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    """Return the weights under `prefix`, without it."""
+    return {name.removeprefix(prefix): value for name, value in weights.items() if name.startswith(prefix)}
