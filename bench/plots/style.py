@@ -23,7 +23,7 @@ ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = (
     "#000000",
 )  # Okabe and Ito, "Color universal design", 2008
 GREY = "#6b6b6b"
-_SPARE = (("#332288", "h"), ("#882255", "p"), ("#999933", "*"))  # P. Tol, "Colour schemes", SRON 2021, muted
+_SPARE = (("#DDCC77", "d"), ("#882255", "p"), ("#999933", "*"))  # P. Tol, "Colour schemes", SRON 2021, muted
 WRONG = VERMILION  # pixels whose predicted class is not the true one; no class has this colour
 KINDS = {
     "gpu_process": "GPU memory of the process, context included",

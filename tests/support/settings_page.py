@@ -40,6 +40,7 @@ LAST: tuple[tuple[str, type, str], ...] = (
     ("Preparing many images at once", c.ParallelConfig, "parallel."),
     ("Experiments", c.ExperimentConfig, "experiment."),
 )
+STAGE = "pipeline.coarse."  # settings of the U-Net within `coarse_gnn`
 DATASETS = (c.FolderConfig, c.EmbeddedConfig, c.SyntheticConfig)
 
 
@@ -67,7 +68,11 @@ def describe_arm(arm: Arm) -> str:
     for other in ARMS.values():
         if other is not arm and issubclass(arm.settings, other.settings):
             fixed = "; `pipeline.model.conv` must be `none`" if arm.settings is c.SuperpixelMlpConfig else ""
-            return f"The settings of `{other.name}`{fixed}."
+            shared = {one.name for one in list_settings(other.settings, "pipeline.")}
+            own = [one for one in settings if one.name not in shared]
+            listed = [one for one in own if not one.name.startswith(STAGE)]
+            stage = f", those of `tiled_cnn` under `{STAGE}`, with `{STAGE}scale=4`" if listed != own else ""
+            return f"The settings of `{other.name}`{fixed}{stage}." + (f"\n\n{format_table(listed)}" if listed else "")
     return format_table(settings)
 
 
