@@ -76,7 +76,7 @@ ARMS: dict[str, Arm] = {  # in the order of tables and legends
                 "U-Net + GNN",
                 CoarseGnnConfig,
                 "bench.pipelines.both.coarse_gnn:CoarseGnn",
-                "#882255",
+                "#332288",
                 "h",
             ),
             uses_training=True,
