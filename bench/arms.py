@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from bench.config import (
     CoarseGnnConfig,
+    ExternalConfig,
     OracleConfig,
     PipelineConfig,
     PixelForestConfig,
@@ -28,8 +29,7 @@ class Arm:
         label: Its name for readers, in sentences and legends.
         settings: Its settings class in `bench.config`.
         implementation: `module:Class` of its `bench.pipelines.protocol.Pipeline`, imported when a run builds it.
-        colour: Hexadecimal colour in figures, of Okabe and Ito, "Color universal design", 2008; one is of Tol, "Colour
-            schemes", 2021.
+        colour: Hexadecimal colour in figures, of Okabe and Ito, "Color universal design", 2008, as far as theirs reach.
         marker: Marker in figures, as matplotlib names it.
         uses_training: Whether it is a network that `bench.learning.training` trains, so that training settings mean
             anything to it.
@@ -38,6 +38,7 @@ class Arm:
         uses_edges: Whether its nodes see their neighbours.
         sees_truth: Whether it is given the true mask, which makes it a ceiling and not a method.
         is_floor: Whether an arm that scores lower than it on validation images has learned nothing worth comparing.
+        runs_elsewhere: Whether another program makes its masks, so that nothing of what it costs is measured here.
     """
 
     name: str
@@ -52,6 +53,7 @@ class Arm:
     uses_edges: bool = False
     sees_truth: bool = False
     is_floor: bool = False
+    runs_elsewhere: bool = False
 
 
 _TREES = "bench.pipelines.trees"
@@ -102,6 +104,10 @@ ARMS: dict[str, Arm] = {  # in the order of tables and legends
             *("#56B4E9", "X"),
         ),
         Arm(
+            *("external", "external", ExternalConfig, "bench.pipelines.external:External", "#8B5A2B", ">"),
+            runs_elsewhere=True,
+        ),
+        Arm(
             *("oracle", "oracle", OracleConfig, "bench.pipelines.oracle:Oracle", "#000000", "D"),
             uses_superpixels=True,
             sees_truth=True,
@@ -141,6 +147,11 @@ def edgeless_arms() -> tuple[str, ...]:
     return tuple(a.name for a in ARMS.values() if a.implementation == graph.implementation and not a.uses_edges)
 
 
+def foreign_arms() -> tuple[str, ...]:
+    """Return the names of the arms whose masks another program makes: their scores count, no time of theirs does."""
+    return tuple(arm.name for arm in ARMS.values() if arm.runs_elsewhere)
+
+
 def contending_arms() -> tuple[str, ...]:
-    """Return the names of the arms that are methods: they fit something, and are neither a ceiling nor a floor."""
-    return tuple(arm.name for arm in ARMS.values() if not arm.sees_truth and not arm.is_floor)
+    """Return the names of the methods that are measured here: neither ceilings, nor floors, nor run elsewhere."""
+    return tuple(arm.name for arm in ARMS.values() if not (arm.sees_truth or arm.is_floor or arm.runs_elsewhere))

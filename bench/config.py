@@ -108,17 +108,36 @@ def parse_colours(given: list[str] | None) -> list[str] | None:
     return colours
 
 
-def class_by_number(given: object) -> dict[int, int] | str | None:
-    """Check `dataset.mask_values`: null, foreground, or a map from whole numbers to classes, which may be text."""
+def map_numbers(setting: str, given: object) -> dict[int, int] | str | None:
+    """Check a setting that maps the numbers of masks to classes.
+
+    Args:
+        setting: Its name, for the message.
+        given: Null, foreground, or a map from whole numbers to classes, either of which may be text.
+
+    Returns:
+        The map with whole numbers; null and foreground as they are.
+
+    Raises:
+        InputError: It is none of these.
+    """
     if given is None or given == "foreground":
         return given
     example = "must be foreground or a map from numbers to classes, as in {0: 0, 255: 1}"
-    require(isinstance(given, dict) and len(given) > 0, f"dataset.mask_values {example}, got {given!r}")
+    require(isinstance(given, dict) and len(given) > 0, f"{setting} {example}, got {given!r}")
     assert isinstance(given, dict)
     try:
         return {int(str(number)): int(str(of)) for number, of in given.items()}
     except ValueError as error:
-        raise InputError(f"dataset.mask_values {example}, got {given!r}") from error
+        raise InputError(f"{setting} {example}, got {given!r}") from error
+
+
+def check_pattern(setting: str, pattern: str) -> None:
+    """Raise `InputError` unless a pattern of file names holds one `*`, which stands for the name of an image."""
+    require(
+        pattern.count("*") == 1 and "/" not in pattern,
+        f"{setting} must hold one *, which stands for the image's name, as in *_mask, got {pattern!r}",
+    )
 
 
 @dataclass
@@ -156,11 +175,8 @@ class FolderConfig(DatasetConfig):
         require(self.max_pixels >= 1, f"dataset.max_pixels must be at least 1, got {self.max_pixels}")
         require(len(self.image_names) > 0, "dataset.image_names must name at least one pattern, as in [*]")
         for setting, pattern in (*(("image_names", name) for name in self.image_names), ("mask_name", self.mask_name)):
-            require(
-                pattern.count("*") == 1 and "/" not in pattern,
-                f"dataset.{setting} must hold one *, which stands for the image's name, as in *_mask, got {pattern!r}",
-            )
-        self.mask_values = class_by_number(self.mask_values)
+            check_pattern(f"dataset.{setting}", pattern)
+        self.mask_values = map_numbers("dataset.mask_values", self.mask_values)
         self.mask_colours = parse_colours(self.mask_colours)
         names = self.class_names or []
         for name in names:
@@ -451,6 +467,26 @@ class PixelForestConfig(PipelineConfig):
     def scale_work(self, effort: float) -> "PixelForestConfig":
         """Return the settings with `effort` times as many trees."""
         return replace(self, trees=max(round(self.trees * effort), 1))
+
+
+@dataclass
+class ExternalConfig(PipelineConfig):
+    """Masks that another program made, such as nnU-Net, ilastik or cellpose: a file per validation and test image."""
+
+    name: str = "external"  # the arm
+    masks: str = ""  # folder of the masks; a file is called as its image, or as `python -m bench export` calls it
+    mask_name: str = "*"  # of the mask of the image *, as in *_cp_masks
+    mask_values: Any = None  # {number in the mask: class}; foreground: above 0 is class 1; null: they are the classes
+    label: str = "external"  # name of the program in tables, figures and the report
+    costs: str | None = None  # CSV of what it cost: stage,seconds,peak_memory_bytes,peak_memory_kind; null: not known
+
+    def __post_init__(self) -> None:
+        check_pattern("pipeline.mask_name", self.mask_name)
+        self.mask_values = map_numbers("pipeline.mask_values", self.mask_values)
+        require(
+            self.label.isprintable() and self.label == self.label.strip() != "" and not set(self.label) & set("=;|"),
+            f"pipeline.label must be a name without =, ; and |, as in 'nnU-Net v2', got {self.label!r}",
+        )
 
 
 @dataclass

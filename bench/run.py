@@ -16,10 +16,10 @@ from bench.console.progress import track_progress
 from bench.datasets import task_file
 from bench.datasets.registry import load
 from bench.datasets.sample import Sample, Splits
-from bench.learning.fitlog import FitLog
+from bench.learning.fitlog import FitLog, StatedCost
 from bench.measure.environment import pin_torch
 from bench.measure.machine import default_threads
-from bench.measure.meter import Meter
+from bench.measure.meter import Meter, find_headline
 from bench.pipelines import parallel
 from bench.pipelines.origin import drop_origin, sum_origins
 from bench.pipelines.protocol import Pipeline, Prepared
@@ -68,18 +68,39 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
         val_scores.finish(partial(track_progress, description="scoring validation images"))
         test_scores.finish(partial(track_progress, description="scoring test images"))
     panels.save(directory / "panels.npz")
-    peak, kind = meter.headline()
-    flags = [row.get("flags"), *meter.flags(), *parallel.list_flags(config), *log.flags]
-    row |= _make_fit_columns(log) | facts | meter.facts() | {"flags": "; ".join(flag for flag in flags if flag)}
-    row |= {"peak_memory_bytes": peak, "peak_memory_kind": kind, "status": "ok", "reason": ""}
-    stages = meter.rows()
+    stages, measured, flags = _state_costs(log.stated, meter, data) if log.stated is not None else _collect_costs(meter)
+    flags = [row.get("flags"), *flags, *parallel.list_flags(config), *log.flags]
+    row |= _make_fit_columns(log) | facts | measured | {"flags": "; ".join(flag for flag in flags if flag)}
+    row |= {"status": "ok", "reason": ""}
     scores = [{"split": "val", **score} for score in val_scores.rows()]
     scores += [{"split": "test", **score} for score in test_scores.rows()]
     write_parts(directory, row["run_id"], stages, scores, [asdict(row) for row in log.history])
-    row["prepared_from_cache"] = sum(stage["images_from_cache"] or 0 for stage in stages)
-    row |= {"stages_seconds": sum(stage["wall_seconds"] for stage in stages)}
     row |= {"run_seconds": time.perf_counter() - started}
     return row, f"macro Dice {test_scores.macro_dice():.4f} on {len(data.test)} test images"
+
+
+def _collect_costs(meter: Meter) -> tuple[list[Row], Row, list[str | None]]:
+    """Return the rows of stages, the columns of the run and the flags that the meter has."""
+    stages = meter.rows()
+    peak, kind = meter.headline()
+    row = meter.facts() | {"peak_memory_bytes": peak, "peak_memory_kind": kind}
+    row["prepared_from_cache"] = sum(stage["images_from_cache"] or 0 for stage in stages)
+    row["stages_seconds"] = sum(stage["wall_seconds"] for stage in stages)
+    return stages, row, [*meter.flags()]
+
+
+def _state_costs(stated: Sequence[StatedCost], meter: Meter, data: Splits) -> tuple[list[Row], Row, list[str | None]]:
+    """Return the same of an arm that ran elsewhere: what its user states, and of the meter the libraries alone."""
+    stages = [_make_stated_row(cost, data) for cost in stated]
+    peak, kind = find_headline([stage for stage in stages if stage["split"] == "train"])
+    libraries = meter.facts()["libraries"]
+    return stages, {"peak_memory_bytes": peak, "peak_memory_kind": kind, "libraries": libraries}, []
+
+
+def _make_stated_row(cost: StatedCost, data: Splits) -> Row:
+    """Prediction is that of the test images; all else counts as training."""
+    split, samples = ("test", data.test) if cost.stage == "predict" else ("train", data.train)
+    return asdict(cost) | {"split": split, **_size(samples)}
 
 
 def check_promised(row: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -156,7 +177,7 @@ def _size(samples: Sequence[Sample]) -> dict[str, int]:
 
 def _make_fit_columns(log: FitLog) -> Row:
     """The columns of `runs` that a fit fills; few for an arm that learns nothing, or validates nothing."""
-    row: Row = {"parameters": log.parameters, **log.facts}
+    row: Row = {"parameters": log.parameters if log.stated is None else None, **log.facts}
     if log.steps is not None:
         row |= {"steps": log.steps, "stopped": log.stopped}
     if log.history:

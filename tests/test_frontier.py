@@ -21,9 +21,11 @@ if TYPE_CHECKING:
         MEMORY,
         TRAINING,
         explain_too_few,
+        list_families,
         make_frontier,
         make_points,
         search_budgets,
+        select_like_peaks,
     )
 
 
@@ -158,3 +160,26 @@ def test_every_point_is_drawn_and_the_front_never_falls(runs: pd.DataFrame) -> N
     heights = [np.asarray(line.get_ydata(), float) for line in axes.lines if line.get_drawstyle() == "steps-post"]
     assert len(heights) == 3
     assert all((np.diff(height) >= 0).all() for height in heights)
+
+
+def test_pretrained_networks_and_programs_elsewhere_have_fronts_of_their_own(template: Path, tmp_path: Path) -> None:
+    folder = copy_results(template, tmp_path / "results")
+    make_run(
+        folder, "tiled_cnn", run_id="pretrained", run_key="pretrained", gain=0.1, peak_memory_bytes=1,
+        pipeline__model__encoder_weights="imagenet",
+    )  # fmt: skip
+    make_run(folder, "external", pipeline__label="nnU-Net v2", peak_memory_bytes=2**40)
+    found = make_points(list_configurations(collect(folder)), MEMORY)
+    before = make_points(list_configurations(collect(template)), MEMORY)
+    kept = set(before[before["on_own_front"]]["arm"])
+    assert kept <= set(found[found["on_own_front"]]["arm"]), "what is pretrained beats nothing from scratch"
+    assert list_families(found)[:2] == ["tiled_cnn", "tiled_cnn pretrained"]
+    assert "external nnU-Net v2" in list_families(found)
+    assert found[found["arm"] == "external nnU-Net v2"]["on_own_front"].all()
+
+
+def test_a_stated_kind_of_memory_that_nothing_here_has_leaves_the_others_their_figure(runs: pd.DataFrame) -> None:
+    stated = runs.iloc[:1].assign(pipeline="external", peak_memory_kind="gpu_process")
+    assert set(select_like_peaks(pd.concat([runs, stated]))["peak_memory_kind"]) == {"cpu_rss"}
+    same = stated.assign(peak_memory_kind="cpu_rss")
+    assert "external" in set(select_like_peaks(pd.concat([runs, same]))["pipeline"])

@@ -11,13 +11,15 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from tifffile import imwrite
 
-from bench.arms import ARMS, network_arms
+from bench.arms import ARMS, foreign_arms, network_arms
 from bench.config import (
     CnnConfig,
     CoarseGnnConfig,
     Config,
     DatasetConfig,
+    ExternalConfig,
     GnnConfig,
     OracleConfig,
     PipelineConfig,
@@ -51,6 +53,7 @@ SETTINGS: dict[str, Callable[[], PipelineConfig]] = {
     "superpixel_mlp": partial(SuperpixelMlpConfig, model=GnnConfig("none", hidden_channels=8, num_layers=2)),
     "superpixel_trees": partial(SuperpixelTreesConfig, hops=[1, 2], iterations=12, validate_every=4, least_nodes=5),
     "pixel_forest": partial(PixelForestConfig, trees=5),
+    "external": ExternalConfig,
     "oracle": OracleConfig,
     "threshold": ThresholdConfig,
 }
@@ -67,7 +70,7 @@ PROBABILISTIC = [
     ("pixel_forest", "discard", 1),
 ]
 NETWORKS = network_arms()
-PREDICTING = [name for name, arm in ARMS.items() if not arm.sees_truth]
+PREDICTING = [name for name, arm in ARMS.items() if not arm.sees_truth and name not in foreign_arms()]
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=2)
 
 
@@ -79,7 +82,23 @@ def scene(seed: int, shape: tuple[int, int] = (64, 56)) -> Sample:
     mask = ((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 144).astype(np.uint8)
     image = mask * 2 + rng.normal(0, 0.3, shape)
     mask[:4, :4] = 2
-    return Sample(f"scene {seed}", image[..., None].astype(np.float32), mask)
+    return Sample(f"scene {seed} {shape[0]}", image[..., None].astype(np.float32), mask)
+
+
+@pytest.fixture(scope="module")
+def foreign_masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Masks of the test images that another program made, all of them background but for some lines."""
+    folder = tmp_path_factory.mktemp("masks")
+    for height, width in ((64, 56), (47, 90)):
+        mask = np.zeros((height, width), np.uint8)
+        mask[10:20] = 1
+        imwrite(folder / f"scene_4_{height}.tif", mask)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def masks_made_elsewhere(monkeypatch: pytest.MonkeyPatch, foreign_masks: Path) -> None:
+    monkeypatch.setitem(SETTINGS, "external", partial(ExternalConfig, masks=str(foreign_masks)))
 
 
 def config(name: str, seed: int = 0) -> Config:

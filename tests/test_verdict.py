@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from support.results import IMAGES, copy_results, make_results, make_run, score
 
-from bench.tables.names import name_configuration
+from bench.tables.names import find_family, name_arm, name_configuration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from bench.report.verdict import Verdict, reach_verdict
     from bench.report.words import format_share, join_list
     from bench.tables.collect import Tables, collect
-    from bench.tables.comparison import list_configurations
+    from bench.tables.comparison import compare_arms, list_configurations
 
 
 SCORE, TIME, PREDICTION, MEMORY = range(4)  # lines of the scorecard
@@ -383,3 +383,70 @@ def test_names_show_a_reduced_resolution_and_what_else_differs() -> None:
     assert name_configuration({"pipeline": "elsewhere", "method": "elsewhere", "superpixel_size": 50.0}) == (
         "elsewhere at 50 pixels per superpixel"
     )
+
+
+ELSEWHERE = {
+    "flags": "elsewhere: ",
+    "pipeline__label": "nnU-Net v2",
+    "peak_memory_bytes": None,
+    "peak_memory_kind": None,
+}
+PRETRAINED = {"pipeline__model__encoder_weights": "imagenet"}
+
+
+def test_masks_made_elsewhere_are_compared_by_their_score_alone(folder: Path) -> None:
+    before = only(folder)
+    make_run(folder, "external", **ELSEWHERE)  # type: ignore[arg-type]
+    found = only(folder)
+    assert (found.first, found.lines, found.rival) == (before.first, before.lines, before.rival)
+    [note] = set(found.notes) - set(before.notes)
+    gnn = np.array([[score(GNN, seed, 50, image) for image in range(len(IMAGES))] for seed in range(6)])
+    theirs = np.array([score("external", 0, 100, image) for image in range(len(IMAGES))])
+    points, means = 100 * (theirs - gnn).mean(), f"{theirs.mean():.3f} against {gnn.mean():.3f}"
+    assert note.startswith(
+        f"nnU-Net v2 (run elsewhere): The nnU-Net v2 (run elsewhere) scored {points:.1f} points more "
+        f"macro Dice per test image than the GNN, {means} (95 % interval"
+    )
+    assert " MiB" not in note
+
+
+def test_stated_costs_never_make_the_best_rival(folder: Path) -> None:
+    stated = ELSEWHERE | {"peak_memory_bytes": 1, "peak_memory_kind": "cpu_rss"}
+    make_run(folder, "external", **stated)  # type: ignore[arg-type]
+    assert "nnU-Net" not in only(folder).rival
+
+
+def test_a_pretrained_network_stands_beside_the_one_from_scratch(folder: Path) -> None:
+    before = only(folder)
+    for seed in range(6):
+        name = f"pretrained-{seed}"
+        make_run(folder, UNET, seed, 50, gain=0.01, slow=0.5, run_id=name, run_key=name, **PRETRAINED)  # type: ignore[arg-type]
+    found = only(folder)
+    assert (found.first, found.lines) == (before.first, before.lines), "the question is about networks from scratch"
+    rows = compare_arms(collect(folder)).set_index("arm")
+    assert list(rows.loc[[UNET, f"{UNET} pretrained"], "runs"]) == [6, 6]
+    dice = dict(zip(rows.index, rows["dice"].to_numpy(np.float64), strict=True))
+    assert dice[f"{UNET} pretrained"] == pytest.approx(dice[UNET] + 0.01)
+    assert "U-Net, pretrained" in found.rival
+    assert any("the U-Net, the only one" in note for note in found.notes)
+
+
+def test_a_pretrained_network_alone_stands_for_its_arm_and_is_called_so(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path, GNN, seed)
+        make_run(tmp_path, UNET, seed, **PRETRAINED, pipeline__scale=4.0)  # type: ignore[arg-type]
+    found = only(tmp_path)
+    assert found.first.startswith("Compared with the U-Net, pretrained at 1/4 resolution, the GNN")
+
+
+def test_names_of_families() -> None:
+    for arm, family, name in (
+        ("tiled_cnn", "tiled_cnn", "U-Net"),
+        ("tiled_cnn scale=4", "tiled_cnn", "U-Net scale=4"),
+        ("tiled_cnn pretrained scale=4", "tiled_cnn pretrained", "U-Net, pretrained scale=4"),
+        ("external", "external", "external (run elsewhere)"),
+        ("external nnU-Net v2", "external nnU-Net v2", "nnU-Net v2 (run elsewhere)"),
+        ("external nnU-Net v2 masks=a b", "external nnU-Net v2", "nnU-Net v2 masks=a b (run elsewhere)"),
+        ("elsewhere pretrained", "elsewhere pretrained", "elsewhere, pretrained"),
+    ):
+        assert (find_family(arm), name_arm(arm)) == (family, name)

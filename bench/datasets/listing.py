@@ -1,6 +1,7 @@
 """Which files a folder of images or masks holds, by name: what is read, and what is left out."""
 
 import os
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -81,6 +82,11 @@ def walk_images(folder: Path, without: Path | None = None) -> Iterator[Path]:
 def normalise_name(name: str) -> str:
     """Return a name in Unicode's composed form: macOS stores umlauts in two parts, others in one."""
     return unicodedata.normalize("NFC", name)
+
+
+def flatten_name(name: str) -> str:
+    """Return the name of an image as one file name without spaces: what an exported image is called."""
+    return re.sub(r"[^\w.-]", "_", name)
 
 
 def check_utf8(path: Path) -> None:

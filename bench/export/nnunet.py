@@ -18,6 +18,7 @@ import numpy as np
 from bench.arrays.rows import cut_bands, read_by_rows
 from bench.config import DatasetConfig, require, require_one_of
 from bench.console.progress import Progress
+from bench.datasets.listing import flatten_name
 from bench.datasets.registry import load
 from bench.datasets.sample import Sample, Splits, Task
 from bench.files import fill_atomically, write_atomically
@@ -113,7 +114,7 @@ def name_cases(samples: Sequence[Sample]) -> dict[str, str]:
     """Return the name of the case of each sample, which a file can have. Raises InputError where two fall together."""
     cases: dict[str, str] = {}
     for sample in samples:
-        case = re.sub(r"[^\w.-]", "_", sample.name)
+        case = flatten_name(sample.name)
         require(
             case not in cases.values(),
             f"the image {sample.name} would be exported as {case}, as another one is: rename it",

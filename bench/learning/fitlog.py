@@ -45,6 +45,23 @@ class Validation:
 
 
 @dataclass(frozen=True)
+class StatedCost:
+    """What a stage of an arm that ran elsewhere cost, as its user states it: nothing of it was measured here.
+
+    Attributes:
+        stage: prepare, train or predict.
+        seconds: Its duration; None where it is not known.
+        peak_memory_bytes: Its peak of memory in bytes; None where it is not known.
+        peak_memory_kind: What that peak is of, a kind of `bench.measure.stages`; None without a peak.
+    """
+
+    stage: str
+    seconds: float | None = None
+    peak_memory_bytes: int | None = None
+    peak_memory_kind: str | None = None
+
+
+@dataclass(frozen=True)
 class FitLog:
     """The whole of a fit. An arm that learns nothing returns `FitLog()`.
 
@@ -59,7 +76,10 @@ class FitLog:
             on might still have brought. None where no validation came before that quarter.
         stopped: What ended the fit: patience, steps, epochs or seconds.
         facts: Further columns of the run's row.
-        flags: What the run's row should warn of, each beginning with `warn: `.
+        flags: What the run's row should warn of, each beginning with `warn: ` or, of an arm that ran elsewhere, with
+            `elsewhere: `.
+        stated: Of an arm that ran elsewhere, the costs that its user states; they take the place of what the meter
+            measured. None for every other arm.
     """
 
     history: tuple[Validation, ...] = ()
@@ -72,6 +92,7 @@ class FitLog:
     stopped: str = ""
     facts: dict[str, float] = field(default_factory=dict)
     flags: tuple[str, ...] = ()
+    stated: tuple[StatedCost, ...] | None = None
 
     @property
     def validations(self) -> int:

@@ -5,7 +5,7 @@ Units are bytes, seconds and joules. What was not measured is None, never 0.
 
 import gc
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -159,11 +159,7 @@ class Meter:
 
         Both are None where the stages differ in their kinds, or nothing was measured.
         """
-        chosen = [row for row in self.rows() if row["stage"] in stages and row["split"] in splits]
-        kinds = {row["peak_memory_kind"] for row in chosen if row["peak_memory_bytes"] is not None}
-        if len(kinds) != 1:
-            return None, None
-        return highest(row["peak_memory_bytes"] for row in chosen), kinds.pop()
+        return find_headline([row for row in self.rows() if row["stage"] in stages and row["split"] in splits])
 
     def facts(self) -> dict[str, Any]:
         """Return the columns of `runs` about the measurement: floor, libraries, load by others, cost of the sampler."""
@@ -252,6 +248,14 @@ class Meter:
         stages = [Mark(stage.name, stage.split, span) for stage in self._stages.values() for span in stage.spans]
         phases = [Mark(name, split, span) for (name, split), spans in self._phases.items() for span in spans]
         return stages + phases
+
+
+def find_headline(rows: Sequence[Mapping[str, Any]]) -> tuple[int | None, str | None]:
+    """Return the highest `peak_memory_bytes` of rows of `stages`, and its kind; None twice where kinds differ."""
+    kinds = {row["peak_memory_kind"] for row in rows if row["peak_memory_bytes"] is not None}
+    if len(kinds) != 1:
+        return None, None
+    return highest(row["peak_memory_bytes"] for row in rows), kinds.pop()
 
 
 def _add(so_far: int | None, more: int | None) -> int | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.arms import ARMS
+from bench.arms import ARMS, foreign_arms
 from bench.measure.isolation import run_isolated
 from bench.measure.libraries import list_libraries, measure_mapped_bytes
 
@@ -55,7 +55,7 @@ class Floor:
 def main(settings: FloorConfig) -> int:
     """Print the floor of every arm. Returns the exit code: 1 where a run failed."""
     failed = False
-    for arm in [settings.pipeline] if settings.pipeline else ARMS:
+    for arm in [settings.pipeline] if settings.pipeline else [arm for arm in ARMS if arm not in foreign_arms()]:
         found, reason = measure_floor(arm, settings.data())
         failed |= found is None
         print("\n".join([f"{arm}: {reason}"] if found is None else describe_floor(found)), flush=True)

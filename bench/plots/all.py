@@ -142,7 +142,7 @@ def _traces(folders: Sequence[Path], runs: pd.DataFrame) -> dict[str, pd.DataFra
     for pipeline, group in sorted(choose_shown(runs).items(), key=lambda item: rank_arm(item[0])):
         run_id = str(group.sort_values("seed")["run_id"].iloc[0])
         try:
-            if pipeline in contending_arms():
+            if pipeline.split(" ")[0] in contending_arms():
                 found[name_arm(pipeline)] = load_trace(find_run_file(folders, run_id, "memory_trace.csv"))
         except InputError as error:
             reasons.append(str(error))

@@ -6,12 +6,13 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from bench.arms import ARMS, RIVALS, contending_arms
+from bench.arms import ARMS, RIVALS, contending_arms, foreign_arms
 from bench.plots.labels import Label, place_labels
 from bench.plots.style import BLACK, GREY, KINDS, NoDataError, assign_styles, count_legend_columns, make_figure
 from bench.tables.chosen import choose_configurations, choose_shown
 from bench.tables.comparison import MIB, format_setting, rank_arm
 from bench.tables.convergence import select_counted, select_trained
+from bench.tables.frontier import select_like_peaks
 from bench.tables.names import name_arm
 
 Runs = pd.DataFrame
@@ -71,6 +72,7 @@ def _pixel_band(axes: Axes, used: Runs) -> None:
 
 def plot_score_vs_memory(runs: Runs) -> Figure:
     """Draw each configuration over the peak memory of its runs, of one kind."""
+    runs = select_like_peaks(runs)
     kinds = sorted(select_counted(runs)["peak_memory_kind"].dropna().unique())
     if len(kinds) != 1:
         raise NoDataError(
@@ -89,7 +91,7 @@ def plot_score_vs_time(runs: Runs) -> Figure:
 def _scatter(runs: Runs, column: str, label: str) -> Figure:
     """Means over seeds with least-to-greatest bars both ways; the threshold control stays in the table."""
     known = select_few_arms(
-        runs[runs["pipeline"].isin(contending_arms()) & runs[column].notna() & runs["dice"].notna()]
+        runs[runs["pipeline"].isin([*contending_arms(), *foreign_arms()]) & runs[column].notna() & runs["dice"].notna()]
     )
     used = select_trained(known)
     if len(used[["arm", "superpixel_size"]].drop_duplicates()) < 2:

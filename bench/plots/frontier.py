@@ -6,10 +6,11 @@ from matplotlib.figure import Figure
 
 from bench.plots.curves import DICE, scale_axis
 from bench.plots.labels import Label, place_labels
-from bench.plots.style import GREY, KINDS, NoDataError, find_style, make_figure
-from bench.tables.frontier import MEMORY, Cost, explain_too_few, list_pipelines, make_frontier, select_contenders
-from bench.tables.names import name_arm
+from bench.plots.style import GREY, KINDS, NoDataError, assign_styles, make_figure
+from bench.tables.frontier import MEMORY, Cost, explain_too_few, list_families, make_frontier, select_contenders
+from bench.tables.names import find_family, name_arm
 
+Styles = dict[str, tuple[str, str]]  # colour and marker by family of arms
 PALE = 0.4  # opacity of a configuration that another one of its arm beats
 
 
@@ -25,13 +26,14 @@ def plot_frontier(runs: pd.DataFrame, cost: Cost) -> Figure:
     figure, first = make_figure(7.0, 1.0 + 3.4 * len(kinds))
     first.remove()
     panels = figure.subplots(len(kinds), 1, squeeze=False)[:, 0]
+    styles = assign_styles(list_families(found))
     for axes, kind in zip(panels, kinds, strict=True):
-        _panel(axes, found[found["kind"] == kind], _single_runs(runs, cost, kind))
+        _panel(axes, found[found["kind"] == kind], _single_runs(runs, cost, kind), styles)
         what = f" ({KINDS.get(kind, kind)})" if kind else ""
         axes.set(xlabel=f"{cost.name}, {cost.unit}{what}", ylabel=DICE)
-    _legend(figure, found)
+    _legend(figure, styles)
     for axes, kind in zip(panels, kinds, strict=True):
-        _letters(axes, found[found["kind"] == kind])
+        _letters(axes, found[found["kind"] == kind], styles)
     return figure
 
 
@@ -43,12 +45,12 @@ def _single_runs(runs: pd.DataFrame, cost: Cost, kind: str) -> pd.DataFrame:
     return used.assign(x=used[cost.column] / cost.scale)
 
 
-def _panel(axes: Axes, found: pd.DataFrame, single: pd.DataFrame) -> None:
+def _panel(axes: Axes, found: pd.DataFrame, single: pd.DataFrame, styles: Styles) -> None:
     scale_axis(axes, found["cost"])
-    for pipeline in list_pipelines(found):
-        color, marker = find_style(pipeline)
-        own = found[found["pipeline"] == pipeline]
-        several = single[(single["pipeline"] == pipeline) & single["seed"].duplicated(keep=False)]
+    for family in list_families(found):
+        color, marker = styles[family]
+        own = found[found["arm"].map(find_family) == family]
+        several = single[(single["arm"].map(find_family) == family) & single["seed"].duplicated(keep=False)]
         axes.scatter(several["x"], several["dice"], marker=".", s=9, color=color, alpha=0.35, linewidths=0)
         _intervals(axes, own, color)
         beaten, best = own[~own["on_own_front"]], own[own["on_own_front"]]
@@ -57,10 +59,10 @@ def _panel(axes: Axes, found: pd.DataFrame, single: pd.DataFrame) -> None:
         _front(axes, best.sort_values("cost"), color)
 
 
-def _letters(axes: Axes, found: pd.DataFrame) -> None:
+def _letters(axes: Axes, found: pd.DataFrame, styles: Styles) -> None:
     """The letter of each configuration on its arm's front."""
     best = found[found["on_own_front"]].to_dict("records")
-    labels = [Label(p["mark"], p["cost"], p["dice"], find_style(str(p["pipeline"]))[0]) for p in best]
+    labels = [Label(p["mark"], p["cost"], p["dice"], styles[find_family(p["arm"])][0]) for p in best]
     place_labels(axes, labels, list(zip(found["cost"], found["dice"], strict=True)), size=8)
 
 
@@ -83,11 +85,10 @@ def _intervals(axes: Axes, own: pd.DataFrame, color: str) -> None:
     )  # fmt: skip
 
 
-def _legend(figure: Figure, found: pd.DataFrame) -> None:
+def _legend(figure: Figure, styles: Styles) -> None:
     axes = figure.axes[0]
-    for pipeline in list_pipelines(found):
-        color, marker = find_style(pipeline)
-        label = f"{name_arm(pipeline)} and its front"
+    for family, (color, marker) in styles.items():
+        label = f"{name_arm(family)} and its front"
         axes.plot([], [], color=color, marker=marker, markersize=5, linewidth=1.2, label=label)
     axes.plot([], [], "o", color=GREY, alpha=PALE, linewidth=0, markersize=4.5, label="pale: beaten within its arm")
     handles, labels = axes.get_legend_handles_labels()

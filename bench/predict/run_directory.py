@@ -47,6 +47,10 @@ def read_run(directory: Path) -> FinishedRun:
         f"{directory} is a run of the {name}, which needs the true mask: give a run of another arm",
     )
     require(
+        not ARMS[name].runs_elsewhere,
+        f"{directory} scored masks that another program made: predict with that program, or give a run of another arm",
+    )
+    require(
         config.experiment.kind == "runs",
         f"{directory} is a run of the kind {config.experiment.kind}, which keeps no model: give an ordinary run",
     )

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.arms import contending_arms
 from bench.plots.all import split_groups
 from bench.plots.style import KINDS, Plotted
 from bench.report.parts import ReportPart, make_answers
@@ -17,8 +16,7 @@ from bench.report.verdict import Verdict, reach_verdict
 from bench.report.words import count
 from bench.tables.collect import Tables, select_current
 from bench.tables.comparison import compare_arms, list_configurations
-from bench.tables.convergence import select_trained
-from bench.tables.frontier import explain_too_few
+from bench.tables.frontier import explain_too_few, select_contenders, select_like_peaks
 from bench.tables.statistics import pareto_membership
 from bench.tables.text import COLUMNS, display_row, list_memory_kinds, name_for_readers, name_row, warn_of_few_images
 
@@ -122,11 +120,12 @@ def describe_front(runs: pd.DataFrame) -> tuple[str, ...]:
     Runs are drawn anew with replacement; what is there in neither all nor none of the draws was run too few times.
     """
     found = []
-    learned = select_trained(runs[runs["pipeline"].isin(contending_arms())])
     for column, cost in (("peak_memory_bytes", "peak memory"), ("train_s", "training time")):
+        used = select_contenders(runs)
+        learned = select_like_peaks(used) if column == "peak_memory_bytes" else used
         if column == "peak_memory_bytes" and len(set(learned["peak_memory_kind"].dropna())) > 1:
             continue
-        known = learned[learned["dice"].notna() & learned[column].notna()]
+        known = learned[learned[column].notna()]
         if known.empty:
             continue
         configurations_of = list(known.groupby(["arm", "superpixel_size"], dropna=False))

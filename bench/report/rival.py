@@ -1,9 +1,12 @@
-"""The best rival of any kind beside the graph network, with the same scorecard as for the two of the question."""
+"""Rivals of any kind beside the graph network: the best with a scorecard, those that ran elsewhere by score alone."""
+
+from collections.abc import Mapping
 
 import pandas as pd
 
+from bench.arms import foreign_arms
 from bench.report.pair import Pair, pair_by_seed
-from bench.report.scorecard import Line, make_scorecard, summarise_lines
+from bench.report.scorecard import Line, compare_scores, make_scorecard, summarise_lines
 from bench.report.words import count
 from bench.tables.names import name_configuration
 from bench.tables.rivals import find_rival
@@ -42,3 +45,25 @@ def describe_rival(
         else ""
     )
     return f"Best rival of any kind: {among}, the {name} {which.format(ours)}{rest}.", lines
+
+
+def describe_foreign(pair: Pair, stand_ins: Mapping[str, pd.DataFrame], scores: pd.DataFrame) -> tuple[str, ...]:
+    """Say how the masks of each program that ran elsewhere score beside those of `pair.first`.
+
+    Its one set of masks stands beside every seed. What it cost is compared with nothing, as it was not measured here.
+
+    Args:
+        pair: The two rivals of the question.
+        stand_ins: The runs that stand for each arm, as `choose_configurations` returns them.
+        scores: The table `scores`.
+
+    Returns:
+        A sentence or two for each program.
+    """
+    notes = []
+    for name, runs in stand_ins.items():
+        if name.split(" ")[0] in foreign_arms():
+            newest = runs.sort_values("started").iloc[[-1] * pair.seeds]
+            line = compare_scores(Pair(newest, pair.first), scores)
+            notes.append(f"{name_configuration(newest.iloc[0].to_dict())}: {line.text}")
+    return tuple(notes)

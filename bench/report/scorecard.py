@@ -92,13 +92,14 @@ def make_scorecard(pair: Pair, runs: pd.DataFrame, scores: pd.DataFrame, history
     Returns:
         Four lines: score, time to the same score, time per megapixel of prediction, memory.
     """
-    return _score(pair, scores), _time(pair, runs, history), _prediction(pair), _memory(pair)
+    return compare_scores(pair, scores), _time(pair, runs, history), _prediction(pair), _memory(pair)
 
 
 # ------------------------------------------------------------------------------------------------------------ score
 
 
-def _score(pair: Pair, scores: pd.DataFrame) -> Line:
+def compare_scores(pair: Pair, scores: pd.DataFrame) -> Line:
+    """Return the line on the scores of two configurations over the test images, by the table `scores`."""
     title = "Score when both have converged"
     by_image = collect_image_scores(pair, scores)
     first, second = pair.names

@@ -9,13 +9,13 @@ from numpy.typing import NDArray
 
 from bench.arms import ARMS, RIVALS, ceiling_arms, edgeless_arms
 from bench.report.pair import Pair, collect_image_scores, pair_by_seed
-from bench.report.rival import describe_rival
+from bench.report.rival import describe_foreign, describe_rival
 from bench.report.scorecard import Line, make_scorecard, summarise_lines
 from bench.report.words import count, join_list, join_sentences
 from bench.tables.chosen import choose_configurations
 from bench.tables.comparison import rank_arm
 from bench.tables.convergence import BUDGETS, make_finishing_command, select_converged, select_counted
-from bench.tables.names import format_extent, format_size, name_configuration
+from bench.tables.names import find_family, format_extent, format_size, name_configuration
 from bench.tables.statistics import count_pairs_needed, sign_flip_test
 
 NEEDED = 6  # test images below which the interval of the score rests on the t distribution
@@ -72,8 +72,9 @@ def reach_verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, histor
     first, second = collect_image_scores(pair, scores)
     differences = first - second
     notes = (
-        *_order(stand_ins), *_seeds(pair, differences), *_images(pair, differences), *_choice(runs, pair),
-        *_check_alike(pair), *list_finishing(runs), *list_left_out(runs),
+        *describe_foreign(pair, stand_ins, scores), *_order(stand_ins), *_seeds(pair, differences),
+        *_images(pair, differences), *_choice(runs, pair), *_check_alike(pair), *list_finishing(runs),
+        *list_left_out(runs),
     )  # fmt: skip
     first_sentence = join_sentences([_summarise_pair(pair, lines), *name_undertrained(runs)])
     return Verdict(heading, first_sentence, lines, *describe_rival(pair, runs, scores, history), notes)
@@ -207,9 +208,11 @@ def _images(pair: Pair, differences: NDArray[np.float64]) -> list[str]:
 
 def _choice(runs: pd.DataFrame, pair: Pair) -> list[str]:
     """How the two configurations were picked."""
+    used = select_converged(runs)
+    families = used["arm"].map(find_family)
     tried = [
-        len(select_converged(runs[runs["pipeline"] == name])[["arm", "superpixel_size"]].drop_duplicates())
-        for name in RIVALS
+        len(used[families == find_family(str(part["arm"].iloc[0]))][["arm", "superpixel_size"]].drop_duplicates())
+        for part in (pair.first, pair.second)
     ]
     names = [name_configuration(part.iloc[0].to_dict()) for part in (pair.first, pair.second)]
     picked = [

@@ -7,6 +7,7 @@ import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from bench.arms import ARMS
@@ -14,6 +15,7 @@ from bench.config import (
     CnnConfig,
     CoarseGnnConfig,
     Config,
+    ExternalConfig,
     InputError,
     SuperpixelGnnConfig,
     ThresholdConfig,
@@ -22,7 +24,7 @@ from bench.config import (
     require,
     require_one_of,
 )
-from bench.datasets.sample import Task
+from bench.datasets.sample import Splits, Task
 
 TRIED = {  # encoders that are known to fit these architectures
     "architectures": ("Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus"),
@@ -95,6 +97,26 @@ def check_arms(found: Iterable[tuple[Config, Task]]) -> None:
             tried.append(one)
     if tried:
         _build_apart(tried)
+
+
+def check_masks(config: Config, data: Splits) -> dict[str, Any]:
+    """Check the masks and costs of an arm that ran elsewhere.
+
+    Args:
+        config: Settings of a run.
+        data: Its data set.
+
+    Returns:
+        The column with a hash of the masks; nothing for every other arm.
+
+    Raises:
+        InputError: A mask or the file of costs cannot be used.
+    """
+    if not isinstance(config.pipeline, ExternalConfig):
+        return {}
+    from bench.pipelines.external import hash_masks
+
+    return {"pipeline.masks_content": hash_masks(config.pipeline, data)}
 
 
 def needs_trial(config: Config) -> bool:

@@ -105,17 +105,21 @@ def prepare_jobs(jobs: Sequence[Job]) -> list[Job]:
         trackers.check_tracker(tracker)
     checks.check_places([job.config for job in jobs])
     found: list[tuple[DatasetConfig, Task, dict[str, Any]]] = []
+    masks: dict[int, dict[str, Any]] = {}  # by the number of the job
     for job in jobs:
         if all(job.config.dataset != config for config, _, _ in found):
             if isinstance(job.config.dataset, FolderConfig):
                 print(f"checking the images and masks in {job.config.dataset.root}", file=sys.stderr, flush=True)
             data = load(job.config.dataset, Path(job.config.results_dir))
-            announce(data, [other.config for other in jobs if other.config.dataset == job.config.dataset])
+            alike = {n: one.config for n, one in enumerate(jobs) if one.config.dataset == job.config.dataset}
+            announce(data, list(alike.values()))
             found.append((job.config.dataset, data.task, {"dataset": data.name, **data.facts}))
+            masks |= {number: checks.check_masks(config, data) for number, config in alike.items()}
     known = [next(one for one in found if one[0] == job.config.dataset) for job in jobs]
     checks.check_arms((job.config, task) for job, (_, task, _) in zip(jobs, known, strict=True))
     flags = calibrate_devices({job.config.device for job in jobs})
-    return [replace(job, known={**facts, **flags}) for job, (_, _, facts) in zip(jobs, known, strict=True)]
+    facts = [data_facts | masks[number] | flags for number, (_, _, data_facts) in enumerate(known)]
+    return [replace(job, known=own) for job, own in zip(jobs, facts, strict=True)]
 
 
 def announce(data: Splits, configs: Sequence[Config]) -> None:
@@ -241,7 +245,9 @@ def _run_job(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, 
         return row, f"{outcome.status}: {outcome.reason}"
     done, summary = outcome.result
     times = {"process_seconds": outcome.seconds, "interpreter_seconds": outcome.startup_seconds}
-    return {**done, **times, "harness_seconds": outcome.seconds - done["stages_seconds"]}, str(summary)
+    if "stages_seconds" in done:  # else the arm ran elsewhere
+        times["harness_seconds"] = outcome.seconds - done["stages_seconds"]
+    return {**done, **times}, str(summary)
 
 
 def _search_memory(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
@@ -311,13 +317,17 @@ def write_command(job: Job) -> str:
 def identify_run(job: Job) -> tuple[str, str]:
     """Return `settings_key` and `run_key`, by which a run is known before it starts.
 
-    The first is a hash of all settings that change a result, of the project's code and of the libraries' versions; the
-    second adds the content of the data. No place in a list, no folder and no date goes into them.
+    The first is a hash of all settings that change a result, of the masks that another program made, of the project's
+    code and of the libraries' versions; the second adds the content of the data. No place in a list, no folder and no
+    date goes into them.
     """
     settings = {name: value for name, value in flatten(job.config).items() if not name.startswith(NOT_PART_OF_A_RUN)}
     experiment = job.config.experiment
     searched = experiment.resolution_mib if experiment.kind == "smallest_memory" else None
-    text = json.dumps([settings, searched, code_version(), list_versions()], sort_keys=True)
+    masks = job.known.get("pipeline.masks_content", "")
+    text = json.dumps(
+        [settings, searched, code_version(), list_versions(), *([masks] if masks else [])], sort_keys=True
+    )
     settings_key = hashlib.sha256(text.encode()).hexdigest()[:12]
     return settings_key, run_key(settings_key, job.known)
 

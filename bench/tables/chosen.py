@@ -2,8 +2,9 @@
 
 import pandas as pd
 
-from bench.arms import RIVALS, ceiling_arms, edgeless_arms
+from bench.arms import RIVALS, ceiling_arms, edgeless_arms, foreign_arms
 from bench.tables.convergence import select_converged, select_counted
+from bench.tables.names import find_family
 
 
 def choose_best(runs: pd.DataFrame) -> pd.DataFrame:
@@ -29,6 +30,9 @@ def match_size(sizes: "pd.Series[float]", size: float) -> "pd.Series[bool]":
 def choose_configurations(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the runs that stand for each pipeline of one data set and machine, by pipeline.
 
+    A pretrained network stands beside the one from scratch, or for its arm where that did not run; each program that
+    ran elsewhere stands for itself. Their keys are those of `find_family`.
+
     Only runs that converged may. The controls that share superpixels with the graph network (the one without edges,
     the ceiling) are taken at its superpixel size where they were run at it, because only there they say what the graph
     adds and what the ceiling is.
@@ -37,13 +41,18 @@ def choose_configurations(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def choose_shown(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """Return `chosen`, and for a pipeline of which no run converged the best of those that finished: for pictures."""
+    """Return the same for pictures: of a pipeline of which no run converged, the best of those that finished."""
     used, stand_ins = select_counted(runs), choose_configurations(runs)
-    return _choose(used[~used["pipeline"].isin(list(stand_ins))]) | stand_ins
+    families = {find_family(str(group["arm"].iloc[0])) for group in stand_ins.values()}
+    return _choose(used[~used["arm"].map(find_family).isin(families)]) | stand_ins
 
 
 def _choose(used: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    found = {str(pipeline): choose_best(group) for pipeline, group in used.groupby("pipeline")}
+    found = {str(family): choose_best(group) for family, group in used.groupby(used["arm"].map(find_family))}
+    for family in [family for family in found if " " in family]:
+        pipeline = family.split(" ")[0]
+        if pipeline not in found and pipeline not in foreign_arms():  # a pretrained network alone stands for its arm
+            found[pipeline] = found.pop(family)
     graph = found.get(RIVALS[0])
     for control in {*edgeless_arms(), *ceiling_arms()} & set(found):
         if graph is not None:

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.arms import ARMS
+from bench.arms import ARMS, foreign_arms
 from bench.config import Config, InputError, SyntheticConfig, flatten
 from bench.tables.collect import Tables, label_machines, select_current
 from bench.tables.convergence import BUDGETS, assess, select_counted, select_trained
+from bench.tables.names import label_variety
 
 GROUP = ["dataset", "machine", "arm", "superpixel_size"]
 MIB = 2**20
@@ -27,6 +28,7 @@ _DATA_FACTS = (
 )  # they follow from settings
 _PLACES = ("dataset.root", "dataset.manifest", "dataset.cache_dir")
 _SAME_AS_MODEL = ("pipeline.model.conv", "pipeline.model.architecture")
+_WEIGHTS = ["pipeline.model.encoder_weights", "pipeline.model.weights_file"]
 _SIZES = ("superpixels.superpixel_size", "superpixels.n_segments")
 
 
@@ -117,9 +119,12 @@ def _superpixel_sizes(runs: pd.DataFrame) -> pd.Series:
 def _arms(runs: pd.DataFrame, leave_out: Sequence[str] = ()) -> pd.Series:
     """The pipeline's name, followed by model and settings where a pipeline occurs with several."""
     labels: dict[Any, str] = {}
-    for (_, _, pipeline), group in runs.groupby(["dataset", "machine", "pipeline"], dropna=False):
+    varieties = pd.Series([label_variety(run) for run in runs.to_dict("records")], index=runs.index, dtype="str")
+    program = varieties.where(runs["pipeline"].isin(foreign_arms()), "")  # whose settings tell it from itself alone
+    columns = ["dataset", "machine", "pipeline", "program"]
+    for (_, _, pipeline, _), group in runs.assign(program=program).groupby(columns, dropna=False):
         for index, varied in zip(group.index, _list_varied(group, str(pipeline), leave_out), strict=True):
-            labels[index] = " ".join([str(pipeline), *varied]).strip()
+            labels[index] = " ".join(part for part in (str(pipeline), varieties[index], *varied) if part)
     return pd.Series(labels, index=runs.index, dtype="str")
 
 
@@ -132,6 +137,11 @@ def _list_varied(group: pd.DataFrame, pipeline: str, leave_out: Sequence[str]) -
     varied = [column for column in settings if len(set(map(str, group[column]))) > 1]
     if "model" in varied:
         varied = [column for column in varied if column not in _SAME_AS_MODEL]
+    started = {
+        tuple(map(str, row)) for row in group.reindex(columns=_WEIGHTS).dropna(how="all").itertuples(index=False)
+    }
+    if len(started) == 1:  # which is in every name as `pretrained`
+        varied = [column for column in varied if column not in _WEIGHTS]
     usual = {name: text for name, text in _defaults(pipeline).items() if not name.startswith("training.")}
     rows = group[varied].astype("object").itertuples(index=False)
     told = [
@@ -156,7 +166,7 @@ def _is_variant(column: str, pipeline: str) -> bool:
     """Whether two runs that differ in this column are different configurations rather than repetitions."""
     if column in ("model", "device"):
         return True
-    if "." not in column or column.startswith(_NOT_A_VARIANT) or column == _SIZES[0]:
+    if "." not in column or column.startswith(_NOT_A_VARIANT) or column in (_SIZES[0], "pipeline.label"):
         return False
     arm = ARMS.get(pipeline)
     if column.startswith("superpixels."):
@@ -296,6 +306,7 @@ def _spread(name: str, values: pd.Series) -> dict[str, float]:
 
 def _statuses(group: pd.DataFrame) -> str:
     ok = group["status"] == "ok"
-    status = group["status"].mask(ok & group["contended"], "contended")
+    status = group["status"].mask(ok & group["pipeline"].isin(foreign_arms()), "elsewhere")
+    status = status.mask(ok & group["contended"], "contended")
     status = status.mask(ok & group["undertrained"].ne(""), "undertrained").mask(ok & group["invalid"], "invalid")
     return ", ".join(f"{count} {name}" for name, count in sorted(status.value_counts().items()))

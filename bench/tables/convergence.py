@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.arms import ceiling_arms, floor_arms
+from bench.arms import ceiling_arms, floor_arms, foreign_arms
 
 RISING = 0.005  # of a score in [0, 1]: a fit that gained more in its last quarter was cut too early
 FEWEST_VALIDATIONS = 5  # with fewer nobody can see whether a score still rises
@@ -32,7 +32,7 @@ def assess(runs: pd.DataFrame) -> pd.DataFrame:
         `runs` with two more columns. `undertrained` (text): why the run is, empty where it is not. `shorter` (bool):
         whether it would be, had not the same method converged with a larger budget.
     """
-    judged = (runs["status"] == "ok") & ~runs["pipeline"].isin([*ceiling_arms(), *floor_arms()])
+    judged = (runs["status"] == "ok") & ~runs["pipeline"].isin([*ceiling_arms(), *floor_arms(), *foreign_arms()])
     floors = _floors(runs)
     rows = runs.to_dict("records")
     reasons = [_reason(row, floors) if one else "" for row, one in zip(rows, judged, strict=True)]

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.arms import RIVALS, contending_arms
+from bench.arms import RIVALS, contending_arms, foreign_arms
 from bench.tables.comparison import MIB, rank_arm
 from bench.tables.convergence import select_trained
+from bench.tables.names import find_family
 from bench.tables.statistics import Estimate, estimate_paired_difference, mean_interval, pareto_front, pareto_membership
 
 ENOUGH = 2  # configurations of each rival: a front of one point is a point
@@ -34,9 +35,12 @@ COSTS = (MEMORY, TRAINING, PREDICTION)
 
 
 def select_contenders(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return the trained runs of arms that learn: a ceiling sees the truth, a threshold has no cost worth a front."""
+    """Return the trained runs of methods, those that ran elsewhere at the costs that their users state.
+
+    A ceiling sees the truth, and a threshold has no cost worth a front.
+    """
     used = select_trained(runs)
-    return used[used["pipeline"].isin(contending_arms()) & used["dice"].notna()]
+    return used[used["pipeline"].isin([*contending_arms(), *foreign_arms()]) & used["dice"].notna()]
 
 
 def explain_too_few(runs: pd.DataFrame) -> str:
@@ -74,7 +78,7 @@ def _kind(used: pd.DataFrame, cost: Cost) -> pd.DataFrame:
     costs = [group[cost.column].to_numpy(np.float64) for _, group in groups]
     scores = [group["dice"].to_numpy(np.float64) for _, group in groups]
     rows["on_front"], rows["share"] = pareto_front(rows["cost"], rows["dice"]), pareto_membership(costs, scores)
-    for _, own in rows.groupby("pipeline"):
+    for _, own in rows.groupby(rows["arm"].map(find_family)):
         index = list(own.index)
         rows.loc[index, "on_own_front"] = pareto_front(own["cost"], own["dice"])
         rows.loc[index, "own_share"] = pareto_membership([costs[i] for i in index], [scores[i] for i in index])
@@ -165,10 +169,15 @@ def _difference(taken: pd.DataFrame, given: pd.DataFrame) -> Estimate:
     return estimate_paired_difference(differences.reshape(-1, 1))
 
 
-def list_pipelines(found: pd.DataFrame) -> list[str]:
-    """Return the pipelines among some points in the order of `bench.arms.ARMS`, others after them by name."""
-    names = sorted(set(found["pipeline"]))
-    return sorted(names, key=rank_arm)
+def select_like_peaks(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs without those that ran elsewhere and whose kind of memory no run measured here has."""
+    foreign = runs["pipeline"].isin(foreign_arms())
+    return runs[~foreign | runs["peak_memory_kind"].isin(runs[~foreign]["peak_memory_kind"].dropna())]
+
+
+def list_families(found: pd.DataFrame) -> list[str]:
+    """Return the families of arms among some points in the order of `bench.arms.ARMS`, others after them by name."""
+    return sorted(sorted(set(found["arm"].map(find_family))), key=rank_arm)
 
 
 # --------------------------------------------------------------------------------------------------------- one table
