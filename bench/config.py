@@ -63,6 +63,7 @@ class SyntheticConfig(DatasetConfig):
     modality: str = "fluorescence"  # fluorescence | phase_contrast
     num_classes: int = 3  # 2: background and cell; 3: background and two textures of cell
     image_size: list[int] = field(default_factory=lambda: [384, 384])  # height and width in pixels
+    magnification: int = 1  # of how many pixels a side the field's own become: the same cells, so many times as large
     train_images: int = 12  # scenes to learn from
     val_images: int = 4  # scenes that choose the weights
     test_images: int = 8  # scenes that are scored
@@ -80,11 +81,16 @@ class SyntheticConfig(DatasetConfig):
         height, width = self.image_size
         require(
             height * width <= MOST_PIXELS,
-            f"dataset.image_size must not exceed {MOST_PIXELS} pixels, got {self.image_size}",
+            f"dataset.image_size must not exceed {MOST_PIXELS} pixels, got {self.image_size}: make smaller images",
         )
         for split in ("train_images", "val_images", "test_images"):
             require(getattr(self, split) >= 1, f"dataset.{split} must be at least 1, got {getattr(self, split)}")
         require(self.seed >= 0, f"dataset.seed must not be negative, got {self.seed}")
+        times = self.magnification
+        require(
+            times >= 1 and height % times == 0 and width % times == 0,
+            f"dataset.magnification must be at least 1 and divide dataset.image_size, got {times} of {self.image_size}",
+        )
 
 
 def parse_colours(given: list[str] | None) -> list[str] | None:
@@ -224,13 +230,14 @@ class SuperpixelsConfig:
 class GraphConfig:
     """What the nodes and edges carry: keys of `FEATURES` and `EDGES` in `bench.graphs`."""
 
-    features: list[str] = field(  # of the nodes: intensity, quantiles, texture, colour, shape, position
+    features: list[str] = field(  # of the nodes: intensity, quantiles, texture, lightness, colour, shape, position
         default_factory=lambda: ["intensity", "quantiles", "texture", "shape"]
     )
     edges: list[str] = field(default_factory=lambda: ["adjacency"])  # adjacency (common boundary), knn, or both
     neighbours: int = 8  # nearest centroids that each node is joined to by the edges knn
     edge_weight: str = "spacing"  # spacing | published: exp(-distance in pixels) | normalised: exp(-distance / median)
     cache_dir: str | None = None  # prepared graphs are kept here and taken from here; null: made anew in every run
+    scratch_dir: str | None = None  # for graphs and superpixels of images too large for memory; null: the system's own
 
     def __post_init__(self) -> None:
         require(len(self.features) > 0, "graph.features must name at least one feature set")
@@ -572,10 +579,13 @@ class MeasureConfig:
     timeout: float | None = None  # seconds after which a run is ended; null: never
     threads: int | None = None  # CPU threads of the run; null: as many as the machine gives
     sample_period: float = 0.02  # seconds between two readings of memory
+    memory_gib: float | None = None  # GiB that a run on the host may take, at most 90 % of the machine's; null: all
     share_gpu: bool = False  # whether runs at the same time may use one GPU; false: each holds one, or waits for one
 
     def __post_init__(self) -> None:
         require(self.timeout is None or self.timeout > 0, f"measure.timeout must be positive, got {self.timeout}")
+        limit = self.memory_gib
+        require(limit is None or limit >= 1, f"measure.memory_gib must be at least 1 GiB, got {limit}")
         require(self.threads is None or self.threads >= 1, f"measure.threads must be at least 1, got {self.threads}")
         require(self.sample_period > 0, f"measure.sample_period must be positive, got {self.sample_period}")
 
@@ -612,8 +622,11 @@ class ExperimentConfig:
     search: list[dict[str, Any]] = field(default_factory=list)  # per arm: settings and their ranges, for Optuna
     trials: int = 20  # of each arm, for Optuna
     effort: float = 1.0  # every arm's budgets of work times this: 0.1 for a first look, alike for all
+    largest: int | None = None  # pixels a side of generated images beyond which a sweep's runs are left out; null: any
 
     def __post_init__(self) -> None:
+        side = self.largest
+        require(side is None or side >= 32, f"experiment.largest must be at least 32 pixels a side, got {side}")
         require(self.effort > 0, f"experiment.effort must be positive, got {self.effort}")
         require_one_of("experiment.kind", self.kind, ("runs", "smallest_memory", "tuning"))
         require_one_of("experiment.budget", self.budget, ("small", "full"))

@@ -118,7 +118,7 @@ def _prepare(
 ) -> list[Prepared]:
     """Prepare within the stage; with a cache of graphs, the stage reports what they took when they were made."""
     with meter.stage("prepare", split=split, **_size(samples)):
-        items = parallel.prepare_all(pipeline, samples, config, data.task)
+        items = parallel.prepare_all(pipeline, samples, config, data.task, reduce=split == "train")
     origin, at_once = sum_origins(item.facts for item in items), parallel.count_at_once(samples, config)
     meter.add_cached("prepare", split, int(origin.from_cache), origin.saved_seconds / at_once, origin.peak_rss_bytes)
     return items

@@ -74,15 +74,32 @@ class Block(nn.Module):
         return x + self.update(message)  # type: ignore[no-any-return]
 
 
-def measure_moments(parts: Sequence[Tensor], rows: int = ROWS) -> tuple[Tensor, Tensor]:
-    """Return mean and deviation of each column, (F,) each, in double precision, over the rows of all `parts` (M, F).
+def measure_moments(
+    parts: Sequence[Tensor], rows: int = ROWS, done: Callable[[], None] | None = None
+) -> tuple[Tensor, Tensor]:
+    """Measure mean and deviation of each column, (F,) each, in double precision.
 
-    So many rows at a time: the training graphs are the largest thing in memory, and need no copies.
+    Args:
+        parts: Rows (M, F) each.
+        rows: So many at a time: the training graphs are the largest thing in memory, and need no copies.
+        done: Called after so many rows, whose memory may then be handed back; None calls nothing.
+
+    Returns:
+        Mean and deviation over the rows of all parts.
     """
     blocks = [block for part in parts for block in torch.split(part, rows)]  # views
     count = sum(len(block) for block in blocks)
-    mean = torch.stack([block.sum(dim=0, dtype=torch.float64) for block in blocks]).sum(dim=0) / count
-    squares = torch.stack([(block.double() - mean).square().sum(dim=0) for block in blocks]).sum(dim=0)
+
+    def add_up(measure: Callable[[Tensor], Tensor]) -> Tensor:
+        found = []
+        for block in blocks:
+            found.append(measure(block))
+            if done is not None:
+                done()
+        return torch.stack(found).sum(dim=0)
+
+    mean = add_up(lambda block: block.sum(dim=0, dtype=torch.float64)) / count
+    squares = add_up(lambda block: (block.double() - mean).square().sum(dim=0))
     return mean, (squares / count).sqrt()
 
 
@@ -95,14 +112,19 @@ class Standardized(nn.Module):
             self.register_buffer(f"{name}_mean", torch.zeros(size))
             self.register_buffer(f"{name}_scale", torch.ones(size))
 
-    def standardize(self, x: Sequence[Tensor], edge_attr: Sequence[Tensor]) -> None:
-        """Take the mean and standard deviation of training inputs, graph by graph (M, F) and (E, D).
+    def standardize(
+        self, x: Sequence[Tensor], edge_attr: Sequence[Tensor], done: Callable[[], None] | None = None
+    ) -> None:
+        """Take the mean and standard deviation of training inputs; a constant column becomes zero.
 
-        A constant column becomes zero.
+        Args:
+            x: Features (M, F) of each graph.
+            edge_attr: Attributes (E, D) of the edges of each graph.
+            done: Called now and then: what was read is not needed any more. None calls nothing.
         """
         for name, parts in (("feature", x), ("edge", edge_attr)):
             if sum(len(part) for part in parts):
-                mean, scale = measure_moments(parts)
+                mean, scale = measure_moments(parts, done=done)
                 self.get_buffer(f"{name}_mean").copy_(mean)
                 self.get_buffer(f"{name}_scale").copy_(torch.where(scale > 1e-6, scale, 1))
 

@@ -1,6 +1,6 @@
 """The network of Jain et al., Microscopy 2024 (doi 10.1093/jmicro/dfad049), to be replayed with its own weights."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -32,7 +32,9 @@ class Jain2024(nn.Module):
         """Steps along the edges that a message can take."""
         return 3
 
-    def standardize(self, x: Sequence[Tensor], edge_attr: Sequence[Tensor]) -> None:
+    def standardize(
+        self, x: Sequence[Tensor], edge_attr: Sequence[Tensor], done: Callable[[], None] | None = None
+    ) -> None:
         """Nothing: the features are taken as they are."""
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import torch
     from numba import config
 
-    from bench.graphs.build import build_graph
+    from bench.graphs.build import build_graph, build_graphs
     from bench.graphs.edges import EDGES, NodePairs, direct_pairs, unite_pairs
     from bench.graphs.features import FEATURES
     from bench.graphs.pooling import Requirements, pool_segments
@@ -130,6 +130,22 @@ def test_a_graph_is_the_same_to_the_bit_in_any_bands_and_on_any_threads(
         monkeypatch.setattr(config, "NUMBA_NUM_THREADS", threads)
         for name, value in build_graph(image, segments, settings, count).to_dict().items():
             np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+@pytest.mark.parametrize(("shape", "rows", "channels"), [((200, 1100), 70, 3), ((21, 9, 10), 8, 2)])
+def test_graphs_that_share_one_walk_are_those_of_each_segmentation_alone(
+    shape: tuple[int, ...], rows: int, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    image, views = noise(shape, channels), [voronoi(shape, count) for count in (60, 11, 97)]
+    settings = GraphConfig(features=list(FEATURES), edges=list(EDGES))
+    alone = [build_graph(image, segments, settings).to_dict() for segments in views]
+    for count, threads in ((None, 1), (rows, 3)):
+        monkeypatch.setattr(config, "NUMBA_NUM_THREADS", threads)
+        together = list(build_graphs(image, views, settings, count))
+        assert len(together) == len(alone)
+        for graph, expected in zip(together, alone, strict=True):
+            for name, value in graph.to_dict().items():
+                np.testing.assert_array_equal(value, expected[name], err_msg=name)
 
 
 def test_weights_ignore_the_size_of_a_pixel_and_never_vanish() -> None:

@@ -61,6 +61,15 @@ def test_colour_agrees_with_numpy_and_is_nothing_in_grey(shape: tuple[int, ...])
 
 
 @pytest.mark.parametrize("shape", SHAPES)
+def test_lightness_is_what_the_grey_sets_say_of_the_mean_of_the_channels(shape: tuple[int, ...]) -> None:
+    segments, image = voronoi(shape), noise(shape, 3)
+    grey = image.mean(axis=-1, keepdims=True)
+    expected = compute_features(["intensity", "quantiles", "texture"], grey, segments)
+    np.testing.assert_array_equal(compute_features(["lightness"], grey, segments), expected)
+    np.testing.assert_allclose(compute_features(["lightness"], image, segments), expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
 def test_centroids_elongation_and_areas_agree_with_scikit_image(shape: tuple[int, ...]) -> None:
     segments = voronoi(shape)
     names = ("area", "centroid", "inertia_tensor_eigvals")

@@ -107,7 +107,7 @@ def test_the_seed_decides_which_nodes_are_drawn() -> None:
 
 def test_bins_of_means_are_those_of_their_hops() -> None:
     image = np.asarray(disc(1).image)
-    table = tabulate_nodes(image, segment(image, SIZE), GraphConfig(features=["intensity"]))
+    [table] = tabulate_nodes(image, [segment(image, SIZE)], GraphConfig(features=["intensity"]))
     counts = [np.eye(2, dtype=np.int64)[np.arange(len(table.rows)) % 2]]
     sample = draw_nodes(counts, 10**6, np.random.default_rng(0))
     both = find_node_bins([table], sample, [1, 2], np.random.default_rng(0))

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     import torch
     from torch_geometric.data import Data
 
-    from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graph
+    from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graphs
     from bench.tables.collect import collect
     from bench.tables.comparison import list_configurations
 
@@ -59,10 +59,10 @@ class Counted:
         self.calls = 0
 
     def __call__(
-        self, sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task
-    ) -> SuperpixelGraph:
+        self, sample: Sample, views: Sequence[SuperpixelsConfig], graph: GraphConfig, task: Task
+    ) -> list[SuperpixelGraph]:
         self.calls += 1
-        return build_sample_graph(sample, superpixels, graph, task)
+        return build_sample_graphs(sample, views, graph, task)
 
 
 @pytest.fixture
@@ -78,7 +78,12 @@ def graph_settings(folder: Path | None) -> GraphConfig:
 
 def cache(folder: Path | None, make: Any, **changed: Any) -> Cache[SuperpixelGraph]:
     settings: dict[str, Any] = {"superpixels": SUPERPIXELS, "graph": graph_settings(folder), "task": TASK} | changed
-    return Cache(settings["superpixels"], settings["graph"], settings["task"], make, SuperpixelGraph)
+    return Cache([settings["superpixels"]], settings["graph"], settings["task"], make, SuperpixelGraph)
+
+
+def prepare(folder: Path | None, make: Any, sample: Sample) -> SuperpixelGraph:
+    [item] = cache(folder, make).prepare(sample)
+    return item
 
 
 def scene(seed: int = 0) -> Sample:
@@ -104,7 +109,7 @@ def assert_same(one: SuperpixelGraph, other: SuperpixelGraph) -> None:
 
 
 def test_what_comes_from_the_cache_is_what_was_made(tmp_path: Path, made: Counted) -> None:
-    plain, first, again = (cache(folder, made).prepare(scene()) for folder in (None, tmp_path, tmp_path))
+    plain, first, again = (prepare(folder, made, scene()) for folder in (None, tmp_path, tmp_path))
     assert made.calls == 2
     assert_same(plain, first)
     assert_same(plain, again)
@@ -155,8 +160,9 @@ def test_a_changed_setting_of_the_graph_never_hits_but_the_folder_is_none(
     name: str, tmp_path: Path, made: Counted
 ) -> None:
     other = cache(tmp_path, made)
-    other.settings = (SUPERPIXELS, changed(other.settings[1], name), TASK)
-    assert (other.key(scene()) == cache(tmp_path, made).key(scene())) == (name == "cache_dir")
+    other.settings = ((SUPERPIXELS,), changed(other.settings[1], name), TASK)
+    same = other.key(scene()) == cache(tmp_path, made).key(scene())
+    assert same == (name in ("cache_dir", "scratch_dir"))
 
 
 @pytest.mark.parametrize(
@@ -189,16 +195,18 @@ def test_pixels_are_hashed_the_same_whatever_the_bands() -> None:
         assert hash_pixels(same, band_bytes=7 * 30 * 4) == whole
 
 
-def heavy_graph_of(sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task) -> SuperpixelGraph:
+def make_with_much_memory(
+    sample: Sample, views: Sequence[SuperpixelsConfig], graph: GraphConfig, task: Task
+) -> list[SuperpixelGraph]:
     """Needs 256 MiB for a moment."""
     assert np.ones(2**28, np.uint8).any()
-    return build_sample_graph(sample, superpixels, graph, task)
+    return build_sample_graphs(sample, views, graph, task)
 
 
 def test_memory_that_making_took_is_told_of_what_is_fetched(tmp_path: Path, made: Counted) -> None:
     assert made.calls == 0
     MemoryProbe().reset()
-    first, again = (cache(tmp_path, heavy_graph_of).prepare(scene()) for _ in range(2))
+    first, again = (prepare(tmp_path, make_with_much_memory, scene()) for _ in range(2))
     held = MemoryProbe().rss()
     for item in (first, again):
         assert held + 2**27 < item.facts["made_peak_bytes"] < held + 2**30
@@ -240,10 +248,10 @@ def test_a_file_damaged_anywhere_is_dropped(tmp_path: Path) -> None:
 
 
 def test_a_damaged_file_is_made_again(tmp_path: Path, made: Counted) -> None:
-    first = cache(tmp_path, made).prepare(scene())
+    first = prepare(tmp_path, made, scene())
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:-40])
-    again = cache(tmp_path, made).prepare(scene())
+    again = prepare(tmp_path, made, scene())
     assert made.calls == 2
     assert_same(first, again)
     assert load_entry(path) is not None

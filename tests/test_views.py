@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -23,10 +23,11 @@ from bench.config import (
 )
 from bench.datasets.sample import Sample, Task
 from bench.pipelines.origin import Origin, merge_facts
+from bench.pipelines.parallel import prepare_all
 from bench.run import run
 from bench.scores.metrics import accuracy, confusion_matrix, macro_dice
 from bench.scores.scoring import SplitScores
-from bench.superpixels.registry import segment
+from bench.superpixels.registry import segment, segment_views
 
 if TYPE_CHECKING:
     import torch
@@ -36,11 +37,12 @@ if TYPE_CHECKING:
     from bench.pipelines.oracle import Oracle
     from bench.scores.ceilings import boundary_recall
     from bench.superpixels.labels import count_classes, paint, paint_oracle
-    from bench.superpixels.views import compute_shares, list_views, paint_mean, paint_oracle_views
+    from bench.superpixels.views import compute_shares, group_views, list_views, paint_mean, paint_oracle_views
 
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
 SIZE = SuperpixelsConfig(superpixel_size=30, views=3)
+COUNTS = ("n_segments", "num_nodes", "num_edges")
 
 
 def disc(seed: int) -> Sample:
@@ -87,6 +89,37 @@ def test_superpixels_of_single_pixels_have_no_smaller_view() -> None:
 def test_a_number_of_views_that_makes_no_sense_is_refused(number: int) -> None:
     with pytest.raises(InputError, match=r"superpixels\.views must lie in \[1, 9\]"):
         replace(SIZE, views=number)
+
+
+@pytest.mark.parametrize("method", ["slic", "grid", "compact_watershed"])
+def test_views_that_are_segmented_together_are_those_of_each_alone(method: str, tmp_path: Path) -> None:
+    image, views = np.asarray(disc(0).image), list_views(replace(SIZE, method=method))
+    for scratch in (None, tmp_path) if method == "slic" else (None,):
+        found = list(segment_views(image, views, scratch))
+        assert len(found) == len(views)
+        for ids, view in zip(found, views, strict=True):
+            np.testing.assert_array_equal(ids, segment(image, view))
+
+
+def test_views_share_a_walk_over_an_image_as_long_as_their_segments_are_few() -> None:
+    views = list_views(replace(SIZE, superpixel_size=None, n_segments=100, views=5))  # 100, 80, 125, 64, 156
+    for most, sizes in ((10**6, [5]), (305, [3, 2]), (180, [2, 1, 1, 1]), (1, [1, 1, 1, 1, 1])):
+        groups = group_views(views, (50, 60, 1), most)
+        assert [len(group) for group in groups] == sizes
+        assert tuple(view for group in groups for view in group) == views
+    assert [len(group) for group in group_views(views, (50, 60, 3), 3 * 180)] == [2, 1, 1, 1]
+
+
+def test_training_keeps_graphs_and_no_segments() -> None:
+    pipeline = SuperpixelGnn(config(), TASK)
+    item = pipeline.prepare(disc(1))
+    reduced: Any = prepare_all(pipeline, [disc(1)], pipeline.config, TASK, reduce=True)[0]
+    assert reduced.segments is None
+    assert reduced.facts == item.facts
+    for graph, whole in zip(reduced.graphs, item.graphs, strict=True):
+        assert torch.equal(graph.x, whole.x)
+    log = [SuperpixelGnn(config(), TASK).fit([learned], [item]) for learned in (reduced, item)]
+    assert log[0].best_score == log[1].best_score
 
 
 def test_the_mean_of_views_is_that_of_painted_shares() -> None:
@@ -186,18 +219,22 @@ def test_a_large_image_gets_the_classes_of_a_small_one(
         assert told[-1] == 1
 
 
-def test_the_cache_keeps_each_view_where_a_run_of_one_view_finds_it(tmp_path: Path) -> None:
+def test_the_cache_keeps_views_together_in_a_file_that_other_views_do_not_find(
+    tmp_path: Path,
+) -> None:
     made = SuperpixelGnn(config(cache=tmp_path), TASK).prepare(disc(0))
     again = SuperpixelGnn(config(cache=tmp_path), TASK).prepare(disc(0))
     alone = SuperpixelGnn(config(replace(SIZE, views=1), cache=tmp_path), TASK).prepare(disc(0))
     more = SuperpixelGnn(config(replace(SIZE, views=5), cache=tmp_path), TASK).prepare(disc(0))
-    assert [item.facts["from_cache"] for item in (made, again, alone, more)] == [0, 1, 1, 0]
+    assert [item.facts["from_cache"] for item in (made, again, alone, more)] == [0, 1, 0, 0]
+    assert len(list(tmp_path.iterdir())) == 3
     assert again.facts["made_seconds"] == pytest.approx(made.facts["made_seconds"])
     np.testing.assert_array_equal(again.segments, made.segments)
     np.testing.assert_array_equal(alone.segments, made.segments[0])
     np.testing.assert_array_equal(more.segments[:3], made.segments)
     for first, second in zip(made.views, again.views, strict=True):
         assert torch.equal(first.data.x, second.data.x)
+        assert {name: first.facts[name] for name in COUNTS} == {name: second.facts[name] for name in COUNTS}
 
 
 def test_a_run_learns_from_one_view_and_validates_and_paints_with_all(tmp_path: Path) -> None:
@@ -208,7 +245,7 @@ def test_a_run_learns_from_one_view_and_validates_and_paints_with_all(tmp_path: 
         config(SIZE, cache=tmp_path / "cache"), dataset=data, training=TrainingConfig(epochs=1, steps=None)
     )
     row, _ = run(settings, folder, {"run_id": "run", "settings_key": "settings"})
-    assert len(list((tmp_path / "cache").iterdir())) == 3 + (1 + 2) * 3
+    assert len(list((tmp_path / "cache").iterdir())) == 3 + (1 + 2)
     assert row["n_segments"] == sum(round(64 * 64 / size) for size in (30, 37.5, 24))
 
 

@@ -1,5 +1,8 @@
 """An image and its segments as a graph: one node per superpixel."""
 
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch_geometric.data import Data
@@ -8,7 +11,7 @@ from bench.arrays.protocols import Readable
 from bench.config import GraphConfig, require
 from bench.graphs.edges import EDGES, direct_pairs, unite_pairs
 from bench.graphs.features import join_requirements, stack_features
-from bench.graphs.pooling import pool_segments
+from bench.graphs.pooling import SegmentStatistics, pool_views
 from bench.graphs.weights import weigh_edges
 
 
@@ -33,15 +36,45 @@ def build_graph(image: Readable, segments: Readable, config: GraphConfig, rows: 
         InputError: No feature set has a column for images of so many channels.
         ValueError: Image and segments have different shapes, or `rows` is less than 1.
     """
+    [graph] = build_graphs(image, [segments], config, rows)
+    return graph
+
+
+def build_graphs(
+    image: Readable, views: Sequence[Readable], config: GraphConfig, rows: int | None = None
+) -> Iterator[Data]:
+    """Build the graphs of several segmentations of an image, which is read and filtered once for all of them.
+
+    Args:
+        image: As in `build_graph`.
+        views: Segmentations as in `build_graph`.
+        config: Feature sets, edge finders and the scheme of the edge weights.
+        rows: As in `build_graph`.
+
+    Yields:
+        The graph of each segmentation, to the bit that of `build_graph`. Only what was pooled waits in memory for its
+        turn, some 500 bytes for each node and channel.
+
+    Raises:
+        InputError, ValueError: As `build_graph`.
+    """
     requirements = join_requirements(config.features)
     for name in config.edges:
         requirements |= EDGES[name].requires
-    pooled = pool_segments(image, segments, requirements, rows)
+    waiting = pool_views(image, views, requirements, rows)
+    while waiting:
+        yield _build_next(waiting, config)
+
+
+def _build_next(waiting: list[SegmentStatistics], config: GraphConfig) -> Data:
+    """Take the first of `waiting` and return its graph; what the features hold is let go before the edges are made."""
+    pooled = waiting.pop(0)
     x = stack_features(config.features, pooled)
     require(
         x.shape[1] > 0,
         f"graph.features={config.features} say nothing of an image of one channel: add another set, such as intensity",
     )
+    pooled = replace(pooled, quantiles=None, texture=None, colour=None, light=None)
     found = [EDGES[name].find(pooled, config.neighbours) for name in config.edges]
     edges = direct_pairs(unite_pairs(found, len(pooled.counts)), pooled.centroids, pooled.mean)
     graph = Data(

@@ -11,6 +11,7 @@ from bench.graphs.pooling import MOMENTS_ALONE, Requirements, SegmentStatistics,
 
 DECILES = tuple(decile / 10 for decile in range(1, 10))
 QUANTILES = (0.0, 0.02, 0.05, 0.25, 0.5, 0.75, 0.95, 0.98, 1.0)
+LIGHT_LEVELS = tuple(sorted({*DECILES, *QUANTILES}))
 
 
 @dataclass(frozen=True)
@@ -86,6 +87,19 @@ def compute_colour(statistics: SegmentStatistics) -> NDArray[np.float32]:
     return np.empty((nodes, 0), np.float32) if statistics.colour is None else statistics.colour.reshape(nodes, -1)
 
 
+def compute_lightness(statistics: SegmentStatistics) -> NDArray[np.float32]:
+    """Return the columns of `intensity`, `quantiles` and `texture` of the lightness alone, (N, F).
+
+    Of a grey image they are those of its channel; of one of three channels they take a third of the filtering.
+    """
+    light = statistics.light
+    assert light is not None
+    nodes = len(statistics.counts)
+    places = [light.levels.index(level) for level in (*DECILES, *QUANTILES)]
+    parts = (light.mean, light.deviation, light.quantiles[:, 0, places], light.texture.reshape(nodes, -1))
+    return np.concatenate(parts, axis=1)
+
+
 def compute_shape(statistics: SegmentStatistics) -> NDArray[np.float32]:
     """Return the logarithm of the pixel count, elongation and compactness, (N, 3).
 
@@ -114,6 +128,7 @@ FEATURES: dict[str, FeatureSet] = {
     "quantiles": FeatureSet(compute_quantiles, Requirements(levels=QUANTILES)),
     "texture": FeatureSet(compute_texture, Requirements(texture=True)),
     "colour": FeatureSet(compute_colour, Requirements(colour=True)),
+    "lightness": FeatureSet(compute_lightness, Requirements(light_levels=LIGHT_LEVELS)),
     "shape": FeatureSet(compute_shape, Requirements(faces=True)),
     "position": FeatureSet(compute_position),
 }

@@ -13,6 +13,7 @@ A response at row r needs the smoothed products there, so the gradients of the r
 values of one row more on either side: size = 2 reach + 2 lines. At the border of the picture the ends are cut off.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -72,13 +73,16 @@ class Columns(NamedTuple):
     width: int  # columns of the level
 
 
-def sum_plane_responses(level: Level, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> list[Sums]:
+def sum_plane_responses(
+    level: Level, slab: Slab, parts: Sequence[SegmentBlock], views: int, workers: Workers
+) -> list[Sums]:
     """Add up the six filter responses of a picture in the segments of each block.
 
     Args:
         level: The channel and scale that are filtered.
         slab: The rows from which the level was made.
-        parts: The blocks of the slab.
+        parts: The blocks of the slab, each with the runs of all segmentations (`bench.superpixels.runs.stack_blocks`).
+        views: Number of segmentations.
         workers: Threads that share the blocks.
 
     Returns:
@@ -89,15 +93,15 @@ def sum_plane_responses(level: Level, slab: Slab, parts: list[SegmentBlock], wor
     kernel = sample_gaussian(level.sigma, TRUNCATE)
 
     def add(index: int, _: int) -> Sums:
-        sums, squares = _add_block(parts[index], level, kernel)
+        sums, squares = _add_block(parts[index], level, kernel, views)
         return sums, squares
 
     return workers.run(add, list_singles(len(parts)))
 
 
 @njit(cache=True, nogil=True)
-def _add_block(block, level, kernel):  # type: ignore[no-untyped-def]
-    """Walk down a block with the rings drawn above and add the responses up line by line."""
+def _add_block(block, level, kernel, views):  # type: ignore[no-untyped-def]
+    """Walk down a block with the rings drawn above and add the responses up line by line, in each segmentation."""
     reach, width, height, stride = kernel.size - 1, level.values.shape[2], level.height, level.stride
     lines = level.values.reshape(-1, width)
     picture = Ring(lines, level.top, lines.shape[0], height)
@@ -114,6 +118,7 @@ def _add_block(block, level, kernel):  # type: ignore[no-untyped-def]
     sums = np.zeros((block.runs.ids.size, 6), dtype=np.float64)
     squared = np.zeros((block.runs.ids.size, 6), dtype=np.float64)
     nothing, sigma = np.float32(0), np.float32(level.sigma)
+    lines_of_view = (block.runs.first.size - 1) // views
     done = max(r0 - reach - 1, 0)
     target = r0
     for y in range(max(r0 - reach, 0), min(r1 + reach, height)):
@@ -127,7 +132,9 @@ def _add_block(block, level, kernel):  # type: ignore[no-untyped-def]
                 _smooth_line(products, target, c0 - g0, c1 - g0, kernel, nothing, buffer, tensor[part])
             _find_responses(smooth, ring, tensor, target, height, columns, sigma, responses)
             for row in range(max(target * stride, block.first), min((target + 1) * stride, block.stop)):
-                gather_line(block, row - block.first, responses, c0, stride, sums, squared, level.with_squares)
+                for view in range(views):
+                    line = view * lines_of_view + row - block.first
+                    gather_line(block, line, responses, c0, stride, sums, squared, level.with_squares)
             target += 1
     return sums, squared
 

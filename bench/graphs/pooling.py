@@ -4,20 +4,21 @@ The partial sums of a block (`bench.superpixels.runs`) are added in the order of
 the same to the last bit whatever the bands and the threads.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
-from bench.arrays.threads import Workers, list_singles, start_workers
+from bench.arrays.threads import Workers, start_workers
 from bench.graphs.colour import Colour
+from bench.graphs.lightness import Lightness, LightStatistics
+from bench.graphs.moments import PixelMoments
 from bench.graphs.quantiles import Quantiles
-from bench.graphs.sums import sum_powers
 from bench.graphs.texture import Texture
 from bench.superpixels.adjacency import Faces, TouchingPairs
 from bench.superpixels.labels import count_pixels
@@ -32,11 +33,13 @@ class Requirements:
     texture: bool = False
     faces: bool = False
     colour: bool = False  # of images of several channels
+    light_levels: tuple[float, ...] = ()  # quantiles of the lightness; not empty: its moments and texture as well
 
     def __or__(self, other: "Requirements") -> "Requirements":
         levels = tuple(sorted({*self.levels, *other.levels}))
+        light_levels = tuple(sorted({*self.light_levels, *other.light_levels}))
         texture, faces = self.texture or other.texture, self.faces or other.faces
-        return Requirements(levels, texture, faces, self.colour or other.colour)
+        return Requirements(levels, texture, faces, self.colour or other.colour, light_levels)
 
 
 MOMENTS_ALONE = Requirements()
@@ -56,6 +59,7 @@ class SegmentStatistics:
         quantiles: Quantiles of the intensity (N, C, Q).
         texture: Means and deviations of filter responses (N, C, columns).
         colour: Mean and deviation of lightness, chroma and differences (N, 2 + C, 2).
+        light: Moments, quantiles and texture of the lightness, the mean of a pixel's channels.
         touching: Pairs of segments that share pixel faces.
         border: Faces (N,) at the border of the image.
     """
@@ -69,6 +73,7 @@ class SegmentStatistics:
     quantiles: NDArray[np.float32] | None
     texture: NDArray[np.float32] | None
     colour: NDArray[np.float32] | None
+    light: LightStatistics | None
     touching: TouchingPairs | None
     border: NDArray[np.int64] | None
 
@@ -106,131 +111,125 @@ class Collector(Protocol):
 def pool_segments(
     image: Readable, segments: Readable, requirements: Requirements, rows: int | None = None
 ) -> SegmentStatistics:
-    """Pool the pixels of each segment, in one walk over the image. Pages of memory maps are handed back.
+    """Pool the pixels of each segment, in one walk over the image: `pool_views` of a single segmentation."""
+    [found] = pool_views(image, [segments], requirements, rows)
+    return found
+
+
+def pool_views(
+    image: Readable, views: Sequence[Readable], requirements: Requirements, rows: int | None = None
+) -> list[SegmentStatistics]:
+    """Pool the pixels of each segment of several segmentations, in one walk over the image.
+
+    The image is read and filtered once for all of them. Pages of memory maps are handed back.
 
     Args:
         image: (*spatial, C) with 2 or 3 spatial axes.
-        segments: (*spatial) int32, ids 0..N-1 all used.
+        views: Segmentations, each (*spatial) int32 with ids 0..N-1 all used.
         requirements: What is pooled beside moments.
         rows: About how many rows are in memory at a time; None leaves that to the size of the image.
 
     Returns:
-        The statistics, the same to the last bit whatever `rows` and the threads.
+        The statistics of each segmentation, the same to the last bit whatever the others, `rows` and the threads.
 
     Raises:
         ValueError: Image and segments have different shapes, or `rows` is less than 1.
     """
-    axes, channels = len(segments.shape), image.shape[-1]
-    with start_workers(tuple(segments.shape)) as workers:
-        walk = walk_slabs(image, segments, rows, _count_halo(requirements))
+    collected = _collect(image, views, requirements, rows)
+    found: list[SegmentStatistics] = []
+    while collected.pools:  # what was collected of a view goes before that of the next is put together
+        view, pool = len(found), collected.pools.pop(0)
+        texture = None if collected.texture is None else collected.texture.take(view)
+        light = None if collected.light is None else collected.light.take(view)
+        found.append(pool.compute(tuple(views[0].shape), texture, light))
+    return found
+
+
+@dataclass(frozen=True)
+class _Collected:
+    """What one walk collected: of each view alone, and of all at once."""
+
+    pools: "list[_Pool]"
+    texture: Texture | None
+    light: Lightness | None
+
+
+def _collect(image: Readable, views: Sequence[Readable], requirements: Requirements, rows: int | None) -> _Collected:
+    """Walk over the image; its pixels are let go on return."""
+    axes, channels = len(views[0].shape), image.shape[-1]
+    with start_workers(tuple(views[0].shape)) as workers:
+        walk = walk_slabs(image, views, rows, _count_halo(requirements))
         first = next(walk)
-        parts = cut_blocks(first, workers)
-        whole = first.stop == first.shape[0]
-        counts = _count_pixels(parts, first.shape[1]) if whole else count_pixels(segments, rows, workers)
-        moments = PixelMoments(len(counts), channels)
-        faces = Faces(channels) if requirements.faces else None
-        quantiles = Quantiles(counts, channels, requirements.levels) if requirements.levels else None
-        texture = Texture(len(counts), channels, axes) if requirements.texture else None
-        colour = Colour(len(counts), channels) if requirements.colour and channels > 1 else None
-        required = (moments, faces, quantiles, texture, colour)
-        collectors: list[Collector] = [item for item in required if item is not None]
-        for slab in chain([first], walk):
-            parts = parts if slab is first else cut_blocks(slab, workers)
-            for collector in collectors:
+        blocks = [cut_blocks(slab, workers) for slab in first]
+        counts = [
+            _count_all(slab, parts, segments, rows, workers)
+            for slab, parts, segments in zip(first, blocks, views, strict=True)
+        ]
+        texture = Texture(counts, channels, axes) if requirements.texture else None
+        light = Lightness(counts, axes, requirements.light_levels) if requirements.light_levels else None
+        pools = [_Pool(pixels, channels, requirements) for pixels in counts]
+        for slabs in chain([first], walk):
+            blocks = blocks if slabs is first else [cut_blocks(slab, workers) for slab in slabs]
+            for shared in (texture, light):
+                if shared is not None:
+                    shared.collect(slabs, blocks, workers)
+            for pool, slab, parts in zip(pools, slabs, blocks, strict=True):
+                pool.collect(slab, parts, workers)
+    return _Collected(pools, texture, light)
+
+
+class _Pool:
+    """What is collected of one segmentation of `counts` (N,) pixels each, beside what views share."""
+
+    def __init__(self, counts: NDArray[np.int64], channels: int, requirements: Requirements) -> None:
+        levels = requirements.levels
+        self.counts, self.levels = counts, levels
+        self.moments = PixelMoments(len(counts), channels)
+        self.faces = Faces(channels) if requirements.faces else None
+        self.quantiles = Quantiles(counts, channels, levels) if levels else None
+        self.colour = Colour(len(counts), channels) if requirements.colour and channels > 1 else None
+
+    def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
+        """Add the pixels of a slab, as `Collector.collect`."""
+        collectors: tuple[Collector | None, ...] = (self.moments, self.faces, self.quantiles, self.colour)
+        for collector in collectors:
+            if collector is not None:
                 collector.collect(slab, parts, workers)
-    mean, deviation = moments.compute(counts)
-    return SegmentStatistics(
-        tuple(segments.shape),
-        counts,
-        moments.places,
-        mean,
-        deviation,
-        requirements.levels,
-        quantiles.found if quantiles else None,
-        texture.compute(counts) if texture else None,
-        colour.compute(counts) if colour else None,
-        faces.merge_pairs(len(counts)) if faces else None,
-        faces.sum_border(len(counts)) if faces else None,
-    )
+
+    def compute(
+        self, shape: tuple[int, ...], texture: NDArray[np.float32] | None, light: LightStatistics | None
+    ) -> SegmentStatistics:
+        """Return the statistics of an image of `shape`, with what was collected of all views at once."""
+        mean, deviation = self.moments.compute(self.counts)
+        return SegmentStatistics(
+            shape,
+            self.counts,
+            self.moments.places,
+            mean,
+            deviation,
+            self.levels,
+            self.quantiles.found if self.quantiles else None,
+            texture,
+            self.colour.compute(self.counts) if self.colour else None,
+            light,
+            self.faces.merge_pairs(len(self.counts)) if self.faces else None,
+            self.faces.sum_border(len(self.counts)) if self.faces else None,
+        )
 
 
 def _count_halo(requirements: Requirements) -> int:
     """Return how many rows of pixels beyond a slab the collectors read."""
-    return max(Faces.halo * requirements.faces, Texture.halo * requirements.texture)
+    filtered = requirements.texture or len(requirements.light_levels) > 0
+    return max(Faces.halo * requirements.faces, Texture.halo * filtered)
 
 
-def _count_pixels(parts: list[SegmentBlock], height: int) -> NDArray[np.int64]:
-    """Count the pixels of each segment of an image that is in memory with all its blocks."""
+def _count_all(
+    slab: Slab, parts: list[SegmentBlock], segments: Readable, rows: int | None, workers: Workers
+) -> NDArray[np.int64]:
+    """Count the pixels (N,) of each segment: by the blocks of the first slab if that is the whole image."""
+    if slab.stop < slab.shape[0]:
+        return count_pixels(segments, rows, workers)
     counts = np.zeros(max(int(block.runs.ids.max()) for block in parts) + 1, np.int64)
     for block in parts:
-        counts[block.runs.ids] += count_run_pixels(block, (block.stop - block.first) * height)
+        counts[block.runs.ids] += count_run_pixels(block, (block.stop - block.first) * slab.shape[1])
     return counts
-
-
-class PixelMoments:
-    """Sums of place, and of intensity beyond that of the image's first pixel: a bright background costs no digits."""
-
-    def __init__(self, num_nodes: int, channels: int) -> None:
-        self.places = np.zeros((num_nodes, 9), np.int64)
-        self.offset = np.zeros(channels, np.float32)
-        self._sums = np.zeros((num_nodes, channels, 2))
-
-    def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
-        """Add the pixels of a slab, as `Collector.collect`."""
-        if slab.start == 0:
-            self.offset = slab.pixels[:, 0, 0, 0].copy()
-        _, height, width = slab.shape
-        pixels = slab.pixels.reshape(len(slab.pixels), -1, width)
-
-        def add(index: int, _: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-            block = parts[index]
-            line = (block.first - slab.top) * height
-            places, sums = _add_block(block, pixels, line, height, self.offset)
-            return places, sums
-
-        for block, (places, sums) in zip(parts, workers.run(add, list_singles(len(parts))), strict=True):
-            self.places[block.runs.ids] += places
-            self._sums[block.runs.ids] += sums
-
-    def compute(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """Return mean and population standard deviation, each (N, C), of segments of `counts` (N,) pixels."""
-        mean, square = np.moveaxis(self._sums / counts[:, None, None], 2, 0)
-        deviation = np.sqrt(np.maximum(square - mean**2, 0))
-        return (mean + self.offset).astype(np.float32), deviation.astype(np.float32)
-
-
-@njit(cache=True, nogil=True)
-def _add_block(block, pixels, line, height, offset):  # type: ignore[no-untyped-def]
-    """Sum places (segments, 9), and intensities beyond `offset` with squares (segments, C, 2), over a block's pixels.
-
-    `pixels` (C, lines, W) are those of the slab, in which the block begins with the line `line`; a row of the image has
-    `height` lines. A run adds its places in closed form and its intensities pixel by pixel.
-    """
-    runs, row = block.runs, block.first
-    first, node, start, end, ids = runs.first, runs.node, runs.start, runs.end, runs.ids
-    places = np.zeros((ids.size, 9), dtype=np.int64)
-    sums = np.zeros((ids.size, offset.size, 2), dtype=np.float64)
-    for here in range((block.stop - row) * height):
-        z, y = row + here // height, here % height
-        for run in range(first[here], first[here + 1]):
-            low, high = np.int64(start[run]), np.int64(end[run])
-            if low >= block.right:
-                break
-            count = high - low
-            x = (low + high - 1) * count // 2
-            xx = (high - 1) * high * (2 * high - 1) // 6 - (low - 1) * low * (2 * low - 1) // 6
-            to = places[node[run]]
-            to[0] += z * count
-            to[1] += y * count
-            to[2] += x
-            to[3] += z * z * count
-            to[4] += z * y * count
-            to[5] += z * x
-            to[6] += y * y * count
-            to[7] += y * x
-            to[8] += xx
-            for channel in range(offset.size):
-                total, square = sum_powers(pixels[channel, line + here, low:high], np.float64(offset[channel]))
-                sums[node[run], channel, 0] += total
-                sums[node[run], channel, 1] += square
-    return places, sums

@@ -4,18 +4,23 @@ Smoothed intensity, gradient magnitude, eigenvalues of the Hessian and square ro
 with derivatives multiplied by sigma so that they compare across scales. Beyond the image its border is repeated.
 """
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.rows import cut_bands
 from bench.arrays.threads import Workers, split_range
-from bench.graphs.filters import TRUNCATE, Level, sum_plane_responses
+from bench.graphs.filters import TRUNCATE, Level, Sums, sum_plane_responses
 from bench.graphs.volume import sum_volume_responses
-from bench.superpixels.runs import SegmentBlock, Slab
+from bench.superpixels.runs import SegmentBlock, Slab, stack_blocks
 from bench.superpixels.smoothing import sample_gaussian
 
 FINE = (1.0, 2.0, 4.0)  # standard deviations of the Gaussians, in pixels
 COARSE = (8.0, 16.0, 32.0)
+NODES = 1 << 14  # whose sums are turned into columns at a time
 _WIDEST = 4.0  # standard deviation of a Gaussian, in pixels of the level on which it is applied
 
 
@@ -24,23 +29,39 @@ def list_strides() -> list[int]:
     return [max(int(sigma / _WIDEST), 1) for sigma in (*FINE, *COARSE)]
 
 
-class Texture:
-    """Collects the responses of every channel and scale: sums and squares at the fine scales, sums at the coarse ones.
+class ScaleSums(NamedTuple):
+    """Sums (N, responses) of the responses at one scale over the segments of a view, at fine scales also of squares."""
 
-    Responses at coarse scales hardly vary within a segment. They are computed on a halved, quartered, ... image.
+    sums: NDArray[np.float64]
+    squares: NDArray[np.float64] | None
+
+
+class Texture:
+    """Filters an image once and pools the responses in several segmentations ("views") of it.
+
+    Means and deviations at the fine scales, means at the coarse ones. Responses at coarse scales hardly vary within a
+    segment. They are computed on a halved, quartered, ... image. Sums live from the first slab to the last, so those
+    of an image of one slab are in memory for a single channel and scale at a time.
     """
 
     halo = (2 * (sample_gaussian(_WIDEST, TRUNCATE).size - 1) + 1) * max(list_strides())
 
-    def __init__(self, num_nodes: int, channels: int, axes: int) -> None:
-        self._responses = 2 + 2 * axes
-        scales = len(FINE) + len(COARSE)
-        self._sums = np.zeros((num_nodes, channels, scales, self._responses))
-        self._squares = np.zeros((num_nodes, channels, len(FINE), self._responses))
+    def __init__(self, counts: Sequence[NDArray[np.int64]], channels: int, axes: int) -> None:
+        self._counts, self._responses = counts, 2 + 2 * axes
+        columns = self._responses * (2 * len(FINE) + len(COARSE))
+        self._found = [np.empty((len(pixels), channels, columns), np.float32) for pixels in counts]
+        self._sums: dict[tuple[int, int], list[ScaleSums]] = {}
         self._offset = np.zeros(channels, np.float32)
 
-    def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
-        """Filter every channel of a slab at every scale, as `bench.graphs.pooling.Collector.collect`."""
+    def collect(self, slabs: Sequence[Slab], parts: Sequence[Sequence[SegmentBlock]], workers: Workers) -> None:
+        """Filter every channel of a slab at every scale.
+
+        Args:
+            slabs: The slab of each view; they share their pixels.
+            parts: The blocks of each of them.
+            workers: Threads that share the blocks.
+        """
+        slab, stacked = slabs[0], [stack_blocks(blocks) for blocks in zip(*parts, strict=True)]
         if slab.start == 0:
             self._offset = slab.pixels[:, 0, 0, 0].copy()
         add_up = sum_plane_responses if slab.axes == 2 else sum_volume_responses
@@ -52,21 +73,49 @@ class Texture:
                 fine = scale < len(FINE)
                 height = -(-slab.shape[0] // stride)
                 part = Level(level, slab.top // stride, height, stride, sigma / stride, self._offset[channel], fine)
-                for block, (sums, squares) in zip(parts, add_up(part, slab, parts, workers), strict=True):
-                    self._sums[block.runs.ids, channel, scale] += sums
-                    if fine:
-                        self._squares[block.runs.ids, channel, scale] += squares
+                sums = self._sums.get((channel, scale)) or self._start_sums(channel, scale)
+                self._add(sums, parts, add_up(part, slab, stacked, len(slabs), workers))
+                if slab.stop == slab.shape[0]:
+                    self._finish(channel, scale)
 
-    def compute(self, counts: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Return (N, C, columns): mean and deviation of each response at each fine scale, then means at the coarse."""
-        sums = self._sums / counts[:, None, None, None]
-        fine = sums[:, :, : len(FINE)]
-        deviation = np.sqrt(np.maximum(self._squares / counts[:, None, None, None] - fine**2, 0))
-        sums[:, :, :, 0] += self._offset[:, None]
-        nodes, channels = sums.shape[:2]
-        both = np.stack([fine, deviation], axis=-1).reshape(nodes, channels, -1)
-        coarse = sums[:, :, len(FINE) :].reshape(nodes, channels, -1)
-        return np.concatenate([both, coarse], axis=2).astype(np.float32)
+    def take(self, view: int) -> NDArray[np.float32]:
+        """Return what was found in a view, (N, C, columns): fine mean and deviation of each response, coarse means."""
+        found, self._found[view] = self._found[view], np.empty((0, 0, 0), np.float32)
+        return found
+
+    def _start_sums(self, channel: int, scale: int) -> list[ScaleSums]:
+        shapes = [(len(pixels), self._responses) for pixels in self._counts]
+        fine = scale < len(FINE)
+        sums = [ScaleSums(np.zeros(shape), np.zeros(shape) if fine else None) for shape in shapes]
+        self._sums[channel, scale] = sums
+        return sums
+
+    def _add(self, sums: Sequence[ScaleSums], parts: Sequence[Sequence[SegmentBlock]], found: Sequence[Sums]) -> None:
+        """Add the sums of stacked blocks to those of each view, block by block in their order."""
+        for blocks, (total, squares) in zip(zip(*parts, strict=True), found, strict=True):
+            start = 0
+            for of_view, block in zip(sums, blocks, strict=True):
+                ids = block.runs.ids
+                rows = slice(start, start + ids.size)
+                start += ids.size
+                of_view.sums[ids] += total[rows]
+                if of_view.squares is not None:
+                    of_view.squares[ids] += squares[rows]
+
+    def _finish(self, channel: int, scale: int) -> None:
+        """Turn the sums of a channel and scale into columns, some nodes at a time, and let them go."""
+        width, fine = self._responses, scale < len(FINE)
+        first = width * (2 * scale if fine else len(FINE) + scale)
+        for sums, counts, found in zip(self._sums.pop((channel, scale)), self._counts, self._found, strict=True):
+            for low, high in cut_bands(counts.shape, NODES):
+                mean = sums.sums[low:high] / counts[low:high, None]
+                into = found[low:high, channel, first : first + (2 * width if fine else width)]
+                if sums.squares is not None:
+                    square = sums.squares[low:high] / counts[low:high, None]
+                    into[:, 1::2] = np.sqrt(np.maximum(square - mean**2, 0))
+                    into = into[:, ::2]
+                mean[:, 0] += self._offset[channel]
+                into[:] = mean
 
 
 def halve(values: NDArray[np.float32], workers: Workers) -> NDArray[np.float32]:

@@ -1,6 +1,6 @@
 """Filter responses of a volume, one at a time for the whole slab, added up in the segments."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numba import njit
@@ -15,13 +15,16 @@ PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper triangle o
 RESPONSES = 8
 
 
-def sum_volume_responses(level: Level, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> list[Sums]:
+def sum_volume_responses(
+    level: Level, slab: Slab, parts: Sequence[SegmentBlock], views: int, workers: Workers
+) -> list[Sums]:
     """Add up the eight filter responses of a volume in the segments of each block.
 
     Args:
         level: The channel and scale that are filtered.
         slab: The rows from which the level was made.
-        parts: The blocks of the slab.
+        parts: The blocks of the slab, each with the runs of all segmentations (`bench.superpixels.runs.stack_blocks`).
+        views: Number of segmentations.
         workers: Threads that share the blocks.
 
     Returns:
@@ -37,7 +40,7 @@ def sum_volume_responses(level: Level, slab: Slab, parts: list[SegmentBlock], wo
 
         def add(index: int, _: int, filtered: Level = filtered, number: int = number) -> None:
             sums, squares = found[index]
-            _add_block(parts[index], filtered, slab.shape[1], sums, squares, number)
+            _add_block(parts[index], filtered, slab.shape[1], sums, squares, number, views)
 
         workers.run(add, list_singles(len(parts)))
     return found
@@ -107,18 +110,22 @@ def _solve_cubics(entries, out, low, high):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _add_block(block, level, height, sums, squares, number):  # type: ignore[no-untyped-def]
+def _add_block(block, level, height, sums, squares, number, views):  # type: ignore[no-untyped-def]
     """Add the response `level.values` to column `number` of the sums of a block, of a volume of `height` lines a slice.
 
-    Lines of a block and rows of the response, of which each is `stride` lines and slices:
+    So for each of `views` segmentations, whose lines follow one another. Lines of a block in one of them, and rows of
+    the response, of which each is `stride` lines and slices:
 
         line of the block        0    1  ..  height-1 | height ..         |  (stop - first) * height - 1
         slice z of the image     first                | first + 1         |  stop - 1
         row of the response      z // stride - top; in it line y // stride, the last one twice where it is cut off
     """
     response, stride = level.values, level.stride
+    lines_of_view = (block.runs.first.size - 1) // views
     for here in range((block.stop - block.first) * height):
         z = (block.first + here // height) // stride - level.top
         y = min(here % height // stride, response.shape[1] - 1)
         into, squared = sums[:, number : number + 1], squares[:, number : number + 1]
-        gather_line(block, here, response[z, y : y + 1], 0, stride, into, squared, level.with_squares)
+        for view in range(views):
+            line = view * lines_of_view + here
+            gather_line(block, line, response[z, y : y + 1], 0, stride, into, squared, level.with_squares)

@@ -12,7 +12,7 @@ from bench.config import Config, InputError
 from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
 from bench.superpixels.labels import count_classes, paint
-from bench.superpixels.registry import segment, warm_up_segmentation
+from bench.superpixels.registry import segment_views, warm_up_segmentation
 from bench.superpixels.scaling import choose_n_segments
 from bench.superpixels.views import compute_shares, list_views, paint_mean
 
@@ -52,7 +52,7 @@ class Oracle:
     def prepare(self, sample: Sample) -> Labelled:
         """The superpixels of the image, and what `sample.mask` says of each."""
         views = list_views(self.config.superpixels)
-        segments = [segment(np.asarray(sample.image), view) for view in views]
+        segments = list(segment_views(np.asarray(sample.image), views))
         counts = [
             count_classes(np.asarray(sample.mask), ids, self.task.num_classes, self.task.ignore_index)
             for ids in segments

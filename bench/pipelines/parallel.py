@@ -17,7 +17,7 @@ from bench.config import Config, InputError, ParallelConfig
 from bench.datasets.sample import Sample, Task
 from bench.measure.environment import THREAD_VARIABLES
 from bench.measure.machine import default_threads
-from bench.pipelines.protocol import Pipeline, Prepared
+from bench.pipelines.protocol import Pipeline, Prepared, Reducing
 
 PATIENCE = 3.0  # seconds until a scheduler counts as unreachable
 AHEAD = 2  # pieces of work that a cluster holds for each of its threads
@@ -27,7 +27,9 @@ Result = TypeVar("Result")
 Item = TypeVar("Item", bound=Prepared)
 
 
-def prepare_all(pipeline: Pipeline[Item], samples: Sequence[Sample], config: Config, task: Task) -> list[Item]:
+def prepare_all(
+    pipeline: Pipeline[Item], samples: Sequence[Sample], config: Config, task: Task, reduce: bool = False
+) -> list[Item]:
     """Prepare samples, by the workers of `config.parallel` where there are any.
 
     Args:
@@ -35,14 +37,16 @@ def prepare_all(pipeline: Pipeline[Item], samples: Sequence[Sample], config: Con
         samples: Images and masks.
         config: Settings of the run.
         task: Classes and channels.
+        reduce: Keep of each item only what training needs (`bench.pipelines.protocol.Reducing`).
 
     Returns:
         What `pipeline.prepare` makes of each sample, in their order.
     """
+    prepare = partial(_prepare_reduced, pipeline) if reduce else pipeline.prepare
     if count_at_once(samples, config) == 1:
-        return [pipeline.prepare(sample) for sample in samples]
+        return [prepare(sample) for sample in samples]
     alone = config.parallel.scheduler is None and config.parallel.kind == "threads"
-    function = pipeline.prepare if alone else partial(prepare_one, config, task)
+    function = prepare if alone else partial(prepare_one, config, task, reduce=reduce)
     return map_parallel(function, samples, config.parallel, config.measure.threads or default_threads())
 
 
@@ -195,18 +199,26 @@ def _run_limited(function: Callable[[Any], Any], argument: _Whole, share: int) -
         return function(argument.value)
 
 
-def prepare_one(config: Config, task: Task, sample: Sample) -> Any:
+def prepare_one(config: Config, task: Task, sample: Sample, reduce: bool = False) -> Any:
     """Prepare a sample as the pipeline of `config` does; a worker builds that pipeline once.
 
     Args:
         config: Settings of the run.
         task: Classes and channels.
         sample: Image and mask.
+        reduce: Keep only what training needs.
 
     Returns:
         The prepared item.
     """
-    return _pipeline(pickle.dumps((config, task))).prepare(sample)
+    pipeline = _pipeline(pickle.dumps((config, task)))
+    return _prepare_reduced(pipeline, sample) if reduce else pipeline.prepare(sample)
+
+
+def _prepare_reduced(pipeline: Pipeline[Any], sample: Sample) -> Any:
+    """The item of a sample, of which an arm that needs less in training keeps only that."""
+    item = pipeline.prepare(sample)
+    return pipeline.reduce_item(item) if isinstance(pipeline, Reducing) else item
 
 
 @lru_cache(maxsize=1)

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +28,14 @@ class Prepared(Protocol):
 
 
 P = TypeVar("P", bound=Prepared)
+
+
+@runtime_checkable
+class Reducing(Protocol):
+    """An arm that trains on less of an item than it predicts from."""
+
+    def reduce_item(self, item: Any, /) -> Prepared:
+        """Return what `fit` needs of a training item; what only prediction needs is let go."""
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ from bench.config import SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
 from bench.scores.boundaries import dilate, neighbours
 from bench.superpixels.labels import count_classes
-from bench.superpixels.registry import segment
+from bench.superpixels.registry import segment_views
 from bench.superpixels.views import list_views, paint_oracle_views
 
 Segments = NDArray[np.int32]
@@ -43,7 +43,7 @@ def vote(
     Returns:
         (*spatial) class numbers.
     """
-    segments = [segment(np.asarray(sample.image), view) for view in list_views(superpixels)]
+    segments = list(segment_views(np.asarray(sample.image), list_views(superpixels)))
     return paint_oracle_views(predicted, segments, task.num_classes)
 
 

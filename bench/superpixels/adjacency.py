@@ -38,7 +38,7 @@ def find_adjacency(segments: Readable, image: Readable, rows: int | None = None)
     """
     faces, count = Faces(image.shape[-1]), 0
     with start_workers(segments.shape) as workers:
-        for slab in walk_slabs(image, segments, rows, Faces.halo):
+        for (slab,) in walk_slabs(image, [segments], rows, Faces.halo):
             faces.collect(slab, cut_blocks(slab, workers), workers)
             count = max(count, int(slab.segments.max()) + 1)
     return faces.merge_pairs(count)

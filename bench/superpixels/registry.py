@@ -1,5 +1,6 @@
 """Images to superpixels. A method is a file with a function (image, settings) -> segments, and an entry here."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -21,20 +22,27 @@ class Method:
             `SuperpixelsConfig`, if `banded` also a scratch folder and a number of rows, and returns int32 (*spatial).
         axes: Numbers of spatial axes that it can segment.
         banded: Whether it can work on a band of rows at a time, so that the image need not fit in memory.
+        several: `module:function` that takes a sequence of settings that differ in the number of segments alone, and
+            yields the segments of each: what they share is done once. Empty where they share nothing.
     """
 
     function: str
     axes: tuple[int, ...] = (2, 3)
     banded: bool = False
+    several: str = ""
 
     def load(self) -> Any:
         """Import the method's module and return its function."""
-        module, name = self.function.split(":")
-        return getattr(import_module(module), name)
+        return _load(self.function)
+
+
+def _load(place: str) -> Any:
+    module, name = place.split(":")
+    return getattr(import_module(module), name)
 
 
 SUPERPIXELS: dict[str, Method] = {
-    "slic": Method("bench.superpixels.slic:slic", banded=True),
+    "slic": Method("bench.superpixels.slic:slic", banded=True, several="bench.superpixels.slic:slic_views"),
     "grid": Method("bench.superpixels.grid:segment_grid", banded=True),
     "skimage_slic": Method("bench.superpixels.skimage_slic:skimage_slic"),
     "felzenszwalb": Method("bench.superpixels.felzenszwalb:felzenszwalb"),
@@ -75,6 +83,31 @@ def segment(
     whole = np.asarray(image, np.float32) if (scratch is None and rows is None) or not method.banded else image
     arguments = (whole, config, scratch, rows) if method.banded else (whole, config)
     return cast(NDArray[np.int32], method.load()(*arguments))
+
+
+def segment_views(
+    image: Readable, views: Sequence[SuperpixelsConfig], scratch: Path | None = None
+) -> Iterator[NDArray[np.int32]]:
+    """Segment an image by several settings that differ in the size of the segments, as `views.list_views` makes them.
+
+    Args:
+        image: As in `segment`.
+        views: Settings of each segmentation.
+        scratch: As in `segment`.
+
+    Yields:
+        The segments of each, to the bit those of `segment`; a method that can reads and smooths the image once.
+
+    Raises:
+        InputError, ValueError: As `segment`.
+    """
+    method = SUPERPIXELS.get(views[0].method)
+    usable = len(image.shape) - 1 in (method.axes if method else ()) and 0 not in image.shape  # else `segment` refuses
+    if len(views) == 1 or method is None or not method.several or not usable:
+        yield from (segment(image, view, scratch) for view in views)
+        return
+    whole = np.asarray(image, np.float32) if scratch is None else image
+    yield from _load(method.several)(whole, views, scratch)
 
 
 def warm_up_segmentation(ndim: int, channels: int, config: SuperpixelsConfig | None = None) -> None:

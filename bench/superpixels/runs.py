@@ -18,7 +18,7 @@ Kernels take such records (`SegmentBlock`, `Runs` and others) as single argument
 names and field order but does not check them: after renaming or reordering one, `make clean`.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -78,32 +78,34 @@ class Slab:
     segments: NDArray[np.int32]
 
 
-def walk_slabs(image: Readable, segments: Readable, rows: int | None, halo: int) -> Iterator[Slab]:
-    """Read an image and its segments slab after slab, each row once.
+def walk_slabs(image: Readable, views: Sequence[Readable], rows: int | None, halo: int) -> Iterator[tuple[Slab, ...]]:
+    """Read an image and its segmentations slab after slab, each row once.
 
     Args:
         image: (*spatial, C) with 2 or 3 spatial axes.
-        segments: (*spatial) int32.
+        views: Segmentations of the image, (*spatial) int32 each.
         rows: About how many rows a slab has; None: as many as hold `SLAB_PIXELS`.
         halo: How many more rows of pixels a slab has on either side.
 
     Yields:
-        The slabs from the first row to the last.
+        From the first row to the last, a slab for each segmentation; they share their pixels.
 
     Raises:
-        ValueError: The two have different shapes, or `rows` is less than 1.
+        ValueError: A segmentation has another shape than the image, or `rows` is less than 1.
     """
     spatial = tuple(image.shape[:-1])
-    if spatial != tuple(segments.shape) or len(spatial) not in ROWS:
-        raise ValueError(f"image must be (*spatial, C) over segments {tuple(segments.shape)}, got {tuple(image.shape)}")
+    for segments in views:
+        shape = tuple(segments.shape)
+        if spatial != shape or len(spatial) not in ROWS:
+            raise ValueError(f"image must be (*spatial, C) over segments {shape}, got {tuple(image.shape)}")
     depth, height, width = (spatial[0], 1, spatial[1]) if len(spatial) == 2 else spatial
-    pixels, labels = RowReader(image, np.float32), RowReader(segments, np.int32)
+    pixels, labels = RowReader(image, np.float32), [RowReader(segments, np.int32) for segments in views]
     for start, stop in cut_bands(spatial, SLAB_PIXELS, rows, ROWS[len(spatial)]):
         top, bottom = max(start - halo, 0), min(stop + halo, depth)
         part = pixels.read_rows(top, bottom).reshape(bottom - top, height, width, image.shape[-1])
         planar = np.ascontiguousarray(np.moveaxis(part, -1, 0))
-        below = labels.read_rows(start, min(stop + 1, depth)).reshape(-1, height, width)
-        yield Slab((depth, height, width), len(spatial), start, stop, top, planar, below)
+        below = [reader.read_rows(start, min(stop + 1, depth)).reshape(-1, height, width) for reader in labels]
+        yield tuple(Slab((depth, height, width), len(spatial), start, stop, top, planar, ids) for ids in below)
 
 
 def cut_blocks(slab: Slab, workers: Workers) -> list[SegmentBlock]:
@@ -121,6 +123,33 @@ def cut_blocks(slab: Slab, workers: Workers) -> list[SegmentBlock]:
         return SegmentBlock(row, stop, left, right, Runs(*found))
 
     return workers.run(find, list_singles(len(places)))
+
+
+def stack_blocks(blocks: Sequence[SegmentBlock]) -> SegmentBlock:
+    """Put the runs of one block in several segmentations one below the other, so that one kernel serves them all.
+
+    Args:
+        blocks: The block of each segmentation, at one place of the image and of L lines each.
+
+    Returns:
+        A block whose runs are those of the first segmentation in the lines 0..L, of the second in L..2 L, ...; its
+        segments are those of the first, then of the second, ...
+    """
+    if len(blocks) == 1:
+        return blocks[0]
+    runs = [block.runs for block in blocks]
+    ends = np.cumsum([0, *(part.node.size for part in runs)])
+    known = np.cumsum([0, *(part.ids.size for part in runs)]).astype(np.int32)
+    first = [part.first[:-1] + end for part, end in zip(runs, ends[:-1], strict=True)]
+    node = [part.node + base for part, base in zip(runs, known[:-1], strict=True)]
+    stacked = Runs(
+        np.concatenate([*first, ends[-1:]]),
+        np.concatenate(node),
+        np.concatenate([part.start for part in runs]),
+        np.concatenate([part.end for part in runs]),
+        np.concatenate([part.ids for part in runs]),
+    )
+    return blocks[0]._replace(runs=stacked)
 
 
 @njit(cache=True, nogil=True)

@@ -1,5 +1,6 @@
 """Our SLIC: scikit-image's meaning of compactness, whole-number sums, the same result on any number of threads."""
 
+from collections.abc import Iterator, Sequence
 from math import prod
 from pathlib import Path
 
@@ -44,15 +45,44 @@ def slic(
     Raises:
         ValueError: The image holds NaN or infinity, or falls into more pieces than can be numbered.
     """
+    [segments] = slic_views(image, [config], scratch, rows, threads)
+    return segments
+
+
+def slic_views(
+    image: Readable,
+    views: Sequence[SuperpixelsConfig],
+    scratch: Path | None = None,
+    rows: int | None = None,
+    threads: int | None = None,
+) -> Iterator[NDArray[np.int32]]:
+    """Segment an image several times; it is read and smoothed once.
+
+    Args:
+        image: As in `slic`.
+        views: Settings of each segmentation, all of one sigma.
+        scratch: As in `slic`.
+        rows: As in `slic`.
+        threads: As in `slic`.
+
+    Yields:
+        The segments of each, to the bit those of `slic`.
+
+    Raises:
+        ValueError: As `slic`, or the sigmas differ.
+    """
+    [sigma] = {view.sigma for view in views}
     shape, volume = image.shape[:-1], lift_shape(image.shape)[:3]
-    count = choose_n_segments(shape, config)
-    cells = fit_grid(volume, count)
-    step = max(length / number for length, number in zip(volume, cells, strict=True))
-    weight = (LEVELS * config.compactness / step) ** 2
     rows = choose_rows(image.shape, scratch, rows)
     band = rows * prod(shape[1:])
     with Workers(threads) if threads else start_workers(image.shape) as workers, Storage(scratch) as storage:
-        smooth = smooth_and_quantise(image, config.sigma, workers, storage, rows)
-        labels = cluster(smooth, cells, weight, config.iterations, workers, storage, band)
-        connect(labels, smooth, int(SMALLEST * labels.size / count), workers, storage, band)
-        return storage.keep(labels).reshape(shape)
+        smooth = smooth_and_quantise(image, sigma, workers, storage, rows)
+        for view in views:
+            count = choose_n_segments(shape, view)
+            cells = fit_grid(volume, count)
+            step = max(length / number for length, number in zip(volume, cells, strict=True))
+            weight = (LEVELS * view.compactness / step) ** 2
+            labels = cluster(smooth, cells, weight, view.iterations, workers, storage, band)
+            connect(labels, smooth, int(SMALLEST * labels.size / count), workers, storage, band)
+            yield storage.keep(labels).reshape(shape)
+            del labels

@@ -12,8 +12,10 @@ from numpy.typing import NDArray
 from bench.arrays.rows import cut_bands
 from bench.config import SuperpixelsConfig
 from bench.superpixels.labels import STRIP, count_classes, paint_oracle
+from bench.superpixels.scaling import choose_n_segments
 
 STEP = 1.25  # from the size of one view to that of the next
+TOGETHER = 1 << 19  # segments, times channels, of the views that are pooled in one walk over a large image
 
 
 def list_views(config: SuperpixelsConfig) -> tuple[SuperpixelsConfig, ...]:
@@ -24,6 +26,33 @@ def list_views(config: SuperpixelsConfig) -> tuple[SuperpixelsConfig, ...]:
     """
     exponents = [(index + 1) // 2 * (1 if index % 2 else -1) for index in range(config.views)]
     return tuple(_resize(config, STEP**exponent) for exponent in exponents)
+
+
+def group_views(
+    views: Sequence[SuperpixelsConfig], shape: Sequence[int], most: int = TOGETHER
+) -> list[list[SuperpixelsConfig]]:
+    """Group the views of an image that is predicted: those of a group share one walk over its pixels.
+
+    A walk filters the image once for all of its views, and holds the sums of all their segments at a time.
+
+    Args:
+        views: Settings of one view each.
+        shape: Of the image, (*spatial, C).
+        most: Segments times channels of a group, unless a single view has more.
+
+    Returns:
+        The views in their order, in groups.
+    """
+    *spatial, channels = shape
+    groups: list[list[SuperpixelsConfig]] = []
+    held = 0
+    for view in views:
+        count = choose_n_segments(tuple(spatial), view) * channels
+        if not groups or held + count > most:
+            groups, held = [*groups, []], 0
+        groups[-1].append(view)
+        held += count
+    return groups
 
 
 def compute_shares(counts: NDArray[np.integer]) -> NDArray[np.float32]:

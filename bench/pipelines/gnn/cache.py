@@ -1,16 +1,17 @@
 """Prepared graphs kept on disk: what was made of the same pixels, by the same code, under the same settings.
 
-One file per image, a plain `.npz` (nothing is pickled) that ends in its own SHA-256. It appears whole or not at all; a
-damaged one is dropped and made again. With a graph its file keeps how long it took to make, and rows report that.
+One file per image with all of its views, a plain `.npz` (nothing is pickled) that ends in its own SHA-256. It appears
+whole or not at all; a damaged one is dropped and made again. With a graph its file keeps how long it took to make, and
+rows report that.
 """
 
 import hashlib
 import json
 import time
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -50,6 +51,7 @@ class GraphItem(Protocol):
 
 
 Item = TypeVar("Item", bound=GraphItem)
+Value = TypeVar("Value")
 Made = TypeVar("Made", bound=GraphItem, covariant=True)
 
 
@@ -64,37 +66,40 @@ class CacheEntry:
 
 
 class Maker(Protocol[Made]):
-    """Makes an item of a sample from nothing but what it is given: that and its module are what the key holds."""
+    """Makes the items of a sample's views from its arguments alone: those and its module are what a key holds."""
 
-    def __call__(self, sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task, /) -> Made:
-        """Make the item."""
+    def __call__(
+        self, sample: Sample, views: Sequence[SuperpixelsConfig], graph: GraphConfig, task: Task, /
+    ) -> Sequence[Made]:
+        """Make an item for each of `views`."""
 
 
 class Cache(Generic[Item]):
     """Graphs below `graph.cache_dir`, made by `make` and put together by `kind(data, segments, facts)`.
 
+    A sample has one file, with all of its views: they are made together, so that the time of one alone is not known.
     A key holds the pixels of image and mask, the settings, the task, the code, and the processor and its threads: the
     times that are kept would not be true of others. Raises `InputError` where the folder cannot be written.
     """
 
     def __init__(
         self,
-        superpixels: SuperpixelsConfig,
+        views: Sequence[SuperpixelsConfig],
         graph: GraphConfig,
         task: Task,
         make: Maker[Item],
         kind: Callable[[Any, NDArray[np.int32], dict[str, float]], Item],
     ) -> None:
-        self.settings, self.make, self.kind = (superpixels, graph, task), make, kind
+        self.settings, self.make, self.kind = (tuple(views), graph, task), make, kind
         self.folder = None if graph.cache_dir is None else _open_folder(Path(graph.cache_dir))
 
-    def prepare(self, sample: Sample) -> Item:
-        """`make(sample, ...)`, or the same from the cache, of which its facts tell: see `Origin`.
+    def prepare(self, sample: Sample) -> list[Item]:
+        """`make(sample, ...)`, or the same from the cache, of which the facts tell: see `Origin`, of equal shares.
 
         Image and mask are read once, whole.
         """
         if self.folder is None:
-            return self.make(sample, *self.settings)
+            return list(self.make(sample, *self.settings))
         started, held = time.perf_counter(), MemoryProbe().rss()
         whole = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
         read = time.perf_counter() - started
@@ -102,36 +107,62 @@ class Cache(Generic[Item]):
         entry = load_entry(path)
         if entry is None:
             return self._make(path, whole, read, started, held)
-        data = _data({name: array for name, array in entry.arrays.items() if name != "segments"})
+        views = range(len(self.settings[0]))
+        graphs = [_data(_select(entry.arrays, f"{_prefix(view)}data.")) for view in views]
         reached = None if entry.added_rss_bytes is None else held + entry.added_rss_bytes
-        origin = Origin(1.0, entry.seconds, time.perf_counter() - started, reached)
-        return self.kind(data, entry.arrays["segments"], {**entry.facts, **origin.facts()})
+        origin = _share(Origin(1.0, entry.seconds, time.perf_counter() - started, reached), len(views))
+        return [
+            self.kind(data, entry.arrays[f"{_prefix(view)}segments"], {**_select(entry.facts, _prefix(view)), **origin})
+            for view, data in zip(views, graphs, strict=True)
+        ]
 
-    def _make(self, path: Path, sample: Sample, read: float, started: float, held: int) -> Item:
+    def _make(self, path: Path, sample: Sample, read: float, started: float, held: int) -> list[Item]:
         begun = time.perf_counter()
-        item = self.make(sample, *self.settings)
+        items = list(self.make(sample, *self.settings))
         seconds, peak = read + time.perf_counter() - begun, MemoryProbe().peak()
-        arrays = {"segments": item.segments, **_arrays(item.data)}
-        entry = CacheEntry(arrays, item.facts, seconds, None if peak is None else peak.rss_bytes - held)
+        arrays: dict[str, Array] = {}
+        facts: dict[str, float] = {}
+        for view, item in enumerate(items):
+            named = {"segments": item.segments, **{f"data.{name}": array for name, array in _arrays(item.data).items()}}
+            arrays |= {_prefix(view) + name: array for name, array in named.items()}
+            facts |= {_prefix(view) + name: value for name, value in item.facts.items()}
+        entry = CacheEntry(arrays, facts, seconds, None if peak is None else peak.rss_bytes - held)
         try:
             store_entry(path, entry)
         except OSError as error:
             raise _refuse_folder(path.parent, error) from error
         reached = None if peak is None else peak.rss_bytes
-        origin = Origin(0.0, seconds, time.perf_counter() - started, reached)
-        return self.kind(item.data, item.segments, {**item.facts, **origin.facts()})
+        origin = _share(Origin(0.0, seconds, time.perf_counter() - started, reached), len(items))
+        return [self.kind(item.data, item.segments, {**item.facts, **origin}) for item in items]
 
     def key(self, sample: Sample) -> str:
-        """What the file of a sample is called."""
+        """Return what the file of a sample is called."""
         from bench.arrays.threads import count_threads
 
-        superpixels, graph, task = self.settings
-        settings = [asdict(superpixels), {**asdict(graph), "cache_dir": None}]
+        views, graph, task = self.settings
+        settings = [[asdict(view) for view in views], {**asdict(graph), "cache_dir": None, "scratch_dir": None}]
         classes = [task.num_classes, task.in_channels, task.spatial_axes, task.ignore_index]
         machine = [cpu_model(), usable_cores(), count_threads()]
         pixels = [hash_pixels(sample.image), hash_pixels(sample.mask)]
         said = json.dumps([settings, classes, machine, pixels, graph_version()], sort_keys=True)
         return hashlib.sha256(said.encode()).hexdigest()[:40]
+
+
+def _prefix(view: int) -> str:
+    """What the names of a view's arrays and facts begin with in a file: those of the first are bare."""
+    return f"view{view}." if view else ""
+
+
+def _select(named: Mapping[str, Value], prefix: str) -> dict[str, Value]:
+    """Return what bears a prefix, without it; what follows has no further prefix."""
+    rest = {name.removeprefix(prefix): value for name, value in named.items() if name.startswith(prefix)}
+    return {name: value for name, value in rest.items() if "." not in name}
+
+
+def _share(origin: Origin, views: int) -> dict[str, float]:
+    """Return what one of several views tells of the origin of all."""
+    parts = replace(origin, made_seconds=origin.made_seconds / views, spent_seconds=origin.spent_seconds / views)
+    return parts.facts()
 
 
 def _open_folder(folder: Path) -> Path:
@@ -233,11 +264,11 @@ def _remove_stale(folder: Path) -> None:
 
 
 def _arrays(data: Any) -> dict[str, Array]:
-    return {f"data.{name}": tensor.numpy() for name, tensor in data.to_dict().items()}
+    return {name: tensor.numpy() for name, tensor in data.to_dict().items()}
 
 
 def _data(arrays: Mapping[str, Array]) -> Any:
     import torch
     from torch_geometric.data import Data
 
-    return Data(**{name.removeprefix("data."): torch.from_numpy(array) for name, array in arrays.items()})
+    return Data(**{name: torch.from_numpy(array) for name, array in arrays.items()})

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from bench.pipelines.gnn.columns import release_columns
 from models.lattice import fit_side, number_cubes
 
 
@@ -55,6 +56,7 @@ def parts(graph: Data, nodes: int, hops: int) -> Iterator[GraphPart]:
             edge_attr=graph.edge_attr[edges],
             edge_weight=graph.edge_weight[edges],
         )
+        release_columns(graph)
         yield GraphPart(data, inner, place[inner])
         place[members] = -1
 
@@ -74,7 +76,7 @@ def _halo(source: Tensor, starts: Tensor, inner: Tensor, hops: int, place: Tenso
     found, edges, frontier = [inner], [], inner
     place[inner] = 0
     for _ in range(hops):
-        into = _edges_into(starts, frontier)
+        into = find_edges_into(starts, frontier)
         edges.append(into)
         near = torch.unique(source[into])
         frontier = near[place[near] < 0]
@@ -85,8 +87,8 @@ def _halo(source: Tensor, starts: Tensor, inner: Tensor, hops: int, place: Tenso
     return members.sort().values, torch.cat(edges).sort().values if edges else torch.empty(0, dtype=torch.int64)
 
 
-def _edges_into(starts: Tensor, nodes: Tensor) -> Tensor:
-    """The edges whose target is one of `nodes`; those into node i are starts[i] to starts[i + 1]."""
+def find_edges_into(starts: Tensor, nodes: Tensor) -> Tensor:
+    """Return the edges whose target is one of `nodes`; those into node i are starts[i] to starts[i + 1]."""
     counts = starts[nodes + 1] - starts[nodes]
     before = torch.cumsum(counts, 0) - counts
     return torch.arange(int(counts.sum())) + torch.repeat_interleave(starts[nodes] - before, counts)

@@ -16,7 +16,7 @@ from torch_geometric.data import Batch, Data
 from bench.arrays.protocols import Source, Writable
 from bench.config import Config, SuperpixelGnnConfig
 from bench.datasets.sample import Sample, Task
-from bench.graphs.build import build_graph, warm_up_graph
+from bench.graphs.build import build_graphs, warm_up_graph
 from bench.learning.devices import autocast, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog, Interval
 from bench.learning.losses import class_weights, segmentation_loss
@@ -25,7 +25,8 @@ from bench.learning.training import Learner, train
 from bench.pipelines.gnn import networks
 from bench.pipelines.gnn.augment import find_response, jitter
 from bench.pipelines.gnn.cache import Cache
-from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graph
+from bench.pipelines.gnn.columns import copy_views, release_columns
+from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graphs, is_large
 from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
 from bench.pipelines.gnn.parts import parts
@@ -33,8 +34,8 @@ from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, wrap_graph
 from bench.pipelines.origin import merge_facts
 from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_views
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
-from bench.superpixels.registry import segment, warm_up_segmentation
-from bench.superpixels.views import list_views
+from bench.superpixels.registry import segment_views, warm_up_segmentation
+from bench.superpixels.views import group_views, list_views
 
 BAND_PIXELS = 1 << 24  # painted at once
 
@@ -49,10 +50,30 @@ class SuperpixelViews:
     views: tuple[SuperpixelGraph, ...]
     segments: NDArray[np.int32]
     facts: dict[str, float]
-    mask: NDArray[np.integer]
+    mask: Source
+
+    @property
+    def graphs(self) -> tuple[Data, ...]:
+        """The graph of each segmentation."""
+        return tuple(view.data for view in self.views)
+
+
+@dataclass(frozen=True)
+class TrainingGraphs:
+    """The graphs of a sample without the segments, from which nothing can be painted."""
+
+    graphs: tuple[Data, ...]
+    facts: dict[str, float]
+    segments: None = None
 
 
 Item = SuperpixelGraph | SuperpixelViews
+
+
+def _release(graphs: Sequence[Data]) -> None:
+    """Hand back what graphs on the disk have in memory."""
+    for graph in graphs:
+        release_columns(graph)
 
 
 @contextmanager
@@ -81,28 +102,40 @@ class SuperpixelGnn:
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
         self.views = list_views(config.superpixels)
-        self.caches = [Cache(view, config.graph, task, build_sample_graph, SuperpixelGraph) for view in self.views]
+        self.cache = Cache(self.views, config.graph, task, build_sample_graphs, SuperpixelGraph)
         self.model: Network | None = None
         self.rare = np.empty(0, np.intp)
         if self.settings.jitter > 0:
             self.response = find_response(task.spatial_axes, task.in_channels, config.graph)
 
     def prepare(self, sample: Sample) -> Item:
-        """The graph of the sample, or with `superpixels.views` several."""
-        if len(self.caches) == 1:
-            return self.caches[0].prepare(sample)
-        whole = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
-        segments = np.empty((len(self.caches), *whole.mask.shape), np.int32)
-        views: list[SuperpixelGraph] = []
-        for cache, ids in zip(self.caches, segments, strict=True):
-            graph = cache.prepare(whole)
-            ids[...] = graph.segments
-            views.append(replace(graph, segments=ids))
-        return SuperpixelViews(
-            tuple(views), segments, merge_facts([view.facts for view in views]), np.asarray(whole.mask)
-        )
+        """Make the graph of the sample, or with `superpixels.views` several."""
+        if len(self.views) == 1:
+            return self.cache.prepare(sample)[0]
+        if is_large(sample.image.shape, self.views):
+            views = self.cache.prepare(sample)
+            segments = copy_views([view.segments for view in views], self.config.graph.scratch_dir)
+            views = [replace(view, segments=ids) for view, ids in zip(views, segments, strict=True)]
+        else:
+            sample = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
+            views = self.cache.prepare(sample)
+            segments = np.empty((len(views), *views[0].segments.shape), np.int32)
+            for number, view in enumerate(views):  # one by one, so that there is a copy of a single view at a time
+                segments[number] = view.segments
+                views[number] = replace(view, segments=segments[number])
+        facts = merge_facts([view.facts for view in views])
+        return SuperpixelViews(tuple(views), segments, facts, sample.mask)
 
-    def fit(self, train_items: Sequence[Item], val_items: Sequence[Item], earlier_seconds: float = 0.0) -> FitLog:
+    def reduce_item(self, item: Item) -> TrainingGraphs:
+        """Return the graphs of a training item: `fit` needs no segments, which take four bytes for each pixel."""
+        return TrainingGraphs(item.graphs, item.facts)
+
+    def fit(
+        self,
+        train_items: Sequence[Item | TrainingGraphs],
+        val_items: Sequence[Item],
+        earlier_seconds: float = 0.0,
+    ) -> FitLog:
         """Train a new network; keep the weights with the best pooled macro Dice on the validation pixels.
 
         Args:
@@ -115,7 +148,7 @@ class SuperpixelGnn:
         """
         started_ns = time.perf_counter_ns()
         seed_everything(self.config.seed)
-        items = [view.data for item in train_items for view in item.views]
+        items = [data for item in train_items for data in item.graphs]
         if self.settings.weights is not None:
             self.model = load_published_network(
                 Path(self.settings.weights), items[0].num_features, self.task.num_classes
@@ -124,9 +157,10 @@ class SuperpixelGnn:
             replayed = FitLog(parameters=sum(weight.numel() for weight in self.model.parameters()))
             return self._add_liveness(replayed, val_items)
         self.model = self._build(items[0].num_features, items[0].edge_attr.shape[1])
-        self.model.standardize([data.x for data in items], [data.edge_attr for data in items])
+        self.model.standardize([data.x for data in items], [data.edge_attr for data in items], lambda: _release(items))
         self.model.to(self.device)
         pixels = torch.stack([data.y_counts.sum(dim=0) for data in items]).sum(dim=0)
+        _release(items)
         self.rare = find_rare(pixels.numpy(), self.config.training.rare_share)
         announce_rare(self.settings.name, self.rare, pixels.numpy(), self.task.class_names)
         self.class_weights = self.weigh_classes(items, pixels.numpy()).to(self.device)
@@ -158,7 +192,8 @@ class SuperpixelGnn:
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
         """Predict an image in bands, to the same bits as `predict`.
 
-        In memory are the graph of one segmentation and the class scores of the nodes of all.
+        In memory are the graph of one segmentation, what was pooled of those that share a walk over the image, and the
+        class scores of the nodes of all.
 
         Args:
             image: (*spatial, C).
@@ -200,14 +235,15 @@ class SuperpixelGnn:
         """
         votes: list[NDArray[Any]] = []
         segments: list[NDArray[np.int32]] = []
-        for done, view in enumerate(self.views):
-            segments.append(segment(image, view, scratch=scratch))
-            progress((done + 0.67) / len(self.views) * 0.9)
-            data = build_graph(image, segments[-1], self.config.graph)
-            progress((done + 0.94) / len(self.views) * 0.9)
-            votes.append(vote(data, segments[-1]))
-            del data
-            progress((done + 1) / len(self.views) * 0.9)
+        step = 0.9 / len(self.views)
+        for group in group_views(self.views, image.shape):
+            for done, ids in enumerate(segment_views(image, group, scratch)):
+                segments.append(ids)
+                progress((len(votes) + 0.67 * (done + 1)) * step)
+            for data in build_graphs(image, segments[len(votes) :], self.config.graph):
+                votes.append(vote(data, segments[len(votes)]))
+                del data
+                progress((0.67 * len(segments) + 0.33 * len(votes)) * step)
         return segments, votes
 
     def save(self, path: Path) -> None:
@@ -360,5 +396,14 @@ class SuperpixelGnn:
 
 
 def paint_item(item: Item, vote: Callable[[Data], NDArray[Any]]) -> NDArray[np.integer]:
-    """Paint what `vote` makes of each view's graph onto the pixels (*spatial), as in `paint_views`."""
-    return paint_views([vote(view.data) for view in item.views], [view.segments for view in item.views])
+    """Paint what `vote` makes of each view's graph onto the pixels (*spatial), as in `paint_views`.
+
+    Segments on the disk are read band by band.
+    """
+    votes, segments = [vote(view.data) for view in item.views], [view.segments for view in item.views]
+    if not any(isinstance(ids, np.memmap) for ids in segments):
+        return paint_views(votes, segments)
+    first = votes[0]
+    out = np.empty(segments[0].shape, first.dtype if len(votes) == 1 else np.min_scalar_type(first.shape[1] - 1))
+    paint_by_bands(votes, segments, out, BAND_PIXELS, lambda _: None)
+    return out

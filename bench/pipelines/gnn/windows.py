@@ -8,21 +8,37 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
+from bench.pipelines.gnn.columns import release_columns
+from bench.pipelines.gnn.parts import find_edges_into
 from models.lattice import fit_side, number_cubes
 
 
 @dataclass(frozen=True)
-class Subgraph:
-    """Some nodes of a graph and the edges between them, whose rows are copied by `extract` and not before.
+class Partition:
+    """Which window each node of a graph is in.
 
-    An epoch's windows, copied all at once, would take the memory of all graphs again. `nodes` (N,) and `edges` (E,)
-    are those of `graph`; `edge_index` (2, E) counts within the window.
+    Attributes:
+        window: Number of the window of each node, (N,) int32.
+        place: Its place among the nodes of the window, (N,) int32.
+        starts: First of the edges into each node, and their number, (N + 1,): edges are sorted by target.
+    """
+
+    window: Tensor
+    place: Tensor
+    starts: Tensor
+
+
+@dataclass(frozen=True)
+class Subgraph:
+    """Some nodes of a graph, whose rows are read by `extract` and not before; the whole graph without a `partition`.
+
+    An epoch's windows, copied all at once, would take the memory of all graphs again, and the numbers of their edges
+    alone would take more than those of the nodes.
     """
 
     graph: Data
     nodes: Tensor
-    edges: Tensor
-    edge_index: Tensor
+    partition: Partition | None = None
 
     @property
     def num_nodes(self) -> int:
@@ -32,34 +48,42 @@ class Subgraph:
     def count_pixels(self) -> NDArray[np.int64]:
         """Count the pixels of each class (K,) in the window."""
         counts: NDArray[np.int64] = self.graph.y_counts[self.nodes].sum(dim=0).numpy()
+        release_columns(self.graph)
         return counts
 
     def extract(self) -> Data:
-        """Return the window as a graph; the graph itself where it has no more nodes than the window."""
-        graph, nodes, edges = self.graph, self.nodes, self.edges
-        if len(nodes) == len(graph.x):
+        """Return the window as a graph with the edges between its nodes; the graph itself where it is all of it."""
+        graph, nodes, partition = self.graph, self.nodes, self.partition
+        if partition is None or len(nodes) == len(graph.x):
             return graph
-        return Data(
+        into = find_edges_into(partition.starts, nodes)
+        source = graph.edge_index[0, into]
+        inside = partition.window[source] == partition.window[nodes[0]]
+        edges = into[inside]
+        ends = torch.stack([source[inside], graph.edge_index[1, edges]])
+        part = Data(
             x=graph.x[nodes],
             pos=graph.pos[nodes],
             num_pixels=graph.num_pixels[nodes],
             y_counts=graph.y_counts[nodes],
-            edge_index=self.edge_index,
+            edge_index=partition.place[ends].long(),
             edge_attr=graph.edge_attr[edges],
             edge_weight=graph.edge_weight[edges],
         )
+        release_columns(graph)
+        return part
 
 
 def wrap_graph(graph: Data) -> Subgraph:
     """Return a whole graph as its own window."""
-    return Subgraph(graph, torch.arange(len(graph.x)), torch.arange(graph.edge_index.shape[1]), graph.edge_index)
+    return Subgraph(graph, torch.arange(len(graph.x)))
 
 
 def cut_subgraphs(graph: Data, nodes: int, rng: np.random.Generator) -> list[Subgraph]:
     """Cut a graph into windows by a lattice of cubes over `graph.pos` that is shifted at random.
 
     Args:
-        graph: Graph with node rows x, pos, num_pixels and y_counts.
+        graph: Graph with node rows x, pos, num_pixels and y_counts, and edges sorted by target.
         nodes: About how many nodes a window has.
         rng: Generator of the shift.
 
@@ -75,12 +99,10 @@ def cut_subgraphs(graph: Data, nodes: int, rng: np.random.Generator) -> list[Sub
     window = number_cubes(graph.pos - graph.pos.min(dim=0).values, side, shift)  # (N,)
     order = torch.argsort(window, stable=True)
     sizes = torch.bincount(window)
-    starts = torch.cumsum(sizes, 0) - sizes
-    place = torch.empty_like(order)
-    place[order] = torch.arange(total)
-    inside = window[graph.edge_index[0]] == window[graph.edge_index[1]]
-    of_edge = window[graph.edge_index[0, inside]]
-    edges = torch.nonzero(inside).flatten()[torch.argsort(of_edge, stable=True)]
-    edge_sizes = torch.bincount(of_edge, minlength=len(sizes)).tolist()
-    parts = zip(torch.split(order, sizes.tolist()), torch.split(edges, edge_sizes), starts.tolist(), strict=True)
-    return [Subgraph(graph, chosen, kept, place[graph.edge_index[:, kept]] - start) for chosen, kept, start in parts]
+    first = torch.cumsum(sizes, 0) - sizes
+    place = torch.empty(total, dtype=torch.int32)
+    place[order] = (torch.arange(total) - first[window[order]]).int()
+    starts = torch.searchsorted(graph.edge_index[1].contiguous(), torch.arange(total + 1))
+    release_columns(graph)
+    partition = Partition(window.int(), place, starts)
+    return [Subgraph(graph, chosen, partition) for chosen in torch.split(order, sizes.tolist())]

@@ -11,7 +11,7 @@ from bench.config import GraphConfig
 from bench.graphs.edges import EDGES, unite_pairs
 from bench.graphs.features import join_requirements, stack_features
 from bench.graphs.hops import average_hops
-from bench.graphs.pooling import pool_segments
+from bench.graphs.pooling import SegmentStatistics, pool_views
 from bench.pipelines.trees.bins import BIN_ROWS, Bins, find_bins
 from bench.pipelines.trees.drawing import draw_by_class
 
@@ -46,18 +46,28 @@ class NodeSample:
     weights: NDArray[np.float64]
 
 
-def tabulate_nodes(image: Readable, segments: Readable, graph: GraphConfig) -> NodeTable:
-    """Pool the features of superpixels and list their neighbours.
+def tabulate_nodes(image: Readable, views: Sequence[Readable], graph: GraphConfig) -> Iterator[NodeTable]:
+    """Pool the features of superpixels and list their neighbours; the image is read and filtered once for all views.
 
     Args:
         image: (*spatial, C).
-        segments: (*spatial) int32, ids 0..N-1 all used.
+        views: Segmentations, each (*spatial) int32 with ids 0..N-1 all used.
         graph: Feature sets and edge finders, as for a graph network.
+
+    Yields:
+        The table of each segmentation.
     """
     requirements = join_requirements(graph.features)
     for name in graph.edges:
         requirements |= EDGES[name].requires
-    pooled = pool_segments(image, segments, requirements)
+    waiting = pool_views(image, views, requirements)
+    while waiting:
+        yield _tabulate_next(waiting, graph)
+
+
+def _tabulate_next(waiting: list[SegmentStatistics], graph: GraphConfig) -> NodeTable:
+    """Take the first of `waiting` and return its table."""
+    pooled = waiting.pop(0)
     found = [EDGES[name].find(pooled, graph.neighbours) for name in graph.edges]
     pairs = unite_pairs(found, len(pooled.counts)).index.astype(np.int32)
     return NodeTable(stack_features(graph.features, pooled), pooled.counts, pairs)

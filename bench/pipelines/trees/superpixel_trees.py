@@ -30,9 +30,9 @@ from bench.pipelines.trees.nodes import (
 )
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
 from bench.superpixels.labels import count_classes
-from bench.superpixels.registry import segment, warm_up_segmentation
+from bench.superpixels.registry import segment_views, warm_up_segmentation
 from bench.superpixels.scaling import choose_n_segments
-from bench.superpixels.views import list_views
+from bench.superpixels.views import group_views, list_views
 
 BAND_PIXELS = 1 << 24  # painted at once
 
@@ -70,8 +70,8 @@ class SuperpixelTrees(EnsembleKeeper):
     def prepare(self, sample: Sample) -> TabulatedSample:
         """Compute the features and the true classes of the superpixels of each view."""
         image, mask = np.asarray(sample.image), np.asarray(sample.mask)
-        views = [segment(image, view) for view in self.views]
-        tables = tuple(tabulate_nodes(image, ids, self.config.graph) for ids in views)
+        views = list(segment_views(image, self.views))
+        tables = tuple(tabulate_nodes(image, views, self.config.graph))
         counts = tuple(count_classes(mask, ids, self.task.num_classes, self.task.ignore_index) for ids in views)
         facts: dict[str, float] = {
             "n_segments": sum(choose_n_segments(mask.shape, view) for view in self.views),
@@ -132,11 +132,15 @@ class SuperpixelTrees(EnsembleKeeper):
         """Segments (*spatial) of each view of an image, and the votes (N, ...) of its nodes; 0.9 of the work."""
         votes: list[NDArray[Any]] = []
         segments: list[NDArray[np.int32]] = []
-        for done, view in enumerate(self.views):
-            segments.append(segment(image, view, scratch=scratch))
-            progress((done + 0.67) / len(self.views) * 0.9)
-            votes.append(vote(self._sum_trees(tabulate_nodes(image, segments[-1], self.config.graph))))
-            progress((done + 1) / len(self.views) * 0.9)
+        step = 0.9 / len(self.views)
+        for group in group_views(self.views, image.shape):
+            for done, ids in enumerate(segment_views(image, group, scratch)):
+                segments.append(ids)
+                progress((len(votes) + 0.67 * (done + 1)) * step)
+            for table in tabulate_nodes(image, segments[len(votes) :], self.config.graph):
+                votes.append(vote(self._sum_trees(table)))
+                del table
+                progress((0.67 * len(segments) + 0.33 * len(votes)) * step)
         return segments, votes
 
     def _schedule(self) -> Schedule:
@@ -180,7 +184,8 @@ class SuperpixelTrees(EnsembleKeeper):
         shape = (4,) * self.task.spatial_axes
         segments = np.zeros(shape, np.int32)
         segments[2:] = 1
-        table = tabulate_nodes(np.zeros((*shape, self.task.in_channels), np.float32), segments, self.config.graph)
+        image = np.zeros((*shape, self.task.in_channels), np.float32)
+        [table] = tabulate_nodes(image, [segments], self.config.graph)
         hops = self.settings.hops[:1]
         sample = draw_nodes([np.eye(2, dtype=np.int64)], 2, np.random.default_rng(0))
         encode_nodes(table, find_node_bins([table], sample, hops, np.random.default_rng(0)), hops)

@@ -1,0 +1,61 @@
+"""Lightness of a pixel, the mean of its channels, pooled as if it were a grey image: filtered once, not by channel.
+
+That is a third of the work on three channels, with what tells the colours apart left to `bench.graphs.colour`. The only
+assumption is that channels compare, as they do once the data set has scaled each.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.arrays.threads import Workers
+from bench.graphs.moments import PixelMoments
+from bench.graphs.quantiles import Quantiles
+from bench.graphs.texture import Texture
+from bench.superpixels.runs import SegmentBlock, Slab
+
+
+@dataclass(frozen=True)
+class LightStatistics:
+    """Statistics of the lightness in N segments.
+
+    Attributes:
+        mean: Mean (N, 1).
+        deviation: Population standard deviation (N, 1).
+        levels: Levels of the quantiles in [0, 1], ascending.
+        quantiles: Quantiles (N, 1, Q).
+        texture: Means and deviations of filter responses (N, 1, columns), as in `bench.graphs.texture`.
+    """
+
+    mean: NDArray[np.float32]
+    deviation: NDArray[np.float32]
+    levels: tuple[float, ...]
+    quantiles: NDArray[np.float32]
+    texture: NDArray[np.float32]
+
+
+class Lightness:
+    """Collects the lightness of several segmentations of an image; the `levels` in [0, 1] of its quantiles ascend."""
+
+    def __init__(self, counts: Sequence[NDArray[np.int64]], axes: int, levels: tuple[float, ...]) -> None:
+        self._counts, self._levels = counts, levels
+        self._texture = Texture(counts, 1, axes)
+        self._moments = [PixelMoments(len(pixels), 1) for pixels in counts]
+        self._quantiles = [Quantiles(pixels, 1, levels) for pixels in counts]
+
+    def collect(self, slabs: Sequence[Slab], parts: Sequence[list[SegmentBlock]], workers: Workers) -> None:
+        """Add the pixels of a slab, as `bench.graphs.texture.Texture.collect`."""
+        pixels = slabs[0].pixels.mean(axis=0, dtype=np.float32, keepdims=True)
+        lit = [replace(slab, pixels=pixels) for slab in slabs]
+        self._texture.collect(lit, parts, workers)
+        for moments, quantiles, slab, blocks in zip(self._moments, self._quantiles, lit, parts, strict=True):
+            moments.collect(slab, blocks, workers)
+            quantiles.collect(slab, blocks, workers)
+
+    def take(self, view: int) -> LightStatistics:
+        """Return what was found in a view; its texture is let go."""
+        mean, deviation = self._moments[view].compute(self._counts[view])
+        quantiles = self._quantiles[view].found
+        return LightStatistics(mean, deviation, self._levels, quantiles, self._texture.take(view))

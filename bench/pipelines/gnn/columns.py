@@ -1,0 +1,102 @@
+"""Graphs whose columns lie on the disk: tensors over memory-mapped files, read where rows are taken.
+
+Nothing but the rows that were taken is in memory after `release_columns`. The values are those of the graph in memory.
+"""
+
+import tempfile
+import weakref
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch_geometric.data import Data
+
+from bench.arrays.rows import release
+from bench.config import InputError
+
+ROWS = 1024  # of segments copied at a time
+_MAPS = "_maps"  # of a graph: in its own dictionary, not among its tensors, so that batches do not look into it
+
+
+def open_scratch(place: str | None) -> Path:
+    """Make a folder for what is too large for memory; `tie_scratch` has it removed.
+
+    Args:
+        place: Folder to make it in (`graph.scratch_dir`); None takes the system's own for temporary files.
+
+    Raises:
+        InputError: No folder can be made there.
+    """
+    try:
+        return Path(tempfile.mkdtemp(prefix="graphs-", dir=place))
+    except OSError as error:
+        raise InputError(
+            f"graph.scratch_dir {place or tempfile.gettempdir()} cannot be used ({error.strerror}): name a folder on a "
+            "disk with room for some 20 bytes for each pixel of the images"
+        ) from error
+
+
+def tie_scratch(owner: object, folder: Path) -> None:
+    """Have a folder removed when `owner`, whose values lie there, is gone, or when the process ends."""
+    weakref.finalize(owner, rmtree, folder, ignore_errors=True)
+
+
+def store_columns(graph: Data, place: str | None) -> Data:
+    """Move the tensors of a graph to files, one for each, that go with the graph that is returned.
+
+    Args:
+        graph: Graph in memory.
+        place: As in `open_scratch`.
+
+    Returns:
+        The same graph over the files.
+
+    Raises:
+        InputError: The folder cannot be used.
+        OSError: The disk is full.
+    """
+    folder = open_scratch(place)
+    stored, maps = Data(), []
+    tie_scratch(stored, folder)
+    for name, tensor in graph.to_dict().items():
+        values = tensor.numpy()
+        if values.size > 0:  # an empty file cannot be mapped
+            path = folder / f"{name}.bin"
+            values.tofile(path)  # a full disk is an OSError here, and not a fault later
+            values = np.memmap(path, values.dtype, "r+", shape=values.shape)
+            maps.append(values)
+        stored[name] = torch.from_numpy(values)
+    stored.__dict__[_MAPS] = tuple(maps)
+    return stored
+
+
+def release_columns(graph: Data) -> None:
+    """Hand back what a graph on the disk has in memory; a graph in memory is left alone."""
+    for values in graph.__dict__.get(_MAPS, ()):
+        release(values)
+
+
+def is_on_disk(graph: Data) -> bool:
+    """Return whether the columns of a graph lie in files."""
+    return _MAPS in graph.__dict__
+
+
+def copy_views(views: list[NDArray[np.int32]], place: str | None) -> NDArray[np.int32]:
+    """Put segmentations one after the other, (V, *spatial), in a file that goes with the array.
+
+    Args:
+        views: Memory maps (*spatial), whose pages are handed back.
+        place: As in `open_scratch`.
+    """
+    folder = open_scratch(place)
+    stacked: Any = np.memmap(folder / "views.bin", np.int32, "w+", shape=(len(views), *views[0].shape))
+    tie_scratch(stacked, folder)
+    for target, view in zip(stacked, views, strict=True):
+        for start in range(0, len(view), ROWS):
+            target[start : start + ROWS] = view[start : start + ROWS]
+            release(view)
+            release(stacked)
+    return stacked  # type: ignore[no-any-return]

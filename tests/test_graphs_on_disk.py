@@ -1,0 +1,180 @@
+"""Graphs on the disk: to the bit what those in memory are, from preparing to prediction; and gone afterwards."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from bench.config import (
+    Config,
+    DatasetConfig,
+    GnnConfig,
+    GraphConfig,
+    InputError,
+    SuperpixelGnnConfig,
+    SuperpixelsConfig,
+    TrainingConfig,
+)
+from bench.datasets.sample import Sample, Task
+
+if TYPE_CHECKING:
+    import torch
+    from torch_geometric.data import Data
+
+    from bench.pipelines.gnn.columns import is_on_disk, open_scratch, release_columns, store_columns
+    from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn
+    from bench.pipelines.gnn.windows import cut_subgraphs
+
+
+TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
+
+
+class OnDemand:
+    """An image that is read by slices of rows alone, never whole."""
+
+    def __init__(self, values: Any) -> None:
+        self._values, self.shape, self.dtype = values, values.shape, values.dtype
+
+    def __getitem__(self, key: Any) -> Any:
+        rows = key[0] if isinstance(key, tuple) else key
+        assert isinstance(rows, slice)
+        assert rows.stop - rows.start < len(self._values), "the whole image was read at once"
+        return self._values[key]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        raise AssertionError("the whole image was read at once")
+
+
+def disc(seed: int, on_demand: bool = False) -> Sample:
+    rng = np.random.default_rng(seed)
+    rows, columns = np.indices((96, 80))
+    mask = ((rows - 40) ** 2 + (columns - rng.integers(25, 53)) ** 2 < 400).astype(np.int64)
+    image = (2 * mask + rng.normal(0, 0.3, mask.shape))[..., None].astype(np.float32)
+    mask[:5, :5] = 9
+    return Sample(str(seed), OnDemand(image) if on_demand else image, mask)
+
+
+def make_pipeline(scratch: Path | None, views: int = 1) -> SuperpixelGnn:
+    pipeline = SuperpixelGnnConfig(model=GnnConfig("sage", 8, 2, 0.1), batch_nodes=100, predict_nodes=40)
+    features = ["intensity", "quantiles", "shape"]  # texture would read more rows around a band than these images have
+    graph = GraphConfig(features, scratch_dir=None if scratch is None else str(scratch))
+    superpixels = SuperpixelsConfig(superpixel_size=20, views=views)
+    training = TrainingConfig(epochs=3, steps=None)
+    return SuperpixelGnn(Config(DatasetConfig(), pipeline, superpixels, graph, training, device="cpu"), TASK)
+
+
+@pytest.fixture
+def small_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every image counts as large, and is read in bands of a few rows."""
+    monkeypatch.setattr("bench.pipelines.gnn.graph.HELD_VALUES", 1)
+    monkeypatch.setattr("bench.superpixels.runs.SLAB_PIXELS", 64 * 80)
+    monkeypatch.setattr("bench.superpixels.labels.BAND_PIXELS", 30 * 80)
+    monkeypatch.setattr("bench.superpixels.scaling.SCRATCH_VALUES", 30 * 80)
+    monkeypatch.setattr("bench.pipelines.gnn.superpixel_gnn.BAND_PIXELS", 30 * 80)
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_a_large_image_is_prepared_by_rows_to_the_graph_it_has_in_memory(
+    views: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    expected = make_pipeline(None, views).prepare(disc(0))
+    request.getfixturevalue("small_bands")
+    item = make_pipeline(tmp_path, views).prepare(disc(0, on_demand=True))
+    np.testing.assert_array_equal(item.segments, expected.segments)
+    assert item.facts == expected.facts
+    for graph, other in zip(item.graphs, expected.graphs, strict=True):
+        assert is_on_disk(graph)
+        assert not is_on_disk(other)
+        assert set(graph.keys()) == set(other.keys())
+        for name, tensor in other.to_dict().items():
+            assert graph[name].dtype == tensor.dtype, name
+            assert torch.equal(graph[name], tensor), name
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_training_and_prediction_from_the_disk_give_the_same_weights_and_mask(
+    views: int, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    fitted = []
+    for scratch in (None, tmp_path):
+        if scratch is not None:
+            request.getfixturevalue("small_bands")
+        pipeline = make_pipeline(scratch, views)
+        train, val, test = (pipeline.prepare(disc(seed, on_demand=scratch is not None)) for seed in (1, 2, 3))
+        log = pipeline.fit([pipeline.reduce_item(train)], [val])
+        assert pipeline.model is not None
+        fitted.append((log.best_score, log.facts, pipeline.model.state_dict(), pipeline.predict(test)))
+    (score, facts, weights, mask), (other_score, other_facts, other_weights, other_mask) = fitted
+    assert score == other_score
+    assert facts == other_facts
+    for name, tensor in weights.items():
+        assert torch.equal(tensor, other_weights[name]), name
+    np.testing.assert_array_equal(mask, other_mask)
+
+
+@pytest.mark.usefixtures("small_bands")
+def test_files_go_with_what_they_hold(tmp_path: Path) -> None:
+    pipeline = make_pipeline(tmp_path)
+    item = pipeline.prepare(disc(1, on_demand=True))
+    assert len(list(tmp_path.iterdir())) > 0
+    reduced = pipeline.reduce_item(item)
+    x = reduced.graphs[0].x.clone()
+    del item
+    gc.collect()
+    assert torch.equal(reduced.graphs[0].x, x)
+    del reduced
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
+
+
+def make_graph() -> Data:
+    rng = np.random.default_rng(0)
+    edges = np.array([[1, 2, 0, 3, 0], [0, 0, 1, 1, 2]])
+    return Data(
+        x=torch.from_numpy(rng.normal(size=(4, 3)).astype(np.float32)),
+        pos=torch.from_numpy(rng.uniform(0, 9, (4, 2)).astype(np.float32)),
+        num_pixels=torch.arange(4),
+        y_counts=torch.arange(8).reshape(4, 2),
+        edge_index=torch.from_numpy(edges),
+        edge_attr=torch.from_numpy(rng.normal(size=(5, 6)).astype(np.float32)),
+        edge_weight=torch.zeros(5),
+    )
+
+
+def test_a_stored_graph_keeps_its_values_when_its_pages_are_handed_back(tmp_path: Path) -> None:
+    graph = make_graph()
+    stored = store_columns(graph, str(tmp_path))
+    for _ in range(2):
+        for name, tensor in graph.to_dict().items():
+            assert torch.equal(stored[name], tensor), name
+        release_columns(stored)
+    release_columns(graph)  # harmless
+    assert stored.num_nodes == graph.num_nodes
+    empty = replace_edges(graph)
+    assert store_columns(empty, str(tmp_path)).edge_attr.shape == (0, 6)
+
+
+def replace_edges(graph: Data) -> Data:
+    alone = graph.clone()
+    alone.edge_index, alone.edge_attr = graph.edge_index[:, :0], graph.edge_attr[:0]
+    alone.edge_weight = graph.edge_weight[:0]
+    return alone
+
+
+def test_windows_of_a_stored_graph_are_those_of_the_graph(tmp_path: Path) -> None:
+    graph = make_graph()
+    stored = store_columns(graph, str(tmp_path))
+    pairs = zip(*(cut_subgraphs(one, 2, np.random.default_rng(3)) for one in (graph, stored)), strict=True)
+    for window, other in pairs:
+        part, same = window.extract(), other.extract()
+        for name, tensor in part.to_dict().items():
+            assert torch.equal(tensor, same[name]), name
+
+
+def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"graph\.scratch_dir .*missing cannot be used"):
+        open_scratch(str(tmp_path / "missing"))
