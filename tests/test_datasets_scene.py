@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from bench.config import InputError, SyntheticConfig
 from bench.datasets.scene import Region, Scene, draw_lattice, draw_value_noise, generate_block
 
 if TYPE_CHECKING:
@@ -51,6 +52,28 @@ def test_a_window_far_inside_a_huge_scene_needs_nothing_else() -> None:
     np.testing.assert_array_equal(inner_mask, mask[30:31, 10:17])
     assert image.std() > 0.02
     assert mask.max() > 0
+
+
+@pytest.mark.parametrize("modality", ["fluorescence", "phase_contrast"])
+@pytest.mark.parametrize("times", [2, 4])
+def test_a_magnified_scene_shows_the_same_cells_with_more_pixels(modality: str, times: int) -> None:
+    field = Scene(modality, 3, (90, 100), (5, 6))
+    large = Scene(modality, 3, (90 * times, 100 * times), (5, 6), times)
+    image, mask = generate_block(field, Region(0, 0, 90, 100))
+    image_large, mask_large = generate_block(large, Region(0, 0, 90 * times, 100 * times))
+    blocks = image_large.reshape(90, times, 100, times)
+    assert np.abs(blocks.mean(axis=(1, 3)) - image).mean() < 0.04  # the field has noise in single pixels
+    centre = mask_large[times // 2 :: times, times // 2 :: times]
+    assert (centre == mask).mean() > 0.97
+    assert set(np.unique(mask_large)) == {0, 1, 2}
+    part, part_mask = generate_block(large, Region(31, 57, 80, 99))
+    np.testing.assert_array_equal(part, image_large[31:80, 57:99])
+    np.testing.assert_array_equal(part_mask, mask_large[31:80, 57:99])
+
+
+def test_a_magnification_that_does_not_divide_the_image_is_refused() -> None:
+    with pytest.raises(InputError, match=r"dataset\.magnification must be at least 1 and divide"):
+        SyntheticConfig(image_size=[100, 90], magnification=4)
 
 
 def test_the_key_alone_decides() -> None:

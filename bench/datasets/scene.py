@@ -4,7 +4,7 @@ Nothing depends on the window that is asked for, so a scene of any size can be g
 come from Philox counters keyed on grid coordinates; cells lie on a jittered grid and a pixel belongs to the nearest.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -30,6 +30,7 @@ class Scene:
     num_classes: int  # 2 | 3
     size: tuple[int, int]
     key: tuple[int, int]
+    magnification: int = 1  # pixels along either axis for one of the same field's at magnification 1
 
 
 @dataclass(frozen=True)
@@ -350,6 +351,73 @@ def add_noise(scene: Scene, window: Region, signal: Field, photon_noise: float) 
 
 def generate_block(scene: Scene, window: Region) -> tuple[Field, NDArray[np.uint8]]:
     """Return image (h, w) in 0..1 and mask (h, w) of one window, equal to the crop of the whole scene."""
-    layers = build_layers(scene, window)
     render, photon_noise = MODALITIES[scene.modality]
+    if scene.magnification > 1:
+        signal, mask = magnify_block(scene, window)
+        return add_noise(scene, window, signal, photon_noise), mask
+    layers = build_layers(scene, window)
     return add_noise(scene, window, render(scene, window, layers), photon_noise), draw_mask(scene, layers)
+
+
+# ---------------------------------------------------------------------------------------------------- magnification
+
+
+def magnify_block(scene: Scene, window: Region) -> tuple[Field, NDArray[np.uint8]]:
+    """Return the signal (h, w) without noise and the mask (h, w) of a window of a magnified scene.
+
+    The field is that of magnification 1, seen with more pixels: signal and depth are linear between its pixels, and a
+    pixel has the kind of the nearest of them. Noise is left to each pixel of the camera, of the same strength.
+    """
+    times = scene.magnification
+    field = replace(scene, size=(scene.size[0] // times, scene.size[1] // times), magnification=1)
+    rows, columns = (place_between(*span, times) for span in ((window.y0, window.y1), (window.x0, window.x1)))
+    seen = Region(rows.first, columns.first, rows.first + rows.count, columns.first + columns.count)
+    layers = build_layers(field, seen)
+    signal = MODALITIES[scene.modality][0](field, seen, layers)
+    depth = interpolate(np.minimum(layers.depth, np.float32(MARGIN)), rows, columns)
+    kind = layers.kind[rows.nearest[:, None], columns.nearest]
+    large = Layers(depth, kind, np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))
+    return interpolate(signal, rows, columns), draw_mask(scene, large)
+
+
+@dataclass(frozen=True)
+class Between:
+    """Where the pixels of a magnified axis lie between those of the field.
+
+    `first` is the first pixel of the field that matters, of `count`; of each magnified pixel `before` (n,) is the one
+    before it, counted from `first`, `share` (n,) that of the next one, and `nearest` (n,) the nearest.
+    """
+
+    first: int
+    count: int
+    before: NDArray[np.intp]
+    share: Field
+    nearest: NDArray[np.intp]
+
+
+def place_between(start: int, stop: int, times: int) -> Between:
+    """Place the pixels start..stop of an axis of `times` as many pixels; centres of pixels stay where they are."""
+    position = (np.arange(start, stop) + 0.5) / times - 0.5
+    before = np.floor(position).astype(np.intp)
+    nearest = np.arange(start, stop) // times
+    first = int(before[0])
+    share = (position - before).astype(np.float32)
+    return Between(first, int(before[-1]) - first + 2, before - first, share, nearest - first)
+
+
+def interpolate(values: Field, rows: Between, columns: Between) -> Field:
+    """Interpolate values of the field linearly at magnified pixels.
+
+    Args:
+        values: (rows.count, columns.count).
+        rows: Places of the rows.
+        columns: Places of the columns.
+
+    Returns:
+        (h, w).
+    """
+    v, u = rows.share[:, None], columns.share
+    upper, lower = values[rows.before], values[rows.before + 1]
+    first = upper[:, columns.before] * (1 - u) + upper[:, columns.before + 1] * u
+    second = lower[:, columns.before] * (1 - u) + lower[:, columns.before + 1] * u
+    return np.asarray(first * (1 - v) + second * v, dtype=np.float32)

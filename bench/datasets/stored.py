@@ -90,7 +90,9 @@ def check_size(path: Path, shape: tuple[int, ...], max_pixels: int, of: str = "i
         InputError: The sentence says what to raise, if that is a setting.
     """
     require(prod(shape) > 0, f"{path} holds no pixels: its shape is {shape}")
-    advice = "" if max_pixels == MOST_VALUES else ": raise the setting max_pixels if this is right and fits in memory"
+    larger = f"give max_pixels={prod(shape)} if that is right and fits in memory"
+    advice = f": {larger}, or store the image in tiles or chunks, of which one is in memory at a time"
+    advice = "" if max_pixels == MOST_VALUES else advice
     require(
         prod(shape) <= max_pixels,
         f"{path} says that {of} has {prod(shape)} values, more than the {max_pixels} that are read{advice}",

@@ -146,7 +146,8 @@ def draw_scenes(config: SyntheticConfig, split: int, count: int) -> list[Scene]:
     for n in range(count):
         first, second = np.random.SeedSequence([config.seed, split, n]).generate_state(2, np.uint64)
         height, width = config.image_size
-        scenes.append(Scene(config.modality, config.num_classes, (height, width), (int(first), int(second))))
+        key = (int(first), int(second))
+        scenes.append(Scene(config.modality, config.num_classes, (height, width), key, config.magnification))
     return scenes
 
 
@@ -219,7 +220,8 @@ def write_once(path: Path, layer: SceneImage | SceneMask) -> None:
 
 def identify_content(config: SyntheticConfig) -> str:
     """Return the identity of the generated images: the generator's version and the settings that change a pixel."""
-    parts = (VERSION, config.modality, config.num_classes, config.image_size, config.seed)
+    parts: tuple[object, ...] = (VERSION, config.modality, config.num_classes, config.image_size, config.seed)
+    parts += (config.magnification,) if config.magnification > 1 else ()
     counts = (config.train_images, config.val_images, config.test_images)
     return hashlib.sha256(repr((parts, counts)).encode()).hexdigest()[:12]
 

@@ -235,7 +235,7 @@ def _check_array(folder: Path, content: Mapping[str, Any], attributes: Mapping[s
     require(
         prod(min(pair) for pair in zip(chunks, shape, strict=True)) <= max_values,
         f"{folder} has chunks of {prod(chunks)} values, more than the {max_values} of max_pixels, and a chunk is "
-        "decoded whole: write it with smaller chunks",
+        "decoded whole: write it with smaller chunks, or raise max_pixels if one fits in memory",
     )
     names = _read_dimension_names(content, attributes, len(shape))
     return ZarrArray(folder, shape, chunks, names, None, None, dict(content))

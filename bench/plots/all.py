@@ -14,6 +14,7 @@ from bench.plots.breakeven import plot_break_even
 from bench.plots.decomposition import plot_decomposition
 from bench.plots.frontier import plot_frontier
 from bench.plots.learning import plot_learning_curves
+from bench.plots.scale import QUANTITIES, plot_scale
 from bench.plots.speed import plot_time_to_score
 from bench.plots.style import NoDataError, Plotted, apply_style, make_slug, save
 from bench.tables.chosen import choose_shown
@@ -23,7 +24,13 @@ from bench.tables.folders import find_run_file
 from bench.tables.footprint import load_trace
 from bench.tables.frontier import MEMORY, PREDICTION, TRAINING
 from bench.tables.names import name_arm
+from bench.tables.scale import EXPERIMENT, is_scale, make_points
 
+_SIZE = (
+    "Each point is a run of one training, one validation and one test image. More field: objects keep their size and "
+    "there are more of them; more magnification: the same field has more pixels, and objects and superpixels grow "
+    "with it."
+)
 _FRONTIER = (
     "Every configuration that was run, its mean over seeds; small dots are runs, bars 95 % intervals of the mean "
     "from three runs on. Each arm's line is the best it reaches for at most that cost; letters are explained in the "
@@ -82,6 +89,19 @@ _CAPTIONS = {
         "One run of each arm's chosen configuration, its stages shaded. Samples, so short peaks may be missed; the "
         "table holds the exact peaks where they are known.",
     ),
+    "scale_prediction": ("Prediction time against image size", _SIZE),
+    "scale_preparing": ("Preparing time against image size", _SIZE),
+    "scale_memory": (
+        "Peak memory against image size",
+        _SIZE + " The larger of the peaks of training and of prediction; a cross marks a size for which memory was not "
+        "enough.",
+    ),
+    "scale_net": ("Training's own memory against image size", _SIZE + " What was loaded before is taken off."),
+    "scale_score": (
+        "Score against image size",
+        _SIZE + " All fits have the same few steps; the untiled network fewer.",
+    ),
+    "scale_time": ("Time to equal score against image size", _SIZE + " Superpixels and validation are on the clock."),
 }
 
 
@@ -101,20 +121,42 @@ def plot_all(results_dir: Path, tables: Tables, folders: Sequence[Path] = ()) ->
     folder.mkdir(exist_ok=True)
     alone = not any((source / "runs").is_dir() for source in folders or (results_dir,))
     with apply_style():
-        return [
+        drawn = [
             _draw(folder, kind, suffix, heading, partial(draw, group), alone)
             for group, suffix, heading in split_groups(runs)
             for kind, draw in list_drawings(folders or (results_dir,), tables).items()
         ]
+        return drawn + [
+            _draw(folder, kind, suffix, heading, partial(plot_scale, points, quantity), alone)
+            for points, suffix, heading in split_points(make_points(runs, tables.stages, tables.history))
+            for kind, quantity in QUANTITIES.items()
+        ]
 
 
 def split_groups(runs: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str, str]]:
-    """Yield the runs of each data set and machine, with a suffix for file names and a heading."""
+    """Yield the runs of each data set and machine, with a suffix for file names and a heading.
+
+    Runs of the experiment `scale` are left out: each of its sizes is a data set of its own (`split_points`).
+    """
+    runs = runs[~is_scale(runs)]
     machines = sorted(runs["machine"].unique())
     for (dataset, machine), group in runs.groupby(["dataset", "machine"]):
         several = len(machines) > 1
         suffix = make_slug(str(dataset)) + (f"-machine{machines.index(machine) + 1}" if several else "")
         yield group, suffix, f"{dataset}" + (f" on {machine}" if several else "")
+
+
+def split_points(points: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str, str]]:
+    """Yield the points of cost against size of each data set and machine, as `split_groups` does runs."""
+    machines = sorted(points["machine"].unique())
+    for (dataset, machine), group in points.groupby(["dataset", "machine"]):
+        several = len(machines) > 1
+        number = f"-machine{machines.index(machine) + 1}" if several else ""
+        yield (
+            group,
+            f"{EXPERIMENT}-{make_slug(str(dataset))}{number}",
+            f"{dataset}" + (f" on {machine}" if several else ""),
+        )
 
 
 def list_drawings(folders: Sequence[Path], tables: Tables) -> dict[str, Callable[[pd.DataFrame], Figure]]:

@@ -15,6 +15,7 @@ from bench.report.verdict import Verdict
 from bench.tables.collect import Tables, frame_to_csv
 from bench.tables.comparison import compare_arms, list_configurations
 from bench.tables.folders import FoldersConfig, choose_folders, read_folder_tables
+from bench.tables.scale import fit_lines, make_points, tabulate_laws
 from bench.tables.speed import tabulate_speed
 from bench.tables.text import format_table, make_arms_table
 
@@ -49,7 +50,8 @@ def main(settings: FoldersConfig) -> int:
     """Collect, draw, write, print verdict and table. Returns the exit code. Raises InputError.
 
     Beside the tables they are made of lie `tables/comparison.csv`, the same with the printed columns' names as
-    `tables/arms.csv`, and the curves of time to score as `tables/speed.csv`.
+    `tables/arms.csv`, and the curves of time to score as `tables/speed.csv`; of the experiment `scale` its points as
+    `tables/scale.csv` and the laws of memory as `tables/memory_law.csv`.
     """
     try:
         folders, results_dir = choose_folders(settings)
@@ -62,6 +64,9 @@ def main(settings: FoldersConfig) -> int:
             "arms": make_arms_table(compared),
             "speed": tabulate_speed(list_configurations(tables), tables.history),
         }
+        points = make_points(list_configurations(tables), tables.stages, tables.history)
+        if len(points):
+            kept |= {"scale": points, "memory_law": tabulate_laws(fit_lines(points))}
         for name, frame in kept.items():
             write_atomically(results_dir / "tables" / f"{name}.csv", frame_to_csv(frame))
     except OSError as error:

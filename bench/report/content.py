@@ -8,15 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.plots.all import split_groups
+from bench.plots.all import split_groups, split_points
 from bench.plots.style import KINDS, Plotted
 from bench.report.parts import ReportPart, make_answers
+from bench.report.scale import Study, make_scale_parts
 from bench.report.speed import make_speed_parts
 from bench.report.verdict import Verdict, reach_verdict
 from bench.report.words import count
 from bench.tables.collect import Tables, select_current
 from bench.tables.comparison import compare_arms, list_configurations
 from bench.tables.frontier import explain_too_few, select_contenders, select_like_peaks
+from bench.tables.scale import is_scale, make_points
 from bench.tables.statistics import pareto_membership
 from bench.tables.text import COLUMNS, display_row, list_memory_kinds, name_for_readers, name_row, warn_of_few_images
 
@@ -54,6 +56,7 @@ class Report:
     """All of it."""
 
     title: str
+    studies: tuple[Study, ...]  # of cost against size
     sections: tuple[Section, ...]
     unfinished: tuple[tuple[str, str], ...]
 
@@ -67,12 +70,32 @@ def gather(title: str, tables: Tables, plotted: Sequence[Plotted], folders: Sequ
         plotted: All figures, drawn or not.
         folders: Results folders in which run directories may lie, for what only these hold.
     """
-    frame = compare_arms(tables)
+    frame, runs = compare_arms(tables), list_configurations(tables)
     sections = tuple(
         _section(group, heading, frame, tables, [figure for figure in plotted if figure.group == suffix], folders)
-        for group, suffix, heading in split_groups(list_configurations(tables))
+        for group, suffix, heading in split_groups(runs)
     )
-    return Report(title, sections, tuple((item.directory, item.why) for item in tables.unfinished))
+    studies = _studies(runs, tables, plotted)
+    return Report(title, studies, sections, tuple((item.directory, item.why) for item in tables.unfinished))
+
+
+def _studies(runs: pd.DataFrame, tables: Tables, plotted: Sequence[Plotted]) -> tuple[Study, ...]:
+    """What was measured against the size of an image, of each data set and machine."""
+    found = []
+    for points, suffix, heading in split_points(make_points(runs, tables.stages, tables.history)):
+        used = runs[is_scale(runs) & runs["run_id"].isin(points["run_id"])]
+        figures = [figure for figure in plotted if figure.group == suffix]
+        parts = (*make_scale_parts(points, find_memory(used), figures), *_ends(used, tables))
+        found.append(Study(f"{heading}: cost against size", parts, describe_not_drawn(figures)))
+    return tuple(found)
+
+
+def find_memory(runs: pd.DataFrame) -> float:
+    """Return the bytes of memory that runs of one machine had: of its GPU where they were on it; NaN if not known."""
+    on_gpu = runs["peak_memory_kind"].fillna("").str.startswith("gpu").any()
+    column = "machine.gpu_memory_bytes" if on_gpu else "machine.memory_bytes"
+    known = pd.to_numeric(runs[column], errors="coerce").dropna() if column in runs else pd.Series(dtype="float64")
+    return float(known.min())
 
 
 def _section(

@@ -8,6 +8,7 @@ from pathlib import Path
 from bench.plots.style import Plotted
 from bench.report.content import Report, Row, Section
 from bench.report.parts import ReportPart
+from bench.report.scale import Study
 from bench.report.scorecard import Line
 from bench.report.sliders import Slider, make_sliders
 from bench.tables.text import COLUMNS
@@ -20,7 +21,8 @@ def render_html(report: Report, folders: Sequence[Path]) -> str:
 
     Every text from a table is escaped, and the page's policy forbids it to load anything.
     """
-    body = [f"<h1>{escape(report.title)}</h1>", *(_section(section, folders) for section in report.sections)]
+    body = [f"<h1>{escape(report.title)}</h1>", *(_study(study) for study in report.studies)]
+    body += [_section(section, folders) for section in report.sections]
     if report.unfinished:
         rows = [(f"runs/{directory}", why) for directory, why in report.unfinished]
         body.append("<h2>Run directories without a finished run</h2>" + _table(["directory", "why"], rows))
@@ -35,6 +37,12 @@ def render_html(report: Report, folders: Sequence[Path]) -> str:
             f"</main>\n<script>\n{SCRIPT}</script>\n</body>\n</html>\n",
         ]
     )
+
+
+def _study(study: Study) -> str:
+    parts = [f"<section>\n<h2>{escape(study.heading)}</h2>", *(_part(part) for part in study.parts)]
+    parts += [f"<p>{escape(study.not_drawn)}</p>"] if study.not_drawn else []
+    return "\n".join(parts) + "\n</section>"
 
 
 def _section(section: Section, folders: Sequence[Path]) -> str:

@@ -6,17 +6,24 @@ from collections.abc import Sequence
 from bench.plots.style import Plotted
 from bench.report.content import Report, Section
 from bench.report.parts import ReportPart
+from bench.report.scale import Study
 from bench.report.scorecard import Line
 from bench.tables.text import COLUMNS
 
 
 def render_markdown(report: Report) -> str:
     """Return the whole report."""
-    parts = [f"# {escape(report.title)}", *(_section(section) for section in report.sections)]
+    parts = [f"# {escape(report.title)}", *(_study(study) for study in report.studies)]
+    parts += [_section(section) for section in report.sections]
     if report.unfinished:
         rows = [(f"runs/{directory}", why) for directory, why in report.unfinished]
         parts += ["## Run directories without a finished run", format_markdown_table(["directory", "why"], rows)]
     return "\n\n".join(parts) + "\n"
+
+
+def _study(study: Study) -> str:
+    parts = [f"## {escape(study.heading)}", *(line for part in study.parts for line in _part(part))]
+    return "\n\n".join([*parts, *([escape(study.not_drawn)] if study.not_drawn else [])])
 
 
 def _section(section: Section) -> str:

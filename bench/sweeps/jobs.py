@@ -23,8 +23,9 @@ from bench.versions import code_version, git_commit
 # settings that change no result
 NOT_PART_OF_A_RUN = (
     *("results_dir", "rerun", "experiment.", "measure.timeout", "measure.share_gpu", "dataset.cache_dir"),
-    *("graph.cache_dir", "tracker"),
+    *("graph.cache_dir", "graph.scratch_dir", "tracker", "measure.memory_gib"),
 )
+GENERATED = ("synthetic", "scenes")  # choices of the group dataset whose images have any size
 NOT_A_COLUMN = ("results_dir", "rerun", "experiment.", "tracker")
 
 
@@ -56,9 +57,10 @@ def expand_experiment(experiment: ExperimentConfig, given: Sequence[str]) -> lis
         return [list(given)]
     chosen = dict(item.lstrip("+").split("=", 1) for item in given if "=" in item)
     _check_budgets(experiment, chosen)
-    runs = [run for sweep in experiment.chosen_sweeps for run in _expand_sweep(sweep, chosen)]
+    runs = [run for sweep in experiment.chosen_sweeps for run in _expand_sweep(sweep, chosen, experiment.largest)]
     if not runs:
-        raise InputError(f"experiment {experiment.name} has no sweep with pipeline={chosen.get('pipeline')}")
+        asked = f"pipeline={chosen['pipeline']}" if "pipeline" in chosen else f"images within {experiment.largest}"
+        raise InputError(f"experiment {experiment.name} has no sweep with {asked}")
     unique = list(dict.fromkeys(runs))
     return [[*run, *(g for g in given if g not in run)] for run in _alternate(unique)]
 
@@ -75,10 +77,17 @@ def _check_budgets(experiment: ExperimentConfig, chosen: dict[str, str]) -> None
             )
 
 
-def _expand_sweep(sweep: dict[str, Any], chosen: dict[str, str]) -> Iterator[tuple[str, ...]]:
+def _expand_sweep(sweep: dict[str, Any], chosen: dict[str, str], largest: int | None) -> Iterator[tuple[str, ...]]:
+    """The runs of a sweep; `largest` bounds the sides of its images. Other data has no settings of generated scenes."""
     if "pipeline" in chosen and chosen["pipeline"] != sweep.get("pipeline"):
         return
+    generated = chosen.get("dataset", "synthetic") in GENERATED
+    if not generated and "dataset.magnification" in sweep:
+        return
     axes = {k: v if isinstance(v, list) else [v] for k, v in sweep.items() if k == "pipeline" or k not in chosen}
+    axes = {k: v for k, v in axes.items() if generated or not k.startswith("dataset.")}
+    if largest is not None and "dataset.image_size" in axes:
+        axes["dataset.image_size"] = [size for size in axes["dataset.image_size"] if max(size) <= largest]
     for values in itertools.product(*axes.values()):
         yield tuple(f"{key}={format_override(value)}" for key, value in zip(axes, values, strict=True))
 
@@ -232,6 +241,7 @@ def _describe_neighbours(others: int, flags: str | None) -> dict[str, Any]:
 
 def _run_job(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
     """Measure the job once. Returns its row and a line for the user."""
+    from bench.measure.caps import HOST, LimitedCall, run_limited
     from bench.measure.environment import pin_environment
     from bench.measure.isolation import run_isolated
     from bench.measure.machine import default_threads
@@ -239,7 +249,12 @@ def _run_job(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, 
     environment = pin_environment(job.config.measure.threads or default_threads())
     with hold_gpu(job.config.device, job.config.measure.share_gpu) as gpu:
         argument = (job.config, directory, row)
-        outcome = run_isolated(run_in_child, argument, job.config.measure.timeout, environment | gpu)
+        limit = find_memory_limit(job.config)
+        if limit is None:
+            outcome = run_isolated(run_in_child, argument, job.config.measure.timeout, environment | gpu)
+        else:
+            call = LimitedCall(run_in_child, argument, limit, HOST, "cpu")
+            outcome = run_isolated(run_limited, call, job.config.measure.timeout, environment | gpu)
     if outcome.status != "ok":
         row = row | {"status": outcome.status, "reason": outcome.reason}
         return row, f"{outcome.status}: {outcome.reason}"
@@ -248,6 +263,20 @@ def _run_job(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, 
     if "stages_seconds" in done:  # else the arm ran elsewhere
         times["harness_seconds"] = outcome.seconds - done["stages_seconds"]
     return {**done, **times}, str(summary)
+
+
+def find_memory_limit(config: Config) -> int | None:
+    """Return the bytes of host memory that a run may take: `measure.memory_gib`, or 90 % of the machine's if less.
+
+    None where nothing was set, where the run is on a GPU, whose own memory is the limit, and on systems without one.
+    """
+    from bench.measure.machine import machine_facts, memory_bytes
+
+    wanted = config.measure.memory_gib
+    on_gpu = config.device != "cpu" and bool(machine_facts()["gpu"])
+    if wanted is None or on_gpu or sys.platform != "linux":
+        return None
+    return int(min(wanted * 2**30, 0.9 * memory_bytes()))
 
 
 def _search_memory(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:

@@ -17,8 +17,16 @@ from bench.tables.names import label_variety
 GROUP = ["dataset", "machine", "arm", "superpixel_size"]
 MIB = 2**20
 _NOT_A_VARIANT = (
-    *("dataset.", "machine.", "experiment.", "measure.timeout", "measure.sample_period", "metrics.voted"),
-    *("pipeline.name", "graph.cache_dir", "voted."),
+    *(
+        "dataset.",
+        "machine.",
+        "experiment.",
+        "measure.timeout",
+        "measure.memory_gib",
+        "measure.sample_period",
+        "metrics.voted",
+    ),
+    *("pipeline.name", "graph.cache_dir", "graph.scratch_dir", "voted."),
 )
 _DATA_FACTS = (
     "dataset.content",
