@@ -97,6 +97,16 @@ VERBS = {
         "bench.export.nnunet:ExportConfig",
         reads_dataset=True,
     ),
+    "network": Verb(
+        "write the network of a CNN run as TorchScript or ONNX, compared with the run, for other programs",
+        "bench.export.network:main",
+        "bench.export.network:NetworkConfig",
+    ),
+    "plan": Verb(
+        "say what each method will need for images of a size, from the rates in a results folder",
+        "bench.tables.plan:main",
+        "bench.tables.plan:PlanConfig",
+    ),
     "graphs": Verb(
         "write the graphs of a data set as torch_geometric reads them, for a trainer of your own",
         "bench.export.graphs:main",

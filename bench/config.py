@@ -156,6 +156,24 @@ class EmbeddedConfig(DatasetConfig):
 
 
 @dataclass
+class PublicConfig(DatasetConfig):
+    """Public images that are downloaded when they are chosen by name (`bench.datasets.public`)."""
+
+    name: str = "public"  # the kind of data set
+    subset: str = "nist_phase_colony"  # a key of bench.downloads.catalogue.CATALOGUE; dataset=NAME chooses it
+    cache_dir: str | None = None  # folder of downloaded sets; null: gnn-vs-cnn below XDG_CACHE_HOME or ~/.cache
+    mirror: str | None = None  # address of a copy, with the files below SET/NAME; null: where they were published
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        mirror = self.mirror
+        require(
+            mirror is None or mirror.startswith(("http://", "https://")),
+            f"dataset.mirror must be an address that begins with http:// or https://, got {mirror!r}",
+        )
+
+
+@dataclass
 class FolderConfig(DatasetConfig):
     """The user's own images: `root/images` and `root/masks`, matched by stem (`bench.datasets.folder`)."""
 

@@ -21,6 +21,7 @@ MEASURED = (
         "bench/arms.py",
         "bench/files.py",
         "bench/console",
+        "bench/downloads",
         "bench/tables/write.py",
     ),
     "bench/tables/columns.py",

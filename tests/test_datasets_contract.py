@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from support import folder_sets as sets
 
-from bench.config import DatasetConfig, InputError
+from bench.config import DatasetConfig, InputError, PublicConfig
 from bench.datasets.registry import DATASETS, load
 from bench.datasets.sample import Splits
+from bench.downloads.cache import find_converted
 
 SMALL: dict[str, dict[str, Any]] = {  # where the defaults are more than a test needs
     "synthetic": {"image_size": [64, 96], "train_images": 2, "val_images": 1, "test_images": 1},
@@ -20,7 +21,12 @@ SMALL: dict[str, dict[str, Any]] = {  # where the defaults are more than a test 
 def settings_of(name: str, folder: Path) -> DatasetConfig:
     """The settings of a data set: its class's defaults, or few images."""
     [kind] = [kind for kind in list_kinds(DatasetConfig) if kind().name == name]
-    chosen = SMALL.get(name, {}) | ({"root": str(sets.make(folder / "set"))} if name == "folder" else {})
+    chosen = SMALL.get(name, {})
+    if name == "folder":
+        chosen = {"root": str(sets.make(folder / "set"))}
+    if name == "public":  # as if it had been downloaded before
+        sets.make(find_converted(folder / "cache", PublicConfig().subset))
+        chosen = {"cache_dir": str(folder / "cache")}
     return kind(**chosen)
 
 

@@ -1,13 +1,21 @@
-"""What is installed: every package of the tree, and the files that lie beside the code."""
+"""What is installed: every package of the tree, and the files that lie beside the code; and what others read of it."""
 
+import os
+import re
+import shutil
+import subprocess
+import sys
 import tomllib
+import zipfile
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import pytest
+import yaml
 from support.source import ROOT
 
-DATA = (".yaml", ".toml", ".json", ".png", ".tif", ".md")  # suffixes of files that code reads beside itself
+DATA = (".yaml", ".toml", ".json", ".png", ".tif", ".md", ".txt")  # suffixes of files that code reads beside itself
 
 
 def read_setuptools() -> dict[str, Any]:
@@ -44,3 +52,76 @@ def test_every_file_beside_the_code_is_package_data() -> None:
             if not any(path.is_relative_to(other) for other in inner):
                 place = path.relative_to(folder).as_posix()
                 assert any(fnmatch(place, pattern.replace("**/", "*")) for pattern in patterns), path
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built by setuptools from a copy of what it is made of, and unpacked."""
+    folder = tmp_path_factory.mktemp("wheel")
+    for name in ("bench", "models", "conf"):
+        shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copyfile(ROOT / name, folder / name)
+    code = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
+    [path] = (folder / "dist").glob("gnn_vs_cnn-*.whl")
+    with zipfile.ZipFile(path) as archive:
+        archive.extractall(folder / "installed")
+    return folder / "installed"
+
+
+def list_files(folder: Path) -> set[str]:
+    """The files of a folder of code, without what Python caches."""
+    found = (path for path in folder.rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+    return {path.relative_to(folder).as_posix() for path in found}
+
+
+def test_the_wheel_holds_every_file_of_the_packages_and_every_setting(wheel: Path) -> None:
+    assert list_files(wheel / "bench") - {f"conf/{name}" for name in list_files(ROOT / "conf")} == list_files(
+        ROOT / "bench"
+    )
+    assert list_files(wheel / "bench" / "conf") == list_files(ROOT / "conf")
+    assert list_files(wheel / "models") == list_files(ROOT / "models")
+    [about] = wheel.glob("*.dist-info")
+    assert "gnn-vs-cnn = bench.__main__:main" in (about / "entry_points.txt").read_text()
+    assert (about / "licenses" / "LICENSE").is_file()
+
+
+def test_the_program_starts_from_the_wheel_outside_the_checkout(wheel: Path, tmp_path: Path) -> None:
+    environment = os.environ | {"PYTHONPATH": str(wheel), "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-P", "-m", "bench", "--cfg", "job", "dataset=nist_phase_colony"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "subset: nist_phase_colony" in done.stdout
+    where = [sys.executable, "-P", "-c", "import bench.cli; print(bench.cli.__file__)"]
+    printed = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
+    assert Path(printed.strip()).is_relative_to(wheel)
+
+
+def test_the_citation_names_this_version_and_the_article() -> None:
+    cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    assert str(cited["version"]) == project["version"]
+    assert cited["license"] == project["license"]
+    assert [one["doi"] for one in cited["references"]] == ["10.1093/jmicro/dfad049"]
+    assert {"cff-version", "message", "title", "authors"} <= set(cited)
+
+
+def test_the_container_and_the_workflow_run_targets_that_there_are() -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    container = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
+    commands = [*container.replace('"make", "', "RUN make ").splitlines(), *workflow.splitlines()]
+    named = {found[1] for line in commands if (found := re.search(r"(?:RUN|run:).* ?make ([a-z]+)", line))}
+    assert {"install", "bench", "test"} <= named <= targets
+    for line in container.splitlines():
+        if line.startswith("COPY "):
+            for source in line.split()[1:-1]:
+                assert (ROOT / source).exists(), source
+    assert yaml.safe_load(workflow)["jobs"]["test"]["steps"]

@@ -18,7 +18,8 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "arrays": "config",
     "superpixels": "config arrays",
     "graphs": "config arrays superpixels",
-    "datasets": "config files console arrays",
+    "downloads": "config files console",
+    "datasets": "config files console downloads arrays",
     "scores": "config arms arrays datasets superpixels",
     "learning": "config scores",
     "measure": "",
@@ -34,7 +35,7 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "report": "config arms files tables plots",
     "predict": "config arms arrays files console datasets measure pipelines scores tables",
     "scan": "config files console datasets scores superpixels plots",
-    "export": "config files console arrays datasets superpixels graphs pipelines/gnn",
+    "export": "config files console arrays datasets superpixels graphs pipelines/cnn pipelines/gnn predict",
     "api": "config datasets superpixels graphs predict tables",
     "sweeps": "config arms files console settings versions datasets superpixels graphs measure pipelines run tables",
     "perf": "config arms files arrays datasets learning measure models pipelines pipelines/cnn superpixels graphs "
@@ -53,7 +54,8 @@ LIBRARIES = {  # that a room may not import
     "arrays": "torch pandas skimage hydra omegaconf matplotlib",
     "superpixels": "torch pandas hydra omegaconf matplotlib",
     "graphs": "pandas skimage hydra omegaconf matplotlib",
-    "datasets": "torch pandas hydra omegaconf matplotlib requests urllib",
+    "downloads": "torch pandas skimage hydra omegaconf matplotlib",
+    "datasets": "torch pandas hydra omegaconf matplotlib pooch requests urllib",
     "scores": "torch pandas hydra omegaconf matplotlib",
     "learning": "pandas skimage hydra omegaconf matplotlib",
     "measure": "pandas skimage numpy hydra omegaconf matplotlib",
@@ -125,6 +127,16 @@ def test_only_kept_graphs_and_workers_know_of_the_meter() -> None:
     """A kept graph reports what making it took; workers get their share of the threads that a run was given."""
     users = {p.name for p in ROOT.glob("bench/pipelines/**/*.py") if any("bench.measure" in n for n in ours(p))}
     assert users == {"parallel.py", "cache.py"}
+
+
+def test_only_one_module_downloads() -> None:
+    """Nothing is fetched but a public data set that was chosen by name."""
+    users = {
+        path.relative_to(ROOT).as_posix()
+        for path in [*ROOT.glob("bench/**/*.py"), *ROOT.glob("models/*.py")]
+        if any(name.split(".")[0] in ("pooch", "requests", "urllib", "http") for name in imported_modules(path))
+    }
+    assert users - {"bench/sweeps/checks.py"} == {"bench/downloads/download.py"}  # that one takes an address apart
 
 
 def test_packages_import_nothing_on_their_own() -> None:

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import DatasetConfig, require_one_of
-from bench.datasets import folder, shipped, synthetic
+from bench.datasets import folder, public, shipped, synthetic
 from bench.datasets.sample import Splits
 
 DATASETS: dict[str, Callable[[Any, Path | None], Splits]] = {
     "synthetic": synthetic.load_synthetic,
     "folder": folder.load_folder,
     "embedded": shipped.load_shipped,
+    "public": public.load_public,
 }
 
 

@@ -9,6 +9,12 @@ from bench.datasets.sample import Splits
 
 EMBEDDED = Path(__file__).with_name("embedded")
 CLASSES = {"nuclei": ["background", "nucleus"]}  # names of the classes by set
+FACTS: dict[str, dict[str, str | int | float]] = {  # licence and citation by set
+    "nuclei": {
+        "dataset.licence": "CC0 1.0",
+        "dataset.citation": "Caicedo et al., Nature Methods 16:1247 (2019) (BBBC038v1)",
+    }
+}
 
 
 def load_shipped(config: EmbeddedConfig, keep_in: Path | None = None) -> Splits:
@@ -19,4 +25,5 @@ def load_shipped(config: EmbeddedConfig, keep_in: Path | None = None) -> Splits:
         root=str(EMBEDDED / config.subset),
         class_names=CLASSES[config.subset],
     )
-    return replace(folder.load_folder(settings, keep_in), name=config.subset)
+    data = folder.load_folder(settings, keep_in)
+    return replace(data, name=config.subset, facts=data.facts | FACTS[config.subset])

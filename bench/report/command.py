@@ -8,6 +8,7 @@ from bench.config import InputError
 from bench.files import write_atomically
 from bench.plots.all import plot_all
 from bench.plots.style import Plotted
+from bench.report.card import write_cards
 from bench.report.content import describe_not_drawn, gather
 from bench.report.html import render_html
 from bench.report.markdown import render_markdown
@@ -49,9 +50,10 @@ def write_report(
 def main(settings: FoldersConfig) -> int:
     """Collect, draw, write, print verdict and table. Returns the exit code. Raises InputError.
 
-    Beside the tables they are made of lie `tables/comparison.csv`, the same with the printed columns' names as
-    `tables/arms.csv`, and the curves of time to score as `tables/speed.csv`; of the experiment `scale` its points as
-    `tables/scale.csv` and the laws of memory as `tables/memory_law.csv`.
+    Beside the weights of each run lies its `model_card.md`. Beside the tables they are made of lie
+    `tables/comparison.csv`, the same with the printed columns' names as `tables/arms.csv`, and the curves of time to
+    score as `tables/speed.csv`; of the experiment `scale` its points as `tables/scale.csv` and the laws of memory as
+    `tables/memory_law.csv`.
     """
     try:
         folders, results_dir = choose_folders(settings)
@@ -67,6 +69,8 @@ def main(settings: FoldersConfig) -> int:
         points = make_points(list_configurations(tables), tables.stages, tables.history)
         if len(points):
             kept |= {"scale": points, "memory_law": tabulate_laws(fit_lines(points))}
+        if [folder.resolve() for folder in folders] == [results_dir.resolve()]:  # others are not written to
+            write_cards(results_dir)
         for name, frame in kept.items():
             write_atomically(results_dir / "tables" / f"{name}.csv", frame_to_csv(frame))
     except OSError as error:

@@ -33,6 +33,7 @@ SCHEMAS = {
     ("schema/dataset", "synthetic"): settings.SyntheticConfig,
     ("schema/dataset", "folder"): settings.FolderConfig,
     ("schema/dataset", "embedded"): settings.EmbeddedConfig,
+    ("schema/dataset", "public"): settings.PublicConfig,
     **{("schema/pipeline", arm.name): arm.settings for arm in ARMS.values()},
     ("schema/pipeline/model", "cnn"): settings.CnnConfig,
     ("schema/pipeline/model", "gnn"): settings.GnnConfig,

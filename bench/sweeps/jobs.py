@@ -23,7 +23,7 @@ from bench.versions import code_version, git_commit
 # settings that change no result
 NOT_PART_OF_A_RUN = (
     *("results_dir", "rerun", "experiment.", "measure.timeout", "measure.share_gpu", "dataset.cache_dir"),
-    *("graph.cache_dir", "graph.scratch_dir", "tracker", "measure.memory_gib"),
+    *("dataset.mirror", "graph.cache_dir", "graph.scratch_dir", "tracker", "measure.memory_gib"),
 )
 GENERATED = ("synthetic", "scenes")  # choices of the group dataset whose images have any size
 NOT_A_COLUMN = ("results_dir", "rerun", "experiment.", "tracker")

@@ -41,7 +41,7 @@ LAST: tuple[tuple[str, type, str], ...] = (
     ("Experiments", c.ExperimentConfig, "experiment."),
 )
 STAGE = "pipeline.coarse."  # settings of the U-Net within `coarse_gnn`
-DATASETS = (c.FolderConfig, c.EmbeddedConfig, c.SyntheticConfig)
+DATASETS = (c.FolderConfig, c.PublicConfig, c.EmbeddedConfig, c.SyntheticConfig)
 
 
 def list_run_settings() -> list[Setting]:

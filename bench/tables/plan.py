@@ -1,0 +1,218 @@
+"""`python -m bench plan run=results/headline pixels=4e8 images=20`: what each method will need, from measured rates.
+
+Times are measured rates times pixels. The range is that of the measured runs, which is no prediction interval; what the
+tables do not hold is said not to be known. Memory is not extrapolated: a peak is given for the size it was measured at.
+"""
+
+import math
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from bench.arms import ARMS
+from bench.config import require
+from bench.tables.collect import Tables, load_tables, read_runs
+from bench.tables.comparison import GROUP, compare_arms, list_configurations
+
+MIB = 2**20
+FAR = 10.0  # times the measured size, beyond which a rate is an extrapolation
+UNKNOWN = "cannot be said"
+Row = Mapping[Hashable, Any]
+
+
+@dataclass(frozen=True)
+class PlanConfig:
+    """Settings of `python -m bench plan`."""
+
+    run: str = ""  # results folder with finished runs of this machine, on images like those that are planned for
+    pixels: float = 0.0  # of one image, as in 4e8
+    images: int = 1  # images of that size
+    pipeline: str | None = None  # only this method
+    dataset: str | None = None  # only runs on this data set
+
+    def __post_init__(self) -> None:
+        require(self.run != "", "plan needs run=: python -m bench plan run=results/headline pixels=4e8 images=20")
+        require(self.pixels >= 1, f"pixels must be at least 1, as in pixels=4e8, got {self.pixels:g}")
+        require(self.images >= 1, f"images must be at least 1, got {self.images}")
+
+
+@dataclass(frozen=True)
+class Span:
+    """A time in seconds: the mean over measured runs, and the least and greatest of them; NaN where not measured."""
+
+    value: float
+    low: float
+    high: float
+
+    def __mul__(self, factor: float) -> "Span":
+        return Span(self.value * factor, self.low * factor, self.high * factor)
+
+    def __str__(self) -> str:
+        if math.isnan(self.value):
+            return UNKNOWN
+        spread = "" if self.low == self.high else f" ({format_time(self.low)} to {format_time(self.high)})"
+        return f"{format_time(self.value)}{spread}"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What one method needs.
+
+    Attributes:
+        name: Method, with the settings that tell it from others, data set and machine.
+        dice: Pooled Dice of the test images that it was measured on.
+        prediction: Of all images, with preparing them.
+        preparing: Superpixels and graphs, or tiles, of all images for training.
+        training: The fit, as long as it took on the measured images.
+        memory: Peak of training, and what it was measured at, in words.
+        cautions: What limits the plan.
+    """
+
+    name: str
+    dice: float
+    prediction: Span
+    preparing: Span
+    training: Span
+    memory: str
+    cautions: tuple[str, ...]
+
+
+def main(settings: PlanConfig) -> int:
+    """Print what each method will need. Returns the exit code."""
+    folder = Path(settings.run)
+    require(folder.is_dir(), f"{folder} is not a folder: give the results folder of an experiment")
+    tables = read_runs(folder) if (folder / "runs").is_dir() else load_tables(folder)
+    plans = list(make_plans(tables, settings))
+    require(len(plans) > 0, f"{folder} holds no finished run of that kind: there is nothing to plan from")
+    total = settings.pixels * settings.images / 1e6
+    many = f"{settings.images} images of {settings.pixels / 1e6:g} megapixels"
+    print(f"{many}, {total:g} in all, from the rates in {folder}; ranges are those of the measured runs")
+    for plan in plans:
+        print("\n".join(format_plan(plan)))
+    return 0
+
+
+def make_plans(tables: Tables, settings: PlanConfig) -> Iterator[Plan]:
+    """Yield a plan for each method that learns something and has a finished run, in the order of the tables.
+
+    Args:
+        tables: The tables of a results folder.
+        settings: Size and number of images, and which runs count.
+    """
+    runs = list_configurations(tables)
+    for row in compare_arms(tables).to_dict("records"):
+        pipeline = str(row["arm"]).split(" ")[0]
+        chosen = settings.pipeline in (None, pipeline) and settings.dataset in (None, row["dataset"])
+        if not chosen or not row["runs"] or (pipeline in ARMS and ARMS[pipeline].sees_truth):
+            continue
+        chosen_ids = select_runs(runs, row)["run_id"]
+        yield make_plan(row, tables.stages[tables.stages["run_id"].isin(chosen_ids)], settings)
+
+
+def select_runs(runs: pd.DataFrame, row: Row) -> pd.DataFrame:
+    """Return the runs that a row of `compare_arms` stands for."""
+    same = runs["status"] == "ok"
+    for name in GROUP:
+        same &= runs[name].isna() if pd.isna(row[name]) else runs[name] == row[name]
+    return runs[same]
+
+
+def make_plan(row: Row, stages: pd.DataFrame, settings: PlanConfig) -> Plan:
+    """Return the plan of one method.
+
+    Args:
+        row: Its row of `compare_arms`.
+        stages: The rows of the table `stages` of its runs.
+        settings: Size and number of images.
+    """
+    total = settings.pixels * settings.images / 1e6
+    learned, single = measure_sizes(stages)
+    asked = float(row["superpixel_size"])
+    size = "" if math.isnan(asked) else f", superpixels of {asked:g} pixels"
+    return Plan(
+        f"{row['arm']}{size} ({row['dataset']}, {row['machine']})",
+        float(row["dice"]),
+        read_span(row, "predict_s_per_mpx") * total,
+        read_span(row, "prepare_s") * (total * 1e6 / learned),
+        read_span(row, "fit_s"),
+        describe_memory(row, learned / 1e6),
+        tuple(list_cautions(row, settings.pixels, single)),
+    )
+
+
+def read_span(row: Row, name: str) -> Span:
+    """Return mean, least and greatest of a column of `compare_arms`."""
+    return Span(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
+
+
+def measure_sizes(stages: pd.DataFrame) -> tuple[float, float]:
+    """Return the pixels that a run learned from, validation included, and those of a test image; NaN where unknown.
+
+    Args:
+        stages: Rows of the table `stages` of runs on one data set.
+    """
+    rows = stages.assign(pixels=pd.to_numeric(stages["pixels"]), images=pd.to_numeric(stages["images"]))
+    test = rows["split"] == "test"
+    learned = rows[(rows["stage"] == "prepare") & ~test].groupby("run_id")["pixels"].sum()
+    predicted = rows[(rows["stage"] == "predict") & test]
+    images = float(predicted["images"].sum())
+    single = float(predicted["pixels"].sum()) / images if images else math.nan
+    return float(learned.mean()) if len(learned) else math.nan, single
+
+
+def describe_memory(row: Row, learned: float) -> str:
+    """Return the measured peak of training in words.
+
+    Args:
+        row: A row of `compare_arms`.
+        learned: Megapixels of the training and validation images.
+    """
+    peak = float(row["peak_memory_bytes"])
+    if math.isnan(peak):
+        return UNKNOWN
+    return f"{UNKNOWN} for other sizes; {peak / MIB:.0f} MiB were measured with {learned:.3g} megapixels to learn from"
+
+
+def list_cautions(row: Row, pixels: float, measured: float) -> Iterator[str]:
+    """Yield what limits a plan, in sentences.
+
+    Args:
+        row: A row of `compare_arms`.
+        pixels: Of a planned image.
+        measured: Pixels of a measured test image; NaN where not known.
+    """
+    if pixels > FAR * measured:
+        yield (
+            f"rates are of images of {measured / 1e6:.2g} megapixels: larger ones cost less per pixel where starting "
+            "takes long, and more where they leave the caches"
+        )
+    if row["runs"] == 1:
+        yield "one run: no range"
+    if row["contended"]:
+        yield f"{row['contended']} of the runs shared the machine with other work"
+    if row["undertrained"]:
+        yield "its training was cut short"
+
+
+def format_plan(plan: Plan) -> list[str]:
+    """Return the lines that show a plan."""
+    dice = "" if math.isnan(plan.dice) else f", Dice {plan.dice:.3f} there"
+    return [
+        f"\n{plan.name}{dice}",
+        f"  predicting all images: {plan.prediction}",
+        f"  preparing all images for training: {plan.preparing}",
+        f"  training itself: {plan.training} there; steps until the score stops improving depend on the images",
+        f"  memory in training: {plan.memory}",
+        *(f"  caution: {sentence}" for sentence in plan.cautions),
+    ]
+
+
+def format_time(seconds: float) -> str:
+    """Return a time in the unit in which it has one to three digits."""
+    for unit, length in (("d", 86400.0), ("h", 3600.0), ("min", 60.0)):
+        if seconds >= 2 * length:
+            return f"{seconds / length:.1f} {unit}"
+    return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
