@@ -325,6 +325,8 @@ class TiledCnnConfig(LearningConfig):
     foreground: float = 0.0  # share of crops around a class that is not the most frequent; 0: as training.rare_share
     precision: str = "auto"  # auto | float32 | bfloat16; auto: training.amp, and bfloat16 on a CPU that has it
     jitter: float = 0.1  # strength of the random gain, offset and noise on the intensities of a crop; 0: off
+    augmentation: str = "light"  # of crops: light (mirrors, quarter turns, jitter) | strong (and all that nnU-Net does)
+    deep_supervision: bool = False  # the loss looks at coarser levels of the decoder too; for the architecture Unet
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -341,6 +343,12 @@ class TiledCnnConfig(LearningConfig):
         require(self.scale in (1, 2, 4, 8), f"pipeline.scale must be 1, 2, 4 or 8, got {self.scale}")
         require_one_of("pipeline.blend", self.blend, ("discard", "gaussian"))
         require_one_of("pipeline.precision", self.precision, ("auto", "float32", "bfloat16"))
+        require_one_of("pipeline.augmentation", self.augmentation, ("light", "strong"))
+        require(
+            not self.deep_supervision or (self.model.architecture == "Unet" and self.accumulate == 1),
+            "pipeline.deep_supervision needs pipeline.model.architecture=Unet and pipeline.accumulate=1, got "
+            f"{self.model.architecture} and {self.accumulate}",
+        )
         require(self.jitter >= 0, f"pipeline.jitter must not be negative, got {self.jitter}")
         require(0 <= self.foreground <= 1, f"pipeline.foreground must lie in [0, 1], got {self.foreground}")
         require(self.batch_size >= 1, f"pipeline.batch_size must be at least 1, got {self.batch_size}")

@@ -24,6 +24,13 @@ def test_logits_have_the_size_of_the_image(architecture: str) -> None:
         assert network(torch.zeros(1, 2, 64, 96)).shape == (1, 3, 64, 96)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_transformer_takes_any_channels_and_the_sides_of_tiles(channels: int) -> None:
+    network = build_cnn("Segformer", "mit_b0", None, channels, 3).eval()
+    with torch.inference_mode():
+        assert network(torch.zeros(1, channels, 32, 96)).shape == (1, 3, 32, 96)
+
+
 def test_narrow_decoders_have_fewer_parameters() -> None:
     def parameters(widths: list[int] | None) -> int:
         return sum(p.numel() for p in build_cnn("Unet", "resnet18", None, 1, 2, widths).parameters())

@@ -22,6 +22,7 @@ from bench.learning.fitlog import FitLog
 from bench.learning.losses import class_weights, segmentation_loss
 from bench.learning.rare import FOCUS, announce_rare, find_rare, weigh_back
 from bench.learning.training import Learner, train
+from bench.pipelines.cnn.augment import augment_batches
 from bench.pipelines.cnn.crops import IGNORED, Batch, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
 from bench.pipelines.cnn.inference import STRIDE, Inferer, Tiling, to_device
@@ -29,6 +30,7 @@ from bench.pipelines.cnn.resolution import count_blocks, reduce_images
 from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.scores.metrics import confusion_matrix, macro_dice
 from models.checkpointing import checkpoint_blocks, run_in_parts
+from models.supervision import DeepSupervision, weigh_levels
 from models.unet import ARCHITECTURES, build_cnn, load_weights
 
 HELD_PIXELS = 1 << 28  # values of an image that is still read into memory
@@ -85,7 +87,9 @@ class TiledCnn:
         self.device = resolve_device(config.device)
         self.dtype = choose_dtype(self.settings.precision, self.device, config.training.amp)
         self.tiling = Tiling(self.settings.tile_size, self.settings.overlap, self.settings.scale)
-        self.model = self._build()  # settings that do not fit together are refused here, before anything is prepared
+        self.model = self.trained = (
+            self._build()
+        )  # settings that do not fit together are refused here, before anything is prepared
 
     def prepare(self, sample: Sample) -> TiledImage:
         """Hold the image, unless it is too large, and cut it into tiles."""
@@ -106,11 +110,11 @@ class TiledCnn:
         announce_rare(self.settings.name, rare, counts, self.task.class_names)
         sampler = self.make_sampler(train_items, rare)
         self.class_weights = self.weigh_classes(counts, sampler).to(self.device)
+        deep = DeepSupervision(self.model, self.task.num_classes) if self.settings.deep_supervision else None
+        self.trained = self.model if deep is None else deep
         learner = Learner(
-            model=self.model,
-            batches=lambda epoch: self.prefetch_batches(
-                sampler.draw_epoch(np.random.default_rng([self.config.seed, epoch]))
-            ),
+            model=self.trained,
+            batches=lambda epoch: self.prefetch_batches(self.draw_batches(sampler, epoch)),
             loss=self._loss,
             validate=lambda: self._score(val_items),
             steps_per_epoch=len(sampler),
@@ -118,6 +122,9 @@ class TiledCnn:
         )
         training = self.config.training
         log = train(learner, training, self.settings, seed=self.config.seed, device=self.device, started_ns=started_ns)
+        if deep is not None:
+            deep.remove()
+            self.trained = self.model
         from_scratch = self.settings.model.encoder_weights is None and self.settings.model.weights_file is None
         facts = {"convolution_bits": torch.finfo(self.dtype).bits, "from_scratch": from_scratch}
         return replace(log, facts={**facts, "rare_classes": len(rare)})
@@ -241,6 +248,13 @@ class TiledCnn:
         pixels = sum(prod(window.shape) for item in items for window in item.windows)
         return pixels * (4 if self.settings.flips else 1) / (3 * sampler.batch_size * sampler.size**2)
 
+    def draw_batches(self, sampler: CropSampler, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch, counted from 1, augmented as `pipeline.augmentation` says."""
+        crops = sampler.draw_epoch(np.random.default_rng([self.config.seed, epoch]))
+        if self.settings.augmentation == "light":
+            return crops
+        return augment_batches(crops, np.random.default_rng([self.config.seed, epoch, 1]))
+
     def prefetch_batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
         """Yield the same batches; a GPU need not wait for them, as a thread assembles the next one while it works."""
         return batches if self.device.type == "cpu" else prefetch(batches)
@@ -248,8 +262,16 @@ class TiledCnn:
     def _loss(self, batch: Batch) -> Tensor:
         images, scale = reduce_images(to_device(batch[0], self.device), self.settings.scale), self.settings.scale
         with autocast_to(self.device, self.dtype):
-            logits = run_in_parts(self.model, images, self.settings.accumulate)  # (B, K, H, W)
-        labels, weights = torch.from_numpy(batch[1]).to(self.device), None
+            if isinstance(self.trained, DeepSupervision):
+                levels: list[Tensor] = self.trained(images)  # (B, K, H, W), (B, K, H / 2, W / 2) ...
+            else:
+                levels = [run_in_parts(self.trained, images, self.settings.accumulate)]
+        labels = torch.from_numpy(batch[1]).to(self.device)
+        return weigh_levels([self._compare(logits, labels, scale << level) for level, logits in enumerate(levels)])
+
+    def _compare(self, logits: Tensor, labels: Tensor, scale: int) -> Tensor:
+        """The loss of logits (B, K, H / scale, W / scale) against labels (B, H, W)."""
+        weights = None
         if scale > 1:  # shares of the classes in each block, weighted by its pixels that count
             counts = count_blocks(labels, self.task.num_classes, scale).reshape(-1, self.task.num_classes)
             weights = counts.sum(dim=1)
