@@ -36,6 +36,7 @@ def require_one_of(setting: str, value: object, allowed: tuple[str, ...]) -> Non
     require(value in allowed, f"{setting} must be one of {', '.join(allowed)}, got {value!r}{meant}")
 
 
+DEEP = "deep"  # of graph.features: activations of an encoder, which only arms with a network have
 MOST_PIXELS = 2**34  # of a generated image: 131072 x 131072
 MOST_VIEWS = 9  # sizes from 0.4 to 2.4 times the one asked for
 NORMALIZATIONS = ("per_image", "centred", "dataset", "none")
@@ -248,7 +249,7 @@ class SuperpixelsConfig:
 class GraphConfig:
     """What the nodes and edges carry: keys of `FEATURES` and `EDGES` in `bench.graphs`."""
 
-    features: list[str] = field(  # of the nodes: intensity, quantiles, texture, lightness, colour, shape, position
+    features: list[str] = field(  # of nodes: intensity, quantiles, texture, lightness, colour, shape, position, deep
         default_factory=lambda: ["intensity", "quantiles", "texture", "shape"]
     )
     edges: list[str] = field(default_factory=lambda: ["adjacency"])  # adjacency (common boundary), knn, or both
@@ -256,9 +257,13 @@ class GraphConfig:
     edge_weight: str = "spacing"  # spacing | published: exp(-distance in pixels) | normalised: exp(-distance / median)
     cache_dir: str | None = None  # prepared graphs are kept here and taken from here; null: made anew in every run
     scratch_dir: str | None = None  # for graphs and superpixels of images too large for memory; null: the system's own
+    deep_encoder: str = "resnet18"  # of the features deep: a name of segmentation_models_pytorch, or tu-<name of timm>
+    deep_stage: int = 2  # whose activations: 1 (a half of the image's side), 2 (a quarter) ... 5
+    deep_weights: str | None = None  # a file (of encoder or network, as checkpoint.pt) | imagenet ... | null: random
 
     def __post_init__(self) -> None:
-        require(len(self.features) > 0, "graph.features must name at least one feature set")
+        require(self.features not in ([], [DEEP]), f"graph.features must name at least one feature set beside {DEEP}")
+        require(1 <= self.deep_stage <= 5, f"graph.deep_stage must lie in [1, 5], got {self.deep_stage}")
         require(self.neighbours >= 1, f"graph.neighbours must be at least 1, got {self.neighbours}")
         require_one_of("graph.edge_weight", self.edge_weight, ("spacing", "published", "normalised"))
 

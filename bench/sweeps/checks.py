@@ -12,12 +12,14 @@ from urllib.parse import urlsplit
 
 from bench.arms import ARMS
 from bench.config import (
+    DEEP,
     CnnConfig,
     CoarseGnnConfig,
     Config,
     ExternalConfig,
     InputError,
     SuperpixelGnnConfig,
+    SuperpixelTreesConfig,
     ThresholdConfig,
     TiledCnnConfig,
     flatten,
@@ -50,11 +52,16 @@ def check_names(configs: Iterable[Config]) -> None:
         require_one_of("superpixels.method", config.superpixels.method, tuple(SUPERPIXELS))
         require_one_of("tracker", config.tracker, ("none", *TRACKERS))
         for setting, names, known in (
-            ("graph.features", config.graph.features, FEATURES),
+            ("graph.features", config.graph.features, (*FEATURES, DEEP)),
             ("graph.edges", config.graph.edges, EDGES),
         ):
             for name in names:
                 require_one_of(setting, name, tuple(known))
+        require(
+            DEEP not in config.graph.features or not isinstance(config.pipeline, SuperpixelTreesConfig),
+            f"graph.features={DEEP} are those of a network, which pipeline={config.pipeline.name} does without: "
+            "leave them out",
+        )
         for group, part in (("pipeline", config.pipeline), ("dataset", config.dataset)):
             own = type(part)().name
             require(
@@ -128,7 +135,9 @@ def needs_trial(config: Config) -> bool:
         plain = CnnConfig(architecture=model.architecture, encoder_name=model.encoder_name)
         if not known or model != plain:
             return True
-    if isinstance(arm, SuperpixelGnnConfig) and arm.model.conv not in TRIED["convolutions"]:
+    if isinstance(arm, SuperpixelGnnConfig) and (
+        arm.model.conv not in TRIED["convolutions"] or DEEP in config.graph.features
+    ):
         return True
     return isinstance(arm, TiledCnnConfig | SuperpixelGnnConfig) and config.device not in ("auto", "cpu")
 

@@ -25,7 +25,6 @@ from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
 from bench.pipelines.both.scores import append_scores, append_to_item, score_image
 from bench.pipelines.cnn.tiled_cnn import TiledCnn, TiledImage
-from bench.pipelines.gnn.augment import Response
 from bench.pipelines.gnn.superpixel_gnn import BAND_PIXELS, Item, SuperpixelGnn, paint_item
 from bench.pipelines.painting import paint_by_bands, paint_probabilities
 
@@ -59,7 +58,7 @@ class CoarseGnn:
         self.config, self.settings, self.task = config, config.pipeline, task
         self.gnn = SuperpixelGnn(config, task)
         if self.settings.jitter > 0:
-            self.gnn.response = pad_response(self.gnn.response, 2 * task.num_classes)
+            self.gnn.response = self.gnn.response.extend(2 * task.num_classes)
         training = limit_steps(config.training, self.settings.coarse_steps)
         self.coarse = [
             TiledCnn(replace(config, pipeline=self.settings.coarse, training=training, seed=config.seed + fold), task)
@@ -205,12 +204,6 @@ def limit_steps(training: TrainingConfig, steps: int) -> TrainingConfig:
     ceiling = steps if training.steps is None else min(steps, training.steps)
     seconds = None if training.seconds is None else training.seconds / 2
     return replace(training, steps=ceiling, epochs=None, seconds=seconds, forks=False)
-
-
-def pad_response(response: Response, columns: int) -> Response:
-    """Return the response of features that are followed by `columns` which gain and offset leave as they are."""
-    unmoved = torch.zeros(columns)
-    return Response(torch.cat([response.power, unmoved]), torch.cat([response.level, unmoved]))
 
 
 def select_weights(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:

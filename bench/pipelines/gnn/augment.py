@@ -21,6 +21,10 @@ class Response:
     power: Tensor
     level: Tensor
 
+    def extend(self, columns: int) -> "Response":
+        """Return the response with further features, which are left as they are."""
+        return Response(*(torch.cat([own, own.new_zeros(columns)]) for own in (self.power, self.level)))
+
 
 def find_response(spatial_axes: int, channels: int, config: GraphConfig) -> Response:
     """Find out how features respond, from those of a small random image before and after a change of gain and offset.

@@ -12,8 +12,8 @@ from torch_geometric.data import Data
 from bench.arrays.protocols import Readable
 from bench.config import GraphConfig, SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
-from bench.graphs.build import build_graphs
 from bench.pipelines.gnn.columns import open_scratch, store_columns, tie_scratch
+from bench.pipelines.gnn.deep import DeepFeatures, build_deep_graphs
 from bench.superpixels.labels import count_classes
 from bench.superpixels.registry import SUPERPIXELS, segment, segment_views
 from bench.superpixels.scaling import choose_n_segments
@@ -50,26 +50,32 @@ def build_sample_graph(
 
 
 def build_sample_graphs(
-    sample: Sample, views: Sequence[SuperpixelsConfig], graph: GraphConfig, task: Task
+    sample: Sample,
+    views: Sequence[SuperpixelsConfig],
+    graph: GraphConfig,
+    task: Task,
+    deep: DeepFeatures | None = None,
 ) -> list[SuperpixelGraph]:
     """Build the graph of each view of a sample, whose image is read and filtered once for all.
 
-    `bench.pipelines.gnn.cache` keeps each under its settings: nothing but the four arguments may change it.
+    `bench.pipelines.gnn.cache` keeps each under its settings: nothing but the first four arguments may change
+    what is kept.
 
     Args:
         sample: Image and mask.
         views: Method and size of the superpixels, of one view each.
         graph: Features and edges.
         task: Classes and channels.
+        deep: Adds its activations to the features.
 
     Returns:
         Of each view the graph, the segments, and facts about both.
     """
     if is_large(sample.image.shape, views):
-        return _build_on_disk(sample, views, graph, task)
+        return _build_on_disk(sample, views, graph, task, deep)
     image, mask = np.asarray(sample.image), np.asarray(sample.mask)
     segments = list(segment_views(image, views))
-    pairs = zip(views, segments, build_graphs(image, segments, graph), strict=True)
+    pairs = zip(views, segments, build_deep_graphs(image, segments, graph, deep), strict=True)
     return [_label(data, ids, mask, view, task) for view, ids, data in pairs]
 
 
@@ -82,13 +88,14 @@ def is_large(shape: Sequence[int], views: Sequence[SuperpixelsConfig]) -> bool:
 
 
 def _build_on_disk(
-    sample: Sample, views: Sequence[SuperpixelsConfig], graph: GraphConfig, task: Task
+    sample: Sample, views: Sequence[SuperpixelsConfig], graph: GraphConfig, task: Task, deep: DeepFeatures | None
 ) -> list[SuperpixelGraph]:
     """`build_sample_graphs` of a large image: in memory is what was pooled of its segments, some 500 bytes of each."""
     items: list[SuperpixelGraph] = []
     for group in group_views(views, sample.image.shape):
         segments = [_segment_on_disk(sample, view, graph) for view in group]
-        for view, ids, data in zip(group, segments, build_graphs(sample.image, segments, graph), strict=True):
+        graphs = build_deep_graphs(sample.image, segments, graph, deep)
+        for view, ids, data in zip(group, segments, graphs, strict=True):
             item = _label(data, ids, sample.mask, view, task)
             items.append(replace(item, data=store_columns(item.data, graph.scratch_dir)))
             del data, item

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from torch_geometric.data import Batch, Data
 from bench.arrays.protocols import Source, Writable
 from bench.config import Config, SuperpixelGnnConfig
 from bench.datasets.sample import Sample, Task
-from bench.graphs.build import build_graphs, warm_up_graph
+from bench.graphs.build import warm_up_graph
 from bench.learning.devices import autocast, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog, Interval
 from bench.learning.losses import class_weights, segmentation_loss
@@ -26,6 +27,7 @@ from bench.pipelines.gnn import networks
 from bench.pipelines.gnn.augment import find_response, jitter
 from bench.pipelines.gnn.cache import Cache
 from bench.pipelines.gnn.columns import copy_views, release_columns
+from bench.pipelines.gnn.deep import build_deep_features, build_deep_graphs, describe_random, leave_out_deep
 from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graphs, is_large
 from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
@@ -98,15 +100,18 @@ class SuperpixelGnn:
         assert isinstance(config.pipeline, SuperpixelGnnConfig)
         networks.check_network(config.pipeline.model)
         warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
-        warm_up_graph(task.spatial_axes, task.in_channels, config.graph)
+        warm_up_graph(task.spatial_axes, task.in_channels, leave_out_deep(config.graph))
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
         self.views = list_views(config.superpixels)
-        self.cache = Cache(self.views, config.graph, task, build_sample_graphs, SuperpixelGraph)
+        self.deep = build_deep_features(config.graph, task, self.device)
+        make = partial(build_sample_graphs, deep=self.deep)
+        self.cache = Cache(self.views, config.graph, task, make, SuperpixelGraph)
         self.model: Network | None = None
         self.rare = np.empty(0, np.intp)
         if self.settings.jitter > 0:
-            self.response = find_response(task.spatial_axes, task.in_channels, config.graph)
+            response = find_response(task.spatial_axes, task.in_channels, leave_out_deep(config.graph))
+            self.response = response if self.deep is None else response.extend(self.deep.channels)
 
     def prepare(self, sample: Sample) -> Item:
         """Make the graph of the sample, or with `superpixels.views` several."""
@@ -240,7 +245,7 @@ class SuperpixelGnn:
             for done, ids in enumerate(segment_views(image, group, scratch)):
                 segments.append(ids)
                 progress((len(votes) + 0.67 * (done + 1)) * step)
-            for data in build_graphs(image, segments[len(votes) :], self.config.graph):
+            for data in build_deep_graphs(image, segments[len(votes) :], self.config.graph, self.deep):
                 votes.append(vote(data, segments[len(votes)]))
                 del data
                 progress((0.67 * len(segments) + 0.33 * len(votes)) * step)
@@ -273,10 +278,11 @@ class SuperpixelGnn:
         return self.model
 
     def _add_liveness(self, log: FitLog, val_items: Sequence[Item]) -> FitLog:
-        """The log, and what the edges do on the validation graphs; finding that out is a phase of its own.
+        """The log with flags, and what the edges do on the validation graphs; finding that out is a phase of its own.
 
         Of several views each counts as a graph, with the classes that its nodes alone would give.
         """
+        log = replace(log, flags=(*log.flags, *describe_random(self.config.graph)))
         start_ns = time.perf_counter_ns()
         graphs_seen = [view.data for item in val_items for view in item.views]
         facts = measure_liveness(self.get_model(), graphs_seen, self.classify_nodes)
