@@ -60,7 +60,7 @@ def until_a_run_goes_on(results: Path) -> Path:
 
 @POSIX
 def test_disturbed_at_random_moments_and_resumed_a_sweep_ends_as_if_undisturbed(tmp_path: Path) -> None:
-    one, problems = fault_campaign.campaign(SMALL_SWEEP, signals=5, seconds=40, seed=3, folder=tmp_path)
+    one, problems = fault_campaign.campaign(SMALL_SWEEP, signals=3, seconds=40, seed=3, folder=tmp_path)
     assert problems == []
     assert one.signals.total() >= 1
     assert one.starts > one.sweeps

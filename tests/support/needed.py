@@ -8,6 +8,7 @@ GRAPHS = {"torch", "torch_geometric", "numba", "scipy", "pandas"}  # torch_geome
 NEEDED: dict[str, set[str]] = {  # of `HEAVY`, by arm
     "tiled_cnn": {"torch", "segmentation_models_pytorch"},
     "superpixel_gnn": GRAPHS,
+    "coarse_gnn": GRAPHS | {"segmentation_models_pytorch"},
     "superpixel_mlp": GRAPHS,
     "superpixel_trees": {"numba", "scipy"},
     "pixel_forest": {"numba", "scipy"},
