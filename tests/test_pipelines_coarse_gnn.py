@@ -93,7 +93,7 @@ def test_more_folds_than_images_are_refused() -> None:
 def test_the_first_stage_has_a_budget_of_its_own_within_that_of_the_fit() -> None:
     assert limit_steps(TrainingConfig(steps=1000, forks=True), 300) == TrainingConfig(steps=300)
     assert limit_steps(TrainingConfig(steps=100), 300).steps == 100
-    assert limit_steps(TrainingConfig(steps=None, epochs=7), 300) == TrainingConfig(steps=300)
+    assert limit_steps(TrainingConfig(steps=None, epochs=7), 300) == TrainingConfig(steps=300, epochs=7)
     assert limit_steps(TrainingConfig(steps=None, seconds=60.0), 300).seconds == 30
     assert SETTINGS(coarse_steps=300).scale_work(0.1).coarse_steps == 30
 

@@ -200,10 +200,10 @@ def split_folds(items: int, folds: int) -> list[list[int]]:
 
 
 def limit_steps(training: TrainingConfig, steps: int) -> TrainingConfig:
-    """Return the training settings of the first stage: at most `steps` steps, half of the seconds, no forks."""
+    """Return the training settings of the first stage: at most `steps` steps as well, half of the seconds, no forks."""
     ceiling = steps if training.steps is None else min(steps, training.steps)
     seconds = None if training.seconds is None else training.seconds / 2
-    return replace(training, steps=ceiling, epochs=None, seconds=seconds, forks=False)
+    return replace(training, steps=ceiling, seconds=seconds, forks=False)
 
 
 def select_weights(weights: dict[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
