@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from support.results import make_results, make_run
 
 from bench import cli
 from bench.config import InputError
+from bench.tables.write import write_part
 
 if TYPE_CHECKING:
     from bench.tables.collect import read_runs
@@ -42,7 +43,7 @@ def test_times_of_pixels_are_proportional_and_those_of_the_fit_are_not(results: 
     assert many.prediction.value == pytest.approx(100 * one.prediction.value)
     assert many.preparing.value == pytest.approx(100 * one.preparing.value)
     assert many.training == one.training
-    assert "cannot be said for other sizes" in many.memory
+    assert "cannot be said for other sizes" in many.memory[0]
     assert "larger ones cost" in many.cautions[0]
 
 
@@ -58,7 +59,7 @@ def test_one_run_has_no_range_and_what_was_not_measured_cannot_be_said(tmp_path:
     [one] = plan(tmp_path)
     assert one.cautions[-1] == "one run: no range"
     assert one.prediction.low == one.prediction.high
-    assert one.memory == "cannot be said"
+    assert one.memory == ("memory in training: cannot be said",)
     assert str(Span(math.nan, math.nan, math.nan) * 3) == "cannot be said"
 
 
@@ -84,3 +85,53 @@ def test_the_verb_prints_a_plan_and_refuses_what_it_cannot_plan_from(
 )
 def test_times_have_the_unit_that_suits_them(seconds: float, text: str) -> None:
     assert format_time(seconds) == text
+
+
+def add_scale_run(folder: Path, pipeline: str, side: int, size: int = 60) -> None:
+    """A made-up run of experiment=scale whose memory is 1 GiB, 1000 bytes a pixel and, of a graph, 3000 a node."""
+    pixels, graph = side**2, pipeline == "superpixel_gnn"
+    peak = 2**30 + 1000 * pixels + (3000 * pixels / size if graph else 0)
+    facts: dict[str, Any] = {
+        "experiment": "scale", "dataset": "scenes", "run_id": f"20260101T000000-{pipeline}-{side}-{size}",
+        "run_key": f"{pipeline}-{side}-{size}", "dataset__image_size": [side, side], "dataset__images_test": 1,
+        "dataset__pixels_test": pixels, "dataset__content": f"{side}", "num_nodes": pixels / size if graph else None,
+        "pipeline__tile_size": 256, "dataset__magnification": 1,
+    }  # fmt: skip
+    directory = make_run(folder, pipeline, 0, size, **facts)
+    memory = {
+        "rss_start_bytes": 2**28,
+        "peak_rss_bytes": peak,
+        "peak_memory_bytes": peak,
+        "peak_memory_kind": "cpu_rss",
+    }
+    rows = [
+        {"stage": stage, "split": split, "seconds": seconds * pixels / 1e6, "images": 1, "pixels": pixels, **memory}
+        for stage, split, seconds in (("prepare", "train", 2), ("train", "train", 5), ("prepare", "test", 2),
+                                      ("predict", "test", 1))
+    ]  # fmt: skip
+    write_part(directory, "stages", facts["run_id"], rows)
+
+
+def test_runs_of_cost_against_size_give_the_nearest_rate_and_a_law_of_memory(tmp_path: Path) -> None:
+    for side in (500, 1000, 2000):
+        add_scale_run(tmp_path, "tiled_cnn", side)
+        for size in (60, 240):
+            add_scale_run(tmp_path, "superpixel_gnn", side, size)
+    found = plan(tmp_path, 9e6, 10)
+    assert len(found) == 3
+    for one, size in zip([one for one in found if "GNN" in one.name], (240, 60), strict=True):
+        assert f"at {size} pixels per superpixel" in one.name
+        assert one.prediction.value == pytest.approx(3 * 90)
+        expected = (2**30 + 1000 * 9e6 + 3000 * 9e6 / size) / 2**20
+        for line, phase in zip(one.memory, ("training", "prediction"), strict=True):
+            assert line.startswith(f"memory in {phase}: {expected:.0f} MiB for one image at a time (")
+            assert "extrapolated from at most 4 megapixels" in line
+        assert "one image of 4 megapixels, the nearest" in one.cautions[0]
+
+
+def test_too_few_sizes_have_no_law_and_say_so(tmp_path: Path) -> None:
+    for side in (500, 1000):
+        add_scale_run(tmp_path, "tiled_cnn", side)
+    [one] = plan(tmp_path, 250_000.0)
+    assert "cannot be said: a law of memory by size needs images of at least 3 sizes" in one.memory[0]
+    assert "0.25 megapixels" in one.cautions[0]

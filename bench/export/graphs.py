@@ -6,6 +6,7 @@ prediction for the nodes is painted back. `graphs.json` says what the numbers me
 """
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -48,6 +49,8 @@ class GraphsConfig:
 
 def main(settings: GraphsConfig, dataset: DatasetConfig) -> int:
     """Write the graphs of a data set and print where they are. Returns the exit code."""
+    # torch_geometric uses it while it is imported; nothing that a user could mend
+    warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
     data, out = load(dataset), Path(settings.out)
     with fill_atomically(out) as temporary, Progress(out.name) as bar:
         write_graphs(data, settings, temporary, bar.show)

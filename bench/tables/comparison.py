@@ -34,7 +34,7 @@ _DATA_FACTS = (
     "dataset.pixels_",
     "dataset.cache_dir",
 )  # they follow from settings
-_PLACES = ("dataset.root", "dataset.manifest", "dataset.cache_dir")
+_PLACES = ("dataset.root", "dataset.manifest", "dataset.cache_dir", "dataset.mirror")
 _SAME_AS_MODEL = ("pipeline.model.conv", "pipeline.model.architecture")
 _WEIGHTS = ["pipeline.model.encoder_weights", "pipeline.model.weights_file"]
 _SIZES = ("superpixels.superpixel_size", "superpixels.n_segments")

@@ -1,12 +1,13 @@
 """`python -m bench plan run=results/headline pixels=4e8 images=20`: what each method will need, from measured rates.
 
 Times are measured rates times pixels. The range is that of the measured runs, which is no prediction interval; what the
-tables do not hold is said not to be known. Memory is not extrapolated: a peak is given for the size it was measured at.
+tables do not hold is said not to be known. Runs of `experiment=scale` give the rates of the nearest measured size and a
+law of memory by size; without them a peak is given for the size that it was measured at.
 """
 
 import math
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from bench.arms import ARMS
 from bench.config import require
 from bench.tables.collect import Tables, load_tables, read_runs
 from bench.tables.comparison import GROUP, compare_arms, list_configurations
+from bench.tables.scale import FIELD, LineLaw, fit_lines, is_scale, make_points
 
 MIB = 2**20
 FAR = 10.0  # times the measured size, beyond which a rate is an extrapolation
@@ -67,7 +69,7 @@ class Plan:
         prediction: Of all images, with preparing them.
         preparing: Superpixels and graphs, or tiles, of all images for training.
         training: The fit, as long as it took on the measured images.
-        memory: Peak of training, and what it was measured at, in words.
+        memory: Peak of training, and of prediction where it can be said, in words.
         cautions: What limits the plan.
     """
 
@@ -76,7 +78,7 @@ class Plan:
     prediction: Span
     preparing: Span
     training: Span
-    memory: str
+    memory: tuple[str, ...]
     cautions: tuple[str, ...]
 
 
@@ -103,7 +105,12 @@ def make_plans(tables: Tables, settings: PlanConfig) -> Iterator[Plan]:
         settings: Size and number of images, and which runs count.
     """
     runs = list_configurations(tables)
-    for row in compare_arms(tables).to_dict("records"):
+    scaled = is_scale(runs)
+    yield from plan_scale(make_points(runs[scaled], tables.stages, tables.history), settings)
+    if scaled.all():
+        return
+    kept = tables.runs["run_id"].isin(runs["run_id"][~scaled])
+    for row in compare_arms(replace(tables, runs=tables.runs[kept])).to_dict("records"):
         pipeline = str(row["arm"]).split(" ")[0]
         chosen = settings.pipeline in (None, pipeline) and settings.dataset in (None, row["dataset"])
         if not chosen or not row["runs"] or (pipeline in ARMS and ARMS[pipeline].sees_truth):
@@ -138,7 +145,7 @@ def make_plan(row: Row, stages: pd.DataFrame, settings: PlanConfig) -> Plan:
         read_span(row, "predict_s_per_mpx") * total,
         read_span(row, "prepare_s") * (total * 1e6 / learned),
         read_span(row, "fit_s"),
-        describe_memory(row, learned / 1e6),
+        (f"memory in training: {describe_memory(row, learned / 1e6)}",),
         tuple(list_cautions(row, settings.pixels, single)),
     )
 
@@ -197,6 +204,67 @@ def list_cautions(row: Row, pixels: float, measured: float) -> Iterator[str]:
         yield "its training was cut short"
 
 
+# ----------------------------------------------------------------------------------------- from cost against size
+
+
+def plan_scale(points: pd.DataFrame, settings: PlanConfig) -> Iterator[Plan]:
+    """Yield a plan for each line of `experiment=scale`, from its measured size that is nearest to the planned one.
+
+    Args:
+        points: As `make_points` gives them.
+        settings: Size and number of images, and which runs count.
+    """
+    if points.empty:
+        return
+    laws = {(law.dataset, law.machine, law.line, law.phase): law for law in fit_lines(points)}
+    measured = points[(points["axis"] == FIELD) & (points["status"] == "ok") & points["megapixels"].notna()]
+    for (dataset, machine, line), group in measured.groupby(["dataset", "machine", "line"]):
+        pipelines = set(group["pipeline"])
+        if settings.dataset not in (None, dataset) or (settings.pipeline and settings.pipeline not in pipelines):
+            continue
+        distance = (group["megapixels"] * 1e6 / settings.pixels).map(math.log).abs()
+        nearest = group.iloc[int(distance.to_numpy().argmin())]
+        phases = {phase: laws[str(dataset), str(machine), str(line), phase] for phase in ("training", "prediction")}
+        yield plan_line(f"{line} ({dataset}, {machine})", nearest.to_dict(), phases, settings)
+
+
+def plan_line(name: str, point: Row, laws: Mapping[str, LineLaw], settings: PlanConfig) -> Plan:
+    """Return the plan of one line.
+
+    Args:
+        name: Its name for readers.
+        point: Its measured point that is nearest in size, a row of `make_points`.
+        laws: Its laws of memory by phase.
+        settings: Size and number of images.
+    """
+    total = settings.pixels * settings.images / 1e6
+    rates = {column: float(point[column]) for column in ("predict_s_per_mpx", "prepare_s_per_mpx", "train_s")}
+    predict, prepare, train = (Span(value, value, value) for value in rates.values())
+    return Plan(
+        name,
+        float(point["dice"]),
+        predict * total,
+        prepare * total,
+        train,
+        tuple(f"memory in {phase}: {apply_law(law, settings.pixels)}" for phase, law in laws.items()),
+        (f"rates are of one image of {point['megapixels']:.3g} megapixels, the nearest measured size",),
+    )
+
+
+def apply_law(law: LineLaw, pixels: float) -> str:
+    """Return in words what a law of memory says of an image of `pixels`, or why it says nothing."""
+    if law.law is None:
+        return f"{UNKNOWN}: {law.reason}"
+    nodes = 0.0 if math.isnan(law.size) else pixels / law.size
+    beyond = pixels > max(law.law.sizes)
+    reach = f", extrapolated from at most {max(law.law.sizes) / 1e6:.3g} megapixels" if beyond else ""
+    error = f"sizes left out of the fit were missed by up to {law.law.error:.1%}"
+    return f"{law.law.predict(pixels, nodes) / MIB:.0f} MiB for one image at a time ({error}{reach})"
+
+
+# ------------------------------------------------------------------------------------------------------------ words
+
+
 def format_plan(plan: Plan) -> list[str]:
     """Return the lines that show a plan."""
     dice = "" if math.isnan(plan.dice) else f", Dice {plan.dice:.3f} there"
@@ -205,7 +273,7 @@ def format_plan(plan: Plan) -> list[str]:
         f"  predicting all images: {plan.prediction}",
         f"  preparing all images for training: {plan.preparing}",
         f"  training itself: {plan.training} there; steps until the score stops improving depend on the images",
-        f"  memory in training: {plan.memory}",
+        *(f"  {line}" for line in plan.memory),
         *(f"  caution: {sentence}" for sentence in plan.cautions),
     ]
 
