@@ -433,7 +433,7 @@ class CoarseGnnConfig(SuperpixelGnnConfig):
 
     name: str = "coarse_gnn"  # the arm
     coarse: TiledCnnConfig = field(default_factory=lambda: TiledCnnConfig(scale=4))
-    coarse_steps: int = 400  # ceiling of the U-Net's optimiser steps; patience ends them as in every fit
+    coarse_steps: int = 200  # ceiling of the U-Net's optimiser steps; patience ends them as in every fit
     folds: int = 1  # U-Nets, each of which leaves out a part of the training images and scores it for the graph network
     refine: bool = True  # false: the U-Net's scores painted by their means over superpixels, without a graph network
 
