@@ -16,6 +16,8 @@ from bench.config import (
     SuperpixelMlpConfig,
     SuperpixelTreesConfig,
     ThresholdConfig,
+    TiledCnn3dConfig,
+    TiledCnn25dConfig,
     TiledCnnConfig,
 )
 
@@ -39,6 +41,8 @@ class Arm:
         sees_truth: Whether it is given the true mask, which makes it a ceiling and not a method.
         is_floor: Whether an arm that scores lower than it on validation images has learned nothing worth comparing.
         runs_elsewhere: Whether another program makes its masks, so that nothing of what it costs is measured here.
+        needs_volume: Whether it is for images of three spatial axes only.
+        volume_label: Its name for readers where the images are volumes; empty: `label`.
     """
 
     name: str
@@ -54,16 +58,30 @@ class Arm:
     sees_truth: bool = False
     is_floor: bool = False
     runs_elsewhere: bool = False
+    needs_volume: bool = False
+    volume_label: str = ""
 
 
+_CNN = "bench.pipelines.cnn.tiled_cnn:TiledCnn"
 _TREES = "bench.pipelines.trees"
 _GNN = "bench.pipelines.gnn.superpixel_gnn:SuperpixelGnn"
 ARMS: dict[str, Arm] = {  # in the order of tables and legends
     arm.name: arm
     for arm in (
         Arm(
-            *("tiled_cnn", "U-Net", TiledCnnConfig, "bench.pipelines.cnn.tiled_cnn:TiledCnn", "#0072B2", "s"),
+            *("tiled_cnn", "U-Net", TiledCnnConfig, _CNN, "#0072B2", "s"),
             uses_training=True,
+            volume_label="slice-wise U-Net",
+        ),
+        Arm(
+            *("tiled_cnn_25d", "2.5-D U-Net", TiledCnn25dConfig, _CNN, "#AA4499", "<"),
+            uses_training=True,
+            needs_volume=True,
+        ),
+        Arm(
+            *("tiled_cnn_3d", "3-D U-Net", TiledCnn3dConfig, _CNN, "#661100", "H"),
+            uses_training=True,
+            needs_volume=True,
         ),
         Arm(
             *("superpixel_gnn", "GNN", SuperpixelGnnConfig, _GNN, "#D55E00", "o"),
@@ -139,6 +157,12 @@ def ceiling_arms() -> tuple[str, ...]:
 def floor_arms() -> tuple[str, ...]:
     """Return the names of the arms that any learning arm has to beat."""
     return tuple(arm.name for arm in ARMS.values() if arm.is_floor)
+
+
+def convolving_arms() -> tuple[str, ...]:
+    """Return the names of the arms that are the tiled network: over planes, planes with neighbours, or boxes."""
+    tiled = ARMS[RIVALS[1]]
+    return tuple(arm.name for arm in ARMS.values() if arm.implementation == tiled.implementation)
 
 
 def edgeless_arms() -> tuple[str, ...]:

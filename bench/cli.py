@@ -317,14 +317,16 @@ def _sweep(arguments: list[str], statuses: dict[str, list[str]]) -> None:
     check_launchers(how)
     jobs = compose(what)
     compose_launcher(how, "", config_dir)
+    tuning = bool(jobs) and jobs[0].config.experiment.kind == "tuning"
+    jobs = jobs if tuning else prepare_jobs(jobs)  # leaves out what the images do not allow
     print(describe_plan(jobs), end="", file=sys.stderr, flush=True)
     announce_disturbers(jobs)
-    if jobs and jobs[0].config.experiment.kind == "tuning":
+    if tuning:
         statuses |= tune(jobs[0].config.experiment, what, how, config_dir)
     elif how:
-        launch(plan_runs(prepare_jobs(jobs)), how, statuses)
+        launch(plan_runs(jobs), how, statuses)
     else:
-        sweep(plan_runs(prepare_jobs(jobs)), statuses)
+        sweep(plan_runs(jobs), statuses)
 
 
 def suggest_next(results_dir: str) -> None:

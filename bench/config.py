@@ -6,7 +6,7 @@ would be nicer because that is what comes back from a YAML file.
 
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from difflib import get_close_matches
-from math import inf, isfinite
+from math import inf, isfinite, prod
 from typing import Any
 
 
@@ -37,6 +37,14 @@ def require_one_of(setting: str, value: object, allowed: tuple[str, ...]) -> Non
 
 
 DEEP = "deep"  # of graph.features: activations of an encoder, which only arms with a network have
+
+
+def require_spacing(setting: str, lengths: list[float] | None) -> None:
+    """Raise InputError unless the lengths of a pixel along two or three axes are positive, or not given."""
+    proper = lengths is None or (len(lengths) in (2, 3) and all(0 < one < inf for one in lengths))
+    require(proper, f"{setting} must be null or a positive length for each axis, as in [2,0.5,0.5], got {lengths}")
+
+
 MOST_PIXELS = 2**34  # of a generated image: 131072 x 131072
 MOST_VIEWS = 9  # sizes from 0.4 to 2.4 times the one asked for
 NORMALIZATIONS = ("per_image", "centred", "dataset", "none")
@@ -58,12 +66,13 @@ class DatasetConfig:
 
 @dataclass
 class SyntheticConfig(DatasetConfig):
-    """Generated scenes (`bench.datasets.synthetic`). `image_size` is (height, width) in pixels."""
+    """Generated scenes (`bench.datasets.synthetic`): pictures, or volumes where `image_size` has three numbers."""
 
     name: str = "synthetic"  # the kind of data set
     modality: str = "fluorescence"  # fluorescence | phase_contrast
     num_classes: int = 3  # 2: background and cell; 3: background and two textures of cell
-    image_size: list[int] = field(default_factory=lambda: [384, 384])  # height and width in pixels
+    image_size: list[int] = field(default_factory=lambda: [384, 384])  # height and width in pixels; before them planes
+    plane_distance: float = 3.0  # of volumes: how many pixels planes lie apart
     magnification: int = 1  # of how many pixels a side the field's own become: the same cells, so many times as large
     train_images: int = 12  # scenes to learn from
     val_images: int = 4  # scenes that choose the weights
@@ -76,20 +85,29 @@ class SyntheticConfig(DatasetConfig):
         require_one_of("dataset.modality", self.modality, ("fluorescence", "phase_contrast"))
         require(self.num_classes in (2, 3), f"dataset.num_classes must be 2 or 3, got {self.num_classes}")
         require(
-            len(self.image_size) == 2 and min(self.image_size) >= 32,
-            f"dataset.image_size must be [height, width] of at least 32 pixels each, got {self.image_size}",
+            len(self.image_size) in (2, 3) and min(self.image_size[-2:]) >= 32 and min(self.image_size) >= 1,
+            f"dataset.image_size must be [height, width] of at least 32 pixels each, or [planes, height, width], "
+            f"got {self.image_size}",
         )
-        height, width = self.image_size
         require(
-            height * width <= MOST_PIXELS,
+            prod(self.image_size) <= MOST_PIXELS,
             f"dataset.image_size must not exceed {MOST_PIXELS} pixels, got {self.image_size}: make smaller images",
+        )
+        require(self.plane_distance > 0, f"dataset.plane_distance must be positive, got {self.plane_distance}")
+        require(
+            len(self.image_size) == 2 or self.modality == "fluorescence",
+            f"dataset.modality must be fluorescence for volumes, got {self.modality!r} with {self.image_size}",
+        )
+        require(
+            len(self.image_size) == 2 or self.magnification == 1,
+            f"dataset.magnification must be 1 for volumes, got {self.magnification} with {self.image_size}",
         )
         for split in ("train_images", "val_images", "test_images"):
             require(getattr(self, split) >= 1, f"dataset.{split} must be at least 1, got {getattr(self, split)}")
         require(self.seed >= 0, f"dataset.seed must not be negative, got {self.seed}")
         times = self.magnification
         require(
-            times >= 1 and height % times == 0 and width % times == 0,
+            times >= 1 and all(length % times == 0 for length in self.image_size[-2:]),
             f"dataset.magnification must be at least 1 and divide dataset.image_size, got {times} of {self.image_size}",
         )
 
@@ -192,12 +210,14 @@ class FolderConfig(DatasetConfig):
     class_names: list[str] | None = None  # background first; null: class_0, class_1, ...
     split_fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])  # train, val, test, if seeded
     split_seed: int = 0  # of the seeded split
+    spacing: list[float] | None = None  # length of a pixel along each axis, in any unit; null: what the files say
     planes: bool = False  # read the planes of stacks, of depth or of time, as images; false: a stack is one volume
     max_pixels: int = 2**30  # values in one file; a header that promises more is refused before anything is read
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require(self.max_pixels >= 1, f"dataset.max_pixels must be at least 1, got {self.max_pixels}")
+        require_spacing("dataset.spacing", self.spacing)
         require(len(self.image_names) > 0, "dataset.image_names must name at least one pattern, as in [*]")
         for setting, pattern in (*(("image_names", name) for name in self.image_names), ("mask_name", self.mask_name)):
             check_pattern(f"dataset.{setting}", pattern)
@@ -229,6 +249,7 @@ class SuperpixelsConfig:
     sigma: float = 1.0  # Gaussian smoothing before clustering, in pixels
     iterations: int = 10  # of the clustering
     views: int = 1  # segmentations of an image, of several sizes, whose mean is the mask
+    spacing: list[float] | None = None  # length of a pixel along each axis; null: that of the data set
 
     def __post_init__(self) -> None:
         require(
@@ -243,6 +264,7 @@ class SuperpixelsConfig:
         require(self.sigma >= 0, f"superpixels.sigma must not be negative, got {self.sigma}")
         require(self.iterations >= 1, f"superpixels.iterations must be at least 1, got {self.iterations}")
         require(1 <= self.views <= MOST_VIEWS, f"superpixels.views must lie in [1, {MOST_VIEWS}], got {self.views}")
+        require_spacing("superpixels.spacing", self.spacing)
 
 
 @dataclass
@@ -254,6 +276,7 @@ class GraphConfig:
     )
     edges: list[str] = field(default_factory=lambda: ["adjacency"])  # adjacency (common boundary), knn, or both
     neighbours: int = 8  # nearest centroids that each node is joined to by the edges knn
+    spacing: list[float] | None = None  # length of a pixel along each axis; null: that of the data set
     edge_weight: str = "spacing"  # spacing | published: exp(-distance in pixels) | normalised: exp(-distance / median)
     cache_dir: str | None = None  # prepared graphs are kept here and taken from here; null: made anew in every run
     scratch_dir: str | None = None  # for graphs and superpixels of images too large for memory; null: the system's own
@@ -265,6 +288,7 @@ class GraphConfig:
         require(self.features not in ([], [DEEP]), f"graph.features must name at least one feature set beside {DEEP}")
         require(1 <= self.deep_stage <= 5, f"graph.deep_stage must lie in [1, 5], got {self.deep_stage}")
         require(self.neighbours >= 1, f"graph.neighbours must be at least 1, got {self.neighbours}")
+        require_spacing("graph.spacing", self.spacing)
         require_one_of("graph.edge_weight", self.edge_weight, ("spacing", "published", "normalised"))
 
 
@@ -313,17 +337,29 @@ class CnnConfig:
 
 
 @dataclass
-class TiledCnnConfig(LearningConfig):
+class VolumeCnnConfig:
+    """A network of MONAI that convolves over three axes (`models.volume_unet`)."""
+
+    architecture: str = "DynUNet"  # DynUNet (as nnU-Net: axes halved by spacing and size) | BasicUNet | SegResNet
+    channels: int = 16  # of the highest resolution; twice as many on each level below, up to 320
+    norm: str = "instance"  # instance | batch
+    weights_file: str | None = None  # of the whole network, as a run's checkpoint.pt; training starts from them
+
+    def __post_init__(self) -> None:
+        require(self.channels >= 1, f"pipeline.model.channels must be at least 1, got {self.channels}")
+        require_one_of("pipeline.model.norm", self.norm, ("instance", "batch"))
+
+
+@dataclass
+class TilesConfig(LearningConfig):
     """Random crops for training, overlapping tiles for prediction. Sizes in pixels as the network sees them."""
 
-    name: str = "tiled_cnn"  # the arm
-    model: CnnConfig = field(default_factory=CnnConfig)
-    scale: int = 1  # 1 | 2 | 4 | 8: of how many pixels the network sees the mean, along either axis of the image
+    scale: int = 1  # 1 | 2 | 4 | 8: of how many pixels the network sees the mean, along height and width of the image
     crop_size: int = 128  # side of a training crop: small crops make many steps, large ones show more surroundings
     tile_size: int = 256  # side of a tile in prediction
     overlap: int = 32  # on each side of a tile, discarded or blended
     blend: str = "discard"  # discard | gaussian
-    flips: bool = False  # predict each tile in its four mirror images too, and average
+    flips: bool = False  # predict each tile in all its mirror images too, and average
     batch_size: int = 8  # crops per step, and tiles per forward pass in prediction
     accumulate: int = 1  # parts in which a step's crops go through the network: less memory, one more forward pass
     checkpointing: bool = False  # compute activations within blocks again for the gradient: less memory, more time
@@ -349,17 +385,72 @@ class TiledCnnConfig(LearningConfig):
         require_one_of("pipeline.blend", self.blend, ("discard", "gaussian"))
         require_one_of("pipeline.precision", self.precision, ("auto", "float32", "bfloat16"))
         require_one_of("pipeline.augmentation", self.augmentation, ("light", "strong"))
-        require(
-            not self.deep_supervision or (self.model.architecture == "Unet" and self.accumulate == 1),
-            "pipeline.deep_supervision needs pipeline.model.architecture=Unet and pipeline.accumulate=1, got "
-            f"{self.model.architecture} and {self.accumulate}",
-        )
         require(self.jitter >= 0, f"pipeline.jitter must not be negative, got {self.jitter}")
         require(0 <= self.foreground <= 1, f"pipeline.foreground must lie in [0, 1], got {self.foreground}")
         require(self.batch_size >= 1, f"pipeline.batch_size must be at least 1, got {self.batch_size}")
         require(
             1 <= self.accumulate <= self.batch_size,
             f"pipeline.accumulate must lie in [1, batch_size], got {self.accumulate} with batch_size {self.batch_size}",
+        )
+
+
+@dataclass
+class TiledCnnConfig(TilesConfig):
+    """A network over two axes: of a volume, every plane is an image of its own."""
+
+    name: str = "tiled_cnn"  # the arm
+    model: CnnConfig = field(default_factory=CnnConfig)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            not self.deep_supervision or (self.model.architecture == "Unet" and self.accumulate == 1),
+            "pipeline.deep_supervision needs pipeline.model.architecture=Unet and pipeline.accumulate=1, got "
+            f"{self.model.architecture} and {self.accumulate}",
+        )
+
+
+@dataclass
+class TiledCnn25dConfig(TiledCnnConfig):
+    """A network over two axes that sees the neighbouring planes of a volume as further channels."""
+
+    name: str = "tiled_cnn_25d"  # the arm
+    context_planes: int = 1  # on each side of a plane; beyond the first and the last one, their reflection
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        require(
+            self.context_planes >= 1,
+            f"pipeline.context_planes must be at least 1 (pipeline=tiled_cnn sees none), got {self.context_planes}",
+        )
+
+
+@dataclass
+class TiledCnn3dConfig(TilesConfig):
+    """A network over all three axes of a volume; crops and tiles are boxes."""
+
+    name: str = "tiled_cnn_3d"  # the arm
+    model: VolumeCnnConfig = field(default_factory=VolumeCnnConfig)
+    crop_planes: int = 16  # planes of a training crop; of a volume with fewer, as many as it has
+    tile_planes: int = 16  # planes of a tile in prediction
+    overlap_planes: int = 4  # on each side of a tile, discarded or blended
+    tile_size: int = 128  # side of a tile in prediction
+    overlap: int = 16  # on each side of a tile, discarded or blended
+    batch_size: int = 2  # crops per step, and tiles per forward pass in prediction
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("crop_planes", "tile_planes"):
+            require(getattr(self, name) >= 1, f"pipeline.{name} must be at least 1, got {getattr(self, name)}")
+        require(
+            0 <= self.overlap_planes <= (self.tile_planes - 1) // 2,
+            "pipeline.overlap_planes must lie in [0, (tile_planes - 1) / 2], so that tiles advance, "
+            f"got {self.overlap_planes} with tile_planes {self.tile_planes}",
+        )
+        require(
+            self.augmentation == "light" and not self.deep_supervision,
+            "pipeline.augmentation=strong and pipeline.deep_supervision=true are for networks over two axes: "
+            "give pipeline=tiled_cnn or tiled_cnn_25d",
         )
 
 

@@ -24,7 +24,7 @@ from bench.pipelines import parallel
 from bench.pipelines.origin import drop_origin, sum_origins
 from bench.pipelines.protocol import Pipeline, Prepared
 from bench.pipelines.registry import build_pipeline
-from bench.scores.panels import Panels
+from bench.scores.panels import Panels, find_depth
 from bench.scores.scoring import SplitScores, choose_voting, find_scale
 from bench.scores.spool import Spool
 from bench.tables.write import run_key, write_part, write_parts
@@ -53,7 +53,8 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     pipeline: Pipeline[Prepared] = build_pipeline(config, data.task)
     device, pinned = _pin(config)
     row |= {"load_seconds": loaded - started, "startup_seconds": time.perf_counter() - loaded}
-    row |= pinned | data.facts | {"dataset": data.name, "run_key": run_key(row["settings_key"], data.facts)}
+    row |= pinned | data.facts | {"dataset": data.name, "dataset.spatial_axes": data.task.spatial_axes}
+    row |= {"run_key": run_key(row["settings_key"], data.facts)}
     meter = Meter(directory, device, config.measure.sample_period, workers=parallel.has_child_processes(config))
     with Spool(directory) as spool:
         try:
@@ -150,7 +151,7 @@ def _test(
 ) -> tuple[SplitScores, Panels, dict[str, float]]:
     """Prepare and predict the test images one at a time, so that the pixels of one are in memory, not of all."""
     scores = SplitScores(data.task, config.metrics.boundary_tolerance, choose_voting(config), spool, find_scale(config))
-    panels, facts = Panels(data.task.class_names), Counter[str]()
+    panels, facts = Panels(data.task.class_names, find_depth(data.task.spacing)), Counter[str]()
     for sample in track_progress(data.test, "predicting test images"):
         (item,) = _prepare(pipeline, [sample], "test", data, meter, config)
         with meter.stage("predict", split="test", **_size([sample])):

@@ -1,6 +1,6 @@
 """Less memory in training for more work: activations are computed again where the gradient needs them (torch only)."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from typing import Any
@@ -11,14 +11,21 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def checkpoint_blocks(network: nn.Module) -> int:
+def checkpoint_blocks(network: nn.Module, blocks: Sequence[nn.Module] | None = None) -> int:
     """From now on keep, of each block of `network` in training mode, the input alone; returns how many blocks.
 
-    A block is a module of two or more layers below the parts of the network (encoder, decoder, head) and any chains in
-    them: a residual block, a level of the decoder. Outputs, gradients, running statistics and the names of the
-    weights stay the same.
+    Outputs, gradients, running statistics and the names of the weights stay the same.
+
+    Args:
+        network: It is changed in place.
+        blocks: Modules in it, none of them within another; None: modules of two or more layers below the parts of the
+            network (encoder, decoder, head) and any chains in them: a residual block, a level of the decoder.
+
+    Returns:
+        The number of blocks.
     """
-    blocks = [block for part in network.children() for child in part.children() for block in _blocks(child)]
+    if blocks is None:
+        blocks = [block for part in network.children() for child in part.children() for block in _blocks(child)]
     for block in blocks:
         block.forward = _checkpoint(block, block.forward)
     return len(blocks)

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 
-import segmentation_models_pytorch as smp
 from torch import Tensor, nn
 
 LEVELS = 3  # coarser ones beside the last: at a half, a quarter and an eighth of the sides
@@ -17,6 +16,8 @@ class DeepSupervision(nn.Module):
 
     def __init__(self, network: nn.Module, num_classes: int) -> None:
         """Raises `ValueError` for a network whose decoder is no chain of levels."""
+        import segmentation_models_pytorch as smp  # networks over three axes do without it
+
         super().__init__()
         if not isinstance(network, smp.Unet):
             raise ValueError(f"deep supervision needs the architecture Unet, got {type(network).__name__}")

@@ -15,7 +15,7 @@ from support.results import make_results
 from support.source import ROOT
 
 from bench import cli
-from bench.config import Config, ExperimentConfig, InputError, SuperpixelGnnConfig, SuperpixelMlpConfig, TiledCnnConfig
+from bench.config import Config, ExperimentConfig, InputError, SuperpixelGnnConfig, SuperpixelMlpConfig, TilesConfig
 from bench.sweeps.jobs import Job, describe_job, expand_experiment
 
 if TYPE_CHECKING:
@@ -40,10 +40,10 @@ def test_every_pipeline_composes_as_its_arm(name: str) -> None:
 @pytest.mark.parametrize("name", choices("pipeline/model"))
 def test_every_model_composes_with_an_arm_that_takes_it(name: str) -> None:
     text = (CONF / "pipeline" / "model" / f"{name}.yaml").read_text(encoding="utf-8")
-    arm = "tiled_cnn" if "model/cnn@" in text else "superpixel_gnn"
-    assert isinstance(
-        compose_settings(f"pipeline={arm}", f"pipeline/model={name}").pipeline, TiledCnnConfig | SuperpixelGnnConfig
-    )
+    schemas = {"model/cnn@": "tiled_cnn", "model/volume_cnn@": "tiled_cnn_3d", "model/gnn@": "superpixel_gnn"}
+    [arm] = [arm for schema, arm in schemas.items() if schema in text]
+    found = compose_settings(f"pipeline={arm}", f"pipeline/model={name}").pipeline
+    assert isinstance(found, TilesConfig | SuperpixelGnnConfig)
 
 
 @pytest.mark.parametrize("group", ["superpixels", "graph", "training"])

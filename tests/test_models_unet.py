@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     import segmentation_models_pytorch as smp
     import torch
 
-    from models.unet import build_cnn, load_weights
+    from models.unet import build_cnn
+    from models.weights import load_weights
 
 
 @pytest.mark.parametrize("architecture", ["Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus"])

@@ -29,8 +29,12 @@ from bench.config import (
     SuperpixelsConfig,
     SuperpixelTreesConfig,
     ThresholdConfig,
+    TiledCnn3dConfig,
+    TiledCnn25dConfig,
     TiledCnnConfig,
+    TilesConfig,
     TrainingConfig,
+    VolumeCnnConfig,
 )
 from bench.datasets.sample import Sample, Task
 from bench.pipelines.protocol import Probabilistic
@@ -41,8 +45,20 @@ if TYPE_CHECKING:
     import zarr
 
 
+TINY = CnnConfig(encoder_name="tu-mobilenetv3_small_050", decoder_channels=[16, 8, 8, 8, 8])
 SETTINGS: dict[str, Callable[[], PipelineConfig]] = {
     "tiled_cnn": partial(TiledCnnConfig, tile_size=64, overlap=16, batch_size=2, model=CnnConfig()),
+    "tiled_cnn_25d": partial(TiledCnn25dConfig, tile_size=32, crop_size=32, overlap=0, batch_size=2, model=TINY),
+    "tiled_cnn_3d": partial(
+        TiledCnn3dConfig,
+        tile_size=32,
+        crop_size=32,
+        overlap=0,
+        tile_planes=4,
+        crop_planes=4,
+        overlap_planes=1,
+        model=VolumeCnnConfig(channels=2),
+    ),
     "superpixel_gnn": partial(SuperpixelGnnConfig, model=GnnConfig(hidden_channels=8, num_layers=2)),
     "coarse_gnn": partial(
         CoarseGnnConfig,
@@ -60,6 +76,8 @@ SETTINGS: dict[str, Callable[[], PipelineConfig]] = {
 PROBABILISTIC = [
     ("tiled_cnn", "discard", 1),
     ("tiled_cnn", "gaussian", 1),
+    ("tiled_cnn_25d", "discard", 1),
+    ("tiled_cnn_3d", "gaussian", 1),
     ("superpixel_gnn", "discard", 1),
     ("superpixel_gnn", "discard", 3),
     ("coarse_gnn", "discard", 1),
@@ -71,17 +89,30 @@ PROBABILISTIC = [
 ]
 NETWORKS = network_arms()
 PREDICTING = [name for name, arm in ARMS.items() if not arm.sees_truth and name not in foreign_arms()]
-TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=2)
 
 
-def scene(seed: int, shape: tuple[int, int] = (64, 56)) -> Sample:
-    """A bright disc on noise; a corner of the mask counts for nothing."""
+def extend(name: str, shape: tuple[int, int]) -> tuple[int, ...]:
+    """Two planes, where the arm needs volumes."""
+    return (2, *shape) if ARMS[name].needs_volume else shape
+
+
+def task_of(name: str) -> Task:
+    """Images are flat, but for an arm that needs volumes."""
+    axes, shortest = (3, extend(name, (64, 56))) if ARMS[name].needs_volume else (2, None)
+    return Task(("background", "cell"), in_channels=1, spatial_axes=axes, ignore_index=2, shortest=shortest)
+
+
+TASK = task_of("tiled_cnn")
+
+
+def scene(seed: int, shape: tuple[int, ...] = (64, 56)) -> Sample:
+    """A bright disc on noise, on every plane; a corner of the mask counts for nothing."""
     rng = np.random.default_rng(seed)
-    rows, columns = np.indices(shape)
+    rows, columns = np.indices(shape)[-2:]
     centre = rng.uniform(20, 40, 2)
     mask = ((rows - centre[0]) ** 2 + (columns - centre[1]) ** 2 < 144).astype(np.uint8)
     image = mask * 2 + rng.normal(0, 0.3, shape)
-    mask[:4, :4] = 2
+    mask[..., :4, :4] = 2
     return Sample(f"scene {seed} {shape[0]}", image[..., None].astype(np.float32), mask)
 
 
@@ -113,9 +144,10 @@ def config(name: str, seed: int = 0) -> Config:
 
 
 def fitted_and_painted(name: str, seed: int = 0) -> list[NDArray[np.integer]]:
-    pipeline = build_pipeline(config(name, seed), TASK)
-    pipeline.fit([pipeline.prepare(scene(1)), pipeline.prepare(scene(2))], [pipeline.prepare(scene(3))])
-    return [pipeline.predict(pipeline.prepare(scene(4, shape))) for shape in ((64, 56), (47, 90))]
+    pipeline = build_pipeline(config(name, seed), task_of(name))
+    items = [pipeline.prepare(scene(number, extend(name, (64, 56)))) for number in (1, 2, 3)]
+    pipeline.fit(items[:2], items[2:])
+    return [pipeline.predict(pipeline.prepare(scene(4, extend(name, shape)))) for shape in ((64, 56), (47, 90))]
 
 
 def test_every_arm_has_settings_here() -> None:
@@ -125,7 +157,7 @@ def test_every_arm_has_settings_here() -> None:
 @pytest.mark.parametrize("name", ARMS)
 def test_masks_are_full_resolution_valid_and_repeatable(name: str) -> None:
     first, again = fitted_and_painted(name), fitted_and_painted(name)
-    assert [mask.shape for mask in first] == [(64, 56), (47, 90)]
+    assert [mask.shape for mask in first] == [extend(name, (64, 56)), extend(name, (47, 90))]
     for mask, repeated in zip(first, again, strict=True):
         assert np.issubdtype(mask.dtype, np.integer)
         assert set(np.unique(mask)) <= {0, 1}
@@ -134,7 +166,7 @@ def test_masks_are_full_resolution_valid_and_repeatable(name: str) -> None:
 
 @pytest.mark.parametrize("name", ARMS)
 def test_a_prepared_sample_says_what_its_superpixels_are(name: str) -> None:
-    item = build_pipeline(config(name), TASK).prepare(scene(1))
+    item = build_pipeline(config(name), task_of(name)).prepare(scene(1, extend(name, (64, 56))))
     if not ARMS[name].uses_superpixels:
         assert item.segments is None
     else:
@@ -145,8 +177,8 @@ def test_a_prepared_sample_says_what_its_superpixels_are(name: str) -> None:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_the_checkpoint_holds_plain_weights(name: str, tmp_path: Path) -> None:
-    pipeline = build_pipeline(config(name), TASK)
-    items = [pipeline.prepare(scene(seed)) for seed in (1, 2)]
+    pipeline = build_pipeline(config(name), task_of(name))
+    items = [pipeline.prepare(scene(seed, extend(name, (64, 56)))) for seed in (1, 2)]
     log = pipeline.fit(items[:1], items[1:])
     pipeline.save(tmp_path / "checkpoint.pt")
     weights = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
@@ -159,15 +191,15 @@ def test_the_checkpoint_holds_plain_weights(name: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", PREDICTING)
 def test_a_saved_arm_predicts_the_same_into_an_array_that_need_not_be_in_memory(name: str, tmp_path: Path) -> None:
-    pipeline = build_pipeline(config(name), TASK)
-    items = [pipeline.prepare(scene(seed)) for seed in (1, 2)]
+    pipeline = build_pipeline(config(name), task_of(name))
+    items = [pipeline.prepare(scene(seed, extend(name, (64, 56)))) for seed in (1, 2)]
     log = pipeline.fit(items[:1], items[1:])
     assert log.parameters > 0
     pipeline.save(tmp_path / "checkpoint.pt")
     assert [path.stem for path in tmp_path.iterdir()] == ["checkpoint"]
-    again = build_pipeline(config(name, seed=5), TASK)
+    again = build_pipeline(config(name, seed=5), task_of(name))
     again.load(tmp_path / "checkpoint.pt")
-    new, done = scene(4, (47, 90)), list[float]()
+    new, done = scene(4, extend(name, (47, 90))), list[float]()
     expected = pipeline.predict(pipeline.prepare(new))
     np.testing.assert_array_equal(again.predict(again.prepare(new)), expected)
     out = np.full(expected.shape, 9, np.uint8)
@@ -183,13 +215,15 @@ def test_probabilities_add_up_to_one_and_their_largest_is_the_mask(
     name: str, blend: str, views: int, tmp_path: Path
 ) -> None:
     settings = config(name)
-    if isinstance(settings.pipeline, TiledCnnConfig):
+    if isinstance(settings.pipeline, TilesConfig):
         settings = replace(settings, pipeline=replace(settings.pipeline, blend=blend))
     settings = replace(settings, superpixels=replace(settings.superpixels, views=views))
-    pipeline, image = build_pipeline(settings, TASK), scene(4, (47, 150))
-    pipeline.fit([pipeline.prepare(scene(1)), pipeline.prepare(scene(2))], [pipeline.prepare(scene(3))])
+    shape = extend(name, (47, 150))
+    pipeline, image = build_pipeline(settings, task_of(name)), scene(4, shape)
+    items = [pipeline.prepare(scene(number, extend(name, (64, 56)))) for number in (1, 2, 3)]
+    pipeline.fit(items[:2], items[2:])
     assert isinstance(pipeline, Probabilistic)
-    mask, shares = np.empty((47, 150), np.uint8), np.full((2, 47, 150), np.nan, np.float32)
+    mask, shares = np.empty(shape, np.uint8), np.full((2, *shape), np.nan, np.float32)
     done: list[float] = []
     pipeline.predict_probabilities(image.image, mask, shares, tmp_path, done.append)
     np.testing.assert_allclose(shares.sum(axis=0), 1, atol=1e-6)
@@ -199,11 +233,13 @@ def test_probabilities_add_up_to_one_and_their_largest_is_the_mask(
     np.testing.assert_array_equal(mask, pipeline.predict(pipeline.prepare(image)))
     assert done == sorted(done)
     assert done[-1] == pytest.approx(1)
-    stored = zarr.create_array(tmp_path / "p.zarr", shape=shares.shape, chunks=(1, 16, 64), dtype="float32")
+    stored = zarr.create_array(
+        tmp_path / "p.zarr", shape=shares.shape, chunks=(1, *shape[:-2], 16, 64), dtype="float32"
+    )
     pipeline.predict_probabilities(image.image, np.empty_like(mask), stored, tmp_path, done.append)
     np.testing.assert_array_equal(np.asarray(stored[...]), shares)
 
 
 @pytest.mark.parametrize("name", ["oracle", "threshold"])
 def test_what_learns_no_probabilities_offers_none(name: str) -> None:
-    assert not isinstance(build_pipeline(config(name), TASK), Probabilistic)
+    assert not isinstance(build_pipeline(config(name), task_of(name)), Probabilistic)

@@ -26,7 +26,7 @@ def crops(sampler: CropSampler, epochs: int = 1) -> list[tuple[NDArray[np.float3
 
 def test_labels_stay_with_their_pixels_through_every_turn() -> None:
     orientations = set()
-    for image, labels in crops(CropSampler([numbered(20, 30)], 8, 4), epochs=10):
+    for image, labels in crops(CropSampler([numbered(20, 30)], (8, 8), 4), epochs=10):
         np.testing.assert_array_equal(image[..., 0], labels)
         steps = (int(labels[1, 0] - labels[0, 0]), int(labels[0, 1] - labels[0, 0]))
         orientations.add(steps)
@@ -36,30 +36,32 @@ def test_labels_stay_with_their_pixels_through_every_turn() -> None:
 
 
 def test_every_pixel_can_be_drawn() -> None:
-    seen = np.concatenate([labels.ravel() for _, labels in crops(CropSampler([numbered(20, 30)], 8, 4), epochs=60)])
+    seen = np.concatenate(
+        [labels.ravel() for _, labels in crops(CropSampler([numbered(20, 30)], (8, 8), 4), epochs=60)]
+    )
     assert set(seen) == set(range(600))
 
 
 def test_an_epoch_sees_as_many_pixels_as_there_are() -> None:
-    sampler = CropSampler([numbered(64, 64), numbered(32, 64)], 16, 4)
+    sampler = CropSampler([numbered(64, 64), numbered(32, 64)], (16, 16), 4)
     batches = list(sampler.draw_epoch(np.random.default_rng(0)))
     assert len(batches) == len(sampler) == (64 * 64 + 32 * 64) // (16 * 16 * 4)
     assert {image.shape for image, _ in batches} == {(4, 16, 16, 1)}
 
 
 def test_images_are_drawn_in_proportion_to_their_pixels() -> None:
-    sampler = CropSampler([numbered(32, 64), numbered(64, 64, start=10_000)], 16, 4)
+    sampler = CropSampler([numbered(32, 64), numbered(64, 64, start=10_000)], (16, 16), 4)
     drawn = Counter(bool(labels[0, 0] >= 10_000) for _, labels in crops(sampler))
     assert drawn == {False: 8, True: 16}
 
 
 def test_a_small_set_still_fills_a_batch() -> None:
-    ((images, _),) = CropSampler([numbered(8, 8)], 16, 3).draw_epoch(np.random.default_rng(0))
+    ((images, _),) = CropSampler([numbered(8, 8)], (16, 16), 3).draw_epoch(np.random.default_rng(0))
     assert images.shape == (3, 16, 16, 1)
 
 
 def test_what_lies_beyond_the_image_is_mirrored_and_ignored() -> None:
-    for image, labels in crops(CropSampler([numbered(5, 9)], 16, 2), epochs=5):
+    for image, labels in crops(CropSampler([numbered(5, 9)], (16, 16), 2), epochs=5):
         counted = labels != IGNORED
         assert sorted(labels[counted]) == list(range(45))
         np.testing.assert_array_equal(image[..., 0][counted], labels[counted])
@@ -67,25 +69,25 @@ def test_what_lies_beyond_the_image_is_mirrored_and_ignored() -> None:
 
 
 def test_slices_of_a_volume_are_images_of_their_own() -> None:
-    seen = Counter(int(labels.min() // 256) for _, labels in crops(CropSampler([numbered(6, 16, 16)], 16, 1)))
+    seen = Counter(int(labels.min() // 256) for _, labels in crops(CropSampler([numbered(6, 16, 16)], (16, 16), 1)))
     assert seen == dict.fromkeys(range(6), 1)
 
 
 def test_ignored_labels_become_one_value() -> None:
     mask = np.array([[0, 255], [1, 255]], np.uint8)
     labelled = Labelled(np.zeros((2, 2, 1), np.float32), mask)
-    ((_, labels),) = CropSampler([labelled], 2, 1, ignore_index=255).draw_epoch(np.random.default_rng(0))
+    ((_, labels),) = CropSampler([labelled], (2, 2), 1, ignore_index=255).draw_epoch(np.random.default_rng(0))
     assert sorted(labels.ravel()) == [IGNORED, IGNORED, 0, 1]
 
 
 def test_jitter_changes_intensities_and_not_labels() -> None:
-    (image, labels), *_ = crops(CropSampler([numbered(16, 16)], 16, 1, jitter=0.1))
+    (image, labels), *_ = crops(CropSampler([numbered(16, 16)], (16, 16), 1, jitter=0.1))
     assert image.dtype == np.float32
     assert np.corrcoef(image.ravel(), labels.ravel())[0, 1] == pytest.approx(1, abs=1e-3)
     assert np.abs(image[..., 0] - labels).max() > 0
 
 
 def test_the_same_generator_gives_the_same_crops() -> None:
-    sampler = CropSampler([numbered(20, 30)], 8, 4, jitter=0.1)
+    sampler = CropSampler([numbered(20, 30)], (8, 8), 4, jitter=0.1)
     for (first, _), (second, _) in zip(crops(sampler), crops(sampler), strict=True):
         np.testing.assert_array_equal(first, second)

@@ -60,7 +60,7 @@ def rare() -> Sample:
 @pytest.mark.parametrize("focus", [0.0, 0.5, 1.0])
 def test_the_share_of_crops_with_a_rare_pixel_in_their_middle_is_the_one_asked_for(focus: float) -> None:
     mask = rare().mask[:]
-    sampler = CropSampler([Labelled(rare().image, mask)], 16, 4, 0.0, None, find_foreground([mask], 2), focus)
+    sampler = CropSampler([Labelled(rare().image, mask)], (16, 16), 4, 0.0, None, find_foreground([mask], 2), focus)
     middles = [
         bool(labels[7:9, 7:9].any())
         for epoch in range(20)
@@ -73,7 +73,7 @@ def test_the_share_of_crops_with_a_rare_pixel_in_their_middle_is_the_one_asked_f
 def test_crops_at_an_edge_stay_within_the_image() -> None:
     mask = np.zeros((40, 40), np.uint8)
     mask[0, 39] = 1
-    sampler = CropSampler([Labelled(mask[..., None], mask)], 16, 4, 0.0, None, find_foreground([mask], 2), 1.0)
+    sampler = CropSampler([Labelled(mask[..., None], mask)], (16, 16), 4, 0.0, None, find_foreground([mask], 2), 1.0)
     for _, batch in sampler.draw_epoch(np.random.default_rng(0)):
         assert (batch != IGNORED).all()
         assert (batch.reshape(len(batch), -1).sum(axis=1) == 1).all()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from support.networks import Local
     from torch.nn import functional as F
 
-    from bench.pipelines.cnn import tiled_cnn
+    from bench.pipelines.cnn import flat
     from bench.pipelines.cnn.inference import Inferer, Tiling
     from bench.pipelines.cnn.resolution import count_blocks, reduce_images, restore_scores
     from bench.pipelines.cnn.tiled_cnn import TiledCnn
@@ -63,7 +63,7 @@ def test_tiled_is_whole(scale: int, gaussian: bool) -> None:
 
 
 def arm(scale: int, monkeypatch: pytest.MonkeyPatch) -> TiledCnn:
-    monkeypatch.setattr(tiled_cnn, "build_cnn", lambda *a: Local(a[3], a[4]))
+    monkeypatch.setattr(flat, "build_cnn", lambda *a: Local(a[3], a[4]))
     settings = TiledCnnConfig(
         model=CnnConfig(), scale=scale, crop_size=32, tile_size=64, overlap=16, batch_size=4, learning_rate=0.05,
         jitter=0.0, precision="float32",

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from support.networks import Pixelwise
     from torch import Tensor, nn
 
-    from bench.pipelines.cnn import inference, tiled_cnn
+    from bench.pipelines.cnn import flat, tiled_cnn
     from bench.pipelines.cnn.tiled_cnn import TiledCnn, choose_dtype
 
 
@@ -36,7 +36,7 @@ def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
     def build(_: str, __: str, ___: None, in_channels: int, num_classes: int, ____: None) -> nn.Module:
         return Pixelwise(in_channels, num_classes)
 
-    monkeypatch.setattr(tiled_cnn, "build_cnn", build)
+    monkeypatch.setattr(flat, "build_cnn", build)
 
 
 def pipeline(
@@ -220,7 +220,7 @@ def test_flips_make_the_prediction_follow_the_image() -> None:
 def test_checkpointing_is_of_the_network_that_is_trained(monkeypatch: pytest.MonkeyPatch) -> None:
     """That it changes no step is a law of `models.checkpointing`."""
     seen: list[nn.Module] = []
-    monkeypatch.setattr(tiled_cnn, "checkpoint_blocks", seen.append)
+    monkeypatch.setattr(tiled_cnn, "checkpoint_blocks", lambda model, _: seen.append(model))
     assert fitted(pipeline(epochs=1)).model not in seen
     assert fitted(pipeline(epochs=1, checkpointing=True)).model in seen
 
@@ -291,7 +291,7 @@ def test_blending_equals_averaging_over_the_whole_image_whatever_the_batch(shape
     weights = np.exp(-0.5 * (offset[:, None] ** 2 + offset**2))
     for window in item.windows:
         tile = torch.from_numpy(tiles.read_padded(image, window.read)).reshape(1, 1, 64, 64)
-        views = inference.MIRRORS if flips else [()]
+        views = arm.sight.mirrors if flips else [()]
         with torch.no_grad():
             shares = [arm.model(tile.flip(view)).softmax(dim=1).flip(view)[0].numpy() for view in views]
         sums[(slice(None), *window.read)] += (np.mean(shares, axis=0) * weights).reshape(3, *window.shape)

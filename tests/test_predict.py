@@ -71,7 +71,7 @@ ARMS: dict[str, PipelineConfig] = {
 @pytest.fixture(autouse=True)
 def _one_convolution(monkeypatch: pytest.MonkeyPatch) -> None:
     """Stands in for the network, which is not the point here."""
-    monkeypatch.setattr("bench.pipelines.cnn.tiled_cnn.build_cnn", lambda *_: torch.nn.Conv2d(1, 2, 3, padding=1))
+    monkeypatch.setattr("bench.pipelines.cnn.flat.build_cnn", lambda *_: torch.nn.Conv2d(1, 2, 3, padding=1))
 
 
 def picture(seed: int, shape: tuple[int, int] = (70, 90)) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:

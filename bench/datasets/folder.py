@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from bench.arrays.spacing import relate_spacing
 from bench.config import FolderConfig, require
 from bench.datasets.classes import check_masks, compute_class_shares, describe_classes, make_classes
 from bench.datasets.files import Classes, ImageFile, MaskFile
@@ -20,6 +21,7 @@ from bench.datasets.proposal import propose_settings
 from bench.datasets.sample import Sample, Splits, Task
 
 FEW_TEST_IMAGES = 5  # below which no interval over the test images says much
+SAME_SHAPE, CUBIC = 0.05, 0.01  # relative difference of the sides of pixels that are alike, and that are cubes
 SINGLE_LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -49,7 +51,10 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     train, val, test = (
         [make_sample(item, config, pooled, classes) for item in items if item.entry.split == split] for split in SPLITS
     )
-    task = Task(class_names, items[0].shape[-1], len(items[0].shape) - 1, config.ignore_index)
+    shapes = [item.shape[:-1] for item in items if item.entry.split == "train"]
+    shortest = tuple(min(lengths) for lengths in zip(*shapes, strict=True))
+    spacing = find_spacing(items, config)
+    task = Task(class_names, items[0].shape[-1], len(items[0].shape) - 1, config.ignore_index, shortest, spacing)
     facts = collect_facts(manifest, items, [digest for _, digest in looked])
     known.save(summarise_images(items, task, config, facts))
     return Splits(
@@ -60,7 +65,7 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
         test,
         facts,
         Stored(pooled, tuple(sorted({str(item.dtype) for item in items if item.entry.split == "train"}))),
-        (*manifest.notes, *describe_images(items), *describe_classes(items, class_names, config)),
+        (*manifest.notes, *describe_images(items, spacing), *describe_classes(items, class_names, config)),
         propose_settings(items, class_names, config),
     )
 
@@ -221,12 +226,59 @@ def check_scaled(item: Inspected, scaling: Scaling, config: FolderConfig) -> Non
     )
 
 
-def describe_images(items: Sequence[Inspected]) -> Iterator[str]:
+def find_spacing(items: Sequence[Inspected], config: FolderConfig) -> tuple[float, ...] | None:
+    """Find the length of a pixel along each spatial axis: that of the settings, else what the files say.
+
+    Args:
+        items: All images and masks.
+        config: Settings of the data set.
+
+    Returns:
+        The lengths in the unit of the first image; None where a file says nothing, or pixels are cubes to one per cent.
+
+    Raises:
+        InputError: The settings have another number of axes, or the images' pixels differ in shape.
+    """
+    axes = len(items[0].shape) - 1
+    if config.spacing is not None:
+        given = len(config.spacing)
+        require(given == axes, f"dataset.spacing must hold one length for each of {axes} axes, got {config.spacing}")
+        return tuple(config.spacing)
+    first = items[0]
+    if any(item.pixel_size is None for item in items):
+        return None
+    shapes = [relate_spacing(item.pixel_size, axes) for item in items]
+    for item, shape in zip(items, shapes, strict=True):
+        require(
+            bool(np.allclose(shape, shapes[0], rtol=SAME_SHAPE)),
+            f"{item.entry.image} has pixels of {format_sizes(item.pixel_size)} and {first.entry.image} of "
+            f"{format_sizes(first.pixel_size)}, of another shape: resample them, or give dataset.spacing for all",
+        )
+    return first.pixel_size if max(shapes[0]) > 1 + CUBIC else None
+
+
+def format_sizes(lengths: Sequence[float] | None) -> str:
+    """Return lengths as in `2 x 0.5 x 0.5`."""
+    return " x ".join(f"{length:.4g}" for length in lengths or ())
+
+
+def describe_volumes(items: Sequence[Inspected], spacing: Sequence[float] | None) -> Iterator[str]:
+    """Yield how volumes were read, and which shape their voxels have, in sentences."""
+    volumes = [item for item in items if len(item.shape) == 4]
+    if not volumes:
+        return
+    sizes = " x ".join(str(length) for length in volumes[0].shape[:-1])
+    yield f"stacks were read as volumes, the first of {sizes}; dataset.planes=true reads their planes as images"
+    unit = f" {volumes[0].unit}" if volumes[0].unit and spacing == volumes[0].pixel_size else ""
+    if spacing is not None:
+        yield f"voxels are {format_sizes(spacing)}{unit}: distances, smoothing and the 3-D network take account of it"
+    elif any(item.pixel_size is None for item in volumes):
+        yield "the files do not say how long voxels are, which count as cubes; dataset.spacing=[z,y,x] says otherwise"
+
+
+def describe_images(items: Sequence[Inspected], spacing: Sequence[float] | None = None) -> Iterator[str]:
     """Yield what limits the meaning of the results, as far as it lies in the images, in sentences."""
-    volumes = [item.shape[:-1] for item in items if len(item.shape) == 4]
-    if volumes:
-        sizes = " x ".join(str(length) for length in volumes[0])
-        yield f"stacks were read as volumes, the first of {sizes}; dataset.planes=true reads their planes as images"
+    yield from describe_volumes(items, spacing)
     for why, found in (
         ("were turned as their orientation tags say", [item for item in items if item.turned]),
         ("lack chunks, whose pixels count as the fill value", [item for item in items if item.absent]),

@@ -18,6 +18,10 @@ from bench.datasets.opening import open_image
 from bench.datasets.stored import Colours, Header, Opened
 from bench.datasets.zarr_files import count_absent
 
+METRES = {
+    "angstrom": 1e-10, "nanometer": 1e-9, "micrometer": 1e-6, "millimeter": 1e-3, "centimeter": 1e-2, "meter": 1.0,
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Inspected:
@@ -112,13 +116,21 @@ def find_ignored(mask: StoredMask, config: FolderConfig) -> Callable[[slice], ND
 
 
 def select_pixel_size(opened: Opened, layout: Layout) -> tuple[tuple[float, ...] | None, str | None]:
-    """Return the pixel sizes along the spatial axes, and their unit where they have one in common."""
+    """Return the pixel sizes along the spatial axes, and their unit; those of several units in that of the last one.
+
+    Without a unit where one is not known, as what such sizes mean beside the others cannot be said.
+    """
     if opened.pixel_size is None:
         return None, None
     kept = [axis for axis in range(len(opened.pixel_size)) if axis != layout.channel_axis]
-    units = {None if opened.units is None else opened.units[axis] for axis in kept}
-    [unit] = units if len(units) == 1 else [None]
-    return tuple(opened.pixel_size[axis] for axis in kept), unit
+    sizes = [opened.pixel_size[axis] for axis in kept]
+    units = [None if opened.units is None else opened.units[axis] for axis in kept]
+    if len(set(units)) == 1:
+        return tuple(sizes), units[0]
+    metres = [METRES.get(unit or "") for unit in units]
+    if None in metres:
+        return tuple(sizes), None
+    return tuple(size * one / metres[-1] for size, one in zip(sizes, metres, strict=True)), units[-1]  # type: ignore[operator]
 
 
 # ------------------------------------------------------------------------------------------- where the channels are

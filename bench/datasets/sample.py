@@ -1,13 +1,16 @@
 """What every data set yields: named images with masks, in three splits."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
 from bench.arrays.protocols import Source
+from bench.config import GraphConfig, SuperpixelsConfig, require
 from bench.datasets.normalization import Stored
+
+Settings = TypeVar("Settings", SuperpixelsConfig, GraphConfig)
 
 
 @runtime_checkable
@@ -40,10 +43,33 @@ class Task:
     in_channels: int
     spatial_axes: int  # 2 or 3
     ignore_index: int | None = None
+    shortest: tuple[int, ...] | None = None  # least length of each spatial axis among training images, where known
+    spacing: tuple[float, ...] | None = None  # length of a pixel along each spatial axis, where known
 
     @property
     def num_classes(self) -> int:
         return len(self.class_names)
+
+
+def adopt_spacing(settings: Settings, task: Task) -> Settings:
+    """Return settings of superpixels or graphs with the spacing of the images, where they have none of their own.
+
+    Args:
+        settings: Settings that have a spacing.
+        task: What the images are.
+
+    Raises:
+        InputError: A spacing was given for another number of axes.
+    """
+    own = settings.spacing
+    group = "superpixels" if isinstance(settings, SuperpixelsConfig) else "graph"
+    require(
+        own is None or len(own) == task.spatial_axes,
+        f"{group}.spacing must hold one length for each of {task.spatial_axes} axes, got {own}",
+    )
+    if own is not None or task.spacing is None:
+        return settings
+    return replace(settings, spacing=list(task.spacing))
 
 
 @dataclass(frozen=True)

@@ -24,13 +24,18 @@ Field = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Scene:
-    """One image that need not exist: `key` are the two words of its random numbers, `size` its (height, width)."""
+    """One image that need not exist: `key` are the two words of its random numbers.
+
+    `size` is (height, width) of a picture or (planes, height, width) of a volume, whose planes lie `thickness` pixels
+    apart (`bench.datasets.volume_scene`).
+    """
 
     modality: str  # fluorescence | phase_contrast
     num_classes: int  # 2 | 3
-    size: tuple[int, int]
+    size: tuple[int, ...]
     key: tuple[int, int]
     magnification: int = 1  # pixels along either axis for one of the same field's at magnification 1
+    thickness: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -335,7 +340,7 @@ def render_phase_contrast(scene: Scene, window: Region, layers: Layers) -> Field
 MODALITIES = {"fluorescence": (render_fluorescence, 0.055), "phase_contrast": (render_phase_contrast, 0.045)}
 
 
-def add_noise(scene: Scene, window: Region, signal: Field, photon_noise: float) -> Field:
+def add_noise(scene: Scene, window: Region, signal: Field, photon_noise: float, stream: int = SENSOR) -> Field:
     """Add noise whose variance grows with the signal (photons, as a normal law) over the sensor's; clip to 0..1.
 
     Args:
@@ -343,10 +348,11 @@ def add_noise(scene: Scene, window: Region, signal: Field, photon_noise: float) 
         window: Pixels to draw.
         signal: Values (h, w).
         photon_noise: Deviation at signal 1.
+        stream: Of the random numbers.
     """
     light = np.maximum(signal, 0)
     deviation = np.sqrt(photon_noise**2 * light + 0.012**2)
-    return np.asarray(np.clip(signal + deviation * draw_lattice(scene, SENSOR, window), 0, 1), dtype=np.float32)
+    return np.asarray(np.clip(signal + deviation * draw_lattice(scene, stream, window), 0, 1), dtype=np.float32)
 
 
 def generate_block(scene: Scene, window: Region) -> tuple[Field, NDArray[np.uint8]]:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.chunked import cut_boxes
+from bench.arrays.chunked import Box, cut_boxes
 from bench.arrays.protocols import Source
 from bench.config import SyntheticConfig
 from bench.datasets.files import Classes, ImageFile, Layout, MaskFile
@@ -26,32 +26,48 @@ from bench.datasets.normalization import (
 )
 from bench.datasets.sample import Sample, Splits, Task
 from bench.datasets.scene import VERSION, Region, Scene, generate_block
+from bench.datasets.volume_scene import generate_volume_block
 from bench.files import fill_atomically
 
-BLOCK = 512  # side of the blocks in which a whole scene is generated, in pixels
+BLOCK = 512  # side of the blocks in which a whole scene is generated, in pixels; of volumes half of it
+BLOCK_PLANES = 16  # of the blocks of volumes
 KEPT_PIXELS = 1024 * 1024  # largest scene that is generated once and kept
 SAMPLES, SAMPLE_SIDE = 64, 128  # number and side of the blocks from which a larger scene's statistics are estimated
 CLASS_NAMES = {2: ("background", "cell"), 3: ("background", "grained_cell", "striated_cell")}
 
 
-def cut_scene(size: tuple[int, int], side: int = BLOCK) -> Iterator[Region]:
-    """Windows that tile (height, width), row by row."""
-    for y, x in cut_boxes(size, (side, side)):
-        yield Region(y.start, x.start, y.stop, x.stop)
+def cut_scene(size: tuple[int, ...], side: int = BLOCK) -> Iterator[Box]:
+    """Yield boxes that tile a picture (height, width) or a volume (planes, height, width), the last axis fastest.
+
+    Args:
+        size: Of the scene.
+        side: Height and width of a box of a picture; one of a volume has fewer, and `BLOCK_PLANES` planes at most.
+    """
+    flat = len(size) == 2
+    yield from cut_boxes(size, (side, side) if flat else (BLOCK_PLANES, max(side // 2, 1), max(side // 2, 1)))
 
 
-def find_window(key: Any, size: tuple[int, int]) -> Region | None:
-    """Return the window that a key of plain slices selects on the first two axes; None for any other key."""
-    rows, columns = (*(key if isinstance(key, tuple) else (key,)), slice(None), slice(None))[:2]
-    if not (isinstance(rows, slice) and isinstance(columns, slice)):
+def find_window(key: Any, size: tuple[int, ...]) -> Box | None:
+    """Return the box that a key of plain slices selects on the spatial axes; None for any other key."""
+    parts = (*(key if isinstance(key, tuple) else (key,)), *(slice(None) for _ in size))[: len(size)]
+    if not all(isinstance(part, slice) for part in parts):
         return None
-    (y0, y1, down), (x0, x1, right) = rows.indices(size[0]), columns.indices(size[1])
-    return Region(y0, x0, y1, x1) if down == right == 1 and y0 < y1 and x0 < x1 else None
+    spans = [part.indices(length) for part, length in zip(parts, size, strict=True)]
+    plain = all(step == 1 and start < stop for start, stop, step in spans)
+    return tuple(slice(start, stop) for start, stop, _ in spans) if plain else None
+
+
+def generate_part(scene: Scene, box: Box) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Return image and mask (*spatial) of a box of a picture or of a volume."""
+    if len(scene.size) == 3:
+        return generate_volume_block(scene, box)
+    rows, columns = box
+    return generate_block(scene, Region(rows.start, columns.start, rows.stop, columns.stop))
 
 
 @dataclass(frozen=True)
 class SceneImage:
-    """The image of a scene as (height, width, 1) float32. Plain slices generate only what they ask for."""
+    """The image of a scene as (*spatial, 1) float32. Plain slices generate only what they ask for."""
 
     scene: Scene
     scaling: Scaling
@@ -64,8 +80,8 @@ class SceneImage:
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(np.float32)
 
-    def block(self, window: Region) -> NDArray[np.float32]:
-        return self.scaling.apply(generate_block(self.scene, window)[0][..., None])
+    def block(self, window: Box) -> NDArray[np.float32]:
+        return self.scaling.apply(generate_part(self.scene, window)[0][..., None])
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
         return read_part(self, key)
@@ -76,7 +92,7 @@ class SceneImage:
 
 @dataclass(frozen=True)
 class SceneMask:
-    """The mask of a scene as (height, width) uint8. Plain slices generate only what they ask for."""
+    """The mask of a scene as (*spatial) uint8. Plain slices generate only what they ask for."""
 
     scene: Scene
 
@@ -88,8 +104,8 @@ class SceneMask:
     def dtype(self) -> np.dtype[Any]:
         return np.dtype(np.uint8)
 
-    def block(self, window: Region) -> NDArray[np.uint8]:
-        return generate_block(self.scene, window)[1]
+    def block(self, window: Box) -> NDArray[np.uint8]:
+        return generate_part(self.scene, window)[1]
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
         return read_part(self, key)
@@ -103,15 +119,15 @@ def read_part(layer: SceneImage | SceneMask, key: Any) -> NDArray[Any]:
     window = find_window(key, layer.scene.size)
     if window is None:
         return np.asarray(read_whole(layer)[key])
-    rest = key[2:] if isinstance(key, tuple) else ()
-    return np.asarray(layer.block(window)[(slice(None), slice(None), *rest)])
+    rest = key[len(window) :] if isinstance(key, tuple) else ()
+    return np.asarray(layer.block(window)[(*(slice(None) for _ in window), *rest)])
 
 
 def read_whole(layer: SceneImage | SceneMask) -> NDArray[Any]:
     """Generate all of a layer, block by block."""
     whole = np.empty(layer.shape, dtype=layer.dtype)
     for window in cut_scene(layer.scene.size):
-        whole[window.y0 : window.y1, window.x0 : window.x1] = layer.block(window)
+        whole[window] = layer.block(window)
     return whole
 
 
@@ -126,12 +142,12 @@ def compute_scene_moments(scene: Scene, kept_pixels: int = KEPT_PIXELS, side: in
     Returns:
         The moments.
     """
-    if scene.size[0] * scene.size[1] <= kept_pixels:
+    if prod(scene.size) <= kept_pixels:
         windows = list(cut_scene(scene.size))
     else:
         small = list(cut_scene(scene.size, side))
         windows = [small[n * len(small) // SAMPLES] for n in range(min(SAMPLES, len(small)))]
-    return pool([compute_moments(generate_block(scene, window)[0][..., None]) for window in windows])
+    return pool([compute_moments(generate_part(scene, window)[0][..., None]) for window in windows])
 
 
 def draw_scenes(config: SyntheticConfig, split: int, count: int) -> list[Scene]:
@@ -145,9 +161,10 @@ def draw_scenes(config: SyntheticConfig, split: int, count: int) -> list[Scene]:
     scenes = []
     for n in range(count):
         first, second = np.random.SeedSequence([config.seed, split, n]).generate_state(2, np.uint64)
-        height, width = config.image_size
-        key = (int(first), int(second))
-        scenes.append(Scene(config.modality, config.num_classes, (height, width), key, config.magnification))
+        key, size = (int(first), int(second)), tuple(config.image_size)
+        thickness = config.plane_distance if len(size) == 3 else 1.0
+        kind = (config.modality, config.num_classes, size, key)
+        scenes.append(Scene(*kind, config.magnification, thickness))
     return scenes
 
 
@@ -167,7 +184,7 @@ def make_scene_sample(
     Returns:
         The sample.
     """
-    if scene.size[0] * scene.size[1] <= kept_pixels:
+    if prod(scene.size) <= kept_pixels:
         return generate_sample(name, scene, mode, train)
     shared = train if mode == "dataset" else None
     own = compute_scene_moments(scene, kept_pixels) if shared is None else shared  # takes time for a large scene
@@ -194,10 +211,9 @@ def generate_sample(name: str, scene: Scene, mode: str, train: Moments | None) -
     image, mask = np.empty((*scene.size, 1), np.float32), np.empty(scene.size, np.uint8)
     found = []
     for window in cut_scene(scene.size):
-        part = np.s_[window.y0 : window.y1, window.x0 : window.x1]
-        values, mask[part] = generate_block(scene, window)
-        image[part] = values[..., None]
-        found.append(compute_moments(image[part]))
+        values, mask[window] = generate_part(scene, window)
+        image[window] = values[..., None]
+        found.append(compute_moments(image[window]))
     own = pool(found)
     scaled = choose_scaling(mode, image.dtype, own, train or own).apply(image)
     return Sample(name, cast(Source, scaled), cast(Source, mask))
@@ -213,7 +229,8 @@ def write_once(path: Path, layer: SceneImage | SceneMask) -> None:
     with fill_atomically(path) as temporary:
         pixels = tifffile.memmap(temporary, shape=layer.scene.size, dtype=layer.dtype, photometric="minisblack")
         for window in cut_scene(layer.scene.size):
-            pixels[window.y0 : window.y1, window.x0 : window.x1] = layer.block(window).reshape(window.shape)
+            part = layer.block(window)
+            pixels[window] = part.reshape(part.shape[: len(window)])
         pixels.flush()
         del pixels
 
@@ -222,6 +239,8 @@ def identify_content(config: SyntheticConfig) -> str:
     """Return the identity of the generated images: the generator's version and the settings that change a pixel."""
     parts: tuple[object, ...] = (VERSION, config.modality, config.num_classes, config.image_size, config.seed)
     parts += (config.magnification,) if config.magnification > 1 else ()
+    if len(config.image_size) == 3:
+        parts = (*parts, config.plane_distance)
     counts = (config.train_images, config.val_images, config.test_images)
     return hashlib.sha256(repr((parts, counts)).encode()).hexdigest()[:12]
 
@@ -234,7 +253,7 @@ def collect_scene_facts(config: SyntheticConfig, scenes: dict[str, list[Scene]])
     }
     for split, members in scenes.items():
         facts[f"dataset.images_{split}"] = len(members)
-        facts[f"dataset.pixels_{split}"] = sum(scene.size[0] * scene.size[1] for scene in members)
+        facts[f"dataset.pixels_{split}"] = sum(prod(scene.size) for scene in members)
     return facts
 
 
@@ -266,7 +285,9 @@ def load_synthetic(config: SyntheticConfig, keep_in: Path | None = None, kept_pi
         ]
         for name, members in scenes.items()
     }
-    task = Task(CLASS_NAMES[config.num_classes], in_channels=1, spatial_axes=2)
+    size = tuple(config.image_size)
+    spacing = (config.plane_distance, 1.0, 1.0) if len(size) == 3 and config.plane_distance != 1 else None
+    task = Task(CLASS_NAMES[config.num_classes], 1, len(size), shortest=size, spacing=spacing)
     name = f"synthetic_{config.modality}"
     return Splits(
         name, task, samples["train"], samples["val"], samples["test"], collect_scene_facts(config, scenes), stored

@@ -58,6 +58,8 @@ def write(path: Path, task: Task, mode: str, stored: Stored | None) -> None:
         "in_channels": task.in_channels,
         "spatial_axes": task.spatial_axes,
         "ignore_index": task.ignore_index,
+        "shortest": task.shortest,
+        "spacing": task.spacing,
         "normalization": normalization,
     }
     write_atomically(path, json.dumps(content, indent=1) + "\n")
@@ -86,7 +88,17 @@ def _task(content: dict[str, Any]) -> Task:
     require(type(channels) is int and channels >= 1, f"in_channels must be a positive whole number, got {channels!r}")
     require(type(axes) is int and axes in (2, 3), f"spatial_axes must be 2 or 3, got {axes!r}")
     require(ignored is None or type(ignored) is int, f"ignore_index must be a whole number or null, got {ignored!r}")
-    return Task(tuple(names), channels, axes, ignored)
+    return Task(
+        tuple(names), channels, axes, ignored, _per_axis(content, "shortest", axes), _per_axis(content, "spacing", axes)
+    )
+
+
+def _per_axis(content: dict[str, Any], name: str, axes: int) -> Any:
+    """Return a positive number for each axis, as a tuple; None where the file has none."""
+    values = content.get(name)
+    proper = values is None or (isinstance(values, list) and len(values) == axes and min(_numbers(values)) > 0)
+    require(proper, f"{name} must be null or {axes} positive numbers, got {values!r}")
+    return None if values is None else tuple(values)
 
 
 def _normalization(content: dict[str, Any], channels: int) -> Normalization:

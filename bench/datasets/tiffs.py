@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.arrays.chunked import Box
 from bench.config import require
-from bench.datasets import ome
+from bench.datasets import imagej, ome
 from bench.datasets.blocks import Blocks, apply_palette, invert_values
 from bench.datasets.segments import find_file, open_segments
 from bench.datasets.stored import MOST_VALUES, Coding, Opened, assemble, check_size, decode_whole, explain_failures
@@ -227,7 +227,11 @@ def interpret(
     )
     alpha = any(int(kind) in (1, 2) for kind in tuple(page.extrasamples))
     letters = series.axes + "S" * (len(names) - len(series.axes))
-    sizes, units = ome.read_pixel_sizes(tiff.ome_metadata, number, letters) if tiff.is_ome else (None, None)
+    sizes, units = None, None
+    if tiff.is_ome:
+        sizes, units = ome.read_pixel_sizes(tiff.ome_metadata, number, letters)
+    elif tiff.is_imagej:
+        sizes, units = imagej.read_pixel_sizes(tiff.imagej_metadata or {}, page.tags, letters)
     files = sorted({find_file(page).resolve() for page in list_pages(series)} - {path.resolve()})
     return assemble(path, blocks, names, channel_axis, alpha, coding, files, sizes, units, plane)
 

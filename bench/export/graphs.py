@@ -17,7 +17,7 @@ import numpy as np
 from bench.config import DatasetConfig, GraphConfig, SuperpixelsConfig, require, require_one_of
 from bench.console.progress import Progress
 from bench.datasets.registry import load
-from bench.datasets.sample import Sample, Splits, Task
+from bench.datasets.sample import Sample, Splits, Task, adopt_spacing
 from bench.files import fill_atomically, write_atomically
 from bench.graphs.edges import EDGES
 from bench.graphs.features import FEATURES
@@ -96,7 +96,8 @@ def make_tensors(sample: Sample, settings: GraphsConfig, task: Task) -> tuple[di
     """
     from bench.pipelines.gnn.graph import build_sample_graph
 
-    item = build_sample_graph(sample, settings.superpixels, settings.graph, task)
+    superpixels, graph = adopt_spacing(settings.superpixels, task), adopt_spacing(settings.graph, task)
+    item = build_sample_graph(sample, superpixels, graph, task)
     counts = item.data.y_counts
     item.data.y = counts.argmax(dim=1).masked_fill(counts.sum(dim=1) == 0, NO_CLASS)
     return item.data.to_dict(), np.asarray(item.segments)

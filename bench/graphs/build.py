@@ -24,13 +24,14 @@ def build_graph(image: Readable, segments: Readable, config: GraphConfig, rows: 
     Args:
         image: (*spatial, C) with 2 or 3 spatial axes; an array, a memory map or a file.
         segments: (*spatial) int32, ids 0..N-1 all used; as `image`, an array or what is read by slices.
-        config: Feature sets, edge finders and the scheme of the edge weights.
+        config: Feature sets, edge finders, the scheme of the edge weights, and the spacing of the pixels.
         rows: About how many rows of the first axis a band has; None leaves that to the size of the image.
 
     Returns:
         Graph of x (N, F), raw features; edge_index (2, E), both directions, sorted by target; edge_attr
         (E, 4 + spatial_axes) as in `bench.graphs.edges.direct_pairs`; edge_weight (E,) as in
-        `bench.graphs.weights.weigh_edges`; pos (N, spatial_axes), centroids in pixels; num_pixels (N,).
+        `bench.graphs.weights.weigh_edges`; pos (N, spatial_axes), centroids in units of the shortest side of a
+        pixel; num_pixels (N,).
 
     Raises:
         InputError: No feature set has a column for images of so many channels.
@@ -61,7 +62,7 @@ def build_graphs(
     requirements = join_requirements(config.features)
     for name in config.edges:
         requirements |= EDGES[name].requires
-    waiting = pool_views(image, views, requirements, rows)
+    waiting = pool_views(image, views, requirements, rows, config.spacing)
     while waiting:
         yield _build_next(waiting, config)
 

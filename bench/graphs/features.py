@@ -36,7 +36,11 @@ def join_requirements(names: Sequence[str]) -> Requirements:
 
 
 def compute_features(
-    names: Sequence[str], image: Readable, segments: Readable, rows: int | None = None
+    names: Sequence[str],
+    image: Readable,
+    segments: Readable,
+    rows: int | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> NDArray[np.float32]:
     """Compute the features of segments without a graph.
 
@@ -45,11 +49,12 @@ def compute_features(
         image: (*spatial, C).
         segments: (*spatial) int32, ids 0..N-1 all used.
         rows: About how many rows are in memory at a time; None leaves that to the size of the image.
+        spacing: Length of a pixel along each axis; None: pixels are cubes.
 
     Returns:
         Features (N, F) float32, set by set.
     """
-    return stack_features(names, pool_segments(image, segments, join_requirements(names), rows))
+    return stack_features(names, pool_segments(image, segments, join_requirements(names), rows, spacing))
 
 
 def _select_quantiles(statistics: SegmentStatistics, levels: Sequence[float]) -> NDArray[np.float32]:
@@ -120,7 +125,8 @@ def compute_shape(statistics: SegmentStatistics) -> NDArray[np.float32]:
 
 def compute_position(statistics: SegmentStatistics) -> NDArray[np.float32]:
     """Return the centroid in [0, 1] along each axis of the image, (N, spatial_axes)."""
-    return (statistics.centroids / np.maximum(np.array(statistics.shape, np.float32) - 1, 1)).astype(np.float32)
+    lengths = np.maximum(np.array(statistics.shape, np.float32) - 1, 1) * np.array(statistics.spacing, np.float32)
+    return np.asarray(statistics.centroids / lengths, np.float32)
 
 
 FEATURES: dict[str, FeatureSet] = {

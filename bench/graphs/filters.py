@@ -41,6 +41,7 @@ class Level(NamedTuple):
         sigma: Standard deviation of the Gaussians in pixels of the level.
         offset: Intensity that counts as zero.
         with_squares: Whether squares of the responses are added up as well.
+        spacing: Length of a pixel along each axis, which the filters of volumes take account of.
     """
 
     values: NDArray[np.float32]
@@ -50,6 +51,7 @@ class Level(NamedTuple):
     sigma: float
     offset: np.float32
     with_squares: bool
+    spacing: tuple[float, ...]
 
 
 class Ring(NamedTuple):

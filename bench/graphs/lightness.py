@@ -39,9 +39,15 @@ class LightStatistics:
 class Lightness:
     """Collects the lightness of several segmentations of an image; the `levels` in [0, 1] of its quantiles ascend."""
 
-    def __init__(self, counts: Sequence[NDArray[np.int64]], axes: int, levels: tuple[float, ...]) -> None:
+    def __init__(
+        self,
+        counts: Sequence[NDArray[np.int64]],
+        axes: int,
+        levels: tuple[float, ...],
+        spacing: tuple[float, ...] | None = None,
+    ) -> None:
         self._counts, self._levels = counts, levels
-        self._texture = Texture(counts, 1, axes)
+        self._texture = Texture(counts, 1, axes, spacing)
         self._moments = [PixelMoments(len(pixels), 1) for pixels in counts]
         self._quantiles = [Quantiles(pixels, 1, levels) for pixels in counts]
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
+from bench.arrays.spacing import relate_spacing
 from bench.arrays.threads import Workers, start_workers
 from bench.graphs.colour import Colour
 from bench.graphs.lightness import Lightness, LightStatistics
@@ -62,6 +63,7 @@ class SegmentStatistics:
         light: Moments, quantiles and texture of the lightness, the mean of a pixel's channels.
         touching: Pairs of segments that share pixel faces.
         border: Faces (N,) at the border of the image.
+        spacing: Length of a pixel along each axis, in units of the shortest one.
     """
 
     shape: tuple[int, ...]
@@ -76,19 +78,22 @@ class SegmentStatistics:
     light: LightStatistics | None
     touching: TouchingPairs | None
     border: NDArray[np.int64] | None
+    spacing: tuple[float, ...]
 
     @cached_property
     def centroids(self) -> NDArray[np.float32]:
-        """Mean pixel index along each axis, (N, spatial_axes)."""
-        return (self.places[:, self._axes] / self.counts[:, None]).astype(np.float32)
+        """Mean position along each axis, pixel index times spacing, (N, spatial_axes)."""
+        mean = self.places[:, self._axes] / self.counts[:, None]
+        return np.asarray(mean * np.array(self.spacing), np.float32)
 
     @cached_property
     def covariance(self) -> NDArray[np.float64]:
-        """Covariance (N, axes, axes) of the pixel positions, with the extent of a pixel (1/12) added."""
+        """Covariance (N, axes, axes) of the positions, with the extent of a pixel (1/12 of its square) added."""
         mean = self.places[:, self._axes] / self.counts[:, None]
         square = np.array([[3, 4, 5], [4, 6, 7], [5, 7, 8]])[np.ix_(self._axes, self._axes)]
         second = self.places[:, square] / self.counts[:, None, None]
-        return np.asarray(second - mean[:, :, None] * mean[:, None, :] + np.eye(len(self._axes)) / 12)
+        found = second - mean[:, :, None] * mean[:, None, :] + np.eye(len(self._axes)) / 12
+        return np.asarray(found * np.outer(self.spacing, self.spacing))
 
     @property
     def _axes(self) -> list[int]:
@@ -109,15 +114,23 @@ class Collector(Protocol):
 
 
 def pool_segments(
-    image: Readable, segments: Readable, requirements: Requirements, rows: int | None = None
+    image: Readable,
+    segments: Readable,
+    requirements: Requirements,
+    rows: int | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> SegmentStatistics:
     """Pool the pixels of each segment, in one walk over the image: `pool_views` of a single segmentation."""
-    [found] = pool_views(image, [segments], requirements, rows)
+    [found] = pool_views(image, [segments], requirements, rows, spacing)
     return found
 
 
 def pool_views(
-    image: Readable, views: Sequence[Readable], requirements: Requirements, rows: int | None = None
+    image: Readable,
+    views: Sequence[Readable],
+    requirements: Requirements,
+    rows: int | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> list[SegmentStatistics]:
     """Pool the pixels of each segment of several segmentations, in one walk over the image.
 
@@ -128,6 +141,7 @@ def pool_views(
         views: Segmentations, each (*spatial) int32 with ids 0..N-1 all used.
         requirements: What is pooled beside moments.
         rows: About how many rows are in memory at a time; None leaves that to the size of the image.
+        spacing: Length of a pixel along each axis, in any unit; None: pixels are cubes.
 
     Returns:
         The statistics of each segmentation, the same to the last bit whatever the others, `rows` and the threads.
@@ -135,13 +149,15 @@ def pool_views(
     Raises:
         ValueError: Image and segments have different shapes, or `rows` is less than 1.
     """
-    collected = _collect(image, views, requirements, rows)
+    shape = tuple(views[0].shape)
+    pitch = relate_spacing(spacing, len(shape))
+    collected = _collect(image, views, requirements, rows, pitch)
     found: list[SegmentStatistics] = []
     while collected.pools:  # what was collected of a view goes before that of the next is put together
         view, pool = len(found), collected.pools.pop(0)
         texture = None if collected.texture is None else collected.texture.take(view)
         light = None if collected.light is None else collected.light.take(view)
-        found.append(pool.compute(tuple(views[0].shape), texture, light))
+        found.append(pool.compute(shape, pitch, texture, light))
     return found
 
 
@@ -154,7 +170,13 @@ class _Collected:
     light: Lightness | None
 
 
-def _collect(image: Readable, views: Sequence[Readable], requirements: Requirements, rows: int | None) -> _Collected:
+def _collect(
+    image: Readable,
+    views: Sequence[Readable],
+    requirements: Requirements,
+    rows: int | None,
+    spacing: tuple[float, ...],
+) -> _Collected:
     """Walk over the image; its pixels are let go on return."""
     axes, channels = len(views[0].shape), image.shape[-1]
     with start_workers(tuple(views[0].shape)) as workers:
@@ -165,8 +187,8 @@ def _collect(image: Readable, views: Sequence[Readable], requirements: Requireme
             _count_all(slab, parts, segments, rows, workers)
             for slab, parts, segments in zip(first, blocks, views, strict=True)
         ]
-        texture = Texture(counts, channels, axes) if requirements.texture else None
-        light = Lightness(counts, axes, requirements.light_levels) if requirements.light_levels else None
+        texture = Texture(counts, channels, axes, spacing) if requirements.texture else None
+        light = Lightness(counts, axes, requirements.light_levels, spacing) if requirements.light_levels else None
         pools = [_Pool(pixels, channels, requirements) for pixels in counts]
         for slabs in chain([first], walk):
             blocks = blocks if slabs is first else [cut_blocks(slab, workers) for slab in slabs]
@@ -197,9 +219,13 @@ class _Pool:
                 collector.collect(slab, parts, workers)
 
     def compute(
-        self, shape: tuple[int, ...], texture: NDArray[np.float32] | None, light: LightStatistics | None
+        self,
+        shape: tuple[int, ...],
+        spacing: tuple[float, ...],
+        texture: NDArray[np.float32] | None,
+        light: LightStatistics | None,
     ) -> SegmentStatistics:
-        """Return the statistics of an image of `shape`, with what was collected of all views at once."""
+        """Return the statistics of an image of `shape` and `spacing`, with what was collected of all views at once."""
         mean, deviation = self.moments.compute(self.counts)
         return SegmentStatistics(
             shape,
@@ -214,6 +240,7 @@ class _Pool:
             light,
             self.faces.merge_pairs(len(self.counts)) if self.faces else None,
             self.faces.sum_border(len(self.counts)) if self.faces else None,
+            spacing,
         )
 
 

@@ -41,13 +41,21 @@ class Texture:
 
     Means and deviations at the fine scales, means at the coarse ones. Responses at coarse scales hardly vary within a
     segment. They are computed on a halved, quartered, ... image. Sums live from the first slab to the last, so those
-    of an image of one slab are in memory for a single channel and scale at a time.
+    of an image of one slab are in memory for a single channel and scale at a time. In a volume `spacing`, the length of
+    a pixel along each axis, divides the Gaussians and their derivatives.
     """
 
     halo = (2 * (sample_gaussian(_WIDEST, TRUNCATE).size - 1) + 1) * max(list_strides())
 
-    def __init__(self, counts: Sequence[NDArray[np.int64]], channels: int, axes: int) -> None:
+    def __init__(
+        self,
+        counts: Sequence[NDArray[np.int64]],
+        channels: int,
+        axes: int,
+        spacing: tuple[float, ...] | None = None,
+    ) -> None:
         self._counts, self._responses = counts, 2 + 2 * axes
+        self._spacing = (1.0,) * axes if spacing is None else spacing
         columns = self._responses * (2 * len(FINE) + len(COARSE))
         self._found = [np.empty((len(pixels), channels, columns), np.float32) for pixels in counts]
         self._sums: dict[tuple[int, int], list[ScaleSums]] = {}
@@ -72,7 +80,8 @@ class Texture:
                     level, stride = halve(level, workers), 2 * stride
                 fine = scale < len(FINE)
                 height = -(-slab.shape[0] // stride)
-                part = Level(level, slab.top // stride, height, stride, sigma / stride, self._offset[channel], fine)
+                scaled = (sigma / stride, self._offset[channel], fine, self._spacing)
+                part = Level(level, slab.top // stride, height, stride, *scaled)
                 sums = self._sums.get((channel, scale)) or self._start_sums(channel, scale)
                 self._add(sums, parts, add_up(part, slab, stacked, len(slabs), workers))
                 if slab.stop == slab.shape[0]:

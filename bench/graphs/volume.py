@@ -33,7 +33,7 @@ def sum_volume_responses(
     """
     shapes = [(block.runs.ids.size, RESPONSES) for block in parts]
     found = [(np.zeros(shape), np.zeros(shape)) for shape in shapes]
-    for number, response in enumerate(filter_volume(level.values, level.sigma, workers)):
+    for number, response in enumerate(filter_volume(level.values, level.sigma, workers, level.spacing)):
         if number == 0:
             response -= level.offset
         filtered = level._replace(values=response)
@@ -46,26 +46,30 @@ def sum_volume_responses(
     return found
 
 
-def filter_volume(volume: NDArray[np.float32], sigma: float, workers: Workers) -> Iterator[NDArray[np.float32]]:
+def filter_volume(
+    volume: NDArray[np.float32], sigma: float, workers: Workers, spacing: tuple[float, ...] = (1.0, 1.0, 1.0)
+) -> Iterator[NDArray[np.float32]]:
     """Filter a volume, one response at a time.
 
     Args:
         volume: (D, H, W) float32.
-        sigma: Standard deviation of the Gaussians in pixels.
+        sigma: Standard deviation of the Gaussians in units of `spacing`.
         workers: Threads that share the work.
+        spacing: Length of a pixel along each axis.
 
     Yields:
         Smoothed intensity, gradient magnitude, three eigenvalues of the Hessian and the square roots of three of the
         structure tensor, the largest first; each (D, H, W).
     """
-    smooth = _smooth(volume, sigma)
+    sigmas = [sigma / length for length in spacing]
+    smooth = _smooth(volume, sigmas)
     yield smooth.copy()
-    gradient = [np.float32(sigma) * _differentiate(smooth, axis) for axis in range(3)]
+    gradient = [np.float32(sigmas[axis]) * _differentiate(smooth, axis) for axis in range(3)]
     yield np.sqrt(np.square(gradient[0]) + np.square(gradient[1]) + np.square(gradient[2]))
-    hessian = [np.float32(sigma) * _differentiate(gradient[row], column) for row, column in PAIRS]
+    hessian = [np.float32(sigmas[column]) * _differentiate(gradient[row], column) for row, column in PAIRS]
     yield from find_eigenvalues(np.stack(hessian), workers)
     del hessian
-    tensor = [_smooth(gradient[row] * gradient[column], sigma) for row, column in PAIRS]
+    tensor = [_smooth(gradient[row] * gradient[column], sigmas) for row, column in PAIRS]
     del gradient
     for value in find_eigenvalues(np.stack(tensor), workers):
         yield np.sqrt(np.maximum(value, 0))
@@ -79,10 +83,10 @@ def find_eigenvalues(entries: NDArray[np.float32], workers: Workers) -> NDArray[
     return out.reshape(3, *entries.shape[1:])
 
 
-def _smooth(values: NDArray[np.float32], sigma: float) -> NDArray[np.float32]:
+def _smooth(values: NDArray[np.float32], sigmas: list[float]) -> NDArray[np.float32]:
     from scipy import ndimage  # here, as graphs of images need no scipy
 
-    return ndimage.gaussian_filter(values, sigma, mode="nearest", truncate=TRUNCATE)
+    return ndimage.gaussian_filter(values, sigmas, mode="nearest", truncate=TRUNCATE)
 
 
 def _differentiate(values: NDArray[np.float32], axis: int) -> NDArray[np.float32]:

@@ -18,6 +18,7 @@ SMALL = (
     *("dataset=synthetic", "dataset.image_size=[128,128]"),
     *("dataset.train_images=1", "dataset.val_images=1", "dataset.test_images=1"),
 )
+VOLUMES = "dataset.image_size=[8,128,128]"  # for arms that need them
 LARGEST = 6  # libraries named per arm
 
 
@@ -28,9 +29,18 @@ class FloorConfig:
     pipeline: str | None = None  # the one arm to run; null runs all
     root: str | None = None  # folder of images and masks, as dataset.root; null takes a small synthetic data set
 
-    def data(self) -> tuple[str, ...]:
-        """Return the overrides that choose the data set."""
-        return SMALL if self.root is None else ("dataset=folder", f"dataset.root={self.root}")
+    def list_arms(self) -> list[str]:
+        """Return the arms to run: of all, those for volumes on generated data only."""
+        if self.pipeline is not None:
+            return [self.pipeline]
+        measured = [arm for arm in ARMS.values() if arm.name not in foreign_arms()]
+        return [arm.name for arm in measured if self.root is None or not arm.needs_volume]
+
+    def data(self, arm: str) -> tuple[str, ...]:
+        """Return the overrides that choose the data set of an arm."""
+        if self.root is not None:
+            return ("dataset=folder", f"dataset.root={self.root}")
+        return (*SMALL, VOLUMES) if arm in ARMS and ARMS[arm].needs_volume else SMALL
 
 
 @dataclass(frozen=True)
@@ -55,8 +65,8 @@ class Floor:
 def main(settings: FloorConfig) -> int:
     """Print the floor of every arm. Returns the exit code: 1 where a run failed."""
     failed = False
-    for arm in [settings.pipeline] if settings.pipeline else [arm for arm in ARMS if arm not in foreign_arms()]:
-        found, reason = measure_floor(arm, settings.data())
+    for arm in settings.list_arms():
+        found, reason = measure_floor(arm, settings.data(arm))
         failed |= found is None
         print("\n".join([f"{arm}: {reason}"] if found is None else describe_floor(found)), flush=True)
     return int(failed)

@@ -1,7 +1,7 @@
 """`python -m bench inferer`: tiled inference beside MONAI's, with the same network, tiles, overlap and precision.
 
 Both turn the same image in memory into a mask in memory, in turn in one process (A B B A); peak memory is measured in a
-fresh process for each. MONAI serves this comparison alone and comes with the extra `test`.
+fresh process for each. MONAI comes with the extra `volumes`.
 """
 
 import time
@@ -54,7 +54,7 @@ class InfererConfig:
 def main(config: InfererConfig) -> int:
     """Measure, print a line per way of blending, write `results_dir/inferer.csv`. Returns the exit code."""
     if find_spec("monai") is None:
-        raise InputError("inferer compares with MONAI, which is not installed: pip install 'gnn-vs-cnn[test]'")
+        raise InputError("inferer compares with MONAI, which is not installed: pip install 'gnn-vs-cnn[volumes]'")
     rows = []
     for blend in ("discard", "gaussian") if config.blend == "both" else (config.blend,):
         rows.append(measure_inferers(replace(config, blend=blend)))

@@ -1,17 +1,20 @@
 """Build an arm by its name. Its module is imported only then, so that an arm without torch never pays for it."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from importlib import import_module
 from typing import Any, cast
 
 from bench.arms import ARMS
 from bench.config import Config
-from bench.datasets.sample import Task
+from bench.datasets.sample import Task, adopt_spacing
 from bench.pipelines.protocol import Pipeline
 
 
 def build_pipeline(config: Config, task: Task) -> Pipeline[Any]:
     """Build the arm that `config.pipeline.name` names, for images and classes as `task` says. Raises `InputError`."""
+    superpixels, graph = adopt_spacing(config.superpixels, task), adopt_spacing(config.graph, task)
+    config = replace(config, superpixels=superpixels, graph=graph)
     module, name = ARMS[config.pipeline.name].implementation.split(":")
     build = cast(Callable[[Config, Task], Pipeline[Any]], getattr(import_module(module), name))
     return build(config, task)

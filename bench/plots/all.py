@@ -23,7 +23,7 @@ from bench.tables.comparison import list_configurations, rank_arm
 from bench.tables.folders import find_run_file
 from bench.tables.footprint import load_trace
 from bench.tables.frontier import MEMORY, PREDICTION, TRAINING
-from bench.tables.names import name_arm
+from bench.tables.names import find_family, name_arm
 from bench.tables.scale import EXPERIMENT, is_scale, make_points
 
 _SIZE = (
@@ -185,7 +185,8 @@ def _traces(folders: Sequence[Path], runs: pd.DataFrame) -> dict[str, pd.DataFra
         run_id = str(group.sort_values("seed")["run_id"].iloc[0])
         try:
             if pipeline.split(" ")[0] in contending_arms():
-                found[name_arm(pipeline)] = load_trace(find_run_file(folders, run_id, "memory_trace.csv"))
+                name = name_arm(find_family(str(group["arm"].iloc[0])))
+                found[name] = load_trace(find_run_file(folders, run_id, "memory_trace.csv"))
         except InputError as error:
             reasons.append(str(error))
     if not found:

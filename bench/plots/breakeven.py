@@ -8,11 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from bench.arms import RIVALS
 from bench.config import InputError
 from bench.plots.style import GREY, NoDataError, find_style, make_figure
 from bench.tables.breakeven import BreakEven, Crossing, find_break_evens
-from bench.tables.names import name_arm
 from bench.tables.text import format_outcome
 
 
@@ -35,8 +33,8 @@ def plot_break_even(runs: pd.DataFrame, stages: pd.DataFrame) -> Figure:
 def _panel(axes: Axes, crossing: Crossing, found: BreakEven) -> None:
     now = crossing.quantity.now(found.project)
     x = np.geomspace(*_range(crossing, now), 200)
-    for name, (fixed, slope) in zip(RIVALS, (crossing.gnn, crossing.cnn), strict=True):
-        axes.plot(x, fixed + slope * x, color=find_style(name)[0], linewidth=1.5, label=name_arm(name))
+    for side, name, (fixed, slope) in zip(found.sides, found.names, (crossing.gnn, crossing.cnn), strict=True):
+        axes.plot(x, fixed + slope * x, color=find_style(side)[0], linewidth=1.5, label=name)
     if not math.isnan(now):
         axes.axvline(now, color=GREY, linewidth=1, linestyle=":")
     axes.plot([], [], ":", color=GREY, linewidth=1, label="as in these runs")

@@ -6,14 +6,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
 
-from bench.arms import ARMS, RIVALS, contending_arms, foreign_arms
+from bench.arms import ARMS, contending_arms, foreign_arms
 from bench.plots.labels import Label, place_labels
 from bench.plots.style import BLACK, GREY, KINDS, NoDataError, assign_styles, count_legend_columns, make_figure
-from bench.tables.chosen import choose_configurations, choose_shown
+from bench.tables.chosen import choose_configurations, choose_shown, find_sides
 from bench.tables.comparison import MIB, format_setting, rank_arm
 from bench.tables.convergence import select_counted, select_trained
 from bench.tables.frontier import select_like_peaks
-from bench.tables.names import name_arm
+from bench.tables.names import find_family, name_arm
 
 Runs = pd.DataFrame
 MOST_ARMS = 6  # in one legend
@@ -61,13 +61,15 @@ def _ceiling_line(axes: Axes, nodes: Runs) -> None:
 
 def _pixel_band(axes: Axes, used: Runs) -> None:
     """A horizontal line at the pixel network's mean, the range over its seeds shaded."""
-    group = choose_configurations(used).get(RIVALS[1])
+    side = find_sides(used)[1]
+    group = choose_configurations(used).get(side)
     if group is None or group["dice"].isna().all():
         return
-    count, colour = group["seed"].nunique(), ARMS[RIVALS[1]].colour
+    count, colour = group["seed"].nunique(), ARMS[side].colour
     axes.axhspan(group["dice"].min(), group["dice"].max(), color=colour, alpha=0.15, linewidth=0)
     detail = f"{count} seeds, range shaded" if count > 1 else "1 seed"
-    axes.axhline(group["dice"].mean(), color=colour, linewidth=1.4, label=f"{ARMS[RIVALS[1]].label} ({detail})")
+    label = name_arm(find_family(str(group["arm"].iloc[0])))
+    axes.axhline(group["dice"].mean(), color=colour, linewidth=1.4, label=f"{label} ({detail})")
 
 
 def plot_score_vs_memory(runs: Runs) -> Figure:

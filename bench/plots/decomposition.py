@@ -4,15 +4,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.arms import ARMS, RIVALS, edgeless_arms
 from bench.config import InputError
 from bench.plots.curves import DICE
 from bench.plots.style import BLACK, GREY, ORANGE, SKY, NoDataError, make_figure
-from bench.tables.decomposition import EDGELESS, GRAPH, PIXELS, VOTED, Decomposition, decompose
+from bench.tables.decomposition import Decomposition, decompose
 from bench.tables.text import format_points
 
 _CAUSES = {"superpixels": ORANGE, "model": SKY, "superpixels and model": SKY, "missing context": GREY}
-_LEVELS = {PIXELS: ARMS[RIVALS[1]], VOTED: ARMS[RIVALS[1]], GRAPH: ARMS[RIVALS[0]], EDGELESS: ARMS[edgeless_arms()[0]]}
 
 
 def plot_decomposition(runs: pd.DataFrame) -> Figure:
@@ -40,7 +38,7 @@ def plot_decomposition(runs: pd.DataFrame) -> Figure:
 
 def _levels(axes: Axes, found: Decomposition) -> None:
     for number, (name, values) in enumerate(found.levels.items()):
-        mean, color = float(values.mean()), _LEVELS[name].colour
+        mean, color = float(values.mean()), found.colours[name]
         axes.plot([number - 0.27, number + 0.27], [mean, mean], color=color, linewidth=2.5, zorder=3)
         axes.scatter([number] * len(values), values, s=12, color=color, alpha=0.6, zorder=4)
         axes.annotate(f"{mean:.3f}", (number, mean), xytext=(0, -12), textcoords="offset points", ha="center",

@@ -10,7 +10,7 @@ from bench.plots.curves import scale_axis
 from bench.plots.style import GREY, NoDataError, assign_styles, count_legend_columns, make_figure
 from bench.tables.chosen import choose_shown
 from bench.tables.comparison import rank_arm
-from bench.tables.names import name_arm
+from bench.tables.names import find_family, name_arm
 
 
 def plot_learning_curves(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
@@ -23,7 +23,7 @@ def plot_learning_curves(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
     figure, axes = make_figure()
     for pipeline, (color, marker) in assign_styles(list(curves)).items():
         for number, line in enumerate(curves[pipeline]):
-            _line(axes, line, color, marker, _label(pipeline, groups[pipeline]) if number == 0 else None)
+            _line(axes, line, color, marker, _label(groups[pipeline]) if number == 0 else None)
     scale_axis(axes, pd.concat([line["seconds"] for lines in curves.values() for line in lines]), 20)
     if any(line["budget"].notna().any() for lines in curves.values() for line in lines):
         axes.plot([], [], "x", color=GREY, markersize=5, label="cross: cooled down after less work")
@@ -56,7 +56,8 @@ def _curves(group: pd.DataFrame, history: pd.DataFrame) -> list[pd.DataFrame]:
     return [line for line in lines if len(line)]
 
 
-def _label(pipeline: str, group: pd.DataFrame) -> str:
+def _label(group: pd.DataFrame) -> str:
     size, count = group["superpixel_size"].iloc[0], group["seed"].nunique()
     detail = "" if math.isnan(size) else f"{size:g} px, "
-    return f"{name_arm(pipeline)} ({detail}{count} seed{'s'[: count != 1]})"
+    name = name_arm(find_family(str(group["arm"].iloc[0])))
+    return f"{name} ({detail}{count} seed{'s'[: count != 1]})"

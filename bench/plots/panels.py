@@ -3,7 +3,7 @@
 import math
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -30,12 +30,18 @@ MOST = 2  # images per figure
 
 @dataclass(frozen=True)
 class Crop:
-    """What one arm made of one crop: `image` (H, W) or (H, W, 3) uint8, `truth` and `predicted` (H, W) classes."""
+    """What one arm made of one crop: `image` (H, W) or (H, W, 3) uint8, `truth` and `predicted` (H, W) classes.
+
+    That of a volume is its middle plane, and has `cuts` across the planes: along its rows (D, W) and its columns
+    (D, H). `depth` is how many times a plane is as thick as a pixel is wide.
+    """
 
     name: str
     image: NDArray[np.uint8]
     truth: NDArray[np.integer[Any]]
     predicted: NDArray[np.integer[Any]]
+    cuts: tuple["Crop", ...] = ()
+    depth: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -58,13 +64,20 @@ def load_crops(path: Path) -> tuple[tuple[str, ...], tuple[Crop, ...]]:
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             count = sum(key.startswith("name_") for key in file.files)
             names = tuple(str(name) for name in file["class_names"])
-            crops = tuple(
-                Crop(str(file[f"name_{i}"]), *(file[f"{part}_{i}"] for part in ("image", "truth", "predicted")))
-                for i in range(count)
-            )
+            crops = tuple(_read_crop(file, i) for i in range(count))
     except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
         raise NoDataError(f"{path.name} of {path.parent.name} cannot be read ({error})") from error
     return names, crops
+
+
+def _read_crop(file: Any, number: int) -> Crop:
+    """Read one crop with its cuts, which a volume has."""
+    parts, name = ("image", "truth", "predicted"), str(file[f"name_{number}"])
+    kinds = [kind for kind in ("rows_", "columns_") if f"{kind}image_{number}" in file.files]
+    cuts = tuple(Crop(name, *(file[f"{kind}{part}_{number}"] for part in parts)) for kind in kinds)
+    depth = float(file[f"depth_{number}"]) if cuts else 1.0
+    image, truth, predicted = (file[f"{part}_{number}"] for part in parts)
+    return Crop(name, image, truth, predicted, cuts, depth)
 
 
 def load_arm_crops(folders: Sequence[Path], runs: pd.DataFrame) -> list[ArmCrops]:
@@ -97,6 +110,7 @@ def _have_same_crops(one: tuple[Crop, ...], other: tuple[Crop, ...]) -> bool:
 
 def plot_panels(arms: list[ArmCrops]) -> Figure:
     """Draw two rows per image: masks over it (truth first), then the image itself and each arm's wrong pixels."""
+    arms = [replace(arm, crops=tuple(map(lay_out_cuts, arm.crops))) for arm in arms]
     crops = arms[0].crops[:MOST]
     columns = 1 + len(arms)
     shape = crops[0].truth.shape
@@ -120,6 +134,32 @@ def plot_panels(arms: list[ArmCrops]) -> Figure:
             _show(bottom[column], wrong, "", "wrong pixels" if column == 1 else "")
     _legend(figure, names, colours)
     return figure
+
+
+def lay_out_cuts(crop: Crop) -> Crop:
+    """Return the crop of a volume with its cuts beside it: that along the columns at its right, along the rows below.
+
+    Planes are as thick as they are in space, at least a pixel. What lies between and in the corner is white, and of no
+    class. The crop of a flat image comes back as it is.
+    """
+    if not crop.cuts:
+        return crop
+    thick = max(round(crop.depth), 1)
+    below, beside = ([np.repeat(part, thick, axis=0) for part in (c.image, c.truth, c.predicted)] for c in crop.cuts)
+    beside = [part.swapaxes(0, 1) for part in beside]
+    blanks: tuple[Any, ...] = (255, -1, -1)  # white; a number of no class
+    own = (crop.image, crop.truth, crop.predicted)
+    joined = [_join(*four) for four in zip(own, beside, below, blanks, strict=True)]
+    return replace(crop, image=joined[0], truth=joined[1], predicted=joined[2], cuts=())
+
+
+def _join(middle: NDArray[Any], beside: NDArray[Any], below: NDArray[Any], blank: int, gap: int = 4) -> NDArray[Any]:
+    """Put three pictures into one, `gap` pixels apart, the rest `blank`."""
+    height, width = middle.shape[:2]
+    whole = (height + gap + below.shape[0], width + gap + beside.shape[1], *middle.shape[2:])
+    out = np.full(whole, blank, np.uint8 if blank >= 0 else np.int64)
+    out[:height, :width], out[:height, width + gap :], out[height + gap :, :width] = middle, beside, below
+    return out
 
 
 def _show(axes: Axes, picture: Rgb, title: str, side: str = "") -> None:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.config import CnnConfig, Config, InputError
+from bench.config import CnnConfig, Config, InputError, VolumeCnnConfig
 from bench.pipelines.protocol import Pipeline
 from bench.pipelines.registry import build_pipeline
 from bench.predict.run_directory import FinishedRun, read_run
@@ -42,11 +42,13 @@ def load_run(directory: Path, device: str) -> tuple[FinishedRun, Pipeline[Any]]:
 
 def forgo_download(config: Config) -> Config:
     """Return the same settings without weights to be fetched: the checkpoint holds those of the encoder too."""
-    model = getattr(config.pipeline, "model", None)
-    if not isinstance(model, CnnConfig):
-        return config
     pipeline: Any = config.pipeline
-    return replace(config, pipeline=replace(pipeline, model=replace(model, encoder_weights=None, weights_file=None)))
+    model = getattr(pipeline, "model", None)
+    if isinstance(model, CnnConfig):
+        model = replace(model, encoder_weights=None)
+    if not isinstance(model, CnnConfig | VolumeCnnConfig):
+        return config
+    return replace(config, pipeline=replace(pipeline, model=replace(model, weights_file=None)))
 
 
 def pin_run(config: Config) -> None:

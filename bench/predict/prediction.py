@@ -1,5 +1,6 @@
 """One image of any size through a trained arm: opened, scaled as in training, predicted in blocks, written whole."""
 
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.arrays.protocols import PlaneOf, Readable, Source, Writable
+from bench.arrays.spacing import relate_spacing
 from bench.config import FolderConfig, InputError, ParallelConfig, require, require_one_of
 from bench.console.progress import Progress
 from bench.datasets.examine import examine
@@ -27,6 +29,7 @@ from bench.predict.png_files import write_overlay
 from bench.predict.run_directory import FinishedRun
 from bench.predict.scratch import estimate_scratch, make_scratch
 
+ALIKE = 0.05  # relative difference of the sides of voxels that count as alike
 Show = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 
 
@@ -221,6 +224,9 @@ def predict_one(work: Work, progress: Show | None = None) -> Done:
     needed = estimate_scratch(run.config, shape, len(run.task.class_names), settings.probabilities)
     with explain_prediction(work), make_scratch(work.out, settings.scratch, needed) as scratch:
         meaning, images = describe_mask(file, run.task, layout, planes != [None]), open_images(work, run, planes)
+        note = compare_voxels(meaning, run.task)
+        if note:
+            print(f"note: {work.image} {note}", file=sys.stderr, flush=True)
         with (progress or show_progress)(work.image.name) as show:
             write_outputs(work, pipeline, images, shape[:-1], meaning, scratch, show)
     peak, pixels = memory.peak(), prod(shape[:-1])
@@ -335,6 +341,23 @@ def describe_mask(file: Opened, task: Task, layout: Layout, stacked: bool = Fals
     if stacked and sizes is not None:
         sizes, units = (1.0, *sizes), None if units is None else (None, *units)
     return Meaning(task.class_names, sizes, units)
+
+
+def compare_voxels(meaning: Meaning, task: Task) -> str:
+    """Return how the voxels of an image differ in shape from those of the training images; empty where they do not.
+
+    Args:
+        meaning: Pixel sizes and units along the spatial axes, where they are known.
+        task: The spacing of the training images.
+    """
+    sizes, axes = meaning.pixel_size, task.spatial_axes
+    if axes == 2 or sizes is None or len(set(meaning.units or ())) > 1:
+        return ""
+    own, trained = relate_spacing(sizes, axes), relate_spacing(task.spacing, axes)
+    if all(abs(one / other - 1) < ALIKE for one, other in zip(own, trained, strict=True)):
+        return ""
+    shapes = (" x ".join(f"{length:.3g}" for length in one) for one in (own, trained))
+    return f"has voxels of {next(shapes)} and the run was trained on those of {next(shapes)}: resample it to be sure"
 
 
 @contextmanager

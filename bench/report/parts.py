@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.arms import ARMS, RIVALS
 from bench.config import InputError
 from bench.plots.style import KINDS, Plotted
 from bench.tables.breakeven import FORMULA, Rates, find_break_evens
+from bench.tables.chosen import find_sides
 from bench.tables.collect import Tables
 from bench.tables.comparison import rank_arm
 from bench.tables.decomposition import decompose, list_idle_configurations, tabulate_liveness
@@ -121,7 +121,7 @@ def _budgets(runs: pd.DataFrame) -> ReportPart | None:
 
 
 def _budget_row(item: Within) -> tuple[str, ...]:
-    taker, giver = (ARMS[name].label for name in (item.taker_pipeline, *set(RIVALS) - {item.taker_pipeline}))
+    taker, giver = item.names
     kind = f" ({KINDS.get(item.kind, item.kind)})" if item.kind else ""
     question = f"the best {taker} within the {giver}'s {item.cost.name}{kind}"
     budget = f"{_amount(item.budget, item.cost)} ({name_for_readers(dict(item.giver.iloc[0]))})"
@@ -147,12 +147,12 @@ def _break_even(runs: pd.DataFrame, stages: pd.DataFrame, figures: tuple[Plotted
     try:
         found = find_break_evens(runs, stages)
     except InputError as error:
-        arms = set(RIVALS) <= set(runs["pipeline"])
+        arms = set(find_sides(runs)) <= set(runs["pipeline"])
         return ReportPart("Break-even", (f"Not computed: {error}.",)) if arms else None
     rows = [_crossing_row(crossing.quantity.name, crossing.quantity.now(found.project), format_outcome(crossing))
             for crossing in found.crossings]  # fmt: skip
-    labels = [ARMS[name].label for name in RIVALS]
-    rates = "; ".join(f"{label}: {_rates(part)}" for label, part in zip(labels, (found.gnn, found.cnn), strict=True))
+    sides = zip(found.names, (found.gnn, found.cnn), strict=True)
+    rates = "; ".join(f"{label}: {_rates(part)}" for label, part in sides)
     sentences = (FORMULA, f"Measured on this machine, means over runs: {rates}.")
     return ReportPart("Break-even", sentences, ("what is varied", "here", "outcome"), tuple(rows), figures)
 

@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from bench.arms import RIVALS
 from bench.plots.style import Plotted
 from bench.report.parts import ReportPart
 from bench.report.words import join_list
 from bench.tables import speed
-from bench.tables.chosen import choose_configurations
+from bench.tables.chosen import choose_configurations, find_sides
 from bench.tables.collect import Tables
 from bench.tables.footprint import PRODUCT, measure_footprints
 from bench.tables.names import name_configuration
@@ -33,8 +32,9 @@ def make_speed_parts(
         figures: The figures that were drawn.
         folders: Results folders in which run directories may lie.
     """
-    stand_ins = {name: found for name, found in choose_configurations(runs).items() if name in RIVALS}
-    if len(stand_ins) < len(RIVALS):
+    chosen = choose_configurations(runs)
+    stand_ins = {name: chosen[name] for name in find_sides(runs) if name in chosen}
+    if len(stand_ins) < 2:
         return ()
     curves, traces = (tuple(f for f in figures if f.name.startswith(k)) for k in ("time_to_score", "memory_trace"))
     memory = _memory_part(stand_ins, tables, folders, traces)
@@ -44,8 +44,9 @@ def make_speed_parts(
 def _time_part(
     runs: pd.DataFrame, stand_ins: dict[str, pd.DataFrame], history: pd.DataFrame, figures: tuple[Plotted, ...]
 ) -> ReportPart:
-    methods = [speed.select_method(runs, stand_ins[name].iloc[0]) for name in RIVALS]
-    matter = speed.find_targets(stand_ins[RIVALS[0]], stand_ins[RIVALS[1]], history)
+    methods = [speed.select_method(runs, side.iloc[0]) for side in stand_ins.values()]
+    ours, theirs = stand_ins.values()
+    matter = speed.find_targets(ours, theirs, history)
     marks = dict(zip(map(float, matter), ("converged", "-1 point", "-2 points"), strict=True))
     between = [score for score in speed.make_grid(methods, history, MOST) if not (abs(score - matter) < APART).any()]
     targets = np.array(sorted([*(score for score in marks if score == score), *between], reverse=True))
@@ -94,14 +95,14 @@ def _memory_part(
     stand_ins: dict[str, pd.DataFrame], tables: Tables, folders: Sequence[Path], figures: tuple[Plotted, ...]
 ) -> ReportPart | None:
     """The figure alone where peaks were not measured, or are of several kinds; nothing without both."""
-    runs = pd.concat([stand_ins[name] for name in RIVALS])
+    runs = pd.concat(list(stand_ins.values()))
     found = measure_footprints(runs, tables.stages, folders).set_index("run_id")
     if found["training_gib_s"].isna().any() or len(set(runs["peak_memory_kind"])) != 1:
         return ReportPart("Memory over time", figures=figures) if figures else None
-    rows = tuple(_footprint_row(stand_ins[name], found) for name in RIVALS)
+    rows = tuple(_footprint_row(side, found) for side in stand_ins.values())
     sources = {name: str(found[f"{name}_source"].iloc[0]) for name in ("training", "predict")}
     larger = f" ({PRODUCT} is more than the area would be)" if PRODUCT in sources.values() else ""
-    numbers = join_list(str(len(stand_ins[name])) for name in RIVALS)
+    numbers = join_list(str(len(side)) for side in stand_ins.values())
     sentence = (
         f"What is occupied and for how long, gross ({runs['peak_memory_kind'].iloc[0]}), superpixels included: the "
         f"area under memory over time{larger}. Means over {numbers} runs."

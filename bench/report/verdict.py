@@ -7,15 +7,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.arms import ARMS, RIVALS, ceiling_arms, edgeless_arms
+from bench.arms import RIVALS, ceiling_arms, edgeless_arms
 from bench.report.pair import Pair, collect_image_scores, pair_by_seed
 from bench.report.rival import describe_foreign, describe_rival
 from bench.report.scorecard import Line, make_scorecard, summarise_lines
 from bench.report.words import count, join_list, join_sentences
-from bench.tables.chosen import choose_configurations
+from bench.tables.chosen import choose_configurations, find_sides
 from bench.tables.comparison import rank_arm
 from bench.tables.convergence import BUDGETS, make_finishing_command, select_converged, select_counted
-from bench.tables.names import find_family, format_extent, format_size, name_configuration
+from bench.tables.names import find_family, format_extent, format_size, is_volume, label_pipeline, name_configuration
 from bench.tables.statistics import count_pairs_needed, sign_flip_test
 
 NEEDED = 6  # test images below which the interval of the score rests on the t distribution
@@ -54,15 +54,16 @@ def reach_verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, histor
     Returns:
         The verdict. It never says more than the runs show.
     """
-    stand_ins = choose_configurations(runs)
-    missing = [name for name in RIVALS if name not in stand_ins]
+    stand_ins, sides = choose_configurations(runs), find_sides(runs)
+    missing = [name for name in sides if name not in stand_ins]
     if missing:
         return Verdict(
             heading, _no_verdict(runs, missing), notes=(*list_finishing(runs, missing), *list_left_out(runs))
         )
-    pair = pair_by_seed(*(stand_ins[name] for name in RIVALS))
+    pair = pair_by_seed(*(stand_ins[name] for name in sides))
     if pair.seeds == 0:
-        why = f"No verdict: {join_list(_labels(RIVALS))} have no seed in common, so nothing can be paired"
+        labels = _labels(sides, volumes=is_volume(runs.iloc[0].to_dict()))
+        why = f"No verdict: {join_list(labels)} have no seed in common, so nothing can be paired"
         return Verdict(
             heading,
             join_sentences([why, *name_undertrained(runs)]),
@@ -80,8 +81,8 @@ def reach_verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, histor
     return Verdict(heading, first_sentence, lines, *describe_rival(pair, runs, scores, history), notes)
 
 
-def _labels(names: Sequence[str]) -> list[str]:
-    return [ARMS[name].label for name in names]
+def _labels(names: Sequence[str], volumes: bool = False) -> list[str]:
+    return [label_pipeline(name, volumes) for name in names]
 
 
 def _summarise_pair(pair: Pair, lines: Sequence[Line]) -> str:
@@ -139,13 +140,14 @@ def _explain_undertrained(group: pd.DataFrame) -> str:
 
 def _no_verdict(runs: pd.DataFrame, missing: Sequence[str]) -> str:
     """Why arms cannot be compared: they were not run, did not end well, or all their runs are undertrained."""
-    whys = [_missing_clause(runs[runs["pipeline"] == name], name) for name in missing]
+    volumes = any(map(is_volume, runs.to_dict("records")))
+    whys = [_missing_clause(runs[runs["pipeline"] == name], name, volumes) for name in missing]
     return join_sentences([f"No verdict: {join_list(whys)}", *name_undertrained(runs, missing)])
 
 
-def _missing_clause(runs: pd.DataFrame, name: str) -> str:
+def _missing_clause(runs: pd.DataFrame, name: str, volumes: bool) -> str:
     """Of several configurations the one that did best on validation images is worth finishing first."""
-    label, groups = ARMS[name].label, _cut(runs)
+    label, groups = label_pipeline(name, volumes), _cut(runs)
     if not groups:
         return f"there is no finished, valid run of the {label} (pipeline={name})"
     number = sum(len(group) for group in groups)
@@ -166,7 +168,7 @@ def _order(stand_ins: dict[str, pd.DataFrame]) -> list[str]:
     alike = {n: r["dice"].mean() for n, r in stand_ins.items() if n in names and r["superpixel_size"].iloc[0] == size}
     if names[0] not in alike and graph["oracle_dice"].notna().any():
         alike[names[0]] = float(graph["oracle_dice"].mean())
-    labels, absent = _labels(names), [ARMS[name].label for name in names if name not in alike]
+    labels, absent = _labels(names), _labels([name for name in names if name not in alike])
     order = " >= ".join(labels)
     if absent:
         why = f"{join_list(absent)} did not converge there, or run"

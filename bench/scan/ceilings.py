@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import SuperpixelsConfig
-from bench.datasets.sample import Sample, Task
+from bench.datasets.sample import Sample, Task, adopt_spacing
 from bench.scores import metrics
 from bench.scores.boundaries import Matches, match_boundaries
 from bench.scores.ceilings import best_mask
@@ -126,7 +126,7 @@ def scan_settings(
         The ceiling of each of the settings, in their order.
     """
     for config in settings:
-        yield _measure_ceiling(crops, replace(config, views=1), task, tolerance)
+        yield _measure_ceiling(crops, replace(adopt_spacing(config, task), views=1), task, tolerance)
 
 
 def propose(ceilings: Sequence[Ceiling]) -> Ceiling:
@@ -164,7 +164,8 @@ def _measure_ceiling(crops: Sequence[TrainingCrop], config: SuperpixelsConfig, t
         best = best_mask(crop.mask, [segments], task)
         given = (crop.mask, best, task.num_classes)
         counts += metrics.confusion_matrix(*given, ignored)
-        own_edges, own_lines = match_boundaries(*given, tolerance, ignored), match_structures(*given, ignored)
+        own_edges = match_boundaries(*given, tolerance, ignored, task.spacing)
+        own_lines = match_structures(*given, ignored)
         edges = [one + own for one, own in zip(edges, own_edges, strict=True)]
         lines = [one + own for one, own in zip(lines, own_lines, strict=True)]
         nodes, pixels = nodes + int(segments.max()) + 1, pixels + crop.mask.size

@@ -1,10 +1,13 @@
 """Agreement of two masks on what has no area, such as the borders of a class: matches counted from either side."""
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+
+from bench.arrays.spacing import relate_spacing
 
 SHIFTED = 4.0  # tolerance in pixels up to which shifting the edges about beats a distance transform
 
@@ -46,6 +49,7 @@ def match_boundaries(
     num_classes: int,
     tolerance: float,
     ignore_index: int | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> list[Matches]:
     """Match the boundary pixels of each class within a tolerance: Csurka et al., BMVC 2013, the boundary F1.
 
@@ -53,15 +57,16 @@ def match_boundaries(
         truth: True classes (*spatial).
         predicted: Predicted classes, of the same shape.
         num_classes: Number of classes K.
-        tolerance: Euclidean distance in pixels up to which two boundary pixels match.
+        tolerance: Euclidean distance, in units of the shortest side of a pixel, up to which two boundary pixels match.
         ignore_index: True value of pixels that do not count; None counts all.
+        spacing: Length of a pixel along each axis; None: pixels are cubes.
 
     Returns:
         The matches of each of the K classes.
     """
     kept = np.ones(truth.shape, bool) if ignore_index is None else truth != ignore_index
     return [
-        _match(class_boundary(truth, label) & kept, class_boundary(predicted, label) & kept, tolerance)
+        _match(class_boundary(truth, label) & kept, class_boundary(predicted, label) & kept, tolerance, spacing)
         for label in range(num_classes)
     ]
 
@@ -87,35 +92,42 @@ def neighbours(ndim: int, axis: int) -> tuple[tuple[slice, ...], tuple[slice, ..
     return tuple(before), tuple(after)
 
 
-def _match(true: NDArray[np.bool_], predicted: NDArray[np.bool_], tolerance: float) -> Matches:
-    near_true, near_predicted = dilate(true, tolerance), dilate(predicted, tolerance)
+def _match(
+    true: NDArray[np.bool_], predicted: NDArray[np.bool_], tolerance: float, spacing: Sequence[float] | None
+) -> Matches:
+    near_true, near_predicted = (dilate(edge, tolerance, spacing=spacing) for edge in (true, predicted))
     return Matches(
         int((predicted & near_true).sum()), int(predicted.sum()), int((true & near_predicted).sum()), int(true.sum())
     )
 
 
-def dilate(edge: NDArray[np.bool_], tolerance: float, shifted: float = SHIFTED) -> NDArray[np.bool_]:
+def dilate(
+    edge: NDArray[np.bool_], tolerance: float, shifted: float = SHIFTED, spacing: Sequence[float] | None = None
+) -> NDArray[np.bool_]:
     """Find the pixels near an edge.
 
     Args:
         edge: (*spatial) bool.
-        tolerance: Largest Euclidean distance in pixels.
+        tolerance: Largest Euclidean distance, in units of the shortest side of a pixel.
         shifted: Tolerance up to which the edge is shifted about, which is faster there than a distance transform.
+        spacing: Length of a pixel along each axis; None: pixels are cubes.
 
     Returns:
         (*spatial) bool.
     """
     if not edge.any():
         return edge
+    pitch = relate_spacing(spacing, edge.ndim)
     if tolerance > shifted:
         from scipy import ndimage
 
-        near_enough: NDArray[np.bool_] = ndimage.distance_transform_edt(~edge) <= tolerance
+        sampling = None if spacing is None else pitch
+        near_enough: NDArray[np.bool_] = ndimage.distance_transform_edt(~edge, sampling) <= tolerance
         return near_enough
     near = np.zeros_like(edge)
     reach = range(-int(tolerance), int(tolerance) + 1)
     for offset in itertools.product(reach, repeat=edge.ndim):
-        if sum(step * step for step in offset) <= tolerance * tolerance:
+        if sum((step * length) ** 2 for step, length in zip(offset, pitch, strict=True)) <= tolerance * tolerance:
             there = tuple(slice(max(step, 0), min(step, 0) or None) for step in offset)
             here = tuple(slice(max(-step, 0), min(-step, 0) or None) for step in offset)
             near[there] |= edge[here]

@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import SuperpixelsConfig
-from bench.datasets.sample import Sample, Task
+from bench.datasets.sample import Sample, Task, adopt_spacing
 from bench.scores.boundaries import dilate, neighbours
 from bench.superpixels.labels import count_classes
 from bench.superpixels.registry import segment_views
@@ -43,26 +43,27 @@ def vote(
     Returns:
         (*spatial) class numbers.
     """
-    segments = list(segment_views(np.asarray(sample.image), list_views(superpixels)))
+    views = list_views(adopt_spacing(superpixels, task))
+    segments = list(segment_views(np.asarray(sample.image), views))
     return paint_oracle_views(predicted, segments, task.num_classes)
 
 
 def partition_errors(
-    truth: NDArray[np.integer], segments: Sequence[Segments], tolerance: float, ignore_index: int | None
+    truth: NDArray[np.integer], segments: Sequence[Segments], tolerance: float, task: Task
 ) -> dict[str, float]:
     """Return undersegmentation error and boundary recall of partitions.
 
     Args:
         truth: (*spatial) class numbers.
         segments: Segmentations (*spatial); of several the means are returned.
-        tolerance: Distance in pixels within which a boundary counts as found.
-        ignore_index: Number that is no class; None: there is none.
+        tolerance: Distance within which a boundary counts as found, in units of the shortest side of a pixel.
+        task: The number that is no class, and the spacing of the pixels.
 
     Returns:
         Both measures by name, in [0, 1].
     """
-    leaks = [undersegmentation_error(truth, ids, ignore_index) for ids in segments]
-    recalls = [boundary_recall(truth, ids, tolerance, ignore_index) for ids in segments]
+    leaks = [undersegmentation_error(truth, ids, task.ignore_index) for ids in segments]
+    recalls = [boundary_recall(truth, ids, tolerance, task.ignore_index, task.spacing) for ids in segments]
     return {"undersegmentation_error": float(np.mean(leaks)), "boundary_recall": float(np.mean(recalls))}
 
 
@@ -93,6 +94,7 @@ def boundary_recall(
     segments: NDArray[np.integer],
     tolerance: float,
     ignore_index: int | None = None,
+    spacing: Sequence[float] | None = None,
 ) -> float:
     """Measure how many of a mask's boundary pixels lie near a boundary of superpixels.
 
@@ -101,8 +103,9 @@ def boundary_recall(
     Args:
         mask: (*spatial) integer classes.
         segments: (*spatial) integer ids.
-        tolerance: Largest Euclidean distance in pixels.
+        tolerance: Largest Euclidean distance, in units of the shortest side of a pixel.
         ignore_index: Value of ignored pixels.
+        spacing: Length of a pixel along each axis; None: pixels are cubes.
 
     Returns:
         Share in [0, 1]; NaN for a mask without boundary.
@@ -110,7 +113,7 @@ def boundary_recall(
     truth = find_boundary(mask, ignore_index)
     if not truth.any():
         return float("nan")
-    found = dilate(find_boundary(segments), tolerance)
+    found = dilate(find_boundary(segments), tolerance, spacing=spacing)
     return float(np.count_nonzero(truth & found) / np.count_nonzero(truth))
 
 

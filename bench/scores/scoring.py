@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arms import ARMS
-from bench.config import Config, SuperpixelsConfig, TiledCnnConfig
+from bench.config import Config, SuperpixelsConfig, TilesConfig
 from bench.datasets.sample import Sample, Task
 from bench.scores import metrics
 from bench.scores.boundaries import Matches, match_boundaries
@@ -32,7 +32,7 @@ def choose_voting(config: Config) -> SuperpixelsConfig | None:
 
 def find_scale(config: Config) -> int:
     """Return the side of the blocks of pixels that the arm's network sees as one; 1 for every other arm."""
-    return config.pipeline.scale if isinstance(config.pipeline, TiledCnnConfig) else 1
+    return config.pipeline.scale if isinstance(config.pipeline, TilesConfig) else 1
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class SplitScores:
 
     Attributes:
         task: Classes, and the value of pixels that do not count.
-        tolerance: Of everything about boundaries, in pixels.
+        tolerance: Of everything about boundaries, in pixels; of pixels that are no cubes, in their shortest side.
         voting: Superpixels onto which predictions are also voted; None votes none.
         spool: Where predictions wait for `finish`; None scores them at once.
         scale: Side of the blocks of pixels that the arm's network sees as one; the ceiling is then that of the blocks.
@@ -127,7 +127,8 @@ class SplitScores:
 
     def _score(self, sample: Sample, predicted: Mask, segments: NDArray[np.int32] | None) -> None:
         truth, ignored = np.asarray(sample.mask), self.task.ignore_index
-        boundaries = match_boundaries(truth, predicted, self.task.num_classes, self.tolerance, ignored)
+        given = (self.task.num_classes, self.tolerance, ignored, self.task.spacing)
+        boundaries = match_boundaries(truth, predicted, *given)
         self.images.append(ImageScore(sample.name, self._confusion(truth, predicted), boundaries))
         self._compare_structures("", truth, predicted)
         if self.voting is not None:
@@ -143,7 +144,7 @@ class SplitScores:
         views = [*segments.reshape(-1, *truth.shape)]
         best = ceilings.best_mask(truth, views, self.task)
         self.ceilings.append(ImageScore(sample.name, self._confusion(truth, best)))
-        self.superpixels.append(ceilings.partition_errors(truth, views, self.tolerance, ignored))
+        self.superpixels.append(ceilings.partition_errors(truth, views, self.tolerance, self.task))
         self._compare_structures("oracle_", truth, best)
 
     def _vote(self, sample: Sample, predicted: Mask, superpixels: SuperpixelsConfig) -> None:

@@ -56,21 +56,23 @@ def cluster(
     workers: Workers,
     storage: Storage,
     band: int,
+    spacing: tuple[float, ...] = (1.0, 1.0, 1.0),
 ) -> NDArray[np.int32]:
     """Assign each pixel to the nearest cluster among its own cell and the cells around it.
 
-    The distance is the squared difference of intensities plus `weight` times the squared distance in pixels; ties go to
+    The distance is the squared difference of intensities plus `weight` times the squared distance in space; ties go to
     the first cell in raster order. As in scikit-image the first iteration takes the cells themselves. All iterations
     but the last use a quarter of the pixels, unless the clusters are tiny: that moves the centres as well.
 
     Args:
         image: (C, D, H, W) uint16.
         cells: Number of cells along each axis; each begins as one cluster.
-        weight: Weight of the squared distance in pixels.
+        weight: Weight of the squared distance in units of `spacing`.
         iterations: Number of assignments, the first of which is that to the cells.
         workers: Threads that share the work on a band.
         storage: Where arrays as large as the image live.
         band: About how many pixels are in memory at a time, where `storage` is on disk.
+        spacing: Length of a pixel along each axis.
 
     Returns:
         Clusters (D, H, W) int32 in 0..prod(cells)-1; they need not be connected.
@@ -83,7 +85,8 @@ def cluster(
     blocked = BlockedImage(values, ranges, layout)
     labels = storage.empty(image.shape[1:], np.int32)
     centres = np.zeros((clusters, 3 + channels), dtype=np.float64)
-    scale, coarse, last = np.float32(np.sqrt(weight)), is_coarse(image[0].size, clusters), False
+    scale = np.float32(np.sqrt(weight)) * np.array(spacing, np.float32)
+    coarse, last = is_coarse(image[0].size, clusters), False
 
     def begin(start: int, stop: int) -> Part:
         return tuple(seed(image, blocked, coarse, start, stop))

@@ -19,7 +19,7 @@ def segment_grid(
 
     Args:
         image: (*spatial, C); only its shape matters.
-        config: Size or number of the boxes.
+        config: Size or number of the boxes, and the spacing of the pixels.
         scratch: Folder for the segments; None keeps them in memory.
         rows: How many rows are numbered at a time; None leaves that to the size of the image.
 
@@ -27,7 +27,7 @@ def segment_grid(
         Segments (*spatial) int32, numbered in raster order.
     """
     shape = image.shape[:-1]
-    cells = fit_grid(shape, choose_n_segments(shape, config))
+    cells = fit_grid(shape, choose_n_segments(shape, config), config.spacing)
     with Storage(scratch) as storage:
         segments = storage.empty(shape, np.int32)
         for start, stop in cut_bands(shape, rows=choose_rows(image.shape, scratch, rows)):

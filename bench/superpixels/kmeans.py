@@ -124,12 +124,13 @@ def seed(image, blocked, coarse, start, stop):  # type: ignore[no-untyped-def]
     sums = np.zeros((highest - lowest, 4 + channels), dtype=np.int64)
     ids, shapes = np.empty(_MOST, dtype=np.int64), np.zeros((_SHAPES, 4), dtype=np.int64)
     offsets, places = np.empty((_SHAPES, 3, _ROOM), dtype=np.int32), np.empty((_SHAPES, 3, _ROOM), dtype=np.float32)
+    unscaled = np.ones(3, dtype=np.float32)
     for row in range(start, stop):
         bz, by = row // rows, row % rows
         z0, z1, y0, y1 = edges_z[bz], edges_z[bz + 1], edges_y[by], edges_y[by + 1]
         for bx in range(cell_x.size):
             x0, x1 = edges_x[bx], edges_x[bx + 1]
-            kind = _find_shape(shapes, (z1 - z0, y1 - y0, x1 - x0), np.float32(1), offsets, places)
+            kind = _find_shape(shapes, (z1 - z0, y1 - y0, x1 - x0), unscaled, offsets, places)
             size = (z1 - z0) * (y1 - y0) * (x1 - x0)
             counted = shapes[kind, 3] if coarse else size
             own = _list_neighbours(cells, (cell_z[bz], cell_y[by], cell_x[bx]), ids)[1]
@@ -207,7 +208,8 @@ def _list_places(shape, scale, offsets, places):  # type: ignore[no-untyped-def]
                 for x in range(shape[2]):
                     if ((z + y) % 2 == 0 and x % 2 == 0) != (rest == 1):
                         offsets[0, pixel], offsets[1, pixel], offsets[2, pixel] = z, y, x
-                        places[0, pixel], places[1, pixel], places[2, pixel] = z * scale, y * scale, x * scale
+                        places[0, pixel], places[1, pixel] = z * scale[0], y * scale[1]
+                        places[2, pixel] = x * scale[2]
                         pixel += 1
     places[:, pixel:] = 0
     return quarter
@@ -221,7 +223,7 @@ def assign(blocked, labels, centres, scale, coarse, last, start, stop):  # type:
         blocked: The `BlockedImage`.
         labels: (D, H, W) int32, to which the clusters are written the `last` time.
         centres: (clusters, 3 + C) z, y, x and values.
-        scale: Units of intensity per pixel of distance, float32.
+        scale: Units of intensity per pixel of distance along each axis, (3,) float32.
         coarse: Whether only the first quarter of each block is assigned.
         last: Whether this is the last iteration.
         start: First row of blocks; rows of blocks are numbered slice by slice.
@@ -332,7 +334,7 @@ def _expand(centres, scale, corner, own, origin, ids, found, near):  # type: ign
         near[last, k] = 0
     for axis in range(3):
         for k in range(found):
-            near[axis, k] = (centres[ids[k], axis] - corner[axis]) * scale
+            near[axis, k] = (centres[ids[k], axis] - corner[axis]) * scale[axis]
     for channel in range(origin.size):
         origin[channel] = np.float32(np.rint(centres[own, 3 + channel]))
         for k in range(found):
@@ -347,7 +349,7 @@ def _expand(centres, scale, corner, own, origin, ids, found, near):  # type: ign
 def _enclose(ranges, block, shape, scale, origin, box):  # type: ignore[no-untyped-def]
     """Write middle and half the sides of the block's box of places and intensities to `box`, in units of `_expand`."""
     for axis in range(3):
-        box[0, axis] = box[1, axis] = np.float32(0.5) * (shape[axis] - 1) * scale
+        box[0, axis] = box[1, axis] = np.float32(0.5) * (shape[axis] - 1) * scale[axis]
     for channel in range(origin.size):
         low, high = np.float32(ranges[block, channel, 0]), np.float32(ranges[block, channel, 1])
         box[0, 3 + channel] = np.float32(0.5) * (high + low) - origin[channel]

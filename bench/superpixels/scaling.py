@@ -1,5 +1,6 @@
 """What the superpixel methods share: number of segments, grid of cells, bands of rows, intensities in [0, 1]."""
 
+from collections.abc import Sequence
 from math import prod
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.rows import count_rows
+from bench.arrays.spacing import relate_spacing
 from bench.config import SuperpixelsConfig
 
 SCRATCH_VALUES = 1 << 22  # of an image in memory at a time, where what is as large as the image is on disk
@@ -19,18 +21,27 @@ def choose_n_segments(shape: tuple[int, ...], config: SuperpixelsConfig) -> int:
     return min(max(count or 1, 1), pixels)
 
 
-def fit_grid(shape: tuple[int, ...], n_segments: int) -> tuple[int, ...]:
+def fit_grid(shape: tuple[int, ...], n_segments: int, spacing: Sequence[float] | None = None) -> tuple[int, ...]:
     """Return the cells along each axis of a grid of about `n_segments` cells that are as cubic as the image allows.
 
-    Short axes are settled first, so that an axis shorter than a cell leaves its share to the others.
+    Short axes are settled first, so that an axis shorter than a cell leaves its share to the others; before them, for
+    the same reason, those of which one pixel is longer than a cell.
+
+    Args:
+        shape: Spatial shape of the image in pixels.
+        n_segments: Number of cells wanted.
+        spacing: Length of a pixel along each axis; None: pixels are cubes.
     """
+    pitch = relate_spacing(spacing, len(shape))
+    lengths = [number * length for number, length in zip(shape, pitch, strict=True)]
     cells = [1] * len(shape)
     left = float(n_segments)
-    order = sorted(range(len(shape)), key=lambda axis: shape[axis])
+    side = max((prod(lengths) / left) ** (1 / len(shape)), 1.0)
+    order = sorted(range(len(shape)), key=lambda axis: (pitch[axis] <= side, lengths[axis]))
     for done, axis in enumerate(order):
-        pixels = prod(shape[other] for other in order[done:])
-        step = max((pixels / left) ** (1 / (len(shape) - done)), 1.0)
-        cells[axis] = min(max(round(shape[axis] / step), 1), shape[axis])
+        volume = prod(lengths[other] for other in order[done:])
+        step = max((volume / left) ** (1 / (len(shape) - done)), 1.0)
+        cells[axis] = min(max(round(lengths[axis] / step), 1), shape[axis])
         left = max(left / cells[axis], 1.0)
     return tuple(cells)
 

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.segmentation import slic
 
+from bench.arrays.spacing import relate_spacing
 from bench.config import SuperpixelsConfig
 from bench.superpixels.connectivity import label_pieces
 from bench.superpixels.scaling import choose_n_segments
@@ -17,6 +18,7 @@ def skimage_slic(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArr
         compactness=config.compactness,
         max_num_iter=config.iterations,
         sigma=config.sigma,
+        spacing=None if config.spacing is None else relate_spacing(config.spacing, image.ndim - 1),
         convert2lab=False,
         start_label=0,
         channel_axis=-1,

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
 from bench.arrays.scratch import Storage
+from bench.arrays.spacing import relate_spacing
 from bench.arrays.threads import Workers, start_workers
 from bench.config import SuperpixelsConfig
 from bench.superpixels.clustering import cluster
@@ -29,12 +30,13 @@ def slic(
     """Cluster intensity and place around the cells of a grid, then make every segment one piece.
 
     The squared distance is that of the intensities, rescaled to [0, 1] over the image, plus compactness squared times
-    that in space in units of the grid's step. Beyond the image it takes 4 + 4 C bytes per pixel and some hundred per
-    segment. Neither `scratch` nor `rows` nor `threads` changes the segments.
+    that in space in units of the grid's step; `config.spacing` says where pixels are longer along one axis. Beyond the
+    image it takes 4 + 4 C bytes per pixel and some hundred per segment. Neither `scratch` nor `rows` nor `threads`
+    changes the segments.
 
     Args:
         image: (*spatial, C) with 2 or 3 spatial axes, of any scale.
-        config: Size or number of the segments, compactness, sigma in pixels, iterations.
+        config: Size or number of the segments, compactness, sigma in pixels (the shortest), iterations, spacing.
         scratch: Folder for what is as large as the image; None keeps it in memory.
         rows: Rows of the first axis that are in memory at a time; None leaves that to the size of the image.
         threads: Threads that share the work; None takes those the caller may use, or one for a tiny image.
@@ -60,7 +62,7 @@ def slic_views(
 
     Args:
         image: As in `slic`.
-        views: Settings of each segmentation, all of one sigma.
+        views: Settings of each segmentation, all of one sigma and spacing.
         scratch: As in `slic`.
         rows: As in `slic`.
         threads: As in `slic`.
@@ -72,17 +74,19 @@ def slic_views(
         ValueError: As `slic`, or the sigmas differ.
     """
     [sigma] = {view.sigma for view in views}
+    pitch = relate_spacing(views[0].spacing, len(image.shape) - 1)
+    pitch = (1.0,) * (3 - len(pitch)) + pitch
     shape, volume = image.shape[:-1], lift_shape(image.shape)[:3]
     rows = choose_rows(image.shape, scratch, rows)
     band = rows * prod(shape[1:])
     with Workers(threads) if threads else start_workers(image.shape) as workers, Storage(scratch) as storage:
-        smooth = smooth_and_quantise(image, sigma, workers, storage, rows)
+        smooth = smooth_and_quantise(image, sigma, workers, storage, rows, pitch)
         for view in views:
             count = choose_n_segments(shape, view)
-            cells = fit_grid(volume, count)
-            step = max(length / number for length, number in zip(volume, cells, strict=True))
+            cells = fit_grid(volume, count, pitch)
+            step = max(length * one / number for length, one, number in zip(volume, pitch, cells, strict=True))
             weight = (LEVELS * view.compactness / step) ** 2
-            labels = cluster(smooth, cells, weight, view.iterations, workers, storage, band)
+            labels = cluster(smooth, cells, weight, view.iterations, workers, storage, band, pitch)
             connect(labels, smooth, int(SMALLEST * labels.size / count), workers, storage, band)
             yield storage.keep(labels).reshape(shape)
             del labels

@@ -41,7 +41,12 @@ def lift_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def smooth_and_quantise(
-    image: Readable, sigma: float, workers: Workers, storage: Storage, rows: int
+    image: Readable,
+    sigma: float,
+    workers: Workers,
+    storage: Storage,
+    rows: int,
+    spacing: tuple[float, ...] = (1.0, 1.0, 1.0),
 ) -> NDArray[np.uint16]:
     """Smooth an image over its axes longer than 1, and map its range before smoothing onto 0..65535.
 
@@ -49,10 +54,11 @@ def smooth_and_quantise(
 
     Args:
         image: (*spatial, C) with 2 or 3 spatial axes.
-        sigma: Standard deviation of the Gaussian in pixels.
+        sigma: Standard deviation of the Gaussian in units of `spacing`.
         workers: Threads that share the work on a band.
         storage: Where the result lives.
         rows: Rows of the first axis in a band.
+        spacing: Length of a pixel along slices, lines and columns.
 
     Returns:
         The image as (C, D, H, W) uint16.
@@ -65,8 +71,9 @@ def smooth_and_quantise(
     low, high = find_range(image, bands, workers)
     scale = LEVELS / (high - low) if high > low else 0.0
     sigmas = (sigma if depth > 1 else 0.0, sigma, sigma if width > 1 else 0.0)
-    gaussians = Gaussians(*(sample_gaussian(each, TRUNCATE) for each in sigmas))
-    radius = gaussians.across.size - 1
+    reach = [sample_gaussian(each / one, TRUNCATE) for each, one in zip(sigmas, spacing, strict=True)]
+    gaussians = Gaussians(*reach)
+    radius = (gaussians.across if len(image.shape) == 3 else gaussians.deep).size - 1
     out = storage.empty((channels, depth, height, width), np.uint16)
     lines = depth * height // length  # of one step along the first axis
     reader = RowReader(image, np.float32)

@@ -6,6 +6,7 @@ Such libraries are loaded in a process of their own, and only where settings wer
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -21,7 +22,9 @@ from bench.config import (
     SuperpixelGnnConfig,
     SuperpixelTreesConfig,
     ThresholdConfig,
+    TiledCnn3dConfig,
     TiledCnnConfig,
+    TilesConfig,
     flatten,
     require,
     require_one_of,
@@ -95,6 +98,7 @@ def check_arms(found: Iterable[tuple[Config, Task]]) -> None:
     tried: list[tuple[Config, Task]] = []
     for config, task in found:
         arm = config.pipeline
+        check_volumes(config, task)
         if isinstance(arm, ThresholdConfig):
             build_arm((config, task))
         if isinstance(arm, SuperpixelGnnConfig) and arm.weights is not None:
@@ -126,6 +130,24 @@ def check_masks(config: Config, data: Splits) -> dict[str, Any]:
     return {"pipeline.masks_content": hash_masks(config.pipeline, data)}
 
 
+def check_volumes(config: Config, task: Task) -> None:
+    """Raise InputError for an arm that is for volumes, where the images are flat or its library is missing."""
+    name = config.pipeline.name
+    require(
+        fits_axes(config, task),
+        f"pipeline={name} is for volumes, and the images have two axes: give pipeline=tiled_cnn",
+    )
+    require(
+        not isinstance(config.pipeline, TiledCnn3dConfig) or find_spec("monai") is not None,
+        f"pipeline={name} needs MONAI, which is not installed: pip install 'gnn-vs-cnn[volumes]'",
+    )
+
+
+def fits_axes(config: Config, task: Task) -> bool:
+    """Return whether an arm can be run on images of so many axes."""
+    return task.spatial_axes == 3 or not ARMS[config.pipeline.name].needs_volume
+
+
 def needs_trial(config: Config) -> bool:
     """Whether settings were changed of which only torch and the library of networks can say whether they will do."""
     arm = config.pipeline
@@ -135,11 +157,16 @@ def needs_trial(config: Config) -> bool:
         plain = CnnConfig(architecture=model.architecture, encoder_name=model.encoder_name)
         if not known or model != plain:
             return True
+    if isinstance(arm, TiledCnn3dConfig):
+        usual = TiledCnn3dConfig()
+        sizes = ("crop_planes", "tile_planes", "overlap_planes")
+        if arm.model != usual.model or any(getattr(arm, name) != getattr(usual, name) for name in sizes):
+            return True
     if isinstance(arm, SuperpixelGnnConfig) and (
         arm.model.conv not in TRIED["convolutions"] or DEEP in config.graph.features
     ):
         return True
-    return isinstance(arm, TiledCnnConfig | SuperpixelGnnConfig) and config.device not in ("auto", "cpu")
+    return isinstance(arm, TilesConfig | SuperpixelGnnConfig) and config.device not in ("auto", "cpu")
 
 
 def build_arm(argument: tuple[Config, Task]) -> None:

@@ -36,6 +36,7 @@ SCHEMAS = {
     ("schema/dataset", "public"): settings.PublicConfig,
     **{("schema/pipeline", arm.name): arm.settings for arm in ARMS.values()},
     ("schema/pipeline/model", "cnn"): settings.CnnConfig,
+    ("schema/pipeline/model", "volume_cnn"): settings.VolumeCnnConfig,
     ("schema/pipeline/model", "gnn"): settings.GnnConfig,
 }
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 from bench.arms import ARMS
 from bench.sweeps.jobs import Job
+from bench.tables.names import is_volume, label_pipeline
 
 
 def describe_plan(jobs: Sequence[Job]) -> str:
@@ -15,7 +16,7 @@ def describe_plan(jobs: Sequence[Job]) -> str:
     """
     if len(jobs) < 2:
         return ""
-    counts = Counter(ARMS[job.config.pipeline.name].label for job in jobs)
+    counts = Counter(label_pipeline(job.config.pipeline.name, is_volume(job.known)) for job in jobs)
     ceilings = sorted({_ceiling(job) for job in jobs if ARMS[job.config.pipeline.name].uses_training} - {""})
     text = (
         f"{jobs[0].config.experiment.name}: {len(jobs)} runs ({', '.join(f'{n} {arm}' for arm, n in counts.items())})"

@@ -5,7 +5,7 @@ import itertools
 import json
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,21 +114,46 @@ def prepare_jobs(jobs: Sequence[Job]) -> list[Job]:
         trackers.check_tracker(tracker)
     checks.check_places([job.config for job in jobs])
     found: list[tuple[DatasetConfig, Task, dict[str, Any]]] = []
-    masks: dict[int, dict[str, Any]] = {}  # by the number of the job
+    masks: dict[int, dict[str, Any]] = {}  # by the `id` of the job
     for job in jobs:
         if all(job.config.dataset != config for config, _, _ in found):
             if isinstance(job.config.dataset, FolderConfig):
                 print(f"checking the images and masks in {job.config.dataset.root}", file=sys.stderr, flush=True)
             data = load(job.config.dataset, Path(job.config.results_dir))
-            alike = {n: one.config for n, one in enumerate(jobs) if one.config.dataset == job.config.dataset}
-            announce(data, list(alike.values()))
-            found.append((job.config.dataset, data.task, {"dataset": data.name, **data.facts}))
-            masks |= {number: checks.check_masks(config, data) for number, config in alike.items()}
+            alike = [one for one in jobs if one.config.dataset == job.config.dataset]
+            announce(data, [one.config for one in alike])
+            own = {"dataset": data.name, **data.facts, "dataset.spatial_axes": data.task.spatial_axes}
+            found.append((job.config.dataset, data.task, own))
+            masks |= {id(one): checks.check_masks(one.config, data) for one in alike}
+    tasks = {id(job): task for job in jobs for data, task, _ in found if data == job.config.dataset}
+    jobs = leave_out_flat(jobs, tasks)
     known = [next(one for one in found if one[0] == job.config.dataset) for job in jobs]
     checks.check_arms((job.config, task) for job, (_, task, _) in zip(jobs, known, strict=True))
     flags = calibrate_devices({job.config.device for job in jobs})
-    facts = [data_facts | masks[number] | flags for number, (_, _, data_facts) in enumerate(known)]
-    return [replace(job, known=own) for job, own in zip(jobs, facts, strict=True)]
+    return [replace(job, known=facts | masks[id(job)] | flags) for job, (_, _, facts) in zip(jobs, known, strict=True)]
+
+
+def leave_out_flat(jobs: Sequence[Job], tasks: Mapping[int, Task]) -> list[Job]:
+    """Leave out the runs of arms that are for volumes where the images are flat, and print that.
+
+    Args:
+        jobs: The runs of a sweep.
+        tasks: What the images of each are, by its `id`.
+
+    Returns:
+        The others; all of them where none is left, to be refused.
+    """
+    from bench.sweeps.checks import fits_axes
+
+    kept = [job for job in jobs if fits_axes(job.config, tasks[id(job)])]
+    if not kept or len(kept) == len(jobs):
+        return list(jobs)
+    names = dict.fromkeys(job.config.pipeline.name for job in jobs if not fits_axes(job.config, tasks[id(job)]))
+    count = len(jobs) - len(kept)
+    runs, arms = "run is" if count == 1 else "runs are", " and ".join(f"pipeline={name}" for name in names)
+    why = f"{arms} {'is' if len(names) == 1 else 'are'} for volumes, and these images are flat"
+    print(f"note: {count} {runs} left out: {why}", file=sys.stderr, flush=True)
+    return kept
 
 
 def announce(data: Splits, configs: Sequence[Config]) -> None:

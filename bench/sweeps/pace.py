@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
 
-from bench.arms import ARMS
 from bench.console.progress import format_seconds_left
 from bench.sweeps.jobs import Job
+from bench.tables.names import is_volume, label_pipeline
 
 
 @dataclass
@@ -35,7 +35,9 @@ class SweepPace:
         if not found:
             return None
         about = f"about {format_seconds_left(sum(found))} left"
-        names = [ARMS[job.config.pipeline.name].label for job in left if self.estimate(job) is None]
+        names = [
+            label_pipeline(job.config.pipeline.name, is_volume(job.known)) for job in left if self.estimate(job) is None
+        ]
         if not names:
             return f"{about} for {len(left)} {'run' if len(left) == 1 else 'runs'}"
         arms = " or ".join(dict.fromkeys(names))

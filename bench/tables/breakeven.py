@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.arms import RIVALS
 from bench.config import InputError
-from bench.tables.chosen import choose_configurations
+from bench.tables.chosen import choose_configurations, find_sides
+from bench.tables.names import name_run
 from bench.tables.statistics import break_even
 
 RESAMPLES = 1000
@@ -143,6 +143,8 @@ class BreakEven:
     cnn: Rates
     project: Project
     crossings: tuple[Crossing, ...]
+    sides: tuple[str, str]  # their pipelines
+    names: tuple[str, str]  # what readers call them
 
 
 def find_break_evens(runs: pd.DataFrame, stages: pd.DataFrame) -> BreakEven:
@@ -159,11 +161,13 @@ def find_break_evens(runs: pd.DataFrame, stages: pd.DataFrame) -> BreakEven:
         InputError: An arm is missing, all its runs are flagged, or its times are incomplete.
     """
     found = choose_configurations(runs)
-    used = [_select_undisturbed(found.get(name), name) for name in RIVALS]
-    gnn, cnn = (_rates(arm, stages, name) for arm, name in zip(used, RIVALS, strict=True))
+    sides = find_sides(runs)
+    used = [_select_undisturbed(found.get(name), name) for name in sides]
+    gnn, cnn = (_rates(arm, stages, name) for arm, name in zip(used, sides, strict=True))
     project = _project(used[0], stages)
     crossings = tuple(_crossing(quantity, gnn, cnn, project) for quantity in QUANTITIES)
-    return BreakEven(gnn, cnn, project, crossings)
+    names = [name_run(arm.iloc[0].to_dict()) for arm in used]
+    return BreakEven(gnn, cnn, project, crossings, sides, (names[0], names[1]))
 
 
 def _select_undisturbed(runs: pd.DataFrame | None, name: str) -> pd.DataFrame:

@@ -2,9 +2,26 @@
 
 import pandas as pd
 
-from bench.arms import RIVALS, ceiling_arms, edgeless_arms, foreign_arms
+from bench.arms import RIVALS, ceiling_arms, convolving_arms, edgeless_arms, foreign_arms
 from bench.tables.convergence import select_converged, select_counted
 from bench.tables.names import find_family
+
+
+def find_sides(runs: pd.DataFrame) -> tuple[str, str]:
+    """Return the pipelines of the two sides of the question: the graph network, and the tiled network.
+
+    On volumes there are several tiled networks (over planes, planes with neighbours, boxes): the one that did best on
+    validation images stands for them, so that the graph network is not compared with a weaker one.
+
+    Args:
+        runs: Rows of `list_configurations` of one data set and machine.
+    """
+    stand_ins, tiled = choose_configurations(runs), convolving_arms()
+    scores = {name: stand_ins[name]["val_score"].mean() for name in tiled if name in stand_ins}
+    known = {name: float(score) for name, score in scores.items() if score == score}
+    there = [name for name in tiled if name in set(runs["pipeline"])]
+    best = max(known, key=lambda name: known[name]) if known else next(iter(there), RIVALS[1])
+    return RIVALS[0], best
 
 
 def choose_best(runs: pd.DataFrame) -> pd.DataFrame:

@@ -33,6 +33,7 @@ _DATA_FACTS = (
     "dataset.images_",
     "dataset.pixels_",
     "dataset.cache_dir",
+    "dataset.spatial_axes",
 )  # they follow from settings
 _PLACES = ("dataset.root", "dataset.manifest", "dataset.cache_dir", "dataset.mirror")
 _SAME_AS_MODEL = ("pipeline.model.conv", "pipeline.model.architecture")
@@ -125,7 +126,7 @@ def _superpixel_sizes(runs: pd.DataFrame) -> pd.Series:
 
 
 def _arms(runs: pd.DataFrame, leave_out: Sequence[str] = ()) -> pd.Series:
-    """The pipeline's name, followed by model and settings where a pipeline occurs with several."""
+    """The pipeline's name and variety, followed by model and settings where a pipeline occurs with several."""
     labels: dict[Any, str] = {}
     varieties = pd.Series([label_variety(run) for run in runs.to_dict("records")], index=runs.index, dtype="str")
     program = varieties.where(runs["pipeline"].isin(foreign_arms()), "")  # whose settings tell it from itself alone

@@ -11,23 +11,29 @@ from numpy.typing import NDArray
 
 from bench.arms import ARMS, RIVALS, ceiling_arms, edgeless_arms
 from bench.config import InputError
-from bench.tables.chosen import choose_best, choose_configurations
+from bench.tables.chosen import choose_best, choose_configurations, find_sides
 from bench.tables.convergence import select_converged, select_trained
+from bench.tables.names import is_volume, label_pipeline
 from bench.tables.statistics import Estimate, mean_interval
 
 IDLE = 0.001  # of the nodes' labels: edges whose removal changes fewer do nothing worth their cost
 GRAPH, PIXELS = (ARMS[name].label for name in RIVALS)
 EDGELESS = ARMS[edgeless_arms()[0]].label
 VOTED = f"{PIXELS} voted"
-_STEPS = {  # from one level to the next: what the difference is due to
-    (PIXELS, VOTED): ("superpixels", f"the {PIXELS}'s own mask, voted onto the superpixels"),
-    (VOTED, GRAPH): ("model", f"same superpixels, the {GRAPH}'s labels instead of the {PIXELS}'s votes"),
-    (PIXELS, GRAPH): (
-        "superpixels and model",
-        f"not told apart: the {PIXELS}'s mask was not voted onto these superpixels",
-    ),
-    (GRAPH, EDGELESS): ("missing context", "the same network without edges"),
-}
+
+
+def _explain_steps(pixels: str) -> dict[tuple[str, str], tuple[str, str]]:
+    """What the difference from one level to the next is due to, and how it is seen, for the label of a pixel arm."""
+    voted = f"{pixels} voted"
+    return {
+        (pixels, voted): ("superpixels", f"the {pixels}'s own mask, voted onto the superpixels"),
+        (voted, GRAPH): ("model", f"same superpixels, the {GRAPH}'s labels instead of the {pixels}'s votes"),
+        (pixels, GRAPH): (
+            "superpixels and model",
+            f"not told apart: the {pixels}'s mask was not voted onto these superpixels",
+        ),
+        (GRAPH, EDGELESS): ("missing context", "the same network without edges"),
+    }
 
 
 @dataclass(frozen=True)
@@ -48,13 +54,15 @@ class Decomposition:
     """Levels of test Dice by falling expectation (`PIXELS`, `VOTED`, `GRAPH`, `EDGELESS`) and the steps between them.
 
     `levels` holds one number per run. `ceiling` is the ceiling arm's Dice on the same superpixels, `size` their
-    pixels asked for.
+    pixels asked for, `colours` the colour of the arm of each level. On volumes the first two levels are called after
+    the tiled network that stands for them.
     """
 
     size: float
     ceiling: float
     levels: dict[str, NDArray[np.float64]]
     steps: tuple[LevelLoss, ...]
+    colours: dict[str, str]
 
 
 def decompose(runs: pd.DataFrame) -> Decomposition:
@@ -68,26 +76,29 @@ def decompose(runs: pd.DataFrame) -> Decomposition:
         InputError: The pixel network, or ceiling and network without edges on the very superpixels of that GNN, did not
             run.
     """
-    found = choose_configurations(runs)
-    absent = [name for name in RIVALS if name not in found]
+    found, sides = choose_configurations(runs), find_sides(runs)
+    absent = [name for name in sides if name not in found]
     if absent:
         raise InputError(f"there is no valid run of {' and '.join(absent)} that converged")
-    gnn, cnn = (found[name] for name in RIVALS)
+    gnn, cnn = (found[name] for name in sides)
     alike = select_converged(runs)[_same_superpixels(select_converged(runs), gnn.iloc[0])]
     edgeless, ceiling_arm = edgeless_arms()[0], ceiling_arms()[0]
     controls = {name: choose_best(alike[alike["pipeline"] == name]) for name in (edgeless, ceiling_arm)}
     absent = [name for name, rows in controls.items() if rows.empty]
     if absent:
         raise InputError(f"{' and '.join(absent)} did not run on the superpixels of the chosen GNN")
-    levels = _pixel_levels(cnn, gnn.iloc[0]) | {
+    pixels = label_pipeline(sides[1], is_volume(cnn.iloc[0].to_dict()))
+    levels = _pixel_levels(cnn, gnn.iloc[0], pixels) | {
         GRAPH: gnn.set_index("seed")["dice"],
         EDGELESS: controls[edgeless].set_index("seed")["dice"],
     }
     names = list(levels)
-    steps = tuple(_step(a, b, levels) for a, b in pairwise(names))
+    steps = tuple(_step(a, b, levels, _explain_steps(pixels)[a, b]) for a, b in pairwise(names))
     ceiling = float(controls[ceiling_arm]["dice"].mean())
     values = {name: np.asarray(level.to_numpy(), np.float64) for name, level in levels.items()}
-    return Decomposition(float(gnn["superpixel_size"].iloc[0]), ceiling, values, steps)
+    arms = {GRAPH: ARMS[sides[0]], EDGELESS: ARMS[edgeless]}
+    colours = {name: arms.get(name, ARMS[sides[1]]).colour for name in names}
+    return Decomposition(float(gnn["superpixel_size"].iloc[0]), ceiling, values, steps, colours)
 
 
 def _same_superpixels(runs: pd.DataFrame, run: "pd.Series[Any]") -> "pd.Series[bool]":
@@ -100,23 +111,23 @@ def _same_superpixels(runs: pd.DataFrame, run: "pd.Series[Any]") -> "pd.Series[b
     return same
 
 
-def _pixel_levels(cnn: pd.DataFrame, gnn: "pd.Series[Any]") -> dict[str, "pd.Series[float]"]:
+def _pixel_levels(cnn: pd.DataFrame, gnn: "pd.Series[Any]", pixels: str) -> dict[str, "pd.Series[float]"]:
     """The pixel network's score, and that of its mask voted onto the GNN's superpixels where a run has one."""
     voted = cnn[_same_superpixels(cnn, gnn) & cnn["voted_dice"].notna()]
     if voted.empty:
-        return {PIXELS: cnn.set_index("seed")["dice"]}
+        return {pixels: cnn.set_index("seed")["dice"]}
     by_seed = voted.set_index("seed")
-    return {PIXELS: by_seed["dice"], VOTED: by_seed["voted_dice"]}
+    return {pixels: by_seed["dice"], f"{pixels} voted": by_seed["voted_dice"]}
 
 
-def _step(above: str, below: str, levels: dict[str, "pd.Series[float]"]) -> LevelLoss:
+def _step(above: str, below: str, levels: dict[str, "pd.Series[float]"], words: tuple[str, str]) -> LevelLoss:
     """Difference of the means, so that the steps add up; with an interval where both have the same seeds, as pairs."""
     upper, lower = (levels[name].groupby(level=0).mean() for name in (above, below))
     value = 100 * float(levels[above].mean() - levels[below].mean())
     common = set(upper.index) & set(lower.index)
     if not common == set(upper.index) == set(lower.index):
-        return LevelLoss(*_STEPS[above, below], Estimate(value, math.nan, math.nan), len(common))
-    return LevelLoss(*_STEPS[above, below], mean_interval(100 * (upper - lower)), len(common))
+        return LevelLoss(*words, Estimate(value, math.nan, math.nan), len(common))
+    return LevelLoss(*words, mean_interval(100 * (upper - lower)), len(common))
 
 
 # ------------------------------------------------------------------------------------------------ edge liveness

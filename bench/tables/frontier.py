@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.arms import RIVALS, contending_arms, foreign_arms
+from bench.arms import contending_arms, foreign_arms
+from bench.tables.chosen import find_sides
 from bench.tables.comparison import MIB, rank_arm
 from bench.tables.convergence import select_trained
-from bench.tables.names import find_family
+from bench.tables.names import find_family, is_volume, label_pipeline
 from bench.tables.statistics import Estimate, estimate_paired_difference, mean_interval, pareto_front, pareto_membership
 
 ENOUGH = 2  # configurations of each rival: a front of one point is a point
@@ -46,7 +47,8 @@ def select_contenders(runs: pd.DataFrame) -> pd.DataFrame:
 def explain_too_few(runs: pd.DataFrame) -> str:
     """Return why these runs of one data set and machine make no frontier; empty if they do."""
     used = select_contenders(runs)
-    tried = {name: len(used[used["pipeline"] == name][CONFIGURATION].drop_duplicates()) for name in RIVALS}
+    sides = find_sides(runs)
+    tried = {name: len(used[used["pipeline"] == name][CONFIGURATION].drop_duplicates()) for name in sides}
     if min(tried.values()) >= ENOUGH:
         return ""
     counts = " and ".join(f"{count} of {name}" for name, count in tried.items())
@@ -110,7 +112,8 @@ class Within:
 
     `budget` is what the giver's best configuration costs (mean, in `cost.unit`). `taker` is the best configuration of
     the other arm that costs no more (up to `TOLERANCE`), empty if there is none; `least` is then the least that one of
-    that arm costs. `difference` is taker minus giver in test Dice, paired by seed.
+    that arm costs. `names` are what readers call the arms of taker and giver. `difference` is taker minus giver in
+    test Dice, paired by seed.
     """
 
     cost: Cost
@@ -118,6 +121,7 @@ class Within:
     giver: pd.DataFrame
     taker: pd.DataFrame
     taker_pipeline: str
+    names: tuple[str, str]
     budget: float
     least: float
     difference: Estimate
@@ -129,26 +133,31 @@ def search_budgets(runs: pd.DataFrame) -> list[Within]:
     `runs` are of one data set and machine. Where a rival ran with several kinds of memory, its best is sought within
     each kind that both have.
     """
-    used = select_contenders(runs)
+    used, sides = select_contenders(runs), find_sides(runs)
     found = []
     for cost in COSTS:
         known = used[used[cost.column].notna()]
         kinds = known["peak_memory_kind"].fillna("") if cost is MEMORY else pd.Series("", index=known.index)
         for kind, group in known.groupby(kinds):
-            arms = {name: group[group["pipeline"] == name] for name in RIVALS}
+            arms = {name: group[group["pipeline"] == name] for name in sides}
             if all(len(arm) for arm in arms.values()):
-                found += [_within(cost, str(kind), arms, giver) for giver in RIVALS]
+                found += [_within(cost, str(kind), arms, giver) for giver in sides]
     return found
 
 
 def _within(cost: Cost, kind: str, arms: dict[str, pd.DataFrame], giver: str) -> Within:
-    [taker] = [name for name in RIVALS if name != giver]
+    [taker] = [name for name in arms if name != giver]
     given = _best(arms[giver])
     budget = float(given[cost.column].mean())
     means = arms[taker].groupby(CONFIGURATION, dropna=False)[cost.column].transform("mean")
     taken = _best(arms[taker][means <= TOLERANCE * budget])
     scaled = budget / cost.scale, float(means.min()) / cost.scale
-    return Within(cost, kind, given, taken, taker, *scaled, _difference(taken, given))
+    names = tuple(_label(side, arms[side]) for side in (taker, giver))
+    return Within(cost, kind, given, taken, taker, (names[0], names[1]), *scaled, _difference(taken, given))
+
+
+def _label(pipeline: str, runs: pd.DataFrame) -> str:
+    return label_pipeline(pipeline, is_volume(runs.iloc[0].to_dict()))
 
 
 def _best(runs: pd.DataFrame) -> pd.DataFrame:

@@ -8,19 +8,38 @@ from typing import Any
 from bench.arms import ARMS, foreign_arms
 
 PRETRAINED = "pretrained"  # of a network whose training started from weights
+SLICE_WISE = "slice-wise"  # of an arm over planes where the images are volumes
+VARIETIES = (SLICE_WISE, PRETRAINED)  # words that always follow the pipeline in the column `arm`, in this order
 ELSEWHERE = " (run elsewhere)"  # of a program whose masks are scored here, and nothing else
+
+
+def label_pipeline(pipeline: str, volumes: bool = False) -> str:
+    """Return a pipeline's name for readers.
+
+    Args:
+        pipeline: Key of `bench.arms.ARMS`, or the name of an arm from elsewhere.
+        volumes: Whether its images are volumes.
+    """
+    if pipeline not in ARMS:
+        return pipeline
+    arm = ARMS[pipeline]
+    return arm.volume_label if volumes and arm.volume_label else arm.label
+
+
+def is_volume(run: Mapping[Any, Any]) -> bool:
+    """Return whether a run's images had three spatial axes; runs of versions that do not say so count as flat."""
+    axes = run.get("dataset.spatial_axes")
+    return axes is not None and float(axes) == 3
 
 
 def name_arm(arm: str) -> str:
     """Return the text of the column `arm` with the pipeline's name for readers: `U-Net, pretrained scale=4`."""
-    pipeline, _, settings = arm.partition(" ")
+    pipeline, *words = arm.split(" ")
     if pipeline in foreign_arms():
-        return f"{settings or ARMS[pipeline].label}{ELSEWHERE}"
-    label = ARMS[pipeline].label if pipeline in ARMS else pipeline
-    first, _, rest = settings.partition(" ")
-    if first == PRETRAINED:
-        label, settings = f"{label}, {PRETRAINED}", rest
-    return f"{label} {settings}".strip()
+        return f"{' '.join(words) or ARMS[pipeline].label}{ELSEWHERE}"
+    told = list(takewhile(VARIETIES.__contains__, words))
+    label = label_pipeline(pipeline, volumes=SLICE_WISE in told)
+    return " ".join([f"{label}, {PRETRAINED}" if PRETRAINED in told else label, *words[len(told) :]])
 
 
 def find_family(arm: str) -> str:
@@ -31,16 +50,19 @@ def find_family(arm: str) -> str:
     pipeline, *words = arm.split(" ")
     if pipeline in foreign_arms():
         return " ".join([pipeline, *takewhile(lambda word: "=" not in word, words)])
-    return " ".join([pipeline, *(words[:1] if words[:1] == [PRETRAINED] else [])])
+    return " ".join([pipeline, *takewhile(VARIETIES.__contains__, words)])
 
 
 def label_variety(run: Mapping[Any, Any]) -> str:
-    """Return what always follows the pipeline in the column `arm`: another program's name, `pretrained`, or nothing."""
-    if run.get("pipeline") in foreign_arms():
+    """Return what always follows the pipeline in the column `arm`: another program's name, `VARIETIES`, or nothing."""
+    pipeline = str(run.get("pipeline"))
+    if pipeline in foreign_arms():
         label = run.get("pipeline.label")
-        return label if isinstance(label, str) and label != ARMS[str(run["pipeline"])].label else ""
+        return label if isinstance(label, str) and label != ARMS[pipeline].label else ""
     weights = (run.get(f"pipeline.model.{name}") for name in ("encoder_weights", "weights_file"))
-    return PRETRAINED if any(isinstance(value, str) for value in weights) else ""
+    pretrained = any(isinstance(value, str) for value in weights)
+    sliced = is_volume(run) and pipeline in ARMS and ARMS[pipeline].volume_label != ""
+    return " ".join([SLICE_WISE] * sliced + [PRETRAINED] * pretrained)
 
 
 def name_run(run: Mapping[Any, Any]) -> str:

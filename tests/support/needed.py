@@ -2,11 +2,13 @@
 
 HEAVY = {
     *("torch", "torch_geometric", "segmentation_models_pytorch", "numba", "scipy", "skimage", "sklearn", "pandas"),
-    *("matplotlib", "hydra", "omegaconf", "dask", "distributed", "zarr"),
+    *("monai", "matplotlib", "hydra", "omegaconf", "dask", "distributed", "zarr"),
 }
 GRAPHS = {"torch", "torch_geometric", "numba", "scipy", "pandas"}  # torch_geometric loads pandas by itself
 NEEDED: dict[str, set[str]] = {  # of `HEAVY`, by arm
     "tiled_cnn": {"torch", "segmentation_models_pytorch"},
+    "tiled_cnn_25d": {"torch", "segmentation_models_pytorch"},
+    "tiled_cnn_3d": {"torch", "monai"},
     "superpixel_gnn": GRAPHS,
     "coarse_gnn": GRAPHS | {"segmentation_models_pytorch"},
     "superpixel_mlp": GRAPHS,

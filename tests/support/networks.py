@@ -16,11 +16,12 @@ class Line(nn.Module):
 
 
 class Pixelwise(nn.Module):
-    """Two 1 x 1 convolutions, so that a pixel's class is its intensity's; `shapes` of the batches that it has seen."""
+    """Two convolutions of one pixel, so that its class is its intensity's; `shapes` of the batches that it has seen."""
 
-    def __init__(self, in_channels: int, num_classes: int) -> None:
+    def __init__(self, in_channels: int, num_classes: int, axes: int = 2) -> None:
         super().__init__()
-        self.layers = nn.Sequential(nn.Conv2d(in_channels, 8, 1), nn.ReLU(), nn.Conv2d(8, num_classes, 1))
+        convolve = nn.Conv2d if axes == 2 else nn.Conv3d
+        self.layers = nn.Sequential(convolve(in_channels, 8, 1), nn.ReLU(), convolve(8, num_classes, 1))
         self.shapes: list[tuple[int, ...]] = []
 
     def forward(self, images: Tensor) -> Tensor:
@@ -30,11 +31,12 @@ class Pixelwise(nn.Module):
 
 
 class Local(nn.Module):
-    """A 3 x 3 convolution: its receptive field ends one pixel away."""
+    """A convolution of three pixels along each axis: its receptive field ends one pixel away."""
 
-    def __init__(self, in_channels: int, num_classes: int) -> None:
+    def __init__(self, in_channels: int, num_classes: int, axes: int = 2) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_channels, num_classes, 3, padding=1, padding_mode="reflect")
+        convolve = nn.Conv2d if axes == 2 else nn.Conv3d
+        self.conv = convolve(in_channels, num_classes, 3, padding=1, padding_mode="reflect")
 
     def forward(self, images: Tensor) -> Tensor:
         return self.conv(images)  # type: ignore[no-any-return]

@@ -1,55 +1,63 @@
-"""Random square crops of images, mirrored, turned and jittered: what a network on tiles is trained with. Numpy only."""
+"""Random crops of images, mirrored, turned and jittered: what a network on tiles is trained with. Numpy only."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from math import prod
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays import tiles
 from bench.arrays.protocols import Readable
 from bench.pipelines.cnn.foreground import Foreground
+from bench.pipelines.cnn.sight import PLANE, Sight
 
 IGNORED = -1  # label of pixels that count for nothing
 
-Batch = tuple[NDArray[np.float32], NDArray[np.int64]]  # (B, size, size, C), (B, size, size)
+Batch = tuple[NDArray[np.float32], NDArray[np.int64]]  # (B, *size, C), (B, *size)
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """An image (*spatial, C) and its mask (*spatial); of three spatial axes the first one counts slices."""
+    """An image (*spatial, C) and its mask (*spatial)."""
 
     image: Readable
     mask: Readable
-
-    def planes(self) -> list[tuple[int, ...]]:
-        """The leading index of every slice; one empty index for a flat image."""
-        return [(index,) for index in range(self.mask.shape[0])] if len(self.mask.shape) == 3 else [()]
 
 
 @dataclass(frozen=True)
 class CropSampler:
     """Batches of crops that see, per epoch, about as many pixels as the images have.
 
-    `size` is a crop's side in pixels, `jitter` the strength of the random gain, offset and noise on intensities (in
-    units of the normalised image; 0: none). Labels equal to `ignore_index`, and what a crop shows beyond the edge of
-    its image, are `IGNORED`. A share `focus` of the crops has a pixel of `foreground` at its centre, as far as the
-    image reaches around it; the rest are drawn as if there was none.
+    Labels equal to `ignore_index`, and what a crop shows beyond the edge of its image, are `IGNORED`. A share `focus`
+    of the crops has a pixel of `foreground` at its centre, as far as the image reaches around it; the rest are drawn
+    as if there was none.
+
+    Attributes:
+        images: Images and masks.
+        size: Size of a crop in pixels, one per axis of `sight`; height and width are equal.
+        batch_size: Crops of a batch.
+        jitter: Strength of the random gain, offset and noise on intensities, in units of the normalised image; 0: none.
+        ignore_index: Label that is ignored.
+        foreground: Where the pixels of the rarer classes are.
+        focus: Share of crops around them.
+        sight: What the network sees of an image.
     """
 
     images: Sequence[Labelled]
-    size: int
+    size: tuple[int, ...]
     batch_size: int
     jitter: float = 0.0
     ignore_index: int | None = None
     foreground: Foreground | None = None
     focus: float = 0.0
+    sight: Sight = PLANE
 
     def __len__(self) -> int:
         """Batches per epoch; every one is full."""
         pixels = sum(int(np.prod(labelled.mask.shape)) for labelled in self.images)
-        return max(-(-pixels // (self.size**2 * self.batch_size)), 1)
+        return max(-(-pixels // (prod(self.size) * self.batch_size)), 1)
 
     def draw_epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
         """Yield the batches of one epoch, drawn by `rng`."""
@@ -78,21 +86,29 @@ class CropSampler:
 
     def _places(self, rng: np.random.Generator) -> Iterator[tuple[Labelled, list[slice]]]:
         """The crops of an epoch: an image, and a slice per spatial axis."""
+        axes = self.sight.axes
         for labelled, plane in self._planes(rng):
             if self.foreground is not None and rng.random() < self.focus:
                 which, position = self.foreground.draw(rng)
-                chosen, lead = self.images[which], position[:-2]
-                starts = [self._around(*pair) for pair in zip(position[-2:], chosen.mask.shape[-2:], strict=True)]
+                chosen, lead, position = self.images[which], position[:-axes], position[-axes:]
+                places = zip(position, self._lengths(chosen), self.size, strict=True)
+                starts = [self._around(*place) for place in places]
             else:
                 chosen, lead = labelled, plane
-                starts = [self._origin(length, rng) for length in labelled.mask.shape[-2:]]
+                pairs = zip(self._lengths(labelled), self.size, strict=True)
+                starts = [self._origin(length, side, rng) for length, side in pairs]
             where = [slice(index, index + 1) for index in lead]
-            yield chosen, [*where, *(slice(start, start + self.size) for start in starts)]
+            parts = zip(starts, self.size, strict=True)
+            yield chosen, [*where, *(slice(start, start + side) for start, side in parts)]
+
+    def _lengths(self, labelled: Labelled) -> tuple[int, ...]:
+        """Length of an image along each axis of the network."""
+        return labelled.mask.shape[-self.sight.axes :]
 
     def _planes(self, rng: np.random.Generator) -> list[tuple[Labelled, tuple[int, ...]]]:
-        """One plane per crop, in random order, each in proportion to its pixels (systematic sampling)."""
-        planes = [(labelled, plane) for labelled in self.images for plane in labelled.planes()]
-        shares = np.cumsum([np.prod(labelled.mask.shape[-2:]) for labelled, _ in planes], dtype=np.float64)
+        """One plane, or image, per crop, in random order, each in proportion to its pixels (systematic sampling)."""
+        planes = [(one, plane) for one in self.images for plane in self.sight.list_planes(one.mask.shape)]
+        shares = np.cumsum([np.prod(self._lengths(labelled)) for labelled, _ in planes], dtype=np.float64)
         crops = len(self) * self.batch_size
         marks = (np.arange(crops) + rng.random()) / crops * shares[-1]
         return [planes[index] for index in rng.permutation(np.searchsorted(shares, marks, side="right"))]
@@ -100,30 +116,34 @@ class CropSampler:
     def _crop(
         self, labelled: Labelled, where: list[slice], rng: np.random.Generator
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        image = tiles.read_padded(labelled.image, where)[(0,) * (len(where) - 2)]
-        return self._jitter(_turn(image, self._labels(labelled, where), rng), rng)
+        image = self.sight.read(labelled.image, where)
+        turned = _turn(image, self._labels(labelled, where), rng)
+        if self.sight.has_depth and rng.integers(2):
+            turned = self.sight.reverse_planes(*turned)
+        return self._jitter(turned, rng)
 
-    def _around(self, position: int, length: int) -> int:
+    def _around(self, position: int, length: int, side: int) -> int:
         """Where a crop starts that has `position` in its middle, as far as the image allows."""
-        if length <= self.size:
-            return (length - self.size) // 2
-        return int(np.clip(position - self.size // 2, 0, length - self.size))
+        if length <= side:
+            return (length - side) // 2
+        return int(np.clip(position - side // 2, 0, length - side))
 
-    def _origin(self, length: int, rng: np.random.Generator) -> int:
+    def _origin(self, length: int, side: int, rng: np.random.Generator) -> int:
         """Draw where a crop starts on an axis: anywhere, the ends more often, as few crops reach them."""
-        if length <= self.size:
-            return (length - self.size) // 2
-        margin = self.size // 4
-        return int(np.clip(rng.integers(-margin, length - self.size + margin + 1), 0, length - self.size))
+        if length <= side:
+            return (length - side) // 2
+        margin = side // 4
+        return int(np.clip(rng.integers(-margin, length - side + margin + 1), 0, length - side))
 
     def _labels(self, labelled: Labelled, where: list[slice]) -> NDArray[np.int64]:
-        labels: NDArray[np.int64] = tiles.read_padded(labelled.mask, where)[(0,) * (len(where) - 2)].astype(np.int64)
+        labels = self.sight.read_labels(labelled.mask, where)
         if self.ignore_index is not None:
             labels[labels == self.ignore_index] = IGNORED
-        for axis, (length, part) in enumerate(zip(labelled.mask.shape[-2:], where[-2:], strict=True)):
+        lengths = self._lengths(labelled)
+        for axis, (length, part) in enumerate(zip(lengths, where[-len(lengths) :], strict=True)):
             positions = np.arange(part.start, part.stop)
-            outside = (positions < 0) | (positions >= length)
-            labels[outside if axis == 0 else (slice(None), outside)] = IGNORED
+            outside: Any = (*(slice(None) for _ in range(axis)), (positions < 0) | (positions >= length))
+            labels[outside] = IGNORED
         return labels
 
     def _jitter(
@@ -140,7 +160,8 @@ class CropSampler:
 def _turn(
     image: NDArray[np.float32], labels: NDArray[np.int64], rng: np.random.Generator
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Both in one of the eight orientations of a square."""
+    """Both in one of the eight orientations of a square, the last two axes of the labels."""
     quarters, mirrored = int(rng.integers(4)), bool(rng.integers(2))
-    image, labels = np.rot90(image, quarters), np.rot90(labels, quarters)
-    return (image[::-1], labels[::-1]) if mirrored else (image, labels)
+    rows, columns = labels.ndim - 2, labels.ndim - 1
+    image, labels = np.rot90(image, quarters, (rows, columns)), np.rot90(labels, quarters, (rows, columns))
+    return (np.flip(image, rows), np.flip(labels, rows)) if mirrored else (image, labels)

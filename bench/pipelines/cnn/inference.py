@@ -17,9 +17,8 @@ from bench.arrays.rows import prefetch
 from bench.arrays.tiles import Window
 from bench.learning.devices import autocast_to
 from bench.pipelines.cnn.resolution import reduce_images, restore_scores
+from bench.pipelines.cnn.sight import PLANE, Sight
 
-STRIDE = 32  # of the deepest features of an encoder
-MIRRORS: tuple[tuple[int, ...], ...] = ((), (2,), (3,), (2, 3))  # axes of (B, C, H, W) that are flipped
 Progress = Callable[[float], None]
 
 
@@ -30,28 +29,43 @@ class Tiling:
     Attributes:
         tile_size: Side of a tile in pixels of the network, as in `cut_windows`.
         overlap: Halo of a tile in pixels of the network.
-        scale: Pixels of the image along one pixel of the network.
+        scale: Pixels of the image along one pixel of the network, in height and width.
+        planes: Planes of a tile of a network over three axes; they are extended to a multiple of its stride.
+        plane_overlap: Halo of such a tile in planes.
+        sight: What the network sees of an image; for one that sees a single plane, a tile is one plane thick.
     """
 
     tile_size: int
     overlap: int
     scale: int = 1
+    planes: int = 1
+    plane_overlap: int = 0
+    sight: Sight = PLANE
+
+    @property
+    def thickness(self) -> int:
+        """Planes of a tile: a multiple of the network's stride."""
+        stride = self.sight.strides[0] if self.sight.axes == 3 else 1
+        return -(-self.planes // stride) * stride
 
     def cut(self, shape: Sequence[int]) -> list[Window]:
-        """The tiles of an image of `shape` (*spatial); a tile is one slice thick."""
-        slices = [1] * (len(shape) - 2)
-        tile, halo, stride = (self.scale * length for length in (self.tile_size, self.overlap, STRIDE))
-        edges = [*(0 for _ in slices), halo, halo]
-        return tiles.cut_windows(shape, [*slices, tile, tile], edges, [*slices, stride, stride])
+        """Return the tiles of an image of `shape` (*spatial)."""
+        depth = [(1, 0, 1)] * (len(shape) - self.sight.axes)  # tile, halo and stride along an axis of planes
+        if self.sight.axes == 3:
+            depth = [(self.thickness, self.plane_overlap, self.sight.strides[0])]
+        sides = [tuple(self.scale * one for one in (self.tile_size, self.overlap, s)) for s in self.sight.strides[-2:]]
+        tile, halo, strides = zip(*depth, *sides, strict=True)
+        return tiles.cut_windows(shape, tile, halo, strides)
 
 
 @dataclass(frozen=True)
 class Inferer:
-    """`network` takes (B, C, H, W) float32 to logits (B, K, H, W), in eval mode and on `device` already.
+    """`network` takes (B, C, *axes) float32 to logits (B, K, *axes), in eval mode and on `device` already.
 
     With `gaussian`, the class probabilities of overlapping tiles are blended; else every pixel has the class that it
-    gets furthest inside of a tile. With `flips`, probabilities are means over the four mirror images of a tile. With
-    `scale`, the network sees means of so many pixels along either axis, and its logits are interpolated.
+    gets furthest inside of a tile. With `flips`, probabilities are means over all mirror images of a tile. With
+    `scale`, the network sees means of so many pixels along height and width, and its logits are interpolated. `sight`
+    says what it sees of a volume.
     """
 
     network: nn.Module
@@ -61,6 +75,7 @@ class Inferer:
     gaussian: bool = False
     flips: bool = False
     scale: int = 1
+    sight: Sight = PLANE
 
     def segment(self, image: Readable, windows: Sequence[Window], out: Writable, progress: Progress) -> None:
         """Write the class of every pixel.
@@ -93,16 +108,15 @@ class Inferer:
             out[window.keep] = tile[(slice(None), *window.inner)]
 
     def _read(self, image: Readable, windows: Sequence[Window]) -> Iterator[tuple[list[Window], NDArray[np.float32]]]:
-        """Windows in groups of the batch size, with their images (B, H, W, C)."""
-        lead = (0,) * (len(image.shape) - 3)
+        """Windows in groups of the batch size, with their images (B, *axes, C)."""
         for start in range(0, len(windows), self.batch_size):
             group = list(windows[start : start + self.batch_size])
-            yield group, np.stack([tiles.read_padded(image, window.read)[lead] for window in group])
+            yield group, np.stack([self.sight.read(image, window.read) for window in group])
 
     def _batches(
         self, image: Readable, windows: Sequence[Window], progress: Progress
     ) -> Iterator[tuple[list[Window], Tensor]]:
-        """Windows in groups of the batch size, and logits or scores (B, K, H, W); files are read one group ahead."""
+        """Windows in groups of the batch size, and logits or scores (B, K, *axes); files are read one group ahead."""
         done, groups = 0, self._read(image, windows)
         if len(windows) > self.batch_size and (type(image) is not np.ndarray or self.device.type != "cpu"):
             groups = prefetch(groups)  # what is at hand, for the processor that would fetch it, needs no thread
@@ -116,13 +130,14 @@ class Inferer:
         """Logits, or with `flips` the mean of the probabilities in float32."""
         if not self.flips:
             return self.network(images)  # type: ignore[no-any-return]
-        total = self._predict_mirrored(images, MIRRORS[0])
-        for axes in MIRRORS[1:]:
+        first, *others = self.sight.mirrors
+        total = self._predict_mirrored(images, first)
+        for axes in others:
             total += self._predict_mirrored(images, axes)
-        return total.div_(len(MIRRORS))
+        return total.div_(1 + len(others))
 
     def _predict_mirrored(self, images: Tensor, axes: tuple[int, ...]) -> Tensor:
-        """Probabilities (B, K, H, W) float32, found on the mirror image."""
+        """Probabilities (B, K, *axes) float32, found on the mirror image."""
         if not axes:
             return _probabilities(self.network(images))
         return _probabilities(self.network(images.flip(axes))).flip(axes)
@@ -135,7 +150,7 @@ class Inferer:
             if self.scale > 1:  # tile by tile: restored logits of a whole batch would be the largest thing in memory
                 classes = np.stack([self._restore(one).argmax(dim=0).to(narrow).cpu().numpy() for one in logits])
             else:
-                classes = logits.argmax(dim=1).to(narrow).cpu().numpy()  # (B, H, W)
+                classes = logits.argmax(dim=1).to(narrow).cpu().numpy()  # (B, *axes)
             del logits  # before the next ones are made
             yield from ((window, tile.reshape(window.shape)) for window, tile in zip(group, classes, strict=True))
 
@@ -151,22 +166,22 @@ class Inferer:
                     yield shares.contiguous().cpu().numpy().reshape(-1, *window.shape)
                 continue
             shares = logits if self.flips else _probabilities(logits)
-            scores = shares.contiguous().cpu().numpy()  # (B, K, H, W)
+            scores = shares.contiguous().cpu().numpy()  # (B, K, *axes)
             del logits, shares
             yield from (tile.reshape(-1, *window.shape) for window, tile in zip(group, scores, strict=True))
             del scores  # before the next ones are made
 
     def _restore(self, scores: Tensor) -> Tensor:
-        """Scores (K, h, w) at the resolution of the image; in inference mode, as the network's were made."""
+        """Scores (K, *lead, h, w) at the resolution of the image; in inference mode, as the network's were made."""
         with torch.inference_mode():
             return restore_scores(scores, self.scale)
 
 
 def _probabilities(logits: Tensor) -> Tensor:
-    """(B, K, H, W) in float32, with no copy of the logits in that type between."""
+    """(B, K, *axes) in float32, with no copy of the logits in that type between."""
     return logits.softmax(dim=1, dtype=torch.float32)
 
 
 def to_device(images: NDArray[np.float32], device: torch.device) -> Tensor:
-    """(B, H, W, C) -> (B, C, H, W) on `device`; the numpy layout is channels_last already."""
-    return torch.from_numpy(images).to(device, non_blocking=True).permute(0, 3, 1, 2)
+    """(B, *axes, C) -> (B, C, *axes) on `device`; the numpy layout is channels_last already."""
+    return torch.from_numpy(images).to(device, non_blocking=True).movedim(-1, 1)

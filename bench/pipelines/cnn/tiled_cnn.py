@@ -1,4 +1,4 @@
-"""The pixel arm: random crops train a convolutional network, overlapping tiles are predicted and stitched."""
+"""The pixel arms: random crops train a convolutional network, overlapping tiles are predicted and stitched."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from bench.arrays.protocols import Readable, Source, Writable
 from bench.arrays.rows import prefetch, read_by_rows, write_by_rows
 from bench.arrays.tiles import Window
-from bench.config import Config, InputError, TiledCnnConfig, require_one_of
+from bench.config import Config, TiledCnn3dConfig, TilesConfig, require
 from bench.datasets.sample import Sample, Task, hold_source
 from bench.learning.devices import amp_dtype, autocast_to, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog
@@ -25,13 +25,14 @@ from bench.learning.training import Learner, train
 from bench.pipelines.cnn.augment import augment_batches
 from bench.pipelines.cnn.crops import IGNORED, Batch, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
-from bench.pipelines.cnn.inference import STRIDE, Inferer, Tiling, to_device
+from bench.pipelines.cnn.inference import Inferer, to_device
+from bench.pipelines.cnn.networks import Network, choose_network
 from bench.pipelines.cnn.resolution import count_blocks, reduce_images
 from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.scores.metrics import confusion_matrix, macro_dice
 from models.checkpointing import checkpoint_blocks, run_in_parts
 from models.supervision import DeepSupervision, weigh_levels
-from models.unet import ARCHITECTURES, build_cnn, load_weights
+from models.weights import load_weights
 
 HELD_PIXELS = 1 << 28  # values of an image that is still read into memory
 SHARES_BYTES = 1 << 30  # of class probabilities held at once, so that they are written in whole chunks
@@ -74,22 +75,22 @@ def choose_dtype(precision: str, device: torch.device, amp: bool) -> torch.dtype
 
 
 class TiledCnn:
-    """A pipeline (`bench.pipelines.protocol`) whose model is `models.unet.build_cnn` as `config.pipeline.model` says.
+    """A pipeline (`bench.pipelines.protocol`) with the network of `bench.pipelines.cnn.networks`.
 
-    Of a volume, every slice along the first axis is an image of its own. An image of more than `held_pixels` values is
-    not read into memory whole.
+    An image of more than `held_pixels` values is not read into memory whole.
     """
 
     def __init__(self, config: Config, task: Task, held_pixels: int = HELD_PIXELS) -> None:
-        assert isinstance(config.pipeline, TiledCnnConfig)
+        assert isinstance(config.pipeline, TilesConfig)
         self.held_pixels = held_pixels
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
-        self.dtype = choose_dtype(self.settings.precision, self.device, config.training.amp)
-        self.tiling = Tiling(self.settings.tile_size, self.settings.overlap, self.settings.scale)
-        self.model = self.trained = (
-            self._build()
-        )  # settings that do not fit together are refused here, before anything is prepared
+        self.network: Network = choose_network(self.settings, task)
+        self.dtype = self._choose_dtype()
+        self.sight = self.network.sight
+        self.tiling = self.network.tiling
+        self.model = self._build()  # settings that do not fit together are refused here, before anything is prepared
+        self.trained = self.model
 
     def prepare(self, sample: Sample) -> TiledImage:
         """Hold the image, unless it is too large, and cut it into tiles."""
@@ -104,7 +105,7 @@ class TiledCnn:
         seed_everything(self.config.seed)
         self.model = self._build()  # a second fit starts afresh
         if self.settings.checkpointing:
-            checkpoint_blocks(self.model)
+            checkpoint_blocks(self.model, self.network.list_blocks(self.model))
         counts = self.count_pixels(train_items)
         rare = find_rare(counts, self.config.training.rare_share)
         announce_rare(self.settings.name, rare, counts, self.task.class_names)
@@ -125,9 +126,9 @@ class TiledCnn:
         if deep is not None:
             deep.remove()
             self.trained = self.model
-        from_scratch = self.settings.model.encoder_weights is None and self.settings.model.weights_file is None
-        facts = {"convolution_bits": torch.finfo(self.dtype).bits, "from_scratch": from_scratch}
-        return replace(log, facts={**facts, "rare_classes": len(rare)})
+        bits, from_scratch = torch.finfo(self.dtype).bits, self.network.from_scratch
+        facts: dict[str, float] = {"convolution_bits": bits, "from_scratch": from_scratch, "rare_classes": len(rare)}
+        return replace(log, facts=facts)
 
     def predict(self, item: TiledImage) -> NDArray[np.integer]:
         """Return the class of every pixel (*spatial), tile by tile."""
@@ -175,23 +176,23 @@ class TiledCnn:
         load_weights(self.model, path)
         self.model.eval()
 
+    def _choose_dtype(self) -> torch.dtype:
+        """Choose the type of the convolutions; float32 where bfloat16 would not do."""
+        precision = self.settings.precision
+        dtype = choose_dtype(precision, self.device, self.config.training.amp)
+        if dtype is not torch.bfloat16 or self.device.type != "cpu" or not self.network.is_shallow:
+            return dtype
+        require(
+            precision == "auto",
+            "pipeline.precision=bfloat16 on a CPU needs crops with four pixels along every axis of the deepest "
+            "features: give precision=float32, or larger crops",
+        )
+        return torch.float32
+
     def _build(self) -> nn.Module:
-        model = self.settings.model
-        require_one_of("pipeline.model.architecture", model.architecture, tuple(ARCHITECTURES))
-        try:
-            network = build_cnn(
-                model.architecture,
-                model.encoder_name,
-                model.encoder_weights,
-                self.task.in_channels,
-                self.task.num_classes,
-                model.decoder_channels,
-            )
-            if model.weights_file is not None:
-                load_weights(network, Path(model.weights_file))
-        except ValueError as error:
-            raise InputError(f"pipeline.model: {error}") from error
-        return network.to(self.device).to(memory_format=torch.channels_last).eval()
+        """Build the network with fresh weights, or those of a file, on the device, to predict."""
+        layout = torch.channels_last if self.sight.axes == 2 else torch.channels_last_3d
+        return self.network.build().to(self.device).to(memory_format=layout).eval()
 
     def count_pixels(self, items: Sequence[TiledImage]) -> NDArray[np.int64]:
         """Count the pixels of each class (K,) in the masks."""
@@ -216,21 +217,30 @@ class TiledCnn:
             ignored,
             find_foreground(masks, self.task.num_classes, ignored, chosen) if focus > 0 else None,
             focus,
+            self.sight,
         )
 
-    def _choose_crop(self, masks: Sequence[Source]) -> int:
-        """Choose the side of a crop in pixels of the image: that of the settings, or the smallest one over all images.
+    def _choose_crop(self, masks: Sequence[Source]) -> tuple[int, ...]:
+        """Choose the size of a crop in pixels of the image: that of the settings, or the smallest one over all images.
 
         At lower resolution a crop covers so much that it may be a whole image, always the same one. It then leaves room
         to move: 0.85 of the shortest side at most (nuclei at a quarter of the resolution, validation images: 0.967
         instead of 0.909).
         """
-        stride = STRIDE * self.settings.scale
+        stride = max(self.sight.strides[-2:]) * self.settings.scale
         sides = [length for mask in masks for length in mask.shape[-2:]]
         crop = min(self.settings.crop_size * self.settings.scale, -(-max(sides) // stride) * stride)
-        if self.settings.scale == 1:
-            return crop
-        return min(crop, max(int(0.85 * min(sides)) // stride, 1) * stride)
+        if self.settings.scale > 1:
+            crop = min(crop, max(int(0.85 * min(sides)) // stride, 1) * stride)
+        return (*self._choose_planes(masks), crop, crop)
+
+    def _choose_planes(self, masks: Sequence[Source]) -> tuple[int, ...]:
+        """Choose the planes of a crop, as `_choose_crop` its side; none for a network over two axes."""
+        if not isinstance(self.settings, TiledCnn3dConfig):
+            return ()
+        stride = self.sight.strides[0]
+        most = min(self.settings.crop_planes, max(mask.shape[0] for mask in masks))
+        return (-(-most // stride) * stride,)
 
     def weigh_classes(self, counts: NDArray[np.int64], sampler: CropSampler) -> Tensor:
         """Return the weights (K,) of the cross-entropy, from the pixels (K,) of each class in the images.
@@ -246,7 +256,8 @@ class TiledCnn:
     def _validation_cost(self, items: Sequence[TiledImage], sampler: CropSampler) -> float:
         """Cost of predicting `items` in optimiser steps: a step takes about three times a forward pass of its crops."""
         pixels = sum(prod(window.shape) for item in items for window in item.windows)
-        return pixels * (4 if self.settings.flips else 1) / (3 * sampler.batch_size * sampler.size**2)
+        views = len(self.sight.mirrors) if self.settings.flips else 1
+        return pixels * views / (3 * sampler.batch_size * prod(sampler.size))
 
     def draw_batches(self, sampler: CropSampler, epoch: int) -> Iterator[Batch]:
         """Yield the batches of an epoch, counted from 1, augmented as `pipeline.augmentation` says."""
@@ -265,19 +276,19 @@ class TiledCnn:
             if isinstance(self.trained, DeepSupervision):
                 levels: list[Tensor] = self.trained(images)  # (B, K, H, W), (B, K, H / 2, W / 2) ...
             else:
-                levels = [run_in_parts(self.trained, images, self.settings.accumulate)]
+                levels = [run_in_parts(self.trained, images, self.settings.accumulate)]  # (B, K, *axes)
         labels = torch.from_numpy(batch[1]).to(self.device)
         return weigh_levels([self._compare(logits, labels, scale << level) for level, logits in enumerate(levels)])
 
     def _compare(self, logits: Tensor, labels: Tensor, scale: int) -> Tensor:
-        """The loss of logits (B, K, H / scale, W / scale) against labels (B, H, W)."""
+        """The loss of logits (B, K, *lead, H / scale, W / scale) against labels (B, *lead, H, W)."""
         weights = None
         if scale > 1:  # shares of the classes in each block, weighted by its pixels that count
             counts = count_blocks(labels, self.task.num_classes, scale).reshape(-1, self.task.num_classes)
             weights = counts.sum(dim=1)
             labels = counts / weights.clamp_min(1)[:, None]
         return segmentation_loss(
-            logits.permute(0, 2, 3, 1).reshape(-1, self.task.num_classes),
+            logits.movedim(1, -1).reshape(-1, self.task.num_classes),
             labels if scale > 1 else labels.reshape(-1),
             weights,
             self.class_weights,
@@ -293,9 +304,8 @@ class TiledCnn:
         """Make what predicts with the present weights."""
         settings = self.settings
         gaussian = settings.blend == "gaussian"
-        return Inferer(
-            self.model, self.device, self.dtype, settings.batch_size, gaussian, settings.flips, settings.scale
-        )
+        kind = (self.model, self.device, self.dtype)
+        return Inferer(*kind, settings.batch_size, gaussian, settings.flips, settings.scale, self.sight)
 
     def _confusion(self, truth: Readable, predicted: Readable) -> NDArray[np.int64]:
         return confusion_matrix(truth, predicted, self.task.num_classes, self.task.ignore_index)

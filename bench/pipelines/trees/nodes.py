@@ -60,7 +60,7 @@ def tabulate_nodes(image: Readable, views: Sequence[Readable], graph: GraphConfi
     requirements = join_requirements(graph.features)
     for name in graph.edges:
         requirements |= EDGES[name].requires
-    waiting = pool_views(image, views, requirements)
+    waiting = pool_views(image, views, requirements, spacing=graph.spacing)
     while waiting:
         yield _tabulate_next(waiting, graph)
 
