@@ -153,12 +153,14 @@ def test_laws_give_back_the_coefficients_of_each_arm(tables: Tables) -> None:
 
 
 def test_figures_show_lines_and_no_single_points(tables: Tables) -> None:
-    points = points_of(tables)
+    points, styles = points_of(tables), dict[str, object]()
     with apply_style():
         for quantity in QUANTITIES.values():
             figure = plot_scale(points, quantity)
             assert [axes.get_title(loc="left") for axes in figure.axes] == list(AXES)
-            shown = {line.get_label() for line in figure.axes[0].lines}
+            shown = {line.get_label(): line.get_color() for line in figure.axes[0].lines}
+            for line in ("GNN at 60 pixels per superpixel", "U-Net at reduced resolution"):
+                assert styles.setdefault(line, shown[line]) == shown[line], "a line has one colour in all figures"
             assert ("U-Net untiled" in shown) == (not quantity.trained)
         with pytest.raises(NoDataError, match="at two sizes"):
             plot_scale(points[points["megapixels"] < 1], QUANTITIES["scale_memory"])

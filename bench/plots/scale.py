@@ -63,9 +63,7 @@ def plot_scale(points: pd.DataFrame, quantity: Quantity) -> Figure:
     figure, first = make_figure(7.0, 4.2)
     first.remove()
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
-    lines = sorted(set(used["line"]), key=lambda line: (rank_arm(_find_pipeline(used, line)), TILED not in line, line))
-    keys = [f"{_find_pipeline(used, line)} {line}" for line in lines]
-    styles = dict(zip(lines, assign_styles(keys).values(), strict=True))
+    styles = _find_styles(points, set(used["line"]))
     for axes, axis in zip(panels, shown, strict=True):
         _panel(axes, used[used["axis"] == axis], quantity, styles)
         axes.set(xlabel="megapixels of an image")
@@ -83,6 +81,15 @@ def plot_scale(points: pd.DataFrame, quantity: Quantity) -> Figure:
 def _has_line(points: pd.DataFrame, column: str) -> bool:
     known = points[points[column].notna()]
     return bool((known.groupby("line")["megapixels"].nunique() >= 2).any())
+
+
+def _find_styles(points: pd.DataFrame, shown: set[str]) -> dict[str, tuple[str, str]]:
+    """Colour and marker of each line that is shown, the same in every figure of these points."""
+    lines = sorted(
+        set(points["line"]), key=lambda line: (rank_arm(_find_pipeline(points, line)), TILED not in line, line)
+    )
+    styles = assign_styles([f"{_find_pipeline(points, line)} {line}" for line in lines])
+    return {line: style for line, style in zip(lines, styles.values(), strict=True) if line in shown}
 
 
 def _find_pipeline(points: pd.DataFrame, line: str) -> str:
