@@ -91,8 +91,8 @@ def _get(row: Mapping[Any, Any], name: str) -> float:
 def _compare(points: pd.DataFrame) -> tuple[str, ...]:
     """Of each axis and graph line a sentence on the largest size that both rivals reached, and where the graph pays."""
     found = [
-        "Every fit had the same few optimiser steps, and the untiled network fewer: scores compare sizes, and say what "
-        "little work reaches, not what either arm could."
+        "Fits ended by their number of optimiser steps, of which the untiled network had fewer, not when they stopped "
+        "improving: scores compare sizes, and say what so much work reaches, not what either arm could."
     ]
     for axis in AXES:
         own = points[(points["axis"] == axis) & (points["status"] == "ok")]
