@@ -118,7 +118,7 @@ def test_a_run_of_it_keeps_licence_and_citation_and_loads_nothing_that_downloads
     assert data.task.class_names == ("background", "nucleus")
     assert data.facts["dataset.licence"] == "CC0 1.0"
     assert "Caicedo" in str(data.facts["dataset.citation"])
-    assert data.notes[0] == "dsb2018_fluo: licence CC0 1.0"
+    assert data.notes[0] == "licence: CC0 1.0"
     assert data.notes[1].startswith("please cite Caicedo")
     assert "tiles of one field" in data.notes[2]
 

@@ -32,7 +32,7 @@ def load_public(config: PublicConfig, keep_in: Path | None = None) -> Splits:
     )
     data = folder.load_folder(settings, keep_in)
     facts = data.facts | {"dataset.licence": entry.licence, "dataset.citation": entry.citation}
-    said = (f"{entry.name}: licence {entry.licence}", f"please cite {entry.citation}", entry.caution)
+    said = (f"licence: {entry.licence}", f"please cite {entry.citation}", entry.caution)
     return replace(data, name=entry.name, facts=facts, notes=(*filter(None, said), *data.notes))
 
 
