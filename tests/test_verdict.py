@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from support.results import IMAGES, copy_results, make_results, make_run, score
 
-from bench.tables.names import find_family, name_arm, name_configuration
+from bench.tables.names import WEIGHTS, find_family, name_arm, name_configuration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -437,6 +437,14 @@ def test_a_pretrained_network_alone_stands_for_its_arm_and_is_called_so(tmp_path
         make_run(tmp_path, UNET, seed, **PRETRAINED, pipeline__scale=4.0)  # type: ignore[arg-type]
     found = only(tmp_path)
     assert found.first.startswith("Compared with the U-Net, pretrained at 1/4 resolution, the GNN")
+
+
+@pytest.mark.parametrize("column", WEIGHTS)
+def test_any_network_that_started_from_weights_is_called_pretrained(column: str) -> None:
+    run = {"pipeline": "coarse_gnn", "method": "coarse_gnn pretrained", "superpixel_size": 30.0, column: "some.pt"}
+    assert name_configuration(run) == f"{name_arm('coarse_gnn')}, pretrained at 30 pixels per superpixel"
+    scratch = run | {column: None, "method": "coarse_gnn"}
+    assert name_configuration(scratch) == f"{name_arm('coarse_gnn')} at 30 pixels per superpixel"
 
 
 def test_names_of_families() -> None:

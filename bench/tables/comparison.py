@@ -12,7 +12,7 @@ from bench.arms import ARMS, foreign_arms
 from bench.config import Config, InputError, SyntheticConfig, flatten
 from bench.tables.collect import Tables, label_machines, select_current
 from bench.tables.convergence import BUDGETS, assess, select_counted, select_trained
-from bench.tables.names import label_variety
+from bench.tables.names import WEIGHTS, label_variety
 
 GROUP = ["dataset", "machine", "arm", "superpixel_size"]
 MIB = 2**20
@@ -37,7 +37,6 @@ _DATA_FACTS = (
 )  # they follow from settings
 _PLACES = ("dataset.root", "dataset.manifest", "dataset.cache_dir", "dataset.mirror")
 _SAME_AS_MODEL = ("pipeline.model.conv", "pipeline.model.architecture")
-_WEIGHTS = ["pipeline.model.encoder_weights", "pipeline.model.weights_file"]
 _SIZES = ("superpixels.superpixel_size", "superpixels.n_segments")
 
 
@@ -147,10 +146,10 @@ def _list_varied(group: pd.DataFrame, pipeline: str, leave_out: Sequence[str]) -
     if "model" in varied:
         varied = [column for column in varied if column not in _SAME_AS_MODEL]
     started = {
-        tuple(map(str, row)) for row in group.reindex(columns=_WEIGHTS).dropna(how="all").itertuples(index=False)
+        tuple(map(str, row)) for row in group.reindex(columns=list(WEIGHTS)).dropna(how="all").itertuples(index=False)
     }
     if len(started) == 1:  # which is in every name as `pretrained`
-        varied = [column for column in varied if column not in _WEIGHTS]
+        varied = [column for column in varied if column not in WEIGHTS]
     usual = {name: text for name, text in _defaults(pipeline).items() if not name.startswith("training.")}
     rows = group[varied].astype("object").itertuples(index=False)
     told = [

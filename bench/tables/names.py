@@ -7,6 +7,9 @@ from typing import Any
 
 from bench.arms import ARMS, foreign_arms
 
+WEIGHTS = tuple(  # columns of weights from which the training of a network started
+    f"pipeline.{part}model.{name}" for part in ("", "coarse.") for name in ("encoder_weights", "weights_file")
+)
 PRETRAINED = "pretrained"  # of a network whose training started from weights
 SLICE_WISE = "slice-wise"  # of an arm over planes where the images are volumes
 VARIETIES = (SLICE_WISE, PRETRAINED)  # words that always follow the pipeline in the column `arm`, in this order
@@ -59,8 +62,7 @@ def label_variety(run: Mapping[Any, Any]) -> str:
     if pipeline in foreign_arms():
         label = run.get("pipeline.label")
         return label if isinstance(label, str) and label != ARMS[pipeline].label else ""
-    weights = (run.get(f"pipeline.model.{name}") for name in ("encoder_weights", "weights_file"))
-    pretrained = any(isinstance(value, str) for value in weights)
+    pretrained = any(isinstance(run.get(column), str) for column in WEIGHTS)
     sliced = is_volume(run) and pipeline in ARMS and ARMS[pipeline].volume_label != ""
     return " ".join([SLICE_WISE] * sliced + [PRETRAINED] * pretrained)
 
