@@ -452,6 +452,7 @@ def test_names_of_families() -> None:
         ("tiled_cnn", "tiled_cnn", "U-Net"),
         ("tiled_cnn scale=4", "tiled_cnn", "U-Net scale=4"),
         ("tiled_cnn pretrained scale=4", "tiled_cnn pretrained", "U-Net, pretrained scale=4"),
+        ("tiled_cnn pretrained weights_file=/a/b/c.pt", "tiled_cnn pretrained", "U-Net, pretrained weights_file=c.pt"),
         ("external", "external", "external (run elsewhere)"),
         ("external nnU-Net v2", "external nnU-Net v2", "nnU-Net v2 (run elsewhere)"),
         ("external nnU-Net v2 masks=a b", "external nnU-Net v2", "nnU-Net v2 masks=a b (run elsewhere)"),

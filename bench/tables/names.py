@@ -1,6 +1,7 @@
 """What readers call arms and configurations."""
 
 import math
+import re
 from collections.abc import Mapping
 from itertools import takewhile
 from typing import Any
@@ -36,13 +37,21 @@ def is_volume(run: Mapping[Any, Any]) -> bool:
 
 
 def name_arm(arm: str) -> str:
-    """Return the text of the column `arm` with the pipeline's name for readers: `U-Net, pretrained scale=4`."""
-    pipeline, *words = arm.split(" ")
+    """Return the text of the column `arm` with the pipeline's name for readers: `U-Net, pretrained scale=4`.
+
+    Of a setting that is a path it has the last part.
+    """
+    pipeline, *words = shorten_paths(arm).split(" ")
     if pipeline in foreign_arms():
         return f"{' '.join(words) or ARMS[pipeline].label}{ELSEWHERE}"
     told = list(takewhile(VARIETIES.__contains__, words))
     label = label_pipeline(pipeline, volumes=SLICE_WISE in told)
     return " ".join([f"{label}, {PRETRAINED}" if PRETRAINED in told else label, *words[len(told) :]])
+
+
+def shorten_paths(text: str) -> str:
+    """Return settings with the last parts of their paths only: `weights_file=checkpoint.pt`."""
+    return re.sub(r"=\S*/(?=\S)", "=", text)
 
 
 def find_family(arm: str) -> str:
@@ -79,7 +88,7 @@ def name_run(run: Mapping[Any, Any]) -> str:
 def name_configuration(run: Mapping[Any, Any]) -> str:
     """Return a run's configuration: arm, the settings that tell it from others of the arm, superpixel size."""
     method, family = str(run["method"]), f"{run['pipeline']} {label_variety(run)}".strip()
-    settings = [text for text in method.removeprefix(family).split() if not text.startswith("scale=")]
+    settings = [text for text in shorten_paths(method.removeprefix(family)).split() if not text.startswith("scale=")]
     return " ".join([name_run(run), *settings]) + format_size(float(run["superpixel_size"]))
 
 
