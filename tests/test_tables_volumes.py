@@ -12,7 +12,7 @@ from support.results import FIVE, OF_VOLUMES, make_run
 from bench.tables.chosen import choose_configurations, find_sides
 from bench.tables.collect import collect
 from bench.tables.comparison import compare_arms, list_configurations
-from bench.tables.names import is_volume, label_pipeline, name_arm, name_configuration, name_run
+from bench.tables.names import format_extent, is_volume, label_pipeline, name_arm, name_configuration, name_run
 
 if TYPE_CHECKING:
     from bench.plots.curves import plot_score_vs_time
@@ -63,6 +63,11 @@ def test_names_of_runs_and_configurations(runs: pd.DataFrame) -> None:
     assert name_run(run | {"pipeline.scale": 4.0}) == "slice-wise U-Net at 1/4 resolution"
     assert label_pipeline("tiled_cnn_3d", volumes=True) == label_pipeline("tiled_cnn_3d") == "3-D U-Net"
     assert label_pipeline("elsewhere", volumes=True) == "elsewhere"
+
+
+def test_a_superpixel_of_a_volume_reaches_over_three_axes() -> None:
+    assert format_extent(30.0, volume=True) == " (about 3 x 3 x 3)"
+    assert format_extent(30.0) == " (about 5 x 5)"
 
 
 def test_the_best_tiled_network_on_validation_volumes_is_the_rival(runs: pd.DataFrame, folder: Path) -> None:

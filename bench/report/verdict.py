@@ -90,7 +90,8 @@ def _summarise_pair(pair: Pair, lines: Sequence[Line]) -> str:
     ours, theirs = name_configuration(pair.first.iloc[0].to_dict()), name_configuration(pair.second.iloc[0].to_dict())
     if not any(line.short or line.unclear for line in lines):
         return f"no verdict on the {ours} beside the {theirs}: the lines below say why and what would give one"
-    reach = format_extent(float(pair.first["superpixel_size"].iloc[0]))
+    first = pair.first.iloc[0].to_dict()
+    reach = format_extent(float(first["superpixel_size"]), is_volume(first))
     return f"compared with the {theirs}, the {ours}{reach} {summarise_lines(lines)}"
 
 

@@ -97,6 +97,7 @@ def format_size(size: float) -> str:
     return "" if math.isnan(size) else f" at {size:g} pixels per superpixel"
 
 
-def format_extent(size: float) -> str:
-    """Return how far a superpixel of so many pixels reaches, because their number is an area: ` (about 5 x 5)`."""
-    return "" if math.isnan(size) else f" (about {math.sqrt(size):.0f} x {math.sqrt(size):.0f})"
+def format_extent(size: float, volume: bool = False) -> str:
+    """Return how far a superpixel of so many pixels reaches: ` (about 5 x 5)`, or in a volume ` (about 3 x 3 x 3)`."""
+    axes = 3 if volume else 2
+    return "" if math.isnan(size) else f" (about {' x '.join([f'{size ** (1 / axes):.0f}'] * axes)})"
