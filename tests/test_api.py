@@ -16,7 +16,6 @@ from PIL import Image
 from support.documents import read_blocks
 from support.source import ROOT
 
-from bench import api
 from bench.config import (
     Config,
     FolderConfig,
@@ -27,17 +26,18 @@ from bench.config import (
     ThresholdConfig,
     TrainingConfig,
 )
-from bench.datasets import task_file
-from bench.datasets.registry import load
-from bench.pipelines.registry import build_pipeline
-from bench.superpixels.registry import segment
-from bench.tables.write import write_run
 
 if TYPE_CHECKING:
     import torch
 
+    from bench import api
+    from bench.datasets import task_file
+    from bench.datasets.registry import load
     from bench.export.graphs import GraphsConfig, describe_graphs, write_graphs
     from bench.pipelines.gnn.graph import build_sample_graph
+    from bench.pipelines.registry import build_pipeline
+    from bench.superpixels.registry import segment
+    from bench.tables.write import write_run
 
 
 def picture(seed: int = 0, channels: int = 0) -> NDArray[np.uint8]:

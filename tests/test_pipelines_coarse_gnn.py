@@ -1,14 +1,15 @@
 """Both arms together: the U-Net's scores reach the nodes, and with folds no network scores what it learned from."""
 
+from __future__ import annotations
+
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-import torch
-from torch_geometric.data import Data
 
 from bench.config import (
     CnnConfig,
@@ -23,10 +24,16 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
-from bench.graphs.build import build_graph
-from bench.pipelines.both.coarse_gnn import CoarseGnn, limit_steps, split_folds
-from bench.pipelines.both.scores import append_scores, score_image
-from bench.pipelines.cnn.tiled_cnn import TiledCnn
+
+if TYPE_CHECKING:
+    import torch
+    from torch_geometric.data import Data
+
+    from bench.graphs.build import build_graph
+    from bench.pipelines.both.coarse_gnn import CoarseGnn, limit_steps, split_folds
+    from bench.pipelines.both.scores import append_scores, score_image
+    from bench.pipelines.cnn.tiled_cnn import TiledCnn
+
 
 COARSE = TiledCnnConfig(tile_size=64, overlap=16, batch_size=2, scale=2, model=CnnConfig())
 SETTINGS = partial(CoarseGnnConfig, model=GnnConfig(hidden_channels=8, num_layers=2), coarse=COARSE, coarse_steps=3)

@@ -10,13 +10,13 @@ import pytest
 
 from bench.config import Config, DatasetConfig, TiledCnnConfig, TrainingConfig
 from bench.datasets.sample import Sample, Task
-from bench.learning.rare import find_rare
 from bench.pipelines.cnn.crops import IGNORED, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
 
 if TYPE_CHECKING:
     import torch
 
+    from bench.learning.rare import find_rare
     from bench.pipelines.cnn.tiled_cnn import TiledCnn
 
 

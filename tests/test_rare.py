@@ -1,13 +1,21 @@
 """Rare classes: found by their shares, shown more often, and weighed back to the share in the loss that they had."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-import torch
 
 from bench.config import Config, DatasetConfig, SuperpixelGnnConfig, SuperpixelsConfig, TrainingConfig
 from bench.datasets.sample import Sample, Task
-from bench.learning.rare import FOCUS, announce_rare, draw_parts, find_rare, mix_draws, weigh_back
-from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.learning.rare import FOCUS, announce_rare, draw_parts, find_rare, mix_draws, weigh_back
+    from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn
+
 
 PARTS = np.array([[90, 10, 0], [100, 0, 0], [60, 0, 40], [95, 5, 0]])
 

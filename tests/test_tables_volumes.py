@@ -5,24 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
 import pytest
 from support.results import FIVE, OF_VOLUMES, make_run
 
-from bench.tables.chosen import choose_configurations, find_sides
-from bench.tables.collect import collect
-from bench.tables.comparison import compare_arms, list_configurations
-from bench.tables.names import format_extent, is_volume, label_pipeline, name_arm, name_configuration, name_run
-
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.plots.curves import plot_score_vs_time
     from bench.plots.decomposition import plot_decomposition
     from bench.plots.panels import load_arm_crops
     from bench.report.content import gather
     from bench.report.verdict import reach_verdict
     from bench.tables.breakeven import find_break_evens
+    from bench.tables.chosen import choose_configurations, find_sides
+    from bench.tables.collect import collect
+    from bench.tables.comparison import compare_arms, list_configurations
     from bench.tables.decomposition import decompose
     from bench.tables.frontier import search_budgets
+    from bench.tables.names import format_extent, is_volume, label_pipeline, name_arm, name_configuration, name_run
 
 
 @pytest.fixture(scope="module")
