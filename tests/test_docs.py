@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from support.settings_page import PAGE, build_page
 
     from bench.sweeps.compose import CONF, compose, prepare_words
+    from bench.sweeps.jobs import expand_experiment
     from bench.sweeps.launch import compose_launcher, split_words
 
 
@@ -52,7 +53,10 @@ def check_verb(verb: str, words: list[str]) -> None:
 
 
 def check_run(words: list[str], tmp_path: Path) -> None:
-    """Compose every run of a command line; load the user's data set, as a sweep does before it starts."""
+    """Compose a run of a command line; load the user's data set, as a sweep does before it starts.
+
+    All runs of every experiment are composed in `test_cli`.
+    """
     folder = make_folder(tmp_path / "set", words)
     words = [word.replace(place, str(folder)) for word in words for place in PLACEHOLDERS]
     what, how = split_words(prepare_words(words))
@@ -66,6 +70,7 @@ def check_run(words: list[str], tmp_path: Path) -> None:
 @pytest.mark.parametrize("words", read_commands(), ids=" ".join)
 def test_every_command_is_one(words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "argv", ["bench"])
+    monkeypatch.setattr("bench.sweeps.compose.expand_experiment", lambda *given: expand_experiment(*given)[:1])
     program, *rest = words
     if program == "make":
         targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)

@@ -38,8 +38,8 @@ def test_a_budget_that_an_experiment_does_not_have_is_refused() -> None:
 
 
 def test_effort_scales_every_arms_work_alike() -> None:
-    whole = compose(["experiment=headline"])
-    half = compose(["experiment=headline", "experiment.effort=0.5"])
+    whole = compose(["experiment=quick", "seed=0"])
+    half = compose(["experiment=quick", "seed=0", "experiment.effort=0.5"])
     assert [job.config.training.steps for job in half] == [job.config.training.steps // 2 for job in whole]  # type: ignore[operator]
     tiny = compose(["experiment=jain2024", "experiment.effort=1e-9"])
     assert {(job.config.training.steps, job.config.training.epochs) for job in tiny} == {(None, 1)}
