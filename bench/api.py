@@ -186,11 +186,11 @@ def read_tables(results_dir: str | Path) -> "Tables":
     Raises:
         InputError: It is no results folder.
     """
-    from bench.tables.collect import load_tables, read_runs
+    from bench.tables.folders import read_folder
 
     folder = Path(results_dir)
     require(folder.is_dir(), f"{folder} is not a folder: give the results folder of an experiment")
-    return read_runs(folder) if (folder / "runs").is_dir() else load_tables(folder)
+    return read_folder(folder)
 
 
 def _add_channel(image: ArrayLike, spatial_axes: int) -> NDArray[Any]:

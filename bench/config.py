@@ -534,6 +534,10 @@ class CoarseGnnConfig(SuperpixelGnnConfig):
             require(getattr(self, name) >= 1, f"pipeline.{name} must be at least 1, got {getattr(self, name)}")
         require(self.weights is None, f"pipeline.weights are for pipeline=superpixel_gnn, got {self.weights!r}")
         require(
+            self.refine or self.folds == 1,
+            f"pipeline.folds serve the graph network and must be 1 with pipeline.refine=false, got {self.folds}",
+        )
+        require(
             self.model.conv != "jain2024", "pipeline.model.conv=jain2024 is for pipeline=superpixel_gnn: choose another"
         )
 

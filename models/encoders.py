@@ -6,6 +6,8 @@ import segmentation_models_pytorch as smp
 import torch
 from torch import Tensor, nn
 
+from models.weights import read_weights
+
 STAGES = 5  # of an encoder; stage n has a stride of 2 to the power of n pixels
 PREFIX = "encoder."  # of the encoder's weights in those of a whole network
 
@@ -23,7 +25,7 @@ class EncoderStage(nn.Module):
         return self.encoder(images)[self.stage]  # type: ignore[no-any-return]
 
 
-def build_encoder(name: str, weights: str | None, in_channels: int, stage: int, seed: int = 0) -> EncoderStage:
+def build_encoder_stage(name: str, weights: str | None, in_channels: int, stage: int, seed: int = 0) -> EncoderStage:
     """Build an encoder whose stage `stage` is the last that is computed.
 
     Args:
@@ -69,15 +71,9 @@ def load_encoder_weights(encoder: nn.Module, path: Path) -> None:
     Only tensors are unpickled. Weights of deeper stages than the encoder has are left out. Raises `ValueError` that
     names the file and the first weight that does not fit.
     """
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever the unpickler meets in a file that is none of ours
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"{path} cannot be read as weights: {reason}") from error
-    if not isinstance(loaded, dict):
-        raise ValueError(f"{path} holds a {type(loaded).__name__}, and must hold a state_dict")
-    whole = any(str(key).startswith(PREFIX) for key in loaded)
-    given = {str(k).removeprefix(PREFIX): v for k, v in loaded.items() if not whole or str(k).startswith(PREFIX)}
+    loaded = read_weights(path, str(path))
+    whole = any(key.startswith(PREFIX) for key in loaded)
+    given = {k.removeprefix(PREFIX): v for k, v in loaded.items() if not whole or k.startswith(PREFIX)}
     for key, value in encoder.state_dict().items():
         shape, other = tuple(value.shape), tuple(getattr(given.get(key), "shape", ())) if key in given else None
         if other != shape:

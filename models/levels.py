@@ -9,14 +9,14 @@ FEWEST_LEVELS = 3  # with which MONAI's DynUNet is built
 
 
 @dataclass(frozen=True)
-class Level:
+class UnetLevel:
     """One level of a U-Net: the kernel of its convolutions and the stride by which it is reached, one per axis."""
 
     kernel: tuple[int, ...]
     stride: tuple[int, ...]
 
 
-def plan_levels(shape: Sequence[int], spacing: Sequence[float]) -> list[Level]:
+def plan_levels(shape: Sequence[int], spacing: Sequence[float]) -> list[UnetLevel]:
     """Plan the levels of a U-Net by the rules of nnU-Net (Isensee et al., Nature Methods 18:203, 2021).
 
     An axis is halved as long as it keeps `LEAST_SIZE` pixels and its pixels are less than twice as long as those of the
@@ -46,10 +46,10 @@ def plan_levels(shape: Sequence[int], spacing: Sequence[float]) -> list[Level]:
     strides += [strides[0]] * missing
     kernels += [kernels[-1]] * missing
     kernels[-1] = (3,) * len(shape)  # the deepest level sees all directions
-    return [Level(*pair) for pair in zip(kernels, strides, strict=True)]
+    return [UnetLevel(*pair) for pair in zip(kernels, strides, strict=True)]
 
 
-def multiply_strides(levels: Sequence[Level]) -> tuple[int, ...]:
+def multiply_strides(levels: Sequence[UnetLevel]) -> tuple[int, ...]:
     """Return the total stride along each axis: sizes of images must be multiples of it."""
     total = [1] * len(levels[0].stride)
     for level in levels:

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from models.levels import Level
+from models.levels import UnetLevel
 
 MOST_CHANNELS = 320  # of a level, as in nnU-Net
 HALVINGS = {"BasicUNet": 4, "SegResNet": 3}  # of all axes alike
@@ -15,17 +15,17 @@ ARCHITECTURES = ("DynUNet", *HALVINGS)
 NORMS: dict[str, tuple[str, dict[str, Any]]] = {"instance": ("instance", {"affine": True}), "batch": ("batch", {})}
 
 
-def list_levels(architecture: str, planned: Sequence[Level]) -> list[Level]:
+def list_levels(architecture: str, planned: Sequence[UnetLevel]) -> list[UnetLevel]:
     """Return the levels that a network has: those `planned` for DynUNet, else its own, which halve all axes alike."""
     if architecture not in HALVINGS:
         return list(planned)
     axes = len(planned[0].stride)
     strides = [1, *[2] * HALVINGS[architecture]]
-    return [Level((3,) * axes, (stride,) * axes) for stride in strides]
+    return [UnetLevel((3,) * axes, (stride,) * axes) for stride in strides]
 
 
 def build_volume_cnn(
-    architecture: str, channels: int, norm: str, in_channels: int, num_classes: int, levels: Sequence[Level]
+    architecture: str, channels: int, norm: str, in_channels: int, num_classes: int, levels: Sequence[UnetLevel]
 ) -> nn.Module:
     """Build a network from (B, in_channels, *axes) to logits (B, num_classes, *axes), sizes multiples of its stride.
 
@@ -62,7 +62,7 @@ def build_volume_cnn(
 
 
 def _build_dynamic(
-    build: Callable[..., nn.Module], common: dict[str, Any], channels: int, norm: str, levels: Sequence[Level]
+    build: Callable[..., nn.Module], common: dict[str, Any], channels: int, norm: str, levels: Sequence[UnetLevel]
 ) -> nn.Module:
     """Build a DynUNet with the kernels and strides of `levels`."""
     strides = [level.stride for level in levels]
@@ -76,7 +76,7 @@ def _build_dynamic(
     )
 
 
-def list_blocks(network: nn.Module) -> list[nn.Module] | None:
+def list_network_blocks(network: nn.Module) -> list[nn.Module] | None:
     """Return the blocks of a DynUNet, which holds each of them in two places; None for any other network."""
     names = ("input_block", "downsamples", "bottleneck", "upsamples")
     if not all(isinstance(getattr(network, name, None), nn.Module) for name in names):

@@ -3,7 +3,19 @@
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
+
+
+def read_weights(path: Path, called: str) -> dict[str, Tensor]:
+    """Read the `state_dict` in a file; only tensors are unpickled. Raises `ValueError` that names it as `called`."""
+    try:
+        weights = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # whatever the unpickler meets in a file that is none of ours
+        reason = str(error).strip().split("\n")[0]
+        raise ValueError(f"{called} cannot be read as weights: {reason}") from error
+    if not isinstance(weights, dict):
+        raise ValueError(f"{called} holds a {type(weights).__name__}, and must hold a state_dict")
+    return {str(name): value for name, value in weights.items()}
 
 
 def load_weights(network: nn.Module, path: Path) -> None:
@@ -11,15 +23,9 @@ def load_weights(network: nn.Module, path: Path) -> None:
 
     Only tensors are unpickled. Raises `ValueError` that names the file and the first weight that does not fit.
     """
-    try:
-        weights = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # whatever the unpickler meets in a file that is none of ours
-        reason = str(error).strip().split("\n")[0]
-        raise ValueError(f"weights_file {path} cannot be read as the weights of a network: {reason}") from error
-    if not isinstance(weights, dict):
-        raise ValueError(f"weights_file {path} holds a {type(weights).__name__}, and must hold a state_dict")
+    weights = read_weights(path, f"weights_file {path}")
     own = {name: tuple(value.shape) for name, value in network.state_dict().items()}
-    given = {str(name): tuple(getattr(value, "shape", ())) for name, value in weights.items()}
+    given = {name: tuple(getattr(value, "shape", ())) for name, value in weights.items()}
     for name in dict.fromkeys([*own, *given]):
         if own.get(name) != given.get(name):
             raise ValueError(

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from bench.config import CnnConfig, InputError, TiledCnnConfig
-from bench.pipelines.cnn.augment import CHANGES, augment, augment_batches, interpolate, lower_resolution, resample
+from bench.pipelines.cnn.augment import CHANGES, augment, augment_batches, lower_resolution, resample, sample_linearly
 from bench.pipelines.cnn.crops import IGNORED
 
 SHAPE = (24, 24)
@@ -52,7 +52,7 @@ def test_interpolation_is_exact_for_a_ramp() -> None:
     rows, columns = np.indices((7, 9), dtype=np.float64)
     ramp = (2 * rows + 3 * columns)[..., None].astype(np.float32)
     places = np.random.default_rng(0).uniform(0, 1, (2, 5, 6)) * np.array([6, 8])[:, None, None]
-    np.testing.assert_allclose(interpolate(ramp, places)[..., 0], 2 * places[0] + 3 * places[1], rtol=1e-5)
+    np.testing.assert_allclose(sample_linearly(ramp, places)[..., 0], 2 * places[0] + 3 * places[1], rtol=1e-5)
 
 
 @pytest.mark.parametrize("change", [change for _, change in CHANGES], ids=lambda change: change.__name__)

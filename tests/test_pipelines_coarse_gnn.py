@@ -97,6 +97,11 @@ def test_more_folds_than_images_are_refused() -> None:
         fit(SETTINGS(folds=2), images=1)
 
 
+def test_folds_without_a_graph_network_are_refused() -> None:
+    with pytest.raises(InputError, match=r"must be 1 with pipeline\.refine=false, got 2"):
+        SETTINGS(refine=False, folds=2)
+
+
 def test_the_first_stage_has_a_budget_of_its_own_within_that_of_the_fit() -> None:
     assert limit_steps(TrainingConfig(steps=1000, forks=True), 300) == TrainingConfig(steps=300)
     assert limit_steps(TrainingConfig(steps=100), 300).steps == 100

@@ -24,7 +24,7 @@ from bench.config import (
 from bench.datasets.sample import Sample, Task
 from bench.pipelines.cnn.crops import IGNORED, CropSampler, Labelled
 from bench.pipelines.cnn.sight import Sight
-from models.levels import Level, multiply_strides, plan_levels
+from models.levels import UnetLevel, multiply_strides, plan_levels
 
 if TYPE_CHECKING:
     import torch
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from bench.pipelines.cnn.tiled_cnn import TiledCnn
     from models import volume_unet
     from models.checkpointing import checkpoint_blocks
-    from models.volume_unet import build_volume_cnn, list_blocks, list_levels
+    from models.volume_unet import build_volume_cnn, list_levels, list_network_blocks
 
 
 BOX, CONTEXT = Sight(3, 0, (2, 4, 4)), Sight(context=2)
@@ -82,17 +82,17 @@ def test_axes_are_halved_as_their_size_and_spacing_allow(
 def test_a_coarse_axis_waits_until_the_others_have_caught_up() -> None:
     levels = plan_levels((16, 128, 128), (4, 1, 1))
     assert levels[:4] == [
-        Level((1, 3, 3), (1, 1, 1)),
-        Level((1, 3, 3), (1, 2, 2)),
-        Level((3, 3, 3), (1, 2, 2)),
-        Level((3, 3, 3), (2, 2, 2)),
+        UnetLevel((1, 3, 3), (1, 1, 1)),
+        UnetLevel((1, 3, 3), (1, 2, 2)),
+        UnetLevel((3, 3, 3), (1, 2, 2)),
+        UnetLevel((3, 3, 3), (2, 2, 2)),
     ]
     assert levels[-1].kernel == (3, 3, 3)
 
 
 def test_a_plan_does_not_depend_on_the_unit_and_follows_a_turn_of_the_axes() -> None:
     assert plan_levels((16, 96, 64), (0.5, 0.1, 0.1)) == plan_levels((16, 96, 64), (500, 100, 100))
-    turned = [Level(level.kernel[::-1], level.stride[::-1]) for level in plan_levels((64, 96, 16), (1, 2, 5))]
+    turned = [UnetLevel(level.kernel[::-1], level.stride[::-1]) for level in plan_levels((64, 96, 16), (1, 2, 5))]
     assert plan_levels((16, 96, 64), (5, 2, 1)) == turned
 
 
@@ -203,7 +203,7 @@ def sample(seed: int, *shape: int) -> Sample:
 
 @pytest.fixture
 def stand_in(monkeypatch: pytest.MonkeyPatch) -> None:
-    def build(_: str, __: int, ___: str, in_channels: int, num_classes: int, levels: list[Level]) -> nn.Module:
+    def build(_: str, __: int, ___: str, in_channels: int, num_classes: int, levels: list[UnetLevel]) -> nn.Module:
         return Pixelwise(in_channels, num_classes, len(levels[0].stride))
 
     monkeypatch.setattr(volume_unet, "build_volume_cnn", build)
@@ -262,7 +262,7 @@ def test_checkpointed_blocks_of_a_dynamic_network_are_each_one_of_its_levels() -
     plain.sum().backward()
     before = {name: weight.grad.clone() for name, weight in network.named_parameters() if weight.grad is not None}
     network.zero_grad()
-    blocks = list_blocks(network)
+    blocks = list_network_blocks(network)
     assert blocks is not None
     assert len(blocks) == 2 * len(levels) - 1
 

@@ -15,7 +15,7 @@ from bench.tables.write import write_part
 
 if TYPE_CHECKING:
     from bench.tables.collect import read_runs
-    from bench.tables.plan import Plan, PlanConfig, Span, format_time, make_plans
+    from bench.tables.plan import Plan, PlanConfig, TimeRange, format_time, make_plans
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_one_run_has_no_range_and_what_was_not_measured_cannot_be_said(tmp_path:
     assert one.cautions[-1] == "one run: no range"
     assert one.prediction.low == one.prediction.high
     assert one.memory == ("memory in training: cannot be said",)
-    assert str(Span(math.nan, math.nan, math.nan) * 3) == "cannot be said"
+    assert str(TimeRange(math.nan, math.nan, math.nan) * 3) == "cannot be said"
 
 
 def test_the_verb_prints_a_plan_and_refuses_what_it_cannot_plan_from(

@@ -1,5 +1,6 @@
 """Who may import what: the rule of each room, read off the source."""
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -117,6 +118,15 @@ def test_no_rooms_and_no_modules_import_one_another_in_a_circle() -> None:
             free = [name for name, names in left.items() if not names & set(left) - {name}]
             assert free, f"these import one another: {sorted(left)}"
             left = {name: names for name, names in left.items() if name not in free}
+
+
+def test_no_public_name_is_defined_in_two_modules() -> None:
+    places: dict[str, list[str]] = {}
+    for path in [*ROOT.glob("bench/**/*.py"), *ROOT.glob("models/*.py")]:
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_" and node.name != "main":
+                places.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
 
 
 def test_few_modules_stand_at_the_door() -> None:

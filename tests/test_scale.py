@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         MAGNIFICATION,
         find_fits,
         fit_lines,
-        make_points,
+        make_scale_points,
         tabulate_laws,
     )
 
@@ -96,7 +96,7 @@ def tables(tmp_path: Path) -> Tables:
 
 
 def points_of(tables: Tables) -> pd.DataFrame:
-    return make_points(list_configurations(tables), tables.stages, tables.history)
+    return make_scale_points(list_configurations(tables), tables.stages, tables.history)
 
 
 def test_points_lie_on_the_axis_along_which_they_grow_and_the_field_on_both(tables: Tables) -> None:

@@ -4,14 +4,16 @@ from typing import Any
 
 import numpy as np
 
+from bench.datasets import ome
+
 UNITS = {
-    "micron": "micrometer", "microns": "micrometer", "um": "micrometer", "µm": "micrometer", "\\u00b5m": "micrometer",
-    "μm": "micrometer", "nm": "nanometer", "mm": "millimeter", "cm": "centimeter",
+    **ome.UNITS, "micron": "micrometer", "microns": "micrometer", "um": "micrometer", "\\u00b5m": "micrometer",
+    "μm": "micrometer", "cm": "centimeter",
 }  # fmt: skip
 X_RESOLUTION, Y_RESOLUTION = 282, 283  # numbers of the tags: pixels per unit, as a fraction
 
 
-def read_pixel_sizes(
+def read_imagej_sizes(
     metadata: dict[str, Any], tags: Any, axes: str
 ) -> tuple[tuple[float, ...] | None, tuple[str | None, ...] | None]:
     """Return the pixel size and unit of each axis of an image that ImageJ or Fiji wrote.

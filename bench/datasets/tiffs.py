@@ -231,7 +231,7 @@ def interpret(
     if tiff.is_ome:
         sizes, units = ome.read_pixel_sizes(tiff.ome_metadata, number, letters)
     elif tiff.is_imagej:
-        sizes, units = imagej.read_pixel_sizes(tiff.imagej_metadata or {}, page.tags, letters)
+        sizes, units = imagej.read_imagej_sizes(tiff.imagej_metadata or {}, page.tags, letters)
     files = sorted({find_file(page).resolve() for page in list_pages(series)} - {path.resolve()})
     return assemble(path, blocks, names, channel_axis, alpha, coding, files, sizes, units, plane)
 

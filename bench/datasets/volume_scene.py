@@ -146,7 +146,7 @@ def draw_nuclei(scene: Scene, box: Box) -> Nuclei:
     )
 
 
-def measure_depth(nuclei: Nuclei, n: int, z: Field, y: Field, x: Field) -> tuple[Field, Field]:
+def measure_voxel_depth(nuclei: Nuclei, n: int, z: Field, y: Field, x: Field) -> tuple[Field, Field]:
     """Measure voxels against one nucleus.
 
     Args:
@@ -170,7 +170,7 @@ def measure_depth(nuclei: Nuclei, n: int, z: Field, y: Field, x: Field) -> tuple
     return np.asarray(distance - nuclei.radius[n] * (1 - hollow), np.float32), np.asarray(along, np.float32)
 
 
-def build_layers(scene: Scene, box: Box) -> VoxelLayers:
+def build_voxel_layers(scene: Scene, box: Box) -> VoxelLayers:
     """Give every voxel of `box` to the nucleus whose outline it is deepest within, or else nearest to."""
     nuclei, places = draw_nuclei(scene, box), _measure_places(scene, box)
     shape = tuple(part.stop - part.start for part in box)
@@ -182,7 +182,7 @@ def build_layers(scene: Scene, box: Box) -> VoxelLayers:
         if any(part.start >= part.stop for part in here):
             continue
         near = [place.reshape(-1)[part] for place, part in zip(places, here, strict=True)]
-        new, along = measure_depth(nuclei, int(n), near[0][:, None, None], near[1][:, None], near[2])
+        new, along = measure_voxel_depth(nuclei, int(n), near[0][:, None, None], near[1][:, None], near[2])
         nearer = (new < depth[here]) & (new < MARGIN)
         depth[here] = np.where(nearer, new, depth[here])
         stripe[here] = np.where(nearer, along, stripe[here])
@@ -197,7 +197,7 @@ def _find_near(places: Field, centre: float, half: float) -> slice:
     return slice(int(np.searchsorted(line, centre - half)), int(np.searchsorted(line, centre + half, side="right")))
 
 
-def draw_texture(scene: Scene, box: Box, layers: VoxelLayers) -> Field:
+def draw_volume_texture(scene: Scene, box: Box, layers: VoxelLayers) -> Field:
     """Draw grain or striation of mean 0 and variance about 1, so that both classes have the same mean and contrast.
 
     A decoy has either, by its brightness.
@@ -214,7 +214,7 @@ def draw_texture(scene: Scene, box: Box, layers: VoxelLayers) -> Field:
     return np.where((layers.kind == STRIATED) | decoy_striated, striation, grain).astype(np.float32)
 
 
-def draw_debris(scene: Scene, box: Box) -> Field:
+def draw_volume_debris(scene: Scene, box: Box) -> Field:
     """Draw small round specks, 1 at their centres: background that is brighter than any nucleus."""
     corner, u = draw_points(scene, DEBRIS, box, SPECKS, 16.0, 5)
     places = _measure_places(scene, box)
@@ -244,8 +244,8 @@ def render_signal(scene: Scene, box: Box, layers: VoxelLayers) -> Field:
     body = np.where(decoy, soften(layers.depth + 1.5, 7.0), soften(layers.depth, 2.0)) * (layers.kind != EMPTY)
     rim = cell * draw_ridge(layers.depth, -1.8, 1.5)
     level = 0.16 + 0.36 * layers.brightness
-    signal = level * body * (1 + 0.24 * draw_texture(scene, box, layers)) + 0.4 * level * rim
-    ground = 0.12 + 0.03 * draw_volume_noise(scene, CLOUD, box, 45.0) + 0.75 * draw_debris(scene, box)
+    signal = level * body * (1 + 0.24 * draw_volume_texture(scene, box, layers)) + 0.4 * level * rim
+    ground = 0.12 + 0.03 * draw_volume_noise(scene, CLOUD, box, 45.0) + 0.75 * draw_volume_debris(scene, box)
     return np.asarray(ground + signal, dtype=np.float32)
 
 
@@ -269,7 +269,7 @@ def generate_volume_block(scene: Scene, box: Box) -> tuple[Field, NDArray[np.uin
     weights = sample_axial_blur(scene.thickness)
     reach = len(weights) // 2
     wide = (slice(box[0].start - reach, box[0].stop + reach), *box[1:])
-    layers = build_layers(scene, wide)
+    layers = build_voxel_layers(scene, wide)
     sharp = render_signal(scene, wide, layers)
     planes = box[0].stop - box[0].start
     light = np.zeros((planes, *sharp.shape[1:]), np.float32)

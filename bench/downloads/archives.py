@@ -28,7 +28,7 @@ def unpack(path: Path, folder: Path, most_bytes: int = MOST_BYTES) -> None:
     with explain_damage(path):
         left = most_bytes
         for name, size, source in _list_members(path):
-            place = folder.joinpath(*check_name(path, name).parts)
+            place = folder.joinpath(*check_member(path, name).parts)
             left -= size
             require(left >= 0, f"{path} unpacks to more than {most_bytes} bytes: it is not the published archive")
             place.parent.mkdir(parents=True, exist_ok=True)
@@ -36,7 +36,7 @@ def unpack(path: Path, folder: Path, most_bytes: int = MOST_BYTES) -> None:
                 shutil.copyfileobj(source, target)
 
 
-def check_name(path: Path, name: str) -> PurePosixPath:
+def check_member(path: Path, name: str) -> PurePosixPath:
     """Return a member's name as a path below a folder. Raises InputError for one that would leave it.
 
     Args:

@@ -28,7 +28,7 @@ class Converted:
     split: str
 
 
-def read_picture(path: Path) -> NDArray[Any]:
+def read_plain_picture(path: Path) -> NDArray[Any]:
     """Return the values of a TIFF or PNG file."""
     if path.suffix.lower() in (".tif", ".tiff"):
         import tifffile
@@ -77,7 +77,7 @@ def convert_nist(original: Path, scratch: Path) -> Iterator[Converted]:
     del scratch
     pairs = list(pair_files(original / "data" / "images", original / "data" / "masks"))
     for (image, mask), split in zip(pairs, split_blocks(len(pairs)), strict=True):
-        yield Converted(image.stem, read_picture(image), read_picture(mask).astype(np.uint8), split)
+        yield Converted(image.stem, read_plain_picture(image), read_plain_picture(mask).astype(np.uint8), split)
 
 
 def convert_axondeepseg(original: Path, scratch: Path) -> Iterator[Converted]:
@@ -86,9 +86,9 @@ def convert_axondeepseg(original: Path, scratch: Path) -> Iterator[Converted]:
     for path in sorted(original.glob("sub-*/micr/*_SEM.png")):
         animal, name = path.parts[-3], path.stem.removesuffix("_SEM")
         labels = original / "derivatives" / "labels" / animal / "micr" / f"{path.stem}_seg-axonmyelin-manual.png"
-        grey = take_first_channel(read_picture(labels))
+        grey = take_first_channel(read_plain_picture(labels))
         mask = np.digitize(grey, AXON_LEVELS).astype(np.uint8)
-        yield Converted(name, take_first_channel(read_picture(path)), mask, ANIMALS.get(animal, "train"))
+        yield Converted(name, take_first_channel(read_plain_picture(path)), mask, ANIMALS.get(animal, "train"))
 
 
 def convert_dsb2018(original: Path, scratch: Path) -> Iterator[Converted]:
@@ -124,8 +124,8 @@ def convert_instances(pairs: Sequence[tuple[Path, Path]], part: str) -> Iterator
     """
     for number, (image, mask) in enumerate(pairs):
         split = "val" if part == "train" and number % 7 == 6 else part
-        objects = (read_picture(mask) > 0).astype(np.uint8)
-        yield Converted(f"{part}_{image.stem}", read_picture(image), objects, split)
+        objects = (read_plain_picture(mask) > 0).astype(np.uint8)
+        yield Converted(f"{part}_{image.stem}", read_plain_picture(image), objects, split)
 
 
 def convert_bbbc010(original: Path, scratch: Path) -> Iterator[Converted]:
@@ -144,6 +144,6 @@ def convert_bbbc010(original: Path, scratch: Path) -> Iterator[Converted]:
     found = ((WELL.search(path.name), path) for path in sorted((scratch / "images").rglob("*.tif")))
     images = {well[1]: path for well, path in found if well is not None and path.name[0] != "."}
     for number, well in enumerate(sorted(set(images) & set(worms))):
-        objects = np.any([take_first_channel(read_picture(path)) > 0 for path in worms[well]], axis=0)
+        objects = np.any([take_first_channel(read_plain_picture(path)) > 0 for path in worms[well]], axis=0)
         split = {3: "val", 4: "test"}.get(number % 5, "train")
-        yield Converted(well, read_picture(images[well]), objects.astype(np.uint8), split)
+        yield Converted(well, read_plain_picture(images[well]), objects.astype(np.uint8), split)

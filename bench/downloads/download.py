@@ -63,7 +63,7 @@ def fetch_files(entry: PublicSet, folder: Path, mirror: str | None = None, retri
     Raises:
         InputError: A file cannot be had, is not the published one, or the disk is full; the sentence says what to do.
     """
-    with explain_failures(entry, folder, mirror):
+    with explain_download(entry, folder, mirror):
         folder.mkdir(parents=True, exist_ok=True)
         check_space(folder, entry)
     print(f"downloading {entry.name} from {mirror or entry.source} to {folder}", file=sys.stderr, flush=True)
@@ -101,7 +101,7 @@ def fetch_file(
     pooch.get_logger().setLevel("ERROR")
     store = pooch.create(folder, "", registry={file.name: known}, urls={file.name: url}, retry_if_failed=retries)
     bar = FileProgress(index, len(entry.files), show)
-    with explain_failures(entry, folder, mirror, file, known):
+    with explain_download(entry, folder, mirror, file, known):
         path = store.fetch(file.name, downloader=pooch.HTTPDownloader(bar, CHUNK, timeout=TIMEOUT))
         digest = str(pooch.file_hash(path))
         if known is None:
@@ -122,7 +122,7 @@ def check_space(folder: Path, entry: PublicSet) -> None:
 
 
 @contextmanager
-def explain_failures(
+def explain_download(
     entry: PublicSet, folder: Path, mirror: str | None, file: RemoteFile | None = None, known: str | None = None
 ) -> Iterator[None]:
     """Turn what stops a download within the block into one sentence that says what to do.

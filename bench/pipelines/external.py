@@ -60,7 +60,7 @@ class External:
 
     def predict(self, item: NamedImage) -> NDArray[np.integer]:
         """Return the classes (*spatial) of the mask of an image."""
-        path = match_masks([item.name], self.files, self.settings)[item.name]
+        path = find_masks([item.name], self.files, self.settings)[item.name]
         return read_classes(path, item, self.task, self.settings)
 
     def save(self, path: Path) -> None:
@@ -93,7 +93,7 @@ def hash_masks(settings: ExternalConfig, data: Splits) -> str:
     if settings.costs is not None:
         read_costs(Path(settings.costs).expanduser())
     samples = [*data.val, *data.test]
-    paths = match_masks([sample.name for sample in samples], list_masks(settings), settings)
+    paths = find_masks([sample.name for sample in samples], list_masks(settings), settings)
     digest = hashlib.sha256()
     for sample in samples:
         image = NamedImage(sample.name, tuple(sample.mask.shape))
@@ -113,7 +113,7 @@ def list_masks(settings: ExternalConfig) -> dict[str, Path]:
     return index_by_name(list_images(folder), settings.mask_name)
 
 
-def match_masks(names: Sequence[str], files: Mapping[str, Path], settings: ExternalConfig) -> dict[str, Path]:
+def find_masks(names: Sequence[str], files: Mapping[str, Path], settings: ExternalConfig) -> dict[str, Path]:
     """Find the mask of each image: of the image's own name, or else of the name that an export gives it.
 
     Args:

@@ -24,7 +24,7 @@ from bench.tables.folders import find_run_file
 from bench.tables.footprint import load_trace
 from bench.tables.frontier import MEMORY, PREDICTION, TRAINING
 from bench.tables.names import find_family, name_arm
-from bench.tables.scale import EXPERIMENT, is_scale, make_points
+from bench.tables.scale import EXPERIMENT, is_scale, make_scale_points
 
 _SIZE = (
     "Each point is a run of one training, one validation and one test image. More field: objects keep their size and "
@@ -128,7 +128,7 @@ def plot_all(results_dir: Path, tables: Tables, folders: Sequence[Path] = ()) ->
         ]
         return drawn + [
             _draw(folder, kind, suffix, heading, partial(plot_scale, points, quantity), alone)
-            for points, suffix, heading in split_points(make_points(runs, tables.stages, tables.history))
+            for points, suffix, heading in split_points(make_scale_points(runs, tables.stages, tables.history))
             for kind, quantity in QUANTITIES.items()
         ]
 

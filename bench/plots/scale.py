@@ -16,8 +16,8 @@ LACKING = ("out_of_memory", "oom_suspected", "host_oom")  # statuses of runs for
 
 
 @dataclass(frozen=True)
-class Quantity:
-    """What is drawn over the size: a column of `bench.tables.scale.make_points`, its label and its unit.
+class ScaleQuantity:
+    """What is drawn over the size: a column of `bench.tables.scale.make_scale_points`, its label and its unit.
 
     Attributes:
         column: The column; it is divided by `scale`.
@@ -34,23 +34,23 @@ class Quantity:
     trained: bool = False
 
 
-GROSS = Quantity("peak_bytes", "peak memory, GiB", GIB, limits=True)
-EQUAL = Quantity("seconds_to_equal", "seconds to the score that both rivals reach", trained=True)
+GROSS = ScaleQuantity("peak_bytes", "peak memory, GiB", GIB, limits=True)
+EQUAL = ScaleQuantity("seconds_to_equal", "seconds to the score that both rivals reach", trained=True)
 QUANTITIES = {  # by kind of figure
-    "scale_prediction": Quantity("predict_s_per_mpx", "prediction, s/Mpx, superpixels included"),
-    "scale_preparing": Quantity("prepare_s_per_mpx", "preparing an image, s/Mpx"),
+    "scale_prediction": ScaleQuantity("predict_s_per_mpx", "prediction, s/Mpx, superpixels included"),
+    "scale_preparing": ScaleQuantity("prepare_s_per_mpx", "preparing an image, s/Mpx"),
     "scale_memory": GROSS,
-    "scale_net": Quantity("training_net_bytes", "training's own memory (net), GiB", GIB),
-    "scale_score": Quantity("dice", "macro Dice on test pixels", trained=True),
+    "scale_net": ScaleQuantity("training_net_bytes", "training's own memory (net), GiB", GIB),
+    "scale_score": ScaleQuantity("dice", "macro Dice on test pixels", trained=True),
     "scale_time": EQUAL,
 }
 
 
-def plot_scale(points: pd.DataFrame, quantity: Quantity) -> Figure:
+def plot_scale(points: pd.DataFrame, quantity: ScaleQuantity) -> Figure:
     """Draw a quantity over the megapixels of an image, a line for each arm and kind, both axes logarithmic.
 
     Args:
-        points: Rows of `bench.tables.scale.make_points` of one data set and machine.
+        points: Rows of `bench.tables.scale.make_scale_points` of one data set and machine.
         quantity: What is drawn.
 
     Raises:
@@ -96,7 +96,7 @@ def _find_pipeline(points: pd.DataFrame, line: str) -> str:
     return str(points.loc[points["line"] == line, "pipeline"].iloc[0])
 
 
-def _name_kind(points: pd.DataFrame, quantity: Quantity) -> str:
+def _name_kind(points: pd.DataFrame, quantity: ScaleQuantity) -> str:
     """The kind of the memory that is drawn; nothing for other quantities."""
     if quantity is not GROSS:
         return ""
@@ -106,7 +106,7 @@ def _name_kind(points: pd.DataFrame, quantity: Quantity) -> str:
     return str(KINDS.get(kinds[0], kinds[0]))
 
 
-def _panel(axes: Axes, points: pd.DataFrame, quantity: Quantity, styles: dict[str, tuple[str, str]]) -> None:
+def _panel(axes: Axes, points: pd.DataFrame, quantity: ScaleQuantity, styles: dict[str, tuple[str, str]]) -> None:
     axes.set_xscale("log")
     if not quantity.trained or quantity is EQUAL:
         axes.set_yscale("log")

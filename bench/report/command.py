@@ -16,7 +16,7 @@ from bench.report.verdict import Verdict
 from bench.tables.collect import Tables, frame_to_csv
 from bench.tables.comparison import compare_arms, list_configurations
 from bench.tables.folders import FoldersConfig, choose_folders, read_folder_tables
-from bench.tables.scale import fit_lines, make_points, tabulate_laws
+from bench.tables.scale import fit_lines, make_scale_points, tabulate_laws
 from bench.tables.speed import tabulate_speed
 from bench.tables.text import format_table, make_arms_table
 
@@ -66,7 +66,7 @@ def main(settings: FoldersConfig) -> int:
             "arms": make_arms_table(compared),
             "speed": tabulate_speed(list_configurations(tables), tables.history),
         }
-        points = make_points(list_configurations(tables), tables.stages, tables.history)
+        points = make_scale_points(list_configurations(tables), tables.stages, tables.history)
         if len(points):
             kept |= {"scale": points, "memory_law": tabulate_laws(fit_lines(points))}
         if [folder.resolve() for folder in folders] == [results_dir.resolve()]:  # others are not written to

@@ -18,7 +18,7 @@ from bench.report.words import count
 from bench.tables.collect import Tables, select_current
 from bench.tables.comparison import compare_arms, list_configurations
 from bench.tables.frontier import explain_too_few, select_contenders, select_like_peaks
-from bench.tables.scale import is_scale, make_points
+from bench.tables.scale import is_scale, make_scale_points
 from bench.tables.statistics import pareto_membership
 from bench.tables.text import COLUMNS, display_row, list_memory_kinds, name_for_readers, name_row, warn_of_few_images
 
@@ -82,7 +82,7 @@ def gather(title: str, tables: Tables, plotted: Sequence[Plotted], folders: Sequ
 def _studies(runs: pd.DataFrame, tables: Tables, plotted: Sequence[Plotted]) -> tuple[Study, ...]:
     """What was measured against the size of an image, of each data set and machine."""
     found = []
-    for points, suffix, heading in split_points(make_points(runs, tables.stages, tables.history)):
+    for points, suffix, heading in split_points(make_scale_points(runs, tables.stages, tables.history)):
         used = runs[is_scale(runs) & runs["run_id"].isin(points["run_id"])]
         figures = [figure for figure in plotted if figure.group == suffix]
         parts = (*make_scale_parts(points, find_memory(used), figures), *_ends(used, tables))

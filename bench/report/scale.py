@@ -42,7 +42,7 @@ def make_scale_parts(points: pd.DataFrame, memory_bytes: float, figures: Sequenc
     """Return what the points of one data set and machine say.
 
     Args:
-        points: Rows of `bench.tables.scale.make_points`.
+        points: Rows of `bench.tables.scale.make_scale_points`.
         memory_bytes: Memory of the machine, or of its GPU where the runs were on it; NaN where it is not known.
         figures: The figures of these points.
     """

@@ -110,7 +110,7 @@ def check_arms(found: Iterable[tuple[Config, Task]]) -> None:
         _build_apart(tried)
 
 
-def check_masks(config: Config, data: Splits) -> dict[str, Any]:
+def check_external_masks(config: Config, data: Splits) -> dict[str, Any]:
     """Check the masks and costs of an arm that ran elsewhere.
 
     Args:

@@ -124,7 +124,7 @@ def prepare_jobs(jobs: Sequence[Job]) -> list[Job]:
             announce(data, [one.config for one in alike])
             own = {"dataset": data.name, **data.facts, "dataset.spatial_axes": data.task.spatial_axes}
             found.append((job.config.dataset, data.task, own))
-            masks |= {id(one): checks.check_masks(one.config, data) for one in alike}
+            masks |= {id(one): checks.check_external_masks(one.config, data) for one in alike}
     tasks = {id(job): task for job in jobs for data, task, _ in found if data == job.config.dataset}
     jobs = leave_out_flat(jobs, tasks)
     known = [next(one for one in found if one[0] == job.config.dataset) for job in jobs]

@@ -47,12 +47,17 @@ def read_folder_tables(folders: Sequence[Path], output: Path) -> Tables:
     """
     if [folder.resolve() for folder in folders] == [output.resolve()] and not _has_tables_only(output):
         return collect(output)
-    parts = [load_tables(folder) if _has_tables_only(folder) else read_runs(folder) for folder in folders]
+    parts = [read_folder(folder) for folder in folders]
     if [folder.resolve() for folder in folders] == [output.resolve()]:
         return parts[0]
     merged = merge(parts)
     _write(merged, output)
     return merged
+
+
+def read_folder(folder: Path) -> Tables:
+    """Read the tables of one folder and write nothing: those of its runs, or collected ones that lie there alone."""
+    return load_tables(folder) if _has_tables_only(folder) else read_runs(folder)
 
 
 def _has_tables_only(folder: Path) -> bool:

@@ -15,9 +15,10 @@ import pandas as pd
 
 from bench.arms import ARMS
 from bench.config import require
-from bench.tables.collect import Tables, load_tables, read_runs
+from bench.tables.collect import Tables
 from bench.tables.comparison import GROUP, compare_arms, list_configurations
-from bench.tables.scale import FIELD, LineLaw, fit_lines, is_scale, make_points
+from bench.tables.folders import read_folder
+from bench.tables.scale import FIELD, LineLaw, fit_lines, is_scale, make_scale_points
 
 MIB = 2**20
 FAR = 10.0  # times the measured size, beyond which a rate is an extrapolation
@@ -42,15 +43,15 @@ class PlanConfig:
 
 
 @dataclass(frozen=True)
-class Span:
+class TimeRange:
     """A time in seconds: the mean over measured runs, and the least and greatest of them; NaN where not measured."""
 
     value: float
     low: float
     high: float
 
-    def __mul__(self, factor: float) -> "Span":
-        return Span(self.value * factor, self.low * factor, self.high * factor)
+    def __mul__(self, factor: float) -> "TimeRange":
+        return TimeRange(self.value * factor, self.low * factor, self.high * factor)
 
     def __str__(self) -> str:
         if math.isnan(self.value):
@@ -75,9 +76,9 @@ class Plan:
 
     name: str
     dice: float
-    prediction: Span
-    preparing: Span
-    training: Span
+    prediction: TimeRange
+    preparing: TimeRange
+    training: TimeRange
     memory: tuple[str, ...]
     cautions: tuple[str, ...]
 
@@ -86,8 +87,7 @@ def main(settings: PlanConfig) -> int:
     """Print what each method will need. Returns the exit code."""
     folder = Path(settings.run)
     require(folder.is_dir(), f"{folder} is not a folder: give the results folder of an experiment")
-    tables = read_runs(folder) if (folder / "runs").is_dir() else load_tables(folder)
-    plans = list(make_plans(tables, settings))
+    plans = list(make_plans(read_folder(folder), settings))
     require(len(plans) > 0, f"{folder} holds no finished run of that kind: there is nothing to plan from")
     total = settings.pixels * settings.images / 1e6
     many = f"{settings.images} images of {settings.pixels / 1e6:g} megapixels"
@@ -106,7 +106,7 @@ def make_plans(tables: Tables, settings: PlanConfig) -> Iterator[Plan]:
     """
     runs = list_configurations(tables)
     scaled = is_scale(runs)
-    yield from plan_scale(make_points(runs[scaled], tables.stages, tables.history), settings)
+    yield from plan_scale(make_scale_points(runs[scaled], tables.stages, tables.history), settings)
     if scaled.all():
         return
     kept = tables.runs["run_id"].isin(runs["run_id"][~scaled])
@@ -142,17 +142,17 @@ def make_plan(row: Row, stages: pd.DataFrame, settings: PlanConfig) -> Plan:
     return Plan(
         f"{row['arm']}{size} ({row['dataset']}, {row['machine']})",
         float(row["dice"]),
-        read_span(row, "predict_s_per_mpx") * total,
-        read_span(row, "prepare_s") * (total * 1e6 / learned),
-        read_span(row, "fit_s"),
+        read_range(row, "predict_s_per_mpx") * total,
+        read_range(row, "prepare_s") * (total * 1e6 / learned),
+        read_range(row, "fit_s"),
         (f"memory in training: {describe_memory(row, learned / 1e6)}",),
         tuple(list_cautions(row, settings.pixels, single)),
     )
 
 
-def read_span(row: Row, name: str) -> Span:
+def read_range(row: Row, name: str) -> TimeRange:
     """Return mean, least and greatest of a column of `compare_arms`."""
-    return Span(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
+    return TimeRange(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
 
 
 def measure_sizes(stages: pd.DataFrame) -> tuple[float, float]:
@@ -211,7 +211,7 @@ def plan_scale(points: pd.DataFrame, settings: PlanConfig) -> Iterator[Plan]:
     """Yield a plan for each line of `experiment=scale`, from its measured size that is nearest to the planned one.
 
     Args:
-        points: As `make_points` gives them.
+        points: As `make_scale_points` gives them.
         settings: Size and number of images, and which runs count.
     """
     if points.empty:
@@ -233,13 +233,13 @@ def plan_line(name: str, point: Row, laws: Mapping[str, LineLaw], settings: Plan
 
     Args:
         name: Its name for readers.
-        point: Its measured point that is nearest in size, a row of `make_points`.
+        point: Its measured point that is nearest in size, a row of `make_scale_points`.
         laws: Its laws of memory by phase.
         settings: Size and number of images.
     """
     total = settings.pixels * settings.images / 1e6
     rates = {column: float(point[column]) for column in ("predict_s_per_mpx", "prepare_s_per_mpx", "train_s")}
-    predict, prepare, train = (Span(value, value, value) for value in rates.values())
+    predict, prepare, train = (TimeRange(value, value, value) for value in rates.values())
     return Plan(
         name,
         float(point["dice"]),

@@ -40,7 +40,7 @@ def is_scale(runs: pd.DataFrame) -> "pd.Series[bool]":
     return runs["experiment"] == EXPERIMENT
 
 
-def make_points(runs: pd.DataFrame, stages: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
+def make_scale_points(runs: pd.DataFrame, stages: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each run of the experiment and axis that it lies on, by axis, line and size.
 
     A run that failed has its status, size and line, and no numbers. The smallest image lies on both axes where it is

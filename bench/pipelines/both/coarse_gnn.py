@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
 from bench.pipelines.both.scores import append_scores, append_to_item, score_image
 from bench.pipelines.cnn.tiled_cnn import TiledCnn, TiledImage
+from bench.pipelines.gnn.columns import map_scratch
 from bench.pipelines.gnn.superpixel_gnn import BAND_PIXELS, Item, SuperpixelGnn, paint_item
 from bench.pipelines.painting import paint_by_bands, paint_probabilities
 
@@ -80,12 +80,12 @@ class CoarseGnn:
             for network, learned in zip(self.coarse, folds, strict=True)
         ]
         coarse_score = min(log.best_score or 0.0 for log in logs)
-        facts = {"coarse_steps": sum(log.steps or 0 for log in logs), "coarse_val_score": coarse_score}
+        coarse_steps = sum(log.steps or 0 for log in logs)
+        facts = {**logs[0].facts, "coarse_steps": coarse_steps, "coarse_val_score": coarse_score}
         intervals = tuple(interval for log in logs for interval in log.intervals)
         parameters = sum(log.parameters for log in logs)
         if not self.settings.refine:
-            own = {name: logs[-1].facts[name] for name in ("convolution_bits", "from_scratch", "rare_classes")}
-            return replace(logs[-1], intervals=intervals, parameters=parameters, facts={**own, **facts})
+            return replace(logs[0], facts=facts)
         train = [self._extend(item, [self.coarse[index % len(folds)]]) for index, item in enumerate(train_items)]
         val = [self._extend(item, self.coarse) for item in val_items]
         log = self.gnn.fit(train, val, (time.perf_counter_ns() - started_ns) / 1e9)
@@ -93,7 +93,7 @@ class CoarseGnn:
             log,
             intervals=(*intervals, *log.intervals),
             parameters=parameters + log.parameters,
-            facts={**logs[0].facts, **log.facts, **facts},
+            facts={**log.facts, **facts},
         )
 
     def predict(self, item: CoarseItem) -> NDArray[np.integer]:
@@ -142,13 +142,11 @@ class CoarseGnn:
 
     def _extend(self, item: CoarseItem, networks: Sequence[TiledCnn]) -> Item:
         """The graphs of an item with the scores of `networks`; a large image's scores lie on the disk meanwhile."""
-        with (
-            TemporaryDirectory(prefix="coarse-") as folder,
-            Storage(None if item.tiled.is_held else Path(folder)) as disk,
-        ):
-            scores = disk.empty((*item.tiled.mask.shape, self.task.num_classes), np.float32)
-            score_image(networks, item.tiled.image, scores, lambda _: None, item.tiled.is_held)
-            return append_to_item(item.graph, scores)
+        shape = (*item.tiled.mask.shape, self.task.num_classes)
+        place, held = self.config.graph.scratch_dir, item.tiled.is_held
+        scores = np.empty(shape, np.float32) if held else map_scratch(shape, np.float32, place)
+        score_image(networks, item.tiled.image, scores, lambda _: None, held)
+        return append_to_item(item.graph, scores)
 
     @contextmanager
     def _nodes(

@@ -76,10 +76,10 @@ def resample(image: Image, labels: NDArray[np.int64], angle: float, zoom: float)
     nearest = np.rint(places).astype(np.intp)
     inside = ((nearest >= 0) & (nearest < shape[:, None, None])).all(axis=0)
     held = np.clip(nearest, 0, shape[:, None, None] - 1)
-    return interpolate(image, places), np.where(inside, labels[held[0], held[1]], IGNORED)
+    return sample_linearly(image, places), np.where(inside, labels[held[0], held[1]], IGNORED)
 
 
-def interpolate(image: Image, places: NDArray[np.float64]) -> Image:
+def sample_linearly(image: Image, places: NDArray[np.float64]) -> Image:
     """Return the values of an image (H, W, C) at `places` (2, h, w), linearly between pixels: (h, w, C)."""
     last = np.array(image.shape[:2])[:, None, None] - 1
     held = np.clip(places, 0, last)
@@ -94,7 +94,7 @@ def interpolate(image: Image, places: NDArray[np.float64]) -> Image:
 # ------------------------------------------------------------------------------------------------------- grey values
 
 
-def add_noise(image: Image, rng: Rng) -> Image:
+def add_gaussian_noise(image: Image, rng: Rng) -> Image:
     """Add Gaussian noise of a variance in [0, 0.1]."""
     deviation = np.float32(np.sqrt(rng.uniform(0, 0.1)))
     return image + deviation * rng.standard_normal(image.shape, dtype=np.float32)
@@ -133,7 +133,7 @@ def lower_resolution(image: Image, rng: Rng) -> Image:
         np.rint(np.linspace(0, length - 1, side)).astype(np.intp) for length, side in zip(shape, sides, strict=True)
     ]
     places = [np.linspace(0, side - 1, length) for length, side in zip(shape, sides, strict=True)]
-    return interpolate(image[np.ix_(*lines)], np.stack(np.meshgrid(*places, indexing="ij")))
+    return sample_linearly(image[np.ix_(*lines)], np.stack(np.meshgrid(*places, indexing="ij")))
 
 
 def apply_gamma(image: Image, rng: Rng) -> Image:
@@ -153,7 +153,7 @@ def apply_inverted_gamma(image: Image, rng: Rng) -> Image:
 
 
 CHANGES: tuple[tuple[float, Callable[[Image, Rng], Image]], ...] = (  # each with its probability, in this order
-    (0.1, add_noise),
+    (0.1, add_gaussian_noise),
     (0.2, blur),
     (0.15, scale_brightness),
     (0.15, stretch_contrast),

@@ -13,7 +13,7 @@ from bench.datasets.sample import Task
 from bench.pipelines.cnn.inference import Tiling
 from bench.pipelines.cnn.sight import Sight
 from models import volume_unet
-from models.levels import LEAST_SIZE, Level, multiply_strides, plan_levels
+from models.levels import LEAST_SIZE, UnetLevel, multiply_strides, plan_levels
 from models.weights import load_weights
 
 
@@ -54,7 +54,7 @@ class VolumeNetwork:
         return [min(one, n // s) for one, n, s in zip(crop, self.task.shortest, self._scales, strict=True)]
 
     @property
-    def levels(self) -> list[Level]:
+    def levels(self) -> list[UnetLevel]:
         """The levels of the network: those planned from crop and spacing, or what the architecture has."""
         spacing = self.task.spacing or (1.0,) * 3
         pixel = [length * scale for length, scale in zip(spacing, self._scales, strict=True)]
@@ -105,4 +105,4 @@ class VolumeNetwork:
 
     def list_blocks(self, model: nn.Module) -> list[nn.Module] | None:
         """Return the blocks of a DynUNet; None for other networks."""
-        return volume_unet.list_blocks(model)
+        return volume_unet.list_network_blocks(model)

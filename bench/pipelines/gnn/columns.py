@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 from torch_geometric.data import Data
 
 from bench.arrays.rows import release
@@ -84,6 +84,20 @@ def is_on_disk(graph: Data) -> bool:
     return _MAPS in graph.__dict__
 
 
+def map_scratch(shape: tuple[int, ...], dtype: DTypeLike, place: str | None) -> NDArray[Any]:
+    """Return an array of zeros in a file that goes with the array.
+
+    Args:
+        shape: Shape of the array.
+        dtype: Type of its values.
+        place: As in `open_scratch`.
+    """
+    folder = open_scratch(place)
+    mapped: Any = np.memmap(folder / "array.bin", dtype, "w+", shape=shape)
+    tie_scratch(mapped, folder)
+    return mapped  # type: ignore[no-any-return]
+
+
 def copy_views(views: list[NDArray[np.int32]], place: str | None) -> NDArray[np.int32]:
     """Put segmentations one after the other, (V, *spatial), in a file that goes with the array.
 
@@ -91,12 +105,10 @@ def copy_views(views: list[NDArray[np.int32]], place: str | None) -> NDArray[np.
         views: Memory maps (*spatial), whose pages are handed back.
         place: As in `open_scratch`.
     """
-    folder = open_scratch(place)
-    stacked: Any = np.memmap(folder / "views.bin", np.int32, "w+", shape=(len(views), *views[0].shape))
-    tie_scratch(stacked, folder)
+    stacked = map_scratch((len(views), *views[0].shape), np.int32, place)
     for target, view in zip(stacked, views, strict=True):
         for start in range(0, len(view), ROWS):
             target[start : start + ROWS] = view[start : start + ROWS]
             release(view)
             release(stacked)
-    return stacked  # type: ignore[no-any-return]
+    return stacked

@@ -47,10 +47,10 @@ def build_deep_features(config: GraphConfig, task: Task, device: torch.device) -
         config.cache_dir is None,
         f"graph.cache_dir cannot keep graph.features={DEEP}, whose weights may change: give graph.cache_dir=null",
     )
-    from models.encoders import build_encoder
+    from models.encoders import build_encoder_stage
 
     try:
-        encoder = build_encoder(config.deep_encoder, config.deep_weights, task.in_channels, config.deep_stage)
+        encoder = build_encoder_stage(config.deep_encoder, config.deep_weights, task.in_channels, config.deep_stage)
     except ValueError as error:
         raise InputError(f"graph.deep_encoder, graph.deep_stage, graph.deep_weights: {error}") from error
     return DeepFeatures(encoder, encoder.stride, encoder.channels, device)
