@@ -20,11 +20,13 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.lanes import LANES
 from bench.arrays.threads import Workers, list_singles
-from bench.graphs.sums import gather_line
+from bench.graphs.sums import gather_packed_line
 from bench.superpixels.runs import SegmentBlock, Slab
 from bench.superpixels.smoothing import sample_gaussian
 
+RESPONSES = 6
 TRUNCATE = 3.0  # standard deviations at which the Gaussians end
 
 Sums = tuple[NDArray[np.float64], NDArray[np.float64]]
@@ -96,7 +98,7 @@ def sum_plane_responses(
 
     def add(index: int, _: int) -> Sums:
         sums, squares = _add_block(parts[index], level, kernel, views)
-        return sums, squares
+        return sums[:, :RESPONSES], squares[:, :RESPONSES]
 
     return workers.run(add, list_singles(len(parts)))
 
@@ -116,9 +118,10 @@ def _add_block(block, level, kernel, views):  # type: ignore[no-untyped-def]
     ring = np.empty((5, size, g1 - g0), dtype=np.float32)
     buffer = np.empty(columns.s1 - columns.s0 + 2 * reach, dtype=np.float32)
     tensor = np.empty((3, c1 - c0), dtype=np.float32)
-    responses = np.empty((6, c1 - c0), dtype=np.float32)
-    sums = np.zeros((block.runs.ids.size, 6), dtype=np.float64)
-    squared = np.zeros((block.runs.ids.size, 6), dtype=np.float64)
+    responses = np.empty((RESPONSES, c1 - c0), dtype=np.float32)
+    packed = np.zeros((c1 - c0, LANES), dtype=np.float32)
+    sums = np.zeros((block.runs.ids.size, LANES), dtype=np.float64)
+    squared = np.zeros((block.runs.ids.size if level.with_squares else 0, LANES), dtype=np.float64)
     nothing, sigma = np.float32(0), np.float32(level.sigma)
     lines_of_view = (block.runs.first.size - 1) // views
     done = max(r0 - reach - 1, 0)
@@ -133,12 +136,22 @@ def _add_block(block, level, kernel, views):  # type: ignore[no-untyped-def]
                 products = Ring(ring[2 + part], 0, size, height)
                 _smooth_line(products, target, c0 - g0, c1 - g0, kernel, nothing, buffer, tensor[part])
             _find_responses(smooth, ring, tensor, target, height, columns, sigma, responses)
+            _pack_line(responses, packed)
             for row in range(max(target * stride, block.first), min((target + 1) * stride, block.stop)):
                 for view in range(views):
                     line = view * lines_of_view + row - block.first
-                    gather_line(block, line, responses, c0, stride, sums, squared, level.with_squares)
+                    gather_packed_line(block, line, packed, c0, stride, sums, squared, level.with_squares)
             target += 1
     return sums, squared
+
+
+@njit(cache=True, nogil=True)
+def _pack_line(responses, packed):  # type: ignore[no-untyped-def]
+    """Write responses (R, columns) side by side into the first R of eight lanes, (columns, 8)."""
+    for x in range(packed.shape[0]):
+        row = packed[x]
+        for part in range(RESPONSES):
+            row[part] = responses[part, x]
 
 
 @njit(cache=True, nogil=True)

@@ -19,7 +19,9 @@ from numpy.typing import NDArray
 from bench.arrays.threads import Workers, list_singles, split_range
 from bench.superpixels.runs import SegmentBlock, Slab, count_run_pixels
 
-_FEW = 24  # values that are sorted by insertion
+_FEW = 24  # values of a bucket that are sorted by insertion
+_COMPARED = 128  # values that are sorted by comparing each with all: the faster way up to about here
+_LANES = 16  # values are compared in multiples of so many, so that the inner loop has no remainder
 _BUCKETS = 4096  # at most, of about one value each
 
 
@@ -168,6 +170,11 @@ def _find_quantiles(values, scratch, bucket, ends, levels, found):  # type: igno
     `ends` for all buckets.
     """
     size = values.size
+    if size <= _COMPARED:
+        _sort_by_counting(values, scratch)
+        for level in range(levels.size):
+            found[level] = _interpolate(scratch, levels[level] * (size - 1))
+        return
     least, most = _find_range(values)
     if least == most:
         found[:] = least
@@ -193,14 +200,44 @@ def _find_quantiles(values, scratch, bucket, ends, levels, found):  # type: igno
     for level in range(levels.size):
         rank = levels[level] * (size - 1)
         below = int(rank)
-        share = np.float32(rank - below)
-        above = below + (share > 0)
+        above = below + (np.float32(rank - below) > 0)
         while ready <= above:
             number += 1
             start, ready = ready, ends[number]
             if ready > below:
                 _sort(scratch[start:ready])
-        found[level] = scratch[below] * (np.float32(1) - share) + scratch[above] * share
+        found[level] = _interpolate(scratch, rank)
+
+
+@njit(cache=True, nogil=True)
+def _interpolate(ordered, rank):  # type: ignore[no-untyped-def]
+    """Return the value at a rank, between two values that lie at whole ranks."""
+    below = int(rank)
+    share = np.float32(rank - below)
+    return ordered[below] * (np.float32(1) - share) + ordered[below + (share > 0)] * share
+
+
+@njit(cache=True, nogil=True)
+def _sort_by_counting(values, ordered):  # type: ignore[no-untyped-def]
+    """Write at most `_COMPARED` values to `ordered` in ascending order: the place of each is how many are smaller.
+
+    Equal values have the same place, and those after it stay free; the largest value before is theirs.
+    """
+    size = values.size
+    padded = (size + _LANES - 1) // _LANES * _LANES
+    places = np.zeros(_COMPARED, dtype=np.int32)
+    whole = np.empty(_COMPARED, dtype=np.float32)
+    whole[:size] = values
+    whole[size:padded] = np.inf
+    for one in range(size):
+        value = whole[one]
+        for index in range(padded):
+            places[index] += value < whole[index]
+    ordered[:size] = -np.inf
+    for index in range(size):
+        ordered[places[index]] = whole[index]
+    for index in range(1, size):
+        ordered[index] = max(ordered[index], ordered[index - 1])
 
 
 @njit(cache=True, nogil=True)
