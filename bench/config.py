@@ -490,10 +490,17 @@ class SuperpixelGnnConfig(LearningConfig):
     weights: str | None = None  # file of published weights for model.conv=jain2024, replayed instead of training
     jitter: float = 0.1  # spread of a random gain and offset of the intensities behind the features; 0: off
     learning_rate: float = 3e-3  # the highest, between warm-up and cool-down
+    precision: str = "auto"  # auto | float32 | bfloat16; auto: training.amp, and bfloat16 on a CPU that has it
 
     def __post_init__(self) -> None:
         super().__post_init__()
         require_one_of("pipeline.targets", self.targets, ("fractions", "majority"))
+        require_one_of("pipeline.precision", self.precision, ("auto", "float32", "bfloat16"))
+        require(
+            self.precision != "bfloat16" or (self.model.conv in ("sage", "none") and self.model.norm != "batch"),
+            "pipeline.precision=bfloat16 is for pipeline.model.conv=sage or none, without norm=batch, got "
+            f"{self.model.conv} and {self.model.norm}",
+        )
         nodes = self.batch_nodes
         require(nodes is None or nodes >= 1, f"pipeline.batch_nodes must be at least 1, got {nodes}")
         limit = self.predict_nodes

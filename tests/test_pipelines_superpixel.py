@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
     from bench.pipelines.gnn.graph import SuperpixelGraph
-    from bench.pipelines.gnn.superpixel_gnn import Item, SuperpixelGnn, disable_onednn
+    from bench.pipelines.gnn.superpixel_gnn import Item, SuperpixelGnn, disable_onednn, round_up
     from bench.pipelines.oracle import LabelledSegments, Oracle
     from bench.pipelines.painting import cut_painting_bands
     from bench.superpixels.labels import paint
@@ -64,9 +64,13 @@ def gnn(
     conv: str = "sage",
     device: str = "cpu",
     predict_nodes: int | None = None,
+    precision: str = "auto",
+    norm: str = "layer",
 ) -> SuperpixelGnn:
-    model = GnnConfig(conv, hidden_channels=8, num_layers=2, dropout=0.0)
-    pipeline = SuperpixelGnnConfig(model=model, targets=targets, batch_nodes=200, predict_nodes=predict_nodes)
+    model = GnnConfig(conv, hidden_channels=8, num_layers=2, dropout=0.0, norm=norm)
+    pipeline = SuperpixelGnnConfig(
+        model=model, targets=targets, batch_nodes=200, predict_nodes=predict_nodes, precision=precision
+    )
     training = TrainingConfig(epochs=epochs, steps=None, patience=None, warmup=0)
     graph = GraphConfig(features=["intensity", "shape"])
     return SuperpixelGnn(Config(DatasetConfig(), pipeline, SIZE, graph, training, seed=seed, device=device), TASK)
@@ -104,9 +108,12 @@ def test_weights_come_back_with_the_statistics_of_the_features(tmp_path: Path) -
     torch.testing.assert_close(weights["feature_mean"], features.mean(dim=0), rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 @pytest.mark.parametrize("predict_nodes", [None, 30])
-def test_a_large_image_gets_the_classes_of_a_small_one(tmp_path: Path, predict_nodes: int | None) -> None:
-    pipeline, seen = gnn(predict_nodes=predict_nodes), disc(0)
+def test_a_large_image_gets_the_classes_of_a_small_one(
+    tmp_path: Path, predict_nodes: int | None, precision: str
+) -> None:
+    pipeline, seen = gnn(predict_nodes=predict_nodes, precision=precision), disc(0)
     items = [pipeline.prepare(disc(seed)) for seed in range(2)]
     pipeline.fit(items[:1], items[1:])
     out, told = np.full((48, 48), 7, np.uint8), list[float]()
@@ -170,7 +177,28 @@ def test_what_the_edges_do_is_told_and_has_its_own_time() -> None:
         assert [span.phase for span in log.intervals].count("inspect") == bool(told)
 
 
-def test_kernels_that_are_kept_for_every_shape_are_off_while_it_learns(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_numbers_of_rows_are_few_and_an_eighth_is_added_at_most() -> None:
+    counts = range(1, 5000)
+    rounded = [round_up(count) for count in counts]
+    assert all(count <= found < 1.125 * count + 1 for count, found in zip(counts, rounded, strict=True))
+    assert [round_up(found) for found in rounded] == rounded
+    assert len(set(rounded)) < 100
+
+
+def test_bfloat16_is_chosen_where_it_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": True})
+    assert gnn().dtype is torch.bfloat16
+    assert gnn(precision="float32").dtype is torch.float32
+    for other in (gnn(conv="gatv2"), gnn(norm="batch")):
+        assert other.dtype is torch.float32
+    with pytest.raises(InputError, match=r"pipeline\.precision=bfloat16 is for pipeline\.model\.conv=sage or none"):
+        gnn(conv="gatv2", precision="bfloat16")
+
+
+@pytest.mark.parametrize(("precision", "enabled"), [("float32", False), ("bfloat16", True)])
+def test_kernels_that_are_kept_for_every_shape_are_off_while_it_learns(
+    monkeypatch: pytest.MonkeyPatch, precision: str, enabled: bool
+) -> None:
     assert torch.backends.mkldnn.enabled
     with disable_onednn():
         assert not torch.backends.mkldnn.enabled
@@ -179,7 +207,7 @@ def test_kernels_that_are_kept_for_every_shape_are_off_while_it_learns(monkeypat
         assert not torch.backends.mkldnn.enabled
     assert torch.backends.mkldnn.enabled
     seen: list[bool] = []
-    pipeline = gnn()
+    pipeline = gnn(precision=precision)
     loss = pipeline.compute_loss
 
     def watched(batch: Data) -> torch.Tensor:
@@ -189,7 +217,7 @@ def test_kernels_that_are_kept_for_every_shape_are_off_while_it_learns(monkeypat
     monkeypatch.setattr(pipeline, "compute_loss", watched)
     items = [pipeline.prepare(disc(seed)) for seed in range(2)]
     pipeline.fit(items, items)
-    assert set(seen) == {False}
+    assert set(seen) == {enabled}
     assert torch.backends.mkldnn.enabled
 
 

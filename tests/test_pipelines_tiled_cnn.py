@@ -24,8 +24,9 @@ if TYPE_CHECKING:
     from support.networks import Pixelwise
     from torch import Tensor, nn
 
+    from bench.learning.devices import choose_dtype
     from bench.pipelines.cnn import flat, tiled_cnn
-    from bench.pipelines.cnn.tiled_cnn import TiledCnn, choose_dtype
+    from bench.pipelines.cnn.tiled_cnn import TiledCnn
 
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)

@@ -55,14 +55,17 @@ def disc(seed: int) -> Sample:
     return Sample(str(seed), image, mask)
 
 
-def config(superpixels: SuperpixelsConfig = SIZE, conv: str = "sage", cache: Path | None = None) -> Config:
-    pipeline = SuperpixelGnnConfig(model=GnnConfig(conv, 8, 2, 0.0), batch_nodes=100, predict_nodes=40)
+def config(
+    superpixels: SuperpixelsConfig = SIZE, conv: str = "sage", cache: Path | None = None, precision: str = "auto"
+) -> Config:
+    model = GnnConfig(conv, 8, 2, 0.0)
+    pipeline = SuperpixelGnnConfig(model=model, batch_nodes=100, predict_nodes=40, precision=precision)
     graph = GraphConfig(features=["intensity", "shape"], cache_dir=None if cache is None else str(cache))
     return Config(DatasetConfig(), pipeline, superpixels, graph, TrainingConfig(epochs=3, steps=None), device="cpu")
 
 
-def fitted(superpixels: SuperpixelsConfig = SIZE, conv: str = "sage") -> SuperpixelGnn:
-    pipeline = SuperpixelGnn(config(superpixels, conv), TASK)
+def fitted(superpixels: SuperpixelsConfig = SIZE, conv: str = "sage", precision: str = "auto") -> SuperpixelGnn:
+    pipeline = SuperpixelGnn(config(superpixels, conv, precision=precision), TASK)
     pipeline.fit([pipeline.prepare(disc(1))], [pipeline.prepare(disc(2))])
     return pipeline
 
@@ -168,7 +171,7 @@ def test_each_view_is_the_graph_of_its_own_segmentation() -> None:
 
 @pytest.mark.parametrize("conv", ["sage", "none", "gatv2"])
 def test_the_prediction_is_the_geometric_mean_of_the_views_probabilities(conv: str) -> None:
-    pipeline = fitted(conv=conv)
+    pipeline = fitted(conv=conv, precision="float32")
     item = pipeline.prepare(disc(3))
     assert pipeline.model is not None
     total = np.zeros((48, 48, 2))

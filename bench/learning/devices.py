@@ -38,6 +38,26 @@ def amp_dtype(device: torch.device, amp: bool) -> torch.dtype:
     return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
 
 
+def choose_dtype(precision: str, device: torch.device, amp: bool) -> torch.dtype:
+    """Choose the type that convolutions and matrix products run in.
+
+    Args:
+        precision: auto | float32 | bfloat16.
+        device: Where they run.
+        amp: Whether mixed precision may be used.
+
+    Returns:
+        float32, float16 or bfloat16. `auto` takes bfloat16 on CPUs that have instructions for it, where a U-Net's step
+        takes about half the time and its activations half the memory, and a product of a graph network a quarter.
+    """
+    if precision != "auto":
+        return torch.float32 if precision == "float32" else torch.bfloat16
+    if device.type != "cpu":
+        return amp_dtype(device, amp)
+    capable = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16"))
+    return torch.bfloat16 if amp and capable else torch.float32
+
+
 def autocast(device: torch.device, amp: bool) -> torch.autocast:
     """Return the mixed-precision context of training, for validation and prediction to use as well."""
     return autocast_to(device, amp_dtype(device, amp))

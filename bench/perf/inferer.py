@@ -139,8 +139,7 @@ def _scene(config: InfererConfig) -> NDArray[np.float32]:
 
 
 def _facts(config: InfererConfig) -> dict[str, str]:
-    from bench.learning.devices import resolve_device
-    from bench.pipelines.cnn.tiled_cnn import choose_dtype
+    from bench.learning.devices import choose_dtype, resolve_device
 
     device = resolve_device(config.device)
     dtype = choose_dtype(config.precision, device, amp=True)

@@ -17,7 +17,7 @@ from bench.arrays.rows import prefetch, read_by_rows, write_by_rows
 from bench.arrays.tiles import Window
 from bench.config import Config, TiledCnn3dConfig, TilesConfig, require
 from bench.datasets.sample import Sample, Task, hold_source
-from bench.learning.devices import amp_dtype, autocast_to, resolve_device, seed_everything
+from bench.learning.devices import autocast_to, choose_dtype, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog
 from bench.learning.losses import class_weights, segmentation_loss
 from bench.learning.rare import FOCUS, announce_rare, find_rare, weigh_back
@@ -52,26 +52,6 @@ class TiledImage:
     facts: dict[str, float]
     is_held: bool
     segments: None = None
-
-
-def choose_dtype(precision: str, device: torch.device, amp: bool) -> torch.dtype:
-    """Choose the type that convolutions run in.
-
-    Args:
-        precision: auto | float32 | bfloat16.
-        device: Where they run.
-        amp: Whether mixed precision may be used.
-
-    Returns:
-        float32, float16 or bfloat16. `auto` takes bfloat16 on CPUs that have instructions for it, where a U-Net's step
-        takes about half the time and its activations half the memory.
-    """
-    if precision != "auto":
-        return torch.float32 if precision == "float32" else torch.bfloat16
-    if device.type != "cpu":
-        return amp_dtype(device, amp)
-    capable = any(torch.cpu.get_capabilities().get(name) for name in ("avx512_bf16", "amx_bf16", "sve_bf16"))
-    return torch.bfloat16 if amp and capable else torch.float32
 
 
 class TiledCnn:

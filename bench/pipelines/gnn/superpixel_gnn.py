@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -12,13 +12,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional
 from torch_geometric.data import Batch, Data
 
 from bench.arrays.protocols import Source, Writable
 from bench.config import Config, SuperpixelGnnConfig
 from bench.datasets.sample import Sample, Task
 from bench.graphs.build import warm_up_graph
-from bench.learning.devices import autocast, resolve_device, seed_everything
+from bench.learning.devices import autocast_to, choose_dtype, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog, Interval
 from bench.learning.losses import class_weights, segmentation_loss
 from bench.learning.rare import announce_rare, draw_parts, find_rare, mix_draws, weigh_back
@@ -83,7 +84,7 @@ def disable_onednn() -> Iterator[None]:
     """A context without oneDNN, which keeps a kernel and its buffers for every shape that it meets, a thousand of them.
 
     No two batches of nodes have the same number: a process would grow by hundreds of MiB for no gain in speed. The
-    crops and tiles of a CNN are all alike.
+    crops and tiles of a CNN are all alike. In bfloat16 oneDNN is needed, and `round_up` leaves few shapes.
     """
     before = bool(torch.backends.mkldnn.enabled)
     torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]  # the context `flags` warns of TF32
@@ -91,6 +92,12 @@ def disable_onednn() -> Iterator[None]:
         yield
     finally:
         torch.backends.mkldnn.set_flags(before)  # type: ignore[no-untyped-call]
+
+
+def round_up(count: int) -> int:
+    """Return the least number that is not below `count` and has four leading binary digits at most: these are few."""
+    step = 1 << max(count.bit_length() - 4, 0)
+    return -(-count // step) * step
 
 
 class SuperpixelGnn:
@@ -103,6 +110,7 @@ class SuperpixelGnn:
         warm_up_graph(task.spatial_axes, task.in_channels, leave_out_deep(config.graph))
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
+        self.dtype = self._choose_dtype()
         self.views = list_views(config.superpixels)
         self.deep = build_deep_features(config.graph, task, self.device)
         make = partial(build_sample_graphs, deep=self.deep)
@@ -169,7 +177,7 @@ class SuperpixelGnn:
         self.rare = find_rare(pixels.numpy(), self.config.training.rare_share)
         announce_rare(self.settings.name, self.rare, pixels.numpy(), self.task.class_names)
         self.class_weights = self.weigh_classes(items, pixels.numpy()).to(self.device)
-        with disable_onednn():
+        with self.choose_library():
             learner = Learner(
                 model=self.model,
                 batches=lambda epoch: self.draw_batches(items, epoch),
@@ -268,6 +276,18 @@ class SuperpixelGnn:
         self.model = self._build(features, edge_dim).to(self.device).eval()
         self.model.load_state_dict(weights)
 
+    def _choose_dtype(self) -> torch.dtype:
+        """Choose the type of the matrix products: on a CPU float32 for the networks that were not tried in bfloat16."""
+        model, precision = self.settings.model, self.settings.precision
+        tried = model.conv in ("sage", "none") and model.norm != "batch"
+        if precision == "auto" and self.device.type == "cpu" and not tried:
+            return torch.float32
+        return choose_dtype(precision, self.device, self.config.training.amp)
+
+    def choose_library(self) -> AbstractContextManager[None]:
+        """Return a context with the library of matrix products on a CPU: oneDNN in bfloat16, which no other one has."""
+        return disable_onednn() if self.dtype is torch.float32 else nullcontext()
+
     def _build(self, in_channels: int, edge_dim: int) -> Network:
         return build_network(self.settings.model, in_channels, self.task.num_classes, edge_dim)
 
@@ -344,7 +364,13 @@ class SuperpixelGnn:
     def _logits(self, data: Data) -> Tensor:
         """Logits (N, K) on the device. `Data.to` would move the graph itself, so its tensors are moved one by one."""
         inputs = (data.x, data.edge_index, data.edge_weight, data.edge_attr)
-        return self.get_model()(*(tensor.to(self.device) for tensor in inputs))  # type: ignore[no-any-return]
+        x, *edges = (tensor.to(self.device) for tensor in inputs)
+        count = len(x)
+        if self.dtype is not torch.float32 and self.device.type == "cpu":
+            x = functional.pad(x, (0, 0, 0, round_up(count) - count))
+        with autocast_to(self.device, self.dtype):
+            logits: Tensor = self.get_model()(x, *edges)
+        return logits[:count]
 
     def compute_loss(self, batch: Data) -> Tensor:
         """Return the loss of a graph, or of several in one."""
@@ -385,8 +411,7 @@ class SuperpixelGnn:
     def _fill_nodes(self, out: NDArray[Any], data: Data, of: Callable[[Tensor], Tensor]) -> NDArray[Any]:
         """`out` (N, ...) filled with `of` the logits, of a graph of more than `predict_nodes` nodes part by part."""
         hops, nodes = self.get_model().hops, self.settings.predict_nodes
-        mixed = autocast(self.device, self.config.training.amp)
-        with torch.inference_mode(), mixed, disable_onednn():
+        with torch.inference_mode(), self.choose_library():
             for part in parts(data, nodes or len(out), hops):
                 out[part.inner.numpy()] = of(self._logits(part.data)).cpu().numpy()[part.kept.numpy()]
         return out
