@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 RESULTS ?= results/quick
 ARGS ?=
 
-.PHONY: help install bench test check sweep report clean
+.PHONY: help install bench test check docs sweep report clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,11 @@ sweep: $(STAMP) ## scores over superpixel sizes and seeds; ARGS="dataset=folder 
 
 report: $(STAMP) ## tables, figures and report again from the runs in RESULTS=results/quick
 	$(BIN)/python -m bench report results_dir=$(RESULTS)
+
+docs: $(STAMP) ## settings, columns, and the numbers of README and docs/results.md from results/reference
+	$(BIN)/python -m bench.tables.explain
+	cd tests && ../$(BIN)/python -m support.settings_page
+	cd tests && ../$(BIN)/python -m support.fill_docs
 
 check: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check bench models tests

@@ -22,6 +22,7 @@ from bench.settings import read_settings as read_verb_settings
 from bench.sweeps.overrides import list_choices, list_known_settings
 
 if TYPE_CHECKING:
+    from support.fill_docs import REFERENCE, fill_pages, read_tables
     from support.settings_page import PAGE, build_page
 
     from bench.sweeps.compose import CONF, compose, prepare_words
@@ -115,6 +116,16 @@ def test_links_lead_somewhere() -> None:
 
 def test_the_page_of_settings_is_what_the_dataclasses_say() -> None:
     assert PAGE.read_text(encoding="utf-8") == build_page(), "write it again: python -m tests.support.settings_page"
+
+
+def test_numbers_in_the_text_are_those_of_the_tables() -> None:
+    for page, text in fill_pages().items():
+        assert page.read_text(encoding="utf-8") == text, f"{page.name}: fill it again: make docs"
+
+
+def test_a_table_is_of_one_version() -> None:
+    for folder in sorted(path.name for path in REFERENCE.iterdir() if path.is_dir()):
+        assert read_tables(folder).runs["git_commit"].nunique() == 1, folder
 
 
 def test_every_setting_of_a_run_is_explained() -> None:

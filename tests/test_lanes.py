@@ -1,31 +1,18 @@
 """Eight numbers in a register compute what eight plain loops compute, to the bit."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import pytest
-from numba import njit
 
-from bench.arrays.lanes import (
-    LANES,
-    add_lanes,
-    increase_row,
-    load_lanes,
-    make_zero_lanes,
-    multiply_lanes,
-    scale_lanes,
-    subtract_lanes,
-)
-from bench.graphs.sums import gather_line, gather_packed_line
-from bench.superpixels.runs import Runs, SegmentBlock
+if TYPE_CHECKING:
+    from support.lane_kernels import combine
 
-
-@njit
-def combine(values, factor, out):  # type: ignore[no-untyped-def]
-    """Walk down rows with every operation on lanes."""
-    total = make_zero_lanes()
-    for row in range(values.shape[0]):
-        lanes = load_lanes(values, row)
-        total = add_lanes(total, subtract_lanes(multiply_lanes(lanes, lanes), scale_lanes(factor, lanes)))
-    increase_row(out, 1, total)
+    from bench.arrays.lanes import LANES
+    from bench.graphs.sums import gather_line, gather_packed_line
+    from bench.superpixels.runs import Runs, SegmentBlock
 
 
 def test_lanes_are_eight_plain_loops() -> None:

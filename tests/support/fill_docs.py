@@ -1,0 +1,166 @@
+"""Fill docs/results.md and the answer in README.md from the tables in results/reference: `make docs`.
+
+The templates in docs/templates hold the prose; what stands there in double braces is computed here. So no number of a
+run is typed by hand.
+"""
+
+import re
+import sys
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from bench.files import write_atomically
+from bench.plots.all import split_groups
+from bench.report.verdict import Verdict, reach_verdict
+from bench.report.words import count
+from bench.tables.collect import Tables, load_tables
+from bench.tables.comparison import MIB, list_configurations
+
+ROOT = Path(__file__).parents[2]
+REFERENCE = ROOT / "results" / "reference"
+TEMPLATES = ROOT / "docs" / "templates"
+BLOCK = re.compile(r"(<!-- answer -->\n).*?(<!-- /answer -->)", re.DOTALL)
+
+ARMS = {  # in the order of tables
+    "tiled_cnn": "U-Net",
+    "tiled_cnn scale=2": "U-Net on the image at half the resolution",
+    "tiled_cnn scale=4": "U-Net at a quarter of the resolution",
+    "tiled_cnn scale=8": "U-Net at an eighth of the resolution",
+    "tiled_cnn_3d": "3-D U-Net",
+    "tiled_cnn_25d": "U-Net that sees the neighbouring planes",
+    "superpixel_gnn": "GNN",
+    "superpixel_mlp": "the GNN without edges",
+    "coarse_gnn": "both together: the GNN with a reduced U-Net's scores",
+    "coarse_gnn refine=False": "the reduced U-Net's scores, means of superpixels",
+    "superpixel_trees": "boosted trees on the GNN's measurements",
+    "pixel_forest": "random forest on filter responses of pixels",
+    "threshold": "threshold",
+    "oracle": "the best labelling of these superpixels",
+}
+
+
+@cache
+def read_tables(folder: str) -> Tables:
+    """Read the tables of a folder below results/reference."""
+    return load_tables(REFERENCE / folder)
+
+
+@cache
+def read_comparison(folder: str) -> pd.DataFrame:
+    """Read the comparison of a folder below results/reference, a row for each data set and arm."""
+    return pd.read_csv(REFERENCE / folder / "tables" / "comparison.csv")
+
+
+@cache
+def reach_verdicts(folder: str) -> dict[str, Verdict]:
+    """Compute the verdict of each data set of a folder, as its report has it."""
+    tables = read_tables(folder)
+    groups = split_groups(list_configurations(tables))
+    return {
+        str(runs["dataset"].iloc[0]): reach_verdict(heading, runs, tables.scores, tables.history)
+        for runs, _, heading in groups
+    }
+
+
+def find_row(folder: str, dataset: str, arm: str) -> pd.Series:
+    """Return the only row of an arm; KeyError names it where there is none or several."""
+    frame = read_comparison(folder)
+    found = frame[(frame["dataset"] == dataset) & (frame["arm"] == arm)]
+    if len(found) != 1:
+        known = ", ".join(frame[frame["dataset"] == dataset]["arm"])
+        raise KeyError(f"{folder}: {len(found)} rows of {arm!r} on {dataset!r}, where there are {known}")
+    return found.iloc[0]
+
+
+def format_range(row: pd.Series, digits: int = 3) -> str:
+    """Return the Dice with the least and the greatest of several seeds."""
+    text = f"{row['dice']:.{digits}f}"
+    if row["seeds"] < 2:
+        return text
+    low, high = (f"{row[name]:.{digits}f}".removeprefix("0") for name in ("dice_low", "dice_high"))
+    return f"{text} [{low}, {high}]"
+
+
+def format_seconds(seconds: float) -> str:
+    """Return seconds with as many digits as they deserve."""
+    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.1f} s"
+
+
+def make_row(folder: str, dataset: str, arm: str, name: str = "") -> str:
+    """Return a line of a table: arm, Dice, training, a megapixel predicted, memory; a busy machine is marked."""
+    row = find_row(folder, dataset, arm)
+    cells = [name or ARMS.get(arm, arm), format_range(row)]
+    if arm == "oracle":
+        return f"| {' | '.join([*cells, '', '', ''])} |"
+    busy = " (shared machine)" if row["contended"] else ""
+    cells += [f"{format_seconds(row['train_s'])}{busy}", f"{row['predict_s_per_mpx']:.2f} s"]
+    cells.append(f"{row['peak_memory_bytes'] / MIB:.0f} MiB")
+    return f"| {' | '.join(cells)} |"
+
+
+def make_rows(folder: str, dataset: str) -> str:
+    """Return the lines of all arms of a data set, in the order of `ARMS`; then those that have no name there."""
+    frame = read_comparison(folder)
+    arms = list(dict.fromkeys(frame[frame["dataset"] == dataset]["arm"]))
+    ordered = [arm for arm in ARMS if arm in arms and arm != "oracle"] + [arm for arm in arms if arm not in ARMS]
+    return "\n".join(make_row(folder, dataset, arm) for arm in [*ordered, *(["oracle"] if "oracle" in arms else [])])
+
+
+def make_answers(folder: str, dataset: str) -> str:
+    """Return the scorecard of a data set as a list, in the words of its report."""
+    verdict = reach_verdicts(folder)[dataset]
+    return "\n".join(f"- **{line.title}.** {line.text}" for line in verdict.lines)
+
+
+def name_commits(folder: str) -> str:
+    """Return the commits that made the rows of a folder, with the number of rows where there are several."""
+    commits = read_tables(folder).runs["git_commit"].value_counts()
+    if len(commits) == 1:
+        return str(commits.index[0])
+    return ", ".join(f"{commit} ({count(int(rows), 'run')})" for commit, rows in commits.items())
+
+
+FUNCTIONS: dict[str, Callable[..., str]] = {
+    "row": make_row,
+    "rows": make_rows,
+    "answers": make_answers,
+    "first": lambda folder, dataset: reach_verdicts(folder)[dataset].first,
+    "rival": lambda folder, dataset: reach_verdicts(folder)[dataset].rival,
+    "commits": name_commits,
+    "dice": lambda folder, dataset, arm: f"{find_row(folder, dataset, arm)['dice']:.3f}",
+    "points": lambda folder, dataset, arm, other: (
+        f"{100 * (find_row(folder, dataset, arm)['dice'] - find_row(folder, dataset, other)['dice']):.1f}"
+    ),
+    "training": lambda folder, dataset, arm: format_seconds(find_row(folder, dataset, arm)["train_s"]),
+    "predicted": lambda folder, dataset, arm: f"{find_row(folder, dataset, arm)['predict_s_per_mpx']:.2f} s",
+    "memory": lambda folder, dataset, arm: f"{find_row(folder, dataset, arm)['peak_memory_bytes'] / MIB:.0f} MiB",
+    "times": lambda folder, dataset, arm, other, column: (
+        f"{find_row(folder, dataset, arm)[column] / find_row(folder, dataset, other)[column]:.1f}"
+    ),
+}
+
+
+def fill_template(name: str) -> str:
+    """Return a file of docs/templates with its expressions computed."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, keep_trailing_newline=True, autoescape=False
+    )
+    return environment.get_template(name).render(FUNCTIONS)
+
+
+def fill_pages() -> dict[Path, str]:
+    """Return the text of each page that is filled."""
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    answer = fill_template("answer.md")
+    filled = BLOCK.sub(lambda found: f"{found[1]}{answer}{found[2]}", readme)
+    return {ROOT / "README.md": filled, ROOT / "docs" / "results.md": fill_template("results.md")}
+
+
+if __name__ == "__main__":
+    for page, text in fill_pages().items():
+        write_atomically(page, text)
+        print(f"written to {page}", file=sys.stderr)
