@@ -5,10 +5,10 @@ STAMP := .venv/.installed
 RESULTS ?= results/quick
 ARGS ?=
 
-.PHONY: help install bench test check docs sweep report clean
+.PHONY: help install bench test check docs gpu-reference sweep report clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make .venv and install the pinned dependencies into it
 
@@ -26,6 +26,11 @@ sweep: $(STAMP) ## scores over superpixel sizes and seeds; ARGS="dataset=folder 
 
 report: $(STAMP) ## tables, figures and report again from the runs in RESULTS=results/quick
 	$(BIN)/python -m bench report results_dir=$(RESULTS)
+
+gpu-reference: $(STAMP) ## on a machine with a GPU, in ten minutes: its tests, the doctor, both sides at three sizes
+	$(BIN)/python -m pytest -n 0 -m gpu tests
+	$(BIN)/python -m bench doctor
+	$(BIN)/python -m bench experiment=gpu_reference results_dir=results/gpu $(ARGS)
 
 docs: $(STAMP) ## settings, columns, and the numbers of README and docs/results.md from results/reference
 	$(BIN)/python -m bench.tables.explain
