@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 RESULTS ?= results/quick
 ARGS ?=
 
-.PHONY: help install bench test check docs gpu-reference sweep report clean
+.PHONY: help install bench test check docs gpu-reference perf-check sweep report clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,10 @@ gpu-reference: $(STAMP) ## on a machine with a GPU, in ten minutes: its tests, t
 	$(BIN)/python -m pytest -n 0 -m gpu tests
 	$(BIN)/python -m bench doctor
 	$(BIN)/python -m bench experiment=gpu_reference results_dir=results/gpu $(ARGS)
+
+perf-check: $(STAMP) ## are the steps from image to graph as fast beside their rivals as when results/reference was made?
+	$(BIN)/python -m bench perf steps=slic,features,texture,adjacency,views sizes=1024 repeats=3 memory=false \
+		against=results/reference/perf/perf.csv
 
 docs: $(STAMP) ## settings, columns, and the numbers of README and docs/results.md from results/reference
 	$(BIN)/python -m bench.tables.explain

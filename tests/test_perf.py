@@ -42,6 +42,17 @@ def test_memory_beyond_the_image_is_measured_in_a_fresh_process(tmp_path: Path) 
     assert 4 <= pd.read_csv(tmp_path / "perf.csv")["bytes_per_pixel"][0] <= 40
 
 
+def test_a_ratio_that_fell_below_its_range_ends_with_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["steps=adjacency", "sizes=64", "repeats=1", "memory=false", f"results_dir={tmp_path}"]
+    before = tmp_path / "before.csv"
+    for least, code in (("0.001", 0), ("1e9", 1), ("", 0)):
+        before.write_text(f"step,size,ratio_min\nadjacency,64,{least}\nslic,64,1e9\n", encoding="utf-8")
+        assert run_verb("perf", [*settings, f"against={before}"]) == code
+        assert ("before it was at least" in capsys.readouterr().out) == (code == 1)
+    with pytest.raises(InputError, match=r"against=.*missing\.csv is not a file"):
+        run_verb("perf", [*settings, f"against={tmp_path / 'missing.csv'}"])
+
+
 def test_settings_are_read_by_their_type_and_misspelt_ones_refused() -> None:
     assert read_settings(PerfConfig, ["sizes=[64,128]", "memory=false", "compactness=0.2"], "perf").sizes == [64, 128]
     for wrong in ("size=64", "sizes=big", "steps=slick", "repeats=0", "memory=perhaps"):

@@ -4,6 +4,7 @@ Both sides run in one process in turn (A B B A), so that a busy machine slows bo
 its own for each figure.
 """
 
+import csv
 import time
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -42,16 +43,19 @@ class PerfConfig:
     graph_rival_largest: int = 2048  # the dense distance matrix grows with the fourth power of the side
     memory: bool = True  # measure bytes per pixel too, in a process of its own per figure
     results_dir: str = "results/perf"  # folder for perf.csv
+    against: str | None = None  # a perf.csv of before: the exit code is 1 where a ratio fell below its range
+    slack: float = 0.7  # share of the least ratio of before that counts as no worse; machines and moments differ
 
     def __post_init__(self) -> None:
         require(set(self.steps) <= set(STEPS), f"steps must be among {', '.join(STEPS)}, got {self.steps}")
         require(len(self.sizes) > 0 and min(self.sizes) >= 32, f"sizes must be at least 32 pixels, got {self.sizes}")
         require(self.repeats >= 1, f"repeats must be at least 1, got {self.repeats}")
+        require(0 < self.slack <= 1, f"slack must lie in (0, 1], got {self.slack}")
 
 
 def main(config: PerfConfig) -> int:
-    """Measure, print the table, write `results_dir/perf.csv`. Returns the exit code."""
-    folder = Path(config.results_dir)
+    """Measure, print the table, write `results_dir/perf.csv`. Returns the exit code, 1 for ratios that fell."""
+    folder, before = Path(config.results_dir), read_ratios(config.against)
     folder.mkdir(parents=True, exist_ok=True)
     rows = []
     print(HEADER)
@@ -61,7 +65,46 @@ def main(config: PerfConfig) -> int:
             print(format_row(rows[-1]), flush=True)
             write_rows(folder / "perf.csv", rows)
     print(f"written to {folder / 'perf.csv'}")
-    return 0
+    fallen = list_fallen(rows, before, config.slack)
+    print("\n".join(fallen), end="\n" if fallen else "")
+    return 1 if fallen else 0
+
+
+def read_ratios(path: str | None) -> dict[tuple[str, int], float]:
+    """Read the least ratio of each step and size from a `perf.csv`; none where there is no path.
+
+    Raises InputError where the file does not exist.
+    """
+    if path is None:
+        return {}
+    require(
+        Path(path).is_file(), f"against={path} is not a file: give the perf.csv of an earlier `python -m bench perf`"
+    )
+    with Path(path).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {(row["step"], int(row["size"])): float(row["ratio_min"]) for row in rows if row.get("ratio_min")}
+
+
+def list_fallen(rows: list[dict[str, Any]], before: dict[tuple[str, int], float], slack: float) -> list[str]:
+    """Return a sentence for each ratio that is lower than before, by more than machines and moments differ.
+
+    Args:
+        rows: Rows of `measure_graph_steps`.
+        before: Least ratio of each step and size.
+        slack: Share of it that counts as no worse.
+
+    Returns:
+        The sentences; none where nothing fell, or nothing was measured before.
+    """
+    fallen = []
+    for row in rows:
+        least = before.get((str(row["step"]), int(row["size"])))
+        if least is not None and "ratio" in row and row["ratio"] < slack * least:
+            fallen.append(
+                f"{row['step']} at {row['size']} pixels is {row['ratio']:.2f} times as fast as {row['rival']}; "
+                f"before it was at least {least:.2f} times"
+            )
+    return fallen
 
 
 def generate_scene(size: int) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:

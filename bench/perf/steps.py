@@ -11,6 +11,7 @@ from bench.config import GraphConfig, SuperpixelsConfig
 from bench.superpixels.adjacency import find_adjacency
 from bench.superpixels.labels import majority_labels
 from bench.superpixels.registry import segment
+from bench.superpixels.views import list_views
 
 CLASSES = 3
 LEVELS = tuple(tenth / 10 for tenth in range(1, 10))
@@ -130,6 +131,22 @@ def _build_published(picture: Picture, config: SuperpixelsConfig) -> int:
     return len(build_published_graph(picture.image, picture.mask, config)[0])
 
 
+def _three_views(picture: Picture, config: SuperpixelsConfig) -> int:
+    """Superpixels and graphs of three segmentations, whose pixels are read, smoothed and filtered once."""
+    from bench.graphs.build import build_graphs
+    from bench.superpixels.registry import segment_views
+
+    views = [np.asarray(ids) for ids in segment_views(picture.image, list_views(replace(config, views=3)))]
+    return sum(len(graph.x) for graph in build_graphs(picture.image, views, GraphConfig()))
+
+
+def _three_single_views(picture: Picture, config: SuperpixelsConfig) -> int:
+    from bench.graphs.build import build_graph
+
+    views = list_views(replace(config, views=3))
+    return sum(len(build_graph(picture.image, segment(picture.image, view), GraphConfig()).x) for view in views)
+
+
 STEPS: dict[str, StepPair] = {
     "slic": StepPair(_slic, _skimage_slic, "skimage.segmentation.slic"),
     "features": StepPair(_features, _regionprops, "skimage.measure.regionprops_table", segmented=True),
@@ -137,5 +154,6 @@ STEPS: dict[str, StepPair] = {
         _texture, _multiscale_basic_features, "skimage.feature.multiscale_basic_features", segmented=True
     ),
     "adjacency": StepPair(_adjacency, _rag_boundary, "skimage.graph.rag_boundary", segmented=True),
+    "views": StepPair(_three_views, _three_single_views, "each segmentation by itself"),
     "graph": StepPair(_graph, _build_published, "the published recipe", dense=True),
 }
