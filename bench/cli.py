@@ -123,6 +123,12 @@ VERBS = {
         "bench.perf.graph_steps:main",
         "bench.perf.graph_steps:PerfConfig",
     ),
+    "segmenters": Verb(
+        "time superpixels beside those of OpenCV, SimpleITK, scikit-image and bioimage-cpp on training images",
+        "bench.perf.segmenters:main",
+        "bench.perf.segmenters:SegmentersConfig",
+        reads_dataset=True,
+    ),
     "inferer": Verb(
         "time our tiled inference beside MONAI's", "bench.perf.inferer:main", "bench.perf.inferer:InfererConfig"
     ),

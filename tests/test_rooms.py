@@ -39,8 +39,8 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "export": "config files console arrays datasets superpixels graphs pipelines/cnn pipelines/gnn predict",
     "api": "config datasets superpixels graphs predict tables",
     "sweeps": "config arms files console settings versions datasets superpixels graphs measure pipelines run tables",
-    "perf": "config arms files arrays datasets learning measure models pipelines pipelines/cnn superpixels graphs "
-    "sweeps tables",
+    "perf": "config arms files arrays datasets learning measure models pipelines pipelines/cnn scan scores superpixels "
+    "graphs sweeps tables",
     "cli": "config predict settings versions sweeps",
     "__main__": "cli",
 }

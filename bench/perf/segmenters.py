@@ -1,0 +1,282 @@
+"""`python -m bench segmenters`: superpixels of other libraries beside this project's SLIC, at as many superpixels.
+
+Time, and what the best labelling of them could reach, on training images. Each is a function (image (*spatial, C)
+float32, pixels of a superpixel) -> labels, in `SEGMENTERS`; one whose library is not installed is left out. Settings
+are the libraries' defaults, or those of their examples, with ten iterations where there are such.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from importlib.util import find_spec
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.config import DatasetConfig, SuperpixelsConfig, require
+from bench.datasets.registry import load
+from bench.datasets.sample import Task
+from bench.measure.machine import machine_facts
+from bench.scan.ceilings import TrainingCrop, cut_crops
+from bench.scores.ceilings import best_mask
+from bench.scores.metrics import confusion_matrix, macro_dice
+from bench.superpixels.registry import segment
+from bench.superpixels.scaling import choose_n_segments, divide_axis, fit_grid, rescale
+
+OURS = "slic"
+NEAR = 0.02  # difference of the logarithms of two numbers of superpixels that count as equal
+Image = NDArray[np.float32]
+Segments = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class Segmenter:
+    """A library's superpixels.
+
+    Attributes:
+        run: Segments an image into about image / size superpixels; ids need not be dense.
+        package: What must be installed.
+        axes: Numbers of spatial axes that it can segment.
+    """
+
+    run: Callable[[Image, float], Segments]
+    package: str
+    axes: tuple[int, ...] = (2, 3)
+
+    @property
+    def is_installed(self) -> bool:
+        """Whether its package can be imported."""
+        return find_spec(self.package) is not None
+
+
+def _ours(image: Image, size: float, method: str = "slic", iterations: int = 10) -> Segments:
+    return segment(image, SuperpixelsConfig(method, size, iterations=iterations))
+
+
+def _few_iterations(image: Image, size: float) -> Segments:
+    return _ours(image, size, iterations=4)
+
+
+def _skimage(image: Image, size: float) -> Segments:
+    return _ours(image, size, "skimage_slic")
+
+
+def _to_bytes(image: Image) -> NDArray[np.uint8]:
+    """Stretch an image to 0..255, as OpenCV's superpixels take it; one or three channels."""
+    scaled = np.round(255 * rescale(image)).astype(np.uint8)
+    return np.ascontiguousarray(scaled[..., 0] if scaled.shape[-1] == 1 else scaled[..., :3])
+
+
+def _opencv_slic(image: Image, size: float) -> Segments:
+    """OpenCV's SLIC with its default compactness (ruler 10) and number of iterations (10)."""
+    from cv2 import ximgproc
+
+    found = ximgproc.createSuperpixelSLIC(_to_bytes(image), ximgproc.SLIC, max(round(size**0.5), 2), 10.0)
+    found.iterate(10)
+    found.enforceLabelConnectivity(25)
+    return np.asarray(found.getLabels())
+
+
+def _opencv_seeds(image: Image, size: float) -> Segments:
+    """SEEDS (Van den Bergh et al., IJCV 111, 2015) with OpenCV's example settings, as many levels as the size has."""
+    from cv2 import ximgproc
+
+    values = _to_bytes(image)
+    channels = 1 if values.ndim == 2 else values.shape[2]
+    levels = max(int(np.log2(max(size, 4) ** 0.5)), 1)
+    count = round(values.shape[0] * values.shape[1] / size)
+    found = ximgproc.createSuperpixelSEEDS(values.shape[1], values.shape[0], channels, count, levels, 2, 5, False)
+    found.iterate(values, 4)
+    return np.asarray(found.getLabels())
+
+
+def _simpleitk_slic(image: Image, size: float) -> Segments:
+    """SimpleITK's SLIC, ten iterations; its weight of places is in units of intensity, which lies in 0..1 here."""
+    import SimpleITK
+
+    values = np.ascontiguousarray(rescale(image))
+    axes = values.ndim - 1
+    side = max(round(size ** (1 / axes)), 2)
+    found = SimpleITK.SLIC(
+        SimpleITK.GetImageFromArray(values, isVector=True),
+        superGridSize=[side] * axes,
+        spatialProximityWeight=0.1,
+        maximumNumberOfIterations=10,
+        enforceConnectivity=True,
+    )
+    return np.asarray(SimpleITK.GetArrayFromImage(found))
+
+
+def _watershed(image: Image, size: float) -> Segments:
+    """bioimage-cpp's watershed of the gradient, from the centres of a grid."""
+    import bioimage_cpp as bic
+
+    shape = image.shape[:-1]
+    cells = fit_grid(shape, choose_n_segments(shape, SuperpixelsConfig(superpixel_size=size)))
+    edges = [divide_axis(length, count) for length, count in zip(shape, cells, strict=True)]
+    markers = np.zeros(shape, np.int32)
+    markers[np.ix_(*[(edge[:-1] + edge[1:]) // 2 for edge in edges])] = np.arange(1, np.prod(cells) + 1).reshape(cells)
+    values = np.ascontiguousarray(rescale(image).mean(axis=-1, dtype=np.float32))
+    gradient = bic.filters.gaussian_gradient_magnitude(values, 1.0)
+    return np.asarray(bic.segmentation.watershed(np.ascontiguousarray(gradient, np.float32), markers))
+
+
+SEGMENTERS: dict[str, Segmenter] = {
+    OURS: Segmenter(_ours, "numba"),
+    "slic, 4 iterations": Segmenter(_few_iterations, "numba"),
+    "scikit-image SLIC": Segmenter(_skimage, "skimage"),
+    "OpenCV SLIC": Segmenter(_opencv_slic, "cv2", (2,)),
+    "OpenCV SEEDS": Segmenter(_opencv_seeds, "cv2", (2,)),
+    "SimpleITK SLIC": Segmenter(_simpleitk_slic, "SimpleITK"),
+    "bioimage-cpp watershed": Segmenter(_watershed, "bioimage_cpp"),
+}
+
+
+@dataclass(frozen=True)
+class SegmentersConfig:
+    """Settings of `python -m bench segmenters`; those of the data set are given as for a run."""
+
+    sizes: list[float] = field(default_factory=lambda: [30, 100])  # pixels of a superpixel (areas) of our SLIC
+    images: int = 3  # training images that are looked at, at most, evenly spread
+    pixels: int = 1_000_000  # of the middle of each that are looked at, at most
+    repeats: int = 3  # runs of each, in turn forwards and backwards
+    out: str = "results/segmenters"  # folder for the table
+
+    def __post_init__(self) -> None:
+        require(len(self.sizes) > 0 and min(self.sizes) >= 4, f"sizes must be at least 4 pixels, got {self.sizes}")
+        require(self.images >= 1, f"images must be at least 1, got {self.images}")
+        require(self.pixels >= 1024, f"pixels must be at least 1024, got {self.pixels}")
+        require(self.repeats >= 1, f"repeats must be at least 1, got {self.repeats}")
+
+
+def main(settings: SegmentersConfig, dataset: DatasetConfig) -> int:
+    """Measure, print the table and write it. Returns the exit code."""
+    from bench.tables.write import write_rows
+
+    data = load(dataset)
+    crops = cut_crops(data.train, settings.images, settings.pixels)
+    axes = data.task.spatial_axes
+    chosen = {name: one for name, one in SEGMENTERS.items() if axes in one.axes and one.is_installed}
+    missing = sorted({one.package for one in SEGMENTERS.values() if axes in one.axes and not one.is_installed})
+    folder = Path(settings.out)
+    folder.mkdir(parents=True, exist_ok=True)
+    processor = str(machine_facts().get("cpu", ""))
+    print(f"superpixels of {len(crops)} training images of {data.name}, {processor}")
+    print(f"not installed and left out: {', '.join(missing)}\n{HEADER}" if missing else HEADER)
+    rows: list[dict[str, Any]] = []
+    for size in settings.sizes:
+        sizes = fit_sizes(chosen, crops[0].image, size)
+        for row in compare_segmenters(chosen, sizes, crops, data.task, settings.repeats):
+            rows.append({"dataset": data.name, "processor": processor, "size": size, **row})
+            print(format_segmenter(rows[-1]), flush=True)
+        write_rows(folder / "segmenters.csv", rows)
+    print(f"written to {folder / 'segmenters.csv'}")
+    return 0
+
+
+def fit_sizes(chosen: dict[str, Segmenter], image: Image, size: float) -> dict[str, float]:
+    """Find the size at which each segmenter gives as many superpixels of an image as ours does at `size`."""
+    wanted = count_segments(SEGMENTERS[OURS].run(image, size))
+    return {name: fit_size(one.run, image, wanted, size) for name, one in chosen.items()}
+
+
+def fit_size(run: Callable[[Image, float], Segments], image: Image, count: int, size: float, trials: int = 6) -> float:
+    """Find the size at which a segmenter gives about so many superpixels.
+
+    Args:
+        run: The segmenter.
+        image: (*spatial, C).
+        count: Superpixels that are wanted.
+        size: Pixels of a superpixel with which the search starts.
+        trials: Segmentations at most; libraries that round the size may miss the number.
+
+    Returns:
+        The size whose number is nearest.
+    """
+    tried: list[tuple[float, float]] = []
+    for _ in range(trials):
+        found = count_segments(run(image, size))
+        tried.append((abs(float(np.log(found / count))), size))
+        if tried[-1][0] < NEAR:
+            break
+        size = max(size * found / count, 1.0)
+    return min(tried)[1]
+
+
+def compare_segmenters(
+    chosen: dict[str, Segmenter], sizes: dict[str, float], crops: Sequence[TrainingCrop], task: Task, repeats: int
+) -> list[dict[str, Any]]:
+    """Time segmenters in turn, and score the best labelling of their superpixels.
+
+    Args:
+        chosen: Segmenters by name; the first is that with which the others are compared.
+        sizes: Size that each is asked for.
+        crops: Parts of training images.
+        task: Classes, and the number that is none.
+        repeats: Runs of each.
+
+    Returns:
+        A row for each: superpixels per megapixel, ceiling of the macro Dice, seconds and processor seconds per
+        megapixel (medians), and how many times as long as the first one it took (median, least, greatest).
+    """
+    seconds: dict[str, list[float]] = {name: [] for name in chosen}
+    busy: dict[str, list[float]] = {name: [] for name in chosen}
+    found: dict[str, list[Segments]] = {}
+    for repeat in range(repeats):
+        for name in list(chosen)[:: 1 if repeat % 2 == 0 else -1]:
+            start, start_busy = time.perf_counter(), time.process_time()
+            found[name] = [chosen[name].run(crop.image, sizes[name]) for crop in crops]
+            seconds[name].append(time.perf_counter() - start)
+            busy[name].append(time.process_time() - start_busy)
+    megapixels = sum(crop.mask.size for crop in crops) / 1e6
+    first = next(iter(chosen))
+    rows = []
+    for name in chosen:
+        dense = [number_densely(ids) for ids in found[name]]
+        ratios = [one / other for one, other in zip(seconds[name], seconds[first], strict=True)]
+        rows.append(
+            {
+                "segmenter": name,
+                "nodes_per_megapixel": sum(int(ids.max()) + 1 for ids in dense) / megapixels,
+                "ceiling": _score_ceiling(crops, dense, task),
+                "seconds_per_megapixel": median(seconds[name]) / megapixels,
+                "cpu_seconds_per_megapixel": median(busy[name]) / megapixels,
+                "ratio": median(ratios),
+                "ratio_min": min(ratios),
+                "ratio_max": max(ratios),
+            }
+        )
+    return rows
+
+
+def count_segments(ids: Segments) -> int:
+    """Count the numbers that occur in an array."""
+    return int(np.count_nonzero(np.bincount(ids.ravel().astype(np.int64) - int(ids.min()))))
+
+
+def number_densely(ids: Segments) -> NDArray[np.int32]:
+    """Return the same segments with ids 0..N-1, all used, in the order of their former numbers."""
+    flat = ids.ravel().astype(np.int64) - int(ids.min())
+    used = np.bincount(flat) > 0
+    return (np.cumsum(used) - 1).astype(np.int32)[flat].reshape(ids.shape)
+
+
+def _score_ceiling(crops: Sequence[TrainingCrop], segments: Sequence[NDArray[np.int32]], task: Task) -> float:
+    """Return the macro Dice of the best labelling of segments, pooled over all crops."""
+    counts = np.zeros((task.num_classes, task.num_classes), np.int64)
+    for crop, ids in zip(crops, segments, strict=True):
+        counts += confusion_matrix(crop.mask, best_mask(crop.mask, [ids], task), task.num_classes, task.ignore_index)
+    return macro_dice(counts)
+
+
+HEADER = "segmenter               size nodes/Mpx  ceiling   s/Mpx  CPU s/Mpx | times as long as ours (range)"
+
+
+def format_segmenter(row: dict[str, Any]) -> str:
+    """Format a row for the terminal."""
+    text = f"{row['segmenter']:22s} {row['size']:5g} {row['nodes_per_megapixel']:9.0f} {row['ceiling']:8.4f}"
+    text += f" {row['seconds_per_megapixel']:7.3f} {row['cpu_seconds_per_megapixel']:10.3f} | "
+    return f"{text}{row['ratio']:.2f} ({row['ratio_min']:.2f}-{row['ratio_max']:.2f})"
