@@ -5,10 +5,10 @@ STAMP := .venv/.installed
 RESULTS ?= results/quick
 ARGS ?=
 
-.PHONY: help install bench test check docs gpu-reference perf-check sweep report clean
+.PHONY: help install bench test check docs gpu-reference perf-check sweep report wheel-check clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## make .venv and install the pinned dependencies into it
 
@@ -48,6 +48,9 @@ check: $(STAMP) ## ruff and mypy
 
 test: check ## ruff, mypy, pytest
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+wheel-check: ## build the wheel, install it into an empty environment (6 GB), run it outside the checkout
+	$(PYTHON) tests/support/wheel_check.py $(ARGS)
 
 clean: ## remove .venv and caches; results stay
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .pytest_cache

@@ -5,12 +5,9 @@ import sys
 
 def main() -> int:
     """Run the command line. Returns the exit code."""
-    from bench import cli
+    from bench.entry import start
 
-    code = cli.main(sys.argv[1:])
-    if code == cli.INTERRUPTED:
-        cli.leave_uninterrupted()
-    return code
+    return start.main()
 
 
 if __name__ == "__main__":

@@ -166,10 +166,12 @@ def open_run(
         The run; `class_names` are the names of its classes.
 
     Raises:
-        InputError: There is no such run, or it left no usable weights.
+        InputError: There is no such run, it left no usable weights, or another package called `models` hides ours.
     """
+    from bench.entry.start import describe_stranger
     from bench.predict.trained_run import load_trained
 
+    require(not (stranger := describe_stranger()), stranger)
     return load_trained(Path(place), pipeline, dataset, device)
 
 

@@ -75,6 +75,11 @@ VERBS = {
         "bench.tables.command:main",
         "bench.tables.folders:FoldersConfig",
     ),
+    "index": Verb(
+        "list several results folders on one page, with what each of them shows",
+        "bench.report.index:main",
+        "bench.report.index:IndexConfig",
+    ),
     "predict": Verb(
         "segment images of any size with a trained arm",
         "bench.predict.command:main",
@@ -98,7 +103,7 @@ VERBS = {
         reads_dataset=True,
     ),
     "network": Verb(
-        "write the network of a CNN run as TorchScript or ONNX, compared with the run, for other programs",
+        "write the network of a CNN run as TorchScript, ONNX or a model of bioimage.io, compared with the run",
         "bench.export.network:main",
         "bench.export.network:NetworkConfig",
     ),

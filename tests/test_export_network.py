@@ -18,7 +18,7 @@ from bench.datasets.sample import Task
 if TYPE_CHECKING:
     import torch
 
-    from bench.export.network import SIZES, compare_networks, make_tile
+    from bench.export.formats import SIZES, compare_networks, make_tile
     from bench.pipelines.registry import build_pipeline
 
 SMALL = TiledCnnConfig(model=CnnConfig(decoder_channels=[16, 8, 8, 8, 8]))
@@ -82,7 +82,8 @@ def test_onnx_gives_the_classes_of_the_run(tmp_path: Path) -> None:
         pytest.importorskip(name)
     directory = leave_run(tmp_path / "run")
     assert run_verb("network", [f"run={directory}", f"out={tmp_path / 'unet.onnx'}"]) == 0
-    assert (tmp_path / "unet.onnx").stat().st_size > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "unet.json", "unet.onnx"]  # weights lie within
+    assert (tmp_path / "unet.onnx").stat().st_size > (directory / "checkpoint.pt").stat().st_size // 2
 
 
 def test_mistakes_are_one_sentence(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ def find_folder(package: str) -> Path:
 def test_the_wheel_lists_every_package_of_the_tree_once() -> None:
     listed = read_setuptools()["packages"]
     assert len(set(listed)) == len(listed)
-    assert set(listed) == list_packages() | {"bench.conf"}
+    assert set(listed) == list_packages() | {"bench.conf", "gnn_vs_cnn"}
 
 
 def test_every_file_beside_the_code_is_package_data() -> None:
@@ -83,7 +83,8 @@ def test_the_wheel_holds_every_file_of_the_packages_and_every_setting(wheel: Pat
     assert list_files(wheel / "bench" / "conf") == list_files(ROOT / "conf")
     assert list_files(wheel / "models") == list_files(ROOT / "models")
     [about] = wheel.glob("*.dist-info")
-    assert "gnn-vs-cnn = bench.__main__:main" in (about / "entry_points.txt").read_text()
+    assert list_files(wheel / "gnn_vs_cnn") == list_files(ROOT / "bench" / "entry")
+    assert "gnn-vs-cnn = gnn_vs_cnn.start:main" in (about / "entry_points.txt").read_text()
     assert (about / "licenses" / "LICENSE").is_file()
 
 
@@ -104,6 +105,25 @@ def test_the_program_starts_from_the_wheel_outside_the_checkout(wheel: Path, tmp
     assert Path(printed.strip()).is_relative_to(wheel)
 
 
+@pytest.mark.parametrize("name", ["bench", "models"])
+def test_a_package_that_hides_ours_is_named_in_one_sentence(wheel: Path, tmp_path: Path, name: str) -> None:
+    (tmp_path / name).mkdir()
+    (tmp_path / name / "__init__.py").write_text("raise RuntimeError('code of a stranger')")
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(map(str, (tmp_path, wheel)))}
+    code = "from gnn_vs_cnn.start import main; raise SystemExit(main())"
+    command = [sys.executable, "-P", "-c", code, "--version"]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr.splitlines() == [
+        f"error: {tmp_path / name} is another package called {name!r} and hides the one of gnn-vs-cnn: start in "
+        "another folder, take it off PYTHONPATH, or give gnn-vs-cnn an environment of its own (docs/install.md)"
+    ]
+    (tmp_path / name / "__init__.py").unlink()  # a folder that is no package hides nothing
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("gnn-vs-cnn ")
+
+
 def test_the_citation_names_this_version_and_the_article() -> None:
     cited = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
@@ -114,12 +134,12 @@ def test_the_citation_names_this_version_and_the_article() -> None:
 
 
 def test_the_container_and_the_workflow_run_targets_that_there_are() -> None:
-    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     container = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     workflow = (ROOT / ".github" / "workflows" / "test.yml").read_text(encoding="utf-8")
     commands = [*container.replace('"make", "', "RUN make ").splitlines(), *workflow.splitlines()]
-    named = {found[1] for line in commands if (found := re.search(r"(?:RUN|run:).* ?make ([a-z]+)", line))}
-    assert {"install", "bench", "test"} <= named <= targets
+    named = {found[1] for line in commands if (found := re.search(r"(?:RUN|run:).* ?make ([a-z-]+)", line))}
+    assert {"install", "bench", "test", "wheel-check"} <= named <= targets
     for line in container.splitlines():
         if line.startswith("COPY "):
             for source in line.split()[1:-1]:

@@ -37,12 +37,13 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "predict": "config arms arrays files console datasets measure pipelines scores tables",
     "scan": "config files console datasets scores superpixels plots",
     "export": "config files console arrays datasets superpixels graphs pipelines/cnn pipelines/gnn predict",
-    "api": "config datasets superpixels graphs predict tables",
+    "api": "config entry datasets superpixels graphs predict tables",
     "sweeps": "config arms files console settings versions datasets superpixels graphs measure pipelines run tables",
     "perf": "config arms files arrays datasets learning measure models pipelines pipelines/cnn scan scores superpixels "
     "graphs sweeps tables",
     "cli": "config predict settings versions sweeps",
-    "__main__": "cli",
+    "entry": "cli",
+    "__main__": "entry",
 }
 LIBRARIES = {  # that a room may not import
     "config": "torch numpy pandas hydra omegaconf matplotlib",
@@ -76,6 +77,7 @@ LIBRARIES = {  # that a room may not import
     "sweeps": "torch matplotlib",
     "perf": "",
     "cli": "torch pandas matplotlib numpy",
+    "entry": "torch pandas matplotlib numpy hydra omegaconf",
     "__main__": "torch pandas matplotlib numpy",
 }
 ROOMS = sorted({room_of(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in ROOT.glob("bench/**/*.py")})
