@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from bench.config import GraphConfig, InputError, SuperpixelsConfig, require, require_one_of
+from bench.config import GraphConfig, InputError, SuperpixelsConfig, require, require_one_of, require_spacing
 from bench.superpixels.labels import count_classes, majority_labels, paint
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def make_superpixels(
     compactness: float = 0.1,
     sigma: float = 1.0,
     spatial_axes: int = 2,
+    spacing: Sequence[float] | None = None,
 ) -> NDArray[np.int32]:
     """Segment an image into superpixels.
 
@@ -75,8 +76,9 @@ def make_superpixels(
         size: Pixels of a superpixel: an area, or a volume in voxels.
         method: A key of `bench.superpixels.registry.SUPERPIXELS`, as in `superpixels.method`.
         compactness: How much shape counts against grey value.
-        sigma: Gaussian smoothing before clustering, in pixels.
+        sigma: Gaussian smoothing before clustering, in pixels (the shortest side of one).
         spatial_axes: 2 for images, 3 for volumes.
+        spacing: Length of a pixel along each axis, in any unit; None: pixels are squares or cubes.
 
     Returns:
         Segments (*spatial) with ids 0..N-1, all used, each connected.
@@ -87,12 +89,17 @@ def make_superpixels(
     """
     from bench.superpixels.registry import segment
 
-    config = SuperpixelsConfig(method=method, superpixel_size=size, compactness=compactness, sigma=sigma)
+    lengths = _check_spacing(spacing, spatial_axes)
+    config = SuperpixelsConfig(method, size, compactness=compactness, sigma=sigma, spacing=lengths)
     return segment(np.asarray(_add_channel(image, spatial_axes), np.float32), config)
 
 
 def measure_superpixels(
-    image: ArrayLike, segments: NDArray[np.integer], features: Sequence[str] = FEATURES
+    image: ArrayLike,
+    segments: NDArray[np.integer],
+    features: Sequence[str] = FEATURES,
+    *,
+    spacing: Sequence[float] | None = None,
 ) -> NDArray[np.float32]:
     """Compute the features of superpixels.
 
@@ -100,6 +107,7 @@ def measure_superpixels(
         image: (*spatial, C), or (*spatial) of one channel. Features are in its units: runs give a scaled image.
         segments: Ids (*spatial), 0..N-1 all used.
         features: Sets of features, keys of `bench.graphs.features.FEATURES`, as in `graph.features`.
+        spacing: Length of a pixel along each axis, in any unit; None: pixels are squares or cubes.
 
     Returns:
         Features (N, F), set by set.
@@ -112,7 +120,8 @@ def measure_superpixels(
 
     _check_names("features", features, sets.FEATURES)
     pixels = np.asarray(_add_channel(image, segments.ndim), np.float32)
-    return sets.compute_features(features, pixels, np.asarray(segments, np.int32))
+    lengths = _check_spacing(spacing, segments.ndim)
+    return sets.compute_features(features, pixels, np.asarray(segments, np.int32), spacing=lengths)
 
 
 def make_graph(
@@ -122,6 +131,7 @@ def make_graph(
     *,
     edges: Sequence[str] = ("adjacency",),
     edge_weight: str = "spacing",
+    spacing: Sequence[float] | None = None,
 ) -> "Data":
     """Make the graph of an image and its superpixels.
 
@@ -131,10 +141,12 @@ def make_graph(
         features: Sets of node features.
         edges: Finders of edges, keys of `bench.graphs.edges.EDGES`.
         edge_weight: spacing | published | normalised.
+        spacing: Length of a pixel along each axis, in any unit; None: pixels are squares or cubes.
 
     Returns:
         A `torch_geometric.data.Data` of x (N, F), edge_index (2, E) in both directions, edge_attr (E, 4 + axes),
-        edge_weight (E,), pos (N, axes) in pixels and num_pixels (N,); see `bench.graphs.build.build_graph`.
+        edge_weight (E,), pos (N, axes) in pixels (the shortest side of one) and num_pixels (N,); see
+        `bench.graphs.build.build_graph`.
 
     Raises:
         InputError: There is no such set, finder or weight.
@@ -147,7 +159,8 @@ def make_graph(
     _check_names("features", features, sets.FEATURES)
     _check_names("edges", edges, finders.EDGES)
     pixels = np.asarray(_add_channel(image, segments.ndim), np.float32)
-    config = GraphConfig(features=list(features), edges=list(edges), edge_weight=edge_weight)
+    lengths = _check_spacing(spacing, segments.ndim)
+    config = GraphConfig(features=list(features), edges=list(edges), edge_weight=edge_weight, spacing=lengths)
     return build_graph(pixels, np.asarray(segments, np.int32), config)
 
 
@@ -205,6 +218,16 @@ def _add_channel(image: ArrayLike, spatial_axes: int) -> NDArray[Any]:
         "the last; volumes need spatial_axes=3",
     )
     return array[..., None] if array.ndim == spatial_axes else array
+
+
+def _check_spacing(spacing: Sequence[float] | None, axes: int) -> list[float] | None:
+    """Return the lengths of a pixel as a list. Raises InputError unless there is a positive one for each axis."""
+    if spacing is None:
+        return None
+    lengths = [float(length) for length in spacing]
+    require(len(lengths) == axes, f"spacing must hold one length for each of {axes} axes, got {lengths}")
+    require_spacing("spacing", lengths)
+    return lengths
 
 
 def _check_names(what: str, names: Sequence[str], known: dict[str, Any]) -> None:

@@ -342,12 +342,16 @@ class VolumeCnnConfig:
 
     architecture: str = "DynUNet"  # DynUNet (as nnU-Net: axes halved by spacing and size) | BasicUNet | SegResNet
     channels: int = 16  # of the highest resolution; twice as many on each level below, up to 320
-    norm: str = "instance"  # instance | batch
+    norm: str = "batch"  # batch | group (8 groups of channels) | instance: the last two see each tile by itself
     weights_file: str | None = None  # of the whole network, as a run's checkpoint.pt; training starts from them
 
     def __post_init__(self) -> None:
         require(self.channels >= 1, f"pipeline.model.channels must be at least 1, got {self.channels}")
-        require_one_of("pipeline.model.norm", self.norm, ("instance", "batch"))
+        require_one_of("pipeline.model.norm", self.norm, ("batch", "group", "instance"))
+        require(
+            self.norm != "group" or self.channels % 8 == 0,
+            f"pipeline.model.channels must be a multiple of 8 with pipeline.model.norm=group, got {self.channels}",
+        )
 
 
 @dataclass

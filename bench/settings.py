@@ -90,7 +90,7 @@ def parse_value(name: str, text: str, kind: Any) -> Any:
     Args:
         name: Name of the setting, for sentences.
         text: What stands behind `=`. `null` is None where the type allows it; items of a list are separated by commas,
-            with or without brackets, and those of a tuple of whole numbers by `x`.
+            with or without brackets, and those of a tuple of whole numbers, of any length with `...`, by `x`.
         kind: `str`, `int`, `float`, `bool`, a `list` or a `tuple` of one of them, or one of these or None.
 
     Raises:
@@ -103,10 +103,12 @@ def parse_value(name: str, text: str, kind: Any) -> Any:
     if get_origin(kind) is list:
         return [parse_value(name, part.strip(), get_args(kind)[0]) for part in _items(text)]
     if get_origin(kind) is tuple:
-        parts = text.lower().split("x")
-        if len(parts) != len(get_args(kind)):
-            raise InputError(f"{name} must look like {'x'.join(['4096'] * len(get_args(kind)))}, got {text!r}")
-        return tuple(parse_value(name, part, item) for part, item in zip(parts, get_args(kind), strict=True))
+        parts, items = text.lower().split("x"), get_args(kind)
+        if items[-1] is Ellipsis:
+            items = items[:1] * len(parts)
+        if len(parts) != len(items):
+            raise InputError(f"{name} must look like {'x'.join(['4096'] * len(items))}, got {text!r}")
+        return tuple(parse_value(name, part, item) for part, item in zip(parts, items, strict=True))
     return text if kind is str else _parse_plain(name, text, kind)
 
 

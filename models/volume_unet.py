@@ -12,7 +12,11 @@ from models.levels import UnetLevel
 MOST_CHANNELS = 320  # of a level, as in nnU-Net
 HALVINGS = {"BasicUNet": 4, "SegResNet": 3}  # of all axes alike
 ARCHITECTURES = ("DynUNet", *HALVINGS)
-NORMS: dict[str, tuple[str, dict[str, Any]]] = {"instance": ("instance", {"affine": True}), "batch": ("batch", {})}
+NORMS: dict[str, tuple[str, dict[str, Any]]] = {
+    "instance": ("instance", {"affine": True}),
+    "batch": ("batch", {}),
+    "group": ("group", {"num_groups": 8}),
+}
 
 
 def list_levels(architecture: str, planned: Sequence[UnetLevel]) -> list[UnetLevel]:
@@ -32,7 +36,7 @@ def build_volume_cnn(
     Args:
         architecture: Name in MONAI: DynUNet, BasicUNet or SegResNet.
         channels: Of the highest resolution; they double on each level below, up to `MOST_CHANNELS` in DynUNet.
-        norm: instance | batch.
+        norm: instance | batch | group.
         in_channels: Channels of the image.
         num_classes: K.
         levels: Kernels and strides of DynUNet; of the others only the number of axes counts.

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from contextlib import chdir
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,17 @@ def test_volumes_are_segmented_in_three_axes() -> None:
     assert api.measure_superpixels(volume, segments, ["position"]).shape == (segments.max() + 1, 3)
 
 
+def test_lengths_of_pixels_reach_superpixels_features_and_graph() -> None:
+    volume, lengths = np.stack([picture(), picture(1), picture(2)]), [3.0, 1.0, 1.0]
+    segments = api.make_superpixels(volume, size=30, spatial_axes=3, spacing=lengths)
+    settings = SuperpixelsConfig(superpixel_size=30, spacing=lengths)
+    np.testing.assert_array_equal(segments, segment(volume[..., None].astype(np.float32), settings))
+    graph = api.make_graph(volume, segments, spacing=lengths)
+    np.testing.assert_array_equal(api.measure_superpixels(volume, segments, spacing=lengths), graph.x)
+    assert not np.array_equal(api.measure_superpixels(volume, segments), graph.x)
+    np.testing.assert_allclose(graph.pos[:, 0], 3 * api.make_graph(volume, segments).pos[:, 0], rtol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [
@@ -152,6 +164,8 @@ def test_volumes_are_segmented_in_three_axes() -> None:
         (lambda: api.measure_superpixels(picture(), np.zeros((24, 28), np.int32), ["textur"]), "did you mean texture"),
         (lambda: api.make_graph(picture(), np.zeros((24, 28), np.int32), edges=["near"]), "edges must be one of"),
         (lambda: api.measure_superpixels(picture(), np.zeros((24, 28), np.int32), []), "at least one"),
+        (lambda: api.make_superpixels(picture(), spacing=[3, 1, 1]), "spacing must hold one length for each of 2 axes"),
+        (lambda: api.make_superpixels(picture(), spacing=[3, 0]), "spacing must be null or a positive length"),
         (lambda: api.scale_image(np.full((3, 4), np.nan)), "the image"),
         (lambda: api.read_tables("nowhere"), "nowhere is not a folder"),
         (lambda: api.open_run("nowhere"), "nowhere"),
@@ -174,6 +188,13 @@ def test_a_trained_run_gives_the_masks_that_it_gave_when_it_was_measured(gnn: tu
     np.testing.assert_allclose(probabilities.sum(axis=0), 1, atol=1e-5)
     np.testing.assert_array_equal(probabilities.argmax(axis=0), mask)
     assert run.class_names == data.task.class_names
+    np.testing.assert_array_equal(run.predict(picture(2), spacing=[5, 5]), mask)
+    longer = replace(config.superpixels, spacing=[3.0, 1.0]), replace(config.graph, spacing=[3.0, 1.0])
+    pipeline = build_pipeline(replace(config, superpixels=longer[0], graph=longer[1]), data.task)
+    pipeline.load(results / "runs" / "one" / "checkpoint.pt")
+    expected = pipeline.predict(pipeline.prepare(data.test[0]))
+    np.testing.assert_array_equal(run.predict(picture(2), spacing=[6, 2]), expected)
+    np.testing.assert_array_equal(run.predict_probabilities(picture(2), spacing=[6, 2]).mask, expected)
     with pytest.raises(InputError, match="1 channel"):
         run.predict(picture(channels=3))
 

@@ -10,12 +10,13 @@ from bench.config import InputError
 from bench.datasets.opening import open_image
 from bench.datasets.scene import Region, generate_block
 from bench.datasets.scene_file import draw_scene, write_zarr
+from bench.datasets.volume_scene import generate_volume_block
 
 
 def test_the_file_is_the_scene_in_16_bits(tmp_path: Path) -> None:
     out, other = tmp_path / "a.zarr", tmp_path / "b.zarr"
     assert run_verb("scene", [f"out={out}", "shape=100x150", "seed=3", "modality=phase_contrast"]) == 0
-    write_zarr(other, (100, 150), 3, "phase_contrast", side=64)
+    write_zarr(other, draw_scene((100, 150), 3, "phase_contrast"), side=64)
     expected, _ = generate_block(draw_scene((100, 150), 3, "phase_contrast"), Region(0, 0, 100, 150))
     for path in (out, other):
         stored = np.asarray(open_image(path).array)
@@ -24,13 +25,24 @@ def test_the_file_is_the_scene_in_16_bits(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.zarr", "b.zarr"]
 
 
+def test_three_lengths_make_a_volume(tmp_path: Path) -> None:
+    out = tmp_path / "a.zarr"
+    assert run_verb("scene", [f"out={out}", "shape=18x40x36", "plane_distance=2", "num_classes=2"]) == 0
+    opened = open_image(out).array
+    scene = draw_scene((18, 40, 36), 0, "fluorescence", 2, 2.0)
+    expected, _ = generate_volume_block(scene, (slice(0, 18), slice(0, 40), slice(0, 36)))
+    np.testing.assert_array_equal(np.asarray(opened), np.rint(expected * 65535))
+
+
 @pytest.mark.parametrize(
     ("override", "sentence"),
     [
         ("out=a.tif", r"must end in \.zarr"),
         ("out=no/a.zarr", "is not a folder"),
-        ("shape=100", "must look like 4096x4096"),
-        ("shape=0x5", "must be positive"),
+        ("shape=100", "must be two or three positive numbers"),
+        ("shape=0x5", "must be two or three positive numbers"),
+        ("shape=5xx", "shape must be a whole number"),
+        ("plane_distance=0", "plane_distance must be positive"),
         ("seed=-1", "seed must not be negative"),
         ("seed=one", "seed must be a whole number"),
         ("modality=x", "modality must be one of"),

@@ -254,6 +254,21 @@ def test_a_real_network_streams_and_is_saved_and_learns_alike(architecture: str,
         assert torch.equal(value, again), name
 
 
+@pytest.mark.parametrize("norm", ["batch", "group", "instance"])
+def test_only_batch_normalisation_predicts_a_tile_from_what_its_pixels_see(norm: str) -> None:
+    """Group and instance normalisation look at all of a tile: what lies far away changes every pixel."""
+    levels = [UnetLevel((3, 3, 3), (1, 1, 1))] * 3
+    network = build_volume_cnn("DynUNet", 8, norm, 1, 2, levels)
+    tile = torch.randn(1, 1, 4, 8, 64, generator=torch.Generator().manual_seed(0))
+    network(tile)  # statistics of its own for batch normalisation
+    network.eval()
+    other = tile.clone()
+    other[..., 48:] *= 5
+    with torch.inference_mode():
+        same = torch.equal(network(tile)[..., :16], network(other)[..., :16])
+    assert same == (norm == "batch")
+
+
 def test_checkpointed_blocks_of_a_dynamic_network_are_each_one_of_its_levels() -> None:
     levels = list_levels("DynUNet", plan_levels((8, 32, 32), (1, 1, 1)))
     network = build_volume_cnn("DynUNet", 2, "batch", 1, 2, levels).train()

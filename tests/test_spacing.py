@@ -16,8 +16,7 @@ from bench.config import Config, DatasetConfig, FolderConfig, GraphConfig, Input
 from bench.datasets.folder import load_folder
 from bench.datasets.sample import Task
 from bench.pipelines.registry import build_pipeline
-from bench.predict.meaning import Meaning
-from bench.predict.prediction import compare_voxels
+from bench.predict.voxels import adopt_lengths, choose_spacing, describe_difference
 from bench.scores.boundaries import dilate, match_boundaries
 
 if TYPE_CHECKING:
@@ -135,9 +134,9 @@ def test_filters_see_slopes_in_space() -> None:
     z, y, x = np.meshgrid(*(np.arange(n, dtype=np.float32) for n in (60, 40, 40)), indexing="ij")
     for volume in (np.asarray(one, np.float32) for one in (z, y + 2 * z, (z - 30) ** 2 / 20 + x * y / 30)):
         with Workers(1) as workers:
-            fine = [found[::2] for found in filter_volume(volume, 2.0, workers)]
-            coarse = list(filter_volume(np.ascontiguousarray(volume[::2]), 2.0, workers, (2.0, 1.0, 1.0)))
-        for one, other in zip(fine, coarse, strict=True):
+            fine = filter_volume(volume, 2.0, workers)[::2]
+            coarse = filter_volume(np.ascontiguousarray(volume[::2]), 2.0, workers, (2.0, 1.0, 1.0))
+        for one, other in zip(np.moveaxis(fine, 2, 0), np.moveaxis(coarse, 2, 0), strict=True):
             middle = np.s_[10:-10, 15:-15, 15:-15]
             np.testing.assert_allclose(one[middle], other[middle], rtol=0.05, atol=0.02)
 
@@ -218,9 +217,30 @@ def test_volumes_of_other_voxels_are_refused_by_name(tmp_path: Path) -> None:
         load_folder(write_volumes(tmp_path, save))
 
 
-def test_a_new_volume_of_other_voxels_is_noted() -> None:
-    task = Task(("a", "b"), 1, 3, spacing=(4.0, 1.0, 1.0))
-    assert compare_voxels(Meaning(task.class_names, (0.8, 0.2, 0.2)), task) == ""
-    assert compare_voxels(Meaning(task.class_names), task) == ""
-    note = compare_voxels(Meaning(task.class_names, (0.2, 0.2, 0.2)), task)
-    assert note.startswith("has voxels of 1 x 1 x 1 and the run was trained on those of 4 x 1 x 1")
+TRAINED = Task(("a", "b"), 1, 3, spacing=(4.0, 1.0, 1.0))
+
+
+def test_a_new_volume_has_the_voxels_given_or_those_of_its_file_or_those_of_training() -> None:
+    assert choose_spacing(None, None, TRAINED) is None
+    assert choose_spacing(None, (0.8, 0.2, 0.2), TRAINED) is None  # of the same shape
+    assert choose_spacing(None, (0.2, 0.2, 0.2), TRAINED) == (0.2, 0.2, 0.2)
+    assert choose_spacing([2, 1, 1], (0.2, 0.2, 0.2), TRAINED) == (2, 1, 1)
+    assert choose_spacing([8, 2, 2], (0.2, 0.2, 0.2), TRAINED) is None
+    assert choose_spacing(None, (5.0, 2.0, 1.0), Task(("a", "b"), 1, 2)) == (2, 1)  # a plane of a stack
+    with pytest.raises(InputError, match=r"spacing must hold one length for each of 3 axes, got \[1, 2\]"):
+        choose_spacing([1, 2], None, TRAINED)
+
+
+def test_superpixels_of_a_new_volume_follow_its_voxels_unless_the_run_set_its_own() -> None:
+    own = SuperpixelsConfig(spacing=[9.0, 1.0, 1.0])
+    config = Config(DatasetConfig(), OracleConfig(), superpixels=own)
+    assert adopt_lengths(config, TRAINED, None) == config
+    adopted = adopt_lengths(config, TRAINED, (2.0, 1.0, 1.0))
+    assert (adopted.superpixels.spacing, adopted.graph.spacing) == ([9, 1, 1], [2, 1, 1])
+
+
+def test_other_voxels_than_in_training_are_noted() -> None:
+    assert describe_difference("tiled_cnn_3d", None, TRAINED) == ""
+    note = describe_difference("tiled_cnn_3d", (0.2, 0.2, 0.2), TRAINED)
+    assert note.startswith("has pixels of 1 x 1 x 1 and the run was trained on those of 4 x 1 x 1: resample it")
+    assert describe_difference("superpixel_gnn", (0.2, 0.2, 0.2), TRAINED).endswith("edges follow the image")

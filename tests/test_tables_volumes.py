@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from bench.plots.decomposition import plot_decomposition
     from bench.plots.panels import load_arm_crops
     from bench.report.content import gather
+    from bench.report.html import render_html
+    from bench.report.markdown import render_markdown
     from bench.report.verdict import reach_verdict
     from bench.tables.breakeven import find_break_evens
     from bench.tables.chosen import choose_configurations, find_sides
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
     from bench.tables.decomposition import decompose
     from bench.tables.frontier import search_budgets
     from bench.tables.names import format_extent, is_volume, label_pipeline, name_arm, name_configuration, name_run
+    from bench.tables.text import format_table
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +72,19 @@ def test_names_of_runs_and_configurations(runs: pd.DataFrame) -> None:
 def test_a_superpixel_of_a_volume_reaches_over_three_axes() -> None:
     assert format_extent(30.0, volume=True) == " (about 3 x 3 x 3)"
     assert format_extent(30.0) == " (about 5 x 5)"
+
+
+def test_the_table_says_what_a_size_is_in_a_volume(folder: Path, tmp_path: Path) -> None:
+    text = " ".join(format_table(compare_arms(collect(folder))).split())
+    assert "px: pixels per superpixel, a volume: 30 are about 3 x 3 x 3;" in text
+    assert "5 x 5" not in text
+    make_run(tmp_path, "superpixel_gnn")
+    flat = " ".join(format_table(compare_arms(collect(tmp_path))).split())
+    assert "px: pixels per superpixel, an area: 30 are about 5 x 5;" in flat
+    report = gather("made_up", collect(folder), (), [folder])
+    for page in (render_markdown(report), render_html(report, [folder])):
+        assert "3 x 3 x 3" in page
+        assert not re.search(r"(?<!x )5 x 5(?! x)", page)
 
 
 def test_the_best_tiled_network_on_validation_volumes_is_the_rival(runs: pd.DataFrame, folder: Path) -> None:

@@ -55,7 +55,7 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     shortest = tuple(min(lengths) for lengths in zip(*shapes, strict=True))
     spacing = find_spacing(items, config)
     task = Task(class_names, items[0].shape[-1], len(items[0].shape) - 1, config.ignore_index, shortest, spacing)
-    facts = collect_facts(manifest, items, [digest for _, digest in looked])
+    facts = collect_facts(manifest, items, [digest for _, digest in looked], spacing)
     known.save(summarise_images(items, task, config, facts))
     return Splits(
         find_dataset_root(config).resolve().name,
@@ -106,7 +106,7 @@ def make_sample(item: Inspected, config: FolderConfig, train: Moments, classes: 
 
 
 def collect_facts(
-    manifest: Manifest, items: Sequence[Inspected], digests: Sequence[str]
+    manifest: Manifest, items: Sequence[Inspected], digests: Sequence[str], spacing: Sequence[float] | None
 ) -> dict[str, str | int | float]:
     """Return columns of `runs`: images and pixels of each split, and a short hash of what the files hold.
 
@@ -114,6 +114,7 @@ def collect_facts(
         manifest: How the images were split.
         items: All images and masks.
         digests: A hash of the files of each.
+        spacing: As `find_spacing` returns it.
 
     Returns:
         Values by name of the column.
@@ -129,6 +130,8 @@ def collect_facts(
         shapes = [item.shape[:-1] for item in items if item.entry.split == split]
         facts[f"dataset.images_{split}"] = len(shapes)
         facts[f"dataset.pixels_{split}"] = sum(prod(shape) for shape in shapes)
+    if spacing is not None:
+        facts["dataset.pixel_lengths"] = describe_lengths(items[0], spacing)
     return facts
 
 
@@ -262,6 +265,12 @@ def format_sizes(lengths: Sequence[float] | None) -> str:
     return " x ".join(f"{length:.4g}" for length in lengths or ())
 
 
+def describe_lengths(first: Inspected, spacing: Sequence[float]) -> str:
+    """Return the lengths of a pixel, as in `2 x 0.5 x 0.5 micrometer`, without a unit where the settings give them."""
+    unit = f" {first.unit}" if first.unit and tuple(spacing) == first.pixel_size else ""
+    return f"{format_sizes(spacing)}{unit}"
+
+
 def describe_volumes(items: Sequence[Inspected], spacing: Sequence[float] | None) -> Iterator[str]:
     """Yield how volumes were read, and which shape their voxels have, in sentences."""
     volumes = [item for item in items if len(item.shape) == 4]
@@ -269,9 +278,9 @@ def describe_volumes(items: Sequence[Inspected], spacing: Sequence[float] | None
         return
     sizes = " x ".join(str(length) for length in volumes[0].shape[:-1])
     yield f"stacks were read as volumes, the first of {sizes}; dataset.planes=true reads their planes as images"
-    unit = f" {volumes[0].unit}" if volumes[0].unit and spacing == volumes[0].pixel_size else ""
     if spacing is not None:
-        yield f"voxels are {format_sizes(spacing)}{unit}: distances, smoothing and the 3-D network take account of it"
+        lengths = describe_lengths(volumes[0], spacing)
+        yield f"voxels are {lengths}: distances, smoothing and the 3-D network take account of it"
     elif any(item.pixel_size is None for item in volumes):
         yield "the files do not say how long voxels are, which count as cubes; dataset.spacing=[z,y,x] says otherwise"
 

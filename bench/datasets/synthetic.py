@@ -254,7 +254,15 @@ def collect_scene_facts(config: SyntheticConfig, scenes: dict[str, list[Scene]])
     for split, members in scenes.items():
         facts[f"dataset.images_{split}"] = len(members)
         facts[f"dataset.pixels_{split}"] = sum(prod(scene.size) for scene in members)
+    if find_scene_spacing(config) is not None:
+        facts["dataset.pixel_lengths"] = f"{config.plane_distance:g} x 1 x 1 pixels"
     return facts
+
+
+def find_scene_spacing(config: SyntheticConfig) -> tuple[float, ...] | None:
+    """Return the length of a pixel along each axis; None where pixels are squares or cubes."""
+    volume = len(config.image_size) == 3
+    return (config.plane_distance, 1.0, 1.0) if volume and config.plane_distance != 1 else None
 
 
 def load_synthetic(config: SyntheticConfig, keep_in: Path | None = None, kept_pixels: int = KEPT_PIXELS) -> Splits:
@@ -286,8 +294,7 @@ def load_synthetic(config: SyntheticConfig, keep_in: Path | None = None, kept_pi
         for name, members in scenes.items()
     }
     size = tuple(config.image_size)
-    spacing = (config.plane_distance, 1.0, 1.0) if len(size) == 3 and config.plane_distance != 1 else None
-    task = Task(CLASS_NAMES[config.num_classes], 1, len(size), shortest=size, spacing=spacing)
+    task = Task(CLASS_NAMES[config.num_classes], 1, len(size), shortest=size, spacing=find_scene_spacing(config))
     name = f"synthetic_{config.modality}"
     return Splits(
         name, task, samples["train"], samples["val"], samples["test"], collect_scene_facts(config, scenes), stored

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.arrays.threads import Workers
 from bench.graphs.moments import PixelMoments
 from bench.graphs.quantiles import Quantiles
-from bench.graphs.texture import Texture
+from bench.graphs.texture import Pyramid, Texture
 from bench.superpixels.runs import SegmentBlock, Slab
 
 
@@ -37,7 +37,10 @@ class LightStatistics:
 
 
 class Lightness:
-    """Collects the lightness of several segmentations of an image; the `levels` in [0, 1] of its quantiles ascend."""
+    """Collects the lightness of several segmentations of an image; the `levels` in [0, 1] of its quantiles ascend.
+
+    `pyramid` has the coarser levels of the lightness of a volume.
+    """
 
     def __init__(
         self,
@@ -45,9 +48,10 @@ class Lightness:
         axes: int,
         levels: tuple[float, ...],
         spacing: tuple[float, ...] | None = None,
+        pyramid: Pyramid | None = None,
     ) -> None:
         self._counts, self._levels = counts, levels
-        self._texture = Texture(counts, 1, axes, spacing)
+        self._texture = Texture(counts, 1, axes, spacing, pyramid)
         self._moments = [PixelMoments(len(pixels), 1) for pixels in counts]
         self._quantiles = [Quantiles(pixels, 1, levels) for pixels in counts]
 

@@ -20,7 +20,7 @@ from bench.graphs.colour import Colour
 from bench.graphs.lightness import Lightness, LightStatistics
 from bench.graphs.moments import PixelMoments
 from bench.graphs.quantiles import Quantiles
-from bench.graphs.texture import Texture
+from bench.graphs.texture import Pyramid, Texture, halve_volume, measure_halo
 from bench.superpixels.adjacency import Faces, TouchingPairs
 from bench.superpixels.labels import count_pixels
 from bench.superpixels.runs import SegmentBlock, Slab, count_run_pixels, cut_blocks, walk_slabs
@@ -180,15 +180,17 @@ def _collect(
     """Walk over the image; its pixels are let go on return."""
     axes, channels = len(views[0].shape), image.shape[-1]
     with start_workers(tuple(views[0].shape)) as workers:
-        walk = walk_slabs(image, views, rows, _count_halo(requirements))
+        pyramids = [_make_pyramid(image, grey, requirements, rows, workers) for grey in (False, True)]
+        walk = walk_slabs(image, views, rows, _count_halo(requirements, axes, spacing))
         first = next(walk)
         blocks = [cut_blocks(slab, workers) for slab in first]
         counts = [
             _count_all(slab, parts, segments, rows, workers)
             for slab, parts, segments in zip(first, blocks, views, strict=True)
         ]
-        texture = Texture(counts, channels, axes, spacing) if requirements.texture else None
-        light = Lightness(counts, axes, requirements.light_levels, spacing) if requirements.light_levels else None
+        texture = Texture(counts, channels, axes, spacing, pyramids[0]) if requirements.texture else None
+        levels = requirements.light_levels
+        light = Lightness(counts, axes, levels, spacing, pyramids[1]) if levels else None
         pools = [_Pool(pixels, channels, requirements) for pixels in counts]
         for slabs in chain([first], walk):
             blocks = blocks if slabs is first else [cut_blocks(slab, workers) for slab in slabs]
@@ -244,10 +246,18 @@ class _Pool:
         )
 
 
-def _count_halo(requirements: Requirements) -> int:
+def _make_pyramid(
+    image: Readable, grey: bool, requirements: Requirements, rows: int | None, workers: Workers
+) -> Pyramid | None:
+    """Make the coarser levels of a volume, or of its lightness, where they are filtered."""
+    filtered = len(requirements.light_levels) > 0 if grey else requirements.texture
+    return halve_volume(image, grey, rows, workers) if filtered and len(image.shape) == 4 else None
+
+
+def _count_halo(requirements: Requirements, axes: int, spacing: tuple[float, ...]) -> int:
     """Return how many rows of pixels beyond a slab the collectors read."""
     filtered = requirements.texture or len(requirements.light_levels) > 0
-    return max(Faces.halo * requirements.faces, Texture.halo * filtered)
+    return max(Faces.halo * requirements.faces, measure_halo(axes, spacing) * filtered)
 
 
 def _count_all(

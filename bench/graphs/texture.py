@@ -4,24 +4,27 @@ Smoothed intensity, gradient magnitude, eigenvalues of the Hessian and square ro
 with derivatives multiplied by sigma so that they compare across scales. Beyond the image its border is repeated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from bench.arrays.rows import cut_bands
+from bench.arrays.protocols import Readable
+from bench.arrays.rows import RowReader, cut_bands
 from bench.arrays.threads import Workers, split_range
 from bench.graphs.filters import TRUNCATE, Level, Sums, sum_plane_responses
-from bench.graphs.volume import sum_volume_responses
-from bench.superpixels.runs import SegmentBlock, Slab, stack_blocks
+from bench.graphs.volume import measure_margin, sum_volume_responses
+from bench.superpixels.runs import SLAB_PIXELS, SegmentBlock, Slab, stack_blocks
 from bench.superpixels.smoothing import sample_gaussian
 
 FINE = (1.0, 2.0, 4.0)  # standard deviations of the Gaussians, in pixels
 COARSE = (8.0, 16.0, 32.0)
 NODES = 1 << 14  # whose sums are turned into columns at a time
 _WIDEST = 4.0  # standard deviation of a Gaussian, in pixels of the level on which it is applied
+
+Pyramid = dict[int, NDArray[np.float32]]  # levels (channels, D, H, W) of a whole volume by stride, all but the finest
 
 
 def list_strides() -> list[int]:
@@ -40,9 +43,10 @@ class Texture:
     """Filters an image once and pools the responses in several segmentations ("views") of it.
 
     Means and deviations at the fine scales, means at the coarse ones. Responses at coarse scales hardly vary within a
-    segment. They are computed on a halved, quartered, ... image. Sums live from the first slab to the last, so those
-    of an image of one slab are in memory for a single channel and scale at a time. In a volume `spacing`, the length of
-    a pixel along each axis, divides the Gaussians and their derivatives.
+    segment. They are computed on a halved, quartered, ... image: that of a slab, or of a volume, whose slabs have few
+    rows and would need many around them, a `pyramid` of the whole, which takes a seventh of its values. Sums live from
+    the first slab to the last, so those of an image of one slab are in memory for a single channel and scale at a time.
+    In a volume `spacing`, the length of a pixel along each axis, divides the Gaussians and their derivatives.
     """
 
     halo = (2 * (sample_gaussian(_WIDEST, TRUNCATE).size - 1) + 1) * max(list_strides())
@@ -53,7 +57,9 @@ class Texture:
         channels: int,
         axes: int,
         spacing: tuple[float, ...] | None = None,
+        pyramid: Pyramid | None = None,
     ) -> None:
+        self._pyramid = pyramid
         self._counts, self._responses = counts, 2 + 2 * axes
         self._spacing = (1.0,) * axes if spacing is None else spacing
         columns = self._responses * (2 * len(FINE) + len(COARSE))
@@ -73,19 +79,23 @@ class Texture:
         if slab.start == 0:
             self._offset = slab.pixels[:, 0, 0, 0].copy()
         add_up = sum_plane_responses if slab.axes == 2 else sum_volume_responses
-        for channel, pixels in enumerate(slab.pixels):
-            level, stride = pixels, 1
-            for scale, (sigma, needed) in enumerate(zip((*FINE, *COARSE), list_strides(), strict=True)):
-                while stride < needed:
-                    level, stride = halve(level, workers), 2 * stride
-                fine = scale < len(FINE)
-                height = -(-slab.shape[0] // stride)
-                scaled = (sigma / stride, self._offset[channel], fine, self._spacing)
-                part = Level(level, slab.top // stride, height, stride, *scaled)
+        for channel in range(len(slab.pixels)):
+            for scale, part in enumerate(self._list_levels(slab, channel, workers)):
                 sums = self._sums.get((channel, scale)) or self._start_sums(channel, scale)
                 self._add(sums, parts, add_up(part, slab, stacked, len(slabs), workers))
                 if slab.stop == slab.shape[0]:
                     self._finish(channel, scale)
+
+    def _list_levels(self, slab: Slab, channel: int, workers: Workers) -> Iterator[Level]:
+        """Yield a channel of a slab at each scale."""
+        values, stride, top = slab.pixels[channel], 1, slab.top
+        for scale, (sigma, needed) in enumerate(zip((*FINE, *COARSE), list_strides(), strict=True)):
+            if self._pyramid is not None and needed > 1:
+                values, stride, top = self._pyramid[needed][channel], needed, 0
+            while stride < needed:
+                values, stride = halve(values, workers), 2 * stride
+            scaled = (sigma / stride, self._offset[channel], scale < len(FINE), self._spacing)
+            yield Level(values, top // stride, -(-slab.shape[0] // stride), stride, *scaled)
 
     def take(self, view: int) -> NDArray[np.float32]:
         """Return what was found in a view, (N, C, columns): fine mean and deviation of each response, coarse means."""
@@ -125,6 +135,46 @@ class Texture:
                     into = into[:, ::2]
                 mean[:, 0] += self._offset[channel]
                 into[:] = mean
+
+
+def measure_halo(axes: int, spacing: tuple[float, ...]) -> int:
+    """Return how many rows beyond a slab the filters reach; of a volume those of the finest level alone.
+
+    Args:
+        axes: Spatial axes.
+        spacing: Length of a pixel along each.
+    """
+    return Texture.halo if axes == 2 else measure_margin(_WIDEST / spacing[0])
+
+
+def halve_volume(image: Readable, grey: bool, rows: int | None, workers: Workers) -> Pyramid:
+    """Make the coarser levels of a volume, which is read in bands.
+
+    Args:
+        image: (D, H, W, C).
+        grey: Whether the levels are those of the mean of the channels.
+        rows: About how many rows of the first axis a band has; None leaves that to the size of the image.
+        workers: Threads that share the work on a band.
+
+    Returns:
+        The levels by stride.
+    """
+    *shape, channels = image.shape
+    strides = sorted({*list_strides()} - {1})
+    size = {stride: tuple(-(-length // stride) for length in shape) for stride in strides}
+    found = {stride: np.empty((1 if grey else channels, *size[stride]), np.float32) for stride in strides}
+    reader = RowReader(image, np.float32)
+    for start, stop in cut_bands(tuple(shape), SLAB_PIXELS, rows, strides[-1]):
+        planar = np.ascontiguousarray(np.moveaxis(reader.read_rows(start, stop), -1, 0))
+        if grey:
+            planar = planar.mean(axis=0, dtype=np.float32, keepdims=True)
+        for channel, values in enumerate(planar):
+            stride = 1
+            for needed in strides:
+                while stride < needed:
+                    values, stride = halve(values, workers), 2 * stride
+                found[stride][channel, start // stride : -(-stop // stride)] = values
+    return found
 
 
 def halve(values: NDArray[np.float32], workers: Workers) -> NDArray[np.float32]:

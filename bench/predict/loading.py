@@ -11,15 +11,17 @@ from bench.config import CnnConfig, Config, InputError, VolumeCnnConfig
 from bench.pipelines.protocol import Pipeline
 from bench.pipelines.registry import build_pipeline
 from bench.predict.run_directory import FinishedRun, read_run
+from bench.predict.voxels import Lengths, adopt_lengths
 
 
 @lru_cache(maxsize=1)
-def load_run(directory: Path, device: str) -> tuple[FinishedRun, Pipeline[Any]]:
+def load_run(directory: Path, device: str, spacing: Lengths | None = None) -> tuple[FinishedRun, Pipeline[Any]]:
     """Return a run and its pipeline with the weights of its checkpoint; the last one is kept for the next image.
 
     Args:
         directory: Directory of the run.
         device: auto, cpu, cuda or cuda:N.
+        spacing: Length of a pixel along each axis where its shape is another than in training; None: it is not.
 
     Raises:
         InputError: The run or its checkpoint cannot be read.
@@ -27,7 +29,7 @@ def load_run(directory: Path, device: str) -> tuple[FinishedRun, Pipeline[Any]]:
     # torch_geometric uses it while it is imported; nothing that a user could mend
     warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
     run = read_run(directory)
-    config = replace(forgo_download(run.config), device=device)
+    config = replace(adopt_lengths(forgo_download(run.config), run.task, spacing), device=device)
     pipeline = build_pipeline(config, run.task)
     pin_run(config)
     try:

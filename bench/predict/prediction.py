@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.arrays.protocols import PlaneOf, Readable, Source, Writable
-from bench.arrays.spacing import relate_spacing
-from bench.config import FolderConfig, InputError, ParallelConfig, require, require_one_of
+from bench.config import FolderConfig, InputError, ParallelConfig, require, require_one_of, require_spacing
 from bench.console.progress import Progress
 from bench.datasets.examine import examine
 from bench.datasets.files import Arranged, Layout, Scaled
+from bench.datasets.inspection import select_pixel_size
 from bench.datasets.opening import open_image
 from bench.datasets.sample import Task
 from bench.datasets.stored import Header, Opened
@@ -26,10 +26,10 @@ from bench.predict import outputs
 from bench.predict.loading import load_run
 from bench.predict.meaning import Meaning
 from bench.predict.png_files import write_overlay
-from bench.predict.run_directory import FinishedRun
+from bench.predict.run_directory import FinishedRun, read_run
 from bench.predict.scratch import estimate_scratch, make_scratch
+from bench.predict.voxels import choose_spacing, describe_difference
 
-ALIKE = 0.05  # relative difference of the sides of voxels that count as alike
 Show = Callable[[str], AbstractContextManager[Callable[[float], None]]]
 
 
@@ -49,6 +49,7 @@ class PredictConfig:
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     scratch: str | None = None  # folder for what is as large as the image; null: beside out
     channel_axis: int | None = None  # of the array in the file; null: as in the run, else what the file says
+    spacing: list[float] | None = None  # length of a pixel along each axis; null: what the file says, else as trained
     max_pixels: int = 1 << 30  # values that may be decoded at once
     parallel: ParallelConfig = field(default_factory=ParallelConfig)  # several images at once
 
@@ -59,6 +60,7 @@ class PredictConfig:
             )
         require_one_of("format", self.format, tuple(suffix[1:] for suffix in outputs.SUFFIXES))
         require(self.max_pixels >= 1, f"max_pixels must be at least 1, got {self.max_pixels}")
+        require_spacing("spacing", self.spacing)
 
 
 @dataclass(frozen=True)
@@ -214,17 +216,20 @@ def predict_one(work: Work, progress: Show | None = None) -> Done:
     started = time.perf_counter()
     memory = MemoryProbe()
     memory.reset()
-    settings, (run, pipeline) = work.settings, load_run(work.run, work.settings.device)
-    name, able = run.config.pipeline.name, isinstance(pipeline, Probabilistic)
-    require(able or not settings.probabilities, f"probabilities=true: {name} does not say how probable a class is")
+    settings, run = work.settings, read_run(work.run)
     planes = list_planes(work, run)
     file, layout = open_work(work, run, planes[0])
+    spacing = choose_spacing(settings.spacing, select_pixel_size(file, layout)[0], run.task)
+    run, pipeline = load_run(work.run, settings.device, spacing)
+    name, able = run.config.pipeline.name, isinstance(pipeline, Probabilistic)
+    require(able or not settings.probabilities, f"probabilities=true: {name} does not say how probable a class is")
     flat = Arranged(file.array, layout).shape
     shape = flat if planes == [None] else (len(planes), *flat)
     needed = estimate_scratch(run.config, shape, len(run.task.class_names), settings.probabilities)
     with explain_prediction(work), make_scratch(work.out, settings.scratch, needed) as scratch:
-        meaning, images = describe_mask(file, run.task, layout, planes != [None]), open_images(work, run, planes)
-        note = compare_voxels(meaning, run.task)
+        meaning = describe_mask(file, run.task, layout, planes != [None], settings.spacing)
+        images = open_images(work, run, planes)
+        note = describe_difference(name, spacing, run.task)
         if note:
             print(f"note: {work.image} {note}", file=sys.stderr, flush=True)
         with (progress or show_progress)(work.image.name) as show:
@@ -324,7 +329,9 @@ def show_plane(show: Callable[[float], None], number: int, planes: int, share: f
     show((number + share) / planes)
 
 
-def describe_mask(file: Opened, task: Task, layout: Layout, stacked: bool = False) -> Meaning:
+def describe_mask(
+    file: Opened, task: Task, layout: Layout, stacked: bool = False, spacing: Sequence[float] | None = None
+) -> Meaning:
     """Return what a mask's numbers and axes mean.
 
     Args:
@@ -332,32 +339,18 @@ def describe_mask(file: Opened, task: Task, layout: Layout, stacked: bool = Fals
         task: Names of the classes.
         layout: Where the channels are in the file.
         stacked: Whether the file is one plane of a stack, whose distance from the next is not known.
+        spacing: Length of a pixel along each axis, in an unknown unit, which outweighs the file; None: not given.
     """
     axis = layout.channel_axis
     sizes, units = file.pixel_size, file.units
     if axis is not None:
         sizes = None if sizes is None else (*sizes[:axis], *sizes[axis + 1 :])
         units = None if units is None else (*units[:axis], *units[axis + 1 :])
+    if spacing is not None:
+        sizes, units = tuple(spacing), None
     if stacked and sizes is not None:
         sizes, units = (1.0, *sizes), None if units is None else (None, *units)
     return Meaning(task.class_names, sizes, units)
-
-
-def compare_voxels(meaning: Meaning, task: Task) -> str:
-    """Return how the voxels of an image differ in shape from those of the training images; empty where they do not.
-
-    Args:
-        meaning: Pixel sizes and units along the spatial axes, where they are known.
-        task: The spacing of the training images.
-    """
-    sizes, axes = meaning.pixel_size, task.spatial_axes
-    if axes == 2 or sizes is None or len(set(meaning.units or ())) > 1:
-        return ""
-    own, trained = relate_spacing(sizes, axes), relate_spacing(task.spacing, axes)
-    if all(abs(one / other - 1) < ALIKE for one, other in zip(own, trained, strict=True)):
-        return ""
-    shapes = (" x ".join(f"{length:.3g}" for length in one) for one in (own, trained))
-    return f"has voxels of {next(shapes)} and the run was trained on those of {next(shapes)}: resample it to be sure"
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from bench.report.words import count
 from bench.tables.collect import Tables, select_current
 from bench.tables.comparison import compare_arms, list_configurations
 from bench.tables.frontier import explain_too_few, select_contenders, select_like_peaks
+from bench.tables.names import is_volume
 from bench.tables.scale import is_scale, make_scale_points
 from bench.tables.statistics import pareto_membership
 from bench.tables.text import COLUMNS, display_row, list_memory_kinds, name_for_readers, name_row, warn_of_few_images
@@ -49,6 +50,11 @@ class Section:
     not_drawn: str  # one sentence; empty where all was drawn
     commands: tuple[str, ...]
     runs: pd.DataFrame
+
+    @property
+    def volumes(self) -> bool:
+        """Whether the images have three spatial axes."""
+        return is_volume(self.runs.iloc[0].to_dict())
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from bench.report.parts import ReportPart
 from bench.report.scale import Study
 from bench.report.scorecard import Line
 from bench.report.sliders import Slider, make_sliders
-from bench.tables.text import COLUMNS
+from bench.tables.text import COLUMNS, explain_column
 
 
 def render_html(report: Report, folders: Sequence[Path]) -> str:
@@ -41,7 +41,7 @@ def _section(section: Section, folders: Sequence[Path]) -> str:
     parts += [*(_figure(figure) for figure in section.pictures), _sliders(make_sliders(folders, section.runs))]
     parts.append(_list([*verdict.notes, *section.front]))
     parts.append(f"<h3>Comparison</h3>\n<p>Peak memory: {escape(section.memory_kinds)}.</p>")
-    parts += [_comparison(section.rows), _list(section.remarks), *(_figure(figure) for figure in section.compared)]
+    parts += [_comparison(section), _list(section.remarks), *(_figure(figure) for figure in section.compared)]
     parts += [_part(part) for part in section.answers]
     parts += [f"<p>{escape(section.not_drawn)}</p>"] if section.not_drawn else []
     parts += [_part(part) for part in section.ends]
@@ -74,15 +74,16 @@ def _commands(commands: Sequence[str]) -> str:
     return f"<h3>Commands</h3><details><summary>{count}</summary><pre>{lines}</pre></details>"
 
 
-def _comparison(rows: Sequence[Row]) -> str:
+def _comparison(section: Section) -> str:
     """The table whose columns sort by a press on their heading."""
+    rows, meanings = section.rows, {heading: explain_column(heading, section.volumes) for heading in COLUMNS}
     headings = "".join(
-        f'<th scope="col" title="{escape(COLUMNS[heading][2] if heading in COLUMNS else "")}">'
+        f'<th scope="col" title="{escape(meanings.get(heading, ""))}">'
         f'<button type="button">{escape(heading)}</button></th>'
         for heading in rows[0].cells
     )
     body = "".join(f"<tr>{''.join(_cell(row, heading) for heading in row.cells)}</tr>\n" for row in rows)
-    legend = "".join(f"<dt>{escape(heading)}</dt><dd>{escape(text)}</dd>" for heading, (_, _, text) in COLUMNS.items())
+    legend = "".join(f"<dt>{escape(heading)}</dt><dd>{escape(text)}</dd>" for heading, text in meanings.items())
     return (
         f'<div class="wide"><table class="sortable"><thead><tr>{headings}</tr></thead>\n'
         f"<tbody>{body}</tbody></table></div>"

@@ -8,7 +8,7 @@ from bench.report.content import Report, Section
 from bench.report.parts import ReportPart
 from bench.report.scale import Study
 from bench.report.scorecard import Line
-from bench.tables.text import COLUMNS
+from bench.tables.text import COLUMNS, explain_column
 
 
 def render_markdown(report: Report) -> str:
@@ -71,7 +71,7 @@ def _figure(figure: Plotted) -> list[str]:
 def _comparison(section: Section) -> str:
     headings = list(section.rows[0].cells)
     rows = [tuple(row.cells.values()) for row in section.rows]
-    meaning = "; ".join(f"{heading}: {text}" for heading, (_, _, text) in COLUMNS.items())
+    meaning = "; ".join(f"{heading}: {explain_column(heading, section.volumes)}" for heading in COLUMNS)
     remarks = [format_bullets(section.remarks)] if section.remarks else []
     return "\n\n".join([format_markdown_table(headings, rows), *remarks, f"{escape(meaning)}."])
 

@@ -15,6 +15,7 @@ from bench.scores.metrics import Counts, PerClass
 from bench.scores.reduction import reduce_and_restore
 from bench.scores.spool import Spool
 from bench.scores.structures import Structures, match_structures, pool_structures
+from bench.scores.surfaces import SurfaceDistances, measure_surfaces
 
 LARGE_PIXELS = 1 << 24  # larger images do not wait on disk, and have no structures: thinning takes seconds per class
 ALL = "all"  # in place of an image's name: pooled over the images
@@ -66,6 +67,7 @@ class SplitScores:
         votes: Of the predictions as voted onto superpixels.
         superpixels: Errors of the superpixels of each image.
         structures: Of the predictions ("") and of the ceilings ("oracle_"); None for an image that is too large.
+        surfaces: Distances between borders, where the task has the lengths of pixels and no image is too large.
     """
 
     task: Task
@@ -79,6 +81,7 @@ class SplitScores:
     votes: list[ImageScore] = field(default_factory=list)
     superpixels: list[dict[str, float]] = field(default_factory=list)
     structures: dict[str, list[list[Structures] | None]] = field(default_factory=dict)
+    surfaces: list[list[SurfaceDistances]] = field(default_factory=list)
     _waiting: list[Waiting] = field(default_factory=list)
 
     def add(self, sample: Sample, predicted: Mask, segments: NDArray[np.int32] | None = None) -> None:
@@ -123,7 +126,7 @@ class SplitScores:
         made += [row for score in self._with_pool(self.votes) for row in self._make_painted_rows("voted", score)]
         for kind, structures in self.structures.items():
             made += self._structure_rows(kind, structures)
-        return made
+        return made + self._surface_rows()
 
     def _score(self, sample: Sample, predicted: Mask, segments: NDArray[np.int32] | None) -> None:
         truth, ignored = np.asarray(sample.mask), self.task.ignore_index
@@ -131,6 +134,7 @@ class SplitScores:
         boundaries = match_boundaries(truth, predicted, *given)
         self.images.append(ImageScore(sample.name, self._confusion(truth, predicted), boundaries))
         self._compare_structures("", truth, predicted)
+        self._compare_surfaces(truth, predicted)
         if self.voting is not None:
             self._vote(sample, predicted, self.voting)
         if segments is None and self.scale > 1 and predicted.size <= self.large_pixels:
@@ -162,6 +166,15 @@ class SplitScores:
         if predicted.size <= self.large_pixels:
             found = match_structures(truth, predicted, self.task.num_classes, self.task.ignore_index)
         self.structures.setdefault(kind, []).append(found)
+
+    def _compare_surfaces(self, truth: Mask, predicted: Mask) -> None:
+        """Measure how far borders are apart, where the lengths of pixels are known."""
+        spacing, ignored = self.task.spacing, self.task.ignore_index
+        if spacing is None:
+            return
+        large = predicted.size > self.large_pixels
+        found = [] if large else measure_surfaces(truth, predicted, self.task.num_classes, spacing, ignored)
+        self.surfaces.append(found)
 
     def _with_pool(self, scores: Sequence[ImageScore]) -> list[ImageScore]:
         return [*scores, pool_scores(scores)] if scores else []
@@ -197,6 +210,20 @@ class SplitScores:
             ratios = [float("nan")] * len(names) if found is None else [one.component_ratio for one in found]
             made += self._class_rows(image, f"{kind}cl_dice", np.array(lines), names)
             made += [_row(image, f"{kind}component_ratio", name, v) for name, v in zip(names, ratios, strict=True)]
+        return made
+
+    def _surface_rows(self) -> list[Row]:
+        """Of every class, in the unit of the pixels' lengths; of images that are too large NaN, and so of all."""
+        if not self.surfaces:
+            return []
+        nothing = [SurfaceDistances()] * self.task.num_classes
+        whole = all(len(found) > 0 for found in self.surfaces)
+        pooled = [sum(of_class, SurfaceDistances()) for of_class in zip(*self.surfaces, strict=True)] if whole else nothing
+        images = (*(score.image for score in self.images), ALL)
+        made = list[Row]()
+        for image, found in zip(images, (*self.surfaces, pooled), strict=True):
+            distances = np.array([one.mean for one in found or nothing])
+            made += self._class_rows(image, "surface_distance", distances)
         return made
 
     def _class_rows(

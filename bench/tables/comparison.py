@@ -297,6 +297,7 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
     row["contended"] = int(used["contended"].sum())
     row["undertrained"] = int((used["undertrained"] != "").sum())
     row["test_images"] = _mean(_number(used, "test_images"))
+    row["spatial_axes"] = _mean(_number(used, "dataset.spatial_axes"))
     row["statuses"] = _statuses(group)
     return row
 

@@ -2,6 +2,7 @@
 
 import math
 import re
+import textwrap
 from typing import Any
 
 import pandas as pd
@@ -9,7 +10,7 @@ import pandas as pd
 from bench.tables.breakeven import Crossing
 from bench.tables.comparison import MIB
 from bench.tables.decomposition import LevelLoss
-from bench.tables.names import name_arm
+from bench.tables.names import format_extent, name_arm
 
 COLUMNS = {  # heading -> (column, format, what it means)
     "arm": ("arm", "{}", "the pipeline, and where it ran in several ways its settings other than the defaults"),
@@ -18,7 +19,7 @@ COLUMNS = {  # heading -> (column, format, what it means)
         "{:.3f}",
         "macro Dice over the classes, pooled over the test images, mean over n seeds [least, greatest]",
     ),
-    "px": ("superpixel_size", "{:g}", "pixels per superpixel asked for, an area: 30 are about 5 x 5"),
+    "px": ("superpixel_size", "{:g}", "pixels per superpixel asked for, an area"),
     "n": ("seeds", "{:.0f}", "seeds counted"),
     "acc.": ("accuracy", "{:.3f}", "share of test pixels given their true class"),
     "bnd F1": ("boundary_f1", "{:.3f}", "boundary F1, macro, pooled over the test images"),
@@ -38,15 +39,30 @@ FEWEST_IMAGES = 5  # in a test split, for its score to say something of other im
 WIDTH = 120  # columns of a terminal
 _NOTES = """\
 dice, acc., bnd F1: macro, pooled over the test images, mean over n seeds [least, greatest]; px: pixels per superpixel,
-an area (30: about 5 x 5); ceiling: dice of the best labelling of the superpixels; prep s, train s: superpixels
-included, train contains prep; s/Mpx: prediction of a megapixel, superpixels included; MiB: peak memory in training"""
+{size}; ceiling: dice of the best labelling of the superpixels; prep s, train s: superpixels included, train contains \
+prep; s/Mpx: prediction of a megapixel, superpixels included; MiB: peak memory in training"""
+
+
+def explain_column(heading: str, volumes: bool) -> str:
+    """Return what a column means, in a table of images or of volumes."""
+    text = COLUMNS[heading][2]
+    return f"pixels per superpixel asked for, {_explain_size(volumes)}" if heading == "px" else text
+
+
+def _explain_size(volumes: bool) -> str:
+    """Return what a number of pixels per superpixel is, as in `an area: 30 are about 5 x 5`."""
+    extent = format_extent(30, volumes).strip(" ()")
+    return f"{'a volume' if volumes else 'an area'}: 30 are {extent}"
 
 
 def format_table(frame: pd.DataFrame) -> str:
     """Return the comparison as plain text of at most 120 columns: one block per data set and machine."""
     groups = frame.groupby(["dataset", "machine"], dropna=False)
     blocks = [_block(str(dataset), str(machine), group) for (dataset, machine), group in groups]
-    return "\n\n".join([*blocks, _NOTES]) if blocks else "No run has finished yet."
+    if not blocks:
+        return "No run has finished yet."
+    sizes = " and ".join(map(_explain_size, sorted(set(frame["spatial_axes"] == 3))))
+    return "\n\n".join([*blocks, textwrap.fill(_NOTES.format(size=sizes), WIDTH)])
 
 
 def _block(dataset: str, machine: str, group: pd.DataFrame) -> str:
