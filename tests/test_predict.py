@@ -165,6 +165,26 @@ def test_probabilities_lie_beside_the_mask(arm: str, out: str, tmp_path: Path) -
     assert disagree.mean() < 0.01
 
 
+def test_superpixels_follow_the_lengths_of_pixels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Those of the file, or those given, which outweigh it and stand in the mask."""
+    directory, config = finished(tmp_path, "superpixel_gnn")
+    lengths = [4.0, 1.0]
+    longer = replace(
+        config,
+        superpixels=replace(config.superpixels, spacing=lengths),
+        graph=replace(config.graph, spacing=lengths),
+    )
+    image = tmp_path / "c.ome.tif"
+    about = {"axes": "YX", "PhysicalSizeY": 2.0, "PhysicalSizeX": 0.5, "PhysicalSizeYUnit": "µm"}
+    tifffile.imwrite(image, picture(2)[0], ome=True, metadata=about | {"PhysicalSizeXUnit": "µm"})
+    for given, settings, sizes in (([], longer, (2.0, 0.5)), (["spacing=3,3"], config, (3.0, 3.0))):
+        out = tmp_path / f"mask{len(given)}.ome.zarr"
+        assert run_verb("predict", [f"run={directory}", f"image={image}", f"out={out}", *given]) == 0
+        np.testing.assert_array_equal(open_mask(out)[:], expected(directory, settings))
+        assert open_image(out).pixel_size == sizes
+        assert ("4 x 1 and the run was trained on those of 1 x 1" in capsys.readouterr().err) == (not given)
+
+
 def test_several_images_give_as_many_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     directory, _ = finished(tmp_path, "threshold")
     (tmp_path / "out").mkdir()

@@ -87,7 +87,9 @@ def write_zarr(path: Path, scene: Scene, side: int = SIDE) -> None:
     chunks = tuple(part.stop - part.start for part in boxes[0])
     names = ("z", "y", "x")[-len(shape) :]
     with fill_atomically(path) as temporary, Progress(path.name) as bar:
-        array: Any = zarr.create_array(str(temporary), shape=shape, chunks=chunks, dtype="uint16", dimension_names=names)
+        array: Any = zarr.create_array(
+            str(temporary), shape=shape, chunks=chunks, dtype="uint16", dimension_names=names
+        )
         for box in boxes:
             array[box] = np.rint(generate_part(scene, box)[0] * FULL_SCALE).astype(np.uint16)
             done += prod(part.stop - part.start for part in box)

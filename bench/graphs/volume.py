@@ -13,6 +13,7 @@ out. Columns are always whole.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 from numba import njit
@@ -159,7 +160,7 @@ def _smooth(values: NDArray[np.float32], have: Box, want: Box, sigmas: list[floa
     from scipy import ndimage  # here, as graphs of images need no scipy
 
     boxes = (have, (want[0], have[1]), want, want)
-    for axis, (before, after) in enumerate(zip(boxes[:-1], boxes[1:], strict=True)):
+    for axis, (before, after) in enumerate(pairwise(boxes)):
         smooth = ndimage.gaussian_filter1d(values, sigmas[axis], axis, mode="nearest", truncate=TRUNCATE)
         values = _crop(smooth, before, after)
     return values

@@ -217,8 +217,9 @@ class SplitScores:
         if not self.surfaces:
             return []
         nothing = [SurfaceDistances()] * self.task.num_classes
-        whole = all(len(found) > 0 for found in self.surfaces)
-        pooled = [sum(of_class, SurfaceDistances()) for of_class in zip(*self.surfaces, strict=True)] if whole else nothing
+        pooled = list(nothing)
+        if all(len(found) > 0 for found in self.surfaces):
+            pooled = [sum(of_class, SurfaceDistances()) for of_class in zip(*self.surfaces, strict=True)]
         images = (*(score.image for score in self.images), ALL)
         made = list[Row]()
         for image, found in zip(images, (*self.surfaces, pooled), strict=True):
