@@ -20,8 +20,8 @@ def slab(start: int) -> NDArray[np.uint8]:
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_parallel_borders_are_as_far_apart_as_their_planes_are_long(axis: int) -> None:
-    masks = [np.moveaxis(slab(start), 0, axis) for start in (3, 5)]
-    for found in measure_surfaces(*masks, 2, LENGTHS):
+    one, other = (np.moveaxis(slab(start), 0, axis) for start in (3, 5))
+    for found in measure_surfaces(one, other, 2, LENGTHS):
         assert found.mean == pytest.approx(2 * LENGTHS[axis])
 
 
@@ -42,7 +42,8 @@ def _touches_another(mask: NDArray[np.uint8], label: int) -> NDArray[np.bool_]:
     padded = np.pad(mask, 1, mode="edge")
     middle = (slice(1, -1),) * mask.ndim
     shifted = [np.roll(padded, step, axis)[middle] != label for axis in range(mask.ndim) for step in (-1, 1)]
-    return (mask == label) & np.any(shifted, axis=0)
+    border: NDArray[np.bool_] = (mask == label) & np.any(shifted, axis=0)
+    return border
 
 
 def test_a_border_on_one_side_only_and_ignored_pixels_say_nothing() -> None:

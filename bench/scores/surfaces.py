@@ -66,5 +66,5 @@ def _measure(one: NDArray[np.float64], other: NDArray[np.float64]) -> SurfaceDis
 
     if len(one) == 0 or len(other) == 0:
         return SurfaceDistances()
-    there, back = cKDTree(other).query(one)[0], cKDTree(one).query(other)[0]
+    there, back = (np.asarray(cKDTree(one_side).query(points)[0]) for one_side, points in ((other, one), (one, other)))
     return SurfaceDistances(float(there.sum() + back.sum()), len(one) + len(other))
