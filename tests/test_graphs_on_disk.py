@@ -25,9 +25,10 @@ if TYPE_CHECKING:
     import torch
     from torch_geometric.data import Data
 
-    from bench.pipelines.gnn.columns import is_on_disk, open_scratch, release_columns, store_columns
+    from bench.pipelines.gnn.columns import is_on_disk, release_columns, store_columns
     from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn
     from bench.pipelines.gnn.windows import cut_subgraphs
+    from bench.pipelines.scratch import open_scratch
 
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +19,15 @@ from bench.datasets.sample import Sample, Task
 from bench.scores.metrics import confusion_matrix, macro_dice
 
 if TYPE_CHECKING:
-    from bench.pipelines.trees.nodes import draw_nodes, encode_nodes, find_node_bins, tabulate_nodes
+    from bench.pipelines.scratch import store_array
+    from bench.pipelines.trees.nodes import (
+        draw_nodes,
+        encode_drawn,
+        encode_nodes,
+        find_node_bins,
+        gather_drawn,
+        tabulate_nodes,
+    )
     from bench.pipelines.trees.superpixel_trees import SuperpixelTrees
     from bench.superpixels.registry import segment
 
@@ -92,7 +102,7 @@ def test_bands_and_scratch_give_the_same_mask(
 
 def test_nodes_are_drawn_by_class_and_weigh_as_many_pixels_as_count() -> None:
     nodes = [np.array([[4, 1], [0, 0], [1, 3], [2, 2]]), np.array([[0, 5], [3, 0]])]
-    drawn = draw_nodes(nodes, 100, np.random.default_rng(0))
+    drawn = draw_nodes([store_array(own, None) for own in nodes], 100, np.random.default_rng(0))
     assert [ids.tolist() for ids in drawn.nodes] == [[0, 2, 3], [0, 1]]  # a node without a counted pixel is none
     np.testing.assert_array_equal(drawn.labels, [0, 1, 0, 1, 0])
     np.testing.assert_array_equal(drawn.weights, [5, 4, 4, 5, 3])
@@ -105,19 +115,72 @@ def test_the_seed_decides_which_nodes_are_drawn() -> None:
     assert not np.array_equal(edges[0], edges[2])
 
 
-def test_bins_of_means_are_those_of_their_hops() -> None:
+@pytest.mark.parametrize("at_once", [1 << 21, 50])
+def test_bins_of_means_are_those_of_their_hops(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However few features are in memory at a time."""
+    monkeypatch.setattr("bench.pipelines.trees.nodes.HELD_VALUES", at_once)
     image = np.asarray(disc(1).image)
-    [table] = tabulate_nodes(image, [segment(image, SIZE)], GraphConfig(features=["intensity"]))
-    counts = [np.eye(2, dtype=np.int64)[np.arange(len(table.rows)) % 2]]
-    sample = draw_nodes(counts, 10**6, np.random.default_rng(0))
-    both = find_node_bins([table], sample, [1, 2], np.random.default_rng(0))
-    own = find_node_bins([table], sample, [], np.random.default_rng(0))
-    features = table.rows.shape[1]
+    [table] = tabulate_nodes(image, [segment(image, SIZE)], GraphConfig(features=["intensity"]), None)
+    counts = store_array(np.eye(2, dtype=np.int64)[np.arange(table.num_nodes) % 2], None)
+    sample = draw_nodes([counts], 10**6, np.random.default_rng(0))
+    drawn = gather_drawn([table], sample, [1, 2], None)
+    both = find_node_bins(drawn, np.random.default_rng(0))
+    own = find_node_bins(gather_drawn([table], sample, [], None), np.random.default_rng(0))
+    features = len(table.rows)
     np.testing.assert_array_equal(both.edges[:features], own.edges)
-    codes = encode_nodes(table, both, [1, 2])
-    assert codes.shape == (len(table.rows), 3 * features)
-    np.testing.assert_array_equal(codes[:, :features], encode_nodes(table, own, []))
+    codes = encode_nodes(table, both, [1, 2], None).open()
+    assert codes.shape == (table.num_nodes, 3 * features)
+    np.testing.assert_array_equal(codes[:, :features], encode_nodes(table, own, [], None).open())
+    np.testing.assert_array_equal(codes, encode_drawn(drawn, both).T)  # all nodes were drawn
     assert codes[:, features : 2 * features].std(axis=0).min() > 0
+
+
+@pytest.mark.parametrize("views", [1, 3])
+def test_a_large_image_is_prepared_in_bands_to_the_same_tables(views: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    features = GraphConfig(features=["intensity", "quantiles", "texture", "lightness", "colour", "shape", "position"])
+    settings = replace(config(replace(SIZE, views=views)), graph=features)
+    kind = replace(task(), in_channels=2)
+    noise = np.random.default_rng(0).normal(size=(150, 40, 2)).astype(np.float32)
+    sample = Sample("noise", noise, np.arange(150 * 40).reshape(150, 40) % 2)
+    whole = SuperpixelTrees(settings, kind).prepare(sample)
+    monkeypatch.setattr("bench.pipelines.trees.nodes.SLAB_VALUES", 64 * 40 * 2)
+    monkeypatch.setattr("bench.pipelines.trees.nodes.HELD_VALUES", 5000)
+    monkeypatch.setattr("bench.pipelines.trees.superpixel_trees.HELD_PIXELS", 1)
+    monkeypatch.setattr("bench.pipelines.trees.superpixel_trees.TOGETHER", 1)
+    monkeypatch.setattr("bench.pipelines.trees.superpixel_trees.BAND_PIXELS", 1000)
+    banded = SuperpixelTrees(settings, kind).prepare(sample)
+    assert banded.facts == whole.facts
+    np.testing.assert_array_equal(banded.segments, whole.segments)
+    for one, other in zip(banded.tables, whole.tables, strict=True):
+        for name in ("rows", "pixels", "starts", "neighbours"):
+            np.testing.assert_array_equal(getattr(one, name).open(), getattr(other, name).open())
+    for one, other in zip(banded.counts, whole.counts, strict=True):
+        np.testing.assert_array_equal(one.open(), other.open())
+
+
+def test_items_take_no_memory_and_no_open_file_and_leave_nothing_behind(tmp_path: Path) -> None:
+    settings = replace(config(replace(SIZE, views=2)), graph=GraphConfig(["intensity"], scratch_dir=str(tmp_path)))
+    pipeline, sample = SuperpixelTrees(settings, task()), disc(0, (128, 144))
+    pipeline.prepare(sample)
+    descriptors = Path("/proc/self/fd")
+    before = len(list(descriptors.iterdir())) if descriptors.exists() else 0
+    tracemalloc.start()
+    items = [pipeline.reduce_item(pipeline.prepare(sample)) for _ in range(4)]
+    held = tracemalloc.get_traced_memory()[0]
+    tracemalloc.stop()
+    nodes = sum(table.num_nodes for item in items for table in item.tables)
+    assert held < 20 * nodes  # a row of features alone has 44 bytes
+    assert not descriptors.exists() or len(list(descriptors.iterdir())) <= before
+    assert len(list(tmp_path.iterdir())) == 4 * 2 * 5
+    copied = pickle.loads(pickle.dumps(items[0]))
+    np.testing.assert_array_equal(copied.tables[1].rows.open(), items[0].tables[1].rows.open())
+    del items, copied
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_for_tables_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"graph.scratch_dir .*missing"):
+        SuperpixelTrees(replace(config(), graph=GraphConfig(scratch_dir=str(tmp_path / "missing"))), task())
 
 
 def test_no_torch_and_no_library_of_learning_is_loaded() -> None:

@@ -88,6 +88,13 @@ def test_threads_change_no_bit_of_a_boosted_tree(monkeypatch: pytest.MonkeyPatch
         np.testing.assert_array_equal(getattr(one, name), getattr(three, name))
 
 
+def test_no_more_histograms_are_held_than_half_of_the_leaves() -> None:
+    """A node is given up once better ones take all splits that are left; scikit-learn's trees come out all the same."""
+    _, _, booster = boosted(4, 12)
+    assert booster.settings.leaves == 31
+    assert 2 < booster.histograms.made <= 17
+
+
 def test_trees_add_up_to_the_scores_of_the_fit() -> None:
     ensemble, codes, booster = boosted(3, 6)
     np.testing.assert_array_equal(ensemble.sum_trees(codes), booster.raw)
@@ -128,7 +135,7 @@ def test_boosting_ends_by_work_and_keeps_the_first_of_the_best(scores: list[int]
     coming = iter(scores)
     with Workers(1) as workers:
         booster = Booster(np.ascontiguousarray(codes.T), labels, weights, 2, TreeSettings(), workers)
-        ensemble, log = boost(booster, bins, Schedule(rules, 1), [codes], lambda _: next(coming), 0, "trees")
+        ensemble, log = boost(booster, bins, Schedule(rules, 1), lambda _: next(coming), 0, "trees")
     assert (log.stopped, log.best_step, ensemble.trees) == (stopped, best, best)
     assert log.validations == (5 if stopped == "patience" else 2)
     assert log.steps == 2 * log.validations

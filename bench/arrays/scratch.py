@@ -1,8 +1,10 @@
 """Scratch arrays as large as an image: in memory, or in memory-mapped files whose pages are handed back."""
 
 import contextlib
+import ctypes
 import mmap
 import os
+import platform
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -12,6 +14,19 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+MALLOPT = {-3: 1 << 20, -1: 1 << 20, -8: 2}  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD in bytes, M_ARENA_MAX
+
+
+def return_freed_memory() -> None:
+    """Have the C library hand freed blocks of a MiB and more back to the system at once, where it is glibc.
+
+    By default it keeps up to 64 MiB of them, and more for every thread, once a large array was freed.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        library = ctypes.CDLL(None)
+        for parameter, value in MALLOPT.items():
+            library.mallopt(parameter, value)
 
 
 class Storage:
@@ -42,7 +57,7 @@ class Storage:
         """Return an array that must be written before it is read."""
         if self._scratch is None or prod(shape) == 0:
             return np.empty(shape, dtype=dtype)
-        return self._map(self._create_file(self._scratch, prod(shape) * np.dtype(dtype).itemsize), shape, dtype)
+        return self._map(create_file(self._scratch, prod(shape) * np.dtype(dtype).itemsize), shape, dtype)
 
     def zeros(self, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         """Return an array of zeros, as a new file is."""
@@ -52,7 +67,7 @@ class Storage:
         """Put `parts` one after the other along the first axis; on disk only one of them is in memory at a time."""
         if self._scratch is None:
             return np.concatenate(list(parts))
-        path, length = self._create_file(self._scratch, 0), 0
+        path, length = create_file(self._scratch, 0), 0
         with path.open("wb") as file:
             for part in parts:
                 part.tofile(file)
@@ -85,23 +100,36 @@ class Storage:
                 return np.memmap(path, dtype=array.dtype, mode="r", shape=array.shape)
         return array
 
-    def _create_file(self, folder: Path, size: int) -> Path:
-        handle, name = tempfile.mkstemp(suffix=".bin", prefix="superpixels-", dir=folder)
-        try:
-            if size and sys.platform == "linux":
-                os.posix_fallocate(handle, 0, size)
-            else:
-                os.ftruncate(handle, size)
-        except OSError as error:
-            Path(name).unlink()
-            raise OSError(error.errno, f"no room for {size / 2**30:.1f} GiB of scratch in {folder}") from error
-        finally:
-            os.close(handle)
-        return Path(name)
-
     def _map(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         with path.open("r+b") as file:
             pages = mmap.mmap(file.fileno(), 0)
         array = np.frombuffer(pages, dtype=dtype).reshape(shape)
         self._maps[path] = pages, array
         return array
+
+
+def create_file(folder: Path, size: int) -> Path:
+    """Make a file of zeros that has its place on the disk.
+
+    Args:
+        folder: Folder to make it in.
+        size: Its length in bytes.
+
+    Returns:
+        Its path, under a name of its own.
+
+    Raises:
+        OSError: There is no such folder, or no room for the file.
+    """
+    handle, name = tempfile.mkstemp(suffix=".bin", prefix="superpixels-", dir=folder)
+    try:
+        if size and sys.platform == "linux":
+            os.posix_fallocate(handle, 0, size)
+        else:
+            os.ftruncate(handle, size)
+    except OSError as error:
+        Path(name).unlink()
+        raise OSError(error.errno, f"no room for {size / 2**30:.1f} GiB of scratch in {folder}") from error
+    finally:
+        os.close(handle)
+    return Path(name)

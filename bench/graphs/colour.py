@@ -8,7 +8,10 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.rows import cut_bands
+from bench.arrays.scratch import Storage
 from bench.arrays.threads import Workers, list_singles
+from bench.graphs.moments import NODES
 from bench.superpixels.runs import SegmentBlock, Slab
 
 
@@ -18,9 +21,9 @@ class Colour:
     All are counted from the values of the image's first pixel, so that a bright background costs no digits.
     """
 
-    def __init__(self, num_nodes: int, channels: int) -> None:
+    def __init__(self, num_nodes: int, channels: int, storage: Storage) -> None:
         self._base = np.zeros(2 + channels)
-        self._sums = np.zeros((num_nodes, 2 + channels, 2))
+        self._sums = storage.zeros((num_nodes, 2 + channels, 2), np.float64)
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
         """Add the pixels of a slab, as `bench.graphs.pooling.Collector.collect`."""
@@ -39,9 +42,12 @@ class Colour:
 
     def compute(self, counts: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return mean and population standard deviation of each, (N, 2 + C, 2), of segments of `counts` (N,) pixels."""
-        mean, square = np.moveaxis(self._sums / counts[:, None, None], 2, 0)
-        deviation = np.sqrt(np.maximum(square - mean**2, 0))
-        return np.stack([mean + self._base, deviation], axis=2).astype(np.float32)
+        found = np.empty(self._sums.shape, np.float32)
+        for low, high in cut_bands(counts.shape, NODES):
+            mean, square = np.moveaxis(self._sums[low:high] / counts[low:high, None, None], 2, 0)
+            found[low:high, :, 0] = mean + self._base
+            found[low:high, :, 1] = np.sqrt(np.maximum(square - mean**2, 0))
+        return found
 
 
 @njit(cache=True, nogil=True)

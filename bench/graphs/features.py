@@ -111,15 +111,11 @@ def compute_shape(statistics: SegmentStatistics) -> NDArray[np.float32]:
     Elongation is 1 - shortest / longest axis of the ellipse of equal second moments, in [0, 1). Compactness is the
     number of faces of a square (cube) of the same size over the segment's own, in (0, 1].
     """
-    assert statistics.touching is not None
-    assert statistics.border is not None
+    assert statistics.faces is not None
     axes, counts = len(statistics.shape), statistics.counts
     moments = np.linalg.eigvalsh(statistics.covariance)  # ascending
     elongation = 1 - np.sqrt(moments[:, 0] / moments[:, -1])
-    faces = statistics.border.copy()
-    for side in statistics.touching.pairs.T:
-        faces += np.bincount(side, statistics.touching.length, len(faces)).astype(np.int64)
-    compactness = 2 * axes * counts ** ((axes - 1) / axes) / faces
+    compactness = 2 * axes * counts ** ((axes - 1) / axes) / statistics.faces
     return np.stack([np.log(counts), elongation, compactness], axis=1).astype(np.float32)
 
 

@@ -1,16 +1,25 @@
 """Features of a node's surroundings without a network: means over the nodes within some steps of it."""
 
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
 from bench.arrays.threads import split_range, start_workers
+from bench.superpixels.adjacency import order_pairs
+
+
+class NodeNeighbours(NamedTuple):
+    """The neighbours of node i, ascending, are ids[starts[i] : starts[i + 1]]; starts (N + 1,), ids (2 P,)."""
+
+    starts: NDArray[np.int64]
+    ids: NDArray[np.int32]
 
 
 def average_hops(
-    rows: NDArray[np.float32], pixels: NDArray[np.integer], pairs: NDArray[np.integer], hops: Sequence[int]
+    rows: NDArray[np.float32], pixels: NDArray[np.integer], neighbours: NodeNeighbours, hops: Sequence[int]
 ) -> Iterator[NDArray[np.float32]]:
     """Average the features of nodes over their surroundings.
 
@@ -20,13 +29,12 @@ def average_hops(
     Args:
         rows: Features (N, F).
         pixels: Pixels of each node, (N,).
-        pairs: Pairs of neighbours (P, 2), each once.
+        neighbours: Those of each node.
         hops: Numbers of steps, ascending and distinct, at least 1.
 
     Yields:
         The features (N, F) after each of these numbers of steps.
     """
-    starts, neighbours = list_neighbours(pairs, len(rows))
     weights = pixels.astype(np.float64)
     with start_workers(rows.shape) as workers:
         tasks = split_range(len(rows), 4 * workers.threads)
@@ -38,28 +46,20 @@ def average_hops(
                 def step(
                     low: int, high: int, source: NDArray[np.float32] = source, out: NDArray[np.float32] = rows
                 ) -> None:
-                    _average(source, weights, starts, neighbours, out, low, high)
+                    _average(source, weights, neighbours.starts, neighbours.ids, out, low, high)
 
                 workers.run(step, tasks)
                 done += 1
             yield rows
 
 
-def list_neighbours(pairs: NDArray[np.integer], nodes: int) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """List the neighbours of each node.
-
-    Args:
-        pairs: Pairs of neighbours (P, 2), each once.
-        nodes: N.
-
-    Returns:
-        starts (N + 1,) and neighbours (2 P,): those of node i, ascending, are neighbours[starts[i] : starts[i + 1]].
-    """
+def list_neighbours(pairs: NDArray[np.integer], nodes: int) -> NodeNeighbours:
+    """List the neighbours of each of so many nodes, given the pairs (P, 2) of them, each once."""
     one, other = pairs[:, 0], pairs[:, 1]
     source, target = np.concatenate([other, one]), np.concatenate([one, other])
-    order = np.lexsort((source, target))
+    order = order_pairs(target, source, nodes)
     starts = np.concatenate([[0], np.cumsum(np.bincount(target, minlength=nodes))])
-    return starts.astype(np.int64), source[order].astype(np.int32)
+    return NodeNeighbours(starts.astype(np.int64), source[order].astype(np.int32))
 
 
 @njit(cache=True, nogil=True)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.scratch import Storage
 from bench.arrays.threads import Workers
 from bench.graphs.moments import PixelMoments
 from bench.graphs.quantiles import Quantiles
@@ -35,6 +36,16 @@ class LightStatistics:
     quantiles: NDArray[np.float32]
     texture: NDArray[np.float32]
 
+    def take_nodes(self, low: int, high: int) -> "LightStatistics":
+        """Return the statistics of the segments low..high."""
+        return LightStatistics(
+            self.mean[low:high],
+            self.deviation[low:high],
+            self.levels,
+            self.quantiles[low:high],
+            self.texture[low:high],
+        )
+
 
 class Lightness:
     """Collects the lightness of several segmentations of an image; the `levels` in [0, 1] of its quantiles ascend.
@@ -47,13 +58,14 @@ class Lightness:
         counts: Sequence[NDArray[np.int64]],
         axes: int,
         levels: tuple[float, ...],
-        spacing: tuple[float, ...] | None = None,
-        pyramid: Pyramid | None = None,
+        spacing: tuple[float, ...] | None,
+        pyramid: Pyramid | None,
+        storage: Storage,
     ) -> None:
         self._counts, self._levels = counts, levels
-        self._texture = Texture(counts, 1, axes, spacing, pyramid)
-        self._moments = [PixelMoments(len(pixels), 1) for pixels in counts]
-        self._quantiles = [Quantiles(pixels, 1, levels) for pixels in counts]
+        self._texture = Texture(counts, 1, axes, spacing, pyramid, storage)
+        self._moments = [PixelMoments(len(pixels), 1, storage) for pixels in counts]
+        self._quantiles = [Quantiles(pixels, 1, levels, storage) for pixels in counts]
 
     def collect(self, slabs: Sequence[Slab], parts: Sequence[list[SegmentBlock]], workers: Workers) -> None:
         """Add the pixels of a slab, as `bench.graphs.texture.Texture.collect`."""

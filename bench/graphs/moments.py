@@ -4,18 +4,22 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.rows import cut_bands
+from bench.arrays.scratch import Storage
 from bench.arrays.threads import Workers, list_singles
 from bench.graphs.sums import sum_powers
 from bench.superpixels.runs import SegmentBlock, Slab
+
+NODES = 1 << 14  # whose sums are turned into columns at a time
 
 
 class PixelMoments:
     """Sums of place, and of intensity beyond that of the image's first pixel: a bright background costs no digits."""
 
-    def __init__(self, num_nodes: int, channels: int) -> None:
-        self.places = np.zeros((num_nodes, 9), np.int64)
+    def __init__(self, num_nodes: int, channels: int, storage: Storage) -> None:
+        self.places = storage.zeros((num_nodes, 9), np.int64)
         self.offset = np.zeros(channels, np.float32)
-        self._sums = np.zeros((num_nodes, channels, 2))
+        self._sums = storage.zeros((num_nodes, channels, 2), np.float64)
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
         """Add the pixels of a slab, as `Collector.collect`."""
@@ -36,9 +40,12 @@ class PixelMoments:
 
     def compute(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and population standard deviation, each (N, C), of segments of `counts` (N,) pixels."""
-        mean, square = np.moveaxis(self._sums / counts[:, None, None], 2, 0)
-        deviation = np.sqrt(np.maximum(square - mean**2, 0))
-        return (mean + self.offset).astype(np.float32), deviation.astype(np.float32)
+        means, deviations = (np.empty(self._sums.shape[:2], np.float32) for _ in range(2))
+        for low, high in cut_bands(counts.shape, NODES):
+            mean, square = np.moveaxis(self._sums[low:high] / counts[low:high, None, None], 2, 0)
+            deviations[low:high] = np.sqrt(np.maximum(square - mean**2, 0))
+            means[low:high] = mean + self.offset
+        return means, deviations
 
 
 @njit(cache=True, nogil=True)

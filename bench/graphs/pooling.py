@@ -5,7 +5,7 @@ the same to the last bit whatever the bands and the threads.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import chain
 from typing import Protocol
@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
+from bench.arrays.scratch import Storage
 from bench.arrays.spacing import relate_spacing
 from bench.arrays.threads import Workers, start_workers
 from bench.graphs.colour import Colour
@@ -62,7 +63,7 @@ class SegmentStatistics:
         colour: Mean and deviation of lightness, chroma and differences (N, 2 + C, 2).
         light: Moments, quantiles and texture of the lightness, the mean of a pixel's channels.
         touching: Pairs of segments that share pixel faces.
-        border: Faces (N,) at the border of the image.
+        faces: Pixel faces (N,) of each segment, to others and at the border of the image.
         spacing: Length of a pixel along each axis, in units of the shortest one.
     """
 
@@ -77,7 +78,7 @@ class SegmentStatistics:
     colour: NDArray[np.float32] | None
     light: LightStatistics | None
     touching: TouchingPairs | None
-    border: NDArray[np.int64] | None
+    faces: NDArray[np.int64] | None
     spacing: tuple[float, ...]
 
     @cached_property
@@ -94,6 +95,22 @@ class SegmentStatistics:
         second = self.places[:, square] / self.counts[:, None, None]
         found = second - mean[:, :, None] * mean[:, None, :] + np.eye(len(self._axes)) / 12
         return np.asarray(found * np.outer(self.spacing, self.spacing))
+
+    def take_nodes(self, low: int, high: int) -> "SegmentStatistics":
+        """Return the statistics of the segments low..high, without the pairs: features are those of the whole."""
+        return replace(
+            self,
+            counts=self.counts[low:high],
+            places=self.places[low:high],
+            mean=self.mean[low:high],
+            deviation=self.deviation[low:high],
+            quantiles=None if self.quantiles is None else self.quantiles[low:high],
+            texture=None if self.texture is None else self.texture[low:high],
+            colour=None if self.colour is None else self.colour[low:high],
+            light=None if self.light is None else self.light.take_nodes(low, high),
+            touching=None,
+            faces=None if self.faces is None else self.faces[low:high],
+        )
 
     @property
     def _axes(self) -> list[int]:
@@ -131,6 +148,7 @@ def pool_views(
     requirements: Requirements,
     rows: int | None = None,
     spacing: Sequence[float] | None = None,
+    storage: Storage | None = None,
 ) -> list[SegmentStatistics]:
     """Pool the pixels of each segment of several segmentations, in one walk over the image.
 
@@ -142,6 +160,7 @@ def pool_views(
         requirements: What is pooled beside moments.
         rows: About how many rows are in memory at a time; None leaves that to the size of the image.
         spacing: Length of a pixel along each axis, in any unit; None: pixels are cubes.
+        storage: Where sums and statistics of all segments live; None: in memory.
 
     Returns:
         The statistics of each segmentation, the same to the last bit whatever the others, `rows` and the threads.
@@ -151,7 +170,7 @@ def pool_views(
     """
     shape = tuple(views[0].shape)
     pitch = relate_spacing(spacing, len(shape))
-    collected = _collect(image, views, requirements, rows, pitch)
+    collected = _collect(image, views, requirements, rows, pitch, storage or Storage(None))
     found: list[SegmentStatistics] = []
     while collected.pools:  # what was collected of a view goes before that of the next is put together
         view, pool = len(found), collected.pools.pop(0)
@@ -176,6 +195,7 @@ def _collect(
     requirements: Requirements,
     rows: int | None,
     spacing: tuple[float, ...],
+    storage: Storage,
 ) -> _Collected:
     """Walk over the image; its pixels are let go on return."""
     axes, channels = len(views[0].shape), image.shape[-1]
@@ -188,10 +208,10 @@ def _collect(
             _count_all(slab, parts, segments, rows, workers)
             for slab, parts, segments in zip(first, blocks, views, strict=True)
         ]
-        texture = Texture(counts, channels, axes, spacing, pyramids[0]) if requirements.texture else None
         levels = requirements.light_levels
-        light = Lightness(counts, axes, levels, spacing, pyramids[1]) if levels else None
-        pools = [_Pool(pixels, channels, requirements) for pixels in counts]
+        texture = Texture(counts, channels, axes, spacing, pyramids[0], storage) if requirements.texture else None
+        light = Lightness(counts, axes, levels, spacing, pyramids[1], storage) if levels else None
+        pools = [_Pool(pixels, channels, requirements, storage) for pixels in counts]
         for slabs in chain([first], walk):
             blocks = blocks if slabs is first else [cut_blocks(slab, workers) for slab in slabs]
             for shared in (texture, light):
@@ -199,19 +219,20 @@ def _collect(
                     shared.collect(slabs, blocks, workers)
             for pool, slab, parts in zip(pools, slabs, blocks, strict=True):
                 pool.collect(slab, parts, workers)
+            storage.release()
     return _Collected(pools, texture, light)
 
 
 class _Pool:
     """What is collected of one segmentation of `counts` (N,) pixels each, beside what views share."""
 
-    def __init__(self, counts: NDArray[np.int64], channels: int, requirements: Requirements) -> None:
+    def __init__(self, counts: NDArray[np.int64], channels: int, requirements: Requirements, storage: Storage) -> None:
         levels = requirements.levels
         self.counts, self.levels = counts, levels
-        self.moments = PixelMoments(len(counts), channels)
+        self.moments = PixelMoments(len(counts), channels, storage)
         self.faces = Faces(channels) if requirements.faces else None
-        self.quantiles = Quantiles(counts, channels, levels) if levels else None
-        self.colour = Colour(len(counts), channels) if requirements.colour and channels > 1 else None
+        self.quantiles = Quantiles(counts, channels, levels, storage) if levels else None
+        self.colour = Colour(len(counts), channels, storage) if requirements.colour and channels > 1 else None
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
         """Add the pixels of a slab, as `Collector.collect`."""
@@ -229,6 +250,7 @@ class _Pool:
     ) -> SegmentStatistics:
         """Return the statistics of an image of `shape` and `spacing`, with what was collected of all views at once."""
         mean, deviation = self.moments.compute(self.counts)
+        touching = self.faces.merge_pairs(len(self.counts)) if self.faces else None
         return SegmentStatistics(
             shape,
             self.counts,
@@ -240,8 +262,8 @@ class _Pool:
             texture,
             self.colour.compute(self.counts) if self.colour else None,
             light,
-            self.faces.merge_pairs(len(self.counts)) if self.faces else None,
-            self.faces.sum_border(len(self.counts)) if self.faces else None,
+            touching,
+            self.faces.sum_faces(touching, len(self.counts)) if self.faces and touching else None,
             spacing,
         )
 

@@ -16,6 +16,7 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.scratch import Storage
 from bench.arrays.threads import Workers, list_singles, split_range
 from bench.superpixels.runs import SegmentBlock, Slab, count_run_pixels
 
@@ -32,9 +33,9 @@ class Quantiles:
     are the pixels of a slab and those of the segments that go on below it.
     """
 
-    def __init__(self, counts: NDArray[np.int64], channels: int, levels: tuple[float, ...]) -> None:
+    def __init__(self, counts: NDArray[np.int64], channels: int, levels: tuple[float, ...], storage: Storage) -> None:
         self._counts, self._levels = counts, np.array(levels)
-        self.found = np.empty((len(counts), channels, len(levels)), np.float32)
+        self.found = storage.empty((len(counts), channels, len(levels)), np.float32)
         self._held = np.empty((channels, 0), np.float32)  # values carried over
         self._pieces = np.zeros((3, 0), np.int64)  # node, first of its values, their number
 

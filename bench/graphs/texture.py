@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
 from bench.arrays.rows import RowReader, cut_bands
+from bench.arrays.scratch import Storage
 from bench.arrays.threads import Workers, split_range
 from bench.graphs.filters import TRUNCATE, Level, Sums, sum_plane_responses
+from bench.graphs.moments import NODES
 from bench.graphs.volume import measure_margin, sum_volume_responses
 from bench.superpixels.runs import SLAB_PIXELS, SegmentBlock, Slab, stack_blocks
 from bench.superpixels.smoothing import sample_gaussian
 
 FINE = (1.0, 2.0, 4.0)  # standard deviations of the Gaussians, in pixels
 COARSE = (8.0, 16.0, 32.0)
-NODES = 1 << 14  # whose sums are turned into columns at a time
 _WIDEST = 4.0  # standard deviation of a Gaussian, in pixels of the level on which it is applied
 
 Pyramid = dict[int, NDArray[np.float32]]  # levels (channels, D, H, W) of a whole volume by stride, all but the finest
@@ -46,7 +47,8 @@ class Texture:
     segment. They are computed on a halved, quartered, ... image: that of a slab, or of a volume, whose slabs have few
     rows and would need many around them, a `pyramid` of the whole, which takes a seventh of its values. Sums live from
     the first slab to the last, so those of an image of one slab are in memory for a single channel and scale at a time.
-    In a volume `spacing`, the length of a pixel along each axis, divides the Gaussians and their derivatives.
+    In a volume `spacing`, the length of a pixel along each axis, divides the Gaussians and their derivatives. Sums and
+    columns live in `storage`.
     """
 
     halo = (2 * (sample_gaussian(_WIDEST, TRUNCATE).size - 1) + 1) * max(list_strides())
@@ -56,14 +58,15 @@ class Texture:
         counts: Sequence[NDArray[np.int64]],
         channels: int,
         axes: int,
-        spacing: tuple[float, ...] | None = None,
-        pyramid: Pyramid | None = None,
+        spacing: tuple[float, ...] | None,
+        pyramid: Pyramid | None,
+        storage: Storage,
     ) -> None:
         self._pyramid = pyramid
-        self._counts, self._responses = counts, 2 + 2 * axes
+        self._counts, self._responses, self._storage = counts, 2 + 2 * axes, storage
         self._spacing = (1.0,) * axes if spacing is None else spacing
         columns = self._responses * (2 * len(FINE) + len(COARSE))
-        self._found = [np.empty((len(pixels), channels, columns), np.float32) for pixels in counts]
+        self._found = [storage.empty((len(pixels), channels, columns), np.float32) for pixels in counts]
         self._sums: dict[tuple[int, int], list[ScaleSums]] = {}
         self._offset = np.zeros(channels, np.float32)
 
@@ -104,8 +107,8 @@ class Texture:
 
     def _start_sums(self, channel: int, scale: int) -> list[ScaleSums]:
         shapes = [(len(pixels), self._responses) for pixels in self._counts]
-        fine = scale < len(FINE)
-        sums = [ScaleSums(np.zeros(shape), np.zeros(shape) if fine else None) for shape in shapes]
+        fine, zeros = scale < len(FINE), self._storage.zeros
+        sums = [ScaleSums(zeros(shape, np.float64), zeros(shape, np.float64) if fine else None) for shape in shapes]
         self._sums[channel, scale] = sums
         return sums
 
@@ -135,6 +138,7 @@ class Texture:
                     into = into[:, ::2]
                 mean[:, 0] += self._offset[channel]
                 into[:] = mean
+            self._storage.drop(*(part for part in sums if part is not None))
 
 
 def measure_halo(axes: int, spacing: tuple[float, ...]) -> int:

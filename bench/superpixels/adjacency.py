@@ -74,18 +74,21 @@ class Faces:
             self._border.append((block.runs.ids, border))
 
     def merge_pairs(self, num_nodes: int) -> TouchingPairs:
-        """Return all pairs of the segments 0..num_nodes - 1."""
+        """Return all pairs of the segments 0..num_nodes - 1; what was collected of them is let go."""
         first, second = np.concatenate(self._pairs, axis=1)
-        order = order_pairs(first, second, num_nodes)
         length, total = np.concatenate(self._length), np.concatenate(self._total)
+        self._pairs, self._length, self._total = [], [], []
+        order = order_pairs(first, second, num_nodes)
         pairs, length, total = _merge_parts(first, second, length, total, order)
         return TouchingPairs(pairs, length, total / (length * self._channels))
 
-    def sum_border(self, num_nodes: int) -> NDArray[np.int64]:
-        """Return the faces of each segment at the border of the image, (N,)."""
+    def sum_faces(self, touching: TouchingPairs, num_nodes: int) -> NDArray[np.int64]:
+        """Return all faces of each segment (N,), at the border of the image and in the pairs that were merged."""
         faces = np.zeros(num_nodes, np.int64)
         for ids, count in self._border:
             faces[ids] += count
+        for side in touching.pairs.T:
+            faces += np.bincount(side, touching.length, num_nodes).astype(np.int64)
         return faces
 
 

@@ -3,7 +3,6 @@
 Nothing but the rows that were taken is in memory after `release_columns`. The values are those of the graph in memory.
 """
 
-import tempfile
 import weakref
 from pathlib import Path
 from shutil import rmtree
@@ -15,28 +14,10 @@ from numpy.typing import DTypeLike, NDArray
 from torch_geometric.data import Data
 
 from bench.arrays.rows import release
-from bench.config import InputError
+from bench.pipelines.scratch import open_scratch
 
 ROWS = 1024  # of segments copied at a time
 _MAPS = "_maps"  # of a graph: in its own dictionary, not among its tensors, so that batches do not look into it
-
-
-def open_scratch(place: str | None) -> Path:
-    """Make a folder for what is too large for memory; `tie_scratch` has it removed.
-
-    Args:
-        place: Folder to make it in (`graph.scratch_dir`); None takes the system's own for temporary files.
-
-    Raises:
-        InputError: No folder can be made there.
-    """
-    try:
-        return Path(tempfile.mkdtemp(prefix="graphs-", dir=place))
-    except OSError as error:
-        raise InputError(
-            f"graph.scratch_dir {place or tempfile.gettempdir()} cannot be used ({error.strerror}): name a folder on a "
-            "disk with room for some 20 bytes for each pixel of the images"
-        ) from error
 
 
 def tie_scratch(owner: object, folder: Path) -> None:

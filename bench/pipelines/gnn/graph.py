@@ -12,8 +12,9 @@ from torch_geometric.data import Data
 from bench.arrays.protocols import Readable
 from bench.config import GraphConfig, SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
-from bench.pipelines.gnn.columns import open_scratch, store_columns, tie_scratch
+from bench.pipelines.gnn.columns import store_columns, tie_scratch
 from bench.pipelines.gnn.deep import DeepFeatures, build_deep_graphs
+from bench.pipelines.scratch import open_scratch
 from bench.superpixels.labels import count_classes
 from bench.superpixels.registry import SUPERPIXELS, segment, segment_views
 from bench.superpixels.scaling import choose_n_segments

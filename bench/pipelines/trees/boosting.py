@@ -4,20 +4,19 @@ Written here because it takes a tenth of the memory: features stay one byte each
 """
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.rows import cut_bands
 from bench.arrays.threads import Workers, start_workers
 from bench.learning.fitlog import FitLog, Interval, Validation, rise_late
 from bench.learning.progress import FitBar
 from bench.learning.schedule import Schedule
 from bench.pipelines.trees.bins import Bins, find_bins
-from bench.pipelines.trees.ensemble import Ensemble, Tree, join_trees
-from bench.pipelines.trees.growth import Growth, TreeSettings
-
-Sums = list[NDArray[np.float64]]
+from bench.pipelines.trees.ensemble import BLOCK, Ensemble, Tree, join_trees
+from bench.pipelines.trees.growth import Growth, Histograms, TreeSettings
 
 
 class Booster:
@@ -49,6 +48,7 @@ class Booster:
         self.weights = np.asarray(weights / weights.mean(), np.float64)
         self.start = start_scores(np.bincount(labels, self.weights, num_classes).astype(np.float64))
         self.raw = np.tile(self.start, (len(labels), 1))  # (N, columns)
+        self.histograms = Histograms(len(codes))
 
     def grow_iteration(self) -> list[Tree]:
         """Grow a tree for each column, all from the same scores, and add them to the scores."""
@@ -59,13 +59,15 @@ class Booster:
 
     def loss(self) -> float:
         """Return the weighted mean of -log p of the true classes."""
-        scores = widen(self.raw)
-        chosen = np.take_along_axis(log_softmax(scores), self.labels[:, None], axis=1)[:, 0]
+        chosen = np.empty(len(self.labels))
+        for low, high in cut_bands(chosen.shape, BLOCK):
+            logs = log_softmax(widen(self.raw[low:high]))
+            chosen[low:high] = np.take_along_axis(logs, self.labels[low:high, None], axis=1)[:, 0]
         return float(-(self.weights * chosen).mean())
 
     def _grow(self, gradient: NDArray[np.float32], hessian: NDArray[np.float32], raw: NDArray[np.float64]) -> Tree:
         """Grow one tree best split first, and add its leaves to `raw` (N,)."""
-        growth = Growth(self.codes, gradient, hessian, self.settings, self.workers)
+        growth = Growth(self.codes, gradient, hessian, self.settings, self.workers, self.histograms)
         tree, leaves = growth.grow()
         for start, stop, value in leaves:
             raw[growth.rows[start:stop]] += value
@@ -76,8 +78,7 @@ def boost(
     booster: Booster,
     bins: Bins,
     schedule: Schedule,
-    held_out: Sequence[NDArray[np.uint8]],
-    score: Callable[[Sums], float],
+    validate: Callable[[Ensemble], float],
     started_ns: int,
     description: str,
 ) -> tuple[Ensemble, FitLog]:
@@ -87,8 +88,8 @@ def boost(
         booster: Fresh.
         bins: Of the features.
         schedule: When to validate and to stop; fresh, without a cool-down.
-        held_out: Tables of bin numbers (N, F).
-        score: Turns the sums (N, columns) of all tables into a score; higher is better.
+        validate: Receives the trees that are new, and returns a score of all so far on held-out rows, whose sums begin
+            with `booster.start`; higher is better.
         started_ns: When the fit began, by `time.perf_counter_ns`.
         description: Name of the fit, for its progress.
 
@@ -96,7 +97,6 @@ def boost(
         The trees up to the best validation, the first of equals, and the log.
     """
     columns = len(booster.start)
-    sums = [np.tile(booster.start, (len(codes), 1)) for codes in held_out]
     trees, history, intervals = list[Tree](), list[Validation](), list[Interval]()
     with FitBar(description) as bar:
         while not schedule.find_end():
@@ -105,10 +105,7 @@ def boost(
                 fresh += booster.grow_iteration()
                 schedule.count_step(0.0)
             start_ns = time.perf_counter_ns()
-            grown = join_trees(bins, booster.start, fresh, [tree % columns for tree in range(len(fresh))])
-            for codes, total in zip(held_out, sums, strict=True):
-                grown.add_trees(codes, total)
-            value = score(sums)
+            value = validate(join_trees(bins, booster.start, fresh, [tree % columns for tree in range(len(fresh))]))
             end_ns = time.perf_counter_ns()
             intervals.append(Interval("validate", start_ns, end_ns))
             seconds, steps = (end_ns - started_ns) / 1e9, schedule.steps
@@ -175,10 +172,12 @@ def derive(
         labels: Classes (N,).
         weights: Of the rows, (N,).
     """
-    probability = np.exp(log_softmax(widen(raw)))[:, -raw.shape[1] :].T  # (columns, N)
     first = 1 if raw.shape[1] == 1 else 0
-    true = labels[None] == np.arange(first, first + raw.shape[1])[:, None]
-    return (
-        ((probability - true) * weights).astype(np.float32),
-        (probability * (1 - probability) * weights).astype(np.float32),
-    )
+    classes = np.arange(first, first + raw.shape[1])[:, None]
+    gradients, hessians = (np.empty(raw.shape[::-1], np.float32) for _ in range(2))
+    for low, high in cut_bands(labels.shape, BLOCK):
+        probability = np.exp(log_softmax(widen(raw[low:high])))[:, -raw.shape[1] :].T  # (columns, rows)
+        true = labels[None, low:high] == classes
+        gradients[:, low:high] = (probability - true) * weights[low:high]
+        hessians[:, low:high] = probability * (1 - probability) * weights[low:high]
+    return gradients, hessians

@@ -53,6 +53,27 @@ class Open(NamedTuple):
     best: Split
 
 
+class Histograms:
+    """Room for histograms (F, MOST_BINS, 3), used again and again: `made` of them, half of a tree's leaves at most."""
+
+    def __init__(self, features: int) -> None:
+        self.made = 0
+        self._shape, self._free = (features, MOST_BINS, 3), list[NDArray[np.float64]]()
+
+    def take(self) -> NDArray[np.float64]:
+        """Return a histogram of zeros."""
+        if not self._free:
+            self.made += 1
+            return np.zeros(self._shape)
+        histogram = self._free.pop()
+        histogram[...] = 0
+        return histogram
+
+    def give_back(self, histogram: NDArray[np.float64]) -> None:
+        """Take a histogram that is not needed any more."""
+        self._free.append(histogram)
+
+
 class Growth:
     """One tree while it grows. `rows` (N,) holds the rows of each node side by side, in their first order."""
 
@@ -63,9 +84,10 @@ class Growth:
         hessian: NDArray[np.float32],
         settings: TreeSettings,
         workers: Workers,
+        histograms: Histograms,
     ) -> None:
         self.codes, self.gradient, self.hessian = codes, gradient, hessian
-        self.settings, self.workers = settings, workers
+        self.settings, self.workers, self.histograms = settings, workers, histograms
         self.rows = np.arange(codes.shape[1], dtype=np.int32)
         most = 2 * settings.leaves - 1
         self.feature, self.code = np.full(most, -1, np.int16), np.zeros(most, np.uint8)
@@ -84,6 +106,7 @@ class Growth:
             _, _, parent = heappop(open_nodes)
             self._split(parent, nodes, places, open_nodes)
             nodes += 2
+            self._close_hopeless(open_nodes, self.settings.leaves - len(places))
         return self._tree(nodes), [(*places[node], float(np.float32(self.value[node]))) for node in sorted(places)]
 
     def _split(
@@ -100,6 +123,7 @@ class Growth:
         for node, place, (gradient, hessian) in zip((child, child + 1), sides, sums, strict=True):
             places[node], self.value[node] = place, self._value(gradient, hessian)
         if len(places) == self.settings.leaves or stop - start < 3 * self.settings.least_rows:
+            self.histograms.give_back(parent.histogram)
             return
         small = int(middle - start >= stop - middle)  # the side with fewer rows is counted, the other is the rest
         fewer = self._histogram(*sides[small])
@@ -118,16 +142,23 @@ class Growth:
         histogram: NDArray[np.float64],
     ) -> None:
         """Put a node among those that can be split, if it can."""
-        if place[1] - place[0] < 2 * self.settings.least_rows or hessian < LEAST_HESSIAN:
-            return
-        best = Split(*_best_split(histogram, gradient, hessian, self.settings.least_rows, self.settings.penalty))
-        if best.gain > 0:
-            heappush(open_nodes, (-best.gain, node, Open(node, *place, gradient, hessian, histogram, best)))
+        if place[1] - place[0] >= 2 * self.settings.least_rows and hessian >= LEAST_HESSIAN:
+            best = Split(*_best_split(histogram, gradient, hessian, self.settings.least_rows, self.settings.penalty))
+            if best.gain > 0:
+                heappush(open_nodes, (-best.gain, node, Open(node, *place, gradient, hessian, histogram, best)))
+                return
+        self.histograms.give_back(histogram)
+
+    def _close_hopeless(self, open_nodes: list[tuple[float, int, Open]], splits: int) -> None:
+        """Keep the best nodes, as many as there are splits left: no other can come to its turn any more."""
+        open_nodes.sort(key=lambda entry: entry[:2])  # a sorted list is a heap
+        while len(open_nodes) > splits:
+            self.histograms.give_back(open_nodes.pop()[2].histogram)
 
     def _histogram(self, start: int, stop: int) -> NDArray[np.float64]:
         """Sums of gradient, hessian and rows in each bin of each feature, (F, MOST_BINS, 3)."""
         features, rows = len(self.codes), self.rows[start:stop]
-        histogram = np.zeros((features, MOST_BINS, 3))
+        histogram = self.histograms.take()
         gradient, hessian = self.gradient[rows], self.hessian[rows]
         pieces = self.workers.threads if rows.size * features >= WORTH_THREADS else 1
 

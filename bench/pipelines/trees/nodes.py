@@ -1,34 +1,52 @@
 """Superpixels as rows of bin numbers for trees: their features, and means of them over their surroundings. No torch."""
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
+from bench.arrays.rows import count_rows, cut_bands, release
+from bench.arrays.scratch import Storage
+from bench.arrays.threads import list_singles, start_workers
 from bench.config import GraphConfig
 from bench.graphs.edges import EDGES, unite_pairs
 from bench.graphs.features import join_requirements, stack_features
-from bench.graphs.hops import average_hops
+from bench.graphs.hops import NodeNeighbours, average_hops, list_neighbours
 from bench.graphs.pooling import SegmentStatistics, pool_views
+from bench.pipelines.scratch import StoredArray, lend_scratch, store_array
 from bench.pipelines.trees.bins import BIN_ROWS, Bins, find_bins
 from bench.pipelines.trees.drawing import draw_by_class
+from bench.pipelines.trees.ensemble import Ensemble
+
+SLAB_VALUES = 1 << 19  # of an image in memory at a time; a smaller one is pooled without the disk
+HELD_VALUES = 1 << 20  # features in memory at a time, for each number of hops
+HELD_CODES = 1 << 23  # bin numbers in memory at a time
 
 
 @dataclass(frozen=True)
 class NodeTable:
-    """The superpixels of one segmentation.
+    """The superpixels of one segmentation, on the disk.
 
     Attributes:
-        rows: Features (N, F).
-        pixels: Pixels of each, (N,).
-        pairs: Pairs of neighbours (P, 2), each once.
+        rows: Features (F, N), one after the other, so that some of them can be read of all nodes.
+        pixels: Pixels of each node, (N,).
+        starts: Where the neighbours of each node begin, (N + 1,), as in `NodeNeighbours`.
+        neighbours: Neighbours of the nodes, (2 P,).
     """
 
-    rows: NDArray[np.float32]
-    pixels: NDArray[np.int64]
-    pairs: NDArray[np.int32]
+    rows: StoredArray
+    pixels: StoredArray
+    starts: StoredArray
+    neighbours: StoredArray
+
+    @property
+    def num_nodes(self) -> int:
+        """Number of nodes."""
+        return len(self.pixels)
 
 
 @dataclass(frozen=True)
@@ -46,34 +64,61 @@ class NodeSample:
     weights: NDArray[np.float64]
 
 
-def tabulate_nodes(image: Readable, views: Sequence[Readable], graph: GraphConfig) -> Iterator[NodeTable]:
+def choose_slab_rows(shape: Sequence[int]) -> int | None:
+    """Return how many rows of an image (*spatial, C) are walked at a time; None where all of it is in memory."""
+    return None if prod(shape) <= SLAB_VALUES else count_rows(shape, SLAB_VALUES)
+
+
+def tabulate_nodes(
+    image: Readable, views: Sequence[Readable], graph: GraphConfig, place: str | None
+) -> Iterator[NodeTable]:
     """Pool the features of superpixels and list their neighbours; the image is read and filtered once for all views.
 
     Args:
         image: (*spatial, C).
         views: Segmentations, each (*spatial) int32 with ids 0..N-1 all used.
         graph: Feature sets and edge finders, as for a graph network.
+        place: Folder for what is as large as the tables, as in `bench.pipelines.scratch.open_scratch`.
 
     Yields:
         The table of each segmentation.
     """
-    requirements = join_requirements(graph.features)
+    requirements, rows = join_requirements(graph.features), choose_slab_rows(image.shape)
     for name in graph.edges:
         requirements |= EDGES[name].requires
-    waiting = pool_views(image, views, requirements, spacing=graph.spacing)
-    while waiting:
-        yield _tabulate_next(waiting, graph)
+    with ExitStack() as stack:
+        folder = None if rows is None else stack.enter_context(lend_scratch(place))
+        storage = stack.enter_context(Storage(folder))
+        waiting = pool_views(image, views, requirements, rows, graph.spacing, storage)
+        while waiting:
+            yield _tabulate_next(waiting, graph, storage, place)
 
 
-def _tabulate_next(waiting: list[SegmentStatistics], graph: GraphConfig) -> NodeTable:
-    """Take the first of `waiting` and return its table."""
+def _tabulate_next(
+    waiting: list[SegmentStatistics], graph: GraphConfig, storage: Storage, place: str | None
+) -> NodeTable:
+    """Take the first of `waiting` and return its table; features are computed of some nodes at a time."""
     pooled = waiting.pop(0)
+    nodes = len(pooled.counts)
     found = [EDGES[name].find(pooled, graph.neighbours) for name in graph.edges]
-    pairs = unite_pairs(found, len(pooled.counts)).index.astype(np.int32)
-    return NodeTable(stack_features(graph.features, pooled), pooled.counts, pairs)
+    neighbours = list_neighbours(unite_pairs(found, nodes).index.astype(np.int32), nodes)
+    del found
+    lists = [store_array(values, place) for values in (pooled.counts, *neighbours)]
+    rows = StoredArray((_count_features(pooled, graph), nodes), np.float32, place)
+    table = rows.open()
+    for low, high in cut_bands((nodes, len(rows)), HELD_VALUES):
+        table[:, low:high] = stack_features(graph.features, pooled.take_nodes(low, high)).T
+        release(table)
+        storage.release()
+    return NodeTable(rows, *lists)
 
 
-def draw_nodes(counts: Sequence[NDArray[np.integer]], most: int, rng: np.random.Generator) -> NodeSample:
+def _count_features(pooled: SegmentStatistics, graph: GraphConfig) -> int:
+    """Return the number of features of a node."""
+    return int(stack_features(graph.features, pooled.take_nodes(0, 1)).shape[1])
+
+
+def draw_nodes(counts: Sequence[StoredArray], most: int, rng: np.random.Generator) -> NodeSample:
     """Draw nodes by their majority class (`draw_by_class`); those without a counted pixel are left out.
 
     Args:
@@ -82,67 +127,120 @@ def draw_nodes(counts: Sequence[NDArray[np.integer]], most: int, rng: np.random.
         rng: Decides which.
     """
     classes = counts[0].shape[1]
-    labels = [np.where(nodes.any(axis=1), nodes.argmax(axis=1), classes) for nodes in counts]
-    sizes = np.stack([np.bincount(own, minlength=classes + 1)[:classes] for own in labels])
+    sizes = np.stack([np.bincount(_label_nodes(own.open()), minlength=classes + 1)[:classes] for own in counts])
     draw = draw_by_class(sizes, most, rng)
-    drawn = [
-        np.sort(np.concatenate([np.flatnonzero(own == label)[ids] for label, ids in enumerate(members)]))
-        for own, members in zip(labels, draw.members, strict=True)
-    ]
-    chosen = np.concatenate([own[ids] for own, ids in zip(labels, drawn, strict=True)])
-    pixels = np.concatenate([nodes[ids].sum(axis=1) for nodes, ids in zip(counts, drawn, strict=True)])
-    return NodeSample(drawn, chosen, pixels * draw.weights[chosen])
+    drawn, chosen, pixels = list[NDArray[np.int64]](), list[NDArray[np.int64]](), list[NDArray[np.int64]]()
+    for own, members in zip(counts, draw.members, strict=True):
+        nodes = own.open()
+        labels = _label_nodes(nodes)
+        ids = np.sort(np.concatenate([np.flatnonzero(labels == label)[of] for label, of in enumerate(members)]))
+        drawn.append(ids)
+        chosen.append(labels[ids])
+        pixels.append(nodes[ids].sum(axis=1))
+    labels = np.concatenate(chosen)
+    return NodeSample(drawn, labels, np.concatenate(pixels) * draw.weights[labels])
 
 
-def find_node_bins(
-    tables: Sequence[NodeTable], sample: NodeSample, hops: Sequence[int], rng: np.random.Generator
-) -> Bins:
-    """Find the bins of all features from some of the nodes that were drawn.
+def _label_nodes(counts: NDArray[np.integer]) -> NDArray[np.int64]:
+    """Return the majority class (N,) of nodes with these true pixels (N, K); K without a counted pixel."""
+    return np.where(counts.any(axis=1), counts.argmax(axis=1), counts.shape[1])
+
+
+def gather_drawn(
+    tables: Sequence[NodeTable], sample: NodeSample, hops: Sequence[int], place: str | None
+) -> StoredArray:
+    """Gather the features of the nodes that were drawn from tables, and their means over hops.
 
     Args:
         tables: The tables that were drawn from.
         sample: What was drawn.
         hops: As in `encode_nodes`.
-        rng: Decides which nodes.
+        place: As in `tabulate_nodes`.
+
+    Returns:
+        Features (F (1 + hops), N), one after the other.
     """
-    total = len(sample.labels)
-    some = np.sort(rng.choice(total, min(BIN_ROWS, total), replace=False))
-    found = np.empty((len(some), tables[0].rows.shape[1] * (1 + len(hops))), np.float32)
-    ends = np.cumsum([0, *(len(ids) for ids in sample.nodes)])
-    for table, ids, start, stop in zip(tables, sample.nodes, ends[:-1], ends[1:], strict=True):
-        first, last = np.searchsorted(some, (start, stop))
-        for columns, block in _blocks(table, hops):
-            found[first:last, columns] = block[ids[some[first:last] - start]]
-    return find_bins(found)
-
-
-def encode_drawn(tables: Sequence[NodeTable], sample: NodeSample, bins: Bins, hops: Sequence[int]) -> NDArray[np.uint8]:
-    """Return the bin numbers of the nodes that were drawn from tables, a row per feature: (F (1 + hops), N)."""
-    codes = np.empty((len(bins.edges), len(sample.labels)), np.uint8)
-    stop = 0
+    stored = StoredArray((len(tables[0].rows) * (1 + len(hops)), len(sample.labels)), np.float32, place)
+    values, stop = stored.open(), 0
     for table, ids in zip(tables, sample.nodes, strict=True):
         start, stop = stop, stop + len(ids)
-        codes[:, start:stop] = encode_nodes(table, bins, hops)[ids].T
+        for columns, block in _blocks(table, hops):
+            values[columns, start:stop] = block[ids].T
+            release(values)
+    return stored
+
+
+def find_node_bins(drawn: StoredArray, rng: np.random.Generator) -> Bins:
+    """Find the bins of all features (F, N) from some of the nodes that were drawn; `rng` decides which."""
+    values = drawn.open()
+    total = values.shape[1]
+    some = np.sort(rng.choice(total, min(BIN_ROWS, total), replace=False))
+    edges = []
+    for line in values:
+        edges.append(find_bins(np.asarray(line)[some, None]).edges)
+        release(values)
+    return Bins(np.concatenate(edges))
+
+
+def encode_drawn(drawn: StoredArray, bins: Bins) -> NDArray[np.uint8]:
+    """Return the bin numbers (F, N) of the features (F, N) of the nodes that were drawn."""
+    values, codes = drawn.open(), np.empty(drawn.shape, np.uint8)
+    with start_workers(drawn.shape) as workers:
+        for low, high in cut_bands(drawn.shape, HELD_VALUES):
+
+            def encode(line: int, _: int, low: int = low) -> None:
+                bins.encode_feature(np.asarray(values[low + line]), low + line, codes.T)
+
+            workers.run(encode, list_singles(high - low))
+            release(values)
     return codes
 
 
-def encode_nodes(table: NodeTable, bins: Bins, hops: Sequence[int]) -> NDArray[np.uint8]:
+def encode_nodes(table: NodeTable, bins: Bins, hops: Sequence[int], place: str | None) -> StoredArray:
     """Return the bin numbers (N, F (1 + hops)) of the nodes of a table.
 
     Args:
         table: The nodes.
         bins: Of their features, then of their features' means over each number of hops.
         hops: Ascending numbers of steps along the edges, as in `bench.graphs.hops.average_hops`.
+        place: As in `tabulate_nodes`.
     """
-    codes = np.empty((len(table.rows), len(bins.edges)), np.uint8)
+    turned = StoredArray((len(bins.edges), table.num_nodes), np.uint8, place)
+    stored = StoredArray(turned.shape[::-1], np.uint8, place)
+    lines, codes = turned.open(), stored.open()
     for columns, block in _blocks(table, hops):
-        codes[:, columns] = Bins(bins.edges[columns]).encode(block)
-    return codes
+        lines[columns] = Bins(bins.edges[columns]).encode(block).T
+        release(lines)
+    for low, high in cut_bands(codes.shape, HELD_CODES):
+        codes[low:high] = lines[:, low:high].T
+        release(codes)
+        release(lines)
+    return stored
+
+
+def add_stored(ensemble: Ensemble, stored: StoredArray, sums: NDArray[np.float64]) -> None:
+    """Add the values of trees to the sums (N, K) of stored rows of bin numbers (N, F), some rows at a time."""
+    codes = stored.open()
+    for low, high in cut_bands(codes.shape, HELD_CODES):
+        ensemble.add_trees(np.asarray(codes[low:high]), np.asarray(sums[low:high]))
+        release(codes)
 
 
 def _blocks(table: NodeTable, hops: Sequence[int]) -> Iterator[tuple[slice, NDArray[np.float32]]]:
-    """The features of the nodes, then their means over each number of hops: their columns, and values (N, F)."""
-    features = table.rows.shape[1]
-    yield slice(0, features), table.rows
-    for number, block in enumerate(average_hops(table.rows, table.pixels, table.pairs, hops), start=1):
-        yield slice(number * features, (number + 1) * features), block
+    """Yield some features of all nodes at a time, and their means over each number of hops.
+
+    Args:
+        table: The nodes.
+        hops: As in `encode_nodes`.
+
+    Yields:
+        Columns, among the features and then their means over each number of hops, and values (N, columns).
+    """
+    rows, pixels = table.rows.open(), np.asarray(table.pixels.open())
+    neighbours = NodeNeighbours(np.asarray(table.starts.open()), np.asarray(table.neighbours.open()))
+    for low, high in cut_bands(rows.shape, HELD_VALUES):
+        own = np.ascontiguousarray(rows[low:high].T)
+        release(rows)
+        yield slice(low, high), own
+        for number, block in enumerate(average_hops(own, pixels, neighbours, hops), start=1):
+            yield slice(number * len(rows) + low, number * len(rows) + high), block

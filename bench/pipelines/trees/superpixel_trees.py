@@ -1,59 +1,88 @@
 """Gradient boosting on the graph network's own node features: what a graph network must beat. No torch."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.protocols import Source, Writable
+from bench.arrays.protocols import Readable, Source, Writable
+from bench.arrays.rows import count_rows, cut_bands, read_by_rows, release
+from bench.arrays.scratch import return_freed_memory
 from bench.arrays.threads import start_workers
 from bench.config import Config, SuperpixelTreesConfig, TrainingConfig
-from bench.datasets.sample import Sample, Task
+from bench.datasets.sample import Sample, Task, hold_source
 from bench.learning.fitlog import FitLog
 from bench.learning.schedule import Schedule
 from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_views
+from bench.pipelines.scratch import StoredArray, lend_scratch, store_array
 from bench.pipelines.trees.bins import Bins
 from bench.pipelines.trees.boosting import Booster, boost, log_softmax, warm_up_boosting, widen
-from bench.pipelines.trees.ensemble import EnsembleKeeper
+from bench.pipelines.trees.ensemble import Ensemble, EnsembleKeeper
 from bench.pipelines.trees.growth import TreeSettings
 from bench.pipelines.trees.nodes import (
     NodeTable,
+    add_stored,
+    choose_slab_rows,
     draw_nodes,
     encode_drawn,
     encode_nodes,
     find_node_bins,
+    gather_drawn,
     tabulate_nodes,
 )
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
 from bench.superpixels.labels import count_classes
-from bench.superpixels.registry import segment_views, warm_up_segmentation
+from bench.superpixels.registry import SUPERPIXELS, segment_views, warm_up_segmentation
 from bench.superpixels.scaling import choose_n_segments
 from bench.superpixels.views import group_views, list_views
 
-BAND_PIXELS = 1 << 24  # painted at once
+HELD_PIXELS = 1 << 25  # values of an image that is in memory in the type of its file
+BAND_PIXELS = 1 << 20  # counted, compared or painted at once
+TOGETHER = 1 << 18  # segments, times channels, of the views that are pooled in one walk over an image
 
 
 @dataclass(frozen=True)
 class TabulatedSample:
-    """A sample as tables of its superpixels.
+    """A sample as tables of its superpixels, all on the disk.
 
     Attributes:
         tables: One for each view.
         counts: True pixels of each class in each superpixel, (N, K), of each view.
-        segments: (*spatial), or (V, *spatial) of several views.
+        ids: Superpixels of each view, (V, *spatial); None in training, which paints nothing.
         facts: Counts worth a column, sums over the views.
         mask: The true mask where there are several views: how good their mean is can only be told by the pixel.
     """
 
     tables: tuple[NodeTable, ...]
-    counts: tuple[NDArray[np.int64], ...]
-    segments: NDArray[np.int32]
+    counts: tuple[StoredArray, ...]
+    ids: StoredArray | None
     facts: dict[str, float]
-    mask: NDArray[np.integer] | None
+    mask: StoredArray | None
+
+    @property
+    def segments(self) -> NDArray[np.int32] | None:
+        """Superpixels (*spatial), or (V, *spatial) of several views."""
+        return None if self.ids is None else self.list_segments()[0] if len(self.tables) == 1 else self.ids.open()
+
+    def list_segments(self) -> list[NDArray[np.int32]]:
+        """Return the superpixels (*spatial) of each view."""
+        assert self.ids is not None, "a training item has no superpixels to paint"
+        return [*self.ids.open()]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """A validation item, and of each view the bin numbers (N, F) and the sums (N, columns) of the trees so far."""
+
+    item: TabulatedSample
+    codes: tuple[StoredArray, ...]
+    sums: tuple[StoredArray, ...]
 
 
 class SuperpixelTrees(EnsembleKeeper):
@@ -62,25 +91,37 @@ class SuperpixelTrees(EnsembleKeeper):
     def __init__(self, config: Config, task: Task) -> None:
         assert isinstance(config.pipeline, SuperpixelTreesConfig)
         self.config, self.settings, self.task = config, config.pipeline, task
-        self.views = list_views(config.superpixels)
+        return_freed_memory()
+        self.views, self.place = list_views(config.superpixels), config.graph.scratch_dir
         warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
         self._warm_up_tables()
         warm_up_boosting()
 
     def prepare(self, sample: Sample) -> TabulatedSample:
         """Compute the features and the true classes of the superpixels of each view."""
-        image, mask = np.asarray(sample.image), np.asarray(sample.mask)
-        views = list(segment_views(image, self.views))
-        tables = tuple(tabulate_nodes(image, views, self.config.graph))
-        counts = tuple(count_classes(mask, ids, self.task.num_classes, self.task.ignore_index) for ids in views)
+        place, shape = self.place, tuple(sample.mask.shape)
+        large = prod(sample.image.shape) > HELD_PIXELS
+        image = sample.image if large else hold_source(sample.image)
+        mask: Readable = read_by_rows(sample.mask) if large else np.asarray(sample.mask)
+        ids = self._segment(image, shape)
+        views = [*ids.open()]
+        tables = list[NodeTable]()
+        for group in group_views(self.views, image.shape, TOGETHER):
+            some = views[len(tables) : len(tables) + len(group)]
+            tables.extend(tabulate_nodes(image, some, self.config.graph, place))
+        rows, classes, ignored = count_rows(shape, BAND_PIXELS), self.task.num_classes, self.task.ignore_index
+        counts = tuple(store_array(count_classes(mask, own, classes, ignored, rows), place) for own in views)
         facts: dict[str, float] = {
-            "n_segments": sum(choose_n_segments(mask.shape, view) for view in self.views),
-            "num_nodes": sum(len(table.rows) for table in tables),
-            "num_edges": sum(2 * len(table.pairs) for table in tables),
+            "n_segments": sum(choose_n_segments(shape, view) for view in self.views),
+            "num_nodes": sum(table.num_nodes for table in tables),
+            "num_edges": sum(len(table.neighbours) for table in tables),
         }
-        if len(views) == 1:
-            return TabulatedSample(tables, counts, views[0], facts, None)
-        return TabulatedSample(tables, counts, np.stack(views), facts, mask)
+        kept = None if len(views) == 1 else self._store_mask(mask, sample.mask.dtype)
+        return TabulatedSample(tuple(tables), counts, ids, facts, kept)
+
+    def reduce_item(self, item: TabulatedSample) -> TabulatedSample:
+        """Return the tables of a training item: `fit` needs no superpixels, which take four bytes for each pixel."""
+        return replace(item, ids=None, mask=None)
 
     def fit(self, train_items: Sequence[TabulatedSample], val_items: Sequence[TabulatedSample]) -> FitLog:
         """Boost until the pixel score of the validation images stops improving; keep the trees up to the best one."""
@@ -88,18 +129,19 @@ class SuperpixelTrees(EnsembleKeeper):
         settings, rng = self.settings, np.random.default_rng(self.config.seed)
         tables = [table for item in train_items for table in item.tables]
         sample = draw_nodes([nodes for item in train_items for nodes in item.counts], settings.sample_nodes, rng)
-        bins = find_node_bins(tables, sample, settings.hops, rng)
-        codes = encode_drawn(tables, sample, bins, settings.hops)
-        held_out = [encode_nodes(table, bins, settings.hops) for item in val_items for table in item.tables]
+        drawn = gather_drawn(tables, sample, settings.hops, self.place)
+        bins = find_node_bins(drawn, rng)
+        codes = encode_drawn(drawn, bins)
+        del drawn
         growth = TreeSettings(settings.leaves, settings.least_nodes, 0.0, settings.learning_rate)
         with start_workers(codes.shape) as workers:
             booster = Booster(codes, sample.labels, sample.weights, self.task.num_classes, growth, workers)
+            held_out = [self._hold_out(item, bins, booster.start) for item in val_items]
             self.ensemble, log = boost(
                 booster,
                 bins,
                 self._schedule(),
-                held_out,
-                lambda sums: self._score(val_items, iter(sums)),
+                lambda grown: self._validate(held_out, grown),
                 started_ns,
                 settings.name,
             )
@@ -107,8 +149,11 @@ class SuperpixelTrees(EnsembleKeeper):
 
     def predict(self, item: TabulatedSample) -> NDArray[np.integer]:
         """Paint the classes of the superpixels onto the pixels (*spatial)."""
-        views = [item.segments] if len(item.tables) == 1 else [*item.segments]
-        return paint_views([self._vote(self._sum_trees(table)) for table in item.tables], views)
+        segments = item.list_segments()
+        out = np.empty(segments[0].shape, np.min_scalar_type(self.task.num_classes - 1))
+        votes = [self._vote(self._sum_trees(table)) for table in item.tables]
+        paint_by_bands(votes, segments, out, BAND_PIXELS, lambda _: None)
+        return out
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
         """As `bench.pipelines.protocol.Pipeline.predict_into`; in memory is the table of one segmentation at a time."""
@@ -133,11 +178,11 @@ class SuperpixelTrees(EnsembleKeeper):
         votes: list[NDArray[Any]] = []
         segments: list[NDArray[np.int32]] = []
         step = 0.9 / len(self.views)
-        for group in group_views(self.views, image.shape):
+        for group in group_views(self.views, image.shape, TOGETHER):
             for done, ids in enumerate(segment_views(image, group, scratch)):
                 segments.append(ids)
                 progress((len(votes) + 0.67 * (done + 1)) * step)
-            for table in tabulate_nodes(image, segments[len(votes) :], self.config.graph):
+            for table in tabulate_nodes(image, segments[len(votes) :], self.config.graph, str(scratch)):
                 votes.append(vote(self._sum_trees(table)))
                 del table
                 progress((0.67 * len(segments) + 0.33 * len(votes)) * step)
@@ -156,10 +201,67 @@ class SuperpixelTrees(EnsembleKeeper):
         )
         return Schedule(rules, steps_per_epoch=1)
 
+    def _segment(self, image: Source, shape: tuple[int, ...]) -> StoredArray:
+        """Superpixels (V, *spatial) of each view; what is as large as the image is on the disk, unless it is small."""
+        stored = StoredArray((len(self.views), *shape), np.int32, self.place)
+        banded = all(SUPERPIXELS[view.method].banded for view in self.views)
+        with ExitStack() as stack:
+            on_disk = banded and choose_slab_rows(image.shape) is not None
+            scratch = stack.enter_context(lend_scratch(self.place)) if on_disk else None
+            for target, own in zip(stored.open(), segment_views(image, self.views, scratch), strict=True):
+                for start, stop in cut_bands(shape, BAND_PIXELS):
+                    target[start:stop] = own[start:stop]
+                    release(target)
+                    release(own)
+        return stored
+
+    def _store_mask(self, mask: Readable, dtype: np.dtype[Any]) -> StoredArray:
+        """A mask (*spatial) on the disk."""
+        stored = StoredArray(tuple(mask.shape), dtype, self.place)
+        values = stored.open()
+        for start, stop in cut_bands(values.shape, BAND_PIXELS):
+            values[start:stop] = mask[start:stop]
+            release(values)
+        return stored
+
+    def _hold_out(self, item: TabulatedSample, bins: Bins, start: NDArray[np.float64]) -> HeldOut:
+        """A validation item before the first tree, whose sums are `start` (columns,)."""
+        codes = tuple(encode_nodes(table, bins, self.settings.hops, self.place) for table in item.tables)
+        sums = tuple(store_array(np.tile(start, (len(own), 1)), self.place) for own in codes)
+        return HeldOut(item, codes, sums)
+
+    def _validate(self, held_out: Sequence[HeldOut], grown: Ensemble) -> float:
+        """Macro Dice on the pixels of all items, of what is painted once the trees `grown` are added."""
+        confusion = np.zeros((self.task.num_classes, self.task.num_classes), np.int64)
+        for held in held_out:
+            votes = list[NDArray[Any]]()
+            for codes, stored in zip(held.codes, held.sums, strict=True):
+                sums = stored.open()
+                add_stored(grown, codes, sums)
+                votes.append(self._vote(sums))
+            confusion += self._confusion(held.item, votes)
+        return macro_dice(confusion)
+
+    def _confusion(self, item: TabulatedSample, votes: Sequence[NDArray[Any]]) -> NDArray[np.int64]:
+        """Pixels (K, K) of an item by true and painted class."""
+        classes = self.task.num_classes
+        if item.mask is None:
+            return group_confusion(np.asarray(item.counts[0].open()), votes[0])
+        confusion, mask, segments = np.zeros((classes, classes), np.int64), item.mask.open(), item.list_segments()
+        for start, stop in cut_bands(mask.shape, BAND_PIXELS):
+            painted = paint_views(votes, [ids[start:stop] for ids in segments])
+            confusion += confusion_matrix(mask[start:stop], painted, classes, self.task.ignore_index)
+            for pages in (mask, *segments):
+                release(pages)
+        return confusion
+
     def _sum_trees(self, table: NodeTable) -> NDArray[np.float64]:
         """The sums (N, columns) of the trees at the nodes of a table."""
         ensemble = self.fitted()
-        return ensemble.sum_trees(encode_nodes(table, Bins(ensemble.edges), self.settings.hops))
+        codes = encode_nodes(table, Bins(ensemble.edges), self.settings.hops, self.place)
+        sums = np.tile(ensemble.start, (len(codes), 1))
+        add_stored(ensemble, codes, sums)
+        return sums
 
     def _vote(self, sums: NDArray[np.float64]) -> NDArray[Any]:
         """What nodes with these sums (N, columns) vote: classes (N,) or, of one of several views, log p (N, K)."""
@@ -167,28 +269,19 @@ class SuperpixelTrees(EnsembleKeeper):
             return _log_probabilities(sums)
         return np.asarray(widen(sums).argmax(axis=1), np.min_scalar_type(self.task.num_classes - 1))
 
-    def _score(self, items: Sequence[TabulatedSample], sums: Iterator[NDArray[np.float64]]) -> float:
-        """Macro Dice on the pixels of all items, of what these sums of their tables, in order, would paint."""
-        confusion = np.zeros((self.task.num_classes, self.task.num_classes), np.int64)
-        for item in items:
-            votes = [self._vote(next(sums)) for _ in item.tables]
-            if item.mask is None:
-                confusion += group_confusion(item.counts[0], votes[0])
-            else:
-                painted = paint_views(votes, [*item.segments])
-                confusion += confusion_matrix(item.mask, painted, self.task.num_classes, self.task.ignore_index)
-        return macro_dice(confusion)
-
     def _warm_up_tables(self) -> None:
         """Compile what tables need, on a tiny image of two segments."""
         shape = (4,) * self.task.spatial_axes
         segments = np.zeros(shape, np.int32)
         segments[2:] = 1
         image = np.zeros((*shape, self.task.in_channels), np.float32)
-        [table] = tabulate_nodes(image, [segments], self.config.graph)
-        hops = self.settings.hops[:1]
-        sample = draw_nodes([np.eye(2, dtype=np.int64)], 2, np.random.default_rng(0))
-        encode_nodes(table, find_node_bins([table], sample, hops, np.random.default_rng(0)), hops)
+        [table] = tabulate_nodes(image, [segments], self.config.graph, self.place)
+        hops, rng = self.settings.hops[:1], np.random.default_rng(0)
+        sample = draw_nodes([store_array(np.eye(2, dtype=np.int64), self.place)], 2, rng)
+        drawn = gather_drawn([table], sample, hops, self.place)
+        bins = find_node_bins(drawn, rng)
+        encode_drawn(drawn, bins)
+        encode_nodes(table, bins, hops, self.place)
 
 
 def _log_probabilities(sums: NDArray[np.float64]) -> NDArray[np.float32]:

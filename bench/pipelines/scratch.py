@@ -1,0 +1,104 @@
+"""What is too large for memory, in files of the folder that `graph.scratch_dir` names."""
+
+import contextlib
+import tempfile
+import weakref
+from collections.abc import Iterator
+from math import prod
+from pathlib import Path
+from shutil import rmtree
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from bench.arrays.scratch import create_file
+from bench.config import InputError
+
+
+def open_scratch(place: str | None) -> Path:
+    """Make a folder for what is too large for memory; its caller removes it.
+
+    Args:
+        place: Folder to make it in (`graph.scratch_dir`); None takes the system's own for temporary files.
+
+    Raises:
+        InputError: No folder can be made there.
+    """
+    try:
+        return Path(tempfile.mkdtemp(prefix="graphs-", dir=place))
+    except OSError as error:
+        raise _refuse_place(place, error) from error
+
+
+@contextlib.contextmanager
+def lend_scratch(place: str | None) -> Iterator[Path]:
+    """Yield a folder as `open_scratch` makes it, and remove it with all that is in it at the end of the block."""
+    folder = open_scratch(place)
+    try:
+        yield folder
+    finally:
+        rmtree(folder, ignore_errors=True)
+
+
+class StoredArray:
+    """An array of zeros in a file of its own, which is mapped only while it is used and goes with the object.
+
+    Any number of them takes neither memory nor open files. A pickled one carries its values.
+
+    Attributes:
+        shape: Length of each axis.
+        dtype: Type of the values.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dtype: DTypeLike, place: str | None) -> None:
+        """Make the file.
+
+        Args:
+            shape: Length of each axis.
+            dtype: Type of the values.
+            place: Folder of the file, as in `open_scratch`.
+
+        Raises:
+            InputError: There is no such folder.
+            OSError: The disk is full.
+        """
+        self.shape, self.dtype, self._place = tuple(shape), np.dtype(dtype), place
+        try:
+            self._path = create_file(Path(place or tempfile.gettempdir()), prod(shape) * self.dtype.itemsize)
+        except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
+            raise _refuse_place(place, error) from error
+        weakref.finalize(self, _remove, self._path)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return store_array, (np.array(self.open()), self._place)
+
+    def open(self) -> NDArray[Any]:
+        """Map the file; what is written to the array is kept. `bench.arrays.rows.release` hands back its pages."""
+        if prod(self.shape) == 0:  # an empty file cannot be mapped
+            return np.empty(self.shape, self.dtype)
+        return np.memmap(self._path, self.dtype, "r+", shape=self.shape)
+
+
+def store_array(values: NDArray[Any], place: str | None) -> StoredArray:
+    """Copy an array to a file, as `StoredArray`."""
+    stored = StoredArray(values.shape, values.dtype, place)
+    stored.open()[...] = values
+    return stored
+
+
+def _refuse_place(place: str | None, error: OSError) -> InputError:
+    """Return the error of a folder in which nothing can be made."""
+    return InputError(
+        f"graph.scratch_dir {place or tempfile.gettempdir()} cannot be used ({error.strerror}): name a folder on a "
+        "disk with room for some 20 bytes for each pixel of the images"
+    )
+
+
+def _remove(path: Path) -> None:
+    """Delete a file, unless it is mapped still and the system forbids that: its folder is for temporary files."""
+    with contextlib.suppress(PermissionError):
+        path.unlink(missing_ok=True)
