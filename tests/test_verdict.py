@@ -450,8 +450,13 @@ def test_any_network_that_started_from_weights_is_called_pretrained(column: str)
 def test_names_of_families() -> None:
     for arm, family, name in (
         ("tiled_cnn", "tiled_cnn", "U-Net"),
-        ("tiled_cnn scale=4", "tiled_cnn", "U-Net scale=4"),
-        ("tiled_cnn pretrained scale=4", "tiled_cnn pretrained", "U-Net, pretrained scale=4"),
+        ("tiled_cnn scale=4 batch_size=2", "tiled_cnn scale=4", "U-Net at 1/4 resolution batch_size=2"),
+        ("tiled_cnn scale=4 pretrained", "tiled_cnn scale=4 pretrained", "U-Net, pretrained at 1/4 resolution"),
+        ("tiled_cnn Segformer blend=gaussian", "tiled_cnn Segformer", "SegFormer blend=gaussian"),
+        ("tiled_cnn slice-wise Segformer", "tiled_cnn slice-wise Segformer", "slice-wise SegFormer"),
+        ("tiled_cnn nnU-Net-like", "tiled_cnn nnU-Net-like", "nnU-Net-like U-Net"),
+        ("coarse_gnn scale=2", "coarse_gnn", "U-Net + GNN scale=2"),
+        ("coarse_gnn painted", "coarse_gnn painted", "coarse U-Net painted by superpixels"),
         ("tiled_cnn pretrained weights_file=/a/b/c.pt", "tiled_cnn pretrained", "U-Net, pretrained weights_file=c.pt"),
         ("external", "external", "external (run elsewhere)"),
         ("external nnU-Net v2", "external nnU-Net v2", "nnU-Net v2 (run elsewhere)"),

@@ -23,7 +23,10 @@ ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = (
     "#000000",
 )  # Okabe and Ito, "Color universal design", 2008
 GREY = "#6b6b6b"
-_SPARE = (("#DDCC77", "d"), ("#882255", "p"), ("#999933", "*"))  # P. Tol, "Colour schemes", SRON 2021, muted
+_SPARE = (  # P. Tol, "Colour schemes", SRON 2021, muted
+    *(("#DDCC77", "d"), ("#882255", "p"), ("#999933", "*")),
+    *(("#44AA99", "8"), ("#CC6677", "d"), ("#117733", "p")),
+)
 WRONG = VERMILION  # pixels whose predicted class is not the true one; no class has this colour
 KINDS = {
     "gpu_process": "GPU memory of the process, context included",

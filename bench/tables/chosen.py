@@ -47,8 +47,9 @@ def match_size(sizes: "pd.Series[float]", size: float) -> "pd.Series[bool]":
 def choose_configurations(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
     """Return the runs that stand for each pipeline of one data set and machine, by pipeline.
 
-    A pretrained network stands beside the one from scratch, or for its arm where that did not run; each program that
-    ran elsewhere stands for itself. Their keys are those of `find_family`.
+    A pretrained network stands beside the one from scratch, and so does one of another architecture or resolution; the
+    best of them stands for its arm where the plain one did not run. Each program that ran elsewhere stands for itself.
+    Their keys are those of `find_family`.
 
     Only runs that converged may. The controls that share superpixels with the graph network (the one without edges,
     the ceiling) are taken at its superpixel size where they were run at it, because only there they say what the graph
@@ -66,10 +67,10 @@ def choose_shown(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def _choose(used: pd.DataFrame) -> dict[str, pd.DataFrame]:
     found = {str(family): choose_best(group) for family, group in used.groupby(used["arm"].map(find_family))}
-    for family in [family for family in found if " " in family]:
-        pipeline = family.split(" ")[0]
-        if pipeline not in found and pipeline not in foreign_arms():  # a pretrained network alone stands for its arm
-            found[pipeline] = found.pop(family)
+    for pipeline in {family.split(" ")[0] for family in found} - {*found, *foreign_arms()}:
+        varieties = [family for family in found if family.split(" ")[0] == pipeline]
+        best = str(choose_best(pd.concat([found[family] for family in varieties]))["arm"].iloc[0])
+        found[pipeline] = found.pop(find_family(best))  # a pretrained network alone stands for its arm
     graph = found.get(RIVALS[0])
     for control in {*edgeless_arms(), *ceiling_arms()} & set(found):
         if graph is not None:

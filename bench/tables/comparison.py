@@ -128,9 +128,8 @@ def _arms(runs: pd.DataFrame, leave_out: Sequence[str] = ()) -> pd.Series:
     """The pipeline's name and variety, followed by model and settings where a pipeline occurs with several."""
     labels: dict[Any, str] = {}
     varieties = pd.Series([label_variety(run) for run in runs.to_dict("records")], index=runs.index, dtype="str")
-    program = varieties.where(runs["pipeline"].isin(foreign_arms()), "")  # whose settings tell it from itself alone
-    columns = ["dataset", "machine", "pipeline", "program"]
-    for (_, _, pipeline, _), group in runs.assign(program=program).groupby(columns, dropna=False):
+    columns = ["dataset", "machine", "pipeline", "variety"]  # the settings of a variety tell it from itself alone
+    for (_, _, pipeline, _), group in runs.assign(variety=varieties).groupby(columns, dropna=False):
         for index, varied in zip(group.index, _list_varied(group, str(pipeline), leave_out), strict=True):
             labels[index] = " ".join(part for part in (str(pipeline), varieties[index], *varied) if part)
     return pd.Series(labels, index=runs.index, dtype="str")

@@ -11,7 +11,7 @@ from bench.arms import contending_arms, foreign_arms
 from bench.tables.chosen import find_sides
 from bench.tables.comparison import MIB, rank_arm
 from bench.tables.convergence import select_trained
-from bench.tables.names import find_family, is_volume, label_pipeline
+from bench.tables.names import find_family, find_network, is_volume, label_pipeline
 from bench.tables.statistics import Estimate, estimate_paired_difference, mean_interval, pareto_front, pareto_membership
 
 ENOUGH = 2  # configurations of each rival: a front of one point is a point
@@ -139,7 +139,7 @@ def search_budgets(runs: pd.DataFrame) -> list[Within]:
         known = used[used[cost.column].notna()]
         kinds = known["peak_memory_kind"].fillna("") if cost is MEMORY else pd.Series("", index=known.index)
         for kind, group in known.groupby(kinds):
-            arms = {name: group[group["pipeline"] == name] for name in sides}
+            arms = {name: _select_side(group, name) for name in sides}
             if all(len(arm) for arm in arms.values()):
                 found += [_within(cost, str(kind), arms, giver) for giver in sides]
     return found
@@ -154,6 +154,12 @@ def _within(cost: Cost, kind: str, arms: dict[str, pd.DataFrame], giver: str) ->
     scaled = budget / cost.scale, float(means.min()) / cost.scale
     names = tuple(_label(side, arms[side]) for side in (taker, giver))
     return Within(cost, kind, given, taken, taker, (names[0], names[1]), *scaled, _difference(taken, given))
+
+
+def _select_side(runs: pd.DataFrame, pipeline: str) -> pd.DataFrame:
+    """The runs of a pipeline's own network at any resolution; those of its other varieties where it did not run."""
+    plain = runs[runs["arm"].map(find_network) == pipeline]
+    return runs[runs["pipeline"] == pipeline] if plain.empty else plain
 
 
 def _label(pipeline: str, runs: pd.DataFrame) -> str:

@@ -2,18 +2,36 @@
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from bench.arms import ARMS, foreign_arms
+from bench.arms import ARMS, convolving_arms, foreign_arms
 
 WEIGHTS = tuple(  # columns of weights from which the training of a network started
     f"pipeline.{part}model.{name}" for part in ("", "coarse.") for name in ("encoder_weights", "weights_file")
 )
 PRETRAINED = "pretrained"  # of a network whose training started from weights
 SLICE_WISE = "slice-wise"  # of an arm over planes where the images are volumes
-VARIETIES = (SLICE_WISE, PRETRAINED)  # words that always follow the pipeline in the column `arm`, in this order
+ARCHITECTURES = {  # of tiled networks that are no U-Net: value of `pipeline.model.architecture` -> name for readers
+    "UnetPlusPlus": "U-Net++",
+    "MAnet": "MA-Net",
+    "Linknet": "LinkNet",
+    "FPN": "FPN",
+    "PSPNet": "PSPNet",
+    "PAN": "PAN",
+    "DeepLabV3": "DeepLabV3",
+    "DeepLabV3Plus": "DeepLabV3+",
+    "UPerNet": "UPerNet",
+    "Segformer": "SegFormer",
+    "DPT": "DPT",
+}
+ARCHITECTURE_COLUMNS = ("pipeline.model.architecture", "pipeline.coarse.model.architecture")
+NNUNET_LIKE = "nnU-Net-like"  # of the recipe `pipeline=nnunet_like`
+RECIPE = {"pipeline.augmentation": "strong", "pipeline.deep_supervision": "True", "pipeline.flips": "True"}  # of it
+PAINTED = "painted"  # of the arm of both without its graph network
+VARIETIES = (SLICE_WISE, *ARCHITECTURES, NNUNET_LIKE, PAINTED, PRETRAINED)  # words that follow the pipeline in `arm`
+SCALE = "scale="  # of a tiled network that sees the images at a fraction of their resolution
 ELSEWHERE = " (run elsewhere)"  # of a program whose masks are scored here, and nothing else
 
 
@@ -44,9 +62,29 @@ def name_arm(arm: str) -> str:
     pipeline, *words = shorten_paths(arm).split(" ")
     if pipeline in foreign_arms():
         return f"{' '.join(words) or ARMS[pipeline].label}{ELSEWHERE}"
-    told = list(takewhile(VARIETIES.__contains__, words))
-    label = label_pipeline(pipeline, volumes=SLICE_WISE in told)
-    return " ".join([f"{label}, {PRETRAINED}" if PRETRAINED in told else label, *words[len(told) :]])
+    told = _take_variety(pipeline, words)
+    return " ".join([_name_variety(pipeline, told), *words[len(told) :]])
+
+
+def _take_variety(pipeline: str, words: Sequence[str]) -> list[str]:
+    """Return the first of the words that follow a pipeline in the column `arm`: those of `label_variety`."""
+    reduced = pipeline in convolving_arms()
+    return list(takewhile(lambda word: word in VARIETIES or (reduced and word.startswith(SCALE)), words))
+
+
+def _name_variety(pipeline: str, variety: Sequence[str]) -> str:
+    """Return the name for readers of a pipeline with the words that `label_variety` has for its runs."""
+    label = label_pipeline(pipeline, volumes=SLICE_WISE in variety)
+    if PAINTED in variety:
+        label = "coarse U-Net painted by superpixels"
+    for word in variety:
+        label = label.replace("U-Net", ARCHITECTURES.get(word, "U-Net"))
+    if NNUNET_LIKE in variety:
+        label = f"{NNUNET_LIKE} {label}"
+    if PRETRAINED in variety:
+        label += f", {PRETRAINED}"
+    scales = [word.removeprefix(SCALE) for word in variety if word.startswith(SCALE)]
+    return f"{label} at 1/{scales[0]} resolution" if scales else label
 
 
 def shorten_paths(text: str) -> str:
@@ -57,39 +95,55 @@ def shorten_paths(text: str) -> str:
 def find_family(arm: str) -> str:
     """Return what an arm is without the settings that vary within it: the pipeline, and the program that ran elsewhere.
 
-    Two programs that made masks elsewhere are two families, and so are a network from scratch and a pretrained one.
+    Two programs that made masks elsewhere are two families, and so are a network from scratch and a pretrained one,
+    networks of two architectures, and one network at two resolutions.
     """
     pipeline, *words = arm.split(" ")
     if pipeline in foreign_arms():
         return " ".join([pipeline, *takewhile(lambda word: "=" not in word, words)])
-    return " ".join([pipeline, *takewhile(VARIETIES.__contains__, words)])
+    return " ".join([pipeline, *_take_variety(pipeline, words)])
+
+
+def find_network(arm: str) -> str:
+    """Return the family of an arm, whatever the resolution that it sees."""
+    return " ".join(word for word in find_family(arm).split(" ") if not word.startswith(SCALE))
 
 
 def label_variety(run: Mapping[Any, Any]) -> str:
-    """Return what always follows the pipeline in the column `arm`: another program's name, `VARIETIES`, or nothing."""
+    """Return what always follows the pipeline in the column `arm`: another program's name, or words as `VARIETIES`.
+
+    Of a tiled network that sees reduced images they include `scale=4`.
+    """
     pipeline = str(run.get("pipeline"))
     if pipeline in foreign_arms():
         label = run.get("pipeline.label")
         return label if isinstance(label, str) and label != ARMS[pipeline].label else ""
-    pretrained = any(isinstance(run.get(column), str) for column in WEIGHTS)
     sliced = is_volume(run) and pipeline in ARMS and ARMS[pipeline].volume_label != ""
-    return " ".join([SLICE_WISE] * sliced + [PRETRAINED] * pretrained)
+    architectures = [str(run[column]) for column in ARCHITECTURE_COLUMNS if run.get(column) in ARCHITECTURES]
+    scale = run.get("pipeline.scale")  # NaN where the arm has no such setting
+    reduced = pipeline in convolving_arms() and scale is not None and float(scale) > 1
+    words = {
+        SLICE_WISE: sliced,
+        **dict.fromkeys(architectures, True),
+        NNUNET_LIKE: all(str(run.get(column)) == value for column, value in RECIPE.items()),
+        PAINTED: str(run.get("pipeline.refine")) == "False",
+        f"{SCALE}{float(scale or 1):g}": reduced,
+        PRETRAINED: any(isinstance(run.get(column), str) for column in WEIGHTS),
+    }
+    return " ".join(word for word, holds in words.items() if holds)
 
 
 def name_run(run: Mapping[Any, Any]) -> str:
     """Return a run's arm as readers know it, with the resolution it sees if that is not the image's own."""
-    name = name_arm(f"{run['pipeline']} {label_variety(run)}".strip())
-    scale = run.get("pipeline.scale")
-    if scale is None or not float(scale) > 1:  # NaN where the arm has no such setting
-        return name
-    return f"{name} at 1/{float(scale):g} resolution"
+    return name_arm(f"{run['pipeline']} {label_variety(run)}".strip())
 
 
 def name_configuration(run: Mapping[Any, Any]) -> str:
     """Return a run's configuration: arm, the settings that tell it from others of the arm, superpixel size."""
     method, family = str(run["method"]), f"{run['pipeline']} {label_variety(run)}".strip()
-    settings = [text for text in shorten_paths(method.removeprefix(family)).split() if not text.startswith("scale=")]
-    return " ".join([name_run(run), *settings]) + format_size(float(run["superpixel_size"]))
+    return " ".join([name_run(run), *shorten_paths(method.removeprefix(family)).split()]) + format_size(
+        float(run["superpixel_size"])
+    )
 
 
 def format_size(size: float) -> str:
