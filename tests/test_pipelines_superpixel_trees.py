@@ -154,8 +154,8 @@ def test_a_large_image_is_prepared_in_bands_to_the_same_tables(views: int, monke
     for one, other in zip(banded.tables, whole.tables, strict=True):
         for name in ("rows", "pixels", "starts", "neighbours"):
             np.testing.assert_array_equal(getattr(one, name).open(), getattr(other, name).open())
-    for one, other in zip(banded.counts, whole.counts, strict=True):
-        np.testing.assert_array_equal(one.open(), other.open())
+    for mine, theirs in zip(banded.counts, whole.counts, strict=True):
+        np.testing.assert_array_equal(mine.open(), theirs.open())
 
 
 def test_items_take_no_memory_and_no_open_file_and_leave_nothing_behind(tmp_path: Path) -> None:

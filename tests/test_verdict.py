@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 from support.results import IMAGES, copy_results, make_results, make_run, score
 
-from bench.tables.names import WEIGHTS, find_family, name_arm, name_configuration
+from bench.tables.names import WEIGHTS, find_family, label_variety, name_arm, name_configuration
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bench.plots.all import split_groups
     from bench.report.verdict import Verdict, reach_verdict
     from bench.report.words import format_share, join_list
+    from bench.tables.chosen import choose_configurations
     from bench.tables.collect import Tables, collect
     from bench.tables.comparison import compare_arms, list_configurations
 
@@ -445,6 +446,38 @@ def test_any_network_that_started_from_weights_is_called_pretrained(column: str)
     assert name_configuration(run) == f"{name_arm('coarse_gnn')}, pretrained at 30 pixels per superpixel"
     scratch = run | {column: None, "method": "coarse_gnn"}
     assert name_configuration(scratch) == f"{name_arm('coarse_gnn')} at 30 pixels per superpixel"
+
+
+SEGFORMER = {"model": "Segformer", "pipeline__model__architecture": "Segformer"}
+
+
+def test_another_architecture_or_resolution_is_a_line_of_its_own_and_no_unet(folder: Path) -> None:
+    before = only(folder)
+    for seed in range(6):
+        for number, changes in enumerate((SEGFORMER, {"pipeline__scale": 4.0}, {"pipeline__scale": 8.0})):
+            name = f"other-{number}-{seed}"
+            make_run(folder, UNET, seed, 50, gain=0.01 * number, run_id=name, run_key=name, **changes)  # type: ignore[arg-type]
+    found = only(folder)
+    assert (found.first, found.lines) == (before.first, before.lines)
+    rows = compare_arms(collect(folder)).set_index("arm")
+    names = [UNET, f"{UNET} Segformer", f"{UNET} scale=4", f"{UNET} scale=8"]
+    assert list(rows.loc[names, "runs"]) == [6, 6, 6, 6]
+    assert set(names) <= set(choose_configurations(list_configurations(collect(folder))))
+
+
+def test_another_architecture_alone_stands_for_its_arm_under_its_own_name(tmp_path: Path) -> None:
+    for seed in range(3):
+        make_run(tmp_path, GNN, seed)
+        make_run(tmp_path, UNET, seed, **SEGFORMER)  # type: ignore[arg-type]
+    assert only(tmp_path).first.startswith("Compared with the SegFormer, the GNN")
+
+
+def test_recipes_and_the_control_of_both_have_words_of_their_own() -> None:
+    recipe = {"pipeline.augmentation": "strong", "pipeline.deep_supervision": True, "pipeline.flips": True}
+    assert label_variety({"pipeline": UNET, **recipe}) == "nnU-Net-like"
+    assert label_variety({"pipeline": UNET, **recipe, "pipeline.flips": False}) == ""
+    assert label_variety({"pipeline": "coarse_gnn", "pipeline.refine": False}) == "painted"
+    assert label_variety({"pipeline": "coarse_gnn", "pipeline.refine": True, "pipeline.coarse.scale": 4}) == ""
 
 
 def test_names_of_families() -> None:

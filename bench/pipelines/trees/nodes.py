@@ -143,7 +143,7 @@ def draw_nodes(counts: Sequence[StoredArray], most: int, rng: np.random.Generato
 
 def _label_nodes(counts: NDArray[np.integer]) -> NDArray[np.int64]:
     """Return the majority class (N,) of nodes with these true pixels (N, K); K without a counted pixel."""
-    return np.where(counts.any(axis=1), counts.argmax(axis=1), counts.shape[1])
+    return np.asarray(np.where(counts.any(axis=1), counts.argmax(axis=1), counts.shape[1]), np.int64)
 
 
 def gather_drawn(
