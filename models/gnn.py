@@ -8,7 +8,8 @@ from torch_geometric import nn as pyg
 
 from models.neighbours import Dropout, MeanSage
 
-ROWS = 1 << 16  # of inputs in double precision at a time
+ROWS = 1 << 16  # of inputs that are added up before they are added to the others
+COLUMNS = 32  # of such rows in double precision at a time: torch adds columns up in groups of 16 or 32
 
 
 class Message(nn.Module):
@@ -90,16 +91,17 @@ def measure_moments(
     blocks = [block for part in parts for block in torch.split(part, rows)]  # views
     count = sum(len(block) for block in blocks)
 
-    def add_up(measure: Callable[[Tensor], Tensor]) -> Tensor:
-        found = []
+    def add_up(measure: Callable[[Tensor, slice], Tensor]) -> Tensor:
+        width, found = parts[0].shape[1], []
         for block in blocks:
-            found.append(measure(block))
+            columns = [slice(start, min(start + COLUMNS, width)) for start in range(0, width, COLUMNS)]
+            found.append(torch.cat([measure(block[:, some].to(torch.float64, copy=True), some) for some in columns]))
             if done is not None:
                 done()
         return torch.stack(found).sum(dim=0)
 
-    mean = add_up(lambda block: block.sum(dim=0, dtype=torch.float64)) / count
-    squares = add_up(lambda block: (block.double() - mean).square().sum(dim=0))
+    mean = add_up(lambda block, _: block.sum(dim=0)) / count
+    squares = add_up(lambda block, some: block.sub_(mean[some]).square_().sum(dim=0))
     return mean, (squares / count).sqrt()
 
 

@@ -39,3 +39,21 @@ def test_boundaries_of_empty_classes() -> None:
     empty = np.zeros((8, 8), np.int64)
     assert np.isnan(match_boundaries(empty, empty, 2, 1.0)[1].f1)
     assert match_boundaries(empty, square(0, 8 + 24)[8:16, 4:12], 2, 1.0)[1].f1 == 0.0
+
+
+@pytest.mark.parametrize(("shape", "spacing"), [((37, 23), None), ((9, 12, 11), (2.5, 1.0, 1.0))])
+@pytest.mark.parametrize("tolerance", [0.0, 2.0, 5.5])
+def test_bands_count_what_the_whole_counts(
+    shape: tuple[int, ...], spacing: tuple[float, ...] | None, tolerance: float
+) -> None:
+    rng = np.random.default_rng(0)
+    coarse = tuple(-(-length // 4) for length in shape)
+    truth, predicted = (
+        np.kron(rng.integers(0, 3, coarse), np.ones((4,) * len(shape), np.int64))[tuple(map(slice, shape))]
+        for _ in range(2)
+    )
+    truth[:2] = 9
+    whole = match_boundaries(truth, predicted, 3, tolerance, 9, spacing)
+    assert whole[0].true > 0
+    for pixels in (1, 100, 300):
+        assert match_boundaries(truth, predicted, 3, tolerance, 9, spacing, pixels) == whole

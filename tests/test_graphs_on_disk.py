@@ -25,6 +25,9 @@ if TYPE_CHECKING:
     import torch
     from torch_geometric.data import Data
 
+    from bench.arrays.scratch import Storage
+    from bench.arrays.selection import find_median
+    from bench.graphs.build import build_columns, build_graph
     from bench.pipelines.gnn.columns import is_on_disk, release_columns, store_columns
     from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn
     from bench.pipelines.gnn.windows import cut_subgraphs
@@ -179,3 +182,51 @@ def test_windows_of_a_stored_graph_are_those_of_the_graph(tmp_path: Path) -> Non
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"graph\.scratch_dir .*missing cannot be used"):
         open_scratch(str(tmp_path / "missing"))
+
+
+@pytest.mark.parametrize(("shape", "channels", "edges"), [((200, 130), 2, ["adjacency"]), ((9, 20, 21), 1, ["knn"])])
+def test_columns_that_are_made_in_files_are_those_made_in_memory(
+    shape: tuple[int, ...], channels: int, edges: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(1)
+    coarse = np.ix_(*(np.arange(length) // 5 for length in shape))
+    segments = rng.permutation(5000)[np.ravel_multi_index(coarse, [50] * len(shape), mode="wrap") % 5000]
+    segments = np.unique(segments, return_inverse=True)[1].reshape(shape).astype(np.int32)  # ids in no order
+    image = rng.normal(0, 1, (*shape, channels)).astype(np.float32)
+    config = GraphConfig(["intensity", "quantiles", "texture", "lightness", "colour", "shape", "position"], edges)
+    expected = build_graph(image, segments, config).to_dict()
+    for place in ("graphs.moments.NODES", "graphs.colour.NODES", "graphs.pooling.NODES", "graphs.features.NODES"):
+        monkeypatch.setattr(f"bench.{place}", 30)
+    monkeypatch.setattr("bench.superpixels.adjacency.PAIRS", 70)
+    monkeypatch.setattr("bench.graphs.edges.PAIRS", 70)
+    monkeypatch.setattr("bench.arrays.selection.AT_ONCE", 50)
+    with Storage(tmp_path) as storage:
+        [columns] = build_columns(image, [segments], config, rows=8, storage=storage)
+        for name, tensor in expected.items():
+            kept = storage.keep(columns[name], tmp_path / name)
+            assert isinstance(kept, np.memmap), name
+            np.testing.assert_array_equal(kept, tensor.numpy(), err_msg=name)
+
+
+@pytest.mark.parametrize("count", [1, 10, 101, 3000])
+def test_a_median_in_bands_is_that_of_numpy(count: int) -> None:
+    rng = np.random.default_rng(count)
+    for values in (rng.random(count) * 100, rng.integers(0, 5, count).astype(np.float64), np.full(count, 3.3)):
+        assert find_median(values, Storage(None), 16) == np.median(values)
+
+
+def test_rows_are_added_at_the_end_and_up_in_memory_and_in_files_alike(tmp_path: Path) -> None:
+    parts = [np.arange(6, dtype=np.int64).reshape(3, 2), np.full((2, 2), 7, np.int64), np.empty((0, 2), np.int64)]
+    for place in (None, tmp_path):
+        with Storage(place) as storage:
+            column, sums = storage.start_rows(np.int64, (2,)), storage.start_sums(2)
+            for part in parts:
+                column.append(part)
+            for first in (4, 0, 9):
+                sums.add(first, parts[0])
+            np.testing.assert_array_equal(column.finish(), np.concatenate(parts))
+            found = sums.finish()
+            assert found.shape == (12, 2)
+            np.testing.assert_array_equal(found[[0, 4, 11]], parts[0][[0, 0, 2]])
+            assert found.sum() == 3 * parts[0].sum()
+    assert list(tmp_path.iterdir()) == []

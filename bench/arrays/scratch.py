@@ -29,6 +29,9 @@ def return_freed_memory() -> None:
             library.mallopt(parameter, value)
 
 
+ROWS = 1 << 18  # of an array that are copied at a time
+
+
 class Storage:
     """Arrays in memory or, given `scratch`, in files of that folder, which are deleted at the end of the `with` block.
 
@@ -85,20 +88,61 @@ class Storage:
                 pages.madvise(mmap.MADV_DONTNEED)
 
     def drop(self, *arrays: NDArray[Any]) -> None:
-        """Delete the files of `arrays`, which must not be used again."""
+        """Delete the files of `arrays`, which must not be used again; arrays of no file are left alone."""
         for array in arrays:
-            for path, (_, mapped) in list(self._maps.items()):
-                if mapped is array:
-                    del self._maps[path]
-                    path.unlink()
-
-    def keep(self, array: NDArray[Any]) -> NDArray[Any]:
-        """Return the array for good: from disk a read-only memory map of its file, which stays in the folder."""
-        for path, (_, mapped) in self._maps.items():
-            if mapped is array:
+            path = self._find_file(array)
+            if path is not None:
                 del self._maps[path]
-                return np.memmap(path, dtype=array.dtype, mode="r", shape=array.shape)
-        return array
+                path.unlink()
+
+    def keep(self, array: NDArray[Any], place: Path | None = None) -> NDArray[Any]:
+        """Return the array for good: from disk a memory map of its file, which stays in the folder.
+
+        Args:
+            array: An array of this storage, or its first rows; any other is returned as it is.
+            place: Name on the same disk that the file takes, and the array is then writable; None leaves it there.
+        """
+        path = self._find_file(array)
+        if path is None:
+            return array
+        del self._maps[path]
+        if place is None:
+            return np.memmap(path, dtype=array.dtype, mode="r", shape=array.shape)
+        path.rename(place)
+        return np.memmap(place, dtype=array.dtype, mode="r+", shape=array.shape)
+
+    def start_rows(self, dtype: DTypeLike, tail: tuple[int, ...] = ()) -> "RowList":
+        """Return an array without rows, each of shape `tail`, that grows at its end."""
+        return RowList(self, np.dtype(dtype), tail)
+
+    def start_sums(self, columns: int) -> "RowSums":
+        """Return an array of int64 zeros (rows, columns) that gets as many rows as are added to."""
+        return RowSums(self, columns)
+
+    def convert(self, array: NDArray[Any], dtype: DTypeLike, rows: int = ROWS) -> NDArray[Any]:
+        """Return a copy of an array in another type, made some rows at a time."""
+        copy = self.empty(array.shape, dtype)
+        for low in range(0, len(array), rows):
+            copy[low : low + rows] = array[low : low + rows]
+            self.release()
+        return copy
+
+    def _find_file(self, array: NDArray[Any]) -> Path | None:
+        """Return the file that an array of this storage, or its first rows, lies in."""
+        start = array.__array_interface__["data"][0]
+        found = (path for path, (_, whole) in self._maps.items() if whole.__array_interface__["data"][0] == start)
+        return next(found, None) if array.size > 0 and array.flags.c_contiguous else None
+
+    def start_file(self) -> Path | None:
+        """Return a new, empty file of the folder, for `adopt_file`; None in memory."""
+        return None if self._scratch is None else create_file(self._scratch, 0)
+
+    def adopt_file(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
+        """Return the array that was written to a file of `start_file`."""
+        if prod(shape) == 0:
+            path.unlink()
+            return np.empty(shape, dtype)
+        return self._map(path, shape, dtype)
 
     def _map(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
         with path.open("r+b") as file:
@@ -133,3 +177,64 @@ def create_file(folder: Path, size: int) -> Path:
     finally:
         os.close(handle)
     return Path(name)
+
+
+def trim_heap() -> None:
+    """Hand back what the C library holds of freed memory, where it is asked for that: on Linux with glibc."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
+    if trim is not None:
+        trim(0)
+
+
+class RowList:
+    """Rows that are added at the end, of which nobody knows how many there will be."""
+
+    def __init__(self, storage: Storage, dtype: np.dtype[Any], tail: tuple[int, ...]) -> None:
+        self._storage, self._dtype, self._tail, self._length = storage, dtype, tail, 0
+        self._parts: list[NDArray[Any]] = []
+        self._path = storage.start_file()
+
+    def append(self, rows: NDArray[Any]) -> None:
+        """Add `rows` (R, *tail) at the end."""
+        self._length += len(rows)
+        if self._path is None:
+            self._parts.append(rows)
+            return
+        with self._path.open("ab") as file:
+            np.ascontiguousarray(rows, self._dtype).tofile(file)
+
+    def finish(self) -> NDArray[Any]:
+        """Return all rows as an array of the storage; nothing can be added any more."""
+        if self._path is None:
+            empty = np.empty((0, *self._tail), self._dtype)
+            return np.concatenate([empty, *self._parts], dtype=self._dtype)
+        return self._storage.adopt_file(self._path, (self._length, *self._tail), self._dtype)
+
+
+class RowSums:
+    """Whole numbers that are added up row by row, in as many rows as turn out to be needed."""
+
+    def __init__(self, storage: Storage, columns: int) -> None:
+        self._storage, self._columns, self._length = storage, columns, 0
+        self._sums: NDArray[np.int64] = storage.zeros((0, columns), np.int64)
+
+    def add(self, first: int, part: NDArray[np.int64]) -> None:
+        """Add `part` (R, columns) to the rows from `first` on."""
+        end = first + len(part)
+        if end > len(self._sums):
+            self._sums = self._resize(max(end, 2 * len(self._sums)))
+        self._length = max(self._length, end)
+        self._sums[first:end] += part
+
+    def finish(self) -> NDArray[np.int64]:
+        """Return the sums (rows, columns) as an array of the storage."""
+        return self._sums if self._length == len(self._sums) else self._resize(self._length)
+
+    def _resize(self, rows: int) -> NDArray[np.int64]:
+        """Return the sums in an array of so many rows; the old array goes."""
+        new, kept = self._storage.zeros((rows, self._columns), np.int64), min(rows, self._length)
+        for low in range(0, kept, ROWS):
+            new[low : min(low + ROWS, kept)] = self._sums[low : min(low + ROWS, kept)]
+            self._storage.release()
+        self._storage.drop(self._sums)
+        return new

@@ -10,8 +10,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.chunked import Box, cut_boxes
+from bench.arrays.chunked import Box, cut_boxes, span_axes
 from bench.arrays.protocols import Source
+from bench.arrays.rows import release
 from bench.config import SyntheticConfig
 from bench.datasets.files import Classes, ImageFile, Layout, MaskFile
 from bench.datasets.normalization import (
@@ -120,15 +121,23 @@ def read_part(layer: SceneImage | SceneMask, key: Any) -> NDArray[Any]:
     if window is None:
         return np.asarray(read_whole(layer)[key])
     rest = key[len(window) :] if isinstance(key, tuple) else ()
-    return np.asarray(layer.block(window)[(*(slice(None) for _ in window), *rest)])
+    return np.asarray(read_window(layer, window)[(*(slice(None) for _ in window), *rest)])
+
+
+def read_window(layer: SceneImage | SceneMask, window: Box) -> NDArray[Any]:
+    """Generate a window of a layer, block by block where it is larger than a block."""
+    lengths = tuple(part.stop - part.start for part in window)
+    out = np.empty((*lengths, *layer.shape[len(window) :]), layer.dtype)
+    for part in cut_scene(lengths):
+        out[part] = layer.block(
+            tuple(slice(a.start + b.start, a.start + b.stop) for a, b in zip(window, part, strict=True))
+        )
+    return out
 
 
 def read_whole(layer: SceneImage | SceneMask) -> NDArray[Any]:
     """Generate all of a layer, block by block."""
-    whole = np.empty(layer.shape, dtype=layer.dtype)
-    for window in cut_scene(layer.scene.size):
-        whole[window] = layer.block(window)
-    return whole
+    return read_window(layer, span_axes(layer.scene.size))
 
 
 def compute_scene_moments(scene: Scene, kept_pixels: int = KEPT_PIXELS, side: int = SAMPLE_SIDE) -> Moments:
@@ -231,6 +240,7 @@ def write_once(path: Path, layer: SceneImage | SceneMask) -> None:
         for window in cut_scene(layer.scene.size):
             part = layer.block(window)
             pixels[window] = part.reshape(part.shape[: len(window)])
+            release(pixels)
         pixels.flush()
         del pixels
 

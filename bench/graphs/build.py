@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch_geometric.data import Data
 
 from bench.arrays.protocols import Readable
+from bench.arrays.scratch import Storage
 from bench.config import GraphConfig, require
 from bench.graphs.edges import EDGES, direct_pairs, unite_pairs
 from bench.graphs.features import join_requirements, stack_features
@@ -59,34 +62,61 @@ def build_graphs(
     Raises:
         InputError, ValueError: As `build_graph`.
     """
+    for columns in build_columns(image, views, config, rows):
+        graph = Data(**{name: torch.from_numpy(values) for name, values in columns.items()})
+        yield weigh_edges(graph, config.edge_weight, config.neighbours)
+
+
+def build_columns(
+    image: Readable,
+    views: Sequence[Readable],
+    config: GraphConfig,
+    rows: int | None = None,
+    storage: Storage | None = None,
+) -> Iterator[dict[str, NDArray[Any]]]:
+    """Build the tensors of the graphs of `build_graphs` as arrays, with the edge weights of the scheme `spacing`.
+
+    Args:
+        image: As in `build_graph`.
+        views: Segmentations as in `build_graph`.
+        config: Feature sets and edge finders; those of knn are found in memory.
+        rows: As in `build_graph`.
+        storage: Where arrays as long as there are nodes or edges are put; None: in memory.
+
+    Yields:
+        Of each segmentation the arrays by name.
+
+    Raises:
+        InputError, ValueError: As `build_graph`.
+    """
     requirements = join_requirements(config.features)
     for name in config.edges:
         requirements |= EDGES[name].requires
-    waiting = pool_views(image, views, requirements, rows, config.spacing)
+    waiting = pool_views(image, views, requirements, rows, config.spacing, storage)
     while waiting:
         yield _build_next(waiting, config)
 
 
-def _build_next(waiting: list[SegmentStatistics], config: GraphConfig) -> Data:
-    """Take the first of `waiting` and return its graph; what the features hold is let go before the edges are made."""
+def _build_next(waiting: list[SegmentStatistics], config: GraphConfig) -> dict[str, NDArray[Any]]:
+    """Take the first of `waiting` and build its graph; what the features hold is let go before the edges are made."""
     pooled = waiting.pop(0)
     x = stack_features(config.features, pooled)
     require(
         x.shape[1] > 0,
         f"graph.features={config.features} say nothing of an image of one channel: add another set, such as intensity",
     )
+    pooled.storage.drop(*(part for part in (pooled.quantiles, pooled.texture, pooled.colour) if part is not None))
     pooled = replace(pooled, quantiles=None, texture=None, colour=None, light=None)
     found = [EDGES[name].find(pooled, config.neighbours) for name in config.edges]
-    edges = direct_pairs(unite_pairs(found, len(pooled.counts)), pooled.centroids, pooled.mean)
-    graph = Data(
-        x=torch.from_numpy(x),
-        edge_index=torch.from_numpy(edges.index),
-        edge_attr=torch.from_numpy(edges.attributes),
-        edge_weight=torch.from_numpy(edges.weights),
-        pos=torch.from_numpy(pooled.centroids),
-        num_pixels=torch.from_numpy(pooled.counts),
-    )
-    return weigh_edges(graph, config.edge_weight, config.neighbours)
+    edges = direct_pairs(unite_pairs(found, len(pooled.counts)), pooled.centroids, pooled.mean, pooled.storage)
+    return {
+        "x": x,
+        "edge_index": edges.index,
+        "edge_attr": edges.attributes,
+        "edge_weight": edges.weights,
+        "pos": pooled.centroids,
+        "num_pixels": pooled.counts,
+    }
 
 
 def warm_up_graph(spatial_axes: int, channels: int, config: GraphConfig) -> None:

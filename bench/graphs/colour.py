@@ -22,7 +22,7 @@ class Colour:
     """
 
     def __init__(self, num_nodes: int, channels: int, storage: Storage) -> None:
-        self._base = np.zeros(2 + channels)
+        self._storage, self._base = storage, np.zeros(2 + channels)
         self._sums = storage.zeros((num_nodes, 2 + channels, 2), np.float64)
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
@@ -42,11 +42,13 @@ class Colour:
 
     def compute(self, counts: NDArray[np.int64]) -> NDArray[np.float32]:
         """Return mean and population standard deviation of each, (N, 2 + C, 2), of segments of `counts` (N,) pixels."""
-        found = np.empty(self._sums.shape, np.float32)
+        found = self._storage.empty(self._sums.shape, np.float32)
         for low, high in cut_bands(counts.shape, NODES):
             mean, square = np.moveaxis(self._sums[low:high] / counts[low:high, None, None], 2, 0)
             found[low:high, :, 0] = mean + self._base
             found[low:high, :, 1] = np.sqrt(np.maximum(square - mean**2, 0))
+            self._storage.release()
+        self._storage.drop(self._sums)
         return found
 
 

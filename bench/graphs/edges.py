@@ -16,9 +16,12 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.rows import cut_bands
+from bench.arrays.scratch import Storage
+from bench.arrays.selection import find_median
 from bench.arrays.threads import count_threads
 from bench.graphs.pooling import MOMENTS_ALONE, Requirements, SegmentStatistics
-from bench.superpixels.adjacency import order_pairs
+from bench.superpixels.adjacency import PAIRS, sort_pairs, sum_up
 
 
 @dataclass(frozen=True)
@@ -46,8 +49,9 @@ def find_adjacent(statistics: SegmentStatistics, neighbours: int) -> NodePairs:
     """Return the pairs of segments that share a boundary."""
     del neighbours
     assert statistics.touching is not None
-    touching = statistics.touching
-    return NodePairs(touching.pairs, touching.length.astype(np.float32), touching.contrast.astype(np.float32))
+    touching, storage = statistics.touching, statistics.storage
+    boundary, contrast = (storage.convert(values, np.float32) for values in (touching.length, touching.contrast))
+    return NodePairs(touching.pairs, boundary, contrast)
 
 
 def find_nearest(statistics: SegmentStatistics, neighbours: int) -> NodePairs:
@@ -58,12 +62,9 @@ def find_nearest(statistics: SegmentStatistics, neighbours: int) -> NodePairs:
     reach = min(neighbours + 1, nodes)  # the nearest is the node itself, or a twin at the same place
     _, near = KDTree(statistics.centroids).query(statistics.centroids, k=reach, workers=count_threads())
     near = near.reshape(nodes, reach).ravel()
-    one, other, nothing = (
-        np.repeat(np.arange(nodes), reach),
-        near.astype(np.int64, copy=False),
-        np.zeros(len(near), np.float32),
-    )
-    return _keep_distinct(np.minimum(one, other), np.maximum(one, other), nothing, nothing, nodes)
+    one, other = np.repeat(np.arange(nodes), reach), near.astype(np.int64, copy=False)
+    index, nothing = np.stack([np.minimum(one, other), np.maximum(one, other)], axis=1), np.zeros(len(near), np.float32)
+    return _keep_distinct(index, nothing, nothing, nodes)
 
 
 EDGES: dict[str, EdgeFinder] = {
@@ -76,29 +77,17 @@ def unite_pairs(parts: list[NodePairs], num_nodes: int) -> NodePairs:
     """Return every pair of any part once; boundary and contrast from the part in which they are not zero."""
     if len(parts) == 1:
         return parts[0]
-    first, second = np.concatenate([part.index for part in parts]).T
+    index = np.concatenate([part.index for part in parts])
     boundary = np.concatenate([part.boundary for part in parts])
     contrast = np.concatenate([part.contrast for part in parts])
-    return _keep_distinct(np.ascontiguousarray(first), np.ascontiguousarray(second), boundary, contrast, num_nodes)
+    return _keep_distinct(index, boundary, contrast, num_nodes)
 
 
 def _keep_distinct(
-    first: NDArray[np.int64],
-    second: NDArray[np.int64],
-    boundary: NDArray[np.float32],
-    contrast: NDArray[np.float32],
-    nodes: int,
+    index: NDArray[np.int64], boundary: NDArray[np.float32], contrast: NDArray[np.float32], nodes: int
 ) -> NodePairs:
     """Return each pair of different nodes once, in ascending order, with the largest of its values."""
-    return NodePairs(*_select_unique(first, second, boundary, contrast, order_pairs(first, second, nodes)))
-
-
-class EdgeList(NamedTuple):
-    """Source, target and pair (E,) of each edge; a record for kernels."""
-
-    source: NDArray[np.int64]
-    target: NDArray[np.int64]
-    pair: NDArray[np.int64]
+    return NodePairs(*_select_unique(index, boundary, contrast, sort_pairs(index, nodes, Storage(None))))
 
 
 class PairValues(NamedTuple):
@@ -121,55 +110,99 @@ class DirectedEdges:
     weights: NDArray[np.float32]
 
 
-def direct_pairs(pairs: NodePairs, centroids: NDArray[np.float32], means: NDArray[np.float32]) -> DirectedEdges:
+def direct_pairs(
+    pairs: NodePairs,
+    centroids: NDArray[np.float32],
+    means: NDArray[np.float32],
+    storage: Storage | None = None,
+) -> DirectedEdges:
     """Make edges of pairs, one in each direction.
 
     Args:
         pairs: NodePairs of N nodes.
         centroids: Positions (N, spatial_axes) in pixels.
         means: Mean intensities (N, C).
+        storage: Where these arrays lie and the edges are put; None: in memory.
 
     Returns:
         Edges with the attributes share of the target's boundary, contrast across the boundary, difference of the mean
         intensities (root of summed squares), distance of the centroids in units of the graph's median, and unit vector
         from source to target; and with the weight 1 / (1 + distance^2) in those units, which is 1/2 at the median.
     """
-    first, second = np.ascontiguousarray(pairs.index.T)
-    source, target, pair = _list_directions(first, second, len(centroids))
-    perimeter, length = _measure_pairs(first, second, pairs.boundary, centroids)
-    spacing = max(float(np.median(length)), 1e-6) if len(length) else 1.0
-    edges, values = EdgeList(source, target, pair), PairValues(pairs.boundary, pairs.contrast, length)
-    attributes, weights = _describe(edges, values, perimeter, spacing, centroids, means)
-    return DirectedEdges(np.stack([source, target]), attributes, weights)
+    storage = storage or Storage(None)
+    perimeter = storage.zeros((len(centroids),), np.float64)
+    length = storage.empty(pairs.boundary.shape, np.float64)
+    for low, high in cut_bands(length.shape, PAIRS):
+        _measure_pairs(pairs.index, pairs.boundary, centroids, low, high, perimeter, length)
+        storage.release()
+    spacing = max(find_median(length, storage), 1e-6) if len(length) else 1.0
+    index, of = _list_directions(pairs.index, len(centroids), storage)
+    values = PairValues(pairs.boundary, pairs.contrast, length)
+    attributes = storage.empty((len(of), 4 + centroids.shape[1]), np.float32)
+    weights = storage.empty(of.shape, np.float32)
+    for low, high in cut_bands(of.shape, PAIRS):
+        _describe(index, of, values, perimeter, spacing, centroids, means, low, high, attributes, weights)
+        storage.release()
+    storage.drop(of, perimeter, length)
+    return DirectedEdges(index, attributes, weights)
+
+
+def _list_directions(
+    pairs: NDArray[np.int64], nodes: int, storage: Storage
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return source and target (2, E), and the pair (E,), of both directions of ascending pairs, sorted as drawn above.
+
+    A counting sort: the sources below a target come before those above it.
+    """
+    index, of = storage.empty((2, 2 * len(pairs)), np.int64), storage.empty((2 * len(pairs),), np.int64)
+    cursor = storage.zeros((nodes + 1,), np.int64)
+    bands = cut_bands((len(pairs),), PAIRS)
+    for low, high in bands:
+        _count_ends(pairs, low, high, cursor)
+        storage.release()
+    sum_up(cursor, storage)
+    for way in (0, 1):
+        for low, high in bands:
+            _place_edges(pairs, way, low, high, cursor, index, of)
+            storage.release()
+    storage.drop(cursor)
+    return index, of
 
 
 @njit(cache=True, nogil=True)
-def _list_directions(first, second, nodes):  # type: ignore[no-untyped-def]
-    """Return source, target and pair of both directions of ascending pairs, sorted as drawn above: a counting sort."""
-    source = np.empty(2 * first.size, dtype=np.int64)
-    target, of = np.empty_like(source), np.empty_like(source)
-    cursor = np.zeros(nodes + 1, dtype=np.int64)
-    for pair in range(first.size):
-        cursor[first[pair] + 1] += 1
-        cursor[second[pair] + 1] += 1
-    cursor = np.cumsum(cursor)
-    for way in range(2):  # the sources below a target come before those above it
-        for pair in range(first.size):
-            low, high = first[pair], second[pair]
-            to = high if way == 0 else low
-            place = cursor[to]
-            source[place], target[place], of[place] = low + high - to, to, pair
-            cursor[to] = place + 1
-    return source, target, of
+def _count_ends(pairs, low, high, cursor):  # type: ignore[no-untyped-def]
+    """Count how often a node n is in the pairs low..high, in `cursor[n + 1]`."""
+    for pair in range(low, high):
+        cursor[pairs[pair, 0] + 1] += 1
+        cursor[pairs[pair, 1] + 1] += 1
 
 
 @njit(cache=True, nogil=True)
-def _measure_pairs(first, second, boundary, centroids):  # type: ignore[no-untyped-def]
-    """Return the boundary (N,) of each node, and the distance (P,) of the two centroids of each pair."""
-    perimeter = np.zeros(centroids.shape[0], dtype=np.float64)
-    length = np.empty(first.size, dtype=np.float64)
-    for pair in range(first.size):
-        one, two = first[pair], second[pair]
+def _place_edges(pairs, way, start, stop, cursor, index, of):  # type: ignore[no-untyped-def]
+    """Write one direction of the pairs start..stop, to the higher node (`way` 0) or to the lower one (1).
+
+    Args:
+        pairs: (P, 2) ids, the lower first.
+        way: Which direction.
+        start: First pair.
+        stop: Pair after the last one.
+        cursor: (N + 1,) place of the next edge into each node, moved on.
+        index: (2, E) receives source and target.
+        of: (E,) receives the pair.
+    """
+    for pair in range(start, stop):
+        low, high = pairs[pair, 0], pairs[pair, 1]
+        to = high if way == 0 else low
+        place = cursor[to]
+        index[0, place], index[1, place], of[place] = low + high - to, to, pair
+        cursor[to] = place + 1
+
+
+@njit(cache=True, nogil=True)
+def _measure_pairs(index, boundary, centroids, low, high, perimeter, length):  # type: ignore[no-untyped-def]
+    """Add the pairs low..high to the `perimeter` (N,) of each node; write the distance (P,) of their centroids."""
+    for pair in range(low, high):
+        one, two = index[pair, 0], index[pair, 1]
         perimeter[one] += boundary[pair]
         perimeter[two] += boundary[pair]
         square = 0.0
@@ -177,19 +210,31 @@ def _measure_pairs(first, second, boundary, centroids):  # type: ignore[no-untyp
             step = np.float64(centroids[two, axis]) - np.float64(centroids[one, axis])
             square += step * step
         length[pair] = np.sqrt(square)
-    return perimeter, length
 
 
 @njit(cache=True, nogil=True)
-def _describe(edges, pairs, perimeter, spacing, centroids, means):  # type: ignore[no-untyped-def]
-    """Return attributes (E, 4 + spatial_axes) and weights (E,) of edges; the unit of distance is `spacing` pixels."""
-    source, target, pair = edges.source, edges.target, edges.pair
+def _describe(  # type: ignore[no-untyped-def]
+    index, pair, pairs, perimeter, spacing, centroids, means, low, high, attributes, weights
+):
+    """Write attributes (E, 4 + spatial_axes) and weights (E,) of the edges low..high.
+
+    Args:
+        index: (2, E) source and target.
+        pair: (E,) pair of each edge.
+        pairs: The `PairValues`.
+        perimeter: (N,) boundary of each node.
+        spacing: Unit of distance in pixels.
+        centroids: (N, spatial_axes).
+        means: (N, C).
+        low: First edge.
+        high: Edge after the last one.
+        attributes: (E, 4 + spatial_axes).
+        weights: (E,).
+    """
     boundary, contrast, length = pairs.boundary, pairs.contrast, pairs.length
     axes = centroids.shape[1]
-    attributes = np.empty((source.size, 4 + axes), dtype=np.float32)
-    weights = np.empty(source.size, dtype=np.float32)
-    for edge in range(source.size):
-        here, there, of = source[edge], target[edge], pair[edge]
+    for edge in range(low, high):
+        here, there, of = index[0, edge], index[1, edge], pair[edge]
         square = 0.0
         for channel in range(means.shape[1]):
             step = np.float64(means[there, channel]) - np.float64(means[here, channel])
@@ -202,17 +247,16 @@ def _describe(edges, pairs, perimeter, spacing, centroids, means):  # type: igno
         for axis in range(axes):
             attributes[edge, 4 + axis] = (centroids[there, axis] - centroids[here, axis]) / max(length[of], 1e-6)
         weights[edge] = 1 / (1 + distance * distance)
-    return attributes, weights
 
 
 @njit(cache=True, nogil=True)
-def _select_unique(first, second, boundary, contrast, order):  # type: ignore[no-untyped-def]
+def _select_unique(pairs, boundary, contrast, order):  # type: ignore[no-untyped-def]
     """Return index (P, 2), boundary and contrast of each pair of different nodes once; equal ones lie together."""
     index = np.empty((order.size, 2), dtype=np.int64)
     length, step = np.empty(order.size, dtype=np.float32), np.empty(order.size, dtype=np.float32)
     known = 0
     for pair in order:
-        low, high = first[pair], second[pair]
+        low, high = pairs[pair, 0], pairs[pair, 1]
         if low == high:
             continue
         if known == 0 or index[known - 1, 0] != low or index[known - 1, 1] != high:

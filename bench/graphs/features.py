@@ -7,6 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
+from bench.arrays.rows import cut_bands
+from bench.graphs.moments import NODES
 from bench.graphs.pooling import MOMENTS_ALONE, Requirements, SegmentStatistics, pool_segments
 
 DECILES = tuple(decile / 10 for decile in range(1, 10))
@@ -23,7 +25,21 @@ class FeatureSet:
 
 
 def stack_features(names: Sequence[str], statistics: SegmentStatistics) -> NDArray[np.float32]:
-    """Compute the features of the sets `names` and put them side by side, (N, F)."""
+    """Compute the features of the sets `names`, some nodes at a time, and put them side by side, (N, F)."""
+    bands = cut_bands(statistics.counts.shape, NODES)
+    if len(bands) == 1:
+        return _stack_part(names, statistics)
+    x: NDArray[np.float32] | None = None
+    for low, high in bands:
+        part = _stack_part(names, statistics.take_nodes(low, high))
+        x = statistics.storage.empty((len(statistics.counts), part.shape[1]), np.float32) if x is None else x
+        x[low:high] = part
+        statistics.storage.release()
+    assert x is not None
+    return x
+
+
+def _stack_part(names: Sequence[str], statistics: SegmentStatistics) -> NDArray[np.float32]:
     return np.concatenate([FEATURES[name].compute(statistics) for name in names], axis=1, dtype=np.float32)
 
 

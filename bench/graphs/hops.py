@@ -7,8 +7,9 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.scratch import Storage
 from bench.arrays.threads import split_range, start_workers
-from bench.superpixels.adjacency import order_pairs
+from bench.superpixels.adjacency import sort_pairs
 
 
 class NodeNeighbours(NamedTuple):
@@ -57,7 +58,7 @@ def list_neighbours(pairs: NDArray[np.integer], nodes: int) -> NodeNeighbours:
     """List the neighbours of each of so many nodes, given the pairs (P, 2) of them, each once."""
     one, other = pairs[:, 0], pairs[:, 1]
     source, target = np.concatenate([other, one]), np.concatenate([one, other])
-    order = order_pairs(target, source, nodes)
+    order = sort_pairs(np.stack([target, source], axis=1), nodes, Storage(None))
     starts = np.concatenate([[0], np.cumsum(np.bincount(target, minlength=nodes))])
     return NodeNeighbours(starts.astype(np.int64), source[order].astype(np.int32))
 

@@ -38,13 +38,9 @@ class LightStatistics:
 
     def take_nodes(self, low: int, high: int) -> "LightStatistics":
         """Return the statistics of the segments low..high."""
-        return LightStatistics(
-            self.mean[low:high],
-            self.deviation[low:high],
-            self.levels,
-            self.quantiles[low:high],
-            self.texture[low:high],
-        )
+        rows = slice(low, high)
+        parts = (self.mean[rows], self.deviation[rows], self.levels, self.quantiles[rows], self.texture[rows])
+        return LightStatistics(*parts)
 
 
 class Lightness:
@@ -58,7 +54,7 @@ class Lightness:
         counts: Sequence[NDArray[np.int64]],
         axes: int,
         levels: tuple[float, ...],
-        spacing: tuple[float, ...] | None,
+        spacing: tuple[float, ...],
         pyramid: Pyramid | None,
         storage: Storage,
     ) -> None:

@@ -17,6 +17,7 @@ class PixelMoments:
     """Sums of place, and of intensity beyond that of the image's first pixel: a bright background costs no digits."""
 
     def __init__(self, num_nodes: int, channels: int, storage: Storage) -> None:
+        self._storage = storage
         self.places = storage.zeros((num_nodes, 9), np.int64)
         self.offset = np.zeros(channels, np.float32)
         self._sums = storage.zeros((num_nodes, channels, 2), np.float64)
@@ -40,12 +41,14 @@ class PixelMoments:
 
     def compute(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and population standard deviation, each (N, C), of segments of `counts` (N,) pixels."""
-        means, deviations = (np.empty(self._sums.shape[:2], np.float32) for _ in range(2))
+        found, deviation = (self._storage.empty(self._sums.shape[:2], np.float32) for _ in range(2))
         for low, high in cut_bands(counts.shape, NODES):
             mean, square = np.moveaxis(self._sums[low:high] / counts[low:high, None, None], 2, 0)
-            deviations[low:high] = np.sqrt(np.maximum(square - mean**2, 0))
-            means[low:high] = mean + self.offset
-        return means, deviations
+            deviation[low:high] = np.sqrt(np.maximum(square - mean**2, 0))
+            found[low:high] = mean + self.offset
+            self._storage.release()
+        self._storage.drop(self._sums)
+        return found, deviation
 
 
 @njit(cache=True, nogil=True)

@@ -5,7 +5,7 @@ the same to the last bit whatever the bands and the threads.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import chain
 from typing import Protocol
@@ -14,12 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
+from bench.arrays.rows import cut_bands
 from bench.arrays.scratch import Storage
 from bench.arrays.spacing import relate_spacing
 from bench.arrays.threads import Workers, start_workers
 from bench.graphs.colour import Colour
 from bench.graphs.lightness import Lightness, LightStatistics
-from bench.graphs.moments import PixelMoments
+from bench.graphs.moments import NODES, PixelMoments
 from bench.graphs.quantiles import Quantiles
 from bench.graphs.texture import Pyramid, Texture, halve_volume, measure_halo
 from bench.superpixels.adjacency import Faces, TouchingPairs
@@ -63,8 +64,9 @@ class SegmentStatistics:
         colour: Mean and deviation of lightness, chroma and differences (N, 2 + C, 2).
         light: Moments, quantiles and texture of the lightness, the mean of a pixel's channels.
         touching: Pairs of segments that share pixel faces.
-        faces: Pixel faces (N,) of each segment, to others and at the border of the image.
+        faces: Faces (N,) of each segment, those at the border of the image included.
         spacing: Length of a pixel along each axis, in units of the shortest one.
+        storage: Where arrays as long as there are nodes or pairs are put.
     """
 
     shape: tuple[int, ...]
@@ -80,12 +82,17 @@ class SegmentStatistics:
     touching: TouchingPairs | None
     faces: NDArray[np.int64] | None
     spacing: tuple[float, ...]
+    storage: Storage = field(default_factory=lambda: Storage(None))
 
     @cached_property
     def centroids(self) -> NDArray[np.float32]:
         """Mean position along each axis, pixel index times spacing, (N, spatial_axes)."""
-        mean = self.places[:, self._axes] / self.counts[:, None]
-        return np.asarray(mean * np.array(self.spacing), np.float32)
+        found = self.storage.empty((len(self.counts), len(self._axes)), np.float32)
+        for low, high in cut_bands(self.counts.shape, NODES):
+            mean = self.places[low:high, self._axes] / self.counts[low:high, None]
+            found[low:high] = mean * np.array(self.spacing)
+            self.storage.release()
+        return found
 
     @cached_property
     def covariance(self) -> NDArray[np.float64]:
@@ -97,19 +104,21 @@ class SegmentStatistics:
         return np.asarray(found * np.outer(self.spacing, self.spacing))
 
     def take_nodes(self, low: int, high: int) -> "SegmentStatistics":
-        """Return the statistics of the segments low..high, without the pairs: features are those of the whole."""
+        """Return the statistics of the nodes low..high; which of them touch is left out."""
+        rows = slice(low, high)
         return replace(
             self,
-            counts=self.counts[low:high],
-            places=self.places[low:high],
-            mean=self.mean[low:high],
-            deviation=self.deviation[low:high],
-            quantiles=None if self.quantiles is None else self.quantiles[low:high],
-            texture=None if self.texture is None else self.texture[low:high],
-            colour=None if self.colour is None else self.colour[low:high],
+            counts=self.counts[rows],
+            places=self.places[rows],
+            mean=self.mean[rows],
+            deviation=self.deviation[rows],
+            quantiles=None if self.quantiles is None else self.quantiles[rows],
+            texture=None if self.texture is None else self.texture[rows],
+            colour=None if self.colour is None else self.colour[rows],
             light=None if self.light is None else self.light.take_nodes(low, high),
+            faces=None if self.faces is None else self.faces[rows],
             touching=None,
-            faces=None if self.faces is None else self.faces[low:high],
+            storage=Storage(None),
         )
 
     @property
@@ -160,7 +169,7 @@ def pool_views(
         requirements: What is pooled beside moments.
         rows: About how many rows are in memory at a time; None leaves that to the size of the image.
         spacing: Length of a pixel along each axis, in any unit; None: pixels are cubes.
-        storage: Where sums and statistics of all segments live; None: in memory.
+        storage: Where arrays as long as there are nodes or pairs are put; None: in memory.
 
     Returns:
         The statistics of each segmentation, the same to the last bit whatever the others, `rows` and the threads.
@@ -169,14 +178,15 @@ def pool_views(
         ValueError: Image and segments have different shapes, or `rows` is less than 1.
     """
     shape = tuple(views[0].shape)
-    pitch = relate_spacing(spacing, len(shape))
-    collected = _collect(image, views, requirements, rows, pitch, storage or Storage(None))
+    pitch, storage = relate_spacing(spacing, len(shape)), storage or Storage(None)
+    collected = _collect(image, views, requirements, rows, pitch, storage)
     found: list[SegmentStatistics] = []
     while collected.pools:  # what was collected of a view goes before that of the next is put together
         view, pool = len(found), collected.pools.pop(0)
         texture = None if collected.texture is None else collected.texture.take(view)
         light = None if collected.light is None else collected.light.take(view)
         found.append(pool.compute(shape, pitch, texture, light))
+        storage.release()
     return found
 
 
@@ -205,11 +215,11 @@ def _collect(
         first = next(walk)
         blocks = [cut_blocks(slab, workers) for slab in first]
         counts = [
-            _count_all(slab, parts, segments, rows, workers)
+            _count_all(slab, parts, segments, rows, workers, storage)
             for slab, parts, segments in zip(first, blocks, views, strict=True)
         ]
-        levels = requirements.light_levels
         texture = Texture(counts, channels, axes, spacing, pyramids[0], storage) if requirements.texture else None
+        levels = requirements.light_levels
         light = Lightness(counts, axes, levels, spacing, pyramids[1], storage) if levels else None
         pools = [_Pool(pixels, channels, requirements, storage) for pixels in counts]
         for slabs in chain([first], walk):
@@ -228,9 +238,9 @@ class _Pool:
 
     def __init__(self, counts: NDArray[np.int64], channels: int, requirements: Requirements, storage: Storage) -> None:
         levels = requirements.levels
-        self.counts, self.levels = counts, levels
+        self.counts, self.levels, self.storage = counts, levels, storage
         self.moments = PixelMoments(len(counts), channels, storage)
-        self.faces = Faces(channels) if requirements.faces else None
+        self.faces = Faces(channels, storage, len(counts)) if requirements.faces else None
         self.quantiles = Quantiles(counts, channels, levels, storage) if levels else None
         self.colour = Colour(len(counts), channels, storage) if requirements.colour and channels > 1 else None
 
@@ -263,8 +273,9 @@ class _Pool:
             self.colour.compute(self.counts) if self.colour else None,
             light,
             touching,
-            self.faces.sum_faces(touching, len(self.counts)) if self.faces and touching else None,
+            self.faces.sum_faces(touching) if self.faces and touching else None,
             spacing,
+            self.storage,
         )
 
 
@@ -283,11 +294,11 @@ def _count_halo(requirements: Requirements, axes: int, spacing: tuple[float, ...
 
 
 def _count_all(
-    slab: Slab, parts: list[SegmentBlock], segments: Readable, rows: int | None, workers: Workers
+    slab: Slab, parts: list[SegmentBlock], segments: Readable, rows: int | None, workers: Workers, storage: Storage
 ) -> NDArray[np.int64]:
     """Count the pixels (N,) of each segment: by the blocks of the first slab if that is the whole image."""
     if slab.stop < slab.shape[0]:
-        return count_pixels(segments, rows, workers)
+        return count_pixels(segments, rows, workers, storage)
     counts = np.zeros(max(int(block.runs.ids.max()) for block in parts) + 1, np.int64)
     for block in parts:
         counts[block.runs.ids] += count_run_pixels(block, (block.stop - block.first) * slab.shape[1])

@@ -58,13 +58,13 @@ class Texture:
         counts: Sequence[NDArray[np.int64]],
         channels: int,
         axes: int,
-        spacing: tuple[float, ...] | None,
+        spacing: tuple[float, ...],
         pyramid: Pyramid | None,
         storage: Storage,
     ) -> None:
         self._pyramid = pyramid
-        self._counts, self._responses, self._storage = counts, 2 + 2 * axes, storage
-        self._spacing = (1.0,) * axes if spacing is None else spacing
+        self._counts, self._responses = counts, 2 + 2 * axes
+        self._spacing, self._storage = spacing, storage
         columns = self._responses * (2 * len(FINE) + len(COARSE))
         self._found = [storage.empty((len(pixels), channels, columns), np.float32) for pixels in counts]
         self._sums: dict[tuple[int, int], list[ScaleSums]] = {}
@@ -107,7 +107,8 @@ class Texture:
 
     def _start_sums(self, channel: int, scale: int) -> list[ScaleSums]:
         shapes = [(len(pixels), self._responses) for pixels in self._counts]
-        fine, zeros = scale < len(FINE), self._storage.zeros
+        fine = scale < len(FINE)
+        zeros = self._storage.zeros
         sums = [ScaleSums(zeros(shape, np.float64), zeros(shape, np.float64) if fine else None) for shape in shapes]
         self._sums[channel, scale] = sums
         return sums
@@ -138,6 +139,7 @@ class Texture:
                     into = into[:, ::2]
                 mean[:, 0] += self._offset[channel]
                 into[:] = mean
+                self._storage.release()
             self._storage.drop(*(part for part in sums if part is not None))
 
 

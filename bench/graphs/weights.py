@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-SCHEMES = ("spacing", "published", "normalised")  # values of graph.edge_weight
+SPACING = "spacing"
+SCHEMES = (SPACING, "published", "normalised")  # values of graph.edge_weight
 
 
 def weigh_edges(graph: Data, scheme: str, neighbours: int) -> Data:
@@ -26,7 +27,7 @@ def weigh_edges(graph: Data, scheme: str, neighbours: int) -> Data:
     Raises:
         ValueError: There is no such scheme.
     """
-    if scheme == "spacing":
+    if scheme == SPACING:
         return graph
     if scheme not in SCHEMES:
         raise ValueError(f"graph.edge_weight must be one of {', '.join(SCHEMES)}, got {scheme!r}")

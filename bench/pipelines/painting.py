@@ -36,8 +36,7 @@ def paint_by_bands(
     """
     for start, stop in cut_painting_bands(segments[0].shape, pixels):
         out[start:stop] = paint_views(votes, [ids[start:stop] for ids in segments])
-        for ids in segments:
-            release(ids)
+        _release_all([*votes, *segments, out])
         progress(stop / len(segments[0]))
 
 
@@ -63,9 +62,14 @@ def paint_probabilities(
     for start, stop in cut_painting_bands(segments[0].shape, pixels // votes[0].shape[1]):
         bands = [nodes.T[:, ids[start:stop]] for nodes, ids in zip(votes, segments, strict=True)]
         writer[start:stop] = np.exp(sum(bands[1:], bands[0]) / np.float32(len(bands)))
-        for ids in segments:
-            release(ids)
+        _release_all([*votes, *segments])
         progress(stop / len(segments[0]))
+
+
+def _release_all(arrays: Sequence[Any]) -> None:
+    """Hand back the pages of memory maps among some arrays."""
+    for array in arrays:
+        release(array)
 
 
 def cut_painting_bands(shape: tuple[int, ...], pixels: int) -> list[Band]:

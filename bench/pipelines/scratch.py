@@ -17,7 +17,7 @@ from bench.config import InputError
 
 
 def open_scratch(place: str | None) -> Path:
-    """Make a folder for what is too large for memory; its caller removes it.
+    """Make a folder for what is too large for memory; its caller removes it, or `tie_scratch` has it removed.
 
     Args:
         place: Folder to make it in (`graph.scratch_dir`); None takes the system's own for temporary files.
@@ -39,6 +39,25 @@ def lend_scratch(place: str | None) -> Iterator[Path]:
         yield folder
     finally:
         rmtree(folder, ignore_errors=True)
+
+
+def tie_scratch(owner: object, folder: Path) -> None:
+    """Have a folder removed when `owner`, whose values lie there, is gone, or when the process ends."""
+    weakref.finalize(owner, rmtree, folder, ignore_errors=True)
+
+
+def map_scratch(shape: tuple[int, ...], dtype: DTypeLike, place: str | None) -> NDArray[Any]:
+    """Return an array of zeros in a file that goes with the array.
+
+    Args:
+        shape: Shape of the array.
+        dtype: Type of its values.
+        place: As in `open_scratch`.
+    """
+    folder = open_scratch(place)
+    mapped: Any = np.memmap(folder / "array.bin", dtype, "w+", shape=shape)
+    tie_scratch(mapped, folder)
+    return mapped  # type: ignore[no-any-return]
 
 
 class StoredArray:
@@ -94,7 +113,7 @@ def _refuse_place(place: str | None, error: OSError) -> InputError:
     """Return the error of a folder in which nothing can be made."""
     return InputError(
         f"graph.scratch_dir {place or tempfile.gettempdir()} cannot be used ({error.strerror}): name a folder on a "
-        "disk with room for some 20 bytes for each pixel of the images"
+        "disk with room for some 40 bytes for each pixel of the images"
     )
 
 

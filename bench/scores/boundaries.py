@@ -7,8 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.protocols import Readable
+from bench.arrays.rows import cut_bands, release
 from bench.arrays.spacing import relate_spacing
 
+BAND_PIXELS = 1 << 22  # whose boundaries are compared at a time
 SHIFTED = 4.0  # tolerance in pixels up to which shifting the edges about beats a distance transform
 
 
@@ -43,13 +46,44 @@ class Matches:
         return 2 * precision * recall / (precision + recall)
 
 
+@dataclass(frozen=True)
+class WideBand:
+    """Rows of an image: those that count, `own`, as counted from the first of those that are read."""
+
+    read: slice
+    own: slice
+
+
+def cut_wide_bands(
+    shape: Sequence[int], tolerance: float, spacing: Sequence[float] | None = None, pixels: int = BAND_PIXELS
+) -> list[WideBand]:
+    """Cut an image into bands with the rows around them on which their boundaries hang.
+
+    Args:
+        shape: Of the image (*spatial).
+        tolerance: Distance up to which two boundaries match, in units of the shortest side of a pixel.
+        spacing: Length of a pixel along each axis; None: pixels are cubes.
+        pixels: About how many pixels of a band count.
+
+    Returns:
+        Bands of which each row of the image is `own` to one.
+    """
+    reach = int(tolerance / relate_spacing(spacing, len(shape))[0]) + 2  # a boundary hangs on the next row as well
+    found = []
+    for start, stop in cut_bands(shape, pixels):
+        first = max(start - reach, 0)
+        found.append(WideBand(slice(first, min(stop + reach, shape[0])), slice(start - first, stop - first)))
+    return found
+
+
 def match_boundaries(
-    truth: NDArray[np.integer],
-    predicted: NDArray[np.integer],
+    truth: Readable,
+    predicted: Readable,
     num_classes: int,
     tolerance: float,
     ignore_index: int | None = None,
     spacing: Sequence[float] | None = None,
+    pixels: int = BAND_PIXELS,
 ) -> list[Matches]:
     """Match the boundary pixels of each class within a tolerance: Csurka et al., BMVC 2013, the boundary F1.
 
@@ -60,15 +94,21 @@ def match_boundaries(
         tolerance: Euclidean distance, in units of the shortest side of a pixel, up to which two boundary pixels match.
         ignore_index: True value of pixels that do not count; None counts all.
         spacing: Length of a pixel along each axis; None: pixels are cubes.
+        pixels: About how many pixels are in memory at a time; the result does not depend on it.
 
     Returns:
         The matches of each of the K classes.
     """
-    kept = np.ones(truth.shape, bool) if ignore_index is None else truth != ignore_index
-    return [
-        _match(class_boundary(truth, label) & kept, class_boundary(predicted, label) & kept, tolerance, spacing)
-        for label in range(num_classes)
-    ]
+    found = [Matches()] * num_classes
+    for band in cut_wide_bands(truth.shape, tolerance, spacing, pixels):
+        true, guess = np.asarray(truth[band.read]), np.asarray(predicted[band.read])
+        kept = np.ones(true.shape, bool) if ignore_index is None else true != ignore_index
+        for label in range(num_classes):
+            edges = class_boundary(true, label) & kept, class_boundary(guess, label) & kept
+            found[label] += _match(*edges, tolerance, spacing, band.own)
+        release(truth)
+        release(predicted)
+    return found
 
 
 def class_boundary(mask: NDArray[np.integer], label: int) -> NDArray[np.bool_]:
@@ -93,9 +133,15 @@ def neighbours(ndim: int, axis: int) -> tuple[tuple[slice, ...], tuple[slice, ..
 
 
 def _match(
-    true: NDArray[np.bool_], predicted: NDArray[np.bool_], tolerance: float, spacing: Sequence[float] | None
+    true: NDArray[np.bool_],
+    predicted: NDArray[np.bool_],
+    tolerance: float,
+    spacing: Sequence[float] | None,
+    own: slice,
 ) -> Matches:
-    near_true, near_predicted = (dilate(edge, tolerance, spacing=spacing) for edge in (true, predicted))
+    """Match two edges; only pixels of the rows `own` count."""
+    near_true, near_predicted = (dilate(edge, tolerance, spacing=spacing)[own] for edge in (true, predicted))
+    true, predicted = true[own], predicted[own]
     return Matches(
         int((predicted & near_true).sum()), int(predicted.sum()), int((true & near_predicted).sum()), int(true.sum())
     )

@@ -1,18 +1,46 @@
 """What superpixels cost before anything has learned: the ceiling of a partition, two classic errors, and votes."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.protocols import Readable
+from bench.arrays.rows import cut_bands, release
 from bench.config import SuperpixelsConfig
 from bench.datasets.sample import Sample, Task, adopt_spacing
-from bench.scores.boundaries import dilate, neighbours
-from bench.superpixels.labels import count_classes
+from bench.scores.boundaries import BAND_PIXELS, cut_wide_bands, dilate, neighbours
+from bench.scores.metrics import Counts, confusion_matrix
+from bench.superpixels.labels import count_classes, paint
 from bench.superpixels.registry import segment_views
-from bench.superpixels.views import list_views, paint_oracle_views
+from bench.superpixels.views import compute_shares, list_views, paint_mean, paint_oracle_views
 
 Segments = NDArray[np.int32]
+
+
+def count_best(truth: Readable, segments: Sequence[Segments], task: Task) -> Counts:
+    """Return the confusion matrix (K, K) of `best_mask`, which is painted band by band.
+
+    Args:
+        truth: (*spatial) class numbers.
+        segments: V segmentations (*spatial).
+        task: Classes and the number that is none.
+    """
+    given = (task.num_classes, task.ignore_index)
+    counts = [count_classes(truth, ids, *given) for ids in segments]
+    votes: list[NDArray[Any]] = [
+        compute_shares(nodes) if len(segments) > 1 else nodes.argmax(axis=1) for nodes in counts
+    ]
+    del counts
+    total = np.zeros((task.num_classes, task.num_classes), np.int64)
+    for start, stop in cut_bands(truth.shape, BAND_PIXELS):
+        parts = [ids[start:stop] for ids in segments]
+        best = paint(votes[0], parts[0]) if len(parts) == 1 else paint_mean(votes, parts)
+        total += confusion_matrix(truth[start:stop], best, *given)
+        for ids in segments:
+            release(ids)
+    return total
 
 
 def best_mask(truth: NDArray[np.integer], segments: Sequence[Segments], task: Task) -> NDArray[np.integer]:
@@ -48,9 +76,7 @@ def vote(
     return paint_oracle_views(predicted, segments, task.num_classes)
 
 
-def partition_errors(
-    truth: NDArray[np.integer], segments: Sequence[Segments], tolerance: float, task: Task
-) -> dict[str, float]:
+def partition_errors(truth: Readable, segments: Sequence[Segments], tolerance: float, task: Task) -> dict[str, float]:
     """Return undersegmentation error and boundary recall of partitions.
 
     Args:
@@ -67,9 +93,7 @@ def partition_errors(
     return {"undersegmentation_error": float(np.mean(leaks)), "boundary_recall": float(np.mean(recalls))}
 
 
-def undersegmentation_error(
-    mask: NDArray[np.integer], segments: NDArray[np.integer], ignore_index: int | None = None
-) -> float:
+def undersegmentation_error(mask: Readable, segments: NDArray[np.integer], ignore_index: int | None = None) -> float:
     """Measure how many pixels leak across the classes, as a share of all pixels.
 
     1 / pixels * sum over classes S, superpixels P of min(|P in S|, |P outside S|): Neubert and Protzel, "Superpixel
@@ -83,14 +107,14 @@ def undersegmentation_error(
     Returns:
         The share, 0 for superpixels that follow the mask; NaN where all pixels are ignored.
     """
-    num_classes = int(mask.max()) + 1
+    num_classes = 1 + max(int(mask[start:stop].max()) for start, stop in cut_bands(mask.shape, BAND_PIXELS))
     counts = count_classes(mask, segments, num_classes, ignore_index)
     sizes = counts.sum(axis=1, keepdims=True)
     return float(np.minimum(counts, sizes - counts).sum() / sizes.sum()) if sizes.any() else float("nan")
 
 
 def boundary_recall(
-    mask: NDArray[np.integer],
+    mask: Readable,
     segments: NDArray[np.integer],
     tolerance: float,
     ignore_index: int | None = None,
@@ -110,11 +134,13 @@ def boundary_recall(
     Returns:
         Share in [0, 1]; NaN for a mask without boundary.
     """
-    truth = find_boundary(mask, ignore_index)
-    if not truth.any():
-        return float("nan")
-    found = dilate(find_boundary(segments), tolerance, spacing=spacing)
-    return float(np.count_nonzero(truth & found) / np.count_nonzero(truth))
+    hit = total = 0
+    for band in cut_wide_bands(mask.shape, tolerance, spacing):
+        truth = find_boundary(np.asarray(mask[band.read]), ignore_index)[band.own]
+        found = dilate(find_boundary(segments[band.read]), tolerance, spacing=spacing)[band.own]
+        hit, total = hit + int(np.count_nonzero(truth & found)), total + int(np.count_nonzero(truth))
+        release(segments)
+    return float(hit / total) if total else float("nan")
 
 
 def find_boundary(labels: NDArray[np.integer], ignore_index: int | None = None) -> NDArray[np.bool_]:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
-from bench.arrays.rows import cut_bands
+from bench.arrays.rows import cut_bands, release
 
 Counts = NDArray[np.int64]  # (K, K) pixels: rows are the truth, columns the prediction
 PerClass = NDArray[np.float64]  # (K,)
@@ -50,6 +50,8 @@ def confusion_matrix(
         if true.size and not (min(true.min(), guess.min()) >= 0 and max(true.max(), guess.max()) < num_classes):
             raise ValueError(f"masks must hold classes in [0, {num_classes})")
         counts += np.bincount(true.astype(np.int64) * num_classes + guess, minlength=num_classes**2)
+        release(truth)
+        release(predicted)
     return counts.reshape(num_classes, num_classes)
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.protocols import Readable
 from bench.datasets.sample import Sample
 
 SIDE = 384  # pixels of a crop's longer side, at most
@@ -32,13 +33,14 @@ class Panels:
         """Keep a crop of one image; the middle plane of a volume, and its cuts."""
         if self.count == MOST:
             return
-        truth = np.asarray(sample.mask)
-        plane = (truth.shape[0] // 2,) if truth.ndim == 3 else ()
-        window = (*plane, *busiest_window(truth[plane]))
+        shape = sample.mask.shape
+        plane = (shape[0] // 2,) if len(shape) == 3 else ()
+        truth: Readable = np.asarray(sample.mask) if plane else sample.mask
+        window = (*plane, *busiest_window(truth[plane] if plane else truth))
         whole = np.asarray(sample.image[window])
         self._keep("", display(whole), truth[window], predicted[window])
         if plane:
-            for name, cut in cut_across(truth.shape, window[1:]).items():
+            for name, cut in cut_across(shape, window[1:]).items():
                 image = np.asarray(sample.image[cut]).squeeze(axis=CUTS[name])
                 masks = (mask[cut].squeeze(axis=CUTS[name]) for mask in (truth, predicted))
                 self._keep(name, display(image, whole), *masks)
@@ -58,14 +60,22 @@ class Panels:
         np.savez_compressed(path, **arrays)
 
 
-def busiest_window(mask: NDArray[np.integer], side: int = SIDE) -> tuple[slice, slice]:
-    """The window of at most side x side pixels, among half-overlapping ones, with the most class boundaries."""
+def busiest_window(mask: Readable, side: int = SIDE) -> tuple[slice, slice]:
+    """The window of at most side x side pixels, among half-overlapping ones, with the most class boundaries.
+
+    A strip of rows of the mask (H, W) is in memory at a time.
+    """
     rows, columns = (_starts(length, side) for length in mask.shape)
-    edges = np.zeros(mask.shape, bool)
-    edges[1:] |= mask[1:] != mask[:-1]
-    edges[:, 1:] |= mask[:, 1:] != mask[:, :-1]
-    windows = [(slice(r, r + side), slice(c, c + side)) for r in rows for c in columns]
-    return max(windows, key=lambda window: int(edges[window].sum()))
+    found: dict[tuple[int, int], int] = {}
+    for row in rows:
+        first = max(row - 1, 0)  # a boundary lies between a pixel and the one above it
+        strip = np.asarray(mask[first : row + side])
+        edges = np.zeros(strip.shape, bool)
+        edges[1:] |= strip[1:] != strip[:-1]
+        edges[:, 1:] |= strip[:, 1:] != strip[:, :-1]
+        found |= {(row, column): int(edges[row - first :, column : column + side].sum()) for column in columns}
+    row, column = max(found, key=lambda place: found[place])
+    return slice(row, row + side), slice(column, column + side)
 
 
 def _starts(length: int, side: int) -> list[int]:

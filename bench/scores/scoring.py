@@ -2,11 +2,13 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from bench.arms import ARMS
+from bench.arrays.protocols import Readable
 from bench.config import Config, SuperpixelsConfig, TilesConfig
 from bench.datasets.sample import Sample, Task
 from bench.scores import metrics
@@ -129,7 +131,8 @@ class SplitScores:
         return made + self._surface_rows()
 
     def _score(self, sample: Sample, predicted: Mask, segments: NDArray[np.int32] | None) -> None:
-        truth, ignored = np.asarray(sample.mask), self.task.ignore_index
+        large, ignored = predicted.size > self.large_pixels, self.task.ignore_index
+        truth: Any = sample.mask if large else np.asarray(sample.mask)  # a large one is read band by band
         given = (self.task.num_classes, self.tolerance, ignored, self.task.spacing)
         boundaries = match_boundaries(truth, predicted, *given)
         self.images.append(ImageScore(sample.name, self._confusion(truth, predicted), boundaries))
@@ -137,7 +140,7 @@ class SplitScores:
         self._compare_surfaces(truth, predicted)
         if self.voting is not None:
             self._vote(sample, predicted, self.voting)
-        if segments is None and self.scale > 1 and predicted.size <= self.large_pixels:
+        if segments is None and self.scale > 1 and not large:
             best = reduce_and_restore(truth, self.scale, self.task.num_classes, ignored)
             self.ceilings.append(ImageScore(sample.name, self._confusion(truth, best)))
             self._compare_structures("oracle_", truth, best)
@@ -146,9 +149,13 @@ class SplitScores:
         from bench.scores import ceilings  # loads numba, which an arm without superpixels does not need
 
         views = [*segments.reshape(-1, *truth.shape)]
+        self.superpixels.append(ceilings.partition_errors(truth, views, self.tolerance, self.task))
+        if large:
+            self.ceilings.append(ImageScore(sample.name, ceilings.count_best(truth, views, self.task)))
+            self.structures.setdefault("oracle_", []).append(None)
+            return
         best = ceilings.best_mask(truth, views, self.task)
         self.ceilings.append(ImageScore(sample.name, self._confusion(truth, best)))
-        self.superpixels.append(ceilings.partition_errors(truth, views, self.tolerance, self.task))
         self._compare_structures("oracle_", truth, best)
 
     def _vote(self, sample: Sample, predicted: Mask, superpixels: SuperpixelsConfig) -> None:
@@ -156,9 +163,9 @@ class SplitScores:
         from bench.scores import ceilings
 
         voted = ceilings.vote(sample, predicted, superpixels, self.task)
-        self.votes.append(ImageScore(sample.name, self._confusion(np.asarray(sample.mask), voted)))
+        self.votes.append(ImageScore(sample.name, self._confusion(sample.mask, voted)))
 
-    def _confusion(self, truth: Mask, predicted: Mask) -> Counts:
+    def _confusion(self, truth: Readable, predicted: Mask) -> Counts:
         return metrics.confusion_matrix(truth, predicted, self.task.num_classes, self.task.ignore_index)
 
     def _compare_structures(self, kind: str, truth: Mask, predicted: Mask) -> None:

@@ -7,8 +7,12 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
+from bench.arrays.rows import cut_bands
+from bench.arrays.scratch import Storage
 from bench.arrays.threads import Workers, list_singles, start_workers
 from bench.superpixels.runs import SegmentBlock, Slab, cut_blocks, walk_slabs
+
+PAIRS = 1 << 20  # that are sorted or merged before the pages are handed back, where they are on disk
 
 
 class TouchingPairs(NamedTuple):
@@ -36,7 +40,7 @@ def find_adjacency(segments: Readable, image: Readable, rows: int | None = None)
     Returns:
         The pairs with length and contrast of their boundaries.
     """
-    faces, count = Faces(image.shape[-1]), 0
+    faces, count = Faces(image.shape[-1], Storage(None)), 0
     with start_workers(segments.shape) as workers:
         for (slab,) in walk_slabs(image, [segments], rows, Faces.halo):
             faces.collect(slab, cut_blocks(slab, workers), workers)
@@ -45,16 +49,22 @@ def find_adjacency(segments: Readable, image: Readable, rows: int | None = None)
 
 
 class Faces:
-    """Collects the faces between the segments, and those at the border of the image, slab by slab."""
+    """Collects the faces between the segments, and those at the border of the image, slab by slab.
+
+    Args:
+        channels: Channels of the image.
+        storage: Where arrays as long as there are pairs are put.
+        num_nodes: Number of segments N; None where the faces at the border are not asked for.
+    """
 
     halo = 1  # rows of pixels beyond the slab
 
-    def __init__(self, channels: int) -> None:
-        self._channels = channels
-        self._pairs: list[NDArray[np.int32]] = []
-        self._length: list[NDArray[np.int64]] = []
-        self._total: list[NDArray[np.float64]] = []
-        self._border: list[tuple[NDArray[np.int32], NDArray[np.int64]]] = []
+    def __init__(self, channels: int, storage: Storage, num_nodes: int | None = None) -> None:
+        self._channels, self._storage = channels, storage
+        self._pairs = storage.start_rows(np.int32, (2,))
+        self._length = storage.start_rows(np.int64)
+        self._total = storage.start_rows(np.float64)
+        self._border = None if num_nodes is None else storage.zeros((num_nodes,), np.int64)
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
         """Count the faces of a slab, as `bench.graphs.pooling.Collector.collect`."""
@@ -66,76 +76,130 @@ class Faces:
             line = (block.first - slab.top) * height
             return _scan_block(block, pixels, line, depth, height, slab.axes)  # type: ignore[no-any-return]
 
-        for block, found in zip(parts, workers.run(scan, list_singles(len(parts))), strict=True):
-            pairs, length, total, border = found
-            self._pairs.append(pairs)
-            self._length.append(length)
-            self._total.append(total)
-            self._border.append((block.runs.ids, border))
+        found = workers.run(scan, list_singles(len(parts)))
+        for column, values in zip((self._pairs, self._length, self._total), zip(*found, strict=True), strict=False):
+            column.append(np.concatenate(values))
+        if self._border is not None:
+            for block, (*_, border) in zip(parts, found, strict=True):
+                self._border[block.runs.ids] += border
 
     def merge_pairs(self, num_nodes: int) -> TouchingPairs:
-        """Return all pairs of the segments 0..num_nodes - 1; what was collected of them is let go."""
-        first, second = np.concatenate(self._pairs, axis=1)
-        length, total = np.concatenate(self._length), np.concatenate(self._total)
-        self._pairs, self._length, self._total = [], [], []
-        order = order_pairs(first, second, num_nodes)
-        pairs, length, total = _merge_parts(first, second, length, total, order)
-        return TouchingPairs(pairs, length, total / (length * self._channels))
+        """Return all pairs of the segments 0..num_nodes - 1."""
+        storage, length, total = self._storage, self._length.finish(), self._total.finish()
+        parts = self._pairs.finish()
+        order = sort_pairs(parts, num_nodes, storage)
+        pairs = storage.empty((len(parts), 2), np.int64)
+        lengths, totals = storage.zeros(length.shape, np.int64), storage.zeros(total.shape, np.float64)
+        known = 0
+        for low, high in cut_bands(order.shape, PAIRS):
+            known = int(_merge_parts(parts, length, total, order[low:high], known, pairs, lengths, totals))
+            storage.release()
+        storage.drop(parts, length, total, order)
+        for low, high in cut_bands((known,), PAIRS):
+            totals[low:high] /= lengths[low:high] * self._channels
+            storage.release()
+        return TouchingPairs(pairs[:known], lengths[:known], totals[:known])
 
-    def sum_faces(self, touching: TouchingPairs, num_nodes: int) -> NDArray[np.int64]:
-        """Return all faces of each segment (N,), at the border of the image and in the pairs that were merged."""
-        faces = np.zeros(num_nodes, np.int64)
-        for ids, count in self._border:
-            faces[ids] += count
-        for side in touching.pairs.T:
-            faces += np.bincount(side, touching.length, num_nodes).astype(np.int64)
+    def sum_faces(self, touching: TouchingPairs) -> NDArray[np.int64]:
+        """Return the faces (N,) of each segment, those at the border of the image included; to be called once."""
+        assert self._border is not None
+        faces = self._border
+        for low, high in cut_bands(touching.length.shape, PAIRS):
+            _add_faces(touching.pairs[low:high], touching.length[low:high], faces)
+            self._storage.release()
         return faces
 
 
-@njit(cache=True, nogil=True)
-def order_pairs(first, second, count):  # type: ignore[no-untyped-def]
+def sort_pairs(pairs: NDArray[np.integer], count: int, storage: Storage) -> NDArray[np.int64]:
     """Sort pairs of numbers by first, then second: two counting sorts.
 
     Args:
-        first: First numbers (P,).
-        second: Second numbers (P,).
+        pairs: Numbers (P, 2).
         count: All numbers lie below it.
+        storage: Where arrays of as many rows as there are pairs or numbers are put.
 
     Returns:
-        Indices (P,) of the pairs in ascending order; equal pairs keep theirs.
+        Indices (P,) of the pairs in ascending order; equal pairs keep theirs. An array of `storage`.
     """
-    order = np.empty(first.size, dtype=np.int64)
-    by_second = np.empty(first.size, dtype=np.int64)
-    cursor = np.zeros(count + 1, dtype=np.int64)
-    for pair in range(first.size):
-        cursor[second[pair] + 1] += 1
-    cursor = np.cumsum(cursor)
-    for pair in range(first.size):
-        by_second[cursor[second[pair]]] = pair
-        cursor[second[pair]] += 1
-    cursor[:] = 0
-    for pair in range(first.size):
-        cursor[first[pair] + 1] += 1
-    cursor = np.cumsum(cursor)
-    for pair in by_second:
-        order[cursor[first[pair]]] = pair
-        cursor[first[pair]] += 1
+    by_second = _sort_column(pairs, 1, None, count, storage)
+    order = _sort_column(pairs, 0, by_second, count, storage)
+    storage.drop(by_second)
     return order
 
 
+def _sort_column(
+    pairs: NDArray[np.integer], column: int, before: NDArray[np.int64] | None, count: int, storage: Storage
+) -> NDArray[np.int64]:
+    """Return the indices `before` (None: 0, 1, ...) sorted by a column of `pairs`; equal ones keep their order."""
+    cursor, order = storage.zeros((count + 1,), np.int64), storage.empty((len(pairs),), np.int64)
+    for low, high in cut_bands(order.shape, PAIRS):
+        _count_numbers(pairs[low:high, column], cursor)
+        storage.release()
+    sum_up(cursor, storage)
+    for low, high in cut_bands(order.shape, PAIRS):
+        _place_pairs(pairs, column, before, low, high, cursor, order)
+        storage.release()
+    storage.drop(cursor)
+    return order
+
+
+def sum_up(counts: NDArray[np.int64], storage: Storage) -> None:
+    """Replace each of the `counts` (N,) by the sum of those up to it."""
+    total = 0
+    for low, high in cut_bands(counts.shape, PAIRS):
+        counts[low] += total
+        np.cumsum(counts[low:high], out=counts[low:high])
+        total = int(counts[high - 1])
+        storage.release()
+
+
 @njit(cache=True, nogil=True)
-def _merge_parts(first, second, length, total, order):  # type: ignore[no-untyped-def]
-    """Return each pair once, in `order`, with the sums of its parts."""
-    pairs = np.empty((order.size, 2), dtype=np.int64)
-    lengths, totals = np.zeros(order.size, dtype=np.int64), np.zeros(order.size, dtype=np.float64)
-    last = -1
+def _count_numbers(numbers, cursor):  # type: ignore[no-untyped-def]
+    """Count each number n in `cursor[n + 1]`."""
+    for number in numbers:
+        cursor[number + 1] += 1
+
+
+@njit(cache=True, nogil=True)
+def _place_pairs(pairs, column, before, low, high, cursor, order):  # type: ignore[no-untyped-def]
+    """Write the indices low..high of `before` to the places that `cursor` has for their numbers, and move it on."""
+    for place in range(low, high):
+        pair = place if before is None else before[place]
+        number = pairs[pair, column]
+        order[cursor[number]] = pair
+        cursor[number] += 1
+
+
+@njit(cache=True, nogil=True)
+def _merge_parts(parts, length, total, order, known, pairs, lengths, totals):  # type: ignore[no-untyped-def]
+    """Write each pair once, in `order`, with the sums of its parts, after the `known` ones; return how many there are.
+
+    Args:
+        parts: Ids (P, 2) of each part of a pair.
+        length: Faces (P,) of each part.
+        total: Sums (P,) of each part.
+        order: Indices of the next parts.
+        known: Number of pairs that were written.
+        pairs: (P, 2), receives the ids.
+        lengths: (P,) zeros, receives the sums of faces.
+        totals: (P,) zeros, receives the sums of sums.
+    """
+    last = known - 1
     for part in order:
-        if last < 0 or pairs[last, 0] != first[part] or pairs[last, 1] != second[part]:
+        if last < 0 or pairs[last, 0] != parts[part, 0] or pairs[last, 1] != parts[part, 1]:
             last += 1
-            pairs[last, 0], pairs[last, 1] = first[part], second[part]
+            pairs[last, 0], pairs[last, 1] = parts[part, 0], parts[part, 1]
         lengths[last] += length[part]
         totals[last] += total[part]
-    return pairs[: last + 1], lengths[: last + 1], totals[: last + 1]
+    return last + 1
+
+
+@njit(cache=True, nogil=True)
+def _add_faces(pairs, length, faces):  # type: ignore[no-untyped-def]
+    """Add the faces of pairs to the `faces` (N,) of both segments."""
+    for pair in range(length.size):
+        faces[pairs[pair, 0]] += length[pair]
+        faces[pairs[pair, 1]] += length[pair]
 
 
 @njit(cache=True, nogil=True)
@@ -162,12 +226,12 @@ def _find_edge(one, other, head, second, following, known):  # type: ignore[no-u
 
 @njit(cache=True, nogil=True)
 def _list_pairs(ids, head, second, following, known):  # type: ignore[no-untyped-def]
-    """Return the ids (2, known) of the two nodes of each edge, the lower first."""
-    pairs = np.empty((2, known), dtype=np.int32)
+    """Return the ids (known, 2) of the two nodes of each edge, the lower first."""
+    pairs = np.empty((known, 2), dtype=np.int32)
     for low in range(ids.size):
         edge = head[low]
         while edge >= 0:
-            pairs[0, edge], pairs[1, edge] = min(ids[low], ids[second[edge]]), max(ids[low], ids[second[edge]])
+            pairs[edge, 0], pairs[edge, 1] = min(ids[low], ids[second[edge]]), max(ids[low], ids[second[edge]])
             edge = following[edge]
     return pairs
 
@@ -191,7 +255,7 @@ def _scan_block(block, pixels, line, depth, height, axes):  # type: ignore[no-un
         axes: Number of spatial axes.
 
     Returns:
-        Pairs (2, E) of ids, the lower first; faces (E,) and sums (E,) of absolute steps of each pair; and of each of
+        Pairs (E, 2) of ids, the lower first; faces (E,) and sums (E,) of absolute steps of each pair; and of each of
         the block's segments the faces at the border of the image.
     """
     runs, row, right = block.runs, block.first, block.right

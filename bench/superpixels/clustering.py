@@ -9,12 +9,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.rows import cut_bands
 from bench.arrays.scratch import Storage
 from bench.arrays.threads import Band, Workers, split_range
 from bench.superpixels.kmeans import AxisBlocks, BlockedImage, BlockLayout, assign, assign_cells, move_centres, seed
 from bench.superpixels.scaling import divide_axis
 
 PLANE, SOLID = (1, 16, 64), (4, 8, 32)  # longest sides of a block of a picture and of a volume, in pixels
+CLUSTERS = 1 << 17  # whose centres are moved at a time
 COARSE = 64  # pixels per cluster below which a quarter of them is too few
 
 Part = tuple[int, NDArray[np.int64]]  # the first cluster concerned, and sums of count, z, y, x and values from it on
@@ -84,7 +86,9 @@ def cluster(
     ranges = storage.empty((layout.z.cell.size * layout.y.cell.size * layout.x.cell.size, channels, 2), np.uint16)
     blocked = BlockedImage(values, ranges, layout)
     labels = storage.empty(image.shape[1:], np.int32)
-    centres = np.zeros((clusters, 3 + channels), dtype=np.float64)
+    centres = storage.zeros((clusters, 3 + channels), np.float64)
+    total = storage.empty((clusters, 4 + channels), np.int64)
+    groups = cut_bands((clusters,), CLUSTERS)
     scale = np.float32(np.sqrt(weight)) * np.array(spacing, np.float32)
     coarse, last = is_coarse(image[0].size, clusters), False
 
@@ -97,20 +101,29 @@ def cluster(
     def keep(start: int, stop: int) -> Part:
         return tuple(assign_cells(labels, layout, start, stop))
 
-    def sum_up(work: Callable[[int, int], Part]) -> NDArray[np.int64]:
-        total = np.zeros((clusters, 4 + channels), dtype=np.int64)
+    def sum_up(work: Callable[[int, int], Part]) -> None:
+        for low, high in groups:
+            total[low:high] = 0
+            storage.release()
         for inner in bands:
             for first, part in workers.run(work, inner):
                 total[first : first + part.shape[0]] += part
             storage.release()
-        return total
 
-    moved = bool(move_centres(centres, sum_up(begin)))
+    def move(work: Callable[[int, int], Part]) -> bool:
+        sum_up(work)
+        moved = False
+        for low, high in groups:
+            moved |= bool(move_centres(centres[low:high], total[low:high]))
+            storage.release()
+        return moved
+
+    moved = move(begin)
     for _ in range(iterations - 2):
-        moved = moved and bool(move_centres(centres, sum_up(iterate)))
+        moved = moved and move(iterate)
     last = True
     sum_up(iterate if iterations > 1 else keep)
-    storage.drop(values, ranges)
+    storage.drop(values, ranges, centres, total)
     return labels
 
 

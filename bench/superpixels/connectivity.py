@@ -31,7 +31,7 @@ from bench.superpixels.pieces import (
 )
 
 Result = TypeVar("Result")
-AT_ONCE = 1 << 20  # pieces to work on before the pages are handed back, where they are on disk
+AT_ONCE = 1 << 17  # pieces to work on before the pages are handed back, where they are on disk
 
 
 def label_pieces(labels: NDArray[np.integer]) -> NDArray[np.int32]:

@@ -6,16 +6,22 @@ from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
 from bench.arrays.rows import RowReader, cut_bands, release
-from bench.arrays.threads import Workers, split_range, start_workers
+from bench.arrays.scratch import Storage
+from bench.arrays.threads import Band, Workers, split_range, start_workers
 
-BAND_PIXELS = 1 << 23  # in memory at a time
+BAND_PIXELS = 1 << 21  # in memory at a time
 Mask = NDArray[np.integer]
 Votes = tuple[int, NDArray[np.int64], int]
 STRIP = 1 << 18  # pixels painted at once
 
 
 def count_classes(
-    mask: Readable, segments: Readable, num_classes: int, ignore_index: int | None = None, rows: int | None = None
+    mask: Readable,
+    segments: Readable,
+    num_classes: int,
+    ignore_index: int | None = None,
+    rows: int | None = None,
+    storage: Storage | None = None,
 ) -> NDArray[np.int64]:
     """Count the pixels of each class in each superpixel.
 
@@ -25,6 +31,7 @@ def count_classes(
         num_classes: Number of classes.
         ignore_index: Pixels of this value are not counted.
         rows: About how many rows are in memory at a time; None leaves that to the size of the image.
+        storage: Where the result is put; None: in memory.
 
     Returns:
         Pixels (N, num_classes).
@@ -35,7 +42,8 @@ def count_classes(
     if tuple(mask.shape) != tuple(segments.shape):
         raise ValueError(f"mask and segments must have one shape, got {mask.shape} and {segments.shape}")
     with start_workers(tuple(segments.shape)) as workers:
-        return _count_bands(mask, segments, num_classes, ignore_index, rows, workers)
+        bands = cut_bands(segments.shape, BAND_PIXELS, rows)
+        return _count_bands(mask, segments, num_classes, ignore_index, bands, workers, storage or Storage(None))
 
 
 def majority_labels(
@@ -80,18 +88,19 @@ def paint_oracle(
     return paint(majority_labels(mask, segments, num_classes, ignore_index), segments)
 
 
-def count_pixels(segments: Readable, rows: int | None, workers: Workers) -> NDArray[np.int64]:
+def count_pixels(segments: Readable, rows: int | None, workers: Workers, storage: Storage) -> NDArray[np.int64]:
     """Count the pixels of each superpixel.
 
     Args:
         segments: (*spatial) integer ids 0..N-1.
         rows: About how many rows are in memory at a time; None leaves that to the size of the image.
         workers: Threads that share the work on a band.
+        storage: Where the result is put.
 
     Returns:
         Pixels (N,).
     """
-    counts = np.zeros((0, 1), np.int64)
+    counts = storage.start_sums(1)
     labels = RowReader(segments, np.int32)
     for start, stop in cut_bands(segments.shape, BAND_PIXELS, rows):
         flat = labels.read_rows(start, stop).ravel()
@@ -100,16 +109,23 @@ def count_pixels(segments: Readable, rows: int | None, workers: Workers) -> NDAr
             return _count_ids(flat[low:high])  # type: ignore[no-any-return]
 
         for low, part in workers.run(count, split_range(flat.size, 4 * workers.threads)):
-            counts = _add_rows(counts, low, part)
-    return counts[:, 0]
+            counts.add(low, part)
+        storage.release()
+    return counts.finish()[:, 0]
 
 
 def _count_bands(
-    mask: Readable, segments: Readable, num_classes: int, ignore_index: int | None, rows: int | None, workers: Workers
+    mask: Readable,
+    segments: Readable,
+    num_classes: int,
+    ignore_index: int | None,
+    bands: list[Band],
+    workers: Workers,
+    storage: Storage,
 ) -> NDArray[np.int64]:
-    counts = np.zeros((0, num_classes), np.int64)
+    counts = storage.start_sums(num_classes)
     labels, ignored = RowReader(segments, np.int32), -1 if ignore_index is None else ignore_index
-    for start, stop in cut_bands(segments.shape, BAND_PIXELS, rows):
+    for start, stop in bands:
         flat = labels.read_rows(start, stop).ravel()
         classes = np.ravel(mask[start:stop])
 
@@ -125,18 +141,10 @@ def _count_bands(
                 raise ValueError(
                     f"mask must hold classes in [0, {num_classes}) or ignore_index {ignore_index}, got {value}"
                 )
-            counts = _add_rows(counts, low, part)
+            counts.add(low, part)
         release(mask)
-    return counts
-
-
-def _add_rows(total: NDArray[np.int64], first: int, part: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Return `total` with the rows of `part` added from row `first` on, longer where need be."""
-    end = first + len(part)
-    if end > len(total):
-        total = np.concatenate([total, np.zeros((max(end, len(total)) - len(total), part.shape[1]), np.int64)])
-    total[first:end] += part
-    return total
+        storage.release()
+    return counts.finish()
 
 
 @njit(cache=True, nogil=True)

@@ -32,7 +32,7 @@ from bench.arrays.threads import Workers, list_singles
 
 ROWS = {2: 64, 3: 8}  # of a block, by the number of spatial axes; a multiple of 8
 COLUMNS = 1024  # of a block
-SLAB_PIXELS = 1 << 23  # in memory at a time
+SLAB_PIXELS = 1 << 21  # in memory at a time
 
 
 class Runs(NamedTuple):

@@ -24,9 +24,9 @@ from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
 from bench.pipelines.both.scores import append_scores, append_to_item, score_image
 from bench.pipelines.cnn.tiled_cnn import TiledCnn, TiledImage
-from bench.pipelines.gnn.columns import map_scratch
 from bench.pipelines.gnn.superpixel_gnn import BAND_PIXELS, Item, SuperpixelGnn, paint_item
 from bench.pipelines.painting import paint_by_bands, paint_probabilities
+from bench.pipelines.scratch import map_scratch
 
 LEAST = 1e-6  # probability of a class that the U-Net rules out, in logarithms
 COARSE_SHARE = 0.3  # of a prediction's progress
@@ -99,7 +99,7 @@ class CoarseGnn:
     def predict(self, item: CoarseItem) -> NDArray[np.integer]:
         """Paint the classes of the nodes onto the pixels (*spatial)."""
         extended = self._extend(item, self.coarse)
-        return paint_item(extended, self._vote)
+        return paint_item(extended, self._vote, self.config.graph.scratch_dir)
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
         """Predict an image by tiles and then in bands, to the same bits as `predict`.

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from bench.arrays.protocols import Readable, Source, Writable
-from bench.arrays.rows import prefetch, read_by_rows, write_by_rows
+from bench.arrays.rows import prefetch, read_by_rows, release, write_by_rows
 from bench.arrays.tiles import Window
 from bench.config import Config, TiledCnn3dConfig, TilesConfig, require
 from bench.datasets.sample import Sample, Task, hold_source
@@ -28,6 +28,7 @@ from bench.pipelines.cnn.foreground import find_foreground
 from bench.pipelines.cnn.inference import Inferer, to_device
 from bench.pipelines.cnn.networks import Network, choose_network
 from bench.pipelines.cnn.resolution import count_blocks, reduce_images
+from bench.pipelines.scratch import map_scratch
 from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.scores.metrics import confusion_matrix, macro_dice
 from models.checkpointing import checkpoint_blocks, run_in_parts
@@ -111,10 +112,11 @@ class TiledCnn:
         return replace(log, facts=facts)
 
     def predict(self, item: TiledImage) -> NDArray[np.integer]:
-        """Return the class of every pixel (*spatial), tile by tile."""
-        out = np.empty(item.mask.shape, self._mask_dtype())
+        """Return the class of every pixel (*spatial), tile by tile; those of an image in a file lie on the disk."""
+        shape, dtype = item.mask.shape, self._mask_dtype()
+        out = np.empty(shape, dtype) if item.is_held else map_scratch(shape, dtype, self.config.graph.scratch_dir)
         image = item.image if item.is_held else read_by_rows(item.image)
-        self.make_inferer().segment(image, item.windows, out, lambda _: None)
+        self.make_inferer().segment(image, item.windows, out, lambda _: release(out))
         return out
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:

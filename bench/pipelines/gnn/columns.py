@@ -3,9 +3,8 @@
 Nothing but the rows that were taken is in memory after `release_columns`. The values are those of the graph in memory.
 """
 
-import weakref
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from shutil import rmtree
 from typing import Any
 
 import numpy as np
@@ -14,15 +13,23 @@ from numpy.typing import DTypeLike, NDArray
 from torch_geometric.data import Data
 
 from bench.arrays.rows import release
-from bench.pipelines.scratch import open_scratch
+from bench.arrays.scratch import Storage
+from bench.pipelines.scratch import map_scratch, open_scratch, tie_scratch
 
-ROWS = 1024  # of segments copied at a time
+ROWS = 256  # of segments copied at a time
+ENTRIES = 1 << 17  # of a column that are in memory at a time
 _MAPS = "_maps"  # of a graph: in its own dictionary, not among its tensors, so that batches do not look into it
+_FOLDER = "_folder"  # of its files
+_PLACE = "_place"  # where what is as long as the graph is put
 
 
-def tie_scratch(owner: object, folder: Path) -> None:
-    """Have a folder removed when `owner`, whose values lie there, is gone, or when the process ends."""
-    weakref.finalize(owner, rmtree, folder, ignore_errors=True)
+class _Maps(tuple[NDArray[Any], ...]):
+    """The memory maps of a graph, which another process does not get: its graph is in memory."""
+
+    __slots__ = ()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _Maps, ()
 
 
 def store_columns(graph: Data, place: str | None) -> Data:
@@ -39,19 +46,45 @@ def store_columns(graph: Data, place: str | None) -> Data:
         InputError: The folder cannot be used.
         OSError: The disk is full.
     """
-    folder = open_scratch(place)
-    stored, maps = Data(), []
-    tie_scratch(stored, folder)
+    folder, columns = open_scratch(place), dict[str, NDArray[Any]]()
     for name, tensor in graph.to_dict().items():
-        values = tensor.numpy()
+        columns[name] = values = tensor.numpy()
         if values.size > 0:  # an empty file cannot be mapped
             path = folder / f"{name}.bin"
             values.tofile(path)  # a full disk is an OSError here, and not a fault later
-            values = np.memmap(path, values.dtype, "r+", shape=values.shape)
-            maps.append(values)
-        stored[name] = torch.from_numpy(values)
-    stored.__dict__[_MAPS] = tuple(maps)
-    return stored
+            columns[name] = np.memmap(path, values.dtype, "r+", shape=values.shape)
+    return hold_columns(columns, folder, place)
+
+
+def hold_columns(columns: Mapping[str, NDArray[Any]], folder: Path, place: str | None) -> Data:
+    """Return the graph of some arrays, those that are memory maps of files in a folder which goes with the graph.
+
+    Args:
+        columns: Arrays by name.
+        folder: Folder of the files.
+        place: Where `make_rows` puts what is as long as the graph, as in `open_scratch`.
+    """
+    graph = Data(**{name: torch.from_numpy(values) for name, values in columns.items()})
+    tie_scratch(graph, folder)
+    graph.__dict__[_MAPS] = _Maps(values for values in columns.values() if isinstance(values, np.memmap))
+    graph.__dict__[_PLACE], graph.__dict__[_FOLDER] = place, folder
+    return graph
+
+
+def add_column(graph: Data, name: str, make: Callable[[Storage], NDArray[Any]]) -> None:
+    """Add a tensor to a graph on the disk.
+
+    Args:
+        graph: The graph.
+        name: Name of the tensor.
+        make: Makes its values in the storage that is given.
+    """
+    folder: Path = graph.__dict__[_FOLDER]
+    with Storage(folder) as storage:
+        values = storage.keep(make(storage), folder / f"{name}.bin")
+    graph[name] = torch.from_numpy(values)
+    if isinstance(values, np.memmap):
+        graph.__dict__[_MAPS] = _Maps((*graph.__dict__[_MAPS], values))
 
 
 def release_columns(graph: Data) -> None:
@@ -60,23 +93,40 @@ def release_columns(graph: Data) -> None:
         release(values)
 
 
-def is_on_disk(graph: Data) -> bool:
-    """Return whether the columns of a graph lie in files."""
-    return _MAPS in graph.__dict__
-
-
-def map_scratch(shape: tuple[int, ...], dtype: DTypeLike, place: str | None) -> NDArray[Any]:
-    """Return an array of zeros in a file that goes with the array.
+def make_rows(graph: Data, rows: int, dtype: DTypeLike, columns: tuple[int, ...] = ()) -> NDArray[Any]:
+    """Return zeros (rows, *columns) for something about a graph: in memory, or in a file where the graph lies in files.
 
     Args:
-        shape: Shape of the array.
-        dtype: Type of its values.
-        place: As in `open_scratch`.
+        graph: The graph.
+        rows: As many as the graph has nodes, or edges.
+        dtype: Type of the values.
+        columns: Shape of a row.
     """
-    folder = open_scratch(place)
-    mapped: Any = np.memmap(folder / "array.bin", dtype, "w+", shape=shape)
-    tie_scratch(mapped, folder)
-    return mapped  # type: ignore[no-any-return]
+    if not is_on_disk(graph) or rows == 0:
+        return np.zeros((rows, *columns), dtype)
+    return map_scratch((rows, *columns), dtype, graph.__dict__[_PLACE])
+
+
+def walk_rows(graph: Data, *others: NDArray[Any], rows: int | None = None) -> Iterator[slice]:
+    """Yield the rows of a graph in bands, whose pages are handed back after each.
+
+    Args:
+        graph: The graph.
+        others: Further arrays of which bands are read or written.
+        rows: Number of rows; None: that of the nodes.
+    """
+    count = len(graph.x) if rows is None else rows
+    step = ENTRIES if is_on_disk(graph) else max(count, 1)
+    for low in range(0, count, step):
+        yield slice(low, min(low + step, count))
+        release_columns(graph)
+        for values in others:
+            release(values)
+
+
+def is_on_disk(graph: Data) -> bool:
+    """Return whether the columns of a graph lie in files."""
+    return len(graph.__dict__.get(_MAPS, ())) > 0
 
 
 def copy_views(views: list[NDArray[np.int32]], place: str | None) -> NDArray[np.int32]:

@@ -1,7 +1,7 @@
 """A sample as a graph of superpixels. What is made here may be kept: its version is `bench.versions.graph_version`."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from math import prod
 
 import numpy as np
@@ -9,18 +9,21 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Data
 
-from bench.arrays.protocols import Readable
+from bench.arrays.protocols import Readable, Typed
+from bench.arrays.scratch import Storage, trim_heap
 from bench.config import GraphConfig, SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
-from bench.pipelines.gnn.columns import store_columns, tie_scratch
+from bench.graphs.build import build_columns
+from bench.graphs.weights import SPACING
+from bench.pipelines.gnn.columns import add_column, hold_columns, is_on_disk, store_columns
 from bench.pipelines.gnn.deep import DeepFeatures, build_deep_graphs
-from bench.pipelines.scratch import open_scratch
+from bench.pipelines.scratch import lend_scratch, open_scratch, tie_scratch
 from bench.superpixels.labels import count_classes
 from bench.superpixels.registry import SUPERPIXELS, segment, segment_views
 from bench.superpixels.scaling import choose_n_segments
 from bench.superpixels.views import group_views
 
-HELD_VALUES = 1 << 25  # of an image that is prepared in memory
+HELD_VALUES = 1 << 21  # of an image that is prepared in memory
 
 
 @dataclass(frozen=True)
@@ -91,16 +94,42 @@ def is_large(shape: Sequence[int], views: Sequence[SuperpixelsConfig]) -> bool:
 def _build_on_disk(
     sample: Sample, views: Sequence[SuperpixelsConfig], graph: GraphConfig, task: Task, deep: DeepFeatures | None
 ) -> list[SuperpixelGraph]:
-    """`build_sample_graphs` of a large image: in memory is what was pooled of its segments, some 500 bytes of each."""
+    """`build_sample_graphs` of a large image: in memory is what a band of rows needs, whatever the number of nodes."""
     items: list[SuperpixelGraph] = []
     for group in group_views(views, sample.image.shape):
         segments = [_segment_on_disk(sample, view, graph) for view in group]
-        graphs = build_deep_graphs(sample.image, segments, graph, deep)
+        graphs = build_stored_graphs(sample.image, segments, graph, deep, graph.scratch_dir)
         for view, ids, data in zip(group, segments, graphs, strict=True):
-            item = _label(data, ids, sample.mask, view, task)
-            items.append(replace(item, data=store_columns(item.data, graph.scratch_dir)))
-            del data, item
+            items.append(_label(data, ids, sample.mask, view, task))
+            del data
+    trim_heap()
     return items
+
+
+def build_stored_graphs(
+    image: Typed, segments: Sequence[Typed], graph: GraphConfig, deep: DeepFeatures | None, place: str | None
+) -> Iterator[Data]:
+    """Yield the graphs of `build_deep_graphs`, the columns of which lie in files that go with them.
+
+    They are made in files as well, but for edge weights of other schemes than `spacing` and the features `deep`, which
+    are made of a whole graph.
+
+    Args:
+        image: Grey values (*spatial, C).
+        segments: Segmentations (*spatial), ids 0..N-1 all used.
+        graph: Settings of the graph.
+        deep: Adds its activations to the features.
+        place: Folder of the files, as in `bench.pipelines.scratch.open_scratch`.
+    """
+    if deep is not None or graph.edge_weight != SPACING:
+        for data in build_deep_graphs(image, segments, graph, deep):
+            yield store_columns(data, place)
+        return
+    with lend_scratch(place) as folder, Storage(folder) as made:
+        for columns in build_columns(image, segments, graph, storage=made):
+            own = open_scratch(place)
+            kept = {name: made.keep(values, own / f"{name}.bin") for name, values in columns.items()}
+            yield hold_columns(kept, own, place)
 
 
 def _segment_on_disk(sample: Sample, view: SuperpixelsConfig, graph: GraphConfig) -> NDArray[np.int32]:
@@ -108,6 +137,7 @@ def _segment_on_disk(sample: Sample, view: SuperpixelsConfig, graph: GraphConfig
     folder = open_scratch(graph.scratch_dir)
     segments = segment(sample.image, view, scratch=folder)
     tie_scratch(segments, folder)
+    trim_heap()
     return segments
 
 
@@ -115,7 +145,13 @@ def _label(
     data: Data, segments: NDArray[np.int32], mask: Readable, view: SuperpixelsConfig, task: Task
 ) -> SuperpixelGraph:
     """Add the true pixels of each class to a graph, and count what there is."""
-    counts = count_classes(mask, segments, task.num_classes, task.ignore_index)
-    data.y_counts = torch.from_numpy(counts)
+
+    def count(storage: Storage) -> NDArray[np.int64]:
+        return count_classes(mask, segments, task.num_classes, task.ignore_index, storage=storage)
+
+    if is_on_disk(data):
+        add_column(data, "y_counts", count)
+    else:
+        data.y_counts = torch.from_numpy(count(Storage(None)))
     asked = choose_n_segments(segments.shape, view)
-    return SuperpixelGraph(data, segments, {"n_segments": asked, "num_nodes": len(counts), "num_edges": data.num_edges})
+    return SuperpixelGraph(data, segments, {"n_segments": asked, "num_nodes": len(data.x), "num_edges": data.num_edges})

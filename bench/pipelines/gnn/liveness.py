@@ -6,26 +6,35 @@ from copy import copy
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
+
+from bench.pipelines.gnn.columns import walk_rows
+from bench.pipelines.gnn.parts import forget_starts
 
 IDLE_FLIPS = 1e-3  # edges that change a smaller share of the pixels' labels do nothing
 NORM_EPSILON = 1e-12
 
 
 def remove_edges(graph: Data) -> Data:
-    """The same nodes with their loops alone, where they have any."""
-    loops = graph.edge_index[0] == graph.edge_index[1]
+    """Return the same nodes with their loops alone, where they have any."""
+    found = [torch.empty(0, dtype=torch.int64)]
+    for edges in walk_rows(graph, rows=graph.num_edges):
+        source, target = graph.edge_index[:, edges]
+        found.append(torch.nonzero(source == target)[:, 0] + edges.start)
+    loops = torch.cat(found)
     alone: Data = copy(graph)  # shares the columns of the nodes
+    forget_starts(alone)
     alone.edge_index = graph.edge_index[:, loops]
     alone.edge_attr, alone.edge_weight = graph.edge_attr[loops], graph.edge_weight[loops]
     return alone
 
 
 def measure_liveness(
-    model: nn.Module, graphs: Sequence[Data], classify: Callable[[Data], NDArray[np.int64]]
+    model: nn.Module, graphs: Sequence[Data], classify: Callable[[Data], NDArray[np.integer]]
 ) -> dict[str, float]:
     """Measure what the edges of graphs do to a fitted network.
 
@@ -47,9 +56,10 @@ def measure_liveness(
     with _shares(model) as shares:
         with_edges = [classify(graph) for graph in graphs]
     for graph, classes in zip(graphs, with_edges, strict=True):
-        weight = graph.num_pixels.numpy()
-        flipped += int(weight[classify(remove_edges(graph)) != classes].sum())
-        pixels += int(weight.sum())
+        weight, others = graph.num_pixels.numpy(), classify(remove_edges(graph))
+        for rows in walk_rows(graph, classes, others):
+            flipped += int(weight[rows][others[rows] != classes[rows]].sum())
+            pixels += int(weight[rows].sum())
     total, nodes = np.sum(shares, axis=0)
     return {"edge_message_share": float(total / nodes), "edge_flip_share": flipped / pixels}
 

@@ -3,12 +3,17 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
-from bench.pipelines.gnn.columns import release_columns
-from models.lattice import fit_side, number_cubes
+from bench.arrays.rows import release
+from bench.pipelines.gnn.columns import is_on_disk, make_rows, release_columns, walk_rows
+from bench.pipelines.gnn.cubes import find_extent, sort_by_cube
+
+_STARTS = "_starts"  # of a graph on the disk, in its own dictionary
 
 
 @dataclass(frozen=True)
@@ -39,52 +44,77 @@ def parts(graph: Data, nodes: int, hops: int) -> Iterator[GraphPart]:
         The parts.
     """
     total = int(graph.x.shape[0])
-    everything = torch.arange(total)
     if total <= nodes:
+        everything = torch.arange(total)
         yield GraphPart(graph, everything, everything)
         return
-    starts = torch.searchsorted(graph.edge_index[1].contiguous(), torch.arange(total + 1))  # first edge into each node
-    place = torch.full((total,), -1)
-    for inner in _split_cubes(graph.pos, nodes):
-        members, edges = _halo(graph.edge_index[0], starts, inner, hops, place)
-        place[members] = torch.arange(len(members))
-        index = place[graph.edge_index[:, edges]]
+    extent, starts = find_extent(graph), find_starts(graph)
+    cubes = sort_by_cube(graph, extent, extent.double().fit_side(nodes, total))
+    found = make_rows(graph, total, np.int32)  # of a member of the part its place there, and one more
+    place = torch.from_numpy(found)
+    for inner in cubes.split():
+        members, edges = _halo(graph.edge_index[0], torch.from_numpy(starts), inner, hops, place)
+        place[members] = torch.arange(1, len(members) + 1, dtype=torch.int32)
         data = Data(
             x=graph.x[members],
             pos=graph.pos[members],
-            edge_index=index,
+            edge_index=place[graph.edge_index[:, edges]].long() - 1,
             edge_attr=graph.edge_attr[edges],
             edge_weight=graph.edge_weight[edges],
         )
+        kept = place[inner].long() - 1
+        place[members] = 0
         release_columns(graph)
-        yield GraphPart(data, inner, place[inner])
-        place[members] = -1
-
-
-def _split_cubes(pos: Tensor, nodes: int) -> Iterator[Tensor]:
-    """Yield the nodes of each cube of a lattice over `pos` (N, axes), ascending within a cube."""
-    cube = number_cubes(pos - pos.min(dim=0).values, fit_side(pos.double(), nodes))
-    order = torch.argsort(cube, stable=True)
-    yield from torch.split(order, torch.bincount(cube).tolist())
+        for values in (found, starts, *cubes.maps):
+            release(values)
+        yield GraphPart(data, inner, kept)
 
 
 def _halo(source: Tensor, starts: Tensor, inner: Tensor, hops: int, place: Tensor) -> tuple[Tensor, Tensor]:
     """Return all nodes within `hops` steps against the direction of the edges from `inner`, and the edges into them.
 
-    Both ascend; edges into the nodes of the last step are left out. `place` (N,) is -1 before and after.
+    Both ascend; edges into the nodes of the last step are left out. `place` (N,) is 0 before and after.
     """
     found, edges, frontier = [inner], [], inner
-    place[inner] = 0
+    place[inner] = 1
     for _ in range(hops):
         into = find_edges_into(starts, frontier)
         edges.append(into)
         near = torch.unique(source[into])
-        frontier = near[place[near] < 0]
-        place[frontier] = 0
+        frontier = near[place[near] == 0]
+        place[frontier] = 1
         found.append(frontier)
     members = torch.cat(found)
-    place[members] = -1
+    place[members] = 0
     return members.sort().values, torch.cat(edges).sort().values if edges else torch.empty(0, dtype=torch.int64)
+
+
+def find_starts(graph: Data) -> NDArray[np.int64]:
+    """Return the first edge into each node, and the number of edges, (N + 1,); edges are sorted by target.
+
+    Of a graph on the disk they are found once, and lie there as well.
+    """
+    known: NDArray[np.int64] | None = graph.__dict__.get(_STARTS)
+    if known is not None:
+        return known
+    starts, total = make_rows(graph, len(graph.x) + 1, np.int64), 0
+    for edges in walk_rows(graph, starts, rows=graph.num_edges):
+        targets = graph.edge_index[1, edges].numpy()
+        first = int(targets[0])
+        counts = np.bincount(targets - first)
+        starts[first + 1 : first + 1 + len(counts)] += counts
+    for rows in walk_rows(graph, starts, rows=len(starts)):
+        starts[rows.start] += total
+        np.cumsum(starts[rows], out=starts[rows])
+        total = int(starts[rows.stop - 1])
+    if is_on_disk(graph):
+        graph.__dict__[_STARTS] = starts
+    return starts
+
+
+def forget_starts(graph: Data) -> None:
+    """Let go what `find_starts` remembers, because the edges are others now."""
+    graph.__dict__.pop(_STARTS, None)
 
 
 def find_edges_into(starts: Tensor, nodes: Tensor) -> Tensor:

@@ -16,6 +16,8 @@ from torch.nn import functional
 from torch_geometric.data import Batch, Data
 
 from bench.arrays.protocols import Source, Writable
+from bench.arrays.rows import release
+from bench.arrays.scratch import trim_heap
 from bench.config import Config, SuperpixelGnnConfig
 from bench.datasets.sample import Sample, Task
 from bench.graphs.build import warm_up_graph
@@ -27,20 +29,22 @@ from bench.learning.training import Learner, train
 from bench.pipelines.gnn import networks
 from bench.pipelines.gnn.augment import find_response, jitter
 from bench.pipelines.gnn.cache import Cache
-from bench.pipelines.gnn.columns import copy_views, release_columns
+from bench.pipelines.gnn.columns import copy_views, make_rows, release_columns, walk_rows
 from bench.pipelines.gnn.deep import build_deep_features, build_deep_graphs, describe_random, leave_out_deep
-from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graphs, is_large
+from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graphs, build_stored_graphs, is_large
 from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
 from bench.pipelines.gnn.parts import parts
 from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, wrap_graph
 from bench.pipelines.origin import merge_facts
 from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_views
+from bench.pipelines.scratch import map_scratch
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
 from bench.superpixels.registry import segment_views, warm_up_segmentation
 from bench.superpixels.views import group_views, list_views
 
-BAND_PIXELS = 1 << 24  # painted at once
+BAND_PIXELS = 1 << 24  # painted at once into a file of chunks
+PAINTED = 1 << 21  # painted at once into a mask that is mapped
 
 
 @dataclass(frozen=True)
@@ -171,9 +175,9 @@ class SuperpixelGnn:
             return self._add_liveness(replayed, val_items)
         self.model = self._build(items[0].num_features, items[0].edge_attr.shape[1])
         self.model.standardize([data.x for data in items], [data.edge_attr for data in items], lambda: _release(items))
+        trim_heap()
         self.model.to(self.device)
-        pixels = torch.stack([data.y_counts.sum(dim=0) for data in items]).sum(dim=0)
-        _release(items)
+        pixels = torch.stack([data.y_counts[rows].sum(dim=0) for data in items for rows in walk_rows(data)]).sum(dim=0)
         self.rare = find_rare(pixels.numpy(), self.config.training.rare_share)
         announce_rare(self.settings.name, self.rare, pixels.numpy(), self.task.class_names)
         self.class_weights = self.weigh_classes(items, pixels.numpy()).to(self.device)
@@ -196,11 +200,12 @@ class SuperpixelGnn:
                 started_ns=started_ns,
                 earlier_seconds=earlier_seconds,
             )
+        trim_heap()
         return self._add_liveness(replace(log, facts={**log.facts, "rare_classes": len(self.rare)}), val_items)
 
     def predict(self, item: Item) -> NDArray[np.integer]:
         """Paint the classes of the nodes onto the pixels (*spatial)."""
-        return paint_item(item, self.vote_nodes)
+        return paint_item(item, self.vote_nodes, self.config.graph.scratch_dir)
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
         """Predict an image in bands, to the same bits as `predict`.
@@ -253,11 +258,17 @@ class SuperpixelGnn:
             for done, ids in enumerate(segment_views(image, group, scratch)):
                 segments.append(ids)
                 progress((len(votes) + 0.67 * (done + 1)) * step)
-            for data in build_deep_graphs(image, segments[len(votes) :], self.config.graph, self.deep):
+            for data in self._build_graphs(image, segments[len(votes) :], scratch):
                 votes.append(vote(data, segments[len(votes)]))
                 del data
                 progress((0.67 * len(segments) + 0.33 * len(votes)) * step)
         return segments, votes
+
+    def _build_graphs(self, image: Source, segments: Sequence[NDArray[np.int32]], scratch: Path) -> Iterator[Data]:
+        """Yield the graph of each segmentation; those of a large image lie in files below `scratch`."""
+        if is_large(image.shape, self.views):
+            return build_stored_graphs(image, segments, self.config.graph, self.deep, str(scratch))
+        return build_deep_graphs(image, segments, self.config.graph, self.deep)
 
     def save(self, path: Path) -> None:
         """Write the `state_dict`, the statistics of the features included."""
@@ -395,18 +406,17 @@ class SuperpixelGnn:
         Classes have the smallest type that holds them, as the mask will. The mean of log p did better on validation
         than that of p, by 0.0001 to 0.0016 Dice on each of three sets.
         """
-        if len(self.views) == 1:
-            return self.classify_nodes(data).astype(np.min_scalar_type(self.task.num_classes - 1))
-        return self.score_nodes(data)
+        return self.classify_nodes(data) if len(self.views) == 1 else self.score_nodes(data)
 
     def score_nodes(self, data: Data) -> NDArray[np.float32]:
         """Return log p of each class (N, K) of each node."""
-        scores = np.empty((int(data.x.shape[0]), self.task.num_classes), np.float32)
+        scores = make_rows(data, len(data.x), np.float32, (self.task.num_classes,))
         return self._fill_nodes(scores, data, lambda logits: logits.float().log_softmax(dim=1))
 
-    def classify_nodes(self, data: Data) -> NDArray[np.int64]:
-        """Return the class of each node (N,)."""
-        return self._fill_nodes(np.empty(int(data.x.shape[0]), np.int64), data, lambda logits: logits.argmax(dim=1))
+    def classify_nodes(self, data: Data) -> NDArray[np.integer]:
+        """Return the class of each node (N,), in the smallest type that holds them."""
+        classes = make_rows(data, len(data.x), np.min_scalar_type(self.task.num_classes - 1))
+        return self._fill_nodes(classes, data, lambda logits: logits.argmax(dim=1))
 
     def _fill_nodes(self, out: NDArray[Any], data: Data, of: Callable[[Tensor], Tensor]) -> NDArray[Any]:
         """`out` (N, ...) filled with `of` the logits, of a graph of more than `predict_nodes` nodes part by part."""
@@ -414,6 +424,7 @@ class SuperpixelGnn:
         with torch.inference_mode(), self.choose_library():
             for part in parts(data, nodes or len(out), hops):
                 out[part.inner.numpy()] = of(self._logits(part.data)).cpu().numpy()[part.kept.numpy()]
+                release(out)
         return out
 
     def _score(self, items: Sequence[Item]) -> float:
@@ -422,19 +433,28 @@ class SuperpixelGnn:
 
     def _confusion(self, item: Item) -> NDArray[np.int64]:
         if isinstance(item, SuperpixelGraph):
-            return group_confusion(item.data.y_counts.numpy(), self.classify_nodes(item.data))
+            classes, counts = self.classify_nodes(item.data), item.data.y_counts.numpy()
+            found = [group_confusion(counts[rows], classes[rows]) for rows in walk_rows(item.data, classes)]
+            return np.asarray(np.sum(found, axis=0))
         return confusion_matrix(item.mask, self.predict(item), self.task.num_classes, self.task.ignore_index)
 
 
-def paint_item(item: Item, vote: Callable[[Data], NDArray[Any]]) -> NDArray[np.integer]:
-    """Paint what `vote` makes of each view's graph onto the pixels (*spatial), as in `paint_views`.
+def paint_item(item: Item, vote: Callable[[Data], NDArray[Any]], place: str | None = None) -> NDArray[np.integer]:
+    """Paint the nodes of an item onto the pixels, as in `paint_views`.
 
-    Segments on the disk are read band by band.
+    Args:
+        item: Graphs and segments (*spatial) of an image.
+        vote: Makes what is painted of each view's graph.
+        place: Folder for the mask of segments that lie on the disk, as in `open_scratch`.
+
+    Returns:
+        Classes (*spatial), in memory or in a file that goes with them.
     """
     votes, segments = [vote(view.data) for view in item.views], [view.segments for view in item.views]
     if not any(isinstance(ids, np.memmap) for ids in segments):
         return paint_views(votes, segments)
     first = votes[0]
-    out = np.empty(segments[0].shape, first.dtype if len(votes) == 1 else np.min_scalar_type(first.shape[1] - 1))
-    paint_by_bands(votes, segments, out, BAND_PIXELS, lambda _: None)
+    dtype = first.dtype if len(votes) == 1 else np.min_scalar_type(first.shape[1] - 1)
+    out = map_scratch(segments[0].shape, dtype, place)
+    paint_by_bands(votes, segments, out, PAINTED, lambda _: None)
     return out

@@ -8,9 +8,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
+from bench.arrays.rows import release
 from bench.pipelines.gnn.columns import release_columns
-from bench.pipelines.gnn.parts import find_edges_into
-from models.lattice import fit_side, number_cubes
+from bench.pipelines.gnn.cubes import Cubes, find_extent, sort_by_cube
+from bench.pipelines.gnn.parts import find_edges_into, find_starts
 
 
 @dataclass(frozen=True)
@@ -18,14 +19,17 @@ class Partition:
     """Which window each node of a graph is in.
 
     Attributes:
-        window: Number of the window of each node, (N,) int32.
-        place: Its place among the nodes of the window, (N,) int32.
+        windows: The nodes by window.
         starts: First of the edges into each node, and their number, (N + 1,): edges are sorted by target.
     """
 
-    window: Tensor
-    place: Tensor
-    starts: Tensor
+    windows: Cubes
+    starts: NDArray[np.int64]
+
+    def release(self) -> None:
+        """Hand back what lies on the disk."""
+        for values in (*self.windows.maps, self.starts):
+            release(values)
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,8 @@ class Subgraph:
         """Count the pixels of each class (K,) in the window."""
         counts: NDArray[np.int64] = self.graph.y_counts[self.nodes].sum(dim=0).numpy()
         release_columns(self.graph)
+        if self.partition is not None:
+            self.partition.release()
         return counts
 
     def extract(self) -> Data:
@@ -56,9 +62,10 @@ class Subgraph:
         graph, nodes, partition = self.graph, self.nodes, self.partition
         if partition is None or len(nodes) == len(graph.x):
             return graph
-        into = find_edges_into(partition.starts, nodes)
+        into = find_edges_into(torch.from_numpy(partition.starts), nodes)
         source = graph.edge_index[0, into]
-        inside = partition.window[source] == partition.window[nodes[0]]
+        window, place = torch.from_numpy(partition.windows.cube), torch.from_numpy(partition.windows.place)
+        inside = window[source] == window[nodes[0]]
         edges = into[inside]
         ends = torch.stack([source[inside], graph.edge_index[1, edges]])
         part = Data(
@@ -66,11 +73,12 @@ class Subgraph:
             pos=graph.pos[nodes],
             num_pixels=graph.num_pixels[nodes],
             y_counts=graph.y_counts[nodes],
-            edge_index=partition.place[ends].long(),
+            edge_index=place[ends].long(),
             edge_attr=graph.edge_attr[edges],
             edge_weight=graph.edge_weight[edges],
         )
         release_columns(graph)
+        partition.release()
         return part
 
 
@@ -94,15 +102,9 @@ def cut_subgraphs(graph: Data, nodes: int, rng: np.random.Generator) -> list[Sub
     total = graph.x.shape[0]
     if total <= nodes:
         return [wrap_graph(graph)]
-    side = fit_side(graph.pos, nodes)
+    extent = find_extent(graph)
+    side = extent.fit_side(nodes, total)
     shift = torch.from_numpy(rng.uniform(0, side, graph.pos.shape[1])).to(graph.pos.dtype)
-    window = number_cubes(graph.pos - graph.pos.min(dim=0).values, side, shift)  # (N,)
-    order = torch.argsort(window, stable=True)
-    sizes = torch.bincount(window)
-    first = torch.cumsum(sizes, 0) - sizes
-    place = torch.empty(total, dtype=torch.int32)
-    place[order] = (torch.arange(total) - first[window[order]]).int()
-    starts = torch.searchsorted(graph.edge_index[1].contiguous(), torch.arange(total + 1))
-    release_columns(graph)
-    partition = Partition(window.int(), place, starts)
-    return [Subgraph(graph, chosen, partition) for chosen in torch.split(order, sizes.tolist())]
+    windows = sort_by_cube(graph, extent, side, shift)
+    partition = Partition(windows, find_starts(graph))
+    return [Subgraph(graph, chosen, partition) for chosen in windows.split()]
