@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from bench.arrays.lanes import LANES
 from bench.arrays.threads import Workers, list_singles
-from bench.graphs.sums import gather_packed_line
+from bench.graphs.sums import gather_line
 from bench.superpixels.runs import SegmentBlock, Slab
 from bench.superpixels.smoothing import sample_gaussian
 
@@ -140,7 +140,7 @@ def _add_block(block, level, kernel, views):  # type: ignore[no-untyped-def]
             for row in range(max(target * stride, block.first), min((target + 1) * stride, block.stop)):
                 for view in range(views):
                     line = view * lines_of_view + row - block.first
-                    gather_packed_line(block, line, packed, c0, stride, sums, squared, level.with_squares)
+                    gather_line(block, line, packed, c0, stride, sums, squared, level.with_squares)
             target += 1
     return sums, squared
 

@@ -32,21 +32,8 @@ def sum_powers(values, base):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def sum_values(values):  # type: ignore[no-untyped-def]
-    """Sum `values` (N,)."""
-    a, b, c, d = 0.0, 0.0, 0.0, 0.0
-    whole = values.size // 4 * 4
-    for x in range(0, whole, 4):
-        a, b = a + np.float64(values[x]), b + np.float64(values[x + 1])
-        c, d = c + np.float64(values[x + 2]), d + np.float64(values[x + 3])
-    for x in range(whole, values.size):
-        a += np.float64(values[x])
-    return (a + b) + (c + d)
-
-
-@njit(cache=True, nogil=True)
 def gather_line(block, line, responses, origin, stride, sums, squared, with_squares):  # type: ignore[no-untyped-def]
-    """Add a line of filter responses to the segments of a block.
+    """Add a line of eight filter responses, side by side, to the segments of a block.
 
     Column c of the responses covers the pixels from (origin + c) * stride to (origin + c + 1) * stride:
 
@@ -57,48 +44,11 @@ def gather_line(block, line, responses, origin, stride, sums, squared, with_squa
     Args:
         block: The `SegmentBlock`.
         line: Line of the block.
-        responses: (R, columns) float32.
+        responses: (columns, 8) float32.
         origin: Column of the picture with which the responses begin.
         stride: Pixels per column, a power of two; 1 if squares are added up.
-        sums: (segments, R) to which the responses are added.
-        squared: (segments, R) to which their squares are added.
-        with_squares: Whether squares are added up.
-    """
-    runs = block.runs
-    node, start, end = runs.node, runs.start, runs.end
-    shift = 0
-    while 1 << shift < stride:
-        shift += 1
-    for run in range(runs.first[line], runs.first[line + 1]):
-        if start[run] >= block.right:
-            break
-        into, squared_into = sums[node[run]], squared[node[run]]
-        first, last = (start[run] >> shift) - origin, ((end[run] - 1) >> shift) - origin
-        before = start[run] - ((first + origin) << shift)  # pixels of the first column that are outside the run
-        after = ((last + origin + 1) << shift) - end[run]
-        for part in range(responses.shape[0]):
-            values = responses[part, first : last + 1]
-            if with_squares:
-                total, square = sum_powers(values, 0.0)
-                squared_into[part] += square
-            else:
-                total = stride * sum_values(values) - before * np.float64(values[0])
-                total -= after * np.float64(values[last - first])
-            into[part] += total
-
-
-@njit(cache=True, nogil=True)
-def gather_packed_line(block, line, packed, origin, stride, sums, squared, with_squares):  # type: ignore[no-untyped-def]
-    """Add a line of eight responses side by side to the segments of a block: `gather_line` of all at once.
-
-    Args:
-        block: As in `gather_line`, as are those that are not named here.
-        line: Line of the block.
-        packed: (columns, 8) float32.
-        origin: Column of the picture with which the responses begin.
-        stride: Pixels per column.
-        sums: (segments, 8) float64.
-        squared: (segments, 8) float64.
+        sums: (segments, 8) float64, to which the responses are added.
+        squared: (segments, 8) float64, to which their squares are added.
         with_squares: Whether squares are added up.
     """
     runs = block.runs
@@ -111,42 +61,42 @@ def gather_packed_line(block, line, packed, origin, stride, sums, squared, with_
             break
         first, last = (start[run] >> shift) - origin, ((end[run] - 1) >> shift) - origin
         if with_squares:
-            total, square = _sum_packed_powers(packed, first, last + 1)
+            total, square = _sum_lane_powers(responses, first, last + 1)
             increase_row(squared, node[run], square)
         else:
             before = np.float64(start[run] - ((first + origin) << shift))
             after = np.float64(((last + origin + 1) << shift) - end[run])
-            total = scale_lanes(np.float64(stride), _sum_packed(packed, first, last + 1))
-            total = subtract_lanes(total, scale_lanes(before, load_lanes(packed, first)))
-            total = subtract_lanes(total, scale_lanes(after, load_lanes(packed, last)))
+            total = scale_lanes(np.float64(stride), _sum_lanes(responses, first, last + 1))
+            total = subtract_lanes(total, scale_lanes(before, load_lanes(responses, first)))
+            total = subtract_lanes(total, scale_lanes(after, load_lanes(responses, last)))
         increase_row(sums, node[run], total)
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _sum_packed_powers(packed, first, stop):  # type: ignore[no-untyped-def]
-    """Sum the rows first..stop of `packed` (columns, 8), and their squares: `sum_powers` of eight numbers each."""
+def _sum_lane_powers(responses, first, stop):  # type: ignore[no-untyped-def]
+    """Sum the rows first..stop of `responses` (columns, 8), and their squares: `sum_powers` of eight numbers each."""
     whole = first + (stop - first) // 4 * 4
     a = b = c = d = aa = bb = cc = dd = make_zero_lanes()
     for x in range(first, whole, 4):
-        one, two = load_lanes(packed, x), load_lanes(packed, x + 1)
-        three, four = load_lanes(packed, x + 2), load_lanes(packed, x + 3)
+        one, two = load_lanes(responses, x), load_lanes(responses, x + 1)
+        three, four = load_lanes(responses, x + 2), load_lanes(responses, x + 3)
         a, b, c, d = add_lanes(a, one), add_lanes(b, two), add_lanes(c, three), add_lanes(d, four)
         aa, bb = add_lanes(aa, multiply_lanes(one, one)), add_lanes(bb, multiply_lanes(two, two))
         cc, dd = add_lanes(cc, multiply_lanes(three, three)), add_lanes(dd, multiply_lanes(four, four))
     for x in range(whole, stop):
-        one = load_lanes(packed, x)
+        one = load_lanes(responses, x)
         a, aa = add_lanes(a, one), add_lanes(aa, multiply_lanes(one, one))
     return add_lanes(add_lanes(a, b), add_lanes(c, d)), add_lanes(add_lanes(aa, bb), add_lanes(cc, dd))
 
 
 @njit(cache=True, nogil=True, inline="always")
-def _sum_packed(packed, first, stop):  # type: ignore[no-untyped-def]
-    """Sum the rows first..stop of `packed` (columns, 8): `sum_values` of eight numbers each."""
+def _sum_lanes(responses, first, stop):  # type: ignore[no-untyped-def]
+    """Sum the rows first..stop of `responses` (columns, 8), in the order of `sum_powers`."""
     whole = first + (stop - first) // 4 * 4
     a = b = c = d = make_zero_lanes()
     for x in range(first, whole, 4):
-        a, b = add_lanes(a, load_lanes(packed, x)), add_lanes(b, load_lanes(packed, x + 1))
-        c, d = add_lanes(c, load_lanes(packed, x + 2)), add_lanes(d, load_lanes(packed, x + 3))
+        a, b = add_lanes(a, load_lanes(responses, x)), add_lanes(b, load_lanes(responses, x + 1))
+        c, d = add_lanes(c, load_lanes(responses, x + 2)), add_lanes(d, load_lanes(responses, x + 3))
     for x in range(whole, stop):
-        a = add_lanes(a, load_lanes(packed, x))
+        a = add_lanes(a, load_lanes(responses, x))
     return add_lanes(add_lanes(a, b), add_lanes(c, d))

@@ -19,13 +19,14 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+from bench.arrays.lanes import LANES
 from bench.arrays.threads import Band, Workers, list_singles, split_range
 from bench.graphs.filters import TRUNCATE, Level, Sums
 from bench.graphs.sums import gather_line
 from bench.superpixels.runs import SegmentBlock, Slab
 
 PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper triangle of a matrix
-RESPONSES = 8
+RESPONSES = LANES
 STRIP_VALUES = 1 << 21  # of a strip with what is around it, unless it has the fewest lines
 FEWEST_LINES = 64  # of a strip: those around it are filtered anew for each
 ALONE = Workers(1)  # for work within a strip, which has a thread of its own
@@ -52,7 +53,7 @@ def sum_volume_responses(
     first, last = slab.start // level.stride, (slab.stop - 1) // level.stride + 1
     rows = (first - level.top, last - level.top)
     responses = filter_volume(level.values, level.sigma, workers, level.spacing, rows)
-    responses[:, :, 0] -= level.offset
+    responses[..., 0] -= level.offset
 
     def add(index: int, _: int) -> Sums:
         place = (first, level.stride, level.with_squares)
@@ -85,13 +86,13 @@ def filter_volume(
         rows: First of the rows that are filtered, and the one after the last; None: all of them.
 
     Returns:
-        (rows, H, 8, W): smoothed intensity, gradient magnitude, three eigenvalues of the Hessian and the square roots
+        (rows, H, W, 8): smoothed intensity, gradient magnitude, three eigenvalues of the Hessian and the square roots
         of three of the structure tensor, the largest first.
     """
     depth, height, width = volume.shape
     first, last = rows or (0, depth)
     sigmas = [sigma / length for length in spacing]
-    out = np.empty((last - first, height, RESPONSES, width), np.float32)
+    out = np.empty((last - first, height, width, RESPONSES), np.float32)
     thickness = min(last - first + 2 * measure_margin(sigmas[0]), depth)
     lines = max(STRIP_VALUES // (thickness * width), FEWEST_LINES)
     pieces = max(-(-height // lines), min(workers.threads, height // FEWEST_LINES))
@@ -103,7 +104,7 @@ def filter_volume(
 
 
 def _filter_strip(volume: NDArray[np.float32], sigmas: list[float], own: Box, out: NDArray[np.float32]) -> None:
-    """Write the responses of the rows and lines `own` of a volume to `out` (rows, lines, 8, W); `sigmas` per axis."""
+    """Write the responses of the rows and lines `own` of a volume to `out` (rows, lines, W, 8); `sigmas` per axis."""
     radii = [_measure_radius(sigma) for sigma in sigmas[:2]]
     around = _widen(own, [max(radius, 1) for radius in radii], volume)
     wider, near = _widen(around, (1, 1), volume), _widen(own, (1, 1), volume)
@@ -112,19 +113,19 @@ def _filter_strip(volume: NDArray[np.float32], sigmas: list[float], own: Box, ou
     smooth = _smooth(_crop(volume, whole, source), source, wider, sigmas)
     scale = [np.float32(sigma) for sigma in sigmas]
     gradient = [scale[axis] * _crop(_differentiate(smooth, axis), wider, around) for axis in range(3)]
-    out[:, :, 0] = _crop(smooth, wider, own)
+    out[..., 0] = _crop(smooth, wider, own)
     del smooth
     steps = [np.square(_crop(part, around, own)) for part in gradient]
-    out[:, :, 1] = np.sqrt(steps[0] + steps[1] + steps[2])
+    out[..., 1] = np.sqrt(steps[0] + steps[1] + steps[2])
     hessian = [
         scale[column] * _crop(_differentiate(_crop(gradient[row], around, near), column), near, own)
         for row, column in PAIRS
     ]
-    out[:, :, 2:5] = np.moveaxis(find_eigenvalues(np.stack(hessian), ALONE), 0, 2)
+    out[..., 2:5] = np.moveaxis(find_eigenvalues(np.stack(hessian), ALONE), 0, -1)
     del hessian
     tensor = [_smooth(gradient[row] * gradient[column], around, own, sigmas) for row, column in PAIRS]
     del gradient
-    out[:, :, 5:] = np.moveaxis(np.sqrt(np.maximum(find_eigenvalues(np.stack(tensor), ALONE), 0)), 0, 2)
+    out[..., 5:] = np.moveaxis(np.sqrt(np.maximum(find_eigenvalues(np.stack(tensor), ALONE), 0)), 0, -1)
 
 
 def find_eigenvalues(entries: NDArray[np.float32], workers: Workers) -> NDArray[np.float32]:
@@ -195,7 +196,7 @@ def _add_block(block, responses, place, height, views):  # type: ignore[no-untyp
     """Add up the responses over the segments of a block of a volume of `height` lines a slice.
 
     So for each of `views` segmentations, whose lines follow one another. Lines of a block in one of them, and rows of
-    the responses (rows, lines, 8, W), of which each is `stride` lines and slices:
+    the responses (rows, lines, W, 8), of which each is `stride` lines and slices:
 
         line of the block        0    1  ..  height-1 | height ..         |  (stop - first) * height - 1
         slice z of the image     first                | first + 1         |  stop - 1
@@ -204,8 +205,8 @@ def _add_block(block, responses, place, height, views):  # type: ignore[no-untyp
     `place` is top, stride, and whether squares are added up as well.
     """
     top, stride, with_squares = place
-    sums = np.zeros((block.runs.ids.size, responses.shape[2]), dtype=np.float64)
-    squares = np.zeros((block.runs.ids.size, responses.shape[2]), dtype=np.float64)
+    sums = np.zeros((block.runs.ids.size, LANES), dtype=np.float64)
+    squares = np.zeros((block.runs.ids.size, LANES), dtype=np.float64)
     lines_of_view = (block.runs.first.size - 1) // views
     for here in range((block.stop - block.first) * height):
         z = (block.first + here // height) // stride - top
