@@ -105,6 +105,11 @@ def test_the_program_starts_from_the_wheel_outside_the_checkout(wheel: Path, tmp
     assert Path(printed.strip()).is_relative_to(wheel)
 
 
+def test_our_packages_have_the_files_that_tell_them_from_others() -> None:
+    assert all((ROOT / name / mark).is_file() for name, mark in MARKS.items())
+    assert describe_stranger() == ""
+
+
 @pytest.mark.parametrize("name", ["bench", "models"])
 def test_a_package_that_hides_ours_is_named_in_one_sentence(wheel: Path, tmp_path: Path, name: str) -> None:
     (tmp_path / name).mkdir()
