@@ -15,6 +15,8 @@ import pytest
 import yaml
 from support.source import ROOT
 
+from bench.entry.start import MARKS, describe_stranger
+
 DATA = (".yaml", ".toml", ".json", ".png", ".tif", ".md", ".txt")  # suffixes of files that code reads beside itself
 
 
