@@ -32,12 +32,14 @@ class Page(HTMLParser):
         super().__init__()
         self.open: list[str] = []
         self.scripts = 0
-        self.fetched: list[str] = []
+        self.shown: list[str] = []
+        self.links: list[str] = []
         self.feed(text)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.scripts += tag == "script"
-        self.fetched += [value or "" for name, value in attrs if name in ("src", "href", "srcset", "data")]
+        self.shown += [value or "" for name, value in attrs if name in ("src", "srcset", "data")]
+        self.links += [value or "" for name, value in attrs if name == "href"]
         if tag not in self.VOID:
             self.open.append(tag)
 
@@ -65,8 +67,10 @@ def test_the_page_fetches_nothing_runs_only_its_own_script_and_escapes_the_table
     page = Page(text)
     assert page.open == []
     assert page.scripts == 1
-    assert all(source.startswith("data:image/") for source in page.fetched)
-    assert len(page.fetched) > 10
+    assert all(source.startswith("data:image/") for source in page.shown)
+    assert all(link.startswith("data:text/csv;base64,") for link in page.links)
+    assert len(page.shown) > 10
+    assert len(page.links) > 5
     assert "alert(" in text
     assert '<script>alert("1")' not in text
     assert "&lt;b&gt;broken" in text

@@ -9,8 +9,10 @@ from matplotlib.figure import Figure
 
 from bench.arms import contending_arms
 from bench.config import InputError
+from bench.files import write_atomically
 from bench.plots import curves, panels, traces
 from bench.plots.breakeven import plot_break_even
+from bench.plots.data import describe_drawn, make_table
 from bench.plots.decomposition import plot_decomposition
 from bench.plots.frontier import plot_frontier
 from bench.plots.learning import plot_learning_curves
@@ -198,13 +200,19 @@ def _draw(folder: Path, kind: str, suffix: str, heading: str, draw: Callable[[],
     """`alone`: the tables came without run directories, so that what only these could show is kept as it was drawn."""
     title, caption = _CAPTIONS[kind]
     name = f"{kind}-{suffix}"
+    paths = {ending: folder / f"{name}.{ending}" for ending in ("png", "svg", "csv")}
     try:
-        png, svg = save(draw(), folder, name)
+        figure = draw()
     except NoDataError as error:
-        kept = folder / f"{name}.png"
-        if alone and kind in _FROM_RUNS and kept.exists():
-            return Plotted(name, suffix, title, f"{title}: {heading}", caption, kept)
-        for old in (folder / f"{name}.png", folder / f"{name}.svg"):  # of an earlier collection, no longer true
+        if alone and kind in _FROM_RUNS and paths["png"].exists():
+            kept = paths["csv"] if paths["csv"].exists() else None
+            return Plotted(name, suffix, title, f"{title}: {heading}", caption, paths["png"], table=kept)
+        for old in paths.values():  # of an earlier collection, no longer true
             old.unlink(missing_ok=True)
         return Plotted(name, suffix, title, f"{title}: {heading}", skipped=str(error))
-    return Plotted(name, suffix, title, f"{title}: {heading}", caption, png, svg)
+    png, svg = save(figure, folder, name)
+    words, content = describe_drawn(figure), make_table(figure)
+    if content:
+        write_atomically(paths["csv"], content)
+    table = paths["csv"] if content else None
+    return Plotted(name, suffix, title, f"{title}: {heading}", caption, png, svg, words=words, table=table)

@@ -62,6 +62,8 @@ class Plotted:
     png: Path | None = None
     svg: Path | None = None
     skipped: str = ""
+    words: str = ""  # what is seen, for those who do not see it
+    table: Path | None = None  # CSV file of what is drawn
 
 
 class NoDataError(Exception):

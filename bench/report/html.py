@@ -1,8 +1,11 @@
 """The report as one HTML file that opens offline: styles, script and pictures are inside, nothing is fetched."""
 
+import io
 from collections.abc import Sequence
 from html import escape
 from pathlib import Path
+
+from PIL import Image
 
 from bench.plots.style import Plotted
 from bench.report.content import Report, Row, Section
@@ -12,6 +15,8 @@ from bench.report.scale import Study
 from bench.report.scorecard import Line
 from bench.report.sliders import Slider, make_sliders
 from bench.tables.text import COLUMNS, explain_column
+
+QUALITY = 85  # of pictures, of 100
 
 
 def render_html(report: Report, folders: Sequence[Path]) -> str:
@@ -102,15 +107,34 @@ def _table(headings: Sequence[str], rows: Sequence[tuple[str, ...]]) -> str:
 
 
 def _figure(figure: Plotted) -> str:
-    """Line art as SVG, pictures as PNG; both inside, as images, so that nothing in them can run or clash."""
-    raster = figure.name.startswith("panels") or figure.svg is None
-    path, kind = (figure.png, "png") if raster else (figure.svg, "svg+xml")
-    assert path is not None
-    picture = make_data_uri(path.read_bytes(), kind)
+    """Line art as SVG, pictures as WebP; both inside, as images, so that nothing in them can run or clash."""
+    assert figure.png is not None
+    if figure.name.startswith("panels") or figure.svg is None:
+        picture = _compress(figure.png)
+    else:
+        picture = make_data_uri(figure.svg.read_bytes(), "image/svg+xml")
+    seen = f"{figure.title}. {figure.words}" if figure.words else figure.title
     return (
-        f'<figure>\n<h4>{escape(figure.title)}</h4>\n<img alt="{escape(figure.title)}" src="{picture}">'
-        f"\n<figcaption>{escape(figure.caption)}</figcaption>\n</figure>"
+        f'<figure>\n<h4>{escape(figure.title)}</h4>\n<img alt="{escape(seen)}" src="{picture}">'
+        f"\n<figcaption>{escape(figure.caption)}{_data(figure)}</figcaption>\n</figure>"
     )
+
+
+def _compress(path: Path) -> str:
+    """A picture in a fifth of its bytes; `figures/` holds it as it was drawn."""
+    buffer = io.BytesIO()
+    with Image.open(path) as picture:
+        picture.convert("RGB").save(buffer, "WEBP", quality=QUALITY, method=4)
+    return make_data_uri(buffer.getvalue(), "image/webp")
+
+
+def _data(figure: Plotted) -> str:
+    """What is seen in words, to be opened, and the link that saves what is drawn as a CSV file."""
+    words = f"<details><summary>In words</summary><p>{escape(figure.words)}</p></details>" if figure.words else ""
+    if figure.table is None:
+        return words
+    content = make_data_uri(figure.table.read_bytes(), "text/csv")
+    return f'{words}<a download="{escape(figure.table.name)}" href="{content}">Data of this figure (CSV)</a>'
 
 
 def _sliders(found: Sequence[Slider]) -> str:
@@ -118,8 +142,8 @@ def _sliders(found: Sequence[Slider]) -> str:
     if not found:
         return ""
     boxes = "".join(
-        f'<figure class="slider"><div class="pair"><img alt="truth" src="{make_data_uri(s.truth, "jpeg")}">'
-        f'<img class="over" alt="{escape(s.arm)}" src="{make_data_uri(s.predicted, "jpeg")}"></div>'
+        f'<figure class="slider"><div class="pair"><img alt="truth" src="{make_data_uri(s.truth, "image/webp")}">'
+        f'<img class="over" alt="{escape(s.arm)}" src="{make_data_uri(s.predicted, "image/webp")}"></div>'
         f'<input type="range" min="0" max="100" value="50" aria-label="edge between {escape(s.arm)} and truth">'
         f"<figcaption>{escape(s.image)}: {escape(s.arm)} left of the edge, truth right of it</figcaption></figure>"
         for s in found

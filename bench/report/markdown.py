@@ -65,7 +65,9 @@ def _part(part: ReportPart) -> list[str]:
 def _figure(figure: Plotted) -> list[str]:
     assert figure.png is not None
     title = escape(figure.title)
-    return [f"#### {title}", f"![{title}](figures/{figure.png.name})", escape(figure.caption)]
+    seen = f"{title}. {escape(figure.words)}" if figure.words else title
+    data = f" [Data](figures/{figure.table.name})." if figure.table else ""
+    return [f"#### {title}", f"![{seen}](figures/{figure.png.name})", escape(figure.caption) + data]
 
 
 def _comparison(section: Section) -> str:

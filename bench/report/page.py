@@ -29,8 +29,8 @@ def render_page(title: str, body: Sequence[str], script: str = "") -> str:
 
 
 def make_data_uri(content: bytes, kind: str) -> str:
-    """Return an image as text that an `img` shows without fetching anything."""
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+    """Return a file as an address that holds it, so that nothing is fetched; `kind` is its media type."""
+    return f"data:{kind};base64,{base64.b64encode(content).decode()}"
 
 
 STYLE = """\
@@ -64,6 +64,7 @@ a { color: var(--accent); } code { overflow-wrap: anywhere; }
 .row { display: grid; grid-template-columns: repeat(auto-fit, minmax(11rem, 1fr)); gap: .3rem 1rem; font-size: .9rem; }
 .row dd { margin: 0; }
 figcaption { font-size: .85rem; color: var(--faint); }
+figcaption p { margin: .2rem 0; } figcaption details { margin: .2rem 0; }
 pre { overflow-x: auto; font-size: .75rem; }
 dt { font-weight: 600; } dd { margin: 0 0 .3rem 1rem; }
 .sliders { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; }
@@ -80,7 +81,8 @@ dt { font-weight: 600; } dd { margin: 0 0 .3rem 1rem; }
   .text th:first-child, .text td:first-child { overflow-wrap: break-word; }
 }
 @media print {
-  main { max-width: none; } .slider input, th button::after { display: none; }
+  main { max-width: none; } .slider input, th button::after, a[download], summary { display: none; }
+  h2, h3, h4 { break-after: avoid; } tr, .verdict { break-inside: avoid; }
   table { font-size: .65rem; } th, td { padding: .1rem .2rem; white-space: normal; } .wide { overflow: visible; }
 }
 """

@@ -17,7 +17,7 @@ MOST = 2  # images
 
 @dataclass(frozen=True)
 class Slider:
-    """One arm's prediction of one crop, and the truth, as JPEG."""
+    """One arm's prediction of one crop, and the truth, as WebP."""
 
     image: str
     arm: str
@@ -34,16 +34,16 @@ def make_sliders(folders: Sequence[Path], runs: pd.DataFrame) -> list[Slider]:
     classes, colours = len(arms[0].class_names), choose_colours([crop.image for crop in arms[0].crops[:MOST]])
     found = []
     for index, crop in enumerate(arms[0].crops[:MOST]):
-        truth = _jpeg(draw_overlay(crop.image, crop.truth, classes, colours))
+        truth = _encode(draw_overlay(crop.image, crop.truth, classes, colours))
         for arm in arms:
             theirs = arm.crops[index]
             if not arm.is_ceiling:
-                predicted = _jpeg(draw_overlay(theirs.image, theirs.predicted, classes, colours))
+                predicted = _encode(draw_overlay(theirs.image, theirs.predicted, classes, colours))
                 found.append(Slider(crop.name, arm.title.replace("\n", " at "), truth, predicted))
     return found
 
 
-def _jpeg(picture: Rgb) -> bytes:
+def _encode(picture: Rgb) -> bytes:
     buffer = io.BytesIO()
-    matplotlib.image.imsave(buffer, picture.clip(0, 1), format="jpeg", pil_kwargs={"quality": 85})
+    matplotlib.image.imsave(buffer, picture.clip(0, 1), format="webp", pil_kwargs={"quality": 80})
     return buffer.getvalue()

@@ -29,12 +29,13 @@ def main() -> int:
     """Build, install, run, and print how long each took. Returns the exit code."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--borrow", type=Path, help="site-packages of an environment that has the dependencies")
-    borrow = parser.parse_args().borrow
+    parser.add_argument("--work", type=Path, help="folder, not there yet, to run in, which is kept")
+    given = parser.parse_args()
     with TemporaryDirectory(prefix="wheel-check-") as name:
         folder = Path(name)
         wheel = build(folder / "dist")
-        programs = install(wheel, folder / "environment", borrow)
-        work = folder / "work"
+        programs = install(wheel, folder / "environment", given.borrow)
+        work = (given.work or folder / "work").resolve()
         work.mkdir()
         check_program(programs / "gnn-vs-cnn", work)
     print("the wheel is fine")
@@ -81,6 +82,7 @@ def check_program(program: Path, work: Path) -> None:
     results = work / "results" / "check"
     call("runs", [str(program), "--multirun", *RUNS, f"results_dir={results}"], work)
     call("index", [str(program), "index", f"results_dir={results}"], work)
+    call("network", [str(program), "network", f"run={results}", "out=unet.zip"], work)
     for name in LEAST:
         assert (results / name).is_file(), f"{name} is missing"
     with (results / "tables" / "runs.csv").open(encoding="utf-8", newline="") as file:
