@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     import torch
 
     from bench.export.bioimageio import make_identifiers
+    from bench.export.centred import Centred
     from bench.export.example import apply_steps, list_steps
     from bench.pipelines.registry import build_pipeline
 
@@ -41,7 +42,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:F
 
 
 def leave_run(
-    directory: Path, mode: str = "centred", dtypes: tuple[str, ...] = ("uint8",), std: float = 20.0, **changes: Any
+    directory: Path, mode: str = "per_image", dtypes: tuple[str, ...] = ("uint8",), std: float = 20.0, **changes: Any
 ) -> Path:
     """A run directory with random weights, a row and a model card."""
     torch.manual_seed(0)
@@ -139,7 +140,7 @@ def test_the_cover_is_twice_as_wide_as_high(model: Path) -> None:
     assert (model / "cover.png").stat().st_size < 500_000
 
 
-@pytest.mark.parametrize("mode", NORMALIZATIONS)
+@pytest.mark.parametrize("mode", sorted({*NORMALIZATIONS} - {"centred"}))
 @pytest.mark.parametrize("dtype", ["uint8", "uint16", "float32"])
 def test_the_steps_scale_as_the_run_does(mode: str, dtype: str) -> None:
     values = np.random.default_rng(1).integers(0, 200, (2, 32, 64)).astype(dtype)
@@ -152,6 +153,26 @@ def test_the_steps_scale_as_the_run_does(mode: str, dtype: str) -> None:
     assert bool(steps) == (mode != "none" or dtype != "float32")
 
 
+def test_a_centred_network_scales_as_the_run_does_and_sees_whole_images(tmp_path: Path) -> None:
+    values = np.random.default_rng(1).integers(0, 200, (2, 32, 64)).astype(np.uint8)
+    image = np.moveaxis(values, 0, -1)
+    normalization = Normalization("centred", (90.0, 40.0), (20.0, 10.0), ("uint8",))
+    own = normalization.scaling(image.dtype, compute_moments(image)).apply(image)
+    with torch.no_grad():
+        found = Centred(torch.nn.Identity(), normalization.std)(torch.from_numpy(values[None].astype(np.float32)))
+    np.testing.assert_allclose(found[0].numpy(), np.moveaxis(own, -1, 0), atol=2e-5)
+    folder = pack(leave_run(tmp_path / "run", mode="centred"))
+    described = read_description(folder)
+    assert [axis.get("concatenable") for axis in described["inputs"][0]["axes"]] == [None, None, False, False]
+    assert not any("halo" in axis for axis in described["outputs"][0]["axes"])
+    assert "give it whole images, not tiles" in (folder / "README.md").read_text()
+    assert described["inputs"][0]["preprocessing"] == []
+    weights = torch.jit.load(folder / "weights.pt")  # type: ignore[no-untyped-call]
+    with torch.no_grad():
+        found = weights(torch.from_numpy(np.load(folder / "test_input.npy"))).softmax(dim=1)
+    np.testing.assert_allclose(found.numpy(), np.load(folder / "test_output.npy"), atol=1e-5)
+
+
 def test_names_of_classes_become_different_identifiers() -> None:
     names = make_identifiers(["a b", "a-b", "1st", "class", "ok"])
     assert names == ["a_b", "class1_a_b", "class2_1st", "class3_class", "ok"]
@@ -160,7 +181,7 @@ def test_names_of_classes_become_different_identifiers() -> None:
 @pytest.mark.parametrize(
     ("changes", "words", "sentence"),
     [
-        ({"std": 1e-7}, (), "less than a model of bioimage.io divides by"),
+        ({"mode": "centred", "std": 1e-7}, (), "less than a model of bioimage.io divides by"),
         ({"mode": "none", "dtypes": ("uint16", "uint8")}, (), "one scale of grey values"),
         ({"scale": 2}, (), "cannot reduce images before the network"),
         ({}, ("licence=of mine",), "licence must be an identifier"),

@@ -20,7 +20,16 @@ import numpy as np
 
 from bench.config import TiledCnnConfig, require
 from bench.datasets.normalization import find_full_scale
-from bench.export.example import STEP, draw_cover, find_least, get_settings, list_steps, make_example, predict_example
+from bench.export.example import (
+    STEP,
+    check_spread,
+    draw_cover,
+    find_least,
+    get_settings,
+    list_steps,
+    make_example,
+    predict_example,
+)
 from bench.export.formats import compare_networks, ignore_warnings, write_network
 from bench.files import fill_atomically, read_json, read_text, write_atomically
 from bench.predict.run_directory import FinishedRun
@@ -54,6 +63,11 @@ class Package:
     image: Path | None = None
     authors: tuple[str, ...] = ()
     licence: str | None = None
+
+    @property
+    def is_tiled(self) -> bool:
+        """Whether the model may see an image in tiles: not where it takes the mean of what it sees away."""
+        return self.run.normalization.mode != "centred"
 
     @property
     def settings(self) -> TiledCnnConfig:
@@ -105,17 +119,27 @@ def check_describable(package: Package) -> None:
     require(not wrong, f"authors must be names without slashes, separated by commas, got {wrong[:1]}")
 
 
+def complete_network(package: Package) -> Any:
+    """Return the network with what no preprocessing step of the specification does before it."""
+    if package.is_tiled:
+        return package.network
+    from bench.export.centred import Centred
+
+    check_spread(min(package.run.normalization.std))
+    return Centred(package.network, package.run.normalization.std).eval()
+
+
 def write_model(package: Package, folder: Path) -> int:
     """Write every file of the model into an empty folder. Returns the number of pixels compared; raises InputError."""
     import yaml
 
     example, compared = make_example(package.run, package.image), 0
-    channels = package.run.task.in_channels
+    network, channels = complete_network(package), package.run.task.in_channels
     for suffix in package.suffixes:
         with ignore_warnings():
-            forward = write_network(package.network, channels, folder / f"weights{suffix}", suffix)
-            compared = compare_networks(package.network, forward, channels)
-    probabilities = predict_example(package.run, package.network, example)
+            forward = write_network(network, channels, folder / f"weights{suffix}", suffix)
+            compared = compare_networks(network, forward, channels)
+    probabilities = predict_example(package.run, network, example)
     np.save(folder / "test_input.npy", example)
     np.save(folder / "test_output.npy", probabilities)
     draw_cover(folder / "cover.png", example[0], probabilities[0].argmax(axis=0))
@@ -189,7 +213,7 @@ def describe_input(package: Package, folder: Path) -> dict[str, Any]:
         "axes": [
             {"type": "batch"},
             {"type": "channel", "channel_names": channels},
-            *({"type": "space", "id": axis, "size": size, "concatenable": True} for axis in ("y", "x")),
+            *({"type": "space", "id": axis, "size": dict(size), "concatenable": package.is_tiled} for axis in "yx"),
         ],
         "data": {"type": "float32"},
         "preprocessing": [dict(step) for step in list_steps(package.run.normalization, len(channels))],
@@ -199,7 +223,7 @@ def describe_input(package: Package, folder: Path) -> dict[str, Any]:
 
 def describe_output(package: Package, folder: Path) -> dict[str, Any]:
     """Return the description of the probabilities."""
-    halo = {"halo": package.settings.overlap} if package.settings.overlap else {}
+    halo = {"halo": package.settings.overlap} if package.settings.overlap and package.is_tiled else {}
     sides = [{"type": "space", "id": axis, "size": {"tensor_id": "image", "axis_id": axis}, **halo} for axis in "yx"]
     names = make_identifiers(package.run.task.class_names)
     return {
@@ -251,18 +275,14 @@ def read_opset(path: Path) -> int:
 
 def write_text(package: Package) -> str:
     """Return README.md: what the model is, what `rdf.yaml` cannot say, how to validate it, and the run's model card."""
-    run, settings = package.run, package.settings
-    mirrors = "The run averages what it sees in the mirror images of each tile; this model does not.\n" * settings.flips
-    margin = f"{settings.overlap} pixels are {'discarded' if settings.blend == 'discard' else 'blended'}"
+    run = package.run
     source = "a generated pattern, which shows nothing" if package.image is None else "the middle of an image"
     return f"""# {name_model(package, read_facts(run.directory))}
 
 {describe_in_short(package, read_facts(run.directory))}
 Height and width are multiples of {STEP}. The class of a pixel is the one with the largest probability.
 
-The run segments an image in tiles of {settings.tile_size} pixels, of whose edges {margin};
-other programs stitch in their own way, and their masks may differ near the seams.
-{mirrors}Grey values are scaled by the statistics of what a program takes for one image: give it whole images.
+{describe_tiling(package)}
 The example and the cover are {source}.
 
 ## Validation
@@ -272,6 +292,19 @@ model card below names, and compute the Dice score of each class over all their 
 magnifications need a validation of their own.
 
 {read_card(run.directory)}"""
+
+
+def describe_tiling(package: Package) -> str:
+    """Return sentences on how the run sees an image, where this model cannot do the same."""
+    settings = package.settings
+    mirrors = "The run averages what it sees in the mirror images of each tile; this model does not." * settings.flips
+    if not package.is_tiled:
+        return f"It takes the mean of what it sees away: give it whole images, not tiles. {mirrors}".strip()
+    margin = f"{settings.overlap} pixels are {'discarded' if settings.blend == 'discard' else 'blended'}"
+    return f"""The run segments an image in tiles of {settings.tile_size} pixels, of whose edges {margin};
+other programs stitch in their own way, and their masks may differ near the seams.
+Grey values are scaled by the statistics of what a program takes for one image: give it whole images.
+{mirrors}""".strip()
 
 
 def read_card(directory: Path) -> str:

@@ -18,8 +18,6 @@ from bench.predict.run_directory import FinishedRun
 
 STEP = 32  # height and width of what the network sees are multiples of it
 EPS = 1e-6  # added to the standard deviation by the specification's zero_mean_unit_variance
-MOST_EPS = 0.1  # that the specification allows there
-TINY = 1e-9  # spread of grey values beside which `MOST_EPS` is all that they are divided by
 COVER = 256  # pixels of either half of the cover, at most
 Floats = NDArray[np.float32]
 Step = Mapping[str, Any]  # of preprocessing: `id` and `kwargs`, as in rdf.yaml
@@ -42,7 +40,7 @@ def list_steps(normalization: Normalization, channels: int) -> list[Step]:
     if normalization.mode == "per_image":
         return [{"id": "zero_mean_unit_variance", "kwargs": {"axes": ["y", "x"], "eps": EPS}}]
     if normalization.mode == "centred":
-        return centre_by_steps(normalization.std)
+        return []  # the network does it: `bench.export.centred`
     scaling = find_scaling(normalization, channels)
     if normalization.mode == "none":
         full = float(scaling.divisor[0])
@@ -50,24 +48,6 @@ def list_steps(normalization: Normalization, channels: int) -> list[Step]:
     check_spread(float(scaling.divisor.min()))
     moments = {"mean": scaling.offset.tolist(), "std": scaling.divisor.tolist()}
     return [{"id": "fixed_zero_mean_unit_variance", "kwargs": {"axis": "channel", **moments}}]
-
-
-def centre_by_steps(std: Sequence[float]) -> list[Step]:
-    """Return the steps that take an image's own mean away and divide by the spread of other images.
-
-    The specification has no step that takes a mean away alone, and one that divides by the image's spread plus a
-    number. Of values that were made tiny before, that number is all that counts.
-
-    Args:
-        std: Spread of the training images, one for each channel.
-    """
-    check_spread(min(std))
-    small = {"axis": "channel", "gain": [TINY / one for one in std], "offset": [0.0 for _ in std]}
-    return [
-        {"id": "scale_linear", "kwargs": small},
-        {"id": "zero_mean_unit_variance", "kwargs": {"axes": ["y", "x"], "eps": MOST_EPS}},
-        {"id": "scale_linear", "kwargs": {"gain": MOST_EPS / TINY, "offset": 0.0}},
-    ]
 
 
 def check_spread(least: float) -> None:

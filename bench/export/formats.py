@@ -48,7 +48,8 @@ def _write_onnx(network: Any, channels: int, path: Path) -> Forward:
 
     dynamic = {0: "batch", 2: "height", 3: "width"}
     names: dict[str, Any] = {"input_names": ["image"], "output_names": ["logits"], "dynamic_axes": {"image": dynamic}}
-    torch.onnx.export(network, (make_tile(channels, SIZES[0]),), path, external_data=False, **names)  # one file
+    names |= {"external_data": False, "verbose": False}  # one file, and no progress among the words of the verb
+    torch.onnx.export(network, (make_tile(channels, SIZES[0]),), path, **names)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     return lambda tile: torch.from_numpy(session.run(None, {"image": tile.numpy()})[0])
 
