@@ -183,7 +183,7 @@ def test_the_report_states_what_was_measured_and_labels_what_is_predicted(tables
         "4.19 (not 16.8)",
     ):
         assert text in markdown
-    assert "scale_memory" not in html  # figures are inside
+    assert "figures/" not in html  # they are inside
     assert "more magnification" in html
 
 
