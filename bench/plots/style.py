@@ -25,7 +25,7 @@ ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE, BLACK = (
 GREY = "#6b6b6b"
 _SPARE = (  # P. Tol, "Colour schemes", SRON 2021, muted
     *(("#DDCC77", "d"), ("#882255", "p"), ("#999933", "*")),
-    *(("#44AA99", "8"), ("#CC6677", "d"), ("#117733", "p")),
+    *(("#CC6677", "d"), ("#117733", "p"), ("#44AA99", "8")),  # the last one is that of pipelines without an own one
 )
 WRONG = VERMILION  # pixels whose predicted class is not the true one; no class has this colour
 KINDS = {
