@@ -27,7 +27,7 @@ from bench.superpixels.runs import SegmentBlock, Slab
 
 PAIRS = ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))  # the upper triangle of a matrix
 RESPONSES = LANES
-STRIP_VALUES = 1 << 21  # of a strip with what is around it, unless it has the fewest lines
+STRIP_VALUES = 1 << 20  # of a strip with what is around it, unless it has the fewest lines
 FEWEST_LINES = 64  # of a strip: those around it are filtered anew for each
 ALONE = Workers(1)  # for work within a strip, which has a thread of its own
 
