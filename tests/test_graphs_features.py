@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from bench.graphs.build import build_graph
     from bench.graphs.features import FEATURES, compute_features
     from bench.graphs.pooling import Requirements, pool_segments
-    from bench.graphs.texture import COARSE, FINE, halve
-    from bench.graphs.volume import find_eigenvalues
+    from bench.graphs.texture import COARSE, FINE, halve, halve_volume
+    from bench.graphs.volume import filter_volume, find_eigenvalues, measure_margin
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -155,6 +155,36 @@ def test_eigenvalues_agree_with_numpy() -> None:
     with Workers(1) as workers:
         found = find_eigenvalues(upper.reshape(6, 7, 1, 1), workers)
     np.testing.assert_allclose(found.reshape(3, 7).T, np.linalg.eigvalsh(matrices)[:, ::-1], atol=1e-5)
+
+
+@pytest.mark.parametrize("spacing", [(1.0, 1.0, 1.0), (3.0, 1.0, 1.0), (40.0, 1.0, 2.0)])
+def test_rows_and_strips_of_a_volume_are_filtered_as_the_whole(spacing: tuple[float, ...]) -> None:
+    """A part with the margin around it has the bits that it has in the whole, on any number of threads."""
+    volume = noise((40, 140, 7), 1)[..., 0]
+    margin = measure_margin(2.0 / spacing[0])
+    with Workers(1) as alone, Workers(2) as two:
+        whole = filter_volume(volume, 2.0, alone, spacing)
+        np.testing.assert_array_equal(filter_volume(volume, 2.0, two, spacing), whole)
+        for first, last in ((0, 3), (15, 23), (36, 40)):
+            top, bottom = max(first - margin, 0), min(last + margin, 40)
+            rows = (first - top, last - top)
+            part = filter_volume(np.ascontiguousarray(volume[top:bottom]), 2.0, two, spacing, rows)
+            np.testing.assert_array_equal(part, whole[first:last])
+
+
+@pytest.mark.parametrize("grey", [False, True])
+def test_the_levels_of_a_volume_are_those_of_the_whole_in_any_bands(grey: bool) -> None:
+    image = noise((21, 9, 11), 3)
+    with Workers(1) as workers:
+        expected = np.moveaxis(image, -1, 0)
+        expected = expected.mean(axis=0, keepdims=True) if grey else expected
+        for stride, level in halve_volume(image, grey, 8, workers).items():
+            half = int(np.log2(stride))
+            for channel, values in zip(level, expected, strict=True):
+                whole = np.ascontiguousarray(values)
+                for _ in range(half):
+                    whole = halve(whole, workers)
+                np.testing.assert_array_equal(channel, whole)
 
 
 def test_texture_knows_a_ramp_and_a_blob() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from bench.perf.graph_steps import PerfConfig, generate_scene
     from bench.perf.published import build_published_graph, join_nearest, segment_as_published
     from bench.perf.steps import CLASSES, STEPS, Picture
+    from bench.perf.volumes import PROGRAMS
     from bench.superpixels.labels import majority_labels
 
 
@@ -33,6 +34,20 @@ def test_perf_writes_a_row_per_step_and_size(tmp_path: Path, capsys: pytest.Capt
     assert table["ratio"].notna().tolist() == bounded
     assert (table["seconds"] > 0).all()
     assert "times slower" in capsys.readouterr().out
+
+
+def test_volumes_are_timed_beside_what_is_installed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = ["steps=", "volume_sizes=32,40", "volume_rival_largest=32", "repeats=1", "memory=false"]
+    assert run_verb("perf", [*settings, f"results_dir={tmp_path}"]) == 0
+    table = pd.read_csv(tmp_path / "perf.csv")
+    installed = [rival.name for rival in PROGRAMS if rival.installed]
+    assert table["rival"].tolist()[:-1] == installed
+    assert table["size"].tolist() == [32] * len(installed) + [40]
+    beside = table[table["rival"].notna()]
+    assert (abs(beside["num_nodes"] / beside["rival_num_nodes"] - 1) < 0.15).all()
+    assert beside["ceiling"].between(0.5, 1).all()
+    out = capsys.readouterr().out
+    assert all((f"left out: {rival.name}" in out) == (not rival.installed) for rival in PROGRAMS)
 
 
 def test_memory_beyond_the_image_is_measured_in_a_fresh_process(tmp_path: Path) -> None:

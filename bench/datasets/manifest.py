@@ -87,7 +87,8 @@ def read_manifest(config: FolderConfig) -> Manifest:
     for split in SPLITS:
         require(
             len(manifest.of(split)) > 0,
-            f"{source} leaves the split {split} empty: train, val and test need at least one image each",
+            f"{source} leaves the split {split} empty: train, val and test need at least one image each (of one large "
+            "image or volume, save a part as an image of its own)",
         )
     check_entries(manifest.entries)
     return manifest

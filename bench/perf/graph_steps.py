@@ -6,6 +6,7 @@ its own for each figure.
 
 import csv
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -20,6 +21,7 @@ from bench.datasets.normalization import standardise
 from bench.datasets.synthetic import SceneImage, SceneMask, compute_scene_moments, draw_scenes
 from bench.measure.isolation import run_isolated
 from bench.measure.memory import MemoryProbe
+from bench.perf import volumes
 from bench.perf.steps import CLASSES, STEPS, Picture, Work
 from bench.superpixels.registry import segment
 from bench.tables.write import write_rows
@@ -41,6 +43,9 @@ class PerfConfig:
     iterations: int = 10  # of SLIC
     rival_largest: int = 4096  # sizes beyond it run ours alone
     graph_rival_largest: int = 2048  # the dense distance matrix grows with the fourth power of the side
+    volume_sizes: list[int] = field(default_factory=list)  # sides of volumes, beside other programs; []: none
+    volume_superpixel_size: float = 125.0  # voxels per superpixel of a volume
+    volume_rival_largest: int = 256  # volumes beyond it run ours alone
     memory: bool = True  # measure bytes per pixel too, in a process of its own per figure
     results_dir: str = "results/perf"  # folder for perf.csv
     against: str | None = None  # a perf.csv of before: the exit code is 1 where a ratio fell below its range
@@ -48,7 +53,10 @@ class PerfConfig:
 
     def __post_init__(self) -> None:
         require(set(self.steps) <= set(STEPS), f"steps must be among {', '.join(STEPS)}, got {self.steps}")
-        require(len(self.sizes) > 0 and min(self.sizes) >= 32, f"sizes must be at least 32 pixels, got {self.sizes}")
+        for name in ("sizes", "volume_sizes"):
+            sides = getattr(self, name)
+            require(min(sides, default=32) >= 32, f"{name} must be at least 32 pixels, got {sides}")
+        require(len(self.steps) == 0 or len(self.sizes) > 0, f"sizes must name a side for the steps {self.steps}")
         require(self.repeats >= 1, f"repeats must be at least 1, got {self.repeats}")
         require(0 < self.slack <= 1, f"slack must lie in (0, 1], got {self.slack}")
 
@@ -64,10 +72,78 @@ def main(config: PerfConfig) -> int:
             rows.append(measure_graph_steps(step, size, config))
             print(format_row(rows[-1]), flush=True)
             write_rows(folder / "perf.csv", rows)
+    for size in config.volume_sizes:
+        for row in measure_volumes(size, config):
+            rows.append(row)
+            print(format_row(row), flush=True)
+            write_rows(folder / "perf.csv", rows)
     print(f"written to {folder / 'perf.csv'}")
     fallen = list_fallen(rows, before, config.slack)
     print("\n".join(fallen), end="\n" if fallen else "")
     return 1 if fallen else 0
+
+
+def measure_volumes(side: int, config: PerfConfig) -> Iterator[dict[str, Any]]:
+    """Measure superpixels of a volume beside each program that is installed; beyond `volume_rival_largest` ours alone.
+
+    Args:
+        side: Of the volume, in voxels.
+        config: Settings.
+
+    Yields:
+        A row for each program.
+    """
+    scene = volumes.generate_volume(side)
+    size, iterations = config.volume_superpixel_size, config.iterations
+    asked = SuperpixelsConfig("slic", size, None, config.compactness, iterations=iterations)
+    memory = measure_volume_bytes(side, asked) if config.memory else None
+    if side == config.volume_sizes[0]:
+        for missing in (rival for rival in volumes.PROGRAMS if not rival.installed):
+            print(f"left out: {missing.name} (pip install {missing.package})")
+    small = side <= config.volume_rival_largest
+    for rival in [rival for rival in volumes.PROGRAMS if rival.installed] if small else [None]:
+        ours, row = (asked, {}) if rival is None else volumes.match_nodes(scene, rival, asked)
+        works = [(volumes.count_nodes(segment), ours)]
+        works += [] if rival is None else [(volumes.count_nodes(rival.segment), asked)]
+        seconds, busy, made = alternate(works, scene, config.repeats)
+        row = {"num_nodes": made[0], **row, "bytes_per_pixel": memory, "repeats": config.repeats}
+        row |= {"step": "volume" if rival is None else rival.step, "size": side, "threads": count_threads()}
+        row |= {"seconds": median(seconds[0]), "ns_per_pixel": median(seconds[0]) * 1e9 / side**3}
+        row["cpu_ns_per_pixel"] = median(busy[0]) * 1e9 / side**3
+        if rival is not None:
+            row |= {"rival": rival.name, **compare_times(seconds, busy)}
+        yield row
+
+
+def measure_volume_bytes(side: int, superpixels: SuperpixelsConfig) -> float | None:
+    """Measure the bytes per voxel beyond the volume that our superpixels take in a fresh process; None if unknown."""
+    outcome = run_isolated(_find_volume_peak, (side, superpixels))
+    return outcome.result / side**3 if outcome.ok and outcome.result is not None else None
+
+
+def _find_volume_peak(argument: tuple[int, SuperpixelsConfig]) -> int | None:
+    side, superpixels = argument
+    segment(volumes.generate_volume(32).image, superpixels)
+    scene = volumes.generate_volume(side)
+    probe = MemoryProbe()
+    before = probe.rss()
+    if not probe.reset():
+        return None
+    segment(scene.image, superpixels)
+    peak = probe.peak()
+    return None if peak is None else peak.rss_bytes - before
+
+
+def compare_times(seconds: list[list[float]], busy: list[list[float]]) -> dict[str, float]:
+    """Return the columns that compare the rival's runs with ours, pair by pair.
+
+    Args:
+        seconds: Of every run of ours, and of the rival's.
+        busy: Seconds of CPU time of the same.
+    """
+    ratios = [theirs / mine for mine, theirs in zip(*seconds, strict=True)]
+    row = {"rival_seconds": median(seconds[1]), "cpu_ratio": median(busy[1]) / median(busy[0])}
+    return row | {"ratio": median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios)}
 
 
 def read_ratios(path: str | None) -> dict[tuple[str, int], float]:
@@ -165,10 +241,7 @@ def measure_graph_steps(step: str, size: int, config: PerfConfig) -> dict[str, A
     row |= {"seconds": median(seconds[0]), "ns_per_pixel": median(seconds[0]) * 1e9 / size**2, "num_nodes": made[0]}
     row["cpu_ns_per_pixel"] = median(busy[0]) * 1e9 / size**2
     if len(works) > 1:
-        ratios = [theirs / mine for mine, theirs in zip(*seconds, strict=True)]
-        row |= {"rival": chosen.rival_name, "rival_seconds": median(seconds[1]), "rival_num_nodes": made[1]}
-        row |= {"ratio": median(ratios), "ratio_min": min(ratios), "ratio_max": max(ratios)}
-        row["cpu_ratio"] = median(busy[1]) / median(busy[0])
+        row |= {"rival": chosen.rival_name, "rival_num_nodes": made[1], **compare_times(seconds, busy)}
     if config.memory:
         row["bytes_per_pixel"] = measure_bytes_per_pixel(step, size, config)
     return row
@@ -243,4 +316,7 @@ def format_row(row: dict[str, Any]) -> str:
         return text + f"{'-':>14}"
     spread = f"({row['ratio_min']:.1f}-{row['ratio_max']:.1f})"
     text += f"{row['rival_seconds']:14.3f} {row['rival_num_nodes']:8}  {row['ratio']:6.1f} {spread}"
-    return f"{text}, {row['cpu_ratio']:.1f}"
+    text += f", {row['cpu_ratio']:.1f}"
+    if "ceiling" in row:
+        text += f"; best labelling {row['ceiling']:.3f}, {row['rival']}'s {row['rival_ceiling']:.3f}"
+    return text
