@@ -136,7 +136,7 @@ def test_filters_see_slopes_in_space() -> None:
         with Workers(1) as workers:
             fine = filter_volume(volume, 2.0, workers)[::2]
             coarse = filter_volume(np.ascontiguousarray(volume[::2]), 2.0, workers, (2.0, 1.0, 1.0))
-        for one, other in zip(np.moveaxis(fine, 2, 0), np.moveaxis(coarse, 2, 0), strict=True):
+        for one, other in zip(np.moveaxis(fine, -1, 0), np.moveaxis(coarse, -1, 0), strict=True):
             middle = np.s_[10:-10, 15:-15, 15:-15]
             np.testing.assert_allclose(one[middle], other[middle], rtol=0.05, atol=0.02)
 
