@@ -14,7 +14,7 @@ from support.results import make_results, make_run
 from bench import cli
 
 if TYPE_CHECKING:
-    from bench.report.index import find_results_folders, link_to, read_entry
+    from bench.report.index import Entry, find_results_folders, link_to, read_entry, render_index
 
 EXECUTABLE = find_browser()
 
@@ -68,6 +68,14 @@ def test_links_lead_to_reports_and_a_missing_report_has_its_command(page: Path) 
     assert "report results_dir=" in text
     assert "<b>" not in text
     assert "<script" not in text
+
+
+def test_a_report_in_markdown_is_linked_where_there_is_no_other(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "report.md").write_text("# a")
+    assert 'href="a/report.md"' in render_index([Entry(tmp_path / "a", runs=1)], tmp_path)
+    (tmp_path / "a" / "report.html").write_text("a")
+    assert 'href="a/report.html"' in render_index([Entry(tmp_path / "a", runs=1)], tmp_path)
 
 
 def test_what_means_something_in_an_address_is_escaped() -> None:

@@ -19,6 +19,7 @@ from bench.tables.comparison import list_configurations
 from bench.tables.folders import read_folder
 
 NAME = "index.html"
+REPORTS = ("report.html", "report.md")  # the first that is there is linked
 DEPTH = 4  # levels of folders that are looked through
 HIDDEN = (".", "superseded")  # how names of folders begin that hold no results to be read
 
@@ -139,15 +140,15 @@ def render_index(entries: Sequence[Entry], place: Path) -> str:
 
 def _entry(entry: Entry, place: Path) -> str:
     name = os.path.relpath(entry.folder.resolve(), place.resolve()).replace(os.sep, "/")
-    report = entry.folder / "report.html"
+    report = next((report for report in REPORTS if (entry.folder / report).is_file()), None)
     shown = escape(entry.folder.resolve().name if name == "." else name)
-    title = f'<a href="{escape(link_to(f"{name}/report.html"))}">{shown}</a>' if report.is_file() else shown
+    title = f'<a href="{escape(link_to(f"{name}/{report}"))}">{shown}</a>' if report else shown
     facts = [count(entry.runs, "run"), entry.started, _commits(entry.commits)] if entry.runs else []
     parts = [f"<section>\n<h2>{title}</h2>", f"<p>{escape(' · '.join(fact for fact in facts if fact))}</p>"]
     parts += [_verdict(verdict) for verdict in entry.verdicts]
     rest = entry.problem or ("" if entry.verdicts else "cost against size: the report says what it shows")
     parts += [f"<p>{escape(rest)}</p>"] if rest else []
-    if not report.is_file() and not entry.problem:
+    if report is None and not entry.problem:
         command = f"python -m bench report results_dir={entry.folder}"
         parts.append(f"<p>It has no report yet: <code>{escape(command)}</code></p>")
     return "\n".join(part for part in parts if part != "<p></p>") + "\n</section>"
