@@ -27,7 +27,16 @@ if TYPE_CHECKING:
     from bench.plots.learning import plot_learning_curves
     from bench.plots.panels import draw_errors, draw_overlay, load_arm_crops, load_crops, plot_panels
     from bench.plots.speed import plot_time_to_score
-    from bench.plots.style import KINDS, VERMILION, NoDataError, Plotted, assign_styles, count_legend_columns, make_slug
+    from bench.plots.style import (
+        KINDS,
+        VERMILION,
+        NoDataError,
+        Plotted,
+        assign_styles,
+        count_legend_columns,
+        find_style,
+        make_slug,
+    )
     from bench.plots.traces import plot_memory_trace
     from bench.tables.collect import Tables, collect
     from bench.tables.comparison import compare_arms, list_configurations
@@ -226,6 +235,13 @@ def test_no_two_arms_of_a_figure_look_alike() -> None:
 def test_arms_of_one_pipeline_look_different() -> None:
     styles = assign_styles(["tiled_cnn", "superpixel_gnn a", "superpixel_gnn b", "superpixel_gnn c", "new"])
     assert len({color for color, _ in styles.values()}) == len({marker for _, marker in styles.values()}) == 5
+
+
+def test_another_network_never_has_the_style_of_the_plain_one() -> None:
+    styles = assign_styles(["tiled_cnn Segformer", "tiled_cnn scale=4", "tiled_cnn scale=8", "tiled_cnn slice-wise"])
+    plain = find_style("tiled_cnn")
+    assert [style == plain for style in styles.values()] == [False, False, False, True]
+    assert len(set(styles.values())) == 4
 
 
 def test_file_names_are_tame() -> None:

@@ -5,6 +5,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from bench.tables.names import name_run
 
 Rgb = NDArray[np.float64]
 MOST = 2  # images per figure
+LETTERS = 140  # of titles side by side over the width of the figure
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def plot_panels(arms: list[ArmCrops]) -> Figure:
         _show(bottom[0], convert_to_rgb(crop.image), "", "image")
         for column, arm in enumerate(arms, start=1):
             predicted = arm.crops[index].predicted
-            title = arm.title if index == 0 else ""
+            title = _wrap_title(arm.title, int(LETTERS / columns)) if index == 0 else ""
             _show(top[column], draw_overlay(crop.image, predicted, len(names), colours), title)
             wrong = draw_errors(crop.image, crop.truth, predicted, len(names))
             _show(bottom[column], wrong, "", "wrong pixels" if column == 1 else "")
@@ -160,6 +162,11 @@ def _join(middle: NDArray[Any], beside: NDArray[Any], below: NDArray[Any], blank
     out = np.full(whole, blank, np.uint8 if blank >= 0 else np.int64)
     out[:height, :width], out[:height, width + gap :], out[height + gap :, :width] = middle, beside, below
     return out
+
+
+def _wrap_title(title: str, letters: int) -> str:
+    """Break the lines of a title between words, so that each has at most so many letters."""
+    return "\n".join(part for line in title.split("\n") for part in wrap(line, max(letters, 8), break_long_words=False))
 
 
 def _show(axes: Axes, picture: Rgb, title: str, side: str = "") -> None:

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 
 from bench.arms import ARMS
 from bench.files import write_atomically
+from bench.tables.names import is_variety
 
 WIDTH = 7.0  # inches of a figure
 LETTER, HANDLE = 4.4, 44.0  # points that a letter of a legend takes, and what stands before a label
@@ -92,11 +93,15 @@ def find_style(arm: str, others: int = 0) -> tuple[str, str]:
 
 
 def assign_styles(arms: list[str]) -> dict[str, tuple[str, str]]:
-    """Return colour and marker for each arm of a figure; the first of a pipeline has the pipeline's own."""
+    """Return colour and marker for each arm of a figure; the first of a pipeline has the pipeline's own.
+
+    A network of another architecture or resolution never has: no figure shows it as another shows the plain one.
+    """
     styles: dict[str, tuple[str, str]] = {}
     spare = 0
     for arm in arms:
-        first = all(arm.split(" ", 1)[0] != earlier.split(" ", 1)[0] for earlier in styles)
+        plain = [earlier.split(" ", 1)[0] for earlier in styles if not is_variety(earlier)]
+        first = not is_variety(arm) and arm.split(" ", 1)[0] not in plain
         spare += not first
         styles[arm] = find_style(arm, 0 if first else spare)
     return styles

@@ -104,6 +104,12 @@ def find_family(arm: str) -> str:
     return " ".join([pipeline, *_take_variety(pipeline, words)])
 
 
+def is_variety(arm: str) -> bool:
+    """Return whether an arm is another network than its pipeline's own: of other weights, layers or resolution."""
+    pipeline, *words = find_family(arm).split(" ")
+    return pipeline not in foreign_arms() and bool(set(words) - {SLICE_WISE})
+
+
 def find_network(arm: str) -> str:
     """Return the family of an arm, whatever the resolution that it sees."""
     return " ".join(word for word in find_family(arm).split(" ") if not word.startswith(SCALE))
