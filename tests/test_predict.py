@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -55,6 +55,7 @@ from bench.tables.write import write_run
 if TYPE_CHECKING:
     import torch
     import zarr
+    from distributed import LocalCluster
 
 
 ARMS: dict[str, PipelineConfig] = {
@@ -183,6 +184,44 @@ def test_superpixels_follow_the_lengths_of_pixels(tmp_path: Path, capsys: pytest
         np.testing.assert_array_equal(open_mask(out)[:], expected(directory, settings))
         assert open_image(out).pixel_size == sizes
         assert ("4 x 1 and the run was trained on those of 1 x 1" in capsys.readouterr().err) == (not given)
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A cluster of two workers in this process, reached by its address as any other."""
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=False, dashboard_address=":0") as cluster:
+        yield cluster.scheduler_address
+
+
+@pytest.mark.parametrize("blend", ["discard", "gaussian"])
+@pytest.mark.parametrize("kind", ["threads", "cluster"])
+def test_one_image_by_two_workers_has_the_mask_of_one_process(
+    kind: str, blend: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.pipelines.cnn.tiled_cnn.BATCHES", 1)
+    monkeypatch.setitem(ARMS, "tiled_cnn", replace(ARMS["tiled_cnn"], blend=blend))
+    directory, _ = finished(tmp_path, "tiled_cnn")
+    image = tmp_path / "large.zarr"
+    zarr.create_array(image, data=picture(2, (150, 170))[0], chunks=(64, 64))
+    threads = ["parallel.workers=2", "parallel.kind=threads"]
+    workers = threads if kind == "threads" else [f"parallel.scheduler={address}"]
+    for name, settings in (("serial", []), ("shared", workers)):
+        words = [f"run={directory}", f"image={image}", f"out={tmp_path / name}.zarr", "probabilities=true", *settings]
+        if settings:  # whoever predicts by itself reads the image by rows
+            monkeypatch.delattr("bench.pipelines.cnn.tiled_cnn.read_by_rows")
+        assert run_verb("predict", [*words, "device=cpu"]) == 0
+    for what in ("", ".probabilities"):
+        one, other = (np.asarray(open_image(tmp_path / f"{name}{what}.zarr").array) for name in ("serial", "shared"))
+        np.testing.assert_array_equal(one, other)
+
+
+def test_an_arm_whose_image_is_not_divided_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    directory, config = finished(tmp_path, "superpixel_gnn")
+    image, out = tmp_path / "set" / "images" / "c.png", tmp_path / "a.tif"
+    words = [f"run={directory}", f"image={image}", f"out={out}", "parallel.workers=2", "parallel.kind=threads"]
+    assert run_verb("predict", [*words, "device=cpu"]) == 0
+    assert "note: superpixel_gnn predicts c.png in this process" in capsys.readouterr().err
+    np.testing.assert_array_equal(np.asarray(open_mask(out)), expected(directory, config))
 
 
 def test_several_images_give_as_many_masks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

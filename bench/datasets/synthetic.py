@@ -202,8 +202,7 @@ def make_scene_sample(
     if cache is None:
         return Sample(name, image, mask)
     image_path, mask_path = cache / "images" / f"{name}.tif", cache / "masks" / f"{name}.tif"
-    write_once(image_path, SceneImage(scene, Scaling(np.zeros(1), np.ones(1))))
-    write_once(mask_path, mask)
+    write_scene(image_path, mask_path, scene)
     stored = ImageFile(image_path, Layout(None, alpha=False), scaling, image.shape)
     return Sample(name, stored, MaskFile(mask_path, Classes(None, mask.dtype), mask.shape, prod(mask.shape)))
 
@@ -228,21 +227,30 @@ def generate_sample(name: str, scene: Scene, mode: str, train: Moments | None) -
     return Sample(name, cast(Source, scaled), cast(Source, mask))
 
 
-def write_once(path: Path, layer: SceneImage | SceneMask) -> None:
-    """Write a layer block by block as a TIFF that can be mapped, unless it is there; a file under its name is whole."""
+def write_scene(image_path: Path, mask_path: Path, scene: Scene) -> None:
+    """Write image and mask block by block as TIFFs that can be mapped; files under their names are whole.
+
+    Args:
+        image_path: File of the image, as generated, float32.
+        mask_path: File of the mask, uint8.
+        scene: The scene; nothing is done where both files are there.
+    """
     import tifffile  # only scenes that are kept in files need it
 
-    if path.is_file():
+    if image_path.is_file() and mask_path.is_file():
         return
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with fill_atomically(path) as temporary:
-        pixels = tifffile.memmap(temporary, shape=layer.scene.size, dtype=layer.dtype, photometric="minisblack")
-        for window in cut_scene(layer.scene.size):
-            part = layer.block(window)
-            pixels[window] = part.reshape(part.shape[: len(window)])
+    for path in (image_path, mask_path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with fill_atomically(image_path) as first, fill_atomically(mask_path) as second:
+        kind: dict[str, Any] = {"shape": scene.size, "photometric": "minisblack"}
+        pixels, labels = tifffile.memmap(first, dtype="float32", **kind), tifffile.memmap(second, dtype="uint8", **kind)
+        for window in cut_scene(scene.size):
+            pixels[window], labels[window] = generate_part(scene, window)
             release(pixels)
+            release(labels)
         pixels.flush()
-        del pixels
+        labels.flush()
+        del pixels, labels
 
 
 def identify_content(config: SyntheticConfig) -> str:

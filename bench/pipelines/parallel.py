@@ -8,8 +8,10 @@ import pickle
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache, partial
+from multiprocessing import get_context
 from typing import Any, TypeVar
 
 from bench.arms import ARMS
@@ -102,6 +104,38 @@ def map_parallel(
     return (_by_threads if config.kind == "threads" else _by_processes)(function, arguments, config.workers, share)
 
 
+def stream_parallel(
+    function: Callable[[Argument], Result], arguments: Sequence[Argument], config: ParallelConfig, threads: int
+) -> Iterator[Result]:
+    """Yield what `map_parallel` returns, of which a few results at a time are in memory.
+
+    Args:
+        function: As in `map_parallel`.
+        arguments: One per call.
+        config: Kind and number of workers.
+        threads: As in `map_parallel`.
+
+    Raises:
+        InputError: The scheduler of a cluster does not answer.
+    """
+    if config.scheduler is not None:
+        yield from _by_cluster(function, arguments, config.scheduler)
+        return
+    workers = max(config.workers, 1)
+    share, ahead = max(1, threads // workers), AHEAD * workers
+    with ExitStack() as stack:
+        pool = None
+        if config.workers > 0 and config.kind == "processes":
+            stack.enter_context(_environment(dict.fromkeys(THREAD_VARIABLES, str(share))))
+            pool = stack.enter_context(ProcessPoolExecutor(workers, get_context("spawn")))
+        for start in range(0, len(arguments), ahead):
+            some = arguments[start : start + ahead]
+            if pool is None:
+                yield from map_parallel(function, some, config, threads)
+            else:
+                yield from _by_processes(function, some, workers, share, pool)
+
+
 def _by_threads(
     function: Callable[[Argument], Result], arguments: Sequence[Argument], workers: int, share: int
 ) -> list[Result]:
@@ -113,13 +147,18 @@ def _by_threads(
 
 
 def _by_processes(
-    function: Callable[[Argument], Result], arguments: Sequence[Argument], workers: int, share: int
+    function: Callable[[Argument], Result],
+    arguments: Sequence[Argument],
+    workers: int,
+    share: int,
+    pool: ProcessPoolExecutor | None = None,
 ) -> list[Result]:
+    """By new processes, or by those of a pool, which stays."""
     import dask
 
     tasks = [dask.delayed(run_packed, pure=False)(pack(function, argument), share) for argument in arguments]
     with _environment(dict.fromkeys(THREAD_VARIABLES, str(share))):
-        results = dask.compute(*tasks, scheduler="processes", num_workers=workers, chunksize=1)
+        results = dask.compute(*tasks, scheduler="processes", num_workers=workers, chunksize=1, pool=pool)
     return [pickle.loads(result) for result in results]
 
 

@@ -1,6 +1,6 @@
 """The verbs that make a pipeline, and what they hand back."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, runtime_checkable
 
@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Source, Writable
+from bench.arrays.tiles import Window
 from bench.datasets.sample import Sample
 from bench.learning.fitlog import FitLog
 
@@ -53,6 +54,34 @@ class Probabilistic(Protocol):
             shares: Receives the probabilities (K, *spatial), which add up to 1 in each pixel.
             scratch: Folder for what is as large as the image; the caller removes it.
             progress: Receives the share that is done, in [0, 1].
+        """
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """An arm that predicts an image in tiles, of which other processes may do some: the results are the same bits."""
+
+    def divide(self, shape: Sequence[int], /) -> list[list[Window]]:
+        """Return the tiles of an image (*spatial) in runs, each of which is predicted at one place."""
+
+    def predict_tiles(self, image: Source, windows: Sequence[Window], scores: bool, /) -> list[NDArray[Any]]:
+        """Predict a run of tiles of an image (*spatial, C): what `join_tiles` needs, with `scores` of probabilities."""
+
+    def join_tiles(
+        self,
+        made: Iterator[NDArray[Any]],
+        windows: Sequence[Window],
+        mask: Writable,
+        shares: Writable | None = None,
+        /,
+    ) -> None:
+        """Put the tiles of an image together.
+
+        Args:
+            made: What `predict_tiles` made of each window, in their order.
+            windows: All windows of the image.
+            mask: Receives the classes (*spatial).
+            shares: Receives the probabilities (K, *spatial); None where there are none.
         """
 
 

@@ -33,8 +33,17 @@ def main(settings: PredictConfig) -> int:
 
 
 def predict_all(works: Sequence[Work], settings: PredictConfig) -> int:
-    """Predict one image after the other, or several at once where there are workers. Returns the exit code."""
-    if len(works) > 1 and (settings.parallel.workers > 0 or settings.parallel.scheduler is not None):
+    """Predict one image after the other; where there are workers, several at once, or one in parts.
+
+    Returns the exit code.
+    """
+    has_workers = settings.parallel.workers > 0 or settings.parallel.scheduler is not None
+    if has_workers and len(works) == 1:
+        from bench.predict.divided import divide_pipeline
+
+        print(predict_one(works[0], adapt=divide_pipeline), flush=True)
+        return 0
+    if has_workers:
         from bench.measure.machine import default_threads
         from bench.pipelines.parallel import map_parallel
 

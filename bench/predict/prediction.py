@@ -51,7 +51,7 @@ class PredictConfig:
     channel_axis: int | None = None  # of the array in the file; null: as in the run, else what the file says
     spacing: list[float] | None = None  # length of a pixel along each axis; null: what the file says, else as trained
     max_pixels: int = 1 << 30  # values that may be decoded at once
-    parallel: ParallelConfig = field(default_factory=ParallelConfig)  # several images at once
+    parallel: ParallelConfig = field(default_factory=ParallelConfig)  # several images, or the tiles of one, at once
 
     def __post_init__(self) -> None:
         for name in ("run", "image", "out"):
@@ -200,12 +200,15 @@ def find_channels(path: Path, header: Header, task: Task, channel_axis: int | No
     return Layout(axis, header.alpha)
 
 
-def predict_one(work: Work, progress: Show | None = None) -> Done:
+def predict_one(
+    work: Work, progress: Show | None = None, adapt: Callable[[Pipeline[Any], Work], Any] = lambda pipeline, _: pipeline
+) -> Done:
     """Predict one image and write its mask, whole or not at all.
 
     Args:
         work: The image, the place of its mask and the settings.
         progress: Makes what shows the share that is done; None means a bar or lines on standard error.
+        adapt: Returns what predicts in place of the trained arm, as `bench.predict.divided.divide_pipeline`.
 
     Returns:
         What it took.
@@ -233,7 +236,7 @@ def predict_one(work: Work, progress: Show | None = None) -> Done:
         if note:
             print(f"note: {work.image} {note}", file=sys.stderr, flush=True)
         with (progress or show_progress)(work.image.name) as show:
-            write_outputs(work, pipeline, images, shape[:-1], meaning, scratch, show)
+            write_outputs(work, adapt(pipeline, work), images, shape[:-1], meaning, scratch, show)
     peak, pixels = memory.peak(), prod(shape[:-1])
     return Done(work.out, pixels, time.perf_counter() - started, None if peak is None else peak.rss_bytes)
 

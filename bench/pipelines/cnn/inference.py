@@ -5,6 +5,7 @@ All that is held is a batch of tiles, and with Gaussian blending the sums of sco
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,10 +87,30 @@ class Inferer:
             out: (*spatial), receives class numbers.
             progress: Called with the share of the windows that are done, in [0, 1].
         """
+        self.join(windows, self.make_tiles(image, windows, progress), out)
+
+    def make_tiles(
+        self, image: Readable, windows: Sequence[Window], progress: Progress, scores: bool = False
+    ) -> Iterator[NDArray[Any]]:
+        """Yield what `join` needs of each window, or what `join_scores` does.
+
+        Windows go through the network in batches from the first on: those of whole batches may be made elsewhere.
+
+        Args:
+            image: (*spatial, C).
+            windows: Tiles.
+            progress: Receives the share of the windows that are done.
+            scores: Whether it is for `join_scores`.
+        """
+        scored = scores or self.gaussian
+        return (self._score_tiles if scored else self._classify_tiles)(image, windows, progress)
+
+    def join(self, windows: Sequence[Window], made: Iterator[NDArray[Any]], out: Writable) -> None:
+        """Write the class of every pixel, given what `make_tiles` made of each window."""
         if self.gaussian:
-            tiles.blend(windows, self._score_tiles(image, windows, progress), out)
+            tiles.blend(windows, made, out)
         else:
-            tiles.stitch(self._classify_tiles(image, windows, progress), out)
+            tiles.stitch(zip(windows, made, strict=True), out)
 
     def score(self, image: Readable, windows: Sequence[Window], out: Writable, progress: Progress) -> None:
         """Write the class probabilities of an image, or with `gaussian` sums of them that lack a common factor.
@@ -100,7 +121,10 @@ class Inferer:
             out: Array (*spatial) that is given the scores (K, *part) of each part, as `ScoreWriter` is.
             progress: Receives the share of the windows that are done.
         """
-        scored = self._score_tiles(image, windows, progress)
+        self.join_scores(windows, self.make_tiles(image, windows, progress, scores=True), out)
+
+    def join_scores(self, windows: Sequence[Window], scored: Iterator[NDArray[Any]], out: Writable) -> None:
+        """Write class scores as `score`, given what `make_tiles` made of each window."""
         if self.gaussian:
             tiles.blend(windows, scored, out, lambda sums: sums)
             return
@@ -144,7 +168,8 @@ class Inferer:
 
     def _classify_tiles(
         self, image: Readable, windows: Sequence[Window], progress: Progress
-    ) -> Iterator[tuple[Window, NDArray[np.integer]]]:
+    ) -> Iterator[NDArray[np.integer]]:
+        """Yield class numbers (*tile) of each window."""
         for group, logits in self._batches(image, windows, progress):
             narrow = torch.uint8 if logits.shape[1] <= 256 else torch.int32
             if self.scale > 1:  # tile by tile: restored logits of a whole batch would be the largest thing in memory
@@ -152,7 +177,7 @@ class Inferer:
             else:
                 classes = logits.argmax(dim=1).to(narrow).cpu().numpy()  # (B, *axes)
             del logits  # before the next ones are made
-            yield from ((window, tile.reshape(window.shape)) for window, tile in zip(group, classes, strict=True))
+            yield from (tile.reshape(window.shape) for window, tile in zip(group, classes, strict=True))
 
     def _score_tiles(
         self, image: Readable, windows: Sequence[Window], progress: Progress

@@ -36,6 +36,7 @@ from models.supervision import DeepSupervision, weigh_levels
 from models.weights import load_weights
 
 HELD_PIXELS = 1 << 28  # values of an image that is still read into memory
+BATCHES = 4  # of tiles that are predicted elsewhere at a time
 SHARES_BYTES = 1 << 30  # of class probabilities held at once, so that they are written in whole chunks
 
 
@@ -133,8 +134,7 @@ class TiledCnn:
         """
         del scratch
         windows = self.tiling.cut(image.shape[:-1])
-        with write_by_rows(out, self._mask_dtype()) as rows:
-            self.make_inferer().segment(read_by_rows(image), windows, rows, progress)
+        self.join_tiles(self.make_inferer().make_tiles(read_by_rows(image), windows, progress), windows, out)
 
     def predict_probabilities(
         self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
@@ -144,10 +144,34 @@ class TiledCnn:
         The mask is that of `predict`, but where two classes are equally probable in single precision.
         """
         del scratch
-        windows, last = self.tiling.cut(image.shape[:-1]), ClassesLast(shares)
-        kinds = (self._mask_dtype(), np.dtype(np.float32))
-        with write_by_rows(mask, kinds[0]) as rows, write_by_rows(last, kinds[1], SHARES_BYTES) as share_rows:
-            self.make_inferer().score(read_by_rows(image), windows, ScoreWriter(rows, share_rows), progress)
+        windows = self.tiling.cut(image.shape[:-1])
+        made = self.make_inferer().make_tiles(read_by_rows(image), windows, progress, scores=True)
+        self.join_tiles(made, windows, mask, shares)
+
+    def divide(self, shape: Sequence[int]) -> list[list[Window]]:
+        """Cut the tiles of an image (*spatial) into runs of whole batches; see `Divisible`."""
+        windows, length = self.tiling.cut(shape), BATCHES * self.settings.batch_size
+        return [windows[start : start + length] for start in range(0, len(windows), length)]
+
+    def predict_tiles(self, image: Source, windows: Sequence[Window], scores: bool) -> list[NDArray[Any]]:
+        """Predict a run of tiles; see `Divisible`."""
+        return list(self.make_inferer().make_tiles(image, windows, lambda _: None, scores))
+
+    def join_tiles(
+        self,
+        made: Iterator[NDArray[Any]],
+        windows: Sequence[Window],
+        mask: Writable,
+        shares: Writable | None = None,
+    ) -> None:
+        """Put the tiles of an image together; see `Divisible`."""
+        inferer, kinds = self.make_inferer(), (self._mask_dtype(), np.dtype(np.float32))
+        with write_by_rows(mask, kinds[0]) as rows:
+            if shares is None:
+                inferer.join(windows, made, rows)
+                return
+            with write_by_rows(ClassesLast(shares), kinds[1], SHARES_BYTES) as share_rows:
+                inferer.join_scores(windows, made, ScoreWriter(rows, share_rows))
 
     def save(self, path: Path) -> None:
         """Write the `state_dict`."""
