@@ -199,7 +199,7 @@ def test_one_image_by_two_workers_has_the_mask_of_one_process(
     kind: str, blend: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bench.pipelines.cnn.tiled_cnn.BATCHES", 1)
-    monkeypatch.setitem(ARMS, "tiled_cnn", replace(ARMS["tiled_cnn"], blend=blend))
+    monkeypatch.setattr(ARMS["tiled_cnn"], "blend", blend)
     directory, _ = finished(tmp_path, "tiled_cnn")
     image = tmp_path / "large.zarr"
     zarr.create_array(image, data=picture(2, (150, 170))[0], chunks=(64, 64))
