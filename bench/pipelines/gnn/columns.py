@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import DTypeLike, NDArray
+from torch import Tensor
 from torch_geometric.data import Data
 
 from bench.arrays.rows import release
@@ -17,6 +18,7 @@ from bench.arrays.scratch import Storage
 from bench.pipelines.scratch import map_scratch, open_scratch, tie_scratch
 
 ROWS = 256  # of segments copied at a time
+TAKEN = 1 << 11  # rows that are read in between
 ENTRIES = 1 << 17  # of a column that are in memory at a time
 _MAPS = "_maps"  # of a graph: in its own dictionary, not among its tensors, so that batches do not look into it
 _FOLDER = "_folder"  # of its files
@@ -105,6 +107,23 @@ def make_rows(graph: Data, rows: int, dtype: DTypeLike, columns: tuple[int, ...]
     if not is_on_disk(graph) or rows == 0:
         return np.zeros((rows, *columns), dtype)
     return map_scratch((rows, *columns), dtype, graph.__dict__[_PLACE])
+
+
+def take_rows(graph: Data, column: Tensor, rows: Tensor) -> Tensor:
+    """Return some rows of a column of a graph; of one on the disk, some at a time, as each row takes a whole page.
+
+    Args:
+        graph: The graph.
+        column: One of its tensors, (N, ...) or (E, ...).
+        rows: Numbers of the rows, (R,).
+    """
+    if not is_on_disk(graph) or len(rows) <= TAKEN:
+        return column[rows]
+    taken = column.new_empty((len(rows), *column.shape[1:]))
+    for low in range(0, len(rows), TAKEN):
+        taken[low : low + TAKEN] = column[rows[low : low + TAKEN]]
+        release_columns(graph)
+    return taken
 
 
 def walk_rows(graph: Data, *others: NDArray[Any], rows: int | None = None) -> Iterator[slice]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from bench.arrays.rows import release
-from bench.pipelines.gnn.columns import is_on_disk, make_rows, release_columns, walk_rows
+from bench.pipelines.gnn.columns import is_on_disk, make_rows, release_columns, take_rows, walk_rows
 from bench.pipelines.gnn.cubes import find_extent, sort_by_cube
 
 _STARTS = "_starts"  # of a graph on the disk, in its own dictionary
@@ -56,11 +56,11 @@ def parts(graph: Data, nodes: int, hops: int) -> Iterator[GraphPart]:
         members, edges = _halo(graph.edge_index[0], torch.from_numpy(starts), inner, hops, place)
         place[members] = torch.arange(1, len(members) + 1, dtype=torch.int32)
         data = Data(
-            x=graph.x[members],
+            x=take_rows(graph, graph.x, members),
             pos=graph.pos[members],
-            edge_index=place[graph.edge_index[:, edges]].long() - 1,
-            edge_attr=graph.edge_attr[edges],
-            edge_weight=graph.edge_weight[edges],
+            edge_index=place[torch.stack([take_rows(graph, ends, edges) for ends in graph.edge_index])].long() - 1,
+            edge_attr=take_rows(graph, graph.edge_attr, edges),
+            edge_weight=take_rows(graph, graph.edge_weight, edges),
         )
         kept = place[inner].long() - 1
         place[members] = 0

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from bench.arrays.rows import release
-from bench.pipelines.gnn.columns import release_columns
+from bench.pipelines.gnn.columns import release_columns, take_rows
 from bench.pipelines.gnn.cubes import Cubes, find_extent, sort_by_cube
 from bench.pipelines.gnn.parts import find_edges_into, find_starts
 
@@ -69,13 +69,13 @@ class Subgraph:
         edges = into[inside]
         ends = torch.stack([source[inside], graph.edge_index[1, edges]])
         part = Data(
-            x=graph.x[nodes],
+            x=take_rows(graph, graph.x, nodes),
             pos=graph.pos[nodes],
             num_pixels=graph.num_pixels[nodes],
             y_counts=graph.y_counts[nodes],
             edge_index=place[ends].long(),
-            edge_attr=graph.edge_attr[edges],
-            edge_weight=graph.edge_weight[edges],
+            edge_attr=take_rows(graph, graph.edge_attr, edges),
+            edge_weight=take_rows(graph, graph.edge_weight, edges),
         )
         release_columns(graph)
         partition.release()
