@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from bench.graphs.build import build_graph
     from bench.perf.graph_steps import PerfConfig, generate_scene
+    from bench.perf.programs import PROGRAMS
     from bench.perf.published import build_published_graph, join_nearest, segment_as_published
     from bench.perf.steps import CLASSES, STEPS, Picture
-    from bench.perf.volumes import PROGRAMS
     from bench.superpixels.labels import majority_labels
 
 
@@ -40,14 +40,15 @@ def test_volumes_are_timed_beside_what_is_installed(tmp_path: Path, capsys: pyte
     settings = ["steps=", "volume_sizes=32,40", "volume_rival_largest=32", "repeats=1", "memory=false"]
     assert run_verb("perf", [*settings, f"results_dir={tmp_path}"]) == 0
     table = pd.read_csv(tmp_path / "perf.csv")
-    installed = [rival.name for rival in PROGRAMS if rival.installed]
+    able = [program for program in PROGRAMS.values() if 3 in program.axes]
+    installed = [program.name for program in able if program.is_installed]
     assert table["rival"].tolist()[:-1] == installed
     assert table["size"].tolist() == [32] * len(installed) + [40]
     beside = table[table["rival"].notna()]
     assert (abs(beside["num_nodes"] / beside["rival_num_nodes"] - 1) < 0.15).all()
     assert beside["ceiling"].between(0.5, 1).all()
     out = capsys.readouterr().out
-    assert all((f"left out: {rival.name}" in out) == (not rival.installed) for rival in PROGRAMS)
+    assert all((f"left out: {program.name}" in out) == (not program.is_installed) for program in able)
 
 
 def test_memory_beyond_the_image_is_measured_in_a_fresh_process(tmp_path: Path) -> None:

@@ -10,20 +10,18 @@ import pytest
 from support import folder_sets as sets
 
 from bench.cli import run_verb
-from bench.config import InputError
+from bench.config import InputError, SuperpixelsConfig
 from bench.datasets.sample import Task
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from bench.perf.programs import PROGRAMS, Image, Program, Segments
     from bench.perf.segmenters import (
-        SEGMENTERS,
-        Image,
-        Segmenter,
-        Segments,
         compare_segmenters,
         count_segments,
         fit_size,
+        list_segmenters,
         number_densely,
     )
     from bench.scan.ceilings import TrainingCrop
@@ -35,6 +33,10 @@ def squares(image: Image, size: float) -> Segments:
     rows, columns = np.indices(image.shape[:2]) // side
     numbers: Segments = (rows * 1000 + columns) * 3 + 7
     return numbers
+
+
+def cut_squares(image: Image, config: SuperpixelsConfig) -> Segments:
+    return squares(image, config.superpixel_size or 1.0)
 
 
 def test_the_size_is_found_at_which_there_are_as_many_superpixels() -> None:
@@ -53,7 +55,7 @@ def test_renumbered_segments_are_the_same_ones_with_all_numbers_used() -> None:
 def test_a_row_holds_the_ceiling_and_the_number_of_superpixels() -> None:
     mask = (np.indices((32, 32)).sum(axis=0) // 8 % 2).astype(np.uint8)
     crop = TrainingCrop(mask[..., None].astype(np.float32), mask)
-    chosen = {"fine": Segmenter(squares, "numpy"), "coarse": Segmenter(squares, "numpy")}
+    chosen = {"fine": squares, "coarse": squares}
     task = Task(("background", "cell"), 1, 2)
     fine, coarse = compare_segmenters(chosen, {"fine": 1.0, "coarse": 256.0}, [crop, crop], task, 2)
     assert (fine["ceiling"], fine["nodes_per_megapixel"], fine["ratio"]) == (1.0, 1e6, 1.0)
@@ -67,10 +69,10 @@ def test_installed_libraries_cover_the_image_with_about_so_many_superpixels(axes
     rng = np.random.default_rng(0)
     image = rng.normal(size=(64, 72, 1) if axes == 2 else (12, 32, 36, 1)).astype(np.float32)
     expected = image[..., 0].size / 64
-    tried = [one for one in SEGMENTERS.values() if axes in one.axes and one.is_installed]
+    tried = list_segmenters(axes)
     assert len(tried) >= 3
-    for one in tried:
-        ids = one.run(image, 64.0)
+    for run in tried.values():
+        ids = run(image, 64.0)
         assert ids.shape == image.shape[:-1]
         assert expected / 4 < count_segments(ids) < expected * 4
 
@@ -78,7 +80,7 @@ def test_installed_libraries_cover_the_image_with_about_so_many_superpixels(axes
 def test_the_verb_writes_a_row_for_each_size_and_library_and_says_what_is_missing(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(SEGMENTERS, "of another world", Segmenter(squares, "no_such_library"))
+    monkeypatch.setitem(PROGRAMS, "strange", Program("Strange", "no_such_module", "no_such_library", cut_squares))
     sets.make(tmp_path / "data")
     words = ["dataset=folder", f"dataset.root={tmp_path / 'data'}", "sizes=[8]", "images=1", "repeats=1"]
     assert run_verb("segmenters", [*words, f"out={tmp_path / 'out'}"]) == 0

@@ -22,6 +22,7 @@ from bench.datasets.synthetic import SceneImage, SceneMask, compute_scene_moment
 from bench.measure.isolation import run_isolated
 from bench.measure.memory import MemoryProbe
 from bench.perf import volumes
+from bench.perf.programs import PROGRAMS
 from bench.perf.steps import CLASSES, STEPS, Picture, Work
 from bench.superpixels.registry import segment
 from bench.tables.write import write_rows
@@ -93,21 +94,22 @@ def measure_volumes(side: int, config: PerfConfig) -> Iterator[dict[str, Any]]:
     Yields:
         A row for each program.
     """
-    scene = volumes.generate_volume(side)
+    scene, programs = volumes.generate_volume(side), {key: one for key, one in PROGRAMS.items() if 3 in one.axes}
     size, iterations = config.volume_superpixel_size, config.iterations
     asked = SuperpixelsConfig("slic", size, None, config.compactness, iterations=iterations)
     memory = measure_volume_bytes(side, asked) if config.memory else None
     if side == config.volume_sizes[0]:
-        for missing in (rival for rival in volumes.PROGRAMS if not rival.installed):
+        for missing in (rival for rival in programs.values() if not rival.is_installed):
             print(f"left out: {missing.name} (pip install {missing.package})")
-    small = side <= config.volume_rival_largest
-    for rival in [rival for rival in volumes.PROGRAMS if rival.installed] if small else [None]:
+    rivals = [key for key, rival in programs.items() if rival.is_installed]
+    for key in rivals if side <= config.volume_rival_largest else [""]:
+        rival = programs.get(key)
         ours, row = (asked, {}) if rival is None else volumes.match_nodes(scene, rival, asked)
         works = [(volumes.count_nodes(segment), ours)]
         works += [] if rival is None else [(volumes.count_nodes(rival.segment), asked)]
         seconds, busy, made = alternate(works, scene, config.repeats)
         row = {"num_nodes": made[0], **row, "bytes_per_pixel": memory, "repeats": config.repeats}
-        row |= {"step": "volume" if rival is None else rival.step, "size": side, "threads": count_threads()}
+        row |= {"step": f"volume_{key}" if key else "volume", "size": side, "threads": count_threads()}
         row |= {"seconds": median(seconds[0]), "ns_per_pixel": median(seconds[0]) * 1e9 / side**3}
         row["cpu_ns_per_pixel"] = median(busy[0]) * 1e9 / side**3
         if rival is not None:

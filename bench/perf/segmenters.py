@@ -1,14 +1,12 @@
 """`python -m bench segmenters`: superpixels of other libraries beside this project's SLIC, at as many superpixels.
 
-Time, and what the best labelling of them could reach, on training images. Each is a function (image (*spatial, C)
-float32, pixels of a superpixel) -> labels, in `SEGMENTERS`; one whose library is not installed is left out. Settings
-are the libraries' defaults, or those of their examples, with ten iterations where there are such.
+Time, and what the best labelling of them could reach, on training images. Libraries that are not installed
+(`bench.perf.programs`) are left out, with a line.
 """
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from importlib.util import find_spec
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -20,119 +18,28 @@ from bench.config import DatasetConfig, SuperpixelsConfig, require
 from bench.datasets.registry import load
 from bench.datasets.sample import Task
 from bench.measure.machine import machine_facts
+from bench.perf.programs import PROGRAMS, Image, Segment, Segments
 from bench.scan.ceilings import TrainingCrop, cut_crops
 from bench.scores.ceilings import best_mask
 from bench.scores.metrics import confusion_matrix, macro_dice
 from bench.superpixels.registry import segment
-from bench.superpixels.scaling import choose_n_segments, divide_axis, fit_grid, rescale
 
-OURS = "slic"
+OURS, USUAL = "slic", SuperpixelsConfig()
 NEAR = 0.02  # difference of the logarithms of two numbers of superpixels that count as equal
-Image = NDArray[np.float32]
-Segments = NDArray[np.integer]
+Segmenter = Callable[[Image, float], Segments]  # (image (*spatial, C), pixels of a superpixel) -> segments
 
 
-@dataclass(frozen=True)
-class Segmenter:
-    """A library's superpixels.
-
-    Attributes:
-        run: Segments an image into about image / size superpixels; ids need not be dense.
-        package: What must be installed.
-        axes: Numbers of spatial axes that it can segment.
-    """
-
-    run: Callable[[Image, float], Segments]
-    package: str
-    axes: tuple[int, ...] = (2, 3)
-
-    @property
-    def is_installed(self) -> bool:
-        """Whether its package can be imported."""
-        return find_spec(self.package) is not None
+def list_segmenters(axes: int) -> dict[str, Segmenter]:
+    """List ours, and those of installed libraries that can segment images of so many spatial axes; ours come first."""
+    own = {OURS: replace(USUAL), f"{OURS}, 4 iterations": replace(USUAL, iterations=4)}
+    found = {name: _fix(segment, config) for name, config in own.items()}
+    others = [one for one in PROGRAMS.values() if axes in one.axes and one.is_installed]
+    return found | {one.name: _fix(one.segment, USUAL) for one in others}
 
 
-def _ours(image: Image, size: float, method: str = "slic", iterations: int = 10) -> Segments:
-    return segment(image, SuperpixelsConfig(method, size, iterations=iterations))
-
-
-def _few_iterations(image: Image, size: float) -> Segments:
-    return _ours(image, size, iterations=4)
-
-
-def _skimage(image: Image, size: float) -> Segments:
-    return _ours(image, size, "skimage_slic")
-
-
-def _to_bytes(image: Image) -> NDArray[np.uint8]:
-    """Stretch an image to 0..255, as OpenCV's superpixels take it; one or three channels."""
-    scaled = np.round(255 * rescale(image)).astype(np.uint8)
-    return np.ascontiguousarray(scaled[..., 0] if scaled.shape[-1] == 1 else scaled[..., :3])
-
-
-def _opencv_slic(image: Image, size: float) -> Segments:
-    """OpenCV's SLIC with its default compactness (ruler 10) and number of iterations (10)."""
-    from cv2 import ximgproc
-
-    found = ximgproc.createSuperpixelSLIC(_to_bytes(image), ximgproc.SLIC, max(round(size**0.5), 2), 10.0)
-    found.iterate(10)
-    found.enforceLabelConnectivity(25)
-    return np.asarray(found.getLabels())
-
-
-def _opencv_seeds(image: Image, size: float) -> Segments:
-    """SEEDS (Van den Bergh et al., IJCV 111, 2015) with OpenCV's example settings, as many levels as the size has."""
-    from cv2 import ximgproc
-
-    values = _to_bytes(image)
-    channels = 1 if values.ndim == 2 else values.shape[2]
-    levels = max(int(np.log2(max(size, 4) ** 0.5)), 1)
-    count = round(values.shape[0] * values.shape[1] / size)
-    found = ximgproc.createSuperpixelSEEDS(values.shape[1], values.shape[0], channels, count, levels, 2, 5, False)
-    found.iterate(values, 4)
-    return np.asarray(found.getLabels())
-
-
-def _simpleitk_slic(image: Image, size: float) -> Segments:
-    """SimpleITK's SLIC, ten iterations; its weight of places is in units of intensity, which lies in 0..1 here."""
-    import SimpleITK
-
-    values = np.ascontiguousarray(rescale(image))
-    axes = values.ndim - 1
-    side = max(round(size ** (1 / axes)), 2)
-    found = SimpleITK.SLIC(
-        SimpleITK.GetImageFromArray(values, isVector=True),
-        superGridSize=[side] * axes,
-        spatialProximityWeight=0.1,
-        maximumNumberOfIterations=10,
-        enforceConnectivity=True,
-    )
-    return np.asarray(SimpleITK.GetArrayFromImage(found))
-
-
-def _watershed(image: Image, size: float) -> Segments:
-    """bioimage-cpp's watershed of the gradient, from the centres of a grid."""
-    import bioimage_cpp as bic
-
-    shape = image.shape[:-1]
-    cells = fit_grid(shape, choose_n_segments(shape, SuperpixelsConfig(superpixel_size=size)))
-    edges = [divide_axis(length, count) for length, count in zip(shape, cells, strict=True)]
-    markers = np.zeros(shape, np.int32)
-    markers[np.ix_(*[(edge[:-1] + edge[1:]) // 2 for edge in edges])] = np.arange(1, np.prod(cells) + 1).reshape(cells)
-    values = np.ascontiguousarray(rescale(image).mean(axis=-1, dtype=np.float32))
-    gradient = bic.filters.gaussian_gradient_magnitude(values, 1.0)
-    return np.asarray(bic.segmentation.watershed(np.ascontiguousarray(gradient, np.float32), markers))
-
-
-SEGMENTERS: dict[str, Segmenter] = {
-    OURS: Segmenter(_ours, "numba"),
-    "slic, 4 iterations": Segmenter(_few_iterations, "numba"),
-    "scikit-image SLIC": Segmenter(_skimage, "skimage"),
-    "OpenCV SLIC": Segmenter(_opencv_slic, "cv2", (2,)),
-    "OpenCV SEEDS": Segmenter(_opencv_seeds, "cv2", (2,)),
-    "SimpleITK SLIC": Segmenter(_simpleitk_slic, "SimpleITK"),
-    "bioimage-cpp watershed": Segmenter(_watershed, "bioimage_cpp"),
-}
+def _fix(by: Segment, config: SuperpixelsConfig) -> Segmenter:
+    """Return a segmentation with all settings but the size fixed."""
+    return lambda image, size: by(image, replace(config, superpixel_size=size))
 
 
 @dataclass(frozen=True)
@@ -159,8 +66,8 @@ def main(settings: SegmentersConfig, dataset: DatasetConfig) -> int:
     data = load(dataset)
     crops = cut_crops(data.train, settings.images, settings.pixels)
     axes = data.task.spatial_axes
-    chosen = {name: one for name, one in SEGMENTERS.items() if axes in one.axes and one.is_installed}
-    missing = sorted({one.package for one in SEGMENTERS.values() if axes in one.axes and not one.is_installed})
+    chosen, known = list_segmenters(axes), [one for one in PROGRAMS.values() if axes in one.axes]
+    missing = sorted({one.package for one in known if not one.is_installed})
     folder = Path(settings.out)
     folder.mkdir(parents=True, exist_ok=True)
     processor = str(machine_facts().get("cpu", ""))
@@ -177,13 +84,13 @@ def main(settings: SegmentersConfig, dataset: DatasetConfig) -> int:
     return 0
 
 
-def fit_sizes(chosen: dict[str, Segmenter], image: Image, size: float) -> dict[str, float]:
+def fit_sizes(chosen: Mapping[str, Segmenter], image: Image, size: float) -> dict[str, float]:
     """Find the size at which each segmenter gives as many superpixels of an image as ours does at `size`."""
-    wanted = count_segments(SEGMENTERS[OURS].run(image, size))
-    return {name: fit_size(one.run, image, wanted, size) for name, one in chosen.items()}
+    wanted = count_segments(chosen[OURS](image, size))
+    return {name: fit_size(one, image, wanted, size) for name, one in chosen.items()}
 
 
-def fit_size(run: Callable[[Image, float], Segments], image: Image, count: int, size: float, trials: int = 6) -> float:
+def fit_size(run: Segmenter, image: Image, count: int, size: float, trials: int = 6) -> float:
     """Find the size at which a segmenter gives about so many superpixels.
 
     Args:
@@ -207,7 +114,7 @@ def fit_size(run: Callable[[Image, float], Segments], image: Image, count: int, 
 
 
 def compare_segmenters(
-    chosen: dict[str, Segmenter], sizes: dict[str, float], crops: Sequence[TrainingCrop], task: Task, repeats: int
+    chosen: Mapping[str, Segmenter], sizes: Mapping[str, float], crops: Sequence[TrainingCrop], task: Task, repeats: int
 ) -> list[dict[str, Any]]:
     """Time segmenters in turn, and score the best labelling of their superpixels.
 
@@ -228,7 +135,7 @@ def compare_segmenters(
     for repeat in range(repeats):
         for name in list(chosen)[:: 1 if repeat % 2 == 0 else -1]:
             start, start_busy = time.perf_counter(), time.process_time()
-            found[name] = [chosen[name].run(crop.image, sizes[name]) for crop in crops]
+            found[name] = [chosen[name](crop.image, sizes[name]) for crop in crops]
             seconds[name].append(time.perf_counter() - start)
             busy[name].append(time.process_time() - start_busy)
     megapixels = sum(crop.mask.size for crop in crops) / 1e6

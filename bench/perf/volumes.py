@@ -5,50 +5,23 @@ reaches stands beside the times. A program that is not installed is left out, wi
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from importlib.util import find_spec
+from dataclasses import replace
 from math import prod
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.threads import count_threads
 from bench.config import SuperpixelsConfig, SyntheticConfig
 from bench.datasets.synthetic import load_synthetic
+from bench.perf.programs import Program, Segment
 from bench.perf.steps import Picture
 from bench.scores.metrics import confusion_matrix, macro_dice
 from bench.superpixels.labels import paint_oracle
 from bench.superpixels.registry import segment
-from bench.superpixels.scaling import choose_n_segments, divide_axis, fit_grid, rescale
 
 SIDE = 128  # voxels a side of the generated volume; larger ones mirror it
 CLASSES = 2
-Segment = Callable[[NDArray[np.float32], SuperpixelsConfig], NDArray[np.integer]]
-
-
-@dataclass(frozen=True)
-class Program:
-    """Another program that makes superpixels of a volume (D, H, W, 1).
-
-    Attributes:
-        step: Of `python -m bench perf`.
-        name: In the table.
-        module: Which must be installed.
-        package: By which pip installs it.
-        segment: The program's superpixels of a volume, by settings of ours.
-    """
-
-    step: str
-    name: str
-    module: str
-    package: str
-    segment: Segment
-
-    @property
-    def installed(self) -> bool:
-        """Whether the module can be imported."""
-        return find_spec(self.module) is not None
 
 
 def generate_volume(side: int) -> Picture:
@@ -60,50 +33,6 @@ def generate_volume(side: int) -> Picture:
     rest = ((0, side - least),) * 3
     image = np.pad(np.asarray(sample.image)[..., 0], rest, mode="symmetric")[..., None]
     return Picture(np.ascontiguousarray(image), np.pad(np.asarray(sample.mask), rest, mode="symmetric"))
-
-
-def segment_skimage(volume: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.integer]:
-    """Segment by scikit-image's SLIC, which means the same by compactness."""
-    return segment(volume, replace(config, method="skimage_slic"))
-
-
-def segment_simpleitk(volume: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.integer]:
-    """Segment by ITK's SLIC on the smoothed volume: its weight of distances in units of the grid is our compactness."""
-    import SimpleITK as sitk  # noqa: N813  # as its manual calls it
-
-    sitk.ProcessObject.SetGlobalDefaultNumberOfThreads(count_threads())
-    smooth = sitk.DiscreteGaussian(sitk.GetImageFromArray(rescale(volume)[..., 0]), config.sigma**2)
-    step = round(float(config.superpixel_size or 1) ** (1 / 3))
-    slic = sitk.SLICImageFilter()
-    slic.SetSuperGridSize([step] * 3)
-    slic.SetMaximumNumberOfIterations(config.iterations)
-    slic.SetSpatialProximityWeight(config.compactness)
-    slic.EnforceConnectivityOn()
-    found: NDArray[np.integer] = sitk.GetArrayFromImage(slic.Execute(smooth))
-    return found
-
-
-def segment_bioimage(volume: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.integer]:
-    """Segment by bioimage-cpp's watershed of the gradient, from the middles of a grid's cells."""
-    from bioimage_cpp.segmentation import watershed
-    from scipy import ndimage
-
-    shape = volume.shape[:-1]
-    height = ndimage.gaussian_gradient_magnitude(rescale(volume)[..., 0], config.sigma)
-    cells = fit_grid(shape, choose_n_segments(shape, config))
-    edges = [divide_axis(length, count) for length, count in zip(shape, cells, strict=True)]
-    markers = np.zeros(shape, np.int32)
-    middles = np.ix_(*[(part[:-1] + part[1:]) // 2 for part in edges])
-    markers[middles] = np.arange(1, prod(cells) + 1).reshape(cells)
-    found: NDArray[np.integer] = watershed(height, markers)
-    return found
-
-
-PROGRAMS = (
-    Program("volume_skimage", "skimage.segmentation.slic", "skimage", "scikit-image", segment_skimage),
-    Program("volume_itk", "SimpleITK.SLIC", "SimpleITK", "SimpleITK", segment_simpleitk),
-    Program("volume_bioimage", "bioimage_cpp.segmentation.watershed", "bioimage_cpp", "bioimage-cpp", segment_bioimage),
-)
 
 
 def measure_ceiling(scene: Picture, segments: NDArray[np.integer]) -> float:
