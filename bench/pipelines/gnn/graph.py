@@ -23,7 +23,7 @@ from bench.superpixels.registry import SUPERPIXELS, segment, segment_views
 from bench.superpixels.scaling import choose_n_segments
 from bench.superpixels.views import group_views
 
-HELD_VALUES = 1 << 21  # of an image that is prepared in memory
+HELD_VALUES = 1 << 22  # of an image that is prepared in memory
 
 
 @dataclass(frozen=True)

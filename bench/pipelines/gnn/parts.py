@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numba import njit
 from numpy.typing import NDArray
 from torch import Tensor
 from torch_geometric.data import Data
@@ -50,43 +51,77 @@ def parts(graph: Data, nodes: int, hops: int) -> Iterator[GraphPart]:
         return
     extent, starts = find_extent(graph), find_starts(graph)
     cubes = sort_by_cube(graph, extent, extent.double().fit_side(nodes, total))
-    found = make_rows(graph, total, np.int32)  # of a member of the part its place there, and one more
-    place = torch.from_numpy(found)
+    mark = make_rows(graph, total, np.int32)
+    source = graph.edge_index[0].numpy()
     for inner in cubes.split():
-        members, edges = _halo(graph.edge_index[0], torch.from_numpy(starts), inner, hops, place)
-        place[members] = torch.arange(1, len(members) + 1, dtype=torch.int32)
+        found = cut_part(source, starts, inner.numpy(), hops, mark)
+        members, edges, index, kept = (torch.from_numpy(values) for values in found)
         data = Data(
             x=take_rows(graph, graph.x, members),
             pos=graph.pos[members],
-            edge_index=place[torch.stack([take_rows(graph, ends, edges) for ends in graph.edge_index])].long() - 1,
+            edge_index=index,
             edge_attr=take_rows(graph, graph.edge_attr, edges),
             edge_weight=take_rows(graph, graph.edge_weight, edges),
         )
-        kept = place[inner].long() - 1
-        place[members] = 0
         release_columns(graph)
-        for values in (found, starts, *cubes.maps):
+        for values in (mark, starts, *cubes.maps):
             release(values)
         yield GraphPart(data, inner, kept)
 
 
-def _halo(source: Tensor, starts: Tensor, inner: Tensor, hops: int, place: Tensor) -> tuple[Tensor, Tensor]:
-    """Return all nodes within `hops` steps against the direction of the edges from `inner`, and the edges into them.
+@njit(cache=True, nogil=True)
+def cut_part(source, starts, inner, hops, mark):  # type: ignore[no-untyped-def]
+    """Find all nodes within `hops` steps against the direction of the edges from some nodes, and the edges into them.
 
-    Both ascend; edges into the nodes of the last step are left out. `place` (N,) is 0 before and after.
+    Edges into the nodes of the last step are left out.
+
+    Args:
+        source: Node (E,) from which each edge comes; edges are sorted by target.
+        starts: First edge into each node, and the number of edges, (N + 1,).
+        inner: The nodes (M,) to begin with.
+        hops: Number of steps.
+        mark: (N,) int32 room; zeros before and after.
+
+    Returns:
+        The nodes, ascending; the edges, ascending; these as places of their ends among the nodes, (2, edges); and the
+        places (M,) of `inner`.
     """
-    found, edges, frontier = [inner], [], inner
-    place[inner] = 1
-    for _ in range(hops):
-        into = find_edges_into(starts, frontier)
-        edges.append(into)
-        near = torch.unique(source[into])
-        frontier = near[place[near] == 0]
-        place[frontier] = 1
-        found.append(frontier)
-    members = torch.cat(found)
-    place[members] = 0
-    return members.sort().values, torch.cat(edges).sort().values if edges else torch.empty(0, dtype=torch.int64)
+    members, count = np.empty(2 * inner.size + 16, dtype=np.int64), inner.size
+    members[:count] = inner
+    for node in inner:
+        mark[node] = 1
+    first, entering = 0, 0  # the nodes of the last step, and the edges into all nodes before
+    for hop in range(hops):
+        stop = count
+        for place in range(first, stop):
+            node = members[place]
+            entering += starts[node + 1] - starts[node]
+            for edge in range(starts[node], starts[node + 1]):
+                if mark[source[edge]] == 0:
+                    mark[source[edge]] = hop + 2
+                    if count == members.size:
+                        members = np.concatenate((members, np.empty_like(members)))
+                    members[count] = source[edge]
+                    count += 1
+        first = stop
+    members = np.sort(members[:count])
+    edges, index = np.empty(entering, dtype=np.int64), np.empty((2, entering), dtype=np.int64)
+    known = 0
+    for place in range(count):
+        node = members[place]
+        last = mark[node] > hops
+        mark[node] = place + 1
+        for edge in range(0 if last else starts[node + 1] - starts[node]):
+            edges[known], index[1, known] = starts[node] + edge, place
+            known += 1
+    for edge in range(entering):
+        index[0, edge] = mark[source[edges[edge]]] - 1
+    kept = np.empty(inner.size, dtype=np.int64)
+    for place in range(inner.size):
+        kept[place] = mark[inner[place]] - 1
+    for node in members:
+        mark[node] = 0
+    return members, edges, index, kept
 
 
 def find_starts(graph: Data) -> NDArray[np.int64]:
