@@ -87,15 +87,15 @@ def check_size(path: Path, shape: tuple[int, ...], max_pixels: int, of: str = "i
         of: What is decoded at once, in words.
 
     Raises:
-        InputError: The sentence says what to raise, if that is a setting.
+        InputError: The sentence says what to do.
     """
     require(prod(shape) > 0, f"{path} holds no pixels: its shape is {shape}")
-    larger = f"give max_pixels={prod(shape)} if that is right and fits in memory"
-    advice = f": {larger}, or store the image in tiles or chunks, of which one is in memory at a time"
-    advice = "" if max_pixels == MOST_VALUES else advice
+    larger = f"give dataset.max_pixels={prod(shape)} (max_pixels of predict) if that is right and fits in memory"
+    advice = f"{larger}, or store the image in tiles or chunks, of which one is in memory at a time"
+    advice = "cut it into several images" if max_pixels == MOST_VALUES else advice
     require(
         prod(shape) <= max_pixels,
-        f"{path} says that {of} has {prod(shape)} values, more than the {max_pixels} that are read{advice}",
+        f"{path} says that {of} has {prod(shape)} values, more than the {max_pixels} that are read: {advice}",
     )
 
 

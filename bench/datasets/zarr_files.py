@@ -222,7 +222,10 @@ def _check_array(folder: Path, content: Mapping[str, Any], attributes: Mapping[s
     three = content.get("zarr_format") == 3
     shape = _read_lengths(folder, content.get("shape"), "shape", least=0)
     require(prod(shape) > 0, f"{folder} holds no pixels: its shape is {shape}")
-    require(prod(shape) <= MOST_VALUES, f"{folder} says that it has {prod(shape)} values: more than {MOST_VALUES}")
+    require(
+        prod(shape) <= MOST_VALUES,
+        f"{folder} says that it has {prod(shape)} values: more than {MOST_VALUES}: cut it into several images",
+    )
     chunks = _read_chunks_3(folder, content) if three else _read_lengths(folder, content.get("chunks"), "chunks")
     require(len(chunks) == len(shape), f"{folder} has {len(shape)} axes, and its chunks {len(chunks)}")
     _check_dtype(folder, content.get("data_type" if three else "dtype"), three)
@@ -235,7 +238,8 @@ def _check_array(folder: Path, content: Mapping[str, Any], attributes: Mapping[s
     require(
         prod(min(pair) for pair in zip(chunks, shape, strict=True)) <= max_values,
         f"{folder} has chunks of {prod(chunks)} values, more than the {max_values} of max_pixels, and a chunk is "
-        "decoded whole: write it with smaller chunks, or raise max_pixels if one fits in memory",
+        "decoded whole: write it with smaller chunks, or raise dataset.max_pixels (max_pixels of predict) if one "
+        "fits in memory",
     )
     names = _read_dimension_names(content, attributes, len(shape))
     return ZarrArray(folder, shape, chunks, names, None, None, dict(content))

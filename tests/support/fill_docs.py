@@ -19,26 +19,23 @@ from bench.report.verdict import Verdict, reach_verdict
 from bench.report.words import count
 from bench.tables.collect import Tables, load_tables
 from bench.tables.comparison import MIB, list_configurations
+from bench.tables.names import name_arm
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"
 TEMPLATES = ROOT / "docs" / "templates"
 BLOCK = re.compile(r"(<!-- answer -->\n).*?(<!-- /answer -->)", re.DOTALL)
 
-ARMS = {  # in the order of tables
-    "tiled_cnn": "U-Net",
-    "tiled_cnn scale=2": "U-Net on the image at half the resolution",
-    "tiled_cnn scale=4": "U-Net at a quarter of the resolution",
-    "tiled_cnn scale=8": "U-Net at an eighth of the resolution",
-    "tiled_cnn_3d": "3-D U-Net",
-    "tiled_cnn_25d": "U-Net that sees the neighbouring planes",
-    "superpixel_gnn": "GNN",
-    "superpixel_mlp": "the GNN without edges",
+ORDER = (  # of the arms in tables; others follow
+    *("tiled_cnn", "tiled_cnn_3d", "tiled_cnn_25d", "tiled_cnn scale=2", "tiled_cnn scale=4", "tiled_cnn scale=8"),
+    *("superpixel_gnn", "superpixel_mlp", "coarse_gnn", "coarse_gnn painted", "superpixel_trees", "pixel_forest"),
+    "threshold",
+)
+NAMES = {  # where readers of a table need more than the arm's own name
+    "superpixel_mlp": "the GNN without edges (MLP)",
     "coarse_gnn": "both together: the GNN with a reduced U-Net's scores",
-    "coarse_gnn refine=False": "the reduced U-Net's scores, means of superpixels",
     "superpixel_trees": "boosted trees on the GNN's measurements",
     "pixel_forest": "random forest on filter responses of pixels",
-    "threshold": "threshold",
     "oracle": "the best labelling of these superpixels",
 }
 
@@ -93,7 +90,7 @@ def format_seconds(seconds: float) -> str:
 def make_row(folder: str, dataset: str, arm: str, name: str = "") -> str:
     """Return a line of a table: arm, Dice, training, a megapixel predicted, memory; a busy machine is marked."""
     row = find_row(folder, dataset, arm)
-    cells = [name or ARMS.get(arm, arm), format_range(row)]
+    cells = [name or NAMES.get(arm) or name_arm(arm), format_range(row)]
     if arm == "oracle":
         return f"| {' | '.join([*cells, '', '', ''])} |"
     busy = " (shared machine)" if row["contended"] else ""
@@ -103,10 +100,10 @@ def make_row(folder: str, dataset: str, arm: str, name: str = "") -> str:
 
 
 def make_rows(folder: str, dataset: str) -> str:
-    """Return the lines of all arms of a data set, in the order of `ARMS`; then those that have no name there."""
+    """Return the lines of all arms of a data set, in the order of `ORDER`; then the others, and the ceiling."""
     frame = read_comparison(folder)
     arms = list(dict.fromkeys(frame[frame["dataset"] == dataset]["arm"]))
-    ordered = [arm for arm in ARMS if arm in arms and arm != "oracle"] + [arm for arm in arms if arm not in ARMS]
+    ordered = [arm for arm in ORDER if arm in arms] + [arm for arm in arms if arm not in (*ORDER, "oracle")]
     return "\n".join(make_row(folder, dataset, arm) for arm in [*ordered, *(["oracle"] if "oracle" in arms else [])])
 
 
