@@ -1,4 +1,4 @@
-"""Fill docs/results.md and the answer in README.md from the tables in results/reference: `make docs`.
+"""Fill results.md and benchmarks.md in docs and the answer in README.md from results/reference: `make docs`.
 
 The templates in docs/templates hold the prose; what stands there in double braces is computed here. So no number of a
 run is typed by hand.
@@ -121,12 +121,40 @@ def name_commits(folder: str) -> str:
     return ", ".join(f"{commit} ({count(int(rows), 'run')})" for commit, rows in commits.items())
 
 
+def make_segmenters() -> str:
+    """Return the table of superpixels of other libraries."""
+    frame = pd.read_csv(REFERENCE / "segmenters" / "segmenters.csv")
+    lines = [
+        f"{count(int(frame['size'].nunique()), 'size')} on {frame['processor'][0]}; ratios are medians of the runs "
+        "[least, greatest].\n",
+        "| superpixels | pixels asked for | per megapixel | best labelling, Dice | a megapixel | times ours |",
+        "|---|---|---|---|---|---|",
+    ]
+    for row in frame.to_dict("records"):
+        ratio = f"{row['ratio']:.2f} [{row['ratio_min']:.2f}, {row['ratio_max']:.2f}]"
+        cells = [f"{row['size']:g}", f"{row['nodes_per_megapixel']:.0f}", f"{row['ceiling']:.3f}"]
+        cells += [f"{row['seconds_per_megapixel']:.3f} s", ratio]
+        lines.append(f"| {row['segmenter']} | {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def make_perf() -> str:
+    """Return the table of the steps from image to graph beside their rivals."""
+    lines = ["| step | beside | times faster [least, greatest] |", "|---|---|---|"]
+    for row in pd.read_csv(REFERENCE / "perf" / "perf.csv").to_dict("records"):
+        ratio = f"{row['ratio']:.1f} [{row['ratio_min']:.1f}, {row['ratio_max']:.1f}]"
+        lines.append(f"| {row['step']} | {row['rival']} | {ratio} |")
+    return "\n".join(lines)
+
+
 FUNCTIONS: dict[str, Callable[..., str]] = {
     "row": make_row,
     "rows": make_rows,
     "answers": make_answers,
     "first": lambda folder, dataset: reach_verdicts(folder)[dataset].first,
     "rival": lambda folder, dataset: reach_verdicts(folder)[dataset].rival,
+    "segmenters": make_segmenters,
+    "perf": make_perf,
     "commits": name_commits,
     "dice": lambda folder, dataset, arm: f"{find_row(folder, dataset, arm)['dice']:.3f}",
     "points": lambda folder, dataset, arm, other: (
@@ -154,7 +182,8 @@ def fill_pages() -> dict[Path, str]:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     answer = fill_template("answer.md")
     filled = BLOCK.sub(lambda found: f"{found[1]}{answer}{found[2]}", readme)
-    return {ROOT / "README.md": filled, ROOT / "docs" / "results.md": fill_template("results.md")}
+    pages = {ROOT / "docs" / name: fill_template(name) for name in ("results.md", "benchmarks.md")}
+    return {ROOT / "README.md": filled, **pages}
 
 
 if __name__ == "__main__":
