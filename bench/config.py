@@ -479,6 +479,11 @@ class GnnConfig:
         require(0 <= self.dropout < 1, f"pipeline.model.dropout must lie in [0, 1), got {self.dropout}")
         require_one_of("pipeline.model.norm", self.norm, ("layer", "batch", "none"))
 
+    @property
+    def fits_bfloat16(self) -> bool:
+        """Whether the network may compute in bfloat16 on a CPU, where rows are added that batch norm would see."""
+        return self.conv in ("sage", "none") and self.norm != "batch"
+
 
 @dataclass
 class SuperpixelGnnConfig(LearningConfig):
@@ -501,7 +506,7 @@ class SuperpixelGnnConfig(LearningConfig):
         require_one_of("pipeline.targets", self.targets, ("fractions", "majority"))
         require_one_of("pipeline.precision", self.precision, ("auto", "float32", "bfloat16"))
         require(
-            self.precision != "bfloat16" or (self.model.conv in ("sage", "none") and self.model.norm != "batch"),
+            self.precision != "bfloat16" or self.model.fits_bfloat16,
             "pipeline.precision=bfloat16 is for pipeline.model.conv=sage or none, without norm=batch, got "
             f"{self.model.conv} and {self.model.norm}",
         )

@@ -16,14 +16,8 @@ from bench.datasets.sample import Task
 if TYPE_CHECKING:
     import pandas as pd
 
-    from bench.perf.programs import PROGRAMS, Image, Program, Segments
-    from bench.perf.segmenters import (
-        compare_segmenters,
-        count_segments,
-        fit_size,
-        list_segmenters,
-        number_densely,
-    )
+    from bench.perf.programs import PROGRAMS, Image, Program, Segments, count_segments, fit_size, number_densely
+    from bench.perf.segmenters import compare_segmenters, list_segmenters
     from bench.scan.ceilings import TrainingCrop
 
 

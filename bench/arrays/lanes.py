@@ -57,34 +57,19 @@ def load_lanes(context: Any, values: Any, row: Any) -> Any:
     return _LANES_TYPE(values, types.intp), generate
 
 
-@intrinsic
-def add_lanes(context: Any, one: Any, other: Any) -> Any:
-    """Return the sums of two times eight numbers."""
+def _make_operation(name: str) -> Any:
+    """Return an intrinsic that applies an instruction of LLVM to two times eight numbers."""
 
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fadd(*arguments)
+    def operate(context: Any, one: Any, other: Any) -> Any:
+        def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+            return getattr(builder, name)(*arguments)
 
-    return _LANES_TYPE(_LANES_TYPE, _LANES_TYPE), generate
+        return _LANES_TYPE(_LANES_TYPE, _LANES_TYPE), generate
 
-
-@intrinsic
-def subtract_lanes(context: Any, one: Any, other: Any) -> Any:
-    """Return eight differences."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fsub(*arguments)
-
-    return _LANES_TYPE(_LANES_TYPE, _LANES_TYPE), generate
+    return intrinsic(operate)
 
 
-@intrinsic
-def multiply_lanes(context: Any, one: Any, other: Any) -> Any:
-    """Return the products of two times eight numbers."""
-
-    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        return builder.fmul(*arguments)
-
-    return _LANES_TYPE(_LANES_TYPE, _LANES_TYPE), generate
+add_lanes, subtract_lanes, multiply_lanes = map(_make_operation, ("fadd", "fsub", "fmul"))
 
 
 @intrinsic

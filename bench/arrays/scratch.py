@@ -1,10 +1,8 @@
 """Scratch arrays as large as an image: in memory, or in memory-mapped files whose pages are handed back."""
 
 import contextlib
-import ctypes
 import mmap
 import os
-import platform
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -14,20 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
-
-MALLOPT = {-3: 1 << 20, -1: 1 << 20, -8: 2}  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD in bytes, M_ARENA_MAX
-
-
-def return_freed_memory() -> None:
-    """Have the C library hand freed blocks of a MiB and more back to the system at once, where it is glibc.
-
-    By default it keeps up to 64 MiB of them, and more for every thread, once a large array was freed.
-    """
-    if platform.libc_ver()[0] == "glibc":
-        library = ctypes.CDLL(None)
-        for parameter, value in MALLOPT.items():
-            library.mallopt(parameter, value)
-
 
 ROWS = 1 << 18  # of an array that are copied at a time
 
@@ -177,13 +161,6 @@ def create_file(folder: Path, size: int) -> Path:
     finally:
         os.close(handle)
     return Path(name)
-
-
-def trim_heap() -> None:
-    """Hand back what the C library holds of freed memory, where it is asked for that: on Linux with glibc."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
-    if trim is not None:
-        trim(0)
 
 
 class RowList:

@@ -6,11 +6,12 @@ its own for each figure.
 
 import csv
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,11 +23,12 @@ from bench.datasets.synthetic import SceneImage, SceneMask, compute_scene_moment
 from bench.measure.isolation import run_isolated
 from bench.measure.memory import MemoryProbe
 from bench.perf import volumes
-from bench.perf.programs import PROGRAMS
-from bench.perf.steps import CLASSES, STEPS, Picture, Work
+from bench.perf.programs import PROGRAMS, Segments, count_segments
+from bench.perf.steps import CLASSES, STEPS, Picture
 from bench.superpixels.registry import segment
 from bench.tables.write import write_rows
 
+Result = TypeVar("Result")
 _TILE = 1024  # pixels a side of the generated scene; larger images mirror it
 
 
@@ -105,10 +107,10 @@ def measure_volumes(side: int, config: PerfConfig) -> Iterator[dict[str, Any]]:
     for key in rivals if side <= config.volume_rival_largest else [""]:
         rival = programs.get(key)
         ours, row = (asked, {}) if rival is None else volumes.match_nodes(scene, rival, asked)
-        works = [(volumes.count_nodes(segment), ours)]
-        works += [] if rival is None else [(volumes.count_nodes(rival.segment), asked)]
-        seconds, busy, made = alternate(works, scene, config.repeats)
-        row = {"num_nodes": made[0], **row, "bytes_per_pixel": memory, "repeats": config.repeats}
+        works: list[Callable[[], Segments]] = [partial(segment, scene.image, ours)]
+        works += [] if rival is None else [partial(rival.segment, scene.image, asked)]
+        seconds, busy, made = alternate(works, config.repeats)
+        row = {"num_nodes": count_segments(made[0]), **row, "bytes_per_pixel": memory, "repeats": config.repeats}
         row |= {"step": f"volume_{key}" if key else "volume", "size": side, "threads": count_threads()}
         row |= {"seconds": median(seconds[0]), "ns_per_pixel": median(seconds[0]) * 1e9 / side**3}
         row["cpu_ns_per_pixel"] = median(busy[0]) * 1e9 / side**3
@@ -127,13 +129,7 @@ def _find_volume_peak(argument: tuple[int, SuperpixelsConfig]) -> int | None:
     side, superpixels = argument
     segment(volumes.generate_volume(32).image, superpixels)
     scene = volumes.generate_volume(side)
-    probe = MemoryProbe()
-    before = probe.rss()
-    if not probe.reset():
-        return None
-    segment(scene.image, superpixels)
-    peak = probe.peak()
-    return None if peak is None else peak.rss_bytes - before
+    return find_peak(lambda: segment(scene.image, superpixels))
 
 
 def compare_times(seconds: list[list[float]], busy: list[list[float]]) -> dict[str, float]:
@@ -238,7 +234,8 @@ def measure_graph_steps(step: str, size: int, config: PerfConfig) -> dict[str, A
         works.append((chosen.rival, of_rival))
     for work, settings in works:
         work(make_input(step, 64, superpixels), settings)  # once before, unmeasured
-    seconds, busy, made = alternate(works, make_input(step, size, superpixels), config.repeats)
+    scene = make_input(step, size, superpixels)
+    seconds, busy, made = alternate([partial(work, scene, settings) for work, settings in works], config.repeats)
     row: dict[str, Any] = {"step": step, "size": size, "threads": count_threads(), "repeats": config.repeats}
     row |= {"seconds": median(seconds[0]), "ns_per_pixel": median(seconds[0]) * 1e9 / size**2, "num_nodes": made[0]}
     row["cpu_ns_per_pixel"] = median(busy[0]) * 1e9 / size**2
@@ -250,13 +247,12 @@ def measure_graph_steps(step: str, size: int, config: PerfConfig) -> dict[str, A
 
 
 def alternate(
-    works: list[tuple[Work, SuperpixelsConfig]], scene: Picture, repeats: int
-) -> tuple[list[list[float]], list[list[float]], list[int]]:
+    works: Sequence[Callable[[], Result]], repeats: int
+) -> tuple[list[list[float]], list[list[float]], list[Result]]:
     """Run several works in turn, forwards and backwards.
 
     Args:
-        works: Functions with their settings.
-        scene: Their input.
+        works: What is timed.
         repeats: Runs of each.
 
     Returns:
@@ -264,15 +260,14 @@ def alternate(
     """
     seconds: list[list[float]] = [[] for _ in works]
     busy: list[list[float]] = [[] for _ in works]
-    returned = [0 for _ in works]
+    returned: dict[int, Result] = {}
     for repeat in range(repeats):
         for which in range(len(works))[:: 1 if repeat % 2 == 0 else -1]:
-            work, superpixels = works[which]
             start, start_busy = time.perf_counter(), time.process_time()
-            returned[which] = work(scene, superpixels)
+            returned[which] = works[which]()
             seconds[which].append(time.perf_counter() - start)
             busy[which].append(time.process_time() - start_busy)
-    return seconds, busy, returned
+    return seconds, busy, [returned[which] for which in range(len(works))]
 
 
 def measure_bytes_per_pixel(step: str, size: int, config: PerfConfig) -> float | None:
@@ -286,20 +281,25 @@ def measure_bytes_per_pixel(step: str, size: int, config: PerfConfig) -> float |
     Returns:
         Bytes per pixel; None where they are unknown.
     """
-    outcome = run_isolated(_peak, (step, size, config))
+    outcome = run_isolated(_find_step_peak, (step, size, config))
     return outcome.result / size**2 if outcome.ok and outcome.result is not None else None
 
 
-def _peak(argument: tuple[str, int, PerfConfig]) -> int | None:
+def _find_step_peak(argument: tuple[str, int, PerfConfig]) -> int | None:
     step, size, config = argument
     superpixels, work = choose_superpixels(step, config)[0], STEPS[step].ours
     work(make_input(step, 64, superpixels), superpixels)
     scene = make_input(step, size, superpixels)
+    return find_peak(lambda: work(scene, superpixels))
+
+
+def find_peak(work: Callable[[], object]) -> int | None:
+    """Return the bytes that this process takes at the peak of some work beyond those before it; None if unknown."""
     probe = MemoryProbe()
     before = probe.rss()
     if not probe.reset():
-        return None  # the mark would include the generation of the scene
-    work(scene, superpixels)
+        return None  # the mark would include what was done before
+    work()
     peak = probe.peak()
     return None if peak is None else peak.rss_bytes - before
 

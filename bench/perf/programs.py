@@ -7,7 +7,6 @@ examples.
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +14,11 @@ from scipy import ndimage
 
 from bench.arrays.threads import count_threads
 from bench.config import SuperpixelsConfig
+from bench.superpixels.compact_watershed import place_markers
 from bench.superpixels.registry import segment
-from bench.superpixels.scaling import choose_n_segments, divide_axis, fit_grid, rescale
+from bench.superpixels.scaling import choose_n_segments, fit_grid, rescale
 
+NEAR = 0.02  # difference of the logarithms of two numbers of superpixels that count as equal
 Image = NDArray[np.float32]
 Segments = NDArray[np.integer]
 Segment = Callable[[Image, SuperpixelsConfig], Segments]
@@ -76,11 +77,7 @@ def _watershed(image: Image, config: SuperpixelsConfig) -> Segments:
 
     shape = image.shape[:-1]
     grey = np.ascontiguousarray(rescale(image).mean(axis=-1, dtype=np.float32))
-    cells = fit_grid(shape, choose_n_segments(shape, config))
-    edges = [divide_axis(length, count) for length, count in zip(shape, cells, strict=True)]
-    markers = np.zeros(shape, np.int32)
-    middles = np.ix_(*[(part[:-1] + part[1:]) // 2 for part in edges])
-    markers[middles] = np.arange(1, prod(cells) + 1).reshape(cells)
+    markers = place_markers(shape, fit_grid(shape, choose_n_segments(shape, config)))
     found: Segments = watershed(ndimage.gaussian_gradient_magnitude(grey, config.sigma), markers)
     return found
 
@@ -121,3 +118,38 @@ PROGRAMS = {
     "itk": Program("SimpleITK SLIC", "SimpleITK", "SimpleITK", _simpleitk),
     "bioimage": Program("bioimage-cpp watershed", "bioimage_cpp", "bioimage-cpp", _watershed),
 }
+
+
+def fit_size(run: Callable[[Image, float], Segments], image: Image, count: int, size: float, trials: int = 6) -> float:
+    """Find the size at which a segmenter gives about so many superpixels.
+
+    Args:
+        run: The segmenter.
+        image: (*spatial, C).
+        count: Superpixels that are wanted.
+        size: Pixels of a superpixel with which the search starts.
+        trials: Segmentations at most; libraries that round the size may miss the number.
+
+    Returns:
+        The size whose number is nearest.
+    """
+    tried: list[tuple[float, float]] = []
+    for _ in range(trials):
+        found = count_segments(run(image, size))
+        tried.append((abs(float(np.log(found / count))), size))
+        if tried[-1][0] < NEAR:
+            break
+        size = max(size * found / count, 1.0)
+    return min(tried)[1]
+
+
+def count_segments(ids: Segments) -> int:
+    """Count the numbers that occur in an array."""
+    return int(np.count_nonzero(np.bincount(ids.ravel().astype(np.int64) - int(ids.min()))))
+
+
+def number_densely(ids: Segments) -> NDArray[np.int32]:
+    """Return the same segments with ids 0..N-1, all used, in the order of their former numbers."""
+    flat = ids.ravel().astype(np.int64) - int(ids.min())
+    used = np.bincount(flat) > 0
+    return (np.cumsum(used) - 1).astype(np.int32)[flat].reshape(ids.shape)

@@ -4,9 +4,9 @@ Time, and what the best labelling of them could reach, on training images. Libra
 (`bench.perf.programs`) are left out, with a line.
 """
 
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,14 +18,14 @@ from bench.config import DatasetConfig, SuperpixelsConfig, require
 from bench.datasets.registry import load
 from bench.datasets.sample import Task
 from bench.measure.machine import machine_facts
-from bench.perf.programs import PROGRAMS, Image, Segment, Segments
+from bench.perf.graph_steps import alternate, compare_times
+from bench.perf.programs import PROGRAMS, Image, Segment, Segments, count_segments, fit_size, number_densely
 from bench.scan.ceilings import TrainingCrop, cut_crops
-from bench.scores.ceilings import best_mask
-from bench.scores.metrics import confusion_matrix, macro_dice
+from bench.scores.ceilings import count_best
+from bench.scores.metrics import macro_dice
 from bench.superpixels.registry import segment
 
 OURS, USUAL = "slic", SuperpixelsConfig()
-NEAR = 0.02  # difference of the logarithms of two numbers of superpixels that count as equal
 Segmenter = Callable[[Image, float], Segments]  # (image (*spatial, C), pixels of a superpixel) -> segments
 
 
@@ -90,29 +90,6 @@ def fit_sizes(chosen: Mapping[str, Segmenter], image: Image, size: float) -> dic
     return {name: fit_size(one, image, wanted, size) for name, one in chosen.items()}
 
 
-def fit_size(run: Segmenter, image: Image, count: int, size: float, trials: int = 6) -> float:
-    """Find the size at which a segmenter gives about so many superpixels.
-
-    Args:
-        run: The segmenter.
-        image: (*spatial, C).
-        count: Superpixels that are wanted.
-        size: Pixels of a superpixel with which the search starts.
-        trials: Segmentations at most; libraries that round the size may miss the number.
-
-    Returns:
-        The size whose number is nearest.
-    """
-    tried: list[tuple[float, float]] = []
-    for _ in range(trials):
-        found = count_segments(run(image, size))
-        tried.append((abs(float(np.log(found / count))), size))
-        if tried[-1][0] < NEAR:
-            break
-        size = max(size * found / count, 1.0)
-    return min(tried)[1]
-
-
 def compare_segmenters(
     chosen: Mapping[str, Segmenter], sizes: Mapping[str, float], crops: Sequence[TrainingCrop], task: Task, repeats: int
 ) -> list[dict[str, Any]]:
@@ -129,54 +106,35 @@ def compare_segmenters(
         A row for each: superpixels per megapixel, ceiling of the macro Dice, seconds and processor seconds per
         megapixel (medians), and how many times as long as the first one it took (median, least, greatest).
     """
-    seconds: dict[str, list[float]] = {name: [] for name in chosen}
-    busy: dict[str, list[float]] = {name: [] for name in chosen}
-    found: dict[str, list[Segments]] = {}
-    for repeat in range(repeats):
-        for name in list(chosen)[:: 1 if repeat % 2 == 0 else -1]:
-            start, start_busy = time.perf_counter(), time.process_time()
-            found[name] = [chosen[name](crop.image, sizes[name]) for crop in crops]
-            seconds[name].append(time.perf_counter() - start)
-            busy[name].append(time.process_time() - start_busy)
+    works = [partial(_segment_all, chosen[name], sizes[name], crops) for name in chosen]
+    seconds, busy, found = alternate(works, repeats)
     megapixels = sum(crop.mask.size for crop in crops) / 1e6
-    first = next(iter(chosen))
     rows = []
-    for name in chosen:
-        dense = [number_densely(ids) for ids in found[name]]
-        ratios = [one / other for one, other in zip(seconds[name], seconds[first], strict=True)]
+    for place, name in enumerate(chosen):
+        dense = [number_densely(ids) for ids in found[place]]
+        compared = compare_times([seconds[0], seconds[place]], [busy[0], busy[place]])
         rows.append(
             {
                 "segmenter": name,
                 "nodes_per_megapixel": sum(int(ids.max()) + 1 for ids in dense) / megapixels,
                 "ceiling": _score_ceiling(crops, dense, task),
-                "seconds_per_megapixel": median(seconds[name]) / megapixels,
-                "cpu_seconds_per_megapixel": median(busy[name]) / megapixels,
-                "ratio": median(ratios),
-                "ratio_min": min(ratios),
-                "ratio_max": max(ratios),
+                "seconds_per_megapixel": median(seconds[place]) / megapixels,
+                "cpu_seconds_per_megapixel": median(busy[place]) / megapixels,
+                **{column: compared[column] for column in ("ratio", "ratio_min", "ratio_max")},
             }
         )
     return rows
 
 
-def count_segments(ids: Segments) -> int:
-    """Count the numbers that occur in an array."""
-    return int(np.count_nonzero(np.bincount(ids.ravel().astype(np.int64) - int(ids.min()))))
-
-
-def number_densely(ids: Segments) -> NDArray[np.int32]:
-    """Return the same segments with ids 0..N-1, all used, in the order of their former numbers."""
-    flat = ids.ravel().astype(np.int64) - int(ids.min())
-    used = np.bincount(flat) > 0
-    return (np.cumsum(used) - 1).astype(np.int32)[flat].reshape(ids.shape)
+def _segment_all(run: Segmenter, size: float, crops: Sequence[TrainingCrop]) -> list[Segments]:
+    return [run(crop.image, size) for crop in crops]
 
 
 def _score_ceiling(crops: Sequence[TrainingCrop], segments: Sequence[NDArray[np.int32]], task: Task) -> float:
     """Return the macro Dice of the best labelling of segments, pooled over all crops."""
-    counts = np.zeros((task.num_classes, task.num_classes), np.int64)
-    for crop, ids in zip(crops, segments, strict=True):
-        counts += confusion_matrix(crop.mask, best_mask(crop.mask, [ids], task), task.num_classes, task.ignore_index)
-    return macro_dice(counts)
+    return macro_dice(
+        np.sum([count_best(crop.mask, [ids], task) for crop, ids in zip(crops, segments, strict=True)], axis=0)
+    )
 
 
 HEADER = "segmenter               size nodes/Mpx  ceiling   s/Mpx  CPU s/Mpx | times as long as ours (range)"

@@ -4,7 +4,6 @@ Both sides make about as many superpixels of the same volume, in turn in one pro
 reaches stands beside the times. A program that is not installed is left out, with a line.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from math import prod
 from typing import Any
@@ -13,15 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import SuperpixelsConfig, SyntheticConfig
+from bench.datasets.sample import Task
 from bench.datasets.synthetic import load_synthetic
-from bench.perf.programs import Program, Segment
+from bench.perf.programs import Image, Program, Segments, count_segments, fit_size, number_densely
 from bench.perf.steps import Picture
-from bench.scores.metrics import confusion_matrix, macro_dice
-from bench.superpixels.labels import paint_oracle
+from bench.scores.ceilings import count_best
+from bench.scores.metrics import macro_dice
 from bench.superpixels.registry import segment
 
 SIDE = 128  # voxels a side of the generated volume; larger ones mirror it
 CLASSES = 2
+TASK = Task(("background", "nucleus"), in_channels=1, spatial_axes=3)
 
 
 def generate_volume(side: int) -> Picture:
@@ -37,8 +38,7 @@ def generate_volume(side: int) -> Picture:
 
 def measure_ceiling(scene: Picture, segments: NDArray[np.integer]) -> float:
     """Measure the macro Dice of the best labelling of some superpixels, whatever their numbers."""
-    ids = np.unique(segments, return_inverse=True)[1].reshape(segments.shape).astype(np.int32)
-    return macro_dice(confusion_matrix(scene.mask, paint_oracle(scene.mask, ids, CLASSES), CLASSES))
+    return macro_dice(count_best(scene.mask, [number_densely(segments)], TASK))
 
 
 def match_nodes(scene: Picture, rival: Program, asked: SuperpixelsConfig) -> tuple[SuperpixelsConfig, dict[str, Any]]:
@@ -53,15 +53,12 @@ def match_nodes(scene: Picture, rival: Program, asked: SuperpixelsConfig) -> tup
         Our settings, and the columns num_nodes, rival_num_nodes, ceiling and rival_ceiling.
     """
     theirs = rival.segment(scene.image, asked)
-    nodes = len(np.unique(theirs))
-    ours = replace(asked, superpixel_size=scene.mask.size / nodes)
+    nodes = count_segments(theirs)
+
+    def run(image: Image, size: float) -> Segments:
+        return segment(image, replace(asked, superpixel_size=size))
+
+    ours = replace(asked, superpixel_size=fit_size(run, scene.image, nodes, scene.mask.size / nodes))
     mine = segment(scene.image, ours)
-    ours = replace(ours, superpixel_size=max(float(ours.superpixel_size or 1) * (int(mine.max()) + 1) / nodes, 1.0))
-    mine = segment(scene.image, ours)
-    row = {"num_nodes": int(mine.max()) + 1, "rival_num_nodes": nodes}
+    row = {"num_nodes": count_segments(mine), "rival_num_nodes": nodes}
     return ours, row | {"ceiling": measure_ceiling(scene, mine), "rival_ceiling": measure_ceiling(scene, theirs)}
-
-
-def count_nodes(by: Segment) -> Callable[[Picture, SuperpixelsConfig], int]:
-    """Return the work that is timed: a segmentation of a volume, which gives its largest number."""
-    return lambda scene, config: int(by(scene.image, config).max()) + 1

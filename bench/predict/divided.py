@@ -22,6 +22,7 @@ from bench.pipelines.parallel import stream_parallel
 from bench.pipelines.protocol import Divisible, Pipeline
 from bench.predict.loading import load_run
 from bench.predict.prediction import Work, list_planes, open_work
+from bench.predict.run_directory import read_run
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ def divide_pipeline(pipeline: Pipeline[Any], work: Work) -> Any:
 
     A stack of planes, and an arm whose image is not divided, are predicted by this process: a note says so.
     """
-    run, _ = load_run(work.run, work.settings.device)
+    run = read_run(work.run)
     if isinstance(pipeline, Divisible) and list_planes(work, run) == [None]:
         return DividedPipeline(pipeline, work)
     name = run.config.pipeline.name

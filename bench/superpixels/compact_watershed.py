@@ -23,7 +23,7 @@ def compact_watershed(image: NDArray[np.float32], config: SuperpixelsConfig) -> 
     step = max(length / count for length, count in zip(shape, cells, strict=True))
     basins = watershed(
         _find_gradient(rescale(image), [max(config.sigma, 0.5) / length for length in pitch]),
-        markers=_place_markers(shape, cells),
+        markers=place_markers(shape, cells),
         compactness=config.compactness / step,
     )
     return label_pieces(basins)
@@ -38,7 +38,7 @@ def _find_gradient(image: NDArray[np.float32], sigmas: list[float]) -> NDArray[n
     return np.asarray(np.sqrt(squares))
 
 
-def _place_markers(shape: tuple[int, ...], cells: tuple[int, ...]) -> NDArray[np.int32]:
+def place_markers(shape: tuple[int, ...], cells: tuple[int, ...]) -> NDArray[np.int32]:
     """Return 1, 2, ... at the centres of the cells and 0 elsewhere, (*spatial)."""
     edges = [divide_axis(length, count) for length, count in zip(shape, cells, strict=True)]
     centres = np.ix_(*[(edge[:-1] + edge[1:]) // 2 for edge in edges])

@@ -9,8 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Data
 
+from bench.arrays.heap import trim_heap
 from bench.arrays.protocols import Readable, Typed
-from bench.arrays.scratch import Storage, trim_heap
+from bench.arrays.scratch import Storage
 from bench.config import GraphConfig, SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
 from bench.graphs.build import build_columns

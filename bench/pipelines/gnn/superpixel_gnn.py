@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 from torch_geometric.data import Batch, Data
 
+from bench.arrays.heap import trim_heap
 from bench.arrays.protocols import Source, Writable
 from bench.arrays.rows import release
-from bench.arrays.scratch import trim_heap
 from bench.config import Config, SuperpixelGnnConfig
 from bench.datasets.sample import Sample, Task
 from bench.graphs.build import warm_up_graph
@@ -289,9 +289,8 @@ class SuperpixelGnn:
 
     def _choose_dtype(self) -> torch.dtype:
         """Choose the type of the matrix products: on a CPU float32 for the networks that were not tried in bfloat16."""
-        model, precision = self.settings.model, self.settings.precision
-        tried = model.conv in ("sage", "none") and model.norm != "batch"
-        if precision == "auto" and self.device.type == "cpu" and not tried:
+        precision = self.settings.precision
+        if precision == "auto" and self.device.type == "cpu" and not self.settings.model.fits_bfloat16:
             return torch.float32
         return choose_dtype(precision, self.device, self.config.training.amp)
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.heap import return_freed_memory
 from bench.arrays.protocols import Readable, Source, Writable
 from bench.arrays.rows import count_rows, cut_bands, read_by_rows, release
-from bench.arrays.scratch import return_freed_memory
 from bench.arrays.threads import start_workers
 from bench.config import Config, SuperpixelTreesConfig, TrainingConfig
 from bench.datasets.sample import Sample, Task, hold_source
