@@ -570,7 +570,7 @@ class SuperpixelTreesConfig(PipelineConfig):
     hops: list[int] = field(
         default_factory=lambda: [1, 2, 4, 8]
     )  # edges over which features are averaged, as more features; []: none
-    sample_nodes: int = 100000  # of the training images that the trees are grown on, at most
+    sample_nodes: int = 100000  # of the training images that trees grow on, at most, and 40 MB of their features
     iterations: int = 500  # ceiling of boosting iterations, of one tree for each class
     patience: int | None = 8  # validations without a better pixel score until the fit ends; null: never
     min_gain: float = 0.001  # by which a score must exceed the last better one to count as better

@@ -1,7 +1,9 @@
 """Rows are read once, written once, in whole chunks, and hold no more memory than said."""
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,9 @@ from numpy.typing import NDArray
 
 from bench.arrays import tiles
 from bench.arrays.rows import RowReader, RowWriter, cut_bands, prefetch, read_by_rows, write_by_rows
+
+if TYPE_CHECKING:
+    from bench.superpixels.runs import PlaneReader
 
 
 class File:
@@ -35,6 +40,16 @@ class File:
 
 def numbered(*shape: int) -> NDArray[np.int32]:
     return np.arange(np.prod(shape), dtype=np.int32).reshape(shape)
+
+
+def test_planes_of_windows_are_those_of_the_image_and_rows_are_read_once() -> None:
+    image = numbered(40, 5, 3)
+    file = File(image, (1, 1, 1))
+    reader = PlaneReader(file, (1, 5), 16)
+    for top, bottom in [(0, 6), (0, 10), (4, 20), (12, 28), (20, 36), (30, 40), (38, 40)]:
+        expected = np.moveaxis(image[top:bottom, None], -1, 0)
+        np.testing.assert_array_equal(reader.read(top, bottom), expected)
+    assert [row for start, stop in file.touched for row in range(start, stop)] == list(range(40))
 
 
 @pytest.mark.parametrize("rows", [1, 7, 16, 100])

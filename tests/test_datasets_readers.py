@@ -96,6 +96,18 @@ def test_a_jpeg_is_close_to_what_was_saved(tmp_path: Path) -> None:
     assert np.abs(read_pixels(tmp_path / "a.jpg").astype(int) - ramp).max() < 12
 
 
+@pytest.mark.parametrize("mode", ["1", "L", "I;16", "P", "RGB", "RGBA"])
+def test_a_picture_copied_in_bands_is_the_picture(tmp_path: Path, mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (23, 17, 4), np.uint8), "RGBA")
+    picture = picture.convert("L").convert("I;16") if mode == "I;16" else picture.convert(mode)
+    picture.save(tmp_path / "picture.png")
+    whole = open_image(tmp_path / "picture.png").array[...]
+    monkeypatch.setattr("bench.datasets.pictures.BAND_PIXELS", 50)
+    banded = open_image(tmp_path / "picture.png").array[...]
+    assert banded.dtype == whole.dtype
+    np.testing.assert_array_equal(banded, whole)
+
+
 def test_ome_and_imagej_files_name_their_channels(tmp_path: Path) -> None:
     array = sets.picture(0, (2, 6, 8), np.uint16)
     tifffile.imwrite(tmp_path / "a.ome.tif", array, metadata={"axes": "CYX"}, photometric="minisblack")

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from bench.pipelines.gnn.columns import is_on_disk, release_columns, store_columns
     from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn
     from bench.pipelines.gnn.windows import cut_subgraphs
-    from bench.pipelines.scratch import open_scratch
+    from bench.pipelines.scratch import open_scratch, store_array
 
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
@@ -179,6 +179,14 @@ def test_windows_of_a_stored_graph_are_those_of_the_graph(tmp_path: Path) -> Non
         part, same = window.extract(), other.extract()
         for name, tensor in part.to_dict().items():
             assert torch.equal(tensor, same[name]), name
+
+
+def test_columns_and_rows_of_a_stored_array_need_no_map(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).normal(size=(5, 900)).astype(np.float32)
+    stored = store_array(values, str(tmp_path))
+    np.testing.assert_array_equal(stored.read_columns(3, 880), values[:, 3:880])
+    stored.write_rows(2, -values[2:4])
+    np.testing.assert_array_equal(stored.open(), np.concatenate([values[:2], -values[2:4], values[4:]]))
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:

@@ -95,6 +95,14 @@ def test_no_more_histograms_are_held_than_half_of_the_leaves() -> None:
     assert 2 < booster.histograms.made <= 17
 
 
+def test_trees_are_the_same_where_memory_has_room_for_few_histograms(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, codes, _ = boosted(4, 6)
+    monkeypatch.setattr("bench.pipelines.trees.growth.Histograms.__init__.__defaults__", (1,))
+    few, _, booster = boosted(4, 6)
+    assert booster.histograms.made <= 3
+    np.testing.assert_allclose(few.sum_trees(codes), whole.sum_trees(codes), atol=1e-5)
+
+
 def test_trees_add_up_to_the_scores_of_the_fit() -> None:
     ensemble, codes, booster = boosted(3, 6)
     np.testing.assert_array_equal(ensemble.sum_trees(codes), booster.raw)

@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
+from bench.arrays.rows import cut_bands
 from bench.config import InputError, require
 from bench.datasets.stored import Coding, Colours, Header, Opened, assemble, check_size, decode_whole, explain_failures
 
 FORMATS = ("BMP", "JPEG", "PNG")  # that Pillow may find in a file, whatever its name
+BAND_PIXELS = 1 << 20  # that are copied at once
 BANDS = {"1": 1, "L": 1, "I": 1, "I;16": 1, "I;16B": 1, "F": 1, "P": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 ORIENTATION = 274  # the tag of EXIF
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
@@ -157,6 +159,20 @@ def read_palette(picture: Image.Image) -> Colours:
     return tuple(zip(flat[0::3], flat[1::3], flat[2::3], strict=True))
 
 
+def _read_bands(picture: Image.Image) -> NDArray[Any]:
+    """Copy the pixels of a picture band by band, since Pillow hands over an array by way of two more copies."""
+    width, height = picture.size
+    first, *others = cut_bands((height, width), BAND_PIXELS)
+    if not others:
+        return np.asarray(picture)
+    picture.load()
+    pixel = np.asarray(picture.crop((0, 0, 1, 1)))
+    values = np.empty((height, width, *pixel.shape[2:]), pixel.dtype)
+    for top, bottom in (first, *others):
+        values[top:bottom] = np.asarray(picture.crop((0, top, width, bottom)))
+    return values
+
+
 def read_picture(path: Path, palette_index: bool = False) -> NDArray[Any]:
     """All pixels as stored, (h, w) or (h, w, bands).
 
@@ -176,7 +192,7 @@ def read_picture(path: Path, palette_index: bool = False) -> NDArray[Any]:
         if picture.mode == "P" and not palette_index:
             colours = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
             return np.asarray(colours)
-        values = np.asarray(picture)
+        values = _read_bands(picture)
     if values.dtype == bool:  # of one bit, whose true bytes Pillow may leave as 255
         return values.view(np.uint8) > 0
     if palette_index and png is not None and png.colour == 0 and png.depth in (2, 4):

@@ -7,7 +7,6 @@ the same to the last bit whatever the bands and the threads.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import chain
 from typing import Protocol
 
 import numpy as np
@@ -212,24 +211,25 @@ def _collect(
     with start_workers(tuple(views[0].shape)) as workers:
         pyramids = [_make_pyramid(image, grey, requirements, rows, workers) for grey in (False, True)]
         walk = walk_slabs(image, views, rows, _count_halo(requirements, axes, spacing))
-        first = next(walk)
-        blocks = [cut_blocks(slab, workers) for slab in first]
+        slabs = next(walk)
+        blocks = [cut_blocks(slab, workers) for slab in slabs]
         counts = [
             _count_all(slab, parts, segments, rows, workers, storage)
-            for slab, parts, segments in zip(first, blocks, views, strict=True)
+            for slab, parts, segments in zip(slabs, blocks, views, strict=True)
         ]
         texture = Texture(counts, channels, axes, spacing, pyramids[0], storage) if requirements.texture else None
         levels = requirements.light_levels
         light = Lightness(counts, axes, levels, spacing, pyramids[1], storage) if levels else None
         pools = [_Pool(pixels, channels, requirements, storage) for pixels in counts]
-        for slabs in chain([first], walk):
-            blocks = blocks if slabs is first else [cut_blocks(slab, workers) for slab in slabs]
+        while slabs:
             for shared in (texture, light):
                 if shared is not None:
                     shared.collect(slabs, blocks, workers)
             for pool, slab, parts in zip(pools, slabs, blocks, strict=True):
                 pool.collect(slab, parts, workers)
             storage.release()
+            slabs = next(walk, ())
+            blocks = [cut_blocks(slab, workers) for slab in slabs]
     return _Collected(pools, texture, light)
 
 

@@ -101,6 +101,26 @@ class StoredArray:
             return np.empty(self.shape, self.dtype)
         return np.memmap(self._path, self.dtype, "r+", shape=self.shape)
 
+    def read_columns(self, low: int, high: int) -> NDArray[Any]:
+        """Read the columns low..high (R, high - low) of an array of two axes.
+
+        They are read and not mapped: the system maps pages around each one that is touched, here around every row.
+        """
+        values = np.empty((self.shape[0], high - low), self.dtype)
+        with self._path.open("rb") as file:
+            for row, line in enumerate(values):
+                file.seek((row * self.shape[1] + low) * self.dtype.itemsize)
+                file.readinto(line.data)
+        return values
+
+    def write_rows(self, low: int, values: NDArray[Any]) -> None:
+        """Write rows (R, ...) of the type of the array, from row `low` on, without mapping them."""
+        assert values.dtype == self.dtype
+        assert values.shape[1:] == self.shape[1:]
+        with self._path.open("r+b") as file:
+            file.seek(low * prod(self.shape[1:]) * self.dtype.itemsize)
+            np.ascontiguousarray(values).tofile(file)
+
 
 def store_array(values: NDArray[Any], place: str | None) -> StoredArray:
     """Copy an array to a file, as `StoredArray`."""

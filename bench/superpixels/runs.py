@@ -20,6 +20,7 @@ names and field order but does not check them: after renaming or reordering one,
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -27,7 +28,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
-from bench.arrays.rows import RowReader, cut_bands
+from bench.arrays.rows import RowReader, cut_bands, release
 from bench.arrays.threads import Workers, list_singles
 
 ROWS = {2: 64, 3: 8}  # of a block, by the number of spatial axes; a multiple of 8
@@ -88,7 +89,8 @@ def walk_slabs(image: Readable, views: Sequence[Readable], rows: int | None, hal
         halo: How many more rows of pixels a slab has on either side.
 
     Yields:
-        From the first row to the last, a slab for each segmentation; they share their pixels.
+        From the first row to the last, a slab for each segmentation; they share their pixels, whose place in memory
+        those of the next slab take.
 
     Raises:
         ValueError: A segmentation has another shape than the image, or `rows` is less than 1.
@@ -99,13 +101,53 @@ def walk_slabs(image: Readable, views: Sequence[Readable], rows: int | None, hal
         if spatial != shape or len(spatial) not in ROWS:
             raise ValueError(f"image must be (*spatial, C) over segments {shape}, got {tuple(image.shape)}")
     depth, height, width = (spatial[0], 1, spatial[1]) if len(spatial) == 2 else spatial
-    pixels, labels = RowReader(image, np.float32), [RowReader(segments, np.int32) for segments in views]
-    for start, stop in cut_bands(spatial, SLAB_PIXELS, rows, ROWS[len(spatial)]):
+    bands = cut_bands(spatial, SLAB_PIXELS, rows, ROWS[len(spatial)])
+    most = min(max(stop - start for start, stop in bands) + 2 * halo, depth)
+    pixels, labels = PlaneReader(image, (height, width), most), [RowReader(segments, np.int32) for segments in views]
+    for start, stop in bands:
         top, bottom = max(start - halo, 0), min(stop + halo, depth)
-        part = pixels.read_rows(top, bottom).reshape(bottom - top, height, width, image.shape[-1])
-        planar = np.ascontiguousarray(np.moveaxis(part, -1, 0))
+        planes = pixels.read(top, bottom)
         below = [reader.read_rows(start, min(stop + 1, depth)).reshape(-1, height, width) for reader in labels]
-        yield tuple(Slab((depth, height, width), len(spatial), start, stop, top, planar, ids) for ids in below)
+        yield tuple(Slab((depth, height, width), len(spatial), start, stop, top, planes, ids) for ids in below)
+
+
+class PlaneReader:
+    """Rows of an image as a plane for each channel, for windows that move from top to bottom.
+
+    There is one buffer: rows that a window shares with the last one are moved in it, and the others are read.
+    """
+
+    def __init__(self, image: Readable, line: tuple[int, int], most_rows: int) -> None:
+        """Read `image` (*spatial, C), of which a row has the shape `line` (H, W), in windows of at most `most_rows`."""
+        self._image, self._tail = image, (*line, image.shape[-1])
+        self._in_memory = type(image) is np.ndarray and image.dtype == np.float32
+        self._buffer = np.empty(0 if self._in_memory else most_rows * prod(self._tail), np.float32)
+        self._top, self._bottom = 0, 0
+
+    def read(self, top: int, bottom: int) -> NDArray[np.float32]:
+        """Return the rows top..bottom (C, rows, H, W), which are valid until the next call."""
+        if self._in_memory:
+            part = np.asarray(self._image[top:bottom]).reshape(-1, *self._tail)
+            return np.ascontiguousarray(np.moveaxis(part, -1, 0))
+        kept = max(min(self._bottom, bottom) - top, 0) if top >= self._top else 0
+        planes = self._move(top - self._top, kept, bottom - top)
+        if top + kept < bottom:
+            fresh = np.asarray(self._image[top + kept : bottom]).reshape(-1, *self._tail)
+            planes[:, kept:] = np.moveaxis(fresh, -1, 0)
+            release(self._image)
+        self._top, self._bottom = top, bottom
+        return planes
+
+    def _move(self, start: int, kept: int, rows: int) -> NDArray[np.float32]:
+        """Make room for so many rows of each channel; the first `kept` of them were those from `start` on."""
+        height, width, channels = self._tail
+        held, size = self._bottom - self._top, rows * height * width
+        source = self._buffer[: channels * held * height * width].reshape(channels, held, height, width)
+        planes = self._buffer[: channels * size].reshape(channels, rows, height, width)
+        # In one buffer a channel that grows must not overwrite the next one before that has moved.
+        for channel in reversed(range(channels)) if rows > held else range(channels):
+            planes[channel, :kept] = source[channel, start : start + kept]
+        return planes
 
 
 def cut_blocks(slab: Slab, workers: Workers) -> list[SegmentBlock]:

@@ -19,6 +19,7 @@ from bench.pipelines.trees.ensemble import Tree
 
 LEAST_HESSIAN = 1e-3  # in a child
 TINY = 1e-15  # keeps a ratio of sums finite
+HELD_BYTES = 37 << 20  # of histograms, which is enough for all that a tree of 31 leaves can use of 350 features
 
 
 @dataclass(frozen=True)
@@ -49,15 +50,23 @@ class Open(NamedTuple):
     stop: int
     gradient: float
     hessian: float
-    histogram: NDArray[np.float64]
+    histogram: NDArray[np.float64] | None
     best: Split
 
 
 class Histograms:
-    """Room for histograms (F, MOST_BINS, 3), used again and again: `made` of them, half of a tree's leaves at most."""
+    """Room for histograms (F, MOST_BINS, 3), used again and again.
 
-    def __init__(self, features: int) -> None:
+    Attributes:
+        made: How many there are, `kept` and two more at most.
+        kept: Nodes that may keep theirs until their turn comes; a node without one has those of its children counted
+            both, where otherwise the larger child has the rest of its parent's.
+    """
+
+    def __init__(self, features: int, held_bytes: int = HELD_BYTES) -> None:
+        """Make room for histograms of so many features, in about `held_bytes`."""
         self.made = 0
+        self.kept = max(held_bytes // (features * MOST_BINS * 3 * 8) - 2, 1)
         self._shape, self._free = (features, MOST_BINS, 3), list[NDArray[np.float64]]()
 
     def take(self) -> NDArray[np.float64]:
@@ -107,6 +116,7 @@ class Growth:
             self._split(parent, nodes, places, open_nodes)
             nodes += 2
             self._close_hopeless(open_nodes, self.settings.leaves - len(places))
+            self._forget_last(open_nodes)
         return self._tree(nodes), [(*places[node], float(np.float32(self.value[node]))) for node in sorted(places)]
 
     def _split(
@@ -123,14 +133,22 @@ class Growth:
         for node, place, (gradient, hessian) in zip((child, child + 1), sides, sums, strict=True):
             places[node], self.value[node] = place, self._value(gradient, hessian)
         if len(places) == self.settings.leaves or stop - start < 3 * self.settings.least_rows:
-            self.histograms.give_back(parent.histogram)
+            self._give_back(parent)
             return
         small = int(middle - start >= stop - middle)  # the side with fewer rows is counted, the other is the rest
         fewer = self._histogram(*sides[small])
-        histograms = {small: fewer, 1 - small: parent.histogram}
-        parent.histogram[...] -= fewer
+        histograms = {small: fewer, 1 - small: self._histogram_of_rest(parent, fewer, sides[1 - small])}
         for side in (0, 1):
             self._open(open_nodes, child + side, sides[side], *sums[side], histograms[side])
+
+    def _histogram_of_rest(
+        self, parent: Open, fewer: NDArray[np.float64], place: tuple[int, int]
+    ) -> NDArray[np.float64]:
+        """Histogram of the larger child, at `place`: its parent's less that of the smaller one, or counted anew."""
+        if parent.histogram is None:
+            return self._histogram(*place)
+        parent.histogram[...] -= fewer
+        return parent.histogram
 
     def _open(
         self,
@@ -153,7 +171,19 @@ class Growth:
         """Keep the best nodes, as many as there are splits left: no other can come to its turn any more."""
         open_nodes.sort(key=lambda entry: entry[:2])  # a sorted list is a heap
         while len(open_nodes) > splits:
-            self.histograms.give_back(open_nodes.pop()[2].histogram)
+            self._give_back(open_nodes.pop()[2])
+
+    def _forget_last(self, open_nodes: list[tuple[float, int, Open]]) -> None:
+        """Of the sorted nodes, let those that come last go without their histograms, where memory has no more room."""
+        for place in range(self.histograms.kept, len(open_nodes)):
+            gain, number, node = open_nodes[place]
+            self._give_back(node)
+            open_nodes[place] = gain, number, node._replace(histogram=None)
+
+    def _give_back(self, node: Open) -> None:
+        """Take the histogram of a node, if it has one."""
+        if node.histogram is not None:
+            self.histograms.give_back(node.histogram)
 
     def _histogram(self, start: int, stop: int) -> NDArray[np.float64]:
         """Sums of gradient, hessian and rows in each bin of each feature, (F, MOST_BINS, 3)."""

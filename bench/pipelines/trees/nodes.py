@@ -24,7 +24,7 @@ from bench.pipelines.trees.ensemble import Ensemble
 
 SLAB_VALUES = 1 << 19  # of an image in memory at a time; a smaller one is pooled without the disk
 HELD_VALUES = 1 << 20  # features in memory at a time, for each number of hops
-HELD_CODES = 1 << 23  # bin numbers in memory at a time
+HELD_CODES = 1 << 22  # bin numbers in memory at a time
 
 
 @dataclass(frozen=True)
@@ -207,14 +207,12 @@ def encode_nodes(table: NodeTable, bins: Bins, hops: Sequence[int], place: str |
     """
     turned = StoredArray((len(bins.edges), table.num_nodes), np.uint8, place)
     stored = StoredArray(turned.shape[::-1], np.uint8, place)
-    lines, codes = turned.open(), stored.open()
+    lines = turned.open()
     for columns, block in _blocks(table, hops):
         lines[columns] = Bins(bins.edges[columns]).encode(block).T
         release(lines)
-    for low, high in cut_bands(codes.shape, HELD_CODES):
-        codes[low:high] = lines[:, low:high].T
-        release(codes)
-        release(lines)
+    for low, high in cut_bands(stored.shape, HELD_CODES):
+        stored.write_rows(low, turned.read_columns(low, high).T)
     return stored
 
 

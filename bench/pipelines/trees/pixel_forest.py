@@ -22,15 +22,15 @@ from bench.pipelines.trees.ensemble import EnsembleKeeper, join_trees
 from bench.pipelines.trees.forest import ForestSettings, grow_forest, warm_up_forest
 from bench.pipelines.trees.responses import Response, count_responses, cut_response_windows, respond
 
-HELD_VALUES = 1 << 28  # of an image that is read into memory once, in the type of its file
+HELD_VALUES = 1 << 28  # of an image or a mask that is in memory as a whole, in the type of its file
 SHARES_BYTES = 1 << 26  # of class probabilities held at once, so that they are written in whole chunks
 
 
 @dataclass(frozen=True)
 class PixelSample:
-    """A sample: image (*spatial, C), in memory in the type of its file unless it is large, and mask (*spatial)."""
+    """A sample: image (*spatial, C) and mask (*spatial), in their files; one at a time is in memory (`hold_image`)."""
 
-    image: Readable
+    image: Source
     mask: Source
     segments: None = None
     facts: dict[str, float] = field(default_factory=dict)
@@ -45,20 +45,21 @@ class PixelForest(EnsembleKeeper):
         warm_up_forest()
 
     def prepare(self, sample: Sample) -> PixelSample:
-        """Read the sample into memory, or, where it is large, keep it to be read by rows."""
-        if prod(sample.image.shape) > HELD_VALUES:
-            return PixelSample(read_by_rows(sample.image), sample.mask)
-        return PixelSample(hold_source(sample.image), np.asarray(sample.mask))
+        """Return the sample as it is: its pixels are read when they are filtered."""
+        return PixelSample(sample.image, sample.mask)
 
     def fit(self, train_items: Sequence[PixelSample], val_items: Sequence[PixelSample]) -> FitLog:
         """Grow the forest on pixels drawn from the training images. It chooses nothing, so nothing is validated."""
         del val_items
         settings, classes = self.settings, self.task.num_classes
         rng = np.random.default_rng(self.config.seed)
-        counts = np.stack([self._count_classes(item.mask) for item in train_items])
+        counts = np.stack([self._count_classes(hold_mask(item.mask)) for item in train_items])
         draw = draw_by_class(counts, settings.sample_pixels, rng)
         places, labels = zip(
-            *(find_members(item.mask, members) for item, members in zip(train_items, draw.members, strict=True)),
+            *(
+                find_members(hold_mask(item.mask), members)
+                for item, members in zip(train_items, draw.members, strict=True)
+            ),
             strict=True,
         )
         with Workers(count_threads()) as workers:
@@ -72,7 +73,8 @@ class PixelForest(EnsembleKeeper):
     def predict(self, item: PixelSample) -> NDArray[np.integer]:
         """Return the class of every pixel (*spatial), the one of the largest mean share."""
         out = np.empty(item.mask.shape, self._mask_dtype())
-        for window, shares in self._predict_windows(item.image, cut_response_windows(out.shape)):
+        image = hold_image(item.image)
+        for window, shares in self._predict_windows(image, cut_response_windows(out.shape)):
             out[window.keep] = shares.argmax(axis=0)
         return out
 
@@ -115,14 +117,14 @@ class PixelForest(EnsembleKeeper):
 
     def _encode_drawn(
         self,
-        images: Sequence[Readable],
+        images: Sequence[Source],
         places: Sequence[NDArray[np.int64]],
         rng: np.random.Generator,
         workers: Workers,
     ) -> tuple[Bins, NDArray[np.uint8]]:
         """The bins of the responses at `places` of each image, and the bin numbers there, a row per response (F, N).
 
-        In memory are the responses of one channel at a time.
+        In memory are one image and the responses of one channel at a time.
         """
         ends, each = np.cumsum([len(own) for own in places]), count_responses(self.task.spatial_axes, 1)
         chosen = np.sort(rng.choice(ends[-1], min(BIN_ROWS, ends[-1]), replace=False))
@@ -131,7 +133,7 @@ class PixelForest(EnsembleKeeper):
         edges = []
         for channel, own_codes in enumerate(codes):
             for image, own, end in zip(images, places, ends, strict=True):
-                read_responses(image, channel, own, values[:, end - len(own) : end], workers)
+                read_responses(hold_image(image), channel, own, values[:, end - len(own) : end], workers)
             bins = Bins(np.concatenate([find_bins(line[chosen, None]).edges for line in values]))
             _encode_lines(bins, values, own_codes, workers)
             edges.append(bins.edges)
@@ -156,6 +158,16 @@ class PixelForest(EnsembleKeeper):
 
         respond(np.asarray(image[window.read]), window.inner, encode, workers)
         return ensemble.sum_trees(codes).T.astype(np.float32).reshape(-1, *shape)
+
+
+def hold_image(image: Source) -> Readable:
+    """Return an image in memory in the type of its file, or, where it is large, to be read by rows."""
+    return read_by_rows(image) if prod(image.shape) > HELD_VALUES else hold_source(image)
+
+
+def hold_mask(mask: Source) -> Source:
+    """Return a mask in memory, or a large one as it is."""
+    return mask if prod(mask.shape) > HELD_VALUES else np.asarray(mask)
 
 
 def _encode_lines(bins: Bins, values: NDArray[np.float32], codes: NDArray[np.uint8], workers: Workers) -> None:

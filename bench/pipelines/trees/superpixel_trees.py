@@ -43,7 +43,9 @@ from bench.superpixels.scaling import choose_n_segments
 from bench.superpixels.views import group_views, list_views
 
 HELD_PIXELS = 1 << 25  # values of an image that is in memory in the type of its file
-BAND_PIXELS = 1 << 20  # counted, compared or painted at once
+BAND_PIXELS = 1 << 18  # counted, compared or painted at once
+MOST_CODES = 40_000_000  # bin numbers of the nodes that trees grow on, a byte each
+BAND_NODES = 1 << 16  # whose votes are computed at once
 TOGETHER = 1 << 18  # segments, times channels, of the views that are pooled in one walk over an image
 
 
@@ -102,13 +104,14 @@ class SuperpixelTrees(EnsembleKeeper):
         place, shape = self.place, tuple(sample.mask.shape)
         large = prod(sample.image.shape) > HELD_PIXELS
         image = sample.image if large else hold_source(sample.image)
-        mask: Readable = read_by_rows(sample.mask) if large else np.asarray(sample.mask)
         ids = self._segment(image, shape)
         views = [*ids.open()]
         tables = list[NodeTable]()
         for group in group_views(self.views, image.shape, TOGETHER):
             some = views[len(tables) : len(tables) + len(group)]
             tables.extend(tabulate_nodes(image, some, self.config.graph, place))
+        del image
+        mask: Readable = read_by_rows(sample.mask) if large else np.asarray(sample.mask)
         rows, classes, ignored = count_rows(shape, BAND_PIXELS), self.task.num_classes, self.task.ignore_index
         counts = tuple(store_array(count_classes(mask, own, classes, ignored, rows), place) for own in views)
         facts: dict[str, float] = {
@@ -128,7 +131,9 @@ class SuperpixelTrees(EnsembleKeeper):
         started_ns = time.perf_counter_ns()
         settings, rng = self.settings, np.random.default_rng(self.config.seed)
         tables = [table for item in train_items for table in item.tables]
-        sample = draw_nodes([nodes for item in train_items for nodes in item.counts], settings.sample_nodes, rng)
+        columns = len(tables[0].rows) * (1 + len(settings.hops))
+        most = max(min(settings.sample_nodes, MOST_CODES // columns), 2)
+        sample = draw_nodes([nodes for item in train_items for nodes in item.counts], most, rng)
         drawn = gather_drawn(tables, sample, settings.hops, self.place)
         bins = find_node_bins(drawn, rng)
         codes = encode_drawn(drawn, bins)
@@ -239,6 +244,7 @@ class SuperpixelTrees(EnsembleKeeper):
                 sums = stored.open()
                 add_stored(grown, codes, sums)
                 votes.append(self._vote(sums))
+                release(sums)
             confusion += self._confusion(held.item, votes)
         return macro_dice(confusion)
 
@@ -285,4 +291,8 @@ class SuperpixelTrees(EnsembleKeeper):
 
 
 def _log_probabilities(sums: NDArray[np.float64]) -> NDArray[np.float32]:
-    return log_softmax(widen(sums)).astype(np.float32)
+    """Log p (N, K) of nodes with these sums (N, columns), some nodes at a time."""
+    votes = np.empty((len(sums), max(sums.shape[1], 2)), np.float32)
+    for low, high in cut_bands(sums.shape, rows=BAND_NODES):
+        votes[low:high] = log_softmax(widen(sums[low:high]))
+    return votes
