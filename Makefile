@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 RESULTS ?= results/quick
 ARGS ?=
 
-.PHONY: help install bench test check docs gpu-reference perf-check sweep report wheel-check clean
+.PHONY: help install bench test check docs gpu-reference perf-check reference sweep report wheel-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ gpu-reference: $(STAMP) ## on a machine with a GPU, in ten minutes: its tests, t
 perf-check: $(STAMP) ## are the steps from image to graph as fast beside their rivals as when results/reference was made?
 	$(BIN)/python -m bench perf steps=slic,features,texture,adjacency,views sizes=1024 repeats=3 memory=false \
 		against=results/reference/perf/perf.csv
+
+reference: $(STAMP) ## every table of results/reference again, by this commit (a day); DATA=folder of the sets, ARGS=--list
+	$(BIN)/python tests/support/make_reference.py $(if $(DATA),--data $(DATA)) $(ARGS)
 
 docs: $(STAMP) ## settings, columns, and the numbers of README and docs/results.md from results/reference
 	$(BIN)/python -m bench.tables.explain

@@ -100,11 +100,44 @@ def make_row(folder: str, dataset: str, arm: str, name: str = "") -> str:
 
 
 def make_rows(folder: str, dataset: str) -> str:
-    """Return the lines of all arms of a data set, in the order of `ORDER`; then the others, and the ceiling."""
+    """Return the lines of all arms of a data set."""
+    return "\n".join(make_row(folder, dataset, arm) for arm in list_arms(folder, dataset))
+
+
+def list_arms(folder: str, dataset: str) -> list[str]:
+    """Return the arms of a data set in the order of `ORDER`, then the others, and the ceiling last."""
     frame = read_comparison(folder)
     arms = list(dict.fromkeys(frame[frame["dataset"] == dataset]["arm"]))
     ordered = [arm for arm in ORDER if arm in arms] + [arm for arm in arms if arm not in (*ORDER, "oracle")]
-    return "\n".join(make_row(folder, dataset, arm) for arm in [*ordered, *(["oracle"] if "oracle" in arms else [])])
+    return [*ordered, *(["oracle"] if "oracle" in arms else [])]
+
+
+@cache
+def read_more(folder: str) -> pd.DataFrame:
+    """Return clDice (macro, pooled over the test images) and net memory of each data set and arm."""
+    tables = read_tables(folder)
+    scores = tables.scores
+    pooled = scores[(scores["metric"] == "cl_dice") & (scores["split"] == "test") & (scores["image"] == "all")]
+    macro = pooled[pooled["class"] == "macro"][["run_id", "value"]].rename(columns={"value": "cl_dice"})
+    runs = list_configurations(tables).merge(macro, on="run_id", how="left")
+    return runs.groupby(["dataset", "arm"])[["cl_dice", "net_peak_bytes"]].mean()
+
+
+def make_rivals(folder: str, dataset: str) -> str:
+    """Return the table of all arms: Dice, clDice, training, a megapixel predicted, memory, and what of it is net."""
+    lines = [
+        "| | Dice | clDice | training | a megapixel predicted | memory | of it net |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for arm in list_arms(folder, dataset):
+        row, more = find_row(folder, dataset, arm), read_more(folder).loc[(dataset, arm)]
+        cells = [NAMES.get(arm) or name_arm(arm), format_range(row), f"{more['cl_dice']:.3f}"]
+        if arm != "oracle":
+            cells += [format_seconds(row["train_s"]) + (" (shared machine)" if row["contended"] else "")]
+            cells += [f"{row['predict_s_per_mpx']:.2f} s", f"{row['peak_memory_bytes'] / MIB:.0f} MiB"]
+            cells += [f"{more['net_peak_bytes'] / MIB:.0f} MiB"]
+        lines.append(f"| {' | '.join([*cells, *[''] * (7 - len(cells))])} |")
+    return "\n".join(lines)
 
 
 def make_answers(folder: str, dataset: str) -> str:
@@ -150,6 +183,8 @@ def make_perf() -> str:
 FUNCTIONS: dict[str, Callable[..., str]] = {
     "row": make_row,
     "rows": make_rows,
+    "rivals": make_rivals,
+    "cl_dice": lambda folder, dataset, arm: f"{read_more(folder).loc[(dataset, arm)]['cl_dice']:.3f}",
     "answers": make_answers,
     "first": lambda folder, dataset: reach_verdicts(folder)[dataset].first,
     "rival": lambda folder, dataset: reach_verdicts(folder)[dataset].rival,
