@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pytest
@@ -101,16 +102,25 @@ def test_a_large_image_is_prepared_by_rows_to_the_graph_it_has_in_memory(
             assert torch.equal(graph[name], tensor), name
 
 
+@pytest.fixture
+def stored_graphs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Images are prepared in memory, and every graph is put in a file."""
+    monkeypatch.setattr("bench.pipelines.gnn.graph.LEAST_NODES", 1)
+
+
 @pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize("way", ["small_bands", "stored_graphs"])
 def test_training_and_prediction_from_the_disk_give_the_same_weights_and_mask(
-    views: int, tmp_path: Path, request: pytest.FixtureRequest
+    way: str, views: int, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     fitted = []
     for scratch in (None, tmp_path):
         if scratch is not None:
-            request.getfixturevalue("small_bands")
+            request.getfixturevalue(way)
         pipeline = make_pipeline(scratch, views)
-        train, val, test = (pipeline.prepare(disc(seed, on_demand=scratch is not None)) for seed in (1, 2, 3))
+        on_demand = way == "small_bands" and scratch is not None
+        train, val, test = (pipeline.prepare(disc(seed, on_demand=on_demand)) for seed in (1, 2, 3))
+        assert [is_on_disk(graph) for graph in train.graphs] == [scratch is not None] * views
         log = pipeline.fit([pipeline.reduce_item(train)], [val])
         assert pipeline.model is not None
         fitted.append((log.best_score, log.facts, pipeline.model.state_dict(), pipeline.predict(test)))
@@ -120,6 +130,20 @@ def test_training_and_prediction_from_the_disk_give_the_same_weights_and_mask(
     for name, tensor in weights.items():
         assert torch.equal(tensor, other_weights[name]), name
     np.testing.assert_array_equal(mask, other_mask)
+
+
+@pytest.mark.usefixtures("stored_graphs")
+def test_no_more_graphs_are_put_in_files_than_the_system_may_allow(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.pipelines.gnn.graph.MOST_STORED", 2)
+    monkeypatch.setattr("bench.pipelines.gnn.graph._STORED", WeakValueDictionary())
+    items = [make_pipeline(tmp_path).prepare(disc(seed)) for seed in range(3)]
+    assert [is_on_disk(item.graphs[0]) for item in items] == [True, True, False]
+    assert len({path.parent for path in tmp_path.rglob("*.bin")}) == 2
+    del items
+    gc.collect()
+    assert is_on_disk(make_pipeline(tmp_path).prepare(disc(3)).graphs[0])
 
 
 @pytest.mark.usefixtures("small_bands")

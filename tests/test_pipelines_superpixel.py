@@ -177,12 +177,12 @@ def test_what_the_edges_do_is_told_and_has_its_own_time() -> None:
         assert [span.phase for span in log.intervals].count("inspect") == bool(told)
 
 
-def test_numbers_of_rows_are_few_and_an_eighth_is_added_at_most() -> None:
+def test_numbers_of_rows_are_few_and_a_quarter_is_added_at_most() -> None:
     counts = range(1, 5000)
     rounded = [round_up(count) for count in counts]
-    assert all(count <= found < 1.125 * count + 1 for count, found in zip(counts, rounded, strict=True))
+    assert all(count <= found < 1.25 * count + 1 for count, found in zip(counts, rounded, strict=True))
     assert [round_up(found) for found in rounded] == rounded
-    assert len(set(rounded)) < 100
+    assert len(set(rounded)) < 50
 
 
 def test_bfloat16_is_chosen_where_it_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:

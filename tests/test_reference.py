@@ -1,5 +1,6 @@
 """The list behind results/reference names every folder; what is published holds no paths of the machine."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,7 @@ def test_a_list_that_was_stopped_publishes_nothing_and_says_how_to_go_on(
     tmp_path: Path, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(make_reference, "check_out", lambda work: work)
-    monkeypatch.setattr(make_reference.sys, "executable", str(write_program(tmp_path, code)))
+    monkeypatch.setattr(sys, "executable", str(write_program(tmp_path, code)))
     monkeypatch.setattr(make_reference, "REFERENCE", tmp_path / "reference")
     assert make_entry(Entry("quick", ("experiment=quick",), 1), None, tmp_path) == code
     assert "goes on" in capsys.readouterr().err

@@ -123,6 +123,12 @@ def read_more(folder: str) -> pd.DataFrame:
     return runs.groupby(["dataset", "arm"])[["cl_dice", "net_peak_bytes"]].mean()
 
 
+def find_more(folder: str, dataset: str, arm: str, column: str) -> float:
+    """Return a column of `read_more` for an arm on a data set."""
+    frame = read_more(folder)
+    return float(frame[column].to_numpy()[frame.index.get_loc((dataset, arm))])
+
+
 def make_rivals(folder: str, dataset: str) -> str:
     """Return the table of all arms: Dice, clDice, training, a megapixel predicted, memory, and what of it is net."""
     lines = [
@@ -130,12 +136,13 @@ def make_rivals(folder: str, dataset: str) -> str:
         "|---|---|---|---|---|---|---|",
     ]
     for arm in list_arms(folder, dataset):
-        row, more = find_row(folder, dataset, arm), read_more(folder).loc[(dataset, arm)]
-        cells = [NAMES.get(arm) or name_arm(arm), format_range(row), f"{more['cl_dice']:.3f}"]
+        row, net = find_row(folder, dataset, arm), find_more(folder, dataset, arm, "net_peak_bytes")
+        cells = [NAMES.get(arm) or name_arm(arm), format_range(row)]
+        cells += [f"{find_more(folder, dataset, arm, 'cl_dice'):.3f}"]
         if arm != "oracle":
             cells += [format_seconds(row["train_s"]) + (" (shared machine)" if row["contended"] else "")]
             cells += [f"{row['predict_s_per_mpx']:.2f} s", f"{row['peak_memory_bytes'] / MIB:.0f} MiB"]
-            cells += [f"{more['net_peak_bytes'] / MIB:.0f} MiB"]
+            cells += [f"{net / MIB:.0f} MiB"]
         lines.append(f"| {' | '.join([*cells, *[''] * (7 - len(cells))])} |")
     return "\n".join(lines)
 
@@ -184,7 +191,7 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "row": make_row,
     "rows": make_rows,
     "rivals": make_rivals,
-    "cl_dice": lambda folder, dataset, arm: f"{read_more(folder).loc[(dataset, arm)]['cl_dice']:.3f}",
+    "cl_dice": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'cl_dice'):.3f}",
     "answers": make_answers,
     "first": lambda folder, dataset: reach_verdicts(folder)[dataset].first,
     "rival": lambda folder, dataset: reach_verdicts(folder)[dataset].rival,

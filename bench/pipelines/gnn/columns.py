@@ -17,6 +17,7 @@ from bench.arrays.rows import release
 from bench.arrays.scratch import Storage
 from bench.pipelines.scratch import map_scratch, open_scratch, tie_scratch
 
+ALIGNMENT = 64  # bytes, of the start of a column in a file that it shares
 ROWS = 256  # of segments copied at a time
 TAKEN = 1 << 11  # rows that are read in between
 ENTRIES = 1 << 17  # of a column that are in memory at a time
@@ -35,7 +36,7 @@ class _Maps(tuple[NDArray[Any], ...]):
 
 
 def store_columns(graph: Data, place: str | None) -> Data:
-    """Move the tensors of a graph to files, one for each, that go with the graph that is returned.
+    """Move the tensors of a graph to a file that goes with the graph that is returned.
 
     Args:
         graph: Graph in memory.
@@ -48,13 +49,18 @@ def store_columns(graph: Data, place: str | None) -> Data:
         InputError: The folder cannot be used.
         OSError: The disk is full.
     """
-    folder, columns = open_scratch(place), dict[str, NDArray[Any]]()
-    for name, tensor in graph.to_dict().items():
-        columns[name] = values = tensor.numpy()
-        if values.size > 0:  # an empty file cannot be mapped
-            path = folder / f"{name}.bin"
-            values.tofile(path)  # a full disk is an OSError here, and not a fault later
-            columns[name] = np.memmap(path, values.dtype, "r+", shape=values.shape)
+    folder, starts = open_scratch(place), dict[str, int]()
+    columns = {name: tensor.numpy() for name, tensor in graph.to_dict().items()}
+    path = folder / "columns.bin"
+    with path.open("wb") as file:  # a full disk is an OSError here, and not a fault later
+        for name, values in columns.items():
+            starts[name] = file.seek(-(-file.tell() // ALIGNMENT) * ALIGNMENT)
+            values.tofile(file)
+    if path.stat().st_size > 0:  # an empty file cannot be mapped
+        whole = np.memmap(path, np.uint8, "r+")
+        for name, values in columns.items():
+            own = whole[starts[name] : starts[name] + values.nbytes]
+            columns[name] = own.view(values.dtype).reshape(values.shape)
     return hold_columns(columns, folder, place)
 
 
@@ -68,7 +74,8 @@ def hold_columns(columns: Mapping[str, NDArray[Any]], folder: Path, place: str |
     """
     graph = Data(**{name: torch.from_numpy(values) for name, values in columns.items()})
     tie_scratch(graph, folder)
-    graph.__dict__[_MAPS] = _Maps(values for values in columns.values() if isinstance(values, np.memmap))
+    maps = {id(getattr(values, "_mmap", None)): values for values in columns.values() if isinstance(values, np.memmap)}
+    graph.__dict__[_MAPS] = _Maps(maps.values())  # of columns that share a file, one
     graph.__dict__[_PLACE], graph.__dict__[_FOLDER] = place, folder
     return graph
 
@@ -96,7 +103,7 @@ def release_columns(graph: Data) -> None:
 
 
 def make_rows(graph: Data, rows: int, dtype: DTypeLike, columns: tuple[int, ...] = ()) -> NDArray[Any]:
-    """Return zeros (rows, *columns) for something about a graph: in memory, or in a file where the graph lies in files.
+    """Return zeros (rows, *columns) for something about a graph: in memory, or in a file if a long graph is.
 
     Args:
         graph: The graph.
@@ -104,20 +111,20 @@ def make_rows(graph: Data, rows: int, dtype: DTypeLike, columns: tuple[int, ...]
         dtype: Type of the values.
         columns: Shape of a row.
     """
-    if not is_on_disk(graph) or rows == 0:
+    if not is_on_disk(graph) or rows <= ENTRIES:
         return np.zeros((rows, *columns), dtype)
     return map_scratch((rows, *columns), dtype, graph.__dict__[_PLACE])
 
 
 def take_rows(graph: Data, column: Tensor, rows: Tensor) -> Tensor:
-    """Return some rows of a column of a graph; of one on the disk, some at a time, as each row takes a whole page.
+    """Return some rows of a column of a graph; of a long one on the disk some at a time, as each takes a whole page.
 
     Args:
         graph: The graph.
         column: One of its tensors, (N, ...) or (E, ...).
         rows: Numbers of the rows, (R,).
     """
-    if not is_on_disk(graph) or len(rows) <= TAKEN:
+    if not is_on_disk(graph) or len(graph.x) <= ENTRIES or len(rows) <= TAKEN:
         return column[rows]
     taken = column.new_empty((len(rows), *column.shape[1:]))
     for low in range(0, len(rows), TAKEN):

@@ -1,8 +1,9 @@
 """A sample as a graph of superpixels. What is made here may be kept: its version is `bench.versions.graph_version`."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
+from weakref import WeakValueDictionary
 
 import numpy as np
 import torch
@@ -25,6 +26,9 @@ from bench.superpixels.scaling import choose_n_segments
 from bench.superpixels.views import group_views
 
 HELD_VALUES = 1 << 22  # of an image that is prepared in memory
+LEAST_NODES = 1 << 11  # of a graph whose columns are put in a file
+MOST_STORED = 256  # graphs of this process in files of their own: each keeps one open
+_STORED: WeakValueDictionary[int, Data] = WeakValueDictionary()  # by id
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,19 @@ def build_sample_graphs(
     image, mask = np.asarray(sample.image), np.asarray(sample.mask)
     segments = list(segment_views(image, views))
     pairs = zip(views, segments, build_deep_graphs(image, segments, graph, deep), strict=True)
-    return [_label(data, ids, mask, view, task) for view, ids, data in pairs]
+    return [store_graph(_label(data, ids, mask, view, task), graph.scratch_dir) for view, ids, data in pairs]
+
+
+def store_graph(item: SuperpixelGraph, place: str | None) -> SuperpixelGraph:
+    """Move the columns of a graph to a file, from which they are read where a batch needs them.
+
+    A small graph stays in memory, and so does any where so many lie in files that the system may allow no more.
+    """
+    if len(item.data.x) < LEAST_NODES or len(_STORED) >= MOST_STORED:
+        return item
+    data = store_columns(item.data, place)
+    _STORED[id(data)] = data
+    return replace(item, data=data)
 
 
 def is_large(shape: Sequence[int], views: Sequence[SuperpixelsConfig]) -> bool:

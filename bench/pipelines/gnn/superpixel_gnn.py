@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Data
 
 from bench.arrays.heap import trim_heap
 from bench.arrays.protocols import Source, Writable
@@ -29,13 +29,13 @@ from bench.learning.training import Learner, train
 from bench.pipelines.gnn import networks
 from bench.pipelines.gnn.augment import find_response, jitter
 from bench.pipelines.gnn.cache import Cache
-from bench.pipelines.gnn.columns import copy_views, make_rows, release_columns, walk_rows
+from bench.pipelines.gnn.columns import copy_views, is_on_disk, make_rows, release_columns, walk_rows
 from bench.pipelines.gnn.deep import build_deep_features, build_deep_graphs, describe_random, leave_out_deep
 from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graphs, build_stored_graphs, is_large
 from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
 from bench.pipelines.gnn.parts import parts
-from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, wrap_graph
+from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, join_windows, wrap_graph
 from bench.pipelines.origin import merge_facts
 from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_views
 from bench.pipelines.scratch import map_scratch
@@ -99,8 +99,11 @@ def disable_onednn() -> Iterator[None]:
 
 
 def round_up(count: int) -> int:
-    """Return the least number that is not below `count` and has four leading binary digits at most: these are few."""
-    step = 1 << max(count.bit_length() - 4, 0)
+    """Return the least number that is not below `count` and has three leading binary digits at most: these are few.
+
+    oneDNN keeps some 100 kB for each number of rows that a layer meets; the rows that are added take little time.
+    """
+    step = 1 << max(count.bit_length() - 3, 0)
     return -(-count // step) * step
 
 
@@ -127,6 +130,11 @@ class SuperpixelGnn:
 
     def prepare(self, sample: Sample) -> Item:
         """Make the graph of the sample, or with `superpixels.views` several."""
+        item = self._prepare_views(sample)
+        trim_heap()
+        return item
+
+    def _prepare_views(self, sample: Sample) -> Item:
         if len(self.views) == 1:
             return self.cache.prepare(sample)[0]
         if is_large(sample.image.shape, self.views):
@@ -136,10 +144,15 @@ class SuperpixelGnn:
         else:
             sample = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
             views = self.cache.prepare(sample)
-            segments = np.empty((len(views), *views[0].segments.shape), np.int32)
+            shape = (len(views), *views[0].segments.shape)
+            stored = all(is_on_disk(view.data) for view in views)
+            segments = (
+                map_scratch(shape, np.int32, self.config.graph.scratch_dir) if stored else np.empty(shape, np.int32)
+            )
             for number, view in enumerate(views):  # one by one, so that there is a copy of a single view at a time
                 segments[number] = view.segments
                 views[number] = replace(view, segments=segments[number])
+                release(segments)
         facts = merge_facts([view.facts for view in views])
         return SuperpixelViews(tuple(views), segments, facts, sample.mask)
 
@@ -366,10 +379,10 @@ class SuperpixelGnn:
         for index in order:
             gathered.append(parts[index])
             if nodes is None or sum(part.num_nodes for part in gathered) >= nodes:
-                yield Batch.from_data_list([part.extract() for part in gathered])
+                yield join_windows(gathered)
                 gathered = []
         if gathered:
-            yield Batch.from_data_list([part.extract() for part in gathered])
+            yield join_windows(gathered)
 
     def _logits(self, data: Data) -> Tensor:
         """Logits (N, K) on the device. `Data.to` would move the graph itself, so its tensors are moved one by one."""
@@ -424,6 +437,7 @@ class SuperpixelGnn:
             for part in parts(data, nodes or len(out), hops):
                 out[part.inner.numpy()] = of(self._logits(part.data)).cpu().numpy()[part.kept.numpy()]
                 release(out)
+                release_columns(data)
         return out
 
     def _score(self, items: Sequence[Item]) -> float:

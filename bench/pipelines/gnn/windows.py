@@ -1,12 +1,13 @@
 """Large graphs cut into windows for training, so that a step has the same size whatever the size of the images."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch_geometric.data import Data
+from torch_geometric.data import Batch, Data
 
 from bench.arrays.rows import release
 from bench.pipelines.gnn.columns import release_columns, take_rows
@@ -80,6 +81,14 @@ class Subgraph:
         release_columns(graph)
         partition.release()
         return part
+
+
+def join_windows(windows: Sequence[Subgraph]) -> Batch:
+    """Copy windows into one graph, and hand back what those of the disk have in memory."""
+    batch = Batch.from_data_list([window.extract() for window in windows])
+    for window in windows:
+        release_columns(window.graph)
+    return batch
 
 
 def wrap_graph(graph: Data) -> Subgraph:
