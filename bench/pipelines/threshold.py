@@ -1,7 +1,7 @@
 """A method without learning: multi-Otsu thresholds of one channel. Its process needs numpy alone."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,19 +14,20 @@ from bench.config import Config, ThresholdConfig, require
 from bench.datasets.sample import Sample, Task
 from bench.files import read_json, write_atomically
 from bench.learning.fitlog import FitLog
+from bench.pipelines.held import hold_image, hold_mask
 from bench.pipelines.otsu import multi_otsu
 from bench.scores.metrics import group_confusion, macro_dice
 
 BINS = 128  # of the pooled histogram: trying every set of four thresholds among 256 takes seconds
-BAND_VALUES = 1 << 22  # of a large image, classified at once
+BAND_VALUES = 1 << 20  # of an image, counted or classified at once
 
 
 @dataclass(frozen=True)
 class Grey:
-    """One channel of an image (*spatial), and its mask to count with."""
+    """An image (*spatial, C), of which one channel is read, and its mask (*spatial) to count with, in their files."""
 
-    values: NDArray[np.float32]
-    mask: NDArray[np.integer]
+    image: Source
+    mask: Source
     segments: None = None
     facts: dict[str, float] = field(default_factory=dict)
 
@@ -59,13 +60,13 @@ class Threshold:
         )
 
     def prepare(self, sample: Sample) -> Grey:
-        """Take the one channel and the mask."""
-        return Grey(np.asarray(sample.image)[..., self.channel], np.asarray(sample.mask))
+        """Return the sample as it is: its pixels are read when they are counted."""
+        return Grey(sample.image, sample.mask)
 
     def fit(self, train_items: Sequence[Grey], val_items: Sequence[Grey]) -> FitLog:
         """Choose the number of bands, their thresholds and their classes."""
-        low = min(float(item.values.min()) for item in train_items)
-        high = max(float(item.values.max()) for item in train_items)
+        ends = [(values.min(), values.max()) for item in train_items for _, values in self._walk(item.image)]
+        low, high = float(min(least for least, _ in ends)), float(max(greatest for _, greatest in ends))
         edges = np.linspace(low, max(high, np.nextafter(low, np.inf)), BINS + 1)
         centres = (edges[:-1] + edges[1:]) / 2
         train_counts, val_counts = self._histogram(train_items, edges), self._histogram(val_items, edges)
@@ -78,7 +79,10 @@ class Threshold:
 
     def predict(self, item: Grey) -> NDArray[np.integer]:
         """Return the class of every pixel (*spatial)."""
-        return self.bands.predict(item.values)
+        out = np.empty(item.mask.shape, np.min_scalar_type(self.task.num_classes - 1))
+        for rows, values in self._walk(item.image):
+            out[rows] = self.bands.predict(values)
+        return out
 
     def save(self, path: Path) -> None:
         """Write the thresholds and the classes of the bands beside `path`, as JSON."""
@@ -109,10 +113,19 @@ class Threshold:
         classes = self.task.num_classes
         counts = np.zeros(BINS * classes, np.int64)
         for item in items:
-            counted = item.mask != self.task.ignore_index
-            bins = np.clip(np.digitize(item.values[counted], edges) - 1, 0, BINS - 1)
-            counts += np.bincount(bins * classes + item.mask[counted], minlength=len(counts))
+            mask = hold_mask(item.mask)
+            for rows, values in self._walk(item.image):
+                labels = mask[rows]
+                counted = labels != self.task.ignore_index
+                bins = np.clip(np.digitize(values[counted], edges) - 1, 0, BINS - 1)
+                counts += np.bincount(bins * classes + labels[counted], minlength=len(counts))
         return counts.reshape(BINS, classes)
+
+    def _walk(self, image: Source) -> Iterator[tuple[slice, NDArray[np.float32]]]:
+        """Yield bands of rows of the one channel (rows, ...), with where they are; one image is in memory at a time."""
+        held = hold_image(image)
+        for start, stop in cut_bands(image.shape, BAND_VALUES):
+            yield slice(start, stop), held[start:stop][..., self.channel]
 
     def _candidates(self, counts: NDArray[np.int64], centres: NDArray[np.float64]) -> list[Bands]:
         """One band, then 2 to 5 as far as there are that many different values."""

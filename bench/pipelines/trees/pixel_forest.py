@@ -13,8 +13,9 @@ from bench.arrays.rows import cut_bands, read_by_rows, write_by_rows
 from bench.arrays.threads import Workers, count_threads, list_singles
 from bench.arrays.tiles import Window
 from bench.config import Config, PixelForestConfig
-from bench.datasets.sample import Sample, Task, hold_source
+from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
+from bench.pipelines.held import hold_image, hold_mask
 from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.pipelines.trees.bins import BIN_ROWS, Bins, find_bins
 from bench.pipelines.trees.drawing import BAND_VALUES, draw_by_class, find_members
@@ -22,7 +23,6 @@ from bench.pipelines.trees.ensemble import EnsembleKeeper, join_trees
 from bench.pipelines.trees.forest import ForestSettings, grow_forest, warm_up_forest
 from bench.pipelines.trees.responses import Response, count_responses, cut_response_windows, respond
 
-HELD_VALUES = 1 << 28  # of an image or a mask that is in memory as a whole, in the type of its file
 SHARES_BYTES = 1 << 26  # of class probabilities held at once, so that they are written in whole chunks
 
 
@@ -158,16 +158,6 @@ class PixelForest(EnsembleKeeper):
 
         respond(np.asarray(image[window.read]), window.inner, encode, workers)
         return ensemble.sum_trees(codes).T.astype(np.float32).reshape(-1, *shape)
-
-
-def hold_image(image: Source) -> Readable:
-    """Return an image in memory in the type of its file, or, where it is large, to be read by rows."""
-    return read_by_rows(image) if prod(image.shape) > HELD_VALUES else hold_source(image)
-
-
-def hold_mask(mask: Source) -> Source:
-    """Return a mask in memory, or a large one as it is."""
-    return mask if prod(mask.shape) > HELD_VALUES else np.asarray(mask)
 
 
 def _encode_lines(bins: Bins, values: NDArray[np.float32], codes: NDArray[np.uint8], workers: Workers) -> None:
