@@ -139,7 +139,7 @@ class RowWriter:
         self.block = block
 
 
-def read_by_rows(image: Typed, most_bytes: int = BAND_BYTES, most_rows: int = MOST_ROWS) -> Readable:
+def read_by_rows(image: Typed, most_bytes: int = BAND_BYTES, most_rows: int = MOST_ROWS) -> Typed:
     """Return a `RowReader` of an image that is read in windows from top to bottom.
 
     Args:

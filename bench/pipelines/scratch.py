@@ -12,8 +12,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from bench.arrays.protocols import Typed
+from bench.arrays.rows import cut_bands, release
 from bench.arrays.scratch import create_file
 from bench.config import InputError
+
+COPIED = 1 << 20  # values that are copied at once
 
 
 def open_scratch(place: str | None) -> Path:
@@ -122,10 +126,13 @@ class StoredArray:
             np.ascontiguousarray(values).tofile(file)
 
 
-def store_array(values: NDArray[Any], place: str | None) -> StoredArray:
-    """Copy an array to a file, as `StoredArray`."""
-    stored = StoredArray(values.shape, values.dtype, place)
-    stored.open()[...] = values
+def store_array(values: Typed, place: str | None) -> StoredArray:
+    """Copy an array, or what is read by rows, to a file, as `StoredArray`; a band of it is in memory at a time."""
+    stored = StoredArray(tuple(values.shape), values.dtype, place)
+    target = stored.open()
+    for low, high in cut_bands(stored.shape, COPIED):
+        target[low:high] = values[low:high]
+        release(target)
     return stored
 
 

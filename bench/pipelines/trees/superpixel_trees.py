@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.heap import return_freed_memory
-from bench.arrays.protocols import Readable, Source, Writable
+from bench.arrays.protocols import Source, Typed, Writable
 from bench.arrays.rows import count_rows, cut_bands, read_by_rows, release
 from bench.arrays.threads import start_workers
 from bench.config import Config, SuperpixelTreesConfig, TrainingConfig
@@ -111,7 +111,7 @@ class SuperpixelTrees(EnsembleKeeper):
             some = views[len(tables) : len(tables) + len(group)]
             tables.extend(tabulate_nodes(image, some, self.config.graph, place))
         del image
-        mask: Readable = read_by_rows(sample.mask) if large else np.asarray(sample.mask)
+        mask: Typed = read_by_rows(sample.mask) if large else np.asarray(sample.mask)
         rows, classes, ignored = count_rows(shape, BAND_PIXELS), self.task.num_classes, self.task.ignore_index
         counts = tuple(store_array(count_classes(mask, own, classes, ignored, rows), place) for own in views)
         facts: dict[str, float] = {
@@ -119,7 +119,7 @@ class SuperpixelTrees(EnsembleKeeper):
             "num_nodes": sum(table.num_nodes for table in tables),
             "num_edges": sum(len(table.neighbours) for table in tables),
         }
-        kept = None if len(views) == 1 else self._store_mask(mask, sample.mask.dtype)
+        kept = None if len(views) == 1 else store_array(mask, place)
         return TabulatedSample(tuple(tables), counts, ids, facts, kept)
 
     def reduce_item(self, item: TabulatedSample) -> TabulatedSample:
@@ -218,15 +218,6 @@ class SuperpixelTrees(EnsembleKeeper):
                     target[start:stop] = own[start:stop]
                     release(target)
                     release(own)
-        return stored
-
-    def _store_mask(self, mask: Readable, dtype: np.dtype[Any]) -> StoredArray:
-        """A mask (*spatial) on the disk."""
-        stored = StoredArray(tuple(mask.shape), dtype, self.place)
-        values = stored.open()
-        for start, stop in cut_bands(values.shape, BAND_PIXELS):
-            values[start:stop] = mask[start:stop]
-            release(values)
         return stored
 
     def _hold_out(self, item: TabulatedSample, bins: Bins, start: NDArray[np.float64]) -> HeldOut:
