@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch_geometric.data import Data
 
 from bench.arrays.heap import trim_heap
-from bench.arrays.protocols import Readable, Typed
+from bench.arrays.protocols import Readable, Source, Typed
 from bench.arrays.scratch import Storage
 from bench.config import GraphConfig, SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
@@ -19,6 +19,7 @@ from bench.graphs.build import build_columns
 from bench.graphs.weights import SPACING
 from bench.pipelines.gnn.columns import add_column, hold_columns, is_on_disk, store_columns
 from bench.pipelines.gnn.deep import DeepFeatures, build_deep_graphs
+from bench.pipelines.held import hold_small
 from bench.pipelines.scratch import lend_scratch, open_scratch, tie_scratch
 from bench.superpixels.labels import count_classes
 from bench.superpixels.registry import SUPERPIXELS, segment, segment_views
@@ -113,11 +114,12 @@ def _build_on_disk(
 ) -> list[SuperpixelGraph]:
     """`build_sample_graphs` of a large image: in memory is what a band of rows needs, whatever the number of nodes."""
     items: list[SuperpixelGraph] = []
-    for group in group_views(views, sample.image.shape):
-        segments = [_segment_on_disk(sample, view, graph) for view in group]
-        graphs = build_stored_graphs(sample.image, segments, graph, deep, graph.scratch_dir)
+    image, mask = hold_small(sample.image), hold_small(sample.mask)
+    for group in group_views(views, image.shape):
+        segments = [_segment_on_disk(image, view, graph) for view in group]
+        graphs = build_stored_graphs(image, segments, graph, deep, graph.scratch_dir)
         for view, ids, data in zip(group, segments, graphs, strict=True):
-            items.append(_label(data, ids, sample.mask, view, task))
+            items.append(_label(data, ids, mask, view, task))
             del data
     trim_heap()
     return items
@@ -149,10 +151,10 @@ def build_stored_graphs(
             yield hold_columns(kept, own, place)
 
 
-def _segment_on_disk(sample: Sample, view: SuperpixelsConfig, graph: GraphConfig) -> NDArray[np.int32]:
+def _segment_on_disk(image: Source, view: SuperpixelsConfig, graph: GraphConfig) -> NDArray[np.int32]:
     """Segments (*spatial) in a file that goes with them."""
     folder = open_scratch(graph.scratch_dir)
-    segments = segment(sample.image, view, scratch=folder)
+    segments = segment(image, view, scratch=folder)
     tie_scratch(segments, folder)
     trim_heap()
     return segments

@@ -36,6 +36,7 @@ from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
 from bench.pipelines.gnn.parts import parts
 from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, join_windows, wrap_graph
+from bench.pipelines.held import hold_small
 from bench.pipelines.origin import merge_facts
 from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_views
 from bench.pipelines.scratch import map_scratch
@@ -264,7 +265,7 @@ class SuperpixelGnn:
         Returns:
             Segments of each view, and their votes.
         """
-        votes: list[NDArray[Any]] = []
+        image, votes = hold_small(image), list[NDArray[Any]]()
         segments: list[NDArray[np.int32]] = []
         step = 0.9 / len(self.views)
         for group in group_views(self.views, image.shape):

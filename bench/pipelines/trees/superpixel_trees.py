@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.heap import return_freed_memory
-from bench.arrays.protocols import Source, Typed, Writable
+from bench.arrays.protocols import Source, Writable
 from bench.arrays.rows import count_rows, cut_bands, read_by_rows, release
 from bench.arrays.threads import start_workers
 from bench.config import Config, SuperpixelTreesConfig, TrainingConfig
-from bench.datasets.sample import Sample, Task, hold_source
+from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
 from bench.learning.schedule import Schedule
+from bench.pipelines.held import hold_small
 from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_views
 from bench.pipelines.scratch import StoredArray, lend_scratch, store_array
 from bench.pipelines.trees.bins import Bins
@@ -42,7 +42,6 @@ from bench.superpixels.registry import SUPERPIXELS, segment_views, warm_up_segme
 from bench.superpixels.scaling import choose_n_segments
 from bench.superpixels.views import group_views, list_views
 
-HELD_PIXELS = 1 << 25  # values of an image that is in memory in the type of its file
 BAND_PIXELS = 1 << 18  # counted, compared or painted at once
 MOST_CODES = 40_000_000  # bin numbers of the nodes that trees grow on, a byte each
 BAND_NODES = 1 << 16  # whose votes are computed at once
@@ -102,8 +101,7 @@ class SuperpixelTrees(EnsembleKeeper):
     def prepare(self, sample: Sample) -> TabulatedSample:
         """Compute the features and the true classes of the superpixels of each view."""
         place, shape = self.place, tuple(sample.mask.shape)
-        large = prod(sample.image.shape) > HELD_PIXELS
-        image = sample.image if large else hold_source(sample.image)
+        image = hold_small(sample.image)
         ids = self._segment(image, shape)
         views = [*ids.open()]
         tables = list[NodeTable]()
@@ -111,7 +109,7 @@ class SuperpixelTrees(EnsembleKeeper):
             some = views[len(tables) : len(tables) + len(group)]
             tables.extend(tabulate_nodes(image, some, self.config.graph, place))
         del image
-        mask: Typed = read_by_rows(sample.mask) if large else np.asarray(sample.mask)
+        mask = hold_small(sample.mask)
         rows, classes, ignored = count_rows(shape, BAND_PIXELS), self.task.num_classes, self.task.ignore_index
         counts = tuple(store_array(count_classes(mask, own, classes, ignored, rows), place) for own in views)
         facts: dict[str, float] = {
@@ -119,7 +117,7 @@ class SuperpixelTrees(EnsembleKeeper):
             "num_nodes": sum(table.num_nodes for table in tables),
             "num_edges": sum(len(table.neighbours) for table in tables),
         }
-        kept = None if len(views) == 1 else store_array(mask, place)
+        kept = None if len(views) == 1 else store_array(read_by_rows(mask), place)
         return TabulatedSample(tuple(tables), counts, ids, facts, kept)
 
     def reduce_item(self, item: TabulatedSample) -> TabulatedSample:
@@ -180,7 +178,7 @@ class SuperpixelTrees(EnsembleKeeper):
         vote: Callable[[NDArray[np.float64]], NDArray[Any]],
     ) -> tuple[list[NDArray[np.int32]], list[NDArray[Any]]]:
         """Segments (*spatial) of each view of an image, and the votes (N, ...) of its nodes; 0.9 of the work."""
-        votes: list[NDArray[Any]] = []
+        image, votes = hold_small(image), list[NDArray[Any]]()
         segments: list[NDArray[np.int32]] = []
         step = 0.9 / len(self.views)
         for group in group_views(self.views, image.shape, TOGETHER):
