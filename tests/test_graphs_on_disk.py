@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from bench.pipelines.gnn.columns import is_on_disk, release_columns, store_columns
     from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn
     from bench.pipelines.gnn.windows import cut_subgraphs
-    from bench.pipelines.scratch import open_scratch, store_array
+    from bench.pipelines.scratch import open_scratch, store_array, warn_of_memory
 
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
@@ -124,6 +124,8 @@ def test_training_and_prediction_from_the_disk_give_the_same_weights_and_mask(
         assert [is_on_disk(graph) for graph in train.graphs] == [scratch is not None] * views
         log = pipeline.fit([pipeline.reduce_item(train)], [val])
         assert pipeline.model is not None
+        stored = log.facts.pop("stored_bytes")
+        assert (stored > 0) == (scratch is not None)
         fitted.append((log.best_score, log.facts, pipeline.model.state_dict(), pipeline.predict(test)))
     (score, facts, weights, mask), (other_score, other_facts, other_weights, other_mask) = fitted
     assert score == other_score
@@ -212,6 +214,15 @@ def test_columns_and_rows_of_a_stored_array_need_no_map(tmp_path: Path) -> None:
     np.testing.assert_array_equal(stored.read_columns(3, 880), values[:, 3:880])
     stored.write_rows(2, -values[2:4])
     np.testing.assert_array_equal(stored.open(), np.concatenate([values[:2], -values[2:4], values[4:]]))
+
+
+@pytest.mark.parametrize(("stored", "kind", "warned"), [(9 << 20, "tmpfs", 1), (0, "tmpfs", 0), (9 << 20, "ext4", 0)])
+def test_files_that_lie_in_memory_are_warned_of(tmp_path: Path, stored: int, kind: str, warned: int) -> None:
+    mounts = tmp_path / "mounts"
+    mounts.write_text(f"/dev/root / ext4 rw 0 0\nnone {tmp_path.resolve()} {kind} rw 0 0\n", encoding="utf-8")
+    found = warn_of_memory(str(tmp_path / "scratch"), stored, mounts)
+    assert len(found) == warned
+    assert all("9 MiB" in flag and "graph.scratch_dir" in flag for flag in found)
 
 
 def test_a_folder_that_cannot_be_used_is_named(tmp_path: Path) -> None:

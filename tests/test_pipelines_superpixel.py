@@ -173,7 +173,7 @@ def test_what_the_edges_do_is_told_and_has_its_own_time() -> None:
         pipeline = gnn(conv=conv)
         items = [pipeline.prepare(disc(seed)) for seed in range(2)]
         log = pipeline.fit(items[:1], items[1:])
-        assert set(log.facts) == {*told, "rare_classes"}
+        assert set(log.facts) == {*told, "rare_classes", "stored_bytes"}
         assert [span.phase for span in log.intervals].count("inspect") == bool(told)
 
 

@@ -17,6 +17,8 @@ from bench.arrays.rows import cut_bands, release
 from bench.arrays.scratch import create_file
 from bench.config import InputError
 
+MOUNTS = Path("/proc/mounts")
+MEMORY_KINDS = ("tmpfs", "ramfs")  # file systems whose files lie in memory
 COPIED = 1 << 20  # values that are copied at once
 
 
@@ -99,6 +101,11 @@ class StoredArray:
     def __reduce__(self) -> tuple[Any, ...]:
         return store_array, (np.array(self.open()), self._place)
 
+    @property
+    def nbytes(self) -> int:
+        """Length of the file."""
+        return prod(self.shape) * self.dtype.itemsize
+
     def open(self) -> NDArray[Any]:
         """Map the file; what is written to the array is kept. `bench.arrays.rows.release` hands back its pages."""
         if prod(self.shape) == 0:  # an empty file cannot be mapped
@@ -134,6 +141,29 @@ def store_array(values: Typed, place: str | None) -> StoredArray:
         target[low:high] = values[low:high]
         release(target)
     return stored
+
+
+def warn_of_memory(place: str | None, stored_bytes: int, mounts: Path = MOUNTS) -> tuple[str, ...]:
+    """Return a flag where files take memory that no meter counts, as their folder lies in memory itself.
+
+    Args:
+        place: As in `open_scratch`.
+        stored_bytes: Bytes in files; without any there is nothing to warn of.
+        mounts: The table of mounted file systems, which Linux has; elsewhere nothing is known.
+    """
+    folder = Path(place or tempfile.gettempdir()).resolve()
+    if stored_bytes == 0 or not mounts.is_file():
+        return ()
+    found = {
+        Path(fields[1]): fields[2] for fields in map(str.split, mounts.read_text().splitlines()) if len(fields) > 2
+    }
+    mounted = next((one for one in (folder, *folder.parents) if one in found), None)
+    if mounted is None or found[mounted] not in MEMORY_KINDS:
+        return ()
+    return (
+        f"warn: {stored_bytes / 2**20:.0f} MiB lie in {folder}, memory ({found[mounted]}) that is not counted: "
+        "graph.scratch_dir names a folder on a disk",
+    )
 
 
 def _refuse_place(place: str | None, error: OSError) -> InputError:

@@ -155,6 +155,13 @@ def is_on_disk(graph: Data) -> bool:
     return len(graph.__dict__.get(_MAPS, ())) > 0
 
 
+def count_stored(graph: Data) -> int:
+    """Return the bytes of a graph that lie in files."""
+    return sum(
+        len(values._mmap) for values in graph.__dict__.get(_MAPS, ()) if getattr(values, "_mmap", None) is not None
+    )
+
+
 def copy_views(views: list[NDArray[np.int32]], place: str | None) -> NDArray[np.int32]:
     """Put segmentations one after the other, (V, *spatial), in a file that goes with the array.
 

@@ -29,7 +29,7 @@ from bench.learning.training import Learner, train
 from bench.pipelines.gnn import networks
 from bench.pipelines.gnn.augment import find_response, jitter
 from bench.pipelines.gnn.cache import Cache
-from bench.pipelines.gnn.columns import copy_views, is_on_disk, make_rows, release_columns, walk_rows
+from bench.pipelines.gnn.columns import copy_views, count_stored, is_on_disk, make_rows, release_columns, walk_rows
 from bench.pipelines.gnn.deep import build_deep_features, build_deep_graphs, describe_random, leave_out_deep
 from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graphs, build_stored_graphs, is_large
 from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
@@ -39,7 +39,7 @@ from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, join_windows, w
 from bench.pipelines.held import hold_small
 from bench.pipelines.origin import merge_facts
 from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_views
-from bench.pipelines.scratch import map_scratch
+from bench.pipelines.scratch import map_scratch, warn_of_memory
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
 from bench.superpixels.registry import segment_views, warm_up_segmentation
 from bench.superpixels.views import group_views, list_views
@@ -186,7 +186,7 @@ class SuperpixelGnn:
             )
             self.model.to(self.device)
             replayed = FitLog(parameters=sum(weight.numel() for weight in self.model.parameters()))
-            return self._add_liveness(replayed, val_items)
+            return self._add_facts(replayed, items, val_items)
         self.model = self._build(items[0].num_features, items[0].edge_attr.shape[1])
         self.model.standardize([data.x for data in items], [data.edge_attr for data in items], lambda: _release(items))
         trim_heap()
@@ -215,7 +215,8 @@ class SuperpixelGnn:
                 earlier_seconds=earlier_seconds,
             )
         trim_heap()
-        return self._add_liveness(replace(log, facts={**log.facts, "rare_classes": len(self.rare)}), val_items)
+        log = replace(log, facts={**log.facts, "rare_classes": len(self.rare)})
+        return self._add_facts(log, items, val_items)
 
     def predict(self, item: Item) -> NDArray[np.integer]:
         """Paint the classes of the nodes onto the pixels (*spatial)."""
@@ -320,6 +321,14 @@ class SuperpixelGnn:
         if self.model is None:
             raise RuntimeError("this pipeline has no model yet: fit or load it first")
         return self.model
+
+    def _add_facts(self, log: FitLog, items: Sequence[Data], val_items: Sequence[Item]) -> FitLog:
+        """The log with what lies in files rather than in memory, and with what the edges do."""
+        graphs = [*items, *(graph for item in val_items for graph in item.graphs)]
+        segments = sum(item.segments.nbytes for item in val_items if isinstance(item.segments, np.memmap))
+        stored = sum(map(count_stored, graphs)) + segments
+        flags = (*log.flags, *warn_of_memory(self.config.graph.scratch_dir, stored))
+        return self._add_liveness(replace(log, facts={**log.facts, "stored_bytes": stored}, flags=flags), val_items)
 
     def _add_liveness(self, log: FitLog, val_items: Sequence[Item]) -> FitLog:
         """The log with flags, and what the edges do on the validation graphs; finding that out is a phase of its own.

@@ -20,7 +20,7 @@ from bench.learning.fitlog import FitLog
 from bench.learning.schedule import Schedule
 from bench.pipelines.held import hold_small
 from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_views
-from bench.pipelines.scratch import StoredArray, lend_scratch, store_array
+from bench.pipelines.scratch import StoredArray, lend_scratch, store_array, warn_of_memory
 from bench.pipelines.trees.bins import Bins
 from bench.pipelines.trees.boosting import Booster, boost, log_softmax, warm_up_boosting, widen
 from bench.pipelines.trees.ensemble import Ensemble, EnsembleKeeper
@@ -70,6 +70,12 @@ class TabulatedSample:
     def segments(self) -> NDArray[np.int32] | None:
         """Superpixels (*spatial), or (V, *spatial) of several views."""
         return None if self.ids is None else self.list_segments()[0] if len(self.tables) == 1 else self.ids.open()
+
+    @property
+    def stored_bytes(self) -> int:
+        """Bytes in files."""
+        tables = [part for table in self.tables for part in (table.rows, table.pixels, table.starts, table.neighbours)]
+        return sum(part.nbytes for part in (*tables, *self.counts, self.ids, self.mask) if part is not None)
 
     def list_segments(self) -> list[NDArray[np.int32]]:
         """Return the superpixels (*spatial) of each view."""
@@ -148,7 +154,8 @@ class SuperpixelTrees(EnsembleKeeper):
                 started_ns,
                 settings.name,
             )
-        return log
+        stored = sum(item.stored_bytes for item in (*train_items, *val_items))
+        return replace(log, facts={**log.facts, "stored_bytes": stored}, flags=warn_of_memory(self.place, stored))
 
     def predict(self, item: TabulatedSample) -> NDArray[np.integer]:
         """Paint the classes of the superpixels onto the pixels (*spatial)."""
