@@ -102,6 +102,6 @@ def test_a_gpu_is_described_and_strangers_on_it_are_named(tmp_path: Path) -> Non
         "  memory per process: yes",
         "  power: yes; energy counter: yes",
         "on Fake GPU: process 77, 5 MiB",
-        "on Fake GPU: process 78, memory not told",
+        "on Fake GPU: process 78, memory not known",
     ]
     assert flags == ["contended: process 77 computes on Fake GPU"]

@@ -168,7 +168,7 @@ def describe_load(load: Load) -> list[str]:
     held = load.throttled_seconds
     return [
         f"processor time taken by others: {load.others_share:.1%} of all cores within {load.seconds:.1f} s",
-        "held back by a cgroup: " + ("not told" if held is None else f"{held:.2f} s"),
+        "held back by a cgroup: " + ("not known" if held is None else f"{held:.2f} s"),
     ]
 
 
@@ -179,7 +179,7 @@ def describe_processes(gpus: Sequence[Gpu]) -> list[str]:
 
 
 def _mebibytes(size: int | None) -> str:
-    return "memory not told" if size is None else f"{size / 2**20:.0f} MiB"
+    return "memory not known" if size is None else f"{size / 2**20:.0f} MiB"
 
 
 def flag_processes(gpus: Sequence[Gpu]) -> list[str]:

@@ -36,12 +36,12 @@ class Origin:
 
 def sum_origins(facts: Iterable[Mapping[str, float]]) -> Origin:
     """Of items with these facts: how many came from the cache, sums of seconds, and the highest peak of those."""
-    told = [item for item in facts if "made_seconds" in item]
-    peaks = [item["made_peak_bytes"] for item in told if item["from_cache"] and "made_peak_bytes" in item]
+    known = [item for item in facts if "made_seconds" in item]
+    peaks = [item["made_peak_bytes"] for item in known if item["from_cache"] and "made_peak_bytes" in item]
     return Origin(
-        sum(item["from_cache"] for item in told),
-        sum(item["made_seconds"] for item in told),
-        sum(item["spent_seconds"] for item in told),
+        sum(item["from_cache"] for item in known),
+        sum(item["made_seconds"] for item in known),
+        sum(item["spent_seconds"] for item in known),
         max(peaks) if peaks else None,
     )
 
@@ -65,5 +65,5 @@ def merge_facts(facts: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def drop_origin(facts: Mapping[str, float]) -> dict[str, float]:
     """The facts that a fresh item has as well."""
-    told = {field.name for field in fields(Origin)}
-    return {name: value for name, value in facts.items() if name not in told}
+    left_out = {field.name for field in fields(Origin)}
+    return {name: value for name, value in facts.items() if name not in left_out}

@@ -100,8 +100,8 @@ def _datasets(runs: pd.DataFrame) -> pd.Series:
         varied = [column for column in columns if len(set(map(str, group[column]))) > 1]
         if "dataset.content" in group and "dataset.content" not in varied:
             varied = [column for column in varied if column not in _PLACES]
-        told = [column for column in varied if not column.startswith(_DATA_FACTS)] or varied[:1]
-        labels |= {row.Index: " ".join([str(name), *_settings(told, row[1:])]) for row in group[told].itertuples()}
+        named = [column for column in varied if not column.startswith(_DATA_FACTS)] or varied[:1]
+        labels |= {row.Index: " ".join([str(name), *_settings(named, row[1:])]) for row in group[named].itertuples()}
     failed = runs[runs["status"] != "ok"]
     settings = [column for column in columns if failed[column].notna().any()]
     twins = {str(row[1:]): labels[row[0]] for row in ok[settings].itertuples()} if settings else {}
@@ -151,10 +151,10 @@ def _list_varied(group: pd.DataFrame, pipeline: str, leave_out: Sequence[str]) -
         varied = [column for column in varied if column not in WEIGHTS]
     usual = {name: text for name, text in _defaults(pipeline).items() if not name.startswith("training.")}
     rows = group[varied].astype("object").itertuples(index=False)
-    told = [
+    named = [
         [one for one in zip(varied, row, strict=True) if usual.get(one[0]) != format_setting(one[1])] for row in rows
     ]
-    return [_settings([name for name, _ in pairs], [value for _, value in pairs]) for pairs in told]
+    return [_settings([name for name, _ in pairs], [value for _, value in pairs]) for pairs in named]
 
 
 def _defaults(pipeline: str) -> dict[str, str]:

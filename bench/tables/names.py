@@ -62,8 +62,8 @@ def name_arm(arm: str) -> str:
     pipeline, *words = shorten_paths(arm).split(" ")
     if pipeline in foreign_arms():
         return f"{' '.join(words) or ARMS[pipeline].label}{ELSEWHERE}"
-    told = _take_variety(pipeline, words)
-    return " ".join([_name_variety(pipeline, told), *words[len(told) :]])
+    variety = _take_variety(pipeline, words)
+    return " ".join([_name_variety(pipeline, variety), *words[len(variety) :]])
 
 
 def _take_variety(pipeline: str, words: Sequence[str]) -> list[str]:

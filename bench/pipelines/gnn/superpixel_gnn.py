@@ -52,7 +52,7 @@ PAINTED = 1 << 21  # painted at once into a mask that is mapped
 class SuperpixelViews:
     """A sample as several graphs, one of each segmentation. `segments` (V, *spatial); `facts` are sums over them.
 
-    The mask stays: how good the mean of the views is can only be out by the pixel.
+    The mask stays, since the score of the mean of the views needs its pixels.
     """
 
     views: tuple[SuperpixelGraph, ...]

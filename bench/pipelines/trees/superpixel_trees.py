@@ -57,7 +57,7 @@ class TabulatedSample:
         counts: True pixels of each class in each superpixel, (N, K), of each view.
         ids: Superpixels of each view, (V, *spatial); None in training, which paints nothing.
         facts: Counts worth a column, sums over the views.
-        mask: The true mask where there are several views: how good their mean is can only be told by the pixel.
+        mask: The true mask where there are several views: the score of their mean needs its pixels.
     """
 
     tables: tuple[NodeTable, ...]
