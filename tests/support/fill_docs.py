@@ -28,13 +28,15 @@ BLOCK = re.compile(r"(<!-- answer -->\n).*?(<!-- /answer -->)", re.DOTALL)
 
 ORDER = (  # of the arms in tables; others follow
     *("tiled_cnn", "tiled_cnn_3d", "tiled_cnn_25d", "tiled_cnn scale=2", "tiled_cnn scale=4", "tiled_cnn scale=8"),
-    *("superpixel_gnn", "superpixel_mlp", "coarse_gnn", "coarse_gnn painted", "superpixel_trees", "pixel_forest"),
+    *("superpixel_gnn", "superpixel_mlp", "coarse_gnn", "coarse_gnn painted", "superpixel_trees"),
+    *("superpixel_trees hops=[]", "pixel_forest"),
     "threshold",
 )
 NAMES = {  # where readers of a table need more than the arm's own name
     "superpixel_mlp": "the GNN without edges (MLP)",
     "coarse_gnn": "both together: the GNN with a reduced U-Net's scores",
     "superpixel_trees": "boosted trees on the GNN's measurements",
+    "superpixel_trees hops=[]": "the same of each superpixel alone",
     "pixel_forest": "random forest on filter responses of pixels",
     "oracle": "the best labelling of these superpixels",
 }
@@ -191,6 +193,7 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "row": make_row,
     "rows": make_rows,
     "rivals": make_rivals,
+    "net": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'net_peak_bytes') / MIB:.0f} MiB",
     "cl_dice": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'cl_dice'):.3f}",
     "answers": make_answers,
     "first": lambda folder, dataset: reach_verdicts(folder)[dataset].first,

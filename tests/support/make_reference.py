@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
@@ -125,7 +125,8 @@ def make_entry(entry: Entry, data: Path | None, work: Path) -> int:
         if code != 0 and not (entry.failures and code == RUN_FAILED):
             print(f"{entry.name} is not complete (exit code {code}); the same command goes on", file=sys.stderr)
             return code
-    publish(entry, results, REFERENCE / entry.name, [] if data is None else [str(data)])
+    public = {str(results): f"results/{entry.name}", **({} if data is None else {str(data): SETS})}
+    publish(entry, results, REFERENCE / entry.name, public)
     (work / "made").mkdir(exist_ok=True)
     (work / "made" / entry.name).touch()
     return 0
@@ -156,14 +157,14 @@ def remove_checkout(work: Path) -> None:
     shutil.rmtree(work)
 
 
-def publish(entry: Entry, results: Path, target: Path, private: Sequence[str]) -> None:
+def publish(entry: Entry, results: Path, target: Path, public: Mapping[str, str]) -> None:
     """Copy what is committed of a results folder, in place of what was there.
 
     Args:
         entry: What was made.
         results: The folder that its commands wrote.
         target: Folder of results/reference.
-        private: Paths of this machine, which become `SETS`.
+        public: What stands in the tables and the report for each path of this machine.
     """
     if entry.table:
         kept = [results / entry.table]
@@ -176,13 +177,13 @@ def publish(entry: Entry, results: Path, target: Path, private: Sequence[str]) -
         if path.suffix == ".png":
             shutil.copyfile(path, place)
         else:
-            place.write_bytes(replace_paths(path.read_bytes(), private))
+            place.write_bytes(replace_paths(path.read_bytes(), public))
 
 
-def replace_paths(text: bytes, private: Sequence[str]) -> bytes:
-    """Return a text in which `SETS` stands for paths of this machine; whatever its ends of lines."""
-    for path in private:
-        text = text.replace(path.encode(), SETS.encode())
+def replace_paths(text: bytes, public: Mapping[str, str]) -> bytes:
+    """Return a text, whatever its ends of lines, with other words for paths of this machine."""
+    for path, words in public.items():
+        text = text.replace(path.encode(), words.encode())
     return text
 
 

@@ -86,7 +86,7 @@ def build_sample_graphs(
     image, mask = np.asarray(sample.image), np.asarray(sample.mask)
     segments = list(segment_views(image, views))
     pairs = zip(views, segments, build_deep_graphs(image, segments, graph, deep), strict=True)
-    return [store_graph(_label(data, ids, mask, view, task), graph.scratch_dir) for view, ids, data in pairs]
+    return [_label(data, ids, mask, view, task) for view, ids, data in pairs]
 
 
 def store_graph(item: SuperpixelGraph, place: str | None) -> SuperpixelGraph:
@@ -94,7 +94,7 @@ def store_graph(item: SuperpixelGraph, place: str | None) -> SuperpixelGraph:
 
     A small graph stays in memory, and so does any where so many lie in files that the system may allow no more.
     """
-    if len(item.data.x) < LEAST_NODES or len(_STORED) >= MOST_STORED:
+    if len(item.data.x) < LEAST_NODES or len(_STORED) >= MOST_STORED or is_on_disk(item.data):
         return item
     data = store_columns(item.data, place)
     _STORED[id(data)] = data

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,13 @@ from bench.pipelines.gnn.augment import find_response, jitter
 from bench.pipelines.gnn.cache import Cache
 from bench.pipelines.gnn.columns import copy_views, count_stored, is_on_disk, make_rows, release_columns, walk_rows
 from bench.pipelines.gnn.deep import build_deep_features, build_deep_graphs, describe_random, leave_out_deep
-from bench.pipelines.gnn.graph import SuperpixelGraph, build_sample_graphs, build_stored_graphs, is_large
+from bench.pipelines.gnn.graph import (
+    SuperpixelGraph,
+    build_sample_graphs,
+    build_stored_graphs,
+    is_large,
+    store_graph,
+)
 from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
 from bench.pipelines.gnn.parts import parts
@@ -45,7 +52,8 @@ from bench.superpixels.registry import segment_views, warm_up_segmentation
 from bench.superpixels.views import group_views, list_views
 
 BAND_PIXELS = 1 << 24  # painted at once into a file of chunks
-PAINTED = 1 << 21  # painted at once into a mask that is mapped
+PAINTED = 1 << 21  # painted at once, and into a mask that is mapped where an image has more pixels
+TRIMMED = 1 << 19  # values of an image after which freed memory is handed back
 
 
 @dataclass(frozen=True)
@@ -132,19 +140,29 @@ class SuperpixelGnn:
     def prepare(self, sample: Sample) -> Item:
         """Make the graph of the sample, or with `superpixels.views` several."""
         item = self._prepare_views(sample)
-        trim_heap()
+        if prod(sample.image.shape) >= TRIMMED:
+            trim_heap()
         return item
+
+    def _prepare_graphs(self, sample: Sample) -> list[SuperpixelGraph]:
+        """Graphs of a sample: in files while there is no network yet, since items for a fit are kept until its end.
+
+        What is prepared for a network that there is already is predicted soon, and stays in memory unless it is large.
+        """
+        made = self.cache.prepare(sample)
+        place = self.config.graph.scratch_dir
+        return made if self.model is not None else [store_graph(item, place) for item in made]
 
     def _prepare_views(self, sample: Sample) -> Item:
         if len(self.views) == 1:
-            return self.cache.prepare(sample)[0]
+            return self._prepare_graphs(sample)[0]
         if is_large(sample.image.shape, self.views):
-            views = self.cache.prepare(sample)
+            views = self._prepare_graphs(sample)
             segments = copy_views([view.segments for view in views], self.config.graph.scratch_dir)
             views = [replace(view, segments=ids) for view, ids in zip(views, segments, strict=True)]
         else:
             sample = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
-            views = self.cache.prepare(sample)
+            views = self._prepare_graphs(sample)
             shape = (len(views), *views[0].segments.shape)
             stored = all(is_on_disk(view.data) for view in views)
             segments = (
@@ -476,6 +494,11 @@ def paint_item(item: Item, vote: Callable[[Data], NDArray[Any]], place: str | No
     votes, segments = [vote(view.data) for view in item.views], [view.segments for view in item.views]
     if not any(isinstance(ids, np.memmap) for ids in segments):
         return paint_views(votes, segments)
+    if segments[0].size <= PAINTED:
+        painted = paint_views(votes, segments)
+        for ids in segments:
+            release(ids)
+        return painted
     first = votes[0]
     dtype = first.dtype if len(votes) == 1 else np.min_scalar_type(first.shape[1] - 1)
     out = map_scratch(segments[0].shape, dtype, place)
