@@ -470,7 +470,9 @@ class SuperpixelGnn:
 
     def _score(self, items: Sequence[Item]) -> float:
         """Pooled macro Dice on pixels, of what `predict` paints."""
-        return macro_dice(np.sum([self._confusion(item) for item in items], axis=0))
+        score = macro_dice(np.sum([self._confusion(item) for item in items], axis=0))
+        trim_heap()  # what steps and validations free lies in pieces that only the other kind fills
+        return score
 
     def _confusion(self, item: Item) -> NDArray[np.int64]:
         if isinstance(item, SuperpixelGraph):
