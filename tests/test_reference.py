@@ -36,10 +36,10 @@ def test_tables_report_and_png_are_published_in_place_of_the_old_ones(tmp_path: 
     results, target = tmp_path / "results", tmp_path / "reference" / "rivals"
     for name in ("tables/runs.csv", "report.md", "report.html", "figures/front.png", "figures/front.svg", "runs/1/x"):
         (results / name).parent.mkdir(parents=True, exist_ok=True)
-        (results / name).write_text("dataset.root=/home/me/sets/nuclei\r\n", encoding="utf-8", newline="")
+        (results / name).write_text(f"dataset.root={tmp_path}/sets/nuclei\r\n", encoding="utf-8", newline="")
     target.mkdir(parents=True)
     (target / "old.csv").touch()
-    publish(Entry("rivals", (), 1), results, target, {"/home/me/sets": "path/to/sets"})
+    publish(Entry("rivals", (), 1), results, target, {f"{tmp_path}/sets": "path/to/sets"})
     found = sorted(path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file())
     assert found == ["figures/front.png", "report.md", "tables/runs.csv"]
     assert (target / "tables" / "runs.csv").read_bytes() == b"dataset.root=path/to/sets/nuclei\r\n"

@@ -95,10 +95,14 @@ def make_row(folder: str, dataset: str, arm: str, name: str = "") -> str:
     cells = [name or NAMES.get(arm) or name_arm(arm), format_range(row)]
     if arm == "oracle":
         return f"| {' | '.join([*cells, '', '', ''])} |"
+    return f"| {' | '.join([*cells, *list_costs(row)])} |"
+
+
+def list_costs(row: pd.Series) -> list[str]:
+    """Return the cells of training, a megapixel predicted and memory; a busy machine is marked."""
     busy = " (shared machine)" if row["contended"] else ""
-    cells += [f"{format_seconds(row['train_s'])}{busy}", f"{row['predict_s_per_mpx']:.2f} s"]
-    cells.append(f"{row['peak_memory_bytes'] / MIB:.0f} MiB")
-    return f"| {' | '.join(cells)} |"
+    cells = [f"{format_seconds(row['train_s'])}{busy}", f"{row['predict_s_per_mpx']:.2f} s"]
+    return [*cells, f"{row['peak_memory_bytes'] / MIB:.0f} MiB"]
 
 
 def make_rows(folder: str, dataset: str) -> str:
@@ -142,9 +146,7 @@ def make_rivals(folder: str, dataset: str) -> str:
         cells = [NAMES.get(arm) or name_arm(arm), format_range(row)]
         cells += [f"{find_more(folder, dataset, arm, 'cl_dice'):.3f}"]
         if arm != "oracle":
-            cells += [format_seconds(row["train_s"]) + (" (shared machine)" if row["contended"] else "")]
-            cells += [f"{row['predict_s_per_mpx']:.2f} s", f"{row['peak_memory_bytes'] / MIB:.0f} MiB"]
-            cells += [f"{net / MIB:.0f} MiB"]
+            cells += [*list_costs(row), f"{net / MIB:.0f} MiB"]
         lines.append(f"| {' | '.join([*cells, *[''] * (7 - len(cells))])} |")
     return "\n".join(lines)
 

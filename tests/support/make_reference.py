@@ -170,14 +170,17 @@ def publish(entry: Entry, results: Path, target: Path, public: Mapping[str, str]
         kept = [results / entry.table]
     else:
         kept = [results / "report.md", *(results / "tables").glob("*.csv"), *(results / "figures").glob("*.png")]
-    shutil.rmtree(target, ignore_errors=True)
+    fresh = target.with_name(f"{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
     for path in kept:
-        place = target / path.relative_to(results)
+        place = fresh / path.relative_to(results)
         place.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix == ".png":
             shutil.copyfile(path, place)
         else:
             place.write_bytes(replace_paths(path.read_bytes(), public))
+    shutil.rmtree(target, ignore_errors=True)  # now that all of the new folder is there
+    fresh.rename(target)
 
 
 def replace_paths(text: bytes, public: Mapping[str, str]) -> bytes:

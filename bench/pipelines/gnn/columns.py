@@ -166,7 +166,7 @@ def copy_views(views: list[NDArray[np.int32]], place: str | None) -> NDArray[np.
     """Put segmentations one after the other, (V, *spatial), in a file that goes with the array.
 
     Args:
-        views: Memory maps (*spatial), whose pages are handed back.
+        views: Segments (*spatial); the pages of memory maps are handed back.
         place: As in `open_scratch`.
     """
     stacked = map_scratch((len(views), *views[0].shape), np.int32, place)

@@ -156,22 +156,18 @@ class SuperpixelGnn:
     def _prepare_views(self, sample: Sample) -> Item:
         if len(self.views) == 1:
             return self._prepare_graphs(sample)[0]
-        if is_large(sample.image.shape, self.views):
-            views = self._prepare_graphs(sample)
+        large = is_large(sample.image.shape, self.views)
+        if not large:
+            sample = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
+        views = self._prepare_graphs(sample)
+        if large or all(is_on_disk(view.data) for view in views):
             segments = copy_views([view.segments for view in views], self.config.graph.scratch_dir)
             views = [replace(view, segments=ids) for view, ids in zip(views, segments, strict=True)]
         else:
-            sample = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
-            views = self._prepare_graphs(sample)
-            shape = (len(views), *views[0].segments.shape)
-            stored = all(is_on_disk(view.data) for view in views)
-            segments = (
-                map_scratch(shape, np.int32, self.config.graph.scratch_dir) if stored else np.empty(shape, np.int32)
-            )
+            segments = np.empty((len(views), *views[0].segments.shape), np.int32)
             for number, view in enumerate(views):  # one by one, so that there is a copy of a single view at a time
                 segments[number] = view.segments
                 views[number] = replace(view, segments=segments[number])
-                release(segments)
         facts = merge_facts([view.facts for view in views])
         return SuperpixelViews(tuple(views), segments, facts, sample.mask)
 

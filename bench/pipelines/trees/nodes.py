@@ -48,6 +48,15 @@ class NodeTable:
         """Number of nodes."""
         return len(self.pixels)
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes in files."""
+        return sum(part.nbytes for part in (self.rows, self.pixels, self.starts, self.neighbours))
+
+    def count_columns(self, hops: Sequence[int]) -> int:
+        """Return the number of features of a node, with their means over each number of hops."""
+        return len(self.rows) * (1 + len(hops))
+
 
 @dataclass(frozen=True)
 class NodeSample:
@@ -160,7 +169,7 @@ def gather_drawn(
     Returns:
         Features (F (1 + hops), N), one after the other.
     """
-    stored = StoredArray((len(tables[0].rows) * (1 + len(hops)), len(sample.labels)), np.float32, place)
+    stored = StoredArray((tables[0].count_columns(hops), len(sample.labels)), np.float32, place)
     values, stop = stored.open(), 0
     for table, ids in zip(tables, sample.nodes, strict=True):
         start, stop = stop, stop + len(ids)

@@ -74,8 +74,7 @@ class TabulatedSample:
     @property
     def stored_bytes(self) -> int:
         """Bytes in files."""
-        tables = [part for table in self.tables for part in (table.rows, table.pixels, table.starts, table.neighbours)]
-        return sum(part.nbytes for part in (*tables, *self.counts, self.ids, self.mask) if part is not None)
+        return sum(part.nbytes for part in (*self.tables, *self.counts, self.ids, self.mask) if part is not None)
 
     def list_segments(self) -> list[NDArray[np.int32]]:
         """Return the superpixels (*spatial) of each view."""
@@ -135,8 +134,7 @@ class SuperpixelTrees(EnsembleKeeper):
         started_ns = time.perf_counter_ns()
         settings, rng = self.settings, np.random.default_rng(self.config.seed)
         tables = [table for item in train_items for table in item.tables]
-        columns = len(tables[0].rows) * (1 + len(settings.hops))
-        most = max(min(settings.sample_nodes, MOST_CODES // columns), 2)
+        most = max(min(settings.sample_nodes, MOST_CODES // tables[0].count_columns(settings.hops)), 2)
         sample = draw_nodes([nodes for item in train_items for nodes in item.counts], most, rng)
         drawn = gather_drawn(tables, sample, settings.hops, self.place)
         bins = find_node_bins(drawn, rng)
