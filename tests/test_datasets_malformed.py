@@ -171,8 +171,9 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     "stem in two splits": (splits(S | {"test": ["e", "a"]}), r"splits\.json names a 2 times"),
     "stem left and excluded": (splits(S | {"excluded": ["a"]}), r"splits\.json names a 2 times"),
     "stem in no split": (splits(S | {"train": ["a", "b"]}), r"images/c\.png is in no split"),
-    "empty split": (splits(S | {"val": [], "test": ["d", "e"]}), r"splits\.json leaves the split val"),
-    "missing split": (splits({"train": ["a", "b", "c"], "test": ["d", "e"]}), r"splits\.json leaves the split val"),
+    "empty split": (splits(S | {"val": ["d", "e"], "test": []}), r"splits\.json leaves the split test"),
+    "missing split": (splits({"train": ["a", "b", "c"], "val": ["d", "e"]}), r"splits\.json leaves the split test"),
+    "images too small for a strip": (splits(S | {"val": [], "test": ["d", "e"]}), r"a\.png is 8 pixels long"),
     "broken json": (splits("{"), r"splits\.json cannot be read as JSON"),
     "json of another kind": (splits(["a"]), r"splits\.json must be an object"),
     "split is no list": (splits(S | {"train": "a"}), r"splits\.json must have a list of names under train"),
@@ -219,12 +220,15 @@ def test_the_unbroken_set_loads(tmp_path: Path) -> None:
     assert len(load(FolderConfig(root=str(sets.make(tmp_path)))).train) == 3
 
 
-def test_the_seeded_split_needs_three_images(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("left", "strip", "sentence"), [("abc", 0.0, "holds 2 images"), ("abcd", 0.2, "holds 1 image:")]
+)
+def test_the_seeded_split_needs_images(tmp_path: Path, left: str, strip: float, sentence: str) -> None:
     root = sets.make(tmp_path / "set")
-    for path in [root / "splits.json", *(root / "images").glob("[abc].png")]:
+    for path in [root / "splits.json", *(root / "images").glob(f"[{left}].png")]:
         path.unlink()
-    with pytest.raises(InputError, match="holds 2 images"):
-        load(FolderConfig(root=str(root)))
+    with pytest.raises(InputError, match=sentence):
+        load(FolderConfig(root=str(root), val_strip=strip))
 
 
 def test_an_unknown_data_set_is_refused_by_name() -> None:

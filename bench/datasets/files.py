@@ -14,6 +14,7 @@ from bench.arrays.rows import cut_bands
 from bench.datasets.masks import open_mask
 from bench.datasets.normalization import BAND_VALUES, Scaling
 from bench.datasets.opening import MAX_PIXELS, open_image
+from bench.datasets.strips import Strip
 
 
 @dataclass(frozen=True)
@@ -156,6 +157,7 @@ class ImageFile:
     holes: bool = False  # as in `Scaled`
     channel_axis: int | None = None  # as in `open_image`
     plane: int | None = None  # as in `open_image`
+    strip: Strip | None = None  # the part of the image that is meant; None: all of it
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -169,9 +171,11 @@ class ImageFile:
         return self._scale_with(lambda array: np.ascontiguousarray(array[...]))
 
     def _scale_with(self, stored: Callable[[Typed], Typed]) -> Scaled:
-        arrays = [
+        arrays: list[Typed] = [
             open_image(path, self.channel_axis, self.max_pixels, self.plane).array for path in (self.path, *self.others)
         ]
+        if self.strip is not None:
+            arrays = [self.strip.cut(array, self.layout.channel_axis) for array in arrays]
         parts = tuple(Arranged(stored(array), self.layout) for array in arrays)
         return Scaled(parts[0] if len(parts) == 1 else Joined(parts), self.scaling, self.holes)
 
@@ -209,13 +213,15 @@ class MaskFile:
     max_pixels: int
     plane: int | None = None  # as in `open_mask`
     colours: tuple[str, ...] = ()  # as in `open_mask`
+    strip: Strip | None = None  # the part of the mask that is meant; None: all of it
 
     @property
     def dtype(self) -> np.dtype[Any]:
         return self.classes.dtype
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        return self.classes.of(open_mask(self.path, self.max_pixels, self.plane, self.colours)[key])
+        mask = open_mask(self.path, self.max_pixels, self.plane, self.colours)
+        return self.classes.of((mask if self.strip is None else mask.cut(self.strip))[key])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)

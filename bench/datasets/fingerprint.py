@@ -42,7 +42,7 @@ class Fingerprint:
 
     def look(self, entry: ManifestEntry, config: FolderConfig) -> tuple[Inspected, str]:
         """Return what one reading of an image and its mask finds, and the hash of their files; read only if need be."""
-        name = json.dumps([*(str(path) for path in (*entry.images, entry.mask)), entry.plane])
+        name = json.dumps([*(str(path) for path in (*entry.images, entry.mask)), entry.plane, repr(entry.strip)])
         known = self.images.get(name)
         if known is not None:
             found = self._recall(entry, known)

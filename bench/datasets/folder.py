@@ -19,6 +19,7 @@ from bench.datasets.manifest import SPLITS, Manifest, find_dataset_root, read_ma
 from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose_scaling, pool_training
 from bench.datasets.proposal import propose_settings
 from bench.datasets.sample import Sample, Splits, Task
+from bench.datasets.validation import cut_validation
 
 FEW_TEST_IMAGES = 5  # below which no interval over the test images says much
 SAME_SHAPE, CUBIC = 0.05, 0.01  # relative difference of the sides of pixels that are alike, and that are cubes
@@ -41,6 +42,7 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     manifest, known = read_manifest(config), open_fingerprint(config, keep_in)
     if config.planes:
         manifest = split_planes(manifest, config)
+    manifest = cut_validation(manifest, config, lambda entry: known.look(entry, config)[0])
     looked = [known.look(entry, config) for entry in manifest.entries]
     items = [item for item, _ in looked]
     check_alike(items, config)
@@ -99,9 +101,11 @@ def make_sample(item: Inspected, config: FolderConfig, train: Moments, classes: 
         holes,
         config.channel_axis,
         item.entry.plane,
+        item.entry.strip,
     )
     colours = tuple(config.mask_colours or ())
-    mask = MaskFile(item.entry.mask, classes, item.shape[:-1], config.max_pixels, item.entry.plane, colours)
+    place = (item.entry.plane, colours, item.entry.strip)
+    mask = MaskFile(item.entry.mask, classes, item.shape[:-1], config.max_pixels, *place)
     return Sample(item.entry.name, image, mask)
 
 

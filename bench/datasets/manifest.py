@@ -15,6 +15,7 @@ from bench.config import FolderConfig, InputError, require
 from bench.datasets import listing
 from bench.datasets.listing import Listing, check_utf8, index_by_name, list_images, name_files, normalise_name
 from bench.datasets.opening import SUFFIXES, TIFFS, strip_suffix
+from bench.datasets.strips import Strip
 from bench.files import read_json, read_text
 
 SPLITS = ("train", "val", "test")
@@ -35,6 +36,7 @@ class ManifestEntry:
     mask: Path
     split: str
     plane: int | None = None  # of the stack in these files; None: all that they hold
+    strip: Strip | None = None  # the part of the image that is meant; None: all of it
 
     @property
     def image(self) -> Path:
@@ -74,7 +76,10 @@ def find_dataset_root(config: FolderConfig) -> Path:
 
 
 def read_manifest(config: FolderConfig) -> Manifest:
-    """Return the entries below `config.root`, sorted by name within each split; no pixel is read."""
+    """Return the entries below `config.root`, sorted by name within each split; no pixel is read.
+
+    The split val may be empty where `config.val_strip` says how much of the training images is to validate.
+    """
     root = find_dataset_root(config)
     path = root / ("splits.json" if config.manifest is None else config.manifest)
     source = str(path)
@@ -84,14 +89,20 @@ def read_manifest(config: FolderConfig) -> Manifest:
         manifest = read_json_manifest(path, find_pairs(config))
     else:
         manifest, source = draw_splits(config, find_pairs(config)), f"the seeded split of {root}"
-    for split in SPLITS:
-        require(
-            len(manifest.of(split)) > 0,
-            f"{source} leaves the split {split} empty: train, val and test need at least one image each (of one large "
-            "image or volume, save a part as an image of its own)",
-        )
+    needed = [split for split in SPLITS if split != "val" or config.val_strip == 0]
+    for split in needed:
+        found = len(manifest.of(split))
+        require(found > 0, f"{source} leaves the split {split} empty: {explain_needed(needed)}")
     check_entries(manifest.entries)
     return manifest
+
+
+def explain_needed(splits: Sequence[str]) -> str:
+    """Return, in words, that these splits need images, and what to do where there are too few."""
+    return (
+        f"{', '.join(splits[:-1])} and {splits[-1]} need at least one image each (of one large image or volume, save a "
+        "part as an image of its own)"
+    )
 
 
 def check_entries(entries: Sequence[ManifestEntry]) -> None:
@@ -467,15 +478,19 @@ def resolve_place(root: Path, where: str, text: str) -> str:
 
 
 def draw_splits(config: FolderConfig, pairs: Pairs) -> Manifest:
-    """Shuffle the images with `dataset.split_seed` and cut by `dataset.split_fractions`; no split is left empty."""
+    """Shuffle the images with `dataset.split_seed` and cut by `dataset.split_fractions`; no split is left empty.
+
+    Of two images one trains and one tests, where a strip of the first can validate.
+    """
     names = sorted(pairs.images)
+    needed = ["train", "test"] if config.val_strip > 0 else list(SPLITS)
     require(
-        len(names) >= 3,
-        f"{config.root} holds {len(names)} images: train, val and test need at least one image each",
+        len(names) >= len(needed),
+        f"{config.root} holds {len(names)} {'image' if len(names) == 1 else 'images'}: {explain_needed(needed)}",
     )
     order = np.random.default_rng(config.split_seed).permutation(len(names))
     val, test = (max(1, round(fraction * len(names))) for fraction in config.split_fractions[1:])
-    val, test = (val, test) if val + test < len(names) else (1, 1)
+    val, test = (val, test) if val + test < len(names) else (min(1, len(names) - 2), 1)
     bounds = {"val": (0, val), "test": (val, val + test), "train": (val + test, len(names))}
     entries = []
     for split in SPLITS:

@@ -16,6 +16,7 @@ from bench.config import require
 from bench.datasets.normalization import BAND_VALUES
 from bench.datasets.opening import MAX_PIXELS, open_numbers
 from bench.datasets.stored import Coding, Colours
+from bench.datasets.strips import Strip
 
 MOST_COLOURS = 8  # that a sentence lists
 TABLE = 1 << 16  # numbers that are counted by a table; masks with a wider range are sorted
@@ -66,6 +67,10 @@ class StoredMask:
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)
+
+    def cut(self, strip: Strip) -> "StoredMask":
+        """Return the mask of a part of the image."""
+        return replace(self, array=strip.cut(self.array, self.channel_axis))
 
 
 def open_mask(

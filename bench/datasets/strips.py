@@ -1,0 +1,52 @@
+"""Strips of images and masks in files, as arrays of their own."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.arrays.chunked import split_key
+from bench.arrays.protocols import Typed
+
+
+@dataclass(frozen=True)
+class Strip:
+    """A part of an image from `start` to `stop` along one spatial axis, whole along all others."""
+
+    axis: int
+    start: int
+    stop: int
+
+    def cut(self, array: Typed, channel_axis: int | None = None) -> "CutArray":
+        """Return this part of a stored array, whose channels are on `channel_axis`; nothing is read."""
+        stored = self.axis if channel_axis is None or self.axis < channel_axis else self.axis + 1
+        return CutArray(array, stored, self.start, self.stop)
+
+
+@dataclass(frozen=True)
+class CutArray:
+    """A part of an array along one axis; slices read only what they ask for."""
+
+    array: Typed
+    axis: int
+    start: int
+    stop: int
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        whole = self.array.shape
+        return (*whole[: self.axis], self.stop - self.start, *whole[self.axis + 1 :])
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.array.dtype
+
+    def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        found = split_key(key, self.shape)
+        if found is None:
+            return np.asarray(self[...][key])
+        box, rest = found
+        part = box[self.axis]
+        moved = slice(part.start + self.start, part.stop + self.start)
+        return np.asarray(self.array[(*box[: self.axis], moved, *box[self.axis + 1 :])][rest])
