@@ -10,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 from support import folder_sets as sets
 
-from bench.config import FolderConfig, InputError
+from bench.config import FolderConfig
 from bench.datasets import pictures
 from bench.datasets.pictures import read_picture
 from bench.datasets.registry import load
