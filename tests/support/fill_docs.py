@@ -191,6 +191,36 @@ def make_perf() -> str:
     return "\n".join(lines)
 
 
+def make_volume_perf() -> str:
+    """Return the table of superpixels of volumes beside other programs, a line for each side of the volume."""
+    frame = pd.read_csv(REFERENCE / "perf_volumes" / "perf.csv")
+    lines = [
+        "| voxels | beside | times faster [least, greatest] | of processor time | best labelling, ours and theirs |",
+        "|---|---|---|---|---|",
+    ]
+    for row in frame[frame["rival"].notna()].to_dict("records"):
+        ratio = f"{row['ratio']:.1f} [{row['ratio_min']:.1f}, {row['ratio_max']:.1f}]"
+        cells = [write_cube(row["size"]), str(row["rival"]), ratio, f"{row['cpu_ratio']:.1f}"]
+        cells += [f"{row['ceiling']:.3f}, {row['rival_ceiling']:.3f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def make_volume_speed() -> str:
+    """Return our time and memory per voxel by the side of the volume."""
+    frame = pd.read_csv(REFERENCE / "perf_volumes" / "perf.csv")
+    lines = ["| voxels | ns per voxel | of processor time | bytes per voxel beyond the volume |", "|---|---|---|---|"]
+    for size, rows in frame.groupby("size"):
+        times = [f"{rows[name].median():.0f}" for name in ("ns_per_pixel", "cpu_ns_per_pixel")]
+        lines.append(f"| {write_cube(size)} | {' | '.join(times)} | {rows['bytes_per_pixel'].median():.1f} |")
+    return "\n".join(lines)
+
+
+def write_cube(side: object) -> str:
+    """Return the shape of a volume whose sides are alike."""
+    return " x ".join([str(side)] * 3)
+
+
 FUNCTIONS: dict[str, Callable[..., str]] = {
     "row": make_row,
     "rows": make_rows,
@@ -202,6 +232,8 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "rival": lambda folder, dataset: reach_verdicts(folder)[dataset].rival,
     "segmenters": make_segmenters,
     "perf": make_perf,
+    "volume_perf": make_volume_perf,
+    "volume_speed": make_volume_speed,
     "commits": name_commits,
     "dice": lambda folder, dataset, arm: f"{find_row(folder, dataset, arm)['dice']:.3f}",
     "points": lambda folder, dataset, arm, other: (
