@@ -15,10 +15,11 @@ from bench.datasets.files import Classes, ImageFile, MaskFile
 from bench.datasets.fingerprint import open_fingerprint
 from bench.datasets.inspection import Inspected, split_planes
 from bench.datasets.listing import name_files
-from bench.datasets.manifest import SPLITS, Manifest, find_dataset_root, read_manifest
+from bench.datasets.manifest import SPLITS, Manifest, find_dataset_root
 from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose_scaling, pool_training
 from bench.datasets.proposal import propose_settings
 from bench.datasets.sample import Sample, Splits, Task
+from bench.datasets.splitting import read_manifest
 from bench.datasets.validation import cut_validation
 
 FEW_TEST_IMAGES = 5  # below which no interval over the test images says much
