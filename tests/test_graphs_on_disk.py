@@ -241,8 +241,8 @@ def test_columns_that_are_made_in_files_are_those_made_in_memory(
     image = rng.normal(0, 1, (*shape, channels)).astype(np.float32)
     config = GraphConfig(["intensity", "quantiles", "texture", "lightness", "colour", "shape", "position"], edges)
     expected = build_graph(image, segments, config).to_dict()
-    for place in ("graphs.moments.NODES", "graphs.colour.NODES", "graphs.pooling.NODES", "graphs.features.NODES"):
-        monkeypatch.setattr(f"bench.{place}", 30)
+    for place in ("moments", "colour", "pooling", "features", "texture"):
+        monkeypatch.setattr(f"bench.graphs.{place}.NODES", 30)
     monkeypatch.setattr("bench.superpixels.adjacency.PAIRS", 70)
     monkeypatch.setattr("bench.graphs.edges.PAIRS", 70)
     monkeypatch.setattr("bench.arrays.selection.AT_ONCE", 50)
@@ -259,6 +259,23 @@ def test_a_median_in_bands_is_that_of_numpy(count: int) -> None:
     rng = np.random.default_rng(count)
     for values in (rng.random(count) * 100, rng.integers(0, 5, count).astype(np.float64), np.full(count, 3.3)):
         assert find_median(values, Storage(None), 16) == np.median(values)
+
+
+def test_an_array_is_filled_part_by_part_in_memory_and_in_files_alike(tmp_path: Path) -> None:
+    parts = [
+        np.arange(6, dtype=np.int64).reshape(3, 2),
+        np.empty((0, 2), np.int64),
+        np.full((2, 4), 7, np.int64)[:, ::2],
+    ]
+    for place in (None, tmp_path):
+        with Storage(place) as storage:
+            filled = storage.fill((5, 2), np.float32, iter(parts))
+            storage.release()
+            np.testing.assert_array_equal(filled, np.concatenate(parts))
+            assert filled.dtype == np.float32
+            assert storage.fill((0, 2), np.float32, ()).shape == (0, 2)
+            storage.drop(filled)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_rows_are_added_at_the_end_and_up_in_memory_and_in_files_alike(tmp_path: Path) -> None:

@@ -65,6 +65,26 @@ class Storage:
             return np.empty((0, *rest), dtype=dtype)
         return self._map(path, (length, *rest), dtype)
 
+    def fill(self, shape: tuple[int, ...], dtype: DTypeLike, parts: Iterable[NDArray[Any]]) -> NDArray[Any]:
+        """Return an array of rows that are made part by part; a file is written, which costs no faults of its pages.
+
+        Args:
+            shape: Of the array, (rows, ...).
+            dtype: Of the array.
+            parts: Its rows in their order; each part is let go before the next is made.
+        """
+        if self._scratch is None or prod(shape) == 0:
+            array, low = np.empty(shape, dtype=dtype), 0
+            for part in parts:
+                array[low : low + len(part)] = part
+                low += len(part)
+            return array
+        path = create_file(self._scratch, prod(shape) * np.dtype(dtype).itemsize)
+        with path.open("r+b") as file:
+            for part in parts:
+                np.ascontiguousarray(part, dtype).tofile(file)
+        return self._map(path, shape, dtype)
+
     def release(self) -> None:
         """Hand back the resident pages of all files; what they hold stays."""
         if sys.platform != "win32":

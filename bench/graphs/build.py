@@ -105,7 +105,8 @@ def _build_next(waiting: list[SegmentStatistics], config: GraphConfig) -> dict[s
         x.shape[1] > 0,
         f"graph.features={config.features} say nothing of an image of one channel: add another set, such as intensity",
     )
-    pooled.storage.drop(*(part for part in (pooled.quantiles, pooled.texture, pooled.colour) if part is not None))
+    texture = pooled.texture or []
+    pooled.storage.drop(*(part for part in (pooled.quantiles, *texture, pooled.colour) if part is not None))
     pooled = replace(pooled, quantiles=None, texture=None, colour=None, light=None)
     found = [EDGES[name].find(pooled, config.neighbours) for name in config.edges]
     edges = direct_pairs(unite_pairs(found, len(pooled.counts)), pooled.centroids, pooled.mean, pooled.storage)

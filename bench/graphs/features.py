@@ -1,6 +1,6 @@
 """Node features: `FEATURES`, sets of one row per segment, combined by name."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,17 +26,18 @@ class FeatureSet:
 
 def stack_features(names: Sequence[str], statistics: SegmentStatistics) -> NDArray[np.float32]:
     """Compute the features of the sets `names`, some nodes at a time, and put them side by side, (N, F)."""
-    bands = cut_bands(statistics.counts.shape, NODES)
-    if len(bands) == 1:
+    (_, stop), *bands = cut_bands(statistics.counts.shape, NODES)
+    if not bands:
         return _stack_part(names, statistics)
-    x: NDArray[np.float32] | None = None
-    for low, high in bands:
-        part = _stack_part(names, statistics.take_nodes(low, high))
-        x = statistics.storage.empty((len(statistics.counts), part.shape[1]), np.float32) if x is None else x
-        x[low:high] = part
-        statistics.storage.release()
-    assert x is not None
-    return x
+    first = _stack_part(names, statistics.take_nodes(0, stop))
+
+    def stack() -> Iterator[NDArray[np.float32]]:
+        yield first
+        for low, high in bands:
+            yield _stack_part(names, statistics.take_nodes(low, high))
+            statistics.storage.release()
+
+    return statistics.storage.fill((len(statistics.counts), first.shape[1]), np.float32, stack())
 
 
 def _stack_part(names: Sequence[str], statistics: SegmentStatistics) -> NDArray[np.float32]:
@@ -96,7 +97,7 @@ def compute_quantiles(statistics: SegmentStatistics) -> NDArray[np.float32]:
 def compute_texture(statistics: SegmentStatistics) -> NDArray[np.float32]:
     """Return the filter responses of each channel at several scales, as in `bench.graphs.texture`, (N, F)."""
     assert statistics.texture is not None
-    return statistics.texture.reshape(len(statistics.counts), -1)
+    return np.concatenate(statistics.texture, axis=1)
 
 
 def compute_colour(statistics: SegmentStatistics) -> NDArray[np.float32]:
@@ -115,9 +116,8 @@ def compute_lightness(statistics: SegmentStatistics) -> NDArray[np.float32]:
     """
     light = statistics.light
     assert light is not None
-    nodes = len(statistics.counts)
     places = [light.levels.index(level) for level in (*DECILES, *QUANTILES)]
-    parts = (light.mean, light.deviation, light.quantiles[:, 0, places], light.texture.reshape(nodes, -1))
+    parts = (light.mean, light.deviation, light.quantiles[:, 0, places], *light.texture)
     return np.concatenate(parts, axis=1)
 
 

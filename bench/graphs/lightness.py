@@ -27,20 +27,20 @@ class LightStatistics:
         deviation: Population standard deviation (N, 1).
         levels: Levels of the quantiles in [0, 1], ascending.
         quantiles: Quantiles (N, 1, Q).
-        texture: Means and deviations of filter responses (N, 1, columns), as in `bench.graphs.texture`.
+        texture: Means and deviations of filter responses at each scale (N, columns), as in `bench.graphs.texture`.
     """
 
     mean: NDArray[np.float32]
     deviation: NDArray[np.float32]
     levels: tuple[float, ...]
     quantiles: NDArray[np.float32]
-    texture: NDArray[np.float32]
+    texture: list[NDArray[np.float32]]
 
     def take_nodes(self, low: int, high: int) -> "LightStatistics":
         """Return the statistics of the segments low..high."""
         rows = slice(low, high)
-        parts = (self.mean[rows], self.deviation[rows], self.levels, self.quantiles[rows], self.texture[rows])
-        return LightStatistics(*parts)
+        texture = [part[rows] for part in self.texture]
+        return LightStatistics(self.mean[rows], self.deviation[rows], self.levels, self.quantiles[rows], texture)
 
 
 class Lightness:

@@ -59,7 +59,7 @@ class SegmentStatistics:
         deviation: Population standard deviation of the intensity (N, C).
         levels: Levels of the quantiles in [0, 1], ascending.
         quantiles: Quantiles of the intensity (N, C, Q).
-        texture: Means and deviations of filter responses (N, C, columns).
+        texture: Means and deviations of filter responses, of each channel and scale (N, columns).
         colour: Mean and deviation of lightness, chroma and differences (N, 2 + C, 2).
         light: Moments, quantiles and texture of the lightness, the mean of a pixel's channels.
         touching: Pairs of segments that share pixel faces.
@@ -75,7 +75,7 @@ class SegmentStatistics:
     deviation: NDArray[np.float32]
     levels: tuple[float, ...]
     quantiles: NDArray[np.float32] | None
-    texture: NDArray[np.float32] | None
+    texture: list[NDArray[np.float32]] | None
     colour: NDArray[np.float32] | None
     light: LightStatistics | None
     touching: TouchingPairs | None
@@ -112,7 +112,7 @@ class SegmentStatistics:
             mean=self.mean[rows],
             deviation=self.deviation[rows],
             quantiles=None if self.quantiles is None else self.quantiles[rows],
-            texture=None if self.texture is None else self.texture[rows],
+            texture=None if self.texture is None else [part[rows] for part in self.texture],
             colour=None if self.colour is None else self.colour[rows],
             light=None if self.light is None else self.light.take_nodes(low, high),
             faces=None if self.faces is None else self.faces[rows],
@@ -255,7 +255,7 @@ class _Pool:
         self,
         shape: tuple[int, ...],
         spacing: tuple[float, ...],
-        texture: NDArray[np.float32] | None,
+        texture: list[NDArray[np.float32]] | None,
         light: LightStatistics | None,
     ) -> SegmentStatistics:
         """Return the statistics of an image of `shape` and `spacing`, with what was collected of all views at once."""

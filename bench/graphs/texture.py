@@ -5,6 +5,7 @@ with derivatives multiplied by sigma so that they compare across scales. Beyond 
 """
 
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from bench.arrays.protocols import Readable
 from bench.arrays.rows import RowReader, cut_bands
 from bench.arrays.scratch import Storage
-from bench.arrays.threads import Workers, split_range
+from bench.arrays.threads import Workers, list_singles, split_range
 from bench.graphs.filters import TRUNCATE, Level, Sums, sum_plane_responses
 from bench.graphs.moments import NODES
 from bench.graphs.volume import measure_margin, sum_volume_responses
@@ -65,8 +66,7 @@ class Texture:
         self._pyramid = pyramid
         self._counts, self._responses = counts, 2 + 2 * axes
         self._spacing, self._storage = spacing, storage
-        columns = self._responses * (2 * len(FINE) + len(COARSE))
-        self._found = [storage.empty((len(pixels), channels, columns), np.float32) for pixels in counts]
+        self._found: list[list[NDArray[np.float32]]] = [[] for _ in counts]
         self._sums: dict[tuple[int, int], list[ScaleSums]] = {}
         self._offset = np.zeros(channels, np.float32)
 
@@ -85,9 +85,9 @@ class Texture:
         for channel in range(len(slab.pixels)):
             for scale, part in enumerate(self._list_levels(slab, channel, workers)):
                 sums = self._sums.get((channel, scale)) or self._start_sums(channel, scale)
-                self._add(sums, parts, add_up(part, slab, stacked, len(slabs), workers))
+                self._add(sums, parts, add_up(part, slab, stacked, len(slabs), workers), workers)
                 if slab.stop == slab.shape[0]:
-                    self._finish(channel, scale)
+                    self._finish(channel, scale, workers)
 
     def _list_levels(self, slab: Slab, channel: int, workers: Workers) -> Iterator[Level]:
         """Yield a channel of a slab at each scale."""
@@ -100,9 +100,12 @@ class Texture:
             scaled = (sigma / stride, self._offset[channel], scale < len(FINE), self._spacing)
             yield Level(values, top // stride, -(-slab.shape[0] // stride), stride, *scaled)
 
-    def take(self, view: int) -> NDArray[np.float32]:
-        """Return what was found in a view, (N, C, columns): fine mean and deviation of each response, coarse means."""
-        found, self._found[view] = self._found[view], np.empty((0, 0, 0), np.float32)
+    def take(self, view: int) -> list[NDArray[np.float32]]:
+        """Return what was found in a view: of each channel and scale the columns (N, ...) of the responses.
+
+        They are mean and deviation of each response in turn at a fine scale, means at a coarse one.
+        """
+        found, self._found[view] = self._found[view], []
         return found
 
     def _start_sums(self, channel: int, scale: int) -> list[ScaleSums]:
@@ -113,34 +116,51 @@ class Texture:
         self._sums[channel, scale] = sums
         return sums
 
-    def _add(self, sums: Sequence[ScaleSums], parts: Sequence[Sequence[SegmentBlock]], found: Sequence[Sums]) -> None:
+    def _add(
+        self,
+        sums: Sequence[ScaleSums],
+        parts: Sequence[Sequence[SegmentBlock]],
+        found: Sequence[Sums],
+        workers: Workers,
+    ) -> None:
         """Add the sums of stacked blocks to those of each view, block by block in their order."""
-        for blocks, (total, squares) in zip(zip(*parts, strict=True), found, strict=True):
-            start = 0
-            for of_view, block in zip(sums, blocks, strict=True):
-                ids = block.runs.ids
-                rows = slice(start, start + ids.size)
-                start += ids.size
-                of_view.sums[ids] += total[rows]
-                if of_view.squares is not None:
-                    of_view.squares[ids] += squares[rows]
+        tasks = []
+        starts = [0] * len(found)  # of the segments of a view among those of its stacked blocks
+        for of_view, blocks in zip(sums, parts, strict=True):
+            for into, which in zip(of_view, range(2), strict=True):
+                if into is not None:
+                    tasks.append(
+                        (into, [(b.runs.ids, f[which], s) for b, f, s in zip(blocks, found, starts, strict=True)])
+                    )
+            starts = [start + block.runs.ids.size for start, block in zip(starts, blocks, strict=True)]
 
-    def _finish(self, channel: int, scale: int) -> None:
+        def add(index: int, _: int) -> None:
+            into, pieces = tasks[index]
+            for ids, rows, start in pieces:
+                _add_rows(into, ids, rows, start)
+
+        workers.run(add, list_singles(len(tasks)))
+
+    def _finish(self, channel: int, scale: int, workers: Workers) -> None:
         """Turn the sums of a channel and scale into columns, some nodes at a time, and let them go."""
-        width, fine = self._responses, scale < len(FINE)
-        first = width * (2 * scale if fine else len(FINE) + scale)
         for sums, counts, found in zip(self._sums.pop((channel, scale)), self._counts, self._found, strict=True):
-            for low, high in cut_bands(counts.shape, NODES):
-                mean = sums.sums[low:high] / counts[low:high, None]
-                into = found[low:high, channel, first : first + (2 * width if fine else width)]
-                if sums.squares is not None:
-                    square = sums.squares[low:high] / counts[low:high, None]
-                    into[:, 1::2] = np.sqrt(np.maximum(square - mean**2, 0))
-                    into = into[:, ::2]
-                mean[:, 0] += self._offset[channel]
-                into[:] = mean
-                self._storage.release()
+            width = self._responses * (1 if sums.squares is None else 2)
+            parts = self._compute_columns(sums, counts, channel, workers)
+            found.append(self._storage.fill((len(counts), width), np.float32, parts))
+            self._storage.release()
             self._storage.drop(*(part for part in sums if part is not None))
+
+    def _compute_columns(
+        self, sums: ScaleSums, counts: NDArray[np.int64], channel: int, workers: Workers
+    ) -> Iterator[NDArray[np.float32]]:
+        """Yield the columns that sums over nodes of `counts` (N,) pixels give, some nodes at a time."""
+        squares = np.empty((0, 0)) if sums.squares is None else sums.squares
+        for low, high in cut_bands(counts.shape, NODES):
+            into = np.empty((high - low, self._responses * (2 if squares.size else 1)), np.float32)
+            write = partial(_write_columns, sums.sums, squares, counts, self._offset[channel], into, low)
+            workers.run(write, split_range(high, workers.threads, low))
+            yield into
+            self._storage.release()
 
 
 def measure_halo(axes: int, spacing: tuple[float, ...]) -> int:
@@ -189,6 +209,38 @@ def halve(values: NDArray[np.float32], workers: Workers) -> NDArray[np.float32]:
     out = np.empty(tuple(-(-size // each) for size, each in zip(values.shape, step, strict=True)), np.float32)
     workers.run(lambda low, high: _halve_rows(values, out, step, low, high), split_range(len(out), 4 * workers.threads))
     return out
+
+
+@njit(cache=True, nogil=True)
+def _add_rows(into, ids, rows, start):  # type: ignore[no-untyped-def]
+    """Add the rows from `start` on to those rows of `into` that `ids` name, each of which occurs once."""
+    for place in range(ids.size):
+        for column in range(into.shape[1]):
+            into[ids[place], column] += rows[start + place, column]
+
+
+@njit(cache=True, nogil=True)
+def _write_columns(sums, squares, counts, offset, into, base, low, high):  # type: ignore[no-untyped-def]
+    """Write the columns of the nodes low..high: the mean of each response, and its deviation where there are squares.
+
+    Args:
+        sums: Of the responses over the pixels of each node, (N, responses).
+        squares: Of their squares, or empty.
+        counts: Pixels (N,).
+        offset: What was subtracted from the grey values, which the first response still lacks.
+        into: Columns (nodes, responses), or (nodes, 2 responses) of means and deviations in turn.
+        base: The node with which `into` begins.
+        low: First node.
+        high: The node after the last one.
+    """
+    step = 2 if squares.size else 1
+    for node in range(low, high):
+        for response in range(sums.shape[1]):
+            mean = sums[node, response] / counts[node]
+            if squares.size:
+                variance = squares[node, response] / counts[node] - mean * mean
+                into[node - base, 2 * response + 1] = np.sqrt(max(variance, 0.0))
+            into[node - base, step * response] = mean + offset if response == 0 else mean
 
 
 @njit(cache=True, nogil=True)
