@@ -241,8 +241,9 @@ def test_columns_that_are_made_in_files_are_those_made_in_memory(
     image = rng.normal(0, 1, (*shape, channels)).astype(np.float32)
     config = GraphConfig(["intensity", "quantiles", "texture", "lightness", "colour", "shape", "position"], edges)
     expected = build_graph(image, segments, config).to_dict()
-    for place in ("moments", "colour", "pooling", "features", "texture"):
+    for place in ("moments", "colour", "pooling", "features", "segment_sums"):
         monkeypatch.setattr(f"bench.graphs.{place}.NODES", 30)
+    monkeypatch.setattr("bench.graphs.segment_sums.OPEN", 60)  # of ids in no order nearly all are open at once
     monkeypatch.setattr("bench.superpixels.adjacency.PAIRS", 70)
     monkeypatch.setattr("bench.graphs.edges.PAIRS", 70)
     monkeypatch.setattr("bench.arrays.selection.AT_ONCE", 50)

@@ -63,11 +63,17 @@ class Lightness:
         self._moments = [PixelMoments(len(pixels), 1, storage) for pixels in counts]
         self._quantiles = [Quantiles(pixels, 1, levels, storage) for pixels in counts]
 
-    def collect(self, slabs: Sequence[Slab], parts: Sequence[list[SegmentBlock]], workers: Workers) -> None:
+    def collect(
+        self,
+        slabs: Sequence[Slab],
+        parts: Sequence[list[SegmentBlock]],
+        ranges: Sequence[tuple[int, int]],
+        workers: Workers,
+    ) -> None:
         """Add the pixels of a slab, as `bench.graphs.texture.Texture.collect`."""
         pixels = slabs[0].pixels.mean(axis=0, dtype=np.float32, keepdims=True)
         lit = [replace(slab, pixels=pixels) for slab in slabs]
-        self._texture.collect(lit, parts, workers)
+        self._texture.collect(lit, parts, ranges, workers)
         for moments, quantiles, slab, blocks in zip(self._moments, self._quantiles, lit, parts, strict=True):
             moments.collect(slab, blocks, workers)
             quantiles.collect(slab, blocks, workers)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
-from bench.arrays.rows import cut_bands
+from bench.arrays.rows import RowReader, cut_bands
 from bench.arrays.scratch import Storage
 from bench.arrays.spacing import relate_spacing
 from bench.arrays.threads import Workers, start_workers
@@ -24,7 +24,7 @@ from bench.graphs.quantiles import Quantiles
 from bench.graphs.texture import Pyramid, Texture, halve_volume, measure_halo
 from bench.superpixels.adjacency import Faces, TouchingPairs
 from bench.superpixels.labels import count_pixels
-from bench.superpixels.runs import SegmentBlock, Slab, count_run_pixels, cut_blocks, walk_slabs
+from bench.superpixels.runs import SLAB_PIXELS, SegmentBlock, Slab, count_run_pixels, cut_blocks, walk_slabs
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _collect(
     storage: Storage,
 ) -> _Collected:
     """Walk over the image; its pixels are let go on return."""
-    axes, channels = len(views[0].shape), image.shape[-1]
+    shape, axes, channels = views[0].shape, len(views[0].shape), image.shape[-1]
     with start_workers(tuple(views[0].shape)) as workers:
         pyramids = [_make_pyramid(image, grey, requirements, rows, workers) for grey in (False, True)]
         walk = walk_slabs(image, views, rows, _count_halo(requirements, axes, spacing))
@@ -221,10 +221,12 @@ def _collect(
         levels = requirements.light_levels
         light = Lightness(counts, axes, levels, spacing, pyramids[1], storage) if levels else None
         pools = [_Pool(pixels, channels, requirements, storage) for pixels in counts]
+        firsts = [None if slabs[0].stop == shape[0] else _find_firsts(view, rows) for view in views]
         while slabs:
+            ranges = [_find_range(*each) for each in zip(slabs, blocks, firsts, strict=True)]
             for shared in (texture, light):
                 if shared is not None:
-                    shared.collect(slabs, blocks, workers)
+                    shared.collect(slabs, blocks, ranges, workers)
             for pool, slab, parts in zip(pools, slabs, blocks, strict=True):
                 pool.collect(slab, parts, workers)
             storage.release()
@@ -285,6 +287,27 @@ def _make_pyramid(
     """Make the coarser levels of a volume, or of its lightness, where they are filtered."""
     filtered = len(requirements.light_levels) > 0 if grey else requirements.texture
     return halve_volume(image, grey, rows, workers) if filtered and len(image.shape) == 4 else None
+
+
+def _find_range(slab: Slab, parts: Sequence[SegmentBlock], firsts: NDArray[np.int32] | None) -> tuple[int, int]:
+    """Return the first id in a slab or a later one, and the one after the last in the slab.
+
+    Args:
+        slab: The slab.
+        parts: Its blocks.
+        firsts: As `_find_firsts` returns them; None for the only slab of an image.
+    """
+    return 0 if firsts is None else int(firsts[slab.start]), max(int(block.runs.ids.max()) for block in parts) + 1
+
+
+def _find_firsts(segments: Readable, rows: int | None) -> NDArray[np.int32]:
+    """Return for each row of the first axis the least id in it and in all below it."""
+    reader = RowReader(segments, np.int32)
+    least = [
+        reader.read_rows(start, stop).reshape(stop - start, -1).min(axis=1)
+        for start, stop in cut_bands(segments.shape, SLAB_PIXELS, rows)
+    ]
+    return np.minimum.accumulate(np.concatenate(least)[::-1])[::-1]
 
 
 def _count_halo(requirements: Requirements, axes: int, spacing: tuple[float, ...]) -> int:

@@ -5,8 +5,6 @@ with derivatives multiplied by sigma so that they compare across scales. Beyond 
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -17,7 +15,7 @@ from bench.arrays.rows import RowReader, cut_bands
 from bench.arrays.scratch import Storage
 from bench.arrays.threads import Workers, list_singles, split_range
 from bench.graphs.filters import TRUNCATE, Level, Sums, sum_plane_responses
-from bench.graphs.moments import NODES
+from bench.graphs.segment_sums import Key, SegmentSums, add_rows
 from bench.graphs.volume import measure_margin, sum_volume_responses
 from bench.superpixels.runs import SLAB_PIXELS, SegmentBlock, Slab, stack_blocks
 from bench.superpixels.smoothing import sample_gaussian
@@ -34,22 +32,14 @@ def list_strides() -> list[int]:
     return [max(int(sigma / _WIDEST), 1) for sigma in (*FINE, *COARSE)]
 
 
-class ScaleSums(NamedTuple):
-    """Sums (N, responses) of the responses at one scale over the segments of a view, at fine scales also of squares."""
-
-    sums: NDArray[np.float64]
-    squares: NDArray[np.float64] | None
-
-
 class Texture:
     """Filters an image once and pools the responses in several segmentations ("views") of it.
 
     Means and deviations at the fine scales, means at the coarse ones. Responses at coarse scales hardly vary within a
     segment. They are computed on a halved, quartered, ... image: that of a slab, or of a volume, whose slabs have few
-    rows and would need many around them, a `pyramid` of the whole, which takes a seventh of its values. Sums live from
-    the first slab to the last, so those of an image of one slab are in memory for a single channel and scale at a time.
-    In a volume `spacing`, the length of a pixel along each axis, divides the Gaussians and their derivatives. Sums and
-    columns live in `storage`.
+    rows and would need many around them, a `pyramid` of the whole, which takes a seventh of its values. In a volume
+    `spacing`, the length of a pixel along each axis, divides the Gaussians and their derivatives. Columns live in
+    `storage`.
     """
 
     halo = (2 * (sample_gaussian(_WIDEST, TRUNCATE).size - 1) + 1) * max(list_strides())
@@ -63,31 +53,37 @@ class Texture:
         pyramid: Pyramid | None,
         storage: Storage,
     ) -> None:
-        self._pyramid = pyramid
-        self._counts, self._responses = counts, 2 + 2 * axes
-        self._spacing, self._storage = spacing, storage
-        self._found: list[list[NDArray[np.float32]]] = [[] for _ in counts]
-        self._sums: dict[tuple[int, int], list[ScaleSums]] = {}
+        self._pyramid, self._spacing = pyramid, spacing
         self._offset = np.zeros(channels, np.float32)
+        self._views = [SegmentSums(pixels, 2 + 2 * axes, self._offset, storage) for pixels in counts]
 
-    def collect(self, slabs: Sequence[Slab], parts: Sequence[Sequence[SegmentBlock]], workers: Workers) -> None:
+    def collect(
+        self,
+        slabs: Sequence[Slab],
+        parts: Sequence[Sequence[SegmentBlock]],
+        ranges: Sequence[tuple[int, int]],
+        workers: Workers,
+    ) -> None:
         """Filter every channel of a slab at every scale.
 
         Args:
             slabs: The slab of each view; they share their pixels.
             parts: The blocks of each of them.
+            ranges: The first segment of each view in this slab or a later one, and the one after the last in this slab.
             workers: Threads that share the blocks.
         """
         slab, stacked = slabs[0], [stack_blocks(blocks) for blocks in zip(*parts, strict=True)]
         if slab.start == 0:
-            self._offset = slab.pixels[:, 0, 0, 0].copy()
+            self._offset[:] = slab.pixels[:, 0, 0, 0]
+        for view, (first, stop) in zip(self._views, ranges, strict=True):
+            view.advance(first, stop, workers)
         add_up = sum_plane_responses if slab.axes == 2 else sum_volume_responses
         for channel in range(len(slab.pixels)):
             for scale, part in enumerate(self._list_levels(slab, channel, workers)):
-                sums = self._sums.get((channel, scale)) or self._start_sums(channel, scale)
-                self._add(sums, parts, add_up(part, slab, stacked, len(slabs), workers), workers)
+                self._add((channel, scale), parts, add_up(part, slab, stacked, len(slabs), workers), workers)
                 if slab.stop == slab.shape[0]:
-                    self._finish(channel, scale, workers)
+                    for view in self._views:
+                        view.finish((channel, scale), workers)
 
     def _list_levels(self, slab: Slab, channel: int, workers: Workers) -> Iterator[Level]:
         """Yield a channel of a slab at each scale."""
@@ -105,62 +101,33 @@ class Texture:
 
         They are mean and deviation of each response in turn at a fine scale, means at a coarse one.
         """
-        found, self._found[view] = self._found[view], []
-        return found
+        return self._views[view].take()
 
-    def _start_sums(self, channel: int, scale: int) -> list[ScaleSums]:
-        shapes = [(len(pixels), self._responses) for pixels in self._counts]
-        fine = scale < len(FINE)
-        zeros = self._storage.zeros
-        sums = [ScaleSums(zeros(shape, np.float64), zeros(shape, np.float64) if fine else None) for shape in shapes]
-        self._sums[channel, scale] = sums
-        return sums
+    def _add(self, key: Key, parts: Sequence[Sequence[SegmentBlock]], found: Sequence[Sums], workers: Workers) -> None:
+        """Add the sums of stacked blocks to those of each view, block by block in their order.
 
-    def _add(
-        self,
-        sums: Sequence[ScaleSums],
-        parts: Sequence[Sequence[SegmentBlock]],
-        found: Sequence[Sums],
-        workers: Workers,
-    ) -> None:
-        """Add the sums of stacked blocks to those of each view, block by block in their order."""
+        Args:
+            key: The channel and the scale.
+            parts: The blocks of each view.
+            found: Sums and sums of squares of each stacked block.
+            workers: Threads that share the views.
+        """
         tasks = []
         starts = [0] * len(found)  # of the segments of a view among those of its stacked blocks
-        for of_view, blocks in zip(sums, parts, strict=True):
-            for into, which in zip(of_view, range(2), strict=True):
+        for view, blocks in zip(self._views, parts, strict=True):
+            sums = view.open_sums(key, squared=key[1] < len(FINE))
+            for into, which in zip(sums, range(2), strict=True):
                 if into is not None:
-                    tasks.append(
-                        (into, [(b.runs.ids, f[which], s) for b, f, s in zip(blocks, found, starts, strict=True)])
-                    )
+                    pieces = [(b.runs.ids, f[which], s) for b, f, s in zip(blocks, found, starts, strict=True)]
+                    tasks.append((into, view.first, pieces))
             starts = [start + block.runs.ids.size for start, block in zip(starts, blocks, strict=True)]
 
         def add(index: int, _: int) -> None:
-            into, pieces = tasks[index]
+            into, first, pieces = tasks[index]
             for ids, rows, start in pieces:
-                _add_rows(into, ids, rows, start)
+                add_rows(into, first, ids, rows, start)
 
         workers.run(add, list_singles(len(tasks)))
-
-    def _finish(self, channel: int, scale: int, workers: Workers) -> None:
-        """Turn the sums of a channel and scale into columns, some nodes at a time, and let them go."""
-        for sums, counts, found in zip(self._sums.pop((channel, scale)), self._counts, self._found, strict=True):
-            width = self._responses * (1 if sums.squares is None else 2)
-            parts = self._compute_columns(sums, counts, channel, workers)
-            found.append(self._storage.fill((len(counts), width), np.float32, parts))
-            self._storage.release()
-            self._storage.drop(*(part for part in sums if part is not None))
-
-    def _compute_columns(
-        self, sums: ScaleSums, counts: NDArray[np.int64], channel: int, workers: Workers
-    ) -> Iterator[NDArray[np.float32]]:
-        """Yield the columns that sums over nodes of `counts` (N,) pixels give, some nodes at a time."""
-        squares = np.empty((0, 0)) if sums.squares is None else sums.squares
-        for low, high in cut_bands(counts.shape, NODES):
-            into = np.empty((high - low, self._responses * (2 if squares.size else 1)), np.float32)
-            write = partial(_write_columns, sums.sums, squares, counts, self._offset[channel], into, low)
-            workers.run(write, split_range(high, workers.threads, low))
-            yield into
-            self._storage.release()
 
 
 def measure_halo(axes: int, spacing: tuple[float, ...]) -> int:
@@ -209,38 +176,6 @@ def halve(values: NDArray[np.float32], workers: Workers) -> NDArray[np.float32]:
     out = np.empty(tuple(-(-size // each) for size, each in zip(values.shape, step, strict=True)), np.float32)
     workers.run(lambda low, high: _halve_rows(values, out, step, low, high), split_range(len(out), 4 * workers.threads))
     return out
-
-
-@njit(cache=True, nogil=True)
-def _add_rows(into, ids, rows, start):  # type: ignore[no-untyped-def]
-    """Add the rows from `start` on to those rows of `into` that `ids` name, each of which occurs once."""
-    for place in range(ids.size):
-        for column in range(into.shape[1]):
-            into[ids[place], column] += rows[start + place, column]
-
-
-@njit(cache=True, nogil=True)
-def _write_columns(sums, squares, counts, offset, into, base, low, high):  # type: ignore[no-untyped-def]
-    """Write the columns of the nodes low..high: the mean of each response, and its deviation where there are squares.
-
-    Args:
-        sums: Of the responses over the pixels of each node, (N, responses).
-        squares: Of their squares, or empty.
-        counts: Pixels (N,).
-        offset: What was subtracted from the grey values, which the first response still lacks.
-        into: Columns (nodes, responses), or (nodes, 2 responses) of means and deviations in turn.
-        base: The node with which `into` begins.
-        low: First node.
-        high: The node after the last one.
-    """
-    step = 2 if squares.size else 1
-    for node in range(low, high):
-        for response in range(sums.shape[1]):
-            mean = sums[node, response] / counts[node]
-            if squares.size:
-                variance = squares[node, response] / counts[node] - mean * mean
-                into[node - base, 2 * response + 1] = np.sqrt(max(variance, 0.0))
-            into[node - base, step * response] = mean + offset if response == 0 else mean
 
 
 @njit(cache=True, nogil=True)
