@@ -105,7 +105,7 @@ def _build_next(waiting: list[SegmentStatistics], config: GraphConfig) -> dict[s
         x.shape[1] > 0,
         f"graph.features={config.features} say nothing of an image of one channel: add another set, such as intensity",
     )
-    texture = pooled.texture or []
+    texture = [*(pooled.texture or []), *(pooled.light.texture if pooled.light else [])]
     pooled.storage.drop(*(part for part in (pooled.quantiles, *texture, pooled.colour) if part is not None))
     pooled = replace(pooled, quantiles=None, texture=None, colour=None, light=None)
     found = [EDGES[name].find(pooled, config.neighbours) for name in config.edges]

@@ -103,14 +103,15 @@ class SegmentSums:
         """Write the columns of the first segments of a channel and scale, some of them at a time."""
         sums, squares = self._sums[key]
         width = self._responses * (1 if squares is None else 2)
-        columns = self._columns.setdefault(key, self._storage.start_rows(np.float32, (width,)))
+        if key not in self._columns:
+            self._columns[key] = self._storage.start_rows(np.float32, (width,))
         counts, offset = self._counts[self.first :], self._offset[key[0]]
         given = np.empty((0, 0)) if squares is None else squares
         for low, high in cut_bands((segments,), NODES):
             into = np.empty((high - low, width), np.float32)
             work = partial(_write_columns, sums, given, counts, offset, into, low)
             workers.run(work, split_range(high, workers.threads, low))
-            columns.append(into)
+            self._columns[key].append(into)
         self._storage.release()
 
 
