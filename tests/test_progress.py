@@ -28,6 +28,19 @@ def test_a_long_fit_is_never_silent_for_more_than_half_a_minute(capsys: pytest.C
     assert [int(line.split("step ")[1].split(",")[0]) for line in lines] == list(range(30, 301, 30))
 
 
+def test_the_time_left_counts_the_steps_and_not_what_came_before_them(capsys: pytest.CaptureFixture[str]) -> None:
+    schedule = Schedule(TrainingConfig(steps=100, patience=None), steps_per_epoch=10)
+    with FitBar("arm") as bar:
+        for step in range(1, 101):  # a second each, after an hour of something else
+            schedule.count_step(0.0)
+            bar.show(schedule, 1, None, None, 3600.0 + step)
+    first, *lines = capsys.readouterr().err.splitlines()
+    assert "left" not in first
+    clocks = [line.split("at most ")[1].split()[0].split(":") for line in lines]
+    found = [60 * int(minutes) + int(seconds) for minutes, seconds in clocks]
+    assert found == pytest.approx(range(90, -1, -10), abs=1)
+
+
 def test_items_pass_and_what_is_soon_done_is_silent(capsys: pytest.CaptureFixture[str]) -> None:
     assert list(track_progress([3, 1, 2], "work", quiet_seconds=60.0)) == [3, 1, 2]
     assert capsys.readouterr().err == ""

@@ -14,6 +14,7 @@ class FitBar:
 
     def __init__(self, description: str) -> None:
         self.description, self.tenth, self.shown = description, 0, 0.0
+        self.start: tuple[float, float] | None = None  # progress and seconds at the first step
         self.terminal = sys.stderr.isatty()
         shape = "{desc} {percentage:3.0f}%|{bar}|{postfix}"
         self.bar = tqdm(total=1.0, desc=description, disable=not self.terminal, leave=False, bar_format=shape)
@@ -35,16 +36,30 @@ class FitBar:
             seconds: Seconds since it began.
         """
         progress = 1.0 if schedule.find_end() else schedule.progress
+        self.start = self.start or (progress, seconds)
         if not self.terminal and int(progress * 10) <= self.tenth and seconds < self.shown + LINE_SECONDS:
             return
-        left = tqdm.format_interval(seconds * (1 - progress) / max(progress, 1e-6))
+        left = self._estimate_left(progress, seconds)
         scores = [
             f"{name} {'-' if value is None else f'{value:.4f}'}" for name, value in (("score", score), ("best", best))
         ]
-        text = f" step {schedule.steps}, epoch {epoch}, {', '.join(scores)}, at most {left} left"
+        text = f" step {schedule.steps}, epoch {epoch}, {', '.join(scores)}{left}"
         if self.terminal:
             self.bar.set_postfix_str(text, refresh=False)
             self.bar.update(progress - self.bar.n)
             return
         self.tenth, self.shown = int(progress * 10), seconds
         print(f"{self.description} {progress:4.0%}{text}", file=sys.stderr, flush=True)
+
+    def _estimate_left(self, progress: float, seconds: float) -> str:
+        """Return how long the rest takes at most, by the steps after the first: that one has the start-up in it.
+
+        Nothing is returned where the first step is all there is to go by.
+        """
+        began, earlier = self.start or (progress, seconds)
+        if progress >= 1:
+            return ", at most 00:00 left"
+        if progress <= began:
+            return ""
+        left = (seconds - earlier) * (1 - progress) / (progress - began)
+        return f", at most {tqdm.format_interval(left)} left"

@@ -27,7 +27,8 @@ TEMPLATES = ROOT / "docs" / "templates"
 BLOCK = re.compile(r"(<!-- answer -->\n).*?(<!-- /answer -->)", re.DOTALL)
 
 ORDER = (  # of the arms in tables; others follow
-    *("tiled_cnn", "tiled_cnn_3d", "tiled_cnn_25d", "tiled_cnn scale=2", "tiled_cnn scale=4", "tiled_cnn scale=8"),
+    *("tiled_cnn", "tiled_cnn slice-wise", "tiled_cnn slice-wise scale=4", "tiled_cnn_3d", "tiled_cnn_25d"),
+    *("tiled_cnn scale=2", "tiled_cnn scale=4", "tiled_cnn scale=8"),
     *("superpixel_gnn", "superpixel_mlp", "coarse_gnn", "coarse_gnn painted", "superpixel_trees"),
     *("superpixel_trees hops=[]", "pixel_forest"),
     "threshold",
@@ -120,13 +121,13 @@ def list_arms(folder: str, dataset: str) -> list[str]:
 
 @cache
 def read_more(folder: str) -> pd.DataFrame:
-    """Return clDice (macro, pooled over the test images) and net memory of each data set and arm."""
+    """Return clDice (macro, pooled over the test images), net memory, validation score and steps of each arm."""
     tables = read_tables(folder)
     scores = tables.scores
     pooled = scores[(scores["metric"] == "cl_dice") & (scores["split"] == "test") & (scores["image"] == "all")]
     macro = pooled[pooled["class"] == "macro"][["run_id", "value"]].rename(columns={"value": "cl_dice"})
     runs = list_configurations(tables).merge(macro, on="run_id", how="left")
-    return runs.groupby(["dataset", "arm"])[["cl_dice", "net_peak_bytes"]].mean()
+    return runs.groupby(["dataset", "arm"])[["cl_dice", "net_peak_bytes", "best_val_score", "steps"]].mean()
 
 
 def find_more(folder: str, dataset: str, arm: str, column: str) -> float:
@@ -227,6 +228,8 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "rivals": make_rivals,
     "net": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'net_peak_bytes') / MIB:.0f} MiB",
     "cl_dice": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'cl_dice'):.3f}",
+    "validation": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'best_val_score'):.3f}",
+    "steps": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'steps'):,.0f}",
     "answers": make_answers,
     "first": lambda folder, dataset: reach_verdicts(folder)[dataset].first,
     "rival": lambda folder, dataset: reach_verdicts(folder)[dataset].rival,
