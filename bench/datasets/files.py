@@ -31,6 +31,10 @@ class Layout:
         image = np.moveaxis(stored, self.channel_axis, -1)
         return image[..., :-1] if self.alpha else image
 
+    def cut(self, stored: Typed, strip: Strip | None) -> Typed:
+        """Return the part of a stored array that a strip is, all of it for None; nothing is read."""
+        return stored if strip is None else strip.cut(stored, self.channel_axis)
+
 
 class StoredImage(Protocol):
     """Stored values of an image, (*spatial, C), of which boxes can be had with all channels."""
@@ -171,12 +175,10 @@ class ImageFile:
         return self._scale_with(lambda array: np.ascontiguousarray(array[...]))
 
     def _scale_with(self, stored: Callable[[Typed], Typed]) -> Scaled:
-        arrays: list[Typed] = [
+        arrays = [
             open_image(path, self.channel_axis, self.max_pixels, self.plane).array for path in (self.path, *self.others)
         ]
-        if self.strip is not None:
-            arrays = [self.strip.cut(array, self.layout.channel_axis) for array in arrays]
-        parts = tuple(Arranged(stored(array), self.layout) for array in arrays)
+        parts = tuple(Arranged(stored(self.layout.cut(array, self.strip)), self.layout) for array in arrays)
         return Scaled(parts[0] if len(parts) == 1 else Joined(parts), self.scaling, self.holes)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
@@ -221,7 +223,7 @@ class MaskFile:
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
         mask = open_mask(self.path, self.max_pixels, self.plane, self.colours)
-        return self.classes.of((mask if self.strip is None else mask.cut(self.strip))[key])
+        return self.classes.of(mask.cut(self.strip)[key])
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.protocols import Typed
 from bench.config import FolderConfig, require
 from bench.datasets.examine import Intensities, measure_intensities
 from bench.datasets.files import Arranged, Joined, Layout, StoredImage
@@ -59,9 +58,7 @@ def inspect(entry: ManifestEntry, config: FolderConfig) -> Inspected:
         )
     stated = config.channel_axis if entry.plane is None else None  # of a plane `open_image` has found it
     layouts = [find_layout(one.path, one.header, mask.shape, stated, one) for one in opened]
-    image = join_files(opened, layouts, entry.strip)
-    if entry.strip is not None:
-        mask = mask.cut(entry.strip)
+    image, mask = join_files(opened, layouts, entry.strip), mask.cut(entry.strip)
     found = measure_intensities(entry.images, image, find_ignored(mask, config))
     sizes, units = select_pixel_size(opened[0], layouts[0])
     absent = sum(count_absent(path, config.max_pixels) for path in entry.images if path.is_dir())
@@ -97,10 +94,7 @@ def split_planes(manifest: Manifest, config: FolderConfig) -> Manifest:
 
 def join_files(opened: list[Opened], layouts: list[Layout], strip: Strip | None) -> StoredImage:
     """Return the stored values of an image, of one file or of one per channel, which must be alike; or of a strip."""
-    arrays: list[Typed] = [one.array for one in opened]
-    if strip is not None:
-        arrays = [strip.cut(array, layout.channel_axis) for array, layout in zip(arrays, layouts, strict=True)]
-    parts = [Arranged(array, layout) for array, layout in zip(arrays, layouts, strict=True)]
+    parts = [Arranged(layout.cut(one.array, strip), layout) for one, layout in zip(opened, layouts, strict=True)]
     if len(parts) == 1:
         return parts[0]
     for one, part in zip(opened, parts, strict=True):

@@ -68,9 +68,9 @@ class StoredMask:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         return self[...].astype(dtype or self.dtype, copy=False)
 
-    def cut(self, strip: Strip) -> "StoredMask":
-        """Return the mask of a part of the image."""
-        return replace(self, array=strip.cut(self.array, self.channel_axis))
+    def cut(self, strip: Strip | None) -> "StoredMask":
+        """Return the mask of a part of the image, of all of it for None."""
+        return self if strip is None else replace(self, array=strip.cut(self.array, self.channel_axis))
 
 
 def open_mask(

@@ -221,12 +221,13 @@ def _collect(
         levels = requirements.light_levels
         light = Lightness(counts, axes, levels, spacing, pyramids[1], storage) if levels else None
         pools = [_Pool(pixels, channels, requirements, storage) for pixels in counts]
-        firsts = [None if slabs[0].stop == shape[0] else _find_firsts(view, rows) for view in views]
+        filtering = [shared for shared in (texture, light) if shared is not None]
+        several = len(filtering) > 0 and slabs[0].stop < shape[0]
+        firsts = [_find_firsts(view, rows) if several else None for view in views]
         while slabs:
             ranges = [_find_range(*each) for each in zip(slabs, blocks, firsts, strict=True)]
-            for shared in (texture, light):
-                if shared is not None:
-                    shared.collect(slabs, blocks, ranges, workers)
+            for shared in filtering:
+                shared.collect(slabs, blocks, ranges, workers)
             for pool, slab, parts in zip(pools, slabs, blocks, strict=True):
                 pool.collect(slab, parts, workers)
             storage.release()
@@ -295,7 +296,7 @@ def _find_range(slab: Slab, parts: Sequence[SegmentBlock], firsts: NDArray[np.in
     Args:
         slab: The slab.
         parts: Its blocks.
-        firsts: As `_find_firsts` returns them; None for the only slab of an image.
+        firsts: As `_find_firsts` returns them; None: the first id is 0.
     """
     return 0 if firsts is None else int(firsts[slab.start]), max(int(block.runs.ids.max()) for block in parts) + 1
 

@@ -96,7 +96,6 @@ class SegmentSums:
         moved = self._make_zeros(segments)
         moved[: len(sums) - passed] = sums[passed:]
         self._storage.drop(sums)
-        self._storage.release()
         return moved
 
     def _write(self, key: Key, segments: int, workers: Workers) -> None:

@@ -6,9 +6,10 @@ run is typed by hand.
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Mapping
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -166,6 +167,12 @@ def name_commits(folder: str) -> str:
     return ", ".join(f"{commit} ({count(int(rows), 'run')})" for commit, rows in commits.items())
 
 
+def format_ratio(row: Mapping[Hashable, Any], digits: int) -> str:
+    """Return the ratio of a row with the least and the greatest of the runs."""
+    ratio, low, high = (f"{row[name]:.{digits}f}" for name in ("ratio", "ratio_min", "ratio_max"))
+    return f"{ratio} [{low}, {high}]"
+
+
 def make_segmenters() -> str:
     """Return the table of superpixels of other libraries."""
     frame = pd.read_csv(REFERENCE / "segmenters" / "segmenters.csv")
@@ -176,7 +183,7 @@ def make_segmenters() -> str:
         "|---|---|---|---|---|---|",
     ]
     for row in frame.to_dict("records"):
-        ratio = f"{row['ratio']:.2f} [{row['ratio_min']:.2f}, {row['ratio_max']:.2f}]"
+        ratio = format_ratio(row, 2)
         cells = [f"{row['size']:g}", f"{row['nodes_per_megapixel']:.0f}", f"{row['ceiling']:.3f}"]
         cells += [f"{row['seconds_per_megapixel']:.3f} s", ratio]
         lines.append(f"| {row['segmenter']} | {' | '.join(cells)} |")
@@ -187,7 +194,7 @@ def make_perf() -> str:
     """Return the table of the steps from image to graph beside their rivals."""
     lines = ["| step | beside | times faster [least, greatest] |", "|---|---|---|"]
     for row in pd.read_csv(REFERENCE / "perf" / "perf.csv").to_dict("records"):
-        ratio = f"{row['ratio']:.1f} [{row['ratio_min']:.1f}, {row['ratio_max']:.1f}]"
+        ratio = format_ratio(row, 1)
         lines.append(f"| {row['step']} | {row['rival']} | {ratio} |")
     return "\n".join(lines)
 
@@ -200,7 +207,7 @@ def make_volume_perf() -> str:
         "|---|---|---|---|---|",
     ]
     for row in frame[frame["rival"].notna()].to_dict("records"):
-        ratio = f"{row['ratio']:.1f} [{row['ratio_min']:.1f}, {row['ratio_max']:.1f}]"
+        ratio = format_ratio(row, 1)
         cells = [write_cube(row["size"]), str(row["rival"]), ratio, f"{row['cpu_ratio']:.1f}"]
         cells += [f"{row['ceiling']:.3f}, {row['rival_ceiling']:.3f}"]
         lines.append(f"| {' | '.join(cells)} |")
