@@ -262,6 +262,15 @@ def test_a_median_in_bands_is_that_of_numpy(count: int) -> None:
         assert find_median(values, Storage(None), 16) == np.median(values)
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the system has no file that is always full")
+def test_a_full_disk_is_named_where_rows_are_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with Storage(tmp_path) as storage:
+        monkeypatch.setattr(storage, "start_file", lambda: Path("/dev/full"))
+        column = storage.start_rows(np.float64, (2,))
+        with pytest.raises(OSError, match=r"no room for scratch in .*No space left"):
+            column.append(np.ones((1000, 2)))
+
+
 def test_an_array_is_filled_part_by_part_in_memory_and_in_files_alike(tmp_path: Path) -> None:
     parts = [
         np.arange(6, dtype=np.int64).reshape(3, 2),

@@ -194,3 +194,21 @@ def split_key(key: Any, shape: Sequence[int]) -> tuple[Box, tuple[int | slice, .
             box.append(slice(part % length, part % length + 1))
             rest.append(0)
     return tuple(box), tuple(rest)
+
+
+def read_key(key: Any, shape: Sequence[int], read: Callable[[Box], NDArray[Any]]) -> NDArray[Any]:
+    """Return what any key of numpy's selects of an array of which boxes can be read.
+
+    Args:
+        key: The key.
+        shape: Shape of the array.
+        read: Reads a box; of a key that `split_key` cannot split, the box of the whole array.
+
+    Raises:
+        IndexError: A number is out of bounds.
+    """
+    found = split_key(key, shape)
+    if found is None:
+        return np.asarray(read(span_axes(shape))[key])
+    box, rest = found
+    return np.asarray(read(box)[rest])

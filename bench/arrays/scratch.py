@@ -197,8 +197,11 @@ class RowList:
         if self._path is None:
             self._parts.append(rows)
             return
-        with self._path.open("ab") as file:
-            np.ascontiguousarray(rows, self._dtype).tofile(file)
+        try:
+            with self._path.open("ab") as file:
+                file.write(np.ascontiguousarray(rows, self._dtype).data)  # `tofile` does not say what went wrong
+        except OSError as error:
+            raise OSError(error.errno, f"no room for scratch in {self._path.parent}: {error.strerror}") from error
 
     def finish(self) -> NDArray[Any]:
         """Return all rows as an array of the storage; nothing can be added any more."""

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.chunked import Box, split_key
+from bench.arrays.chunked import Box, read_key, split_key
 from bench.arrays.protocols import Typed
 from bench.arrays.rows import cut_bands
 from bench.datasets.masks import open_mask
@@ -69,11 +69,7 @@ class Arranged:
         return self.array.dtype
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        found = split_key(key, self.shape)
-        if found is None:
-            return np.asarray(self[...][key])
-        box, rest = found
-        return np.asarray(self.block(box[:-1])[..., box[-1]][rest])
+        return read_key(key, self.shape, lambda box: self.block(box[:-1])[..., box[-1]])
 
     def block(self, box: Box) -> NDArray[Any]:
         """Return all channels of a box of the spatial axes."""

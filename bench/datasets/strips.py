@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.chunked import split_key
+from bench.arrays.chunked import Box, read_key
 from bench.arrays.protocols import Typed
 
 
@@ -43,10 +43,9 @@ class CutArray:
         return self.array.dtype
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
-        found = split_key(key, self.shape)
-        if found is None:
-            return np.asarray(self[...][key])
-        box, rest = found
+        return read_key(key, self.shape, self._read)
+
+    def _read(self, box: Box) -> NDArray[Any]:
         part = box[self.axis]
         moved = slice(part.start + self.start, part.stop + self.start)
-        return np.asarray(self.array[(*box[: self.axis], moved, *box[self.axis + 1 :])][rest])
+        return self.array[(*box[: self.axis], moved, *box[self.axis + 1 :])]
