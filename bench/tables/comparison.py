@@ -150,7 +150,7 @@ def _list_varied(group: pd.DataFrame, pipeline: str, leave_out: Sequence[str]) -
     if len(started) == 1:  # which is in every name as `pretrained`
         varied = [column for column in varied if column not in WEIGHTS]
     usual = {name: text for name, text in _defaults(pipeline).items() if not name.startswith("training.")}
-    rows = group[varied].astype("object").itertuples(index=False)
+    rows = group[varied].astype("object").to_numpy()  # not itertuples: without columns some versions yield no rows
     named = [
         [one for one in zip(varied, row, strict=True) if usual.get(one[0]) != format_setting(one[1])] for row in rows
     ]
