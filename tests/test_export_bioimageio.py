@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 SMALL = TiledCnnConfig(tile_size=96, overlap=16, model=CnnConfig(decoder_channels=[16, 8, 8, 8, 8]))
 TASK = Task(("background", "cell wall", "class"), 2, 2)
 CARD = "# CNN on made_up, seed 0\n\n## Model\n\n- command: `bench dataset.root=/home/me`\n\n## Limits\n\n- few\n"
-pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:FutureWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated")
 
 
 def leave_run(

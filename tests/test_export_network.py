@@ -40,7 +40,7 @@ def leave_run(directory: Path, pipeline: PipelineConfig = SMALL) -> Path:
     return directory
 
 
-@pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated:FutureWarning")
+@pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated")
 def test_torchscript_gives_the_classes_of_the_run_on_any_size(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

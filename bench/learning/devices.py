@@ -1,5 +1,6 @@
 """Seeds, devices and number types: where and in what precision a network computes."""
 
+import os
 import random
 
 import numpy as np
@@ -8,13 +9,25 @@ import torch
 from bench.config import InputError
 
 
-def seed_everything(seed: int) -> np.random.Generator:
-    """Seed Python and torch, ask cuDNN for deterministic kernels, and return a numpy generator of the same seed."""
+def seed_everything(seed: int, device: torch.device | None = None) -> np.random.Generator:
+    """Seed Python and torch, ask a GPU for deterministic kernels, and return a numpy generator of the same seed."""
     random.seed(seed)
     torch.manual_seed(seed)
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
+    if device is not None and device.type == "cuda":
+        prefer_deterministic()
     return np.random.default_rng(seed)
+
+
+def prefer_deterministic() -> None:
+    """Have torch use deterministic algorithms where it has them; operations without one keep running, and warn.
+
+    The variable is what cuBLAS needs for it, and is read at its first use. Memory that is only reserved is not filled.
+    """
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # of its class
 
 
 def resolve_device(name: str) -> torch.device:

@@ -84,7 +84,7 @@ class TiledCnn:
     def fit(self, train_items: Sequence[TiledImage], val_items: Sequence[TiledImage]) -> FitLog:
         """Train a new network; keep the weights with the best pooled macro Dice on the validation images."""
         started_ns = time.perf_counter_ns()
-        seed_everything(self.config.seed)
+        seed_everything(self.config.seed, self.device)
         self.model = self._build()  # a second fit starts afresh
         if self.settings.checkpointing:
             checkpoint_blocks(self.model, self.network.list_blocks(self.model))

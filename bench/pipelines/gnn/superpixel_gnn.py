@@ -192,7 +192,7 @@ class SuperpixelGnn:
             The log of the fit.
         """
         started_ns = time.perf_counter_ns()
-        seed_everything(self.config.seed)
+        seed_everything(self.config.seed, self.device)
         items = [data for item in train_items for data in item.graphs]
         if self.settings.weights is not None:
             self.model = load_published_network(
