@@ -17,6 +17,7 @@ from bench.datasets import task_file
 from bench.datasets.registry import load
 from bench.datasets.sample import Sample, Splits
 from bench.learning.fitlog import FitLog, StatedCost
+from bench.measure.device import read_idle_states
 from bench.measure.environment import pin_torch
 from bench.measure.machine import default_threads
 from bench.measure.meter import Meter, find_headline
@@ -30,6 +31,7 @@ from bench.scores.spool import Spool
 from bench.tables.write import run_key, write_part, write_parts
 
 Row = dict[str, Any]
+BESIDE_GPU = 4  # threads of torch on the host: what is left to them is small, and 16 that sleep and wake took longer
 
 
 def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
@@ -46,7 +48,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     Returns:
         The row with all that was measured, and a line for the user.
     """
-    started = time.perf_counter()
+    started, idle = time.perf_counter(), read_idle_states()  # before a network takes memory of a GPU
     data = load(config.dataset, Path(config.results_dir))
     loaded = time.perf_counter()
     check_promised(row, data.facts)
@@ -55,7 +57,8 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     row |= {"load_seconds": loaded - started, "startup_seconds": time.perf_counter() - loaded}
     row |= pinned | data.facts | {"dataset": data.name, "dataset.spatial_axes": data.task.spatial_axes}
     row |= {"run_key": run_key(row["settings_key"], data.facts)}
-    meter = Meter(directory, device, config.measure.sample_period, workers=parallel.has_child_processes(config))
+    workers = parallel.has_child_processes(config)
+    meter = Meter(directory, device, config.measure.sample_period, workers, idle)
     with Spool(directory) as spool:
         try:
             with meter:
@@ -168,7 +171,9 @@ def _pin(config: Config) -> tuple[str, Row]:
         return "cpu", {}
     from bench.learning.devices import resolve_device
 
-    return str(resolve_device(config.device)), pin_torch(config.measure.threads or default_threads())
+    device = str(resolve_device(config.device))
+    threads = config.measure.threads or default_threads()
+    return device, pin_torch(threads if device == "cpu" else min(threads, BESIDE_GPU))
 
 
 def _size(samples: Sequence[Sample]) -> dict[str, int]:

@@ -180,6 +180,9 @@ def test_runs_on_a_gpu_fill_every_column_of_its_memory(tmp_path: Path) -> None:
     always = [str(name) for name in stages if str(name).startswith("gpu_") and name != "gpu_accounting_peak_bytes"]
     assert {name: int(measured[name].isna().sum()) for name in always if measured[name].isna().any()} == {}
     assert measured["gpu_peak_process_bytes"].gt(measured["gpu_context_bytes"] - MIB).all()
+    beside = (measured["gpu_peak_device_delta_bytes"] - measured["gpu_peak_process_bytes"]).abs()
+    assert beside.lt(32 * MIB).all(), "the device was idle before the run, and the run's network is no part of that"
+    assert not runs["flags"].fillna("").str.contains("GPU").any()
 
 
 def test_the_smallest_card_holds_the_context_and_what_was_allocated(environment: dict[str, str]) -> None:

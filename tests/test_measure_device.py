@@ -167,6 +167,16 @@ def opened(driver: FakeDriver, uuid: str | None) -> tuple[bool, tuple[str, ...],
     return found
 
 
+def open_after_a_network(size: int) -> tuple[bool, tuple[str, ...], int | None]:
+    return flags_of("0000-fake", size)
+
+
+def test_what_an_arm_takes_before_the_device_is_opened_is_no_part_of_the_idle_state(driver: FakeDriver) -> None:
+    outcome = run_isolated(open_after_a_network, 300 * MIB, timeout=30, environment=driver.environment)
+    assert outcome.ok, outcome.traceback
+    assert outcome.result == opened(driver, "0000-fake")
+
+
 def test_the_device_is_opened_by_the_uuid_that_torch_tells(driver: FakeDriver) -> None:
     present, flags, baseline = opened(driver, "0000-fake")
     assert present

@@ -42,7 +42,8 @@ def segmentation_loss(
         if ignore_index is not None:
             pixels = pixels * (targets != ignore_index)
             targets = targets.masked_fill(targets == ignore_index, 0)
-        cross_entropy, dice = _label_terms(log_probabilities, targets.long(), pixels, class_weights, dice_weight > 0)
+        terms = _label_terms if targets.device.type == "cpu" else _one_hot_terms
+        cross_entropy, dice = terms(log_probabilities, targets.long(), pixels, class_weights, dice_weight > 0)
     return cross_entropy_weight * cross_entropy + dice_weight * dice
 
 
@@ -60,6 +61,18 @@ def _label_terms(
     overlap = zeros.index_add(0, labels, pixels * chosen.exp())  # (K,)
     true = zeros.index_add(0, labels, pixels)  # (K,)
     return cross_entropy, _dice_loss(overlap, pixels @ log_probabilities.exp(), true)
+
+
+def _one_hot_terms(
+    log_probabilities: Tensor, labels: Tensor, pixels: Tensor, class_weights: Tensor | None, with_dice: bool
+) -> tuple[Tensor, Tensor]:
+    """Cross-entropy and Dice of labels (M,) as shares, on a GPU.
+
+    Sums per label would add millions of pixels to a few numbers there: in any order, or slowly one after another.
+    """
+    classes = torch.arange(log_probabilities.shape[1], device=labels.device)
+    shares = (labels[:, None] == classes).float()  # (M, K)
+    return _fraction_terms(log_probabilities, shares, pixels, class_weights, with_dice)
 
 
 def _fraction_terms(

@@ -1,6 +1,6 @@
 """The device of a run: which of the driver's devices it is, its idle memory, and which of its processes is the run."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 
@@ -53,17 +53,19 @@ def open_cpu() -> Device:
     return Device(NoGpu("the run is on the CPU"), NoAllocator())
 
 
-def open_device(device: str) -> Device:
-    """Open `device` (cpu, cuda, cuda:N).
+def open_device(device: str, idle: Mapping[str | None, IdleState] | None = None) -> Device:
+    """Open `device` (cpu, cuda, cuda:N): its CUDA context is created, and it is found among the driver's devices.
 
-    The idle state of every device is read before the CUDA context is created, and the device is found afterwards.
+    Args:
+        device: Name of the device.
+        idle: What `read_idle_states` returned before this process had a context; None where it has none yet.
     """
     if device == "cpu":
         return open_cpu()
     from bench.measure.allocator import create_context, device_index, device_uuid
 
     gpus, reason = open_gpus()
-    before = {gpu.facts.uuid: read_idle_state(gpu) for gpu in gpus}
+    before = read_idle_states() if idle is None else idle
     allocator = open_allocator(device)
     create_context(device_index(device))
     uuid = device_uuid(device)
@@ -85,6 +87,11 @@ def hold(index: int, size: int) -> Iterator[None]:
     del block
     torch.cuda.synchronize(index)
     torch.cuda.empty_cache()
+
+
+def read_idle_states() -> dict[str | None, IdleState]:
+    """Read the state of every device by its UUID, before this process uses any; without a driver there are none."""
+    return {gpu.facts.uuid: read_idle_state(gpu) for gpu in open_gpus()[0]}
 
 
 def read_idle_state(gpu: Gpu) -> IdleState:

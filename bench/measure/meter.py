@@ -11,7 +11,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from bench.measure.device import open_device, split_process_bytes
+from bench.measure.device import IdleState, open_device, split_process_bytes
 from bench.measure.flags import flag_run
 from bench.measure.gpu import GpuLostError
 from bench.measure.libraries import list_libraries
@@ -35,11 +35,19 @@ class Meter:
         device: cpu, cuda or cuda:N.
         period: Seconds between samples, which the sampler widens when that costs more than 0.5 % of a core.
         workers: Whether processes below this one do some of its work: memory on the CPU is then that of the tree.
+        idle: State of the devices before this process used one; None where it has not yet.
     """
 
-    def __init__(self, run_directory: Path, device: str, period: float = 0.02, workers: bool = False) -> None:
+    def __init__(
+        self,
+        run_directory: Path,
+        device: str,
+        period: float = 0.02,
+        workers: bool = False,
+        idle: Mapping[str | None, IdleState] | None = None,
+    ) -> None:
         self._trace_path, self._device_name, self._period = run_directory / TRACE_FILE, device, period
-        self._workers = workers
+        self._workers, self._idle = workers, idle
         self._stages: dict[tuple[str, str], Stage] = {}
         self._phases: dict[tuple[str, str], list[Span]] = {}
         self._inside: dict[tuple[str, str], list[Span]] = {}
@@ -53,7 +61,7 @@ class Meter:
 
     def __enter__(self) -> "Meter":
         self._memory = MemoryProbe()
-        self._device = open_device(self._device_name)
+        self._device = open_device(self._device_name, self._idle)
         self._rss_floor = self._memory.rss()
         gpu = self._device.gpu.facts.uuid if self._device.gpu.present else None
         sampler = SamplerProcess(self._trace_path, self._period, gpu=gpu, gpu_pid=self._device.own_pid)

@@ -138,7 +138,7 @@ def _parse(path: Path | str, source: Path | io.StringIO) -> pd.DataFrame:
             source.seek(0)
         text = {name: "str" for name in names if is_text(table, name) or name in UNFINISHED}
         options: Any = {"keep_default_na": False, "na_values": [""], "low_memory": False, **TO_THE_LAST_BIT}
-        frame = pd.read_csv(source, dtype=text, **options).copy()
+        frame: pd.DataFrame = pd.read_csv(source, dtype=text, **options).copy()
     except (ValueError, OSError) as error:
         raise InputError(f"{path} cannot be read as a table ({error})") from error
     missing = [column for column in _list_columns(table) if column not in frame]

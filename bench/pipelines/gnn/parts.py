@@ -69,6 +69,12 @@ def parts(graph: Data, nodes: int, hops: int) -> Iterator[GraphPart]:
         yield GraphPart(data, inner, kept)
 
 
+def warm_up_parts() -> None:
+    """Compile the kernel that `parts` needs, on a graph of two nodes."""
+    graph = Data(x=torch.zeros(2, 1), edge_index=torch.tensor([[1, 0], [0, 1]]))
+    cut_part(graph.edge_index[0].numpy(), find_starts(graph), np.arange(1), 1, np.zeros(2, np.int32))
+
+
 @njit(cache=True, nogil=True)
 def cut_part(source, starts, inner, hops, mark):  # type: ignore[no-untyped-def]
     """Find all nodes within `hops` steps against the direction of the edges from some nodes, and the edges into them.

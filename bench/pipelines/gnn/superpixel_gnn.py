@@ -41,7 +41,7 @@ from bench.pipelines.gnn.graph import (
 )
 from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
-from bench.pipelines.gnn.parts import parts
+from bench.pipelines.gnn.parts import parts, warm_up_parts
 from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, join_windows, wrap_graph
 from bench.pipelines.held import hold_small
 from bench.pipelines.origin import merge_facts
@@ -124,6 +124,7 @@ class SuperpixelGnn:
         networks.check_network(config.pipeline.model)
         warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
         warm_up_graph(task.spatial_axes, task.in_channels, leave_out_deep(config.graph))
+        warm_up_parts()
         self.config, self.settings, self.task = config, config.pipeline, task
         self.device = resolve_device(config.device)
         self.dtype = self._choose_dtype()

@@ -38,7 +38,7 @@ class Measured:
 
 def measure(scene: Scene) -> Measured:
     card = Card(scene.pid, scene.hidden, **scene.answers)
-    with TemporaryDirectory() as folder, patch("bench.measure.meter.open_device", lambda _: card.open()):
+    with TemporaryDirectory() as folder, patch("bench.measure.meter.open_device", lambda *_: card.open()):
         with Meter(Path(folder), "cuda") as meter:
             with meter.stage("train", "train"):
                 start = time.perf_counter_ns()
