@@ -20,6 +20,18 @@ def test_data_sets_are_filled_in_below_their_folder() -> None:
     assert words == [["experiment=quick"], ["experiment=rivals", "dataset.root=data/one", "a=data/two"], ["b=data/one"]]
 
 
+def test_an_entry_that_needs_a_gpu_is_left_out_where_there_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(make_reference, "open_gpus", lambda: ([], "no driver"))
+    (tmp_path / "one").mkdir()
+    entry = Entry("gpu", ("experiment=gpu_reference dataset.root={one}",), 5, gpu=True)
+    assert make_reference.find_missing(entry, tmp_path) == ["GPU"]
+    assert make_reference.find_missing(entry, None) == ["GPU", "one below DATA"]
+    monkeypatch.setattr(make_reference, "open_gpus", lambda: (["a card"], ""))
+    assert make_reference.find_missing(entry, tmp_path) == []
+
+
 def test_what_is_made_is_not_made_again_and_counts_no_time(tmp_path: Path) -> None:
     entries = [Entry("first", ("experiment=quick",), 60), Entry("second", ("perf",), 30, rough=True)]
     assert "about 1.5 h" in describe_entries(entries, tmp_path)

@@ -4,6 +4,7 @@ The templates in docs/templates hold the prose; what stands there in double brac
 run is typed by hand.
 """
 
+import json
 import re
 import sys
 from collections.abc import Callable, Hashable, Mapping
@@ -224,6 +225,52 @@ def make_volume_speed() -> str:
     return "\n".join(lines)
 
 
+@cache
+def read_gpu(folder: str) -> pd.DataFrame:
+    """Return the runs of a folder with what they took to train on a GPU.
+
+    Added are seconds and waiting of the fit's steps; gross, context and net memory of training in MiB; and floor, the
+    net memory after it, when all that is left are weights and what libraries hold.
+    """
+    tables = read_tables(folder)
+    stages = tables.stages
+    train = stages[stages["stage"] == "train"].set_index("run_id")
+    after = stages[(stages["stage"] == "prepare") & (stages["split"] == "test")].set_index("run_id")
+    frame = list_configurations(tables)
+    run = frame["run_id"]
+    return frame.assign(
+        seconds=run.map(train["seconds"]),
+        waiting=run.map(train["data_wait_seconds"]),
+        gross=run.map(train["gpu_peak_process_bytes"]) / MIB,
+        context=run.map(train["gpu_context_bytes"]) / MIB,
+        net=run.map(train["gpu_allocated_peak_bytes"]) / MIB,
+        floor=run.map(after["gpu_allocated_peak_bytes"]) / MIB,
+        unattributed=run.map(train["gpu_unattributed_bytes"]) / MIB,
+    )
+
+
+def make_gpu(folder: str) -> str:
+    """Return the table of times and memory on a GPU, by image and arm."""
+    lines = [
+        "| image | | steps | seconds | of them waiting for data | a megapixel predicted | gross | net |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for row in read_gpu(folder).to_dict("records"):
+        side = json.loads(str(row["dataset.image_size"]))
+        cells = [" x ".join(map(str, side)), name_arm(str(row["arm"])), f"{row['steps']:.0f}"]
+        cells += [f"{row['seconds']:.1f}", f"{row['waiting']:.1f}", f"{row['predict_s_per_mpx']:.3f} s"]
+        lines.append(f"| {' | '.join([*cells, *(f'{row[name]:.0f} MiB' for name in ('gross', 'net'))])} |")
+    return "\n".join(lines)
+
+
+def range_gpu(folder: str, arm: str, column: str, digits: int = 0) -> str:
+    """Return the least and the greatest value of a column of `read_gpu` over an arm's runs; one where they agree."""
+    values = read_gpu(folder)
+    found = values[values["arm"] == arm][column]
+    low, high = (f"{value:.{digits}f}" for value in (found.min(), found.max()))
+    return low if low == high else f"{low} to {high}"
+
+
 def write_cube(side: object) -> str:
     """Return the shape of a volume whose sides are alike."""
     return " x ".join([str(side)] * 3)
@@ -244,6 +291,8 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "perf": make_perf,
     "volume_perf": make_volume_perf,
     "volume_speed": make_volume_speed,
+    "gpu": make_gpu,
+    "gpu_range": range_gpu,
     "commits": name_commits,
     "dice": lambda folder, dataset, arm: f"{find_row(folder, dataset, arm)['dice']:.3f}",
     "points": lambda folder, dataset, arm, other: (

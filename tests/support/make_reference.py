@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from string import Formatter
 
+from bench.measure.nvml import open_gpus
+
 ROOT = Path(__file__).resolve().parents[2]
 REFERENCE = ROOT / "results" / "reference"
 WORK = ROOT / "results" / "reference-runs"  # ignored by git, as all results but the reference are
@@ -34,6 +36,7 @@ class Entry:
         rough: Whether that is a guess.
         table: The only file that is kept, of commands that are no experiment; "": tables, report and figures.
         failures: Whether some of its runs are meant to fail, such as those that ask for more memory than there is.
+        gpu: Whether a GPU is needed.
     """
 
     name: str
@@ -42,6 +45,7 @@ class Entry:
     rough: bool = False
     table: str = ""
     failures: bool = False
+    gpu: bool = False
 
     @property
     def sets(self) -> list[str]:
@@ -79,20 +83,20 @@ def main() -> int:
         print(describe_entries(chosen, WORK))
         return 0
     data = given.data.resolve() if given.data else None
-    possible = [entry for entry in chosen if not find_missing(entry, data)]
+    missing = {entry.name: find_missing(entry, data) for entry in chosen}
+    possible = [entry for entry in chosen if not missing[entry.name]]
     for entry in chosen:
-        if entry not in possible:
-            print(
-                f"left out: {entry.name}, since there is no {find_missing(entry, data)[0]} below DATA", file=sys.stderr
-            )
+        if missing[entry.name]:
+            print(f"left out: {entry.name}, since there is no {missing[entry.name][0]}", file=sys.stderr)
     if given.begin and WORK.exists():
         remove_checkout(WORK)
     return max((make_entry(entry, data, WORK) for entry in possible), default=0)
 
 
 def find_missing(entry: Entry, data: Path | None) -> list[str]:
-    """Return the names of the data sets of an entry that are not below `data`."""
-    return [name for name in entry.sets if data is None or not (data / name).is_dir()]
+    """Return what an entry needs and is not here: a GPU, data sets below `data`."""
+    absent = [f"{name} below DATA" for name in entry.sets if data is None or not (data / name).is_dir()]
+    return [*(["GPU"] if entry.gpu and not open_gpus()[0] else []), *absent]
 
 
 def describe_entries(entries: Sequence[Entry], work: Path) -> str:
@@ -101,8 +105,8 @@ def describe_entries(entries: Sequence[Entry], work: Path) -> str:
     for entry in entries:
         made = is_made(entry, work)
         left += 0 if made else entry.minutes
-        about = "about " if entry.rough else ""
-        lines.append(f"{entry.name}: {'made' if made else f'{about}{entry.minutes:g} min'}")
+        about, where = "about " if entry.rough else "", " with a GPU" if entry.gpu else ""
+        lines.append(f"{entry.name}: {'made' if made else f'{about}{entry.minutes:g} min{where}'}")
         lines += [f"    python -m bench {' '.join(words)}" for words in entry.fill_commands(None)]
     return "\n".join([*lines, f"left: about {left / 60:.1f} h on two quiet cores"])
 
