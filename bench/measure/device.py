@@ -1,11 +1,11 @@
 """The device of a run: which of the driver's devices it is, its idle memory, and which of its processes is the run."""
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from bench.measure.allocator import Allocator, NoAllocator, open_allocator
-from bench.measure.gpu import Gpu, NoGpu, Process
+from bench.measure.gpu import Gpu, GpuLostError, NoGpu, Process
 from bench.measure.nvml import open_gpu, open_gpus
 
 MIB = 2**20
@@ -90,8 +90,15 @@ def hold(index: int, size: int) -> Iterator[None]:
 
 
 def read_idle_states() -> dict[str | None, IdleState]:
-    """Read the state of every device by its UUID, before this process uses any; without a driver there are none."""
-    return {gpu.facts.uuid: read_idle_state(gpu) for gpu in open_gpus()[0]}
+    """Read the state of every device by its UUID, before this process uses any.
+
+    Without a driver there are none, and a device that the driver has lost is not among them.
+    """
+    states: dict[str | None, IdleState] = {}
+    for gpu in open_gpus()[0]:
+        with suppress(GpuLostError):
+            states[gpu.facts.uuid] = read_idle_state(gpu)
+    return states
 
 
 def read_idle_state(gpu: Gpu) -> IdleState:

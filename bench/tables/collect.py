@@ -17,11 +17,9 @@ from bench.tables.read import read_run_rows
 from bench.tables.write import protect, restore, to_csv
 
 UNFINISHED = ("directory", "why")  # columns of `unfinished`
-OLD_PANDAS = tuple(map(int, pd.__version__.split(".")[:2])) < (
-    3,
-    1,
-)  # which loses the last bit where nobody asks for it
-TO_THE_LAST_BIT = {"float_precision": "round_trip"} if OLD_PANDAS else {}
+# Before 3.1 pandas loses the last bit where nobody asks for it; since then it warns where somebody asks.
+READS_EXACTLY = tuple(map(int, pd.__version__.split(".")[:2])) >= (3, 1)
+TO_THE_LAST_BIT = {} if READS_EXACTLY else {"float_precision": "round_trip"}
 
 
 @dataclass(frozen=True)
