@@ -1,4 +1,4 @@
-"""What all tests share: one thread for libraries, and imports that wait until a test needs them."""
+"""What all tests share: one thread for libraries, a GPU only where asked for, and imports that wait until needed."""
 
 import os
 
@@ -7,6 +7,12 @@ from support.deferred import complete_imports
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch; runs of the harness pin their own
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the core to others
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide GPUs, from processes that tests start too, unless `-m gpu` asks for the tests that need one."""
+    if config.option.markexpr != "gpu":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.hookimpl(tryfirst=True)
