@@ -28,6 +28,7 @@ from bench.tables.names import name_run
 Rgb = NDArray[np.float64]
 MOST = 2  # images per figure
 LETTERS = 140  # of titles side by side over the width of the figure
+LETTER = 0.075  # inches of a label along the side of a picture that a letter takes, wide ones included
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,8 @@ def plot_panels(arms: list[ArmCrops]) -> Figure:
     columns = 1 + len(arms)
     shape = crops[0].truth.shape
     width = 10.0
-    height = 2 * len(crops) * (0.93 * width / columns * shape[0] / shape[1] + 0.06) + 0.8
+    side = 0.93 * width / columns * shape[0] / shape[1]  # of a picture, in inches
+    height = 2 * len(crops) * (side + 0.06) + 0.8
     figure = Figure(
         figsize=(width, height), dpi=100, layout=ConstrainedLayoutEngine(h_pad=0.02, w_pad=0.02, hspace=0, wspace=0)
     )
@@ -126,7 +128,7 @@ def plot_panels(arms: list[ArmCrops]) -> Figure:
     for index, crop in enumerate(crops):
         top, bottom = grid[2 * index], grid[2 * index + 1]
         truth = draw_overlay(crop.image, crop.truth, len(names), colours)
-        _show(top[0], truth, "truth" if index == 0 else "", _short(crop.name))
+        _show(top[0], truth, "truth" if index == 0 else "", shorten(crop.name, int(side / LETTER)))
         _show(bottom[0], convert_to_rgb(crop.image), "", "image")
         for column, arm in enumerate(arms, start=1):
             predicted = arm.crops[index].predicted
@@ -178,8 +180,10 @@ def _show(axes: Axes, picture: Rgb, title: str, side: str = "") -> None:
     axes.set_ylabel(side, fontsize=8)
 
 
-def _short(name: str, most: int = 22) -> str:
-    return name if len(name) <= most else name[: most - 1] + "…"
+def shorten(name: str, letters: int) -> str:
+    """Leave out the middle of a name that has more letters than fit beside its picture, or than anybody reads."""
+    most = max(min(letters, 22), 6)
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[len(name) - (most - most // 2) :]}"
 
 
 def _legend(figure: Figure, class_names: tuple[str, ...], colours: Sequence[str]) -> None:
