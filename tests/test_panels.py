@@ -12,7 +12,7 @@ from bench.datasets.sample import Sample
 from bench.scores.panels import Panels, cut_across, display, find_depth
 
 if TYPE_CHECKING:
-    from bench.plots.panels import draw_errors, draw_overlay, lay_out_cuts, load_crops, shorten
+    from bench.plots.panels import draw_errors, draw_overlay, fit_name, lay_out_cuts, load_crops
 
 
 SHAPE = (5, 12, 16)
@@ -74,9 +74,9 @@ def test_cuts_are_as_bright_as_their_plane() -> None:
 @pytest.mark.parametrize("letters", [0, 6, 9, 10, 22, 40])
 def test_a_name_beside_a_picture_keeps_its_ends_and_fits(letters: int) -> None:
     name = "f060_mosaic2x4_dbe5adcd71de"
-    short = shorten(name, letters)
+    short = fit_name(name, letters)
     assert len(short) == min(max(letters, 6), 22)
     begin, end = short.split("…")
     assert name.startswith(begin)
     assert name.endswith(end)
-    assert shorten("plain", letters) == "plain"
+    assert fit_name("plain", letters) == "plain"

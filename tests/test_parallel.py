@@ -194,13 +194,14 @@ def test_a_cluster_never_holds_all_the_work(address: str, monkeypatch: pytest.Mo
     taken: list[tuple[int, int]] = []
     original: Callable[..., bytes] = parallel.pack
 
-    def counting(function: Callable[[Any], Any], argument: int) -> bytes:
-        with Client(address, set_as_default=False) as client:
-            taken.append((argument, len(client.who_has())))
-        return original(function, argument)
+    with Client(address, set_as_default=False) as watcher:
 
-    monkeypatch.setattr(parallel, "pack", counting)
-    numbers = parallel.map_parallel(partial(pow, 2), range(12), ParallelConfig(scheduler=address), 1)
+        def counting(function: Callable[[Any], Any], argument: int) -> bytes:
+            taken.append((argument, len(watcher.who_has())))
+            return original(function, argument)
+
+        monkeypatch.setattr(parallel, "pack", counting)
+        numbers = parallel.map_parallel(partial(pow, 2), range(12), ParallelConfig(scheduler=address), 1)
     assert numbers == [2**number for number in range(12)]
     assert max(held for _, held in taken) <= 2 * (2 * parallel.AHEAD + 1)
 

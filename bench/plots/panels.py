@@ -128,7 +128,7 @@ def plot_panels(arms: list[ArmCrops]) -> Figure:
     for index, crop in enumerate(crops):
         top, bottom = grid[2 * index], grid[2 * index + 1]
         truth = draw_overlay(crop.image, crop.truth, len(names), colours)
-        _show(top[0], truth, "truth" if index == 0 else "", shorten(crop.name, int(side / LETTER)))
+        _show(top[0], truth, "truth" if index == 0 else "", fit_name(crop.name, int(side / LETTER)))
         _show(bottom[0], convert_to_rgb(crop.image), "", "image")
         for column, arm in enumerate(arms, start=1):
             predicted = arm.crops[index].predicted
@@ -180,7 +180,7 @@ def _show(axes: Axes, picture: Rgb, title: str, side: str = "") -> None:
     axes.set_ylabel(side, fontsize=8)
 
 
-def shorten(name: str, letters: int) -> str:
+def fit_name(name: str, letters: int) -> str:
     """Leave out the middle of a name that has more letters than fit beside its picture, or than anybody reads."""
     most = max(min(letters, 22), 6)
     return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[len(name) - (most - most // 2) :]}"
