@@ -19,7 +19,6 @@ from bench.datasets.sample import Sample, Splits
 from bench.learning.fitlog import FitLog, StatedCost
 from bench.measure.device import read_idle_states
 from bench.measure.environment import pin_torch
-from bench.measure.machine import default_threads
 from bench.measure.meter import Meter, find_headline
 from bench.pipelines import parallel
 from bench.pipelines.origin import drop_origin, sum_origins
@@ -31,7 +30,6 @@ from bench.scores.spool import Spool
 from bench.tables.write import run_key, write_part, write_parts
 
 Row = dict[str, Any]
-BESIDE_GPU = 4  # threads of torch on the host: what is left to them is small, and 16 that sleep and wake took longer
 
 
 def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
@@ -48,7 +46,9 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     Returns:
         The row with all that was measured, and a line for the user.
     """
-    started, idle = time.perf_counter(), read_idle_states()  # before a network takes memory of a GPU
+    on_gpu = config.device != "cpu" and row.get("machine.gpu") is not None
+    idle = read_idle_states() if on_gpu else None  # before a network takes memory of it
+    started = time.perf_counter()
     data = load(config.dataset, Path(config.results_dir))
     loaded = time.perf_counter()
     check_promised(row, data.facts)
@@ -171,9 +171,7 @@ def _pin(config: Config) -> tuple[str, Row]:
         return "cpu", {}
     from bench.learning.devices import resolve_device
 
-    device = str(resolve_device(config.device))
-    threads = config.measure.threads or default_threads()
-    return device, pin_torch(threads if device == "cpu" else min(threads, BESIDE_GPU))
+    return str(resolve_device(config.device)), pin_torch(config.measure.threads, config.device)
 
 
 def _size(samples: Sequence[Sample]) -> dict[str, int]:

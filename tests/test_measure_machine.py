@@ -58,6 +58,7 @@ def test_the_quota_of_both_kinds_of_cgroup(cgroup: Path, files: dict[str, str], 
         (cgroup / name).write_text(text)
     assert machine.cpu_quota() == quota
     assert machine.default_threads() == max(1, min(machine.usable_cores(), int(quota or 10_000)))
+    assert machine.default_threads("cuda") == min(machine.default_threads(), machine.BESIDE_GPU)
 
 
 def test_the_cgroups_memory_limit_counts_where_it_is_smaller(cgroup: Path) -> None:

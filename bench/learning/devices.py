@@ -16,11 +16,11 @@ def seed_everything(seed: int, device: torch.device | None = None) -> np.random.
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     if device is not None and device.type == "cuda":
-        prefer_deterministic()
+        _prefer_deterministic()
     return np.random.default_rng(seed)
 
 
-def prefer_deterministic() -> None:
+def _prefer_deterministic() -> None:
     """Have torch use deterministic algorithms where it has them; operations without one keep running, and warn.
 
     The variable is what cuBLAS needs for it, and is read at its first use. Memory that is only reserved is not filled.

@@ -1,6 +1,6 @@
 """The device of a run: which of the driver's devices it is, its idle memory, and which of its processes is the run."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 
@@ -65,7 +65,7 @@ def open_device(device: str, idle: Mapping[str | None, IdleState] | None = None)
     from bench.measure.allocator import create_context, device_index, device_uuid
 
     gpus, reason = open_gpus()
-    before = read_idle_states() if idle is None else idle
+    before = read_idle_states(gpus) if idle is None else idle
     allocator = open_allocator(device)
     create_context(device_index(device))
     uuid = device_uuid(device)
@@ -89,13 +89,13 @@ def hold(index: int, size: int) -> Iterator[None]:
     torch.cuda.empty_cache()
 
 
-def read_idle_states() -> dict[str | None, IdleState]:
-    """Read the state of every device by its UUID, before this process uses any.
+def read_idle_states(gpus: Iterable[Gpu] | None = None) -> dict[str | None, IdleState]:
+    """Read the state of `gpus`, by default of every device, by their UUIDs, before this process uses any.
 
     Without a driver there are none, and a device that the driver has lost is not among them.
     """
     states: dict[str | None, IdleState] = {}
-    for gpu in open_gpus()[0]:
+    for gpu in open_gpus()[0] if gpus is None else gpus:
         with suppress(GpuLostError):
             states[gpu.facts.uuid] = read_idle_state(gpu)
     return states

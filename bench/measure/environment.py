@@ -3,6 +3,8 @@
 from importlib import metadata
 from typing import Any
 
+from bench.measure.machine import default_threads
+
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -36,15 +38,18 @@ def allocator_variable() -> str:
     return "PYTORCH_ALLOC_CONF" if (major, minor) >= (2, 9) else "PYTORCH_CUDA_ALLOC_CONF"
 
 
-def pin_torch(threads: int) -> dict[str, Any]:
+def pin_torch(threads: int | None, device: str = "cpu") -> dict[str, Any]:
     """Set what can only be set inside torch, the same for every arm, and return the settings as columns of the row.
 
     Autotuning of convolutions is off (it tries algorithms whose workspaces would count as the arm's memory),
     TF32 is off, and cuDNN picks deterministic algorithms. Operations without a deterministic version keep running.
+    Without `threads` they are as many as the machine gives; where a network computes on a GPU, which `device` (auto,
+    cpu, cuda, cuda:N) allows and torch sees, few.
     """
     import torch
 
-    torch.set_num_threads(threads)
+    on_gpu = device != "cpu" and torch.cuda.is_available()
+    torch.set_num_threads(threads or default_threads("cuda" if on_gpu else "cpu"))
     torch.backends.cudnn.benchmark = False
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.allow_tf32 = False

@@ -57,6 +57,5 @@ def pin_run(config: Config) -> None:
     """Give torch the settings under which the run was trained; nothing for an arm without torch."""
     if "torch" in sys.modules:
         from bench.measure.environment import pin_torch
-        from bench.measure.machine import default_threads
 
-        pin_torch(config.measure.threads or default_threads())
+        pin_torch(config.measure.threads, config.device)

@@ -263,11 +263,11 @@ def make_gpu(folder: str) -> str:
     return "\n".join(lines)
 
 
-def range_gpu(folder: str, arm: str, column: str, digits: int = 0) -> str:
+def range_gpu(folder: str, arm: str, column: str) -> str:
     """Return the least and the greatest value of a column of `read_gpu` over an arm's runs; one where they agree."""
     values = read_gpu(folder)
     found = values[values["arm"] == arm][column]
-    low, high = (f"{value:.{digits}f}" for value in (found.min(), found.max()))
+    low, high = (f"{value:.0f}" for value in (found.min(), found.max()))
     return low if low == high else f"{low} to {high}"
 
 

@@ -5,7 +5,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from bench.measure.device import MIB
+from bench.measure.device import MIB, hold
 
 DEVICE = "cuda"
 
@@ -24,12 +24,8 @@ def measure_blocks(arguments: tuple[str, int]) -> tuple[list[dict[str, Any]], li
             del block  # stays in the allocator's reserve
         with meter.stage("validate", "val"):
             create_context(0)
-        with meter.stage("train", "train"):
-            block = torch.empty(size, dtype=torch.uint8, device=DEVICE)
-            torch.cuda.synchronize()
+        with meter.stage("train", "train"), hold(0, size):
             time.sleep(0.3)
-            del block
-            torch.cuda.empty_cache()
     return meter.rows(), meter.flags(), meter.facts()
 
 
@@ -68,15 +64,11 @@ def count_left_by_ballast(leave: int) -> tuple[int | None, int]:
         return left, torch.cuda.mem_get_info(0)[0]
 
 
-def compute_until_told(size: int = 256 * MIB) -> None:
-    """Hold memory of the device and compute until standard input closes; a line says that it has begun."""
-    import torch
-
-    block = torch.ones(size // 4, device=DEVICE)
-    torch.cuda.synchronize()
-    print("computing", flush=True)
-    sys.stdin.read()
-    del block
+def compute_until_told() -> None:
+    """Hold 256 MiB of the device until standard input closes; a line says that it has begun."""
+    with hold(0, 256 * MIB):
+        print("computing", flush=True)
+        sys.stdin.read()
 
 
 if __name__ == "__main__":
