@@ -57,3 +57,13 @@ def test_bands_count_what_the_whole_counts(
     assert whole[0].true > 0
     for pixels in (1, 100, 300):
         assert match_boundaries(truth, predicted, 3, tolerance, 9, spacing, pixels) == whole
+
+
+@pytest.mark.parametrize("pixels", [1 << 22, 20])
+def test_a_perfect_mask_scores_one_around_pixels_that_count_for_nothing(pixels: int) -> None:
+    mask = np.zeros((16, 16), np.uint8)
+    mask[4:12, 4:12] = 1
+    truth = mask.copy()
+    truth[6:10, 10:14] = 9
+    found = match_boundaries(truth, mask, 2, 1.0, ignore_index=9, pixels=pixels)
+    assert [matches.f1 for matches in found] == [1.0, 1.0]

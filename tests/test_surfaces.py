@@ -46,8 +46,17 @@ def _touches_another(mask: NDArray[np.uint8], label: int) -> NDArray[np.bool_]:
     return border
 
 
-def test_a_border_on_one_side_only_and_ignored_pixels_say_nothing() -> None:
-    assert np.isnan(measure_surfaces(slab(3), slab(9), 2, LENGTHS)[1].mean)
+def test_a_border_on_one_side_only_is_as_far_away_as_the_image_is_long() -> None:
+    """An arm that finds nothing in one of two images must not be nearer than one that is a plane off."""
+    diagonal = np.linalg.norm(np.multiply((9, 6, 7), LENGTHS))
+    missed = measure_surfaces(slab(3), slab(9), 2, LENGTHS)[1]
+    assert missed.mean == pytest.approx(diagonal)
+    found = measure_surfaces(slab(3), slab(3), 2, LENGTHS)[1]
+    assert (found + missed).mean > (found + measure_surfaces(slab(3), slab(4), 2, LENGTHS)[1]).mean
+    assert np.isnan(measure_surfaces(slab(9), slab(9), 2, LENGTHS)[1].mean)
+
+
+def test_ignored_pixels_make_no_borders() -> None:
     truth = slab(3)
     truth[:, 0] = 7
     assert measure_surfaces(truth, slab(3), 2, LENGTHS, ignore_index=7)[1].mean == 0

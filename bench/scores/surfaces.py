@@ -13,7 +13,8 @@ from bench.scores.boundaries import class_boundary
 class SurfaceDistances:
     """Distances from the boundary pixels of a class on either mask to the nearest one on the other.
 
-    Sums over images are the distances of all images. An image of which only one mask has a boundary adds nothing.
+    Sums over images are the distances of all images. Where only one mask has a boundary, each pixel of it counts as the
+    image's diagonal away: who finds nothing must not be nearest.
 
     Attributes:
         total: Their sum.
@@ -28,7 +29,7 @@ class SurfaceDistances:
 
     @property
     def mean(self) -> float:
-        """Average symmetric surface distance; NaN where no image has a boundary on both masks."""
+        """Average symmetric surface distance; NaN where no image has a boundary on either mask."""
         return self.total / self.pixels if self.pixels else float("nan")
 
 
@@ -53,18 +54,20 @@ def measure_surfaces(
     """
     kept = np.ones(truth.shape, bool) if ignore_index is None else truth != ignore_index
     masks = (np.where(kept, truth, predicted), predicted)  # so that ignored pixels make no borders
+    diagonal = float(np.linalg.norm(np.asarray(truth.shape) * np.asarray(spacing)))
     found = []
     for label in range(num_classes):
-        points = [np.argwhere(class_boundary(mask, label) & kept) * np.asarray(spacing) for mask in masks]
-        found.append(_measure(*points))
+        one, other = (np.argwhere(class_boundary(mask, label) & kept) * np.asarray(spacing) for mask in masks)
+        found.append(_measure(one, other, diagonal))
     return found
 
 
-def _measure(one: NDArray[np.float64], other: NDArray[np.float64]) -> SurfaceDistances:
-    """Measure the distances between two sets of points, (N, axes) and (M, axes)."""
+def _measure(one: NDArray[np.float64], other: NDArray[np.float64], furthest: float) -> SurfaceDistances:
+    """Measure the distances between two sets of points, (N, axes) and (M, axes); `furthest` where one is empty."""
     from scipy.spatial import cKDTree  # here, as few data sets say how long their pixels are
 
     if len(one) == 0 or len(other) == 0:
-        return SurfaceDistances()
+        points = len(one) + len(other)
+        return SurfaceDistances(furthest * points, points)
     there, back = (np.asarray(cKDTree(one_side).query(points)[0]) for one_side, points in ((other, one), (one, other)))
     return SurfaceDistances(float(there.sum() + back.sum()), len(one) + len(other))
