@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from bench.measure import machine
+from bench.measure import load, machine
 from bench.measure.environment import allocator_variable, pin_environment, pin_torch
 from bench.measure.load import LoadProbe, throttled_seconds
 
@@ -82,11 +82,23 @@ def test_the_load_of_others_leaves_our_own_work_out() -> None:
     probe = LoadProbe()
     while probe.read().seconds < 0.3:
         pass
-    load = probe.read()
+    found = probe.read()
     cores = psutil.cpu_count() or 1
-    assert 0 <= load.others_share <= 1
+    assert 0 <= found.others_share <= 1
     busy = psutil.cpu_percent(interval=0.2) / 100
-    assert load.others_share <= max(busy, 1 - 1 / cores) + 0.25
+    assert found.others_share <= max(busy, 1 - 1 / cores) + 0.25
+
+
+def test_cores_on_which_we_may_not_run_say_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A neighbour on one of our two cores is half of our time, whatever the other 62 of the machine do."""
+    idle = psutil.cpu_times()._replace(**dict.fromkeys(psutil.cpu_times()._fields, 0.0))
+    cores = [idle._replace(user=float(core)) for core in range(64)]
+    monkeypatch.setattr(psutil, "cpu_times", lambda **_: cores)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {3, 5}, raising=False)
+    assert load.busy_seconds() == 8
+    assert len(load.read_cores()) == 2
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {98, 99})  # as in a container with numbers of its own
+    assert len(load.read_cores()) == 64
 
 
 def test_pinned_settings_reach_torch() -> None:

@@ -101,3 +101,14 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         TiledCnnConfig(deep_supervision=True, model=CnnConfig("FPN"))
     with pytest.raises(InputError, match="got Unet and 2"):
         TiledCnnConfig(deep_supervision=True, accumulate=2)
+
+
+def test_shares_of_classes_turn_like_the_classes() -> None:
+    image, labels = draw_crop(3)
+    shares = np.stack([labels == label for label in range(labels.max() + 1)], axis=-1).astype(np.float32)
+    turned = resample(image, labels, 0.5, 1.2)[1]
+    turned_shares = resample(image, shares, 0.5, 1.2)[1]
+    assert (turned == IGNORED).any()
+    np.testing.assert_array_equal(turned_shares.sum(axis=-1) == 0, turned == IGNORED)
+    kept = turned != IGNORED
+    np.testing.assert_array_equal(turned_shares.argmax(axis=-1)[kept], turned[kept])

@@ -1,6 +1,7 @@
 """Crops are true parts of their images, image and labels stay together, and an epoch sees every image by its size."""
 
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,3 +92,32 @@ def test_the_same_generator_gives_the_same_crops() -> None:
     sampler = CropSampler([numbered(20, 30)], (8, 8), 4, jitter=0.1)
     for (first, _), (second, _) in zip(crops(sampler), crops(sampler), strict=True):
         np.testing.assert_array_equal(first, second)
+
+
+@pytest.mark.parametrize("shape", [(70, 90), (3, 40, 50)])
+def test_at_lower_resolution_a_crop_is_the_mean_of_the_full_one(shape: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(4)
+    mask = rng.integers(0, 4, shape)
+    labelled = Labelled(rng.normal(size=(*shape, 2)).astype(np.float32), mask)
+    sampler = CropSampler([labelled], (32, 32), 3, ignore_index=3)
+    full, reduced = (
+        list(one.draw_epoch(np.random.default_rng(7))) for one in (sampler, replace(sampler, scale=4, num_classes=3))
+    )
+    assert len(full) == len(reduced) > 0
+    for (image, labels), (means, counts) in zip(full, reduced, strict=True):
+        blocks = image.reshape(3, 8, 4, 8, 4, 2)
+        np.testing.assert_allclose(means, blocks.mean(axis=(2, 4)), atol=1e-6)
+        for label in range(3):
+            found = (labels == label).reshape(3, 8, 4, 8, 4).sum(axis=(2, 4))
+            np.testing.assert_array_equal(counts[..., label], found)
+
+
+def test_noise_at_lower_resolution_is_that_of_a_mean() -> None:
+    """As if every pixel of the image had its own: a quarter of the deviation in blocks of 4 x 4."""
+    flat = Labelled(np.zeros((64, 64, 1), np.float32), np.zeros((64, 64), np.int64))
+    spread = {}
+    for scale in (1, 4):
+        sampler = CropSampler([flat], (64, 64), 4000, jitter=0.2, scale=scale, num_classes=1)
+        ((images, _),) = sampler.draw_epoch(np.random.default_rng(0))
+        spread[scale] = images.std(axis=(1, 2, 3)).mean()
+    assert spread[1] / spread[4] == pytest.approx(4, rel=0.1)

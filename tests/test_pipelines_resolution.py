@@ -17,8 +17,14 @@ if TYPE_CHECKING:
     from torch.nn import functional as F
 
     from bench.pipelines.cnn import flat
+    from bench.pipelines.cnn.blocks import average_blocks, count_in_blocks
     from bench.pipelines.cnn.inference import Inferer, Tiling
-    from bench.pipelines.cnn.resolution import count_blocks, reduce_images, restore_scores
+    from bench.pipelines.cnn.resolution import (
+        count_blocks,
+        merge_blocks,
+        reduce_images,
+        restore_scores,
+    )
     from bench.pipelines.cnn.tiled_cnn import TiledCnn
 
 
@@ -27,6 +33,17 @@ def test_blocks_are_counted_as_one_hot_means_would_be() -> None:
     counts = count_blocks(labels, 3, 4)
     hot = torch.stack([(labels == index).float() for index in range(3)], dim=1)
     assert torch.equal(counts, F.avg_pool2d(hot, 4).permute(0, 2, 3, 1) * 16)
+
+
+@pytest.mark.parametrize("lead", [(), (3,)])
+def test_means_and_counts_of_a_crop_are_those_of_a_batch(lead: tuple[int, ...]) -> None:
+    rng = np.random.default_rng(1)
+    image, labels = rng.normal(size=(*lead, 16, 24, 2)).astype(np.float32), rng.integers(-1, 3, (*lead, 16, 24))
+    means = reduce_images(torch.from_numpy(image).movedim(-1, 0)[None], 4)[0].movedim(0, -1).numpy()
+    np.testing.assert_allclose(average_blocks(image, 4), means, atol=1e-6)
+    counts = count_blocks(torch.from_numpy(labels)[None], 3, 4)
+    np.testing.assert_array_equal(count_in_blocks(labels, 3, 4), counts[0].numpy())
+    assert torch.equal(merge_blocks(counts, 2), count_blocks(torch.from_numpy(labels)[None], 3, 8))
 
 
 def test_scores_that_were_averaged_come_back_where_they_are_flat() -> None:

@@ -134,13 +134,6 @@ def test_small_images_make_small_crops() -> None:
     assert set(arm.model.shapes) == {(2, 1, 96, 96), (1, 1, 64, 32)}
 
 
-def test_batches_assembled_ahead_are_the_same() -> None:
-    arm = pipeline()
-    batches = [(np.full((1, 1, 1, 1), i, np.float32), np.full((1, 1, 1), i)) for i in range(5)]
-    arm.device = torch.device("cuda")  # only its name is looked at
-    assert [int(labels[0, 0, 0]) for _, labels in arm.prefetch_batches(iter(batches))] == list(range(5))
-
-
 def test_a_real_network_is_saved_and_loaded(tmp_path: Path) -> None:
     first = pipeline(epochs=1, tile_size=32)
     item = first.prepare(sample(0, 60, 40))

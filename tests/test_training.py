@@ -6,8 +6,10 @@ import itertools
 import math
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
     from bench.learning.devices import resolve_device, seed_everything
     from bench.learning.losses import segmentation_loss
-    from bench.learning.training import Learner, NonFiniteLoss, train
+    from bench.learning.training import Learner, NonFiniteLoss, _Fit, train
 
 
 def fit(
@@ -125,6 +127,21 @@ def test_a_loss_that_is_not_finite_names_the_step() -> None:
 def test_epochs_without_batches_are_refused() -> None:
     with pytest.raises(InputError, match="nothing to train on"):
         fit(Line(), budget(5), batches=lambda _: [])
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])  # of which only the name is looked at
+def test_a_gpu_does_not_wait_for_batches_which_are_the_same(device: str) -> None:
+    makers = set()
+
+    def batches(epoch: int) -> Iterator[float]:
+        for number in range(4):
+            makers.add(threading.current_thread())
+            yield epoch + number / 4
+
+    stand_in = SimpleNamespace(learner=Learner(Line(), batches, Line().loss, lambda: 0.5, 4))
+    stand_in.device = torch.device(device)
+    assert list(_Fit.draw_batches(stand_in, 3)) == [3, 3.25, 3.5, 3.75]  # type: ignore[arg-type]
+    assert (threading.current_thread() in makers) == (device == "cpu")
 
 
 # --------------------------------------------------------------------------------------------- forks, seeds, the clock

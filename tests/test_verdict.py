@@ -199,12 +199,12 @@ def test_times_of_runs_that_shared_the_machine_are_not_compared(tmp_path: Path) 
     assert found.lines[MEMORY].short
 
 
-def test_two_undisturbed_pairs_are_enough_for_times(tmp_path: Path) -> None:
-    both(tmp_path, seeds=2)
-    make_run(tmp_path, GNN, 2, slow=50.0, flags="contended: others computed")
-    make_run(tmp_path, UNET, 2, slow=50.0)
+def test_three_undisturbed_pairs_are_enough_for_times(tmp_path: Path) -> None:
+    both(tmp_path, seeds=3)
+    make_run(tmp_path, GNN, 3, slow=50.0, flags="contended: others computed")
+    make_run(tmp_path, UNET, 3, slow=50.0)
     found = only(tmp_path)
-    alone = only(both(tmp_path / "alone", seeds=2))
+    alone = only(both(tmp_path / "alone", seeds=3))
     assert _amounts(texts(found)[PREDICTION]) == _amounts(texts(alone)[PREDICTION])
     assert found.lines[TIME].short
 

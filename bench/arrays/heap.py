@@ -4,6 +4,7 @@ import ctypes
 import platform
 import sys
 
+TRIMMED = 1 << 19  # values of an image after which freed memory is worth handing back
 MALLOPT = {-3: 1 << 20, -1: 1 << 20, -8: 2}  # M_MMAP_THRESHOLD and M_TRIM_THRESHOLD in bytes, M_ARENA_MAX
 
 
@@ -23,3 +24,9 @@ def trim_heap() -> None:
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if sys.platform == "linux" else None
     if trim is not None:
         trim(0)
+
+
+def trim_after(values: int) -> None:
+    """Hand back freed memory after work on an image of so many `values`, where these were many."""
+    if values >= TRIMMED:
+        trim_heap()

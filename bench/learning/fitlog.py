@@ -76,8 +76,8 @@ class FitLog:
             on might still have brought. None where no validation came before that quarter.
         stopped: What ended the fit: patience, steps, epochs or seconds.
         facts: Further columns of the run's row.
-        flags: What the run's row should warn of, each beginning with `warn: ` or, of an arm that ran elsewhere, with
-            `elsewhere: `.
+        flags: What the run's row should warn of, each beginning with `warn: `, with `contended: ` where its time was
+            not its own, or, of an arm that ran elsewhere, with `elsewhere: `.
         stated: Of an arm that ran elsewhere, the costs that its user states; they take the place of what the meter
             measured. None for every other arm.
     """

@@ -9,10 +9,12 @@ from typing import Generic, TypeVar
 import torch
 from torch import Tensor, nn
 
+from bench.arrays.rows import prefetch
 from bench.config import InputError, LearningConfig, TrainingConfig
 from bench.learning.devices import amp_dtype, autocast
 from bench.learning.fitlog import FitLog, Interval, Validation, rise_late
 from bench.learning.forks import fork_budgets, load_state, save_state
+from bench.learning.pace import flag_pace
 from bench.learning.progress import FitBar
 from bench.learning.schedule import Schedule
 
@@ -30,7 +32,8 @@ class Learner(Generic[Batch]):
 
     Attributes:
         model: The network; it is fitted in place.
-        batches: The batches of an epoch, counted from 1. The time spent waiting for them is recorded apart.
+        batches: The batches of an epoch, counted from 1; they may be made in another thread. The time spent waiting for
+            them is recorded apart.
         loss: The scalar loss of a batch, with the model in training mode.
         validate: The pixel score of the model on the validation images, higher is better; called in eval mode under
             `inference_mode`.
@@ -141,12 +144,17 @@ class _Fit(Generic[Batch]):
         """Begin an epoch and yield its batches, timing the wait for each."""
         self.epoch += 1
         before, count = time.perf_counter(), 0
-        for batch in self.learner.batches(self.epoch):
+        for batch in self.draw_batches(self.epoch):
             self.waited += time.perf_counter() - before
             yield batch
             before, count = time.perf_counter(), count + 1
         if count == 0:
             raise InputError("there is nothing to train on: an epoch had no batches")
+
+    def draw_batches(self, epoch: int) -> Iterator[Batch]:
+        """Yield the batches of an epoch; a GPU need not wait for the next one, which a thread makes while it works."""
+        batches = iter(self.learner.batches(epoch))
+        return batches if self.device.type == "cpu" else prefetch(batches)
 
     def step(self, batch: Batch) -> None:
         """Make one optimiser step at the schedule's learning rate."""
@@ -228,7 +236,7 @@ class _Fit(Generic[Batch]):
         losses: list[float] = []
         epoch = FORK_EPOCHS  # batches that no epoch of the fit itself sees
         while len(losses) < left:
-            for batch in self.learner.batches(epoch):
+            for batch in self.draw_batches(epoch):
                 losses.append(self.descend(batch, self.pipeline.learning_rate * (1 - len(losses) / left)))
                 if len(losses) == left:
                     break
@@ -253,4 +261,5 @@ class _Fit(Generic[Batch]):
             best_score=self.best_score,
             late_gain=rise_late(self.trunk, self.trunk_steps),
             stopped=self.schedule.find_end(),
+            flags=tuple(flag_pace(self.history, self.intervals, skip_first=self.device.type != "cpu")),
         )

@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
@@ -15,7 +16,8 @@ class Load:
 
     Attributes:
         seconds: Wall time.
-        others_share: Share of all cores' time that other processes, and a hypervisor, took, in [0, 1].
+        others_share: Share of the time of the cores on which this process may run that other processes, and a
+            hypervisor, took, in [0, 1].
         throttled_seconds: Time in which the cgroup's quota held this process back; None without such a count.
     """
 
@@ -25,7 +27,7 @@ class Load:
 
 
 class LoadProbe:
-    """Compares the busy time of the machine with that of this process and all that it started."""
+    """Compares the busy time of the usable cores with that of this process and all that it started."""
 
     def __init__(self) -> None:
         self._wall, self._busy, self._own = time.perf_counter(), busy_seconds(), own_seconds()
@@ -37,14 +39,19 @@ class LoadProbe:
         others = (busy_seconds() - self._busy) - (own_seconds() - self._own)
         throttled = throttled_seconds()
         held_back = None if throttled is None or self._throttled is None else throttled - self._throttled
-        cores = psutil.cpu_count() or 1
-        return Load(wall, min(1.0, max(0.0, others / (wall * cores))) if wall else 0.0, held_back)
+        return Load(wall, min(1.0, max(0.0, others / (wall * len(read_cores())))) if wall else 0.0, held_back)
 
 
 def busy_seconds() -> float:
-    """Return the processor time since boot that was not idle, over all cores, stolen time included."""
-    times = psutil.cpu_times()
-    return float(sum(times) - times.idle - getattr(times, "iowait", 0.0) - getattr(times, "guest", 0.0))
+    """Return the time since boot that the usable cores were not idle, stolen time included."""
+    return float(sum(sum(t) - t.idle - getattr(t, "iowait", 0.0) - getattr(t, "guest", 0.0) for t in read_cores()))
+
+
+def read_cores() -> list[Any]:
+    """Return the times of each core on which this process may run; of all cores where these are not numbered alike."""
+    times = psutil.cpu_times(percpu=True)
+    usable = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else range(len(times))
+    return [times[core] for core in usable if core < len(times)] or times
 
 
 def own_seconds() -> float:

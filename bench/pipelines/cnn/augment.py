@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.pipelines.cnn.crops import IGNORED, Batch
+from bench.pipelines.cnn.crops import IGNORED, Batch, Labels, stack_crops
 
 Image = NDArray[np.float32]  # (H, W, C)
 Rng = np.random.Generator
@@ -24,23 +24,23 @@ def augment_batches(batches: Iterator[Batch], rng: Rng) -> Iterator[Batch]:
     """Yield batches of crops, each crop changed at random on its own.
 
     Args:
-        batches: Images (B, H, W, C) and labels (B, H, W).
+        batches: Images (B, H, W, C) and labels (B, H, W), or pixels of each class (B, H, W, K).
         rng: Decides everything.
 
     Yields:
-        Batches of the same shapes. Labels of what is turned in from beyond a crop are `IGNORED`.
+        Batches of the same shapes. Labels of what is turned in from beyond a crop are `IGNORED`, or no pixels.
     """
     for images, labels in batches:
         pairs = [augment(*pair, rng) for pair in zip(images, labels, strict=True)]
-        yield np.stack([image for image, _ in pairs]), np.stack([mask for _, mask in pairs])
+        yield stack_crops(pairs)
 
 
-def augment(image: Image, labels: NDArray[np.int64], rng: Rng) -> tuple[Image, NDArray[np.int64]]:
+def augment(image: Image, labels: Labels, rng: Rng) -> tuple[Image, Labels]:
     """Change a crop at random.
 
     Args:
         image: Normalised grey values (H, W, C).
-        labels: Classes (H, W).
+        labels: Classes (H, W), or pixels of each class (H, W, K).
         rng: Decides what is done, and how much of it.
 
     Returns:
@@ -56,27 +56,30 @@ def augment(image: Image, labels: NDArray[np.int64], rng: Rng) -> tuple[Image, N
     return image.astype(np.float32, copy=False), labels
 
 
-def resample(image: Image, labels: NDArray[np.int64], angle: float, zoom: float) -> tuple[Image, NDArray[np.int64]]:
+def resample(image: Image, labels: Labels, angle: float, zoom: float) -> tuple[Image, Labels]:
     """Rotate and scale a crop about its centre: grey values linearly, labels by the nearest pixel.
 
     Args:
         image: Grey values (H, W, C).
-        labels: Classes (H, W).
+        labels: Classes (H, W), or pixels of each class (H, W, K).
         angle: Of the rotation, in radians.
         zoom: Pixels of the crop along a pixel of the result; below 1 things become larger.
 
     Returns:
-        Image and labels of the same shapes; beyond the crop its border is repeated, and labels are `IGNORED`.
+        Image and labels of the same shapes; beyond the crop its border is repeated, and labels are `IGNORED`, or
+        no pixels.
     """
-    shape = np.array(labels.shape)
+    shape = np.array(labels.shape[:2])
     centre = (shape - 1) / 2
-    rows, columns = (np.indices(labels.shape) - centre[:, None, None]) * zoom
+    rows, columns = (np.indices(labels.shape[:2]) - centre[:, None, None]) * zoom
     cosine, sine = np.cos(angle), np.sin(angle)
     places = np.stack([cosine * rows - sine * columns, sine * rows + cosine * columns]) + centre[:, None, None]
     nearest = np.rint(places).astype(np.intp)
     inside = ((nearest >= 0) & (nearest < shape[:, None, None])).all(axis=0)
     held = np.clip(nearest, 0, shape[:, None, None] - 1)
-    return sample_linearly(image, places), np.where(inside, labels[held[0], held[1]], IGNORED)
+    taken = labels[held[0], held[1]]
+    taken[~inside] = IGNORED if labels.ndim == 2 else 0
+    return sample_linearly(image, places), taken
 
 
 def sample_linearly(image: Image, places: NDArray[np.float64]) -> Image:

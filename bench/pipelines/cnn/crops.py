@@ -10,12 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
+from bench.pipelines.cnn.blocks import average_blocks, count_in_blocks
 from bench.pipelines.cnn.foreground import Foreground
 from bench.pipelines.cnn.sight import PLANE, Sight
 
 IGNORED = -1  # label of pixels that count for nothing
 
-Batch = tuple[NDArray[np.float32], NDArray[np.int64]]  # (B, *size, C), (B, *size)
+Labels = NDArray[Any]  # classes (*size), int64; at lower resolution the pixels of each class, (*size, K), float32
+Batch = tuple[NDArray[np.float32], Labels]  # (B, *size, C), (B, *size) or (B, *size, K)
+Crop = tuple[NDArray[np.float32], Labels]
 
 
 @dataclass(frozen=True)
@@ -36,13 +39,15 @@ class CropSampler:
 
     Attributes:
         images: Images and masks.
-        size: Size of a crop in pixels, one per axis of `sight`; height and width are equal.
+        size: Size of a crop in pixels of the image, one per axis of `sight`; height and width are equal.
         batch_size: Crops of a batch.
         jitter: Strength of the random gain, offset and noise on intensities, in units of the normalised image; 0: none.
         ignore_index: Label that is ignored.
         foreground: Where the pixels of the rarer classes are.
         focus: Share of crops around them.
         sight: What the network sees of an image.
+        scale: Side of the blocks of pixels, along height and width, that are a pixel of the network.
+        num_classes: K, which only labels of such blocks need.
     """
 
     images: Sequence[Labelled]
@@ -53,6 +58,8 @@ class CropSampler:
     foreground: Foreground | None = None
     focus: float = 0.0
     sight: Sight = PLANE
+    scale: int = 1
+    num_classes: int = 0
 
     def __len__(self) -> int:
         """Batches per epoch; every one is full."""
@@ -64,7 +71,7 @@ class CropSampler:
         places = self._places(rng)
         for _ in range(len(self)):
             crops = [self._crop(*place, rng) for place in islice(places, self.batch_size)]
-            yield np.stack([image for image, _ in crops]), np.stack([mask for _, mask in crops])
+            yield stack_crops(crops)
 
     def count_classes(self, rng: np.random.Generator, num_classes: int, crops: int = 512) -> NDArray[np.int64]:
         """Count the pixels of each class in crops drawn as those of an epoch are.
@@ -113,14 +120,18 @@ class CropSampler:
         marks = (np.arange(crops) + rng.random()) / crops * shares[-1]
         return [planes[index] for index in rng.permutation(np.searchsorted(shares, marks, side="right"))]
 
-    def _crop(
-        self, labelled: Labelled, where: list[slice], rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        image = self.sight.read(labelled.image, where)
-        turned = _turn(image, self._labels(labelled, where), rng)
+    def _crop(self, labelled: Labelled, where: list[slice], rng: np.random.Generator) -> Crop:
+        image, labels = self.sight.read(labelled.image, where), self._labels(labelled, where)
+        turned = _turn(*self._reduce(image, labels), rng)
         if self.sight.has_depth and rng.integers(2):
             turned = self.sight.reverse_planes(*turned)
-        return self._jitter(turned, rng)
+        return self._jitter(*turned, rng)
+
+    def _reduce(self, image: NDArray[np.float32], labels: NDArray[np.int64]) -> Crop:
+        """A crop at the network's resolution: means of its blocks, and the pixels of each class in them."""
+        if self.scale == 1:
+            return image, labels
+        return average_blocks(image, self.scale), count_in_blocks(labels, self.num_classes, self.scale)
 
     def _around(self, position: int, length: int, side: int) -> int:
         """Where a crop starts that has `position` in its middle, as far as the image allows."""
@@ -146,22 +157,24 @@ class CropSampler:
             labels[outside] = IGNORED
         return labels
 
-    def _jitter(
-        self, crop: tuple[NDArray[np.float32], NDArray[np.int64]], rng: np.random.Generator
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        image, labels = crop
+    def _jitter(self, image: NDArray[np.float32], labels: Labels, rng: np.random.Generator) -> Crop:
+        """Vary the intensities; the noise has the deviation that it has in the mean of the pixels of a block."""
         if self.jitter == 0:
             return image.astype(np.float32, copy=False), labels
         gain, offset = np.exp(rng.normal(0, self.jitter)), rng.normal(0, self.jitter)
-        noise = rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(0, self.jitter / 2))
+        noise = rng.standard_normal(image.shape, dtype=np.float32)
+        noise *= np.float32(rng.uniform(0, self.jitter / 2) / self.scale)
         return image * np.float32(gain) + np.float32(offset) + noise, labels
 
 
-def _turn(
-    image: NDArray[np.float32], labels: NDArray[np.int64], rng: np.random.Generator
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Both in one of the eight orientations of a square, the last two axes of the labels."""
+def stack_crops(crops: Sequence[Crop]) -> Batch:
+    """Make a batch of crops, images and labels."""
+    return np.stack([image for image, _ in crops]), np.stack([labels for _, labels in crops])
+
+
+def _turn(image: NDArray[np.float32], labels: Labels, rng: np.random.Generator) -> Crop:
+    """Both in one of the eight orientations of a square, the last two spatial axes."""
     quarters, mirrored = int(rng.integers(4)), bool(rng.integers(2))
-    rows, columns = labels.ndim - 2, labels.ndim - 1
+    rows, columns = image.ndim - 3, image.ndim - 2
     image, labels = np.rot90(image, quarters, (rows, columns)), np.rot90(labels, quarters, (rows, columns))
     return (np.flip(image, rows), np.flip(labels, rows)) if mirrored else (image, labels)

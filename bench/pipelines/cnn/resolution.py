@@ -36,3 +36,10 @@ def count_blocks(labels: Tensor, num_classes: int, scale: int) -> Tensor:
     height, width = labels.shape[-2:]
     blocks = labels.reshape(*labels.shape[:-2], height // scale, scale, width // scale, scale)
     return torch.stack([(blocks == index).sum(dim=(-3, -1)) for index in range(num_classes)], dim=-1).float()
+
+
+def merge_blocks(counts: Tensor, factor: int) -> Tensor:
+    """Add the counts (B, *lead, H, W, K) of `factor` x `factor` blocks, H and W multiples of it."""
+    height, width, classes = counts.shape[-3:]
+    blocks = counts.reshape(*counts.shape[:-3], height // factor, factor, width // factor, factor, classes)
+    return blocks.sum(dim=(-4, -2))

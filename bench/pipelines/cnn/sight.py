@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import combinations
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,9 +77,9 @@ class Sight:
         return labels
 
     def reverse_planes(
-        self, image: NDArray[np.float32], labels: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-        """Return an image (*axes, channels) and its labels (*axes) with the order of the planes reversed."""
+        self, image: NDArray[np.float32], labels: NDArray[Any]
+    ) -> tuple[NDArray[np.float32], NDArray[Any]]:
+        """Return an image (*axes, channels) and its labels (*axes, ...) with the order of the planes reversed."""
         if self.axes == 3:
             return image[::-1], labels[::-1]
         planes = image.reshape(*image.shape[:-1], 2 * self.context + 1, -1)

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from bench.arrays.heap import trim_after, trim_heap
 from bench.arrays.protocols import Readable, Source, Writable
-from bench.arrays.rows import prefetch, read_by_rows, release, write_by_rows
+from bench.arrays.rows import read_by_rows, release, write_by_rows
 from bench.arrays.tiles import Window
 from bench.config import Config, TiledCnn3dConfig, TilesConfig, require
 from bench.datasets.sample import Sample, Task, hold_source
@@ -27,7 +28,7 @@ from bench.pipelines.cnn.crops import IGNORED, Batch, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
 from bench.pipelines.cnn.inference import Inferer, to_device
 from bench.pipelines.cnn.networks import Network, choose_network
-from bench.pipelines.cnn.resolution import count_blocks, reduce_images
+from bench.pipelines.cnn.resolution import count_blocks, merge_blocks
 from bench.pipelines.scratch import map_scratch
 from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.scores.metrics import confusion_matrix, macro_dice
@@ -78,6 +79,7 @@ class TiledCnn:
         """Hold the image, unless it is too large, and cut it into tiles."""
         is_held = prod(sample.image.shape) <= self.held_pixels
         image, mask = (hold_source(sample.image), np.asarray(sample.mask)) if is_held else (sample.image, sample.mask)
+        trim_after(prod(sample.image.shape))
         windows = self.tiling.cut(mask.shape)
         return TiledImage(image, mask, windows, {"num_tiles": float(len(windows))}, is_held)
 
@@ -93,11 +95,12 @@ class TiledCnn:
         announce_rare(self.settings.name, rare, counts, self.task.class_names)
         sampler = self.make_sampler(train_items, rare)
         self.class_weights = self.weigh_classes(counts, sampler).to(self.device)
+        trim_heap()
         deep = DeepSupervision(self.model, self.task.num_classes) if self.settings.deep_supervision else None
         self.trained = self.model if deep is None else deep
         learner = Learner(
             model=self.trained,
-            batches=lambda epoch: self.prefetch_batches(self.draw_batches(sampler, epoch)),
+            batches=lambda epoch: self.draw_batches(sampler, epoch),
             loss=self._loss,
             validate=lambda: self._score(val_items),
             steps_per_epoch=len(sampler),
@@ -108,6 +111,7 @@ class TiledCnn:
         if deep is not None:
             deep.remove()
             self.trained = self.model
+        trim_heap()
         bits, from_scratch = torch.finfo(self.dtype).bits, self.network.from_scratch
         facts: dict[str, float] = {"convolution_bits": bits, "from_scratch": from_scratch, "rare_classes": len(rare)}
         return replace(log, facts=facts)
@@ -224,6 +228,8 @@ class TiledCnn:
             find_foreground(masks, self.task.num_classes, ignored, chosen) if focus > 0 else None,
             focus,
             self.sight,
+            settings.scale,
+            self.task.num_classes,
         )
 
     def _choose_crop(self, masks: Sequence[Source]) -> tuple[int, ...]:
@@ -272,30 +278,30 @@ class TiledCnn:
             return crops
         return augment_batches(crops, np.random.default_rng([self.config.seed, epoch, 1]))
 
-    def prefetch_batches(self, batches: Iterator[Batch]) -> Iterator[Batch]:
-        """Yield the same batches; a GPU need not wait for them, as a thread assembles the next one while it works."""
-        return batches if self.device.type == "cpu" else prefetch(batches)
-
     def _loss(self, batch: Batch) -> Tensor:
-        images, scale = reduce_images(to_device(batch[0], self.device), self.settings.scale), self.settings.scale
+        images = to_device(batch[0], self.device)
         with autocast_to(self.device, self.dtype):
             if isinstance(self.trained, DeepSupervision):
                 levels: list[Tensor] = self.trained(images)  # (B, K, H, W), (B, K, H / 2, W / 2) ...
             else:
                 levels = [run_in_parts(self.trained, images, self.settings.accumulate)]  # (B, K, *axes)
         labels = torch.from_numpy(batch[1]).to(self.device)
-        return weigh_levels([self._compare(logits, labels, scale << level) for level, logits in enumerate(levels)])
+        return weigh_levels([self._compare(logits, labels, 1 << level) for level, logits in enumerate(levels)])
 
-    def _compare(self, logits: Tensor, labels: Tensor, scale: int) -> Tensor:
-        """The loss of logits (B, K, *lead, H / scale, W / scale) against labels (B, *lead, H, W)."""
-        weights = None
-        if scale > 1:  # shares of the classes in each block, weighted by its pixels that count
-            counts = count_blocks(labels, self.task.num_classes, scale).reshape(-1, self.task.num_classes)
+    def _compare(self, logits: Tensor, labels: Tensor, factor: int) -> Tensor:
+        """Return the loss of logits (B, K, *lead, H / factor, W / factor).
+
+        The labels are classes (B, *lead, H, W), or at lower resolution the pixels of each class, (B, *lead, H, W, K).
+        """
+        weights, classes = None, self.task.num_classes
+        if factor > 1 or self.settings.scale > 1:  # shares of the classes in each block, weighted by what counts in it
+            blocks = merge_blocks(labels, factor) if self.settings.scale > 1 else count_blocks(labels, classes, factor)
+            counts = blocks.reshape(-1, classes)
             weights = counts.sum(dim=1)
             labels = counts / weights.clamp_min(1)[:, None]
         return segmentation_loss(
-            logits.movedim(1, -1).reshape(-1, self.task.num_classes),
-            labels if scale > 1 else labels.reshape(-1),
+            logits.movedim(1, -1).reshape(-1, classes),
+            labels.reshape(-1) if weights is None else labels,
             weights,
             self.class_weights,
             cross_entropy_weight=self.config.training.cross_entropy_weight,

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 from torch_geometric.data import Data
 
-from bench.arrays.heap import trim_heap
+from bench.arrays.heap import trim_after, trim_heap
 from bench.arrays.protocols import Source, Writable
 from bench.arrays.rows import release
 from bench.config import Config, SuperpixelGnnConfig
@@ -53,7 +53,6 @@ from bench.superpixels.views import group_views, list_views
 
 BAND_PIXELS = 1 << 24  # painted at once into a file of chunks
 PAINTED = 1 << 21  # painted at once, and into a mask that is mapped where an image has more pixels
-TRIMMED = 1 << 19  # values of an image after which freed memory is handed back
 
 
 @dataclass(frozen=True)
@@ -141,8 +140,7 @@ class SuperpixelGnn:
     def prepare(self, sample: Sample) -> Item:
         """Make the graph of the sample, or with `superpixels.views` several."""
         item = self._prepare_views(sample)
-        if prod(sample.image.shape) >= TRIMMED:
-            trim_heap()
+        trim_after(prod(sample.image.shape))
         return item
 
     def _prepare_graphs(self, sample: Sample) -> list[SuperpixelGraph]:

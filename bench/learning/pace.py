@@ -1,0 +1,49 @@
+"""Whether the steps of a fit kept their pace: what runs beside a fit may come in bursts that its whole time hides."""
+
+from collections.abc import Sequence
+from statistics import median
+
+from bench.learning.fitlog import Interval, Validation
+
+SLOW = 1.5  # times the usual pace that a stretch of steps may take; quiet fits stay below 1.46
+TOLERATED = 0.03  # share of a fit's time that slow stretches may cost
+FEWEST = 4  # stretches without which there is no usual pace
+SHORTEST = 5  # steps of a stretch that counts
+
+
+def find_lost_seconds(history: Sequence[Validation], intervals: Sequence[Interval], skip_first: bool) -> float:
+    """Return the seconds that slow stretches of a fit took beyond its usual pace.
+
+    A stretch is the steps between two validations, without these and without the first step; the usual pace is the
+    median over them. Every step does the same work, so that a slow stretch shared the machine, or its clock fell.
+
+    Args:
+        history: Rows of the fit; those of forked cool-downs count for nothing.
+        intervals: When the fit was in other phases than training.
+        skip_first: Whether the first stretch may be slow, as on a GPU, where libraries choose their kernels in it.
+
+    Returns:
+        Seconds; 0 of a fit with too few stretches.
+    """
+    rows = [row for row in history if row.budget is None]
+    spent = [interval.seconds for interval in intervals if interval.phase == "validate"]
+    before = sum(interval.seconds for interval in intervals if interval.phase in ("init", "warmup"))
+    paces: list[tuple[int, float]] = []
+    step, seconds = 1, before
+    for row, validation in zip(rows, spent, strict=False):
+        paces.append((row.step - step, row.seconds - seconds - validation))
+        step, seconds = row.step, row.seconds
+    paces = [(steps, length) for steps, length in paces[int(skip_first) :] if steps >= SHORTEST]
+    if len(paces) < FEWEST:
+        return 0.0
+    usual = median(length / steps for steps, length in paces)
+    return sum(length - steps * usual for steps, length in paces if length > SLOW * steps * usual)
+
+
+def flag_pace(history: Sequence[Validation], intervals: Sequence[Interval], skip_first: bool) -> list[str]:
+    """Return a flag where slow stretches cost more than a share of the fit; arguments as in `find_lost_seconds`."""
+    lost = find_lost_seconds(history, intervals, skip_first)
+    whole = max((row.seconds for row in history), default=0.0)
+    if lost <= TOLERATED * whole:
+        return []
+    return [f"contended: the fit lost {lost:.1f} of {whole:.1f} s in stretches of over {SLOW:g} times its usual pace"]
