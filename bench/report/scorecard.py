@@ -23,7 +23,7 @@ from bench.tables.comparison import MIB
 from bench.tables.statistics import Estimate, estimate_paired_difference, median_ratio
 from bench.tables.text import FEWEST_IMAGES
 
-FEWEST_SEEDS = 2
+FEWEST_SEEDS = 3
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ def _common(first: speed.Reached, second: speed.Reached) -> tuple[Floats, Floats
 
 
 def _refuse_disturbed(used: int, clean: int, pair: Pair) -> Refusal:
-    """Whether times cannot be believed: fewer than two seeds of both ran alone on the machine."""
+    """Whether times cannot be believed: fewer than three seeds of both ran alone on the machine."""
     if used < FEWEST_SEEDS:
         return _few_seeds(Pair(pair.first[:used], pair.second[:used]))
     if clean >= FEWEST_SEEDS:
