@@ -43,6 +43,8 @@ class Arm:
         runs_elsewhere: Whether another program makes its masks, so that nothing of what it costs is measured here.
         needs_volume: Whether it is for images of three spatial axes only.
         volume_label: Its name for readers where the images are volumes; empty: `label`.
+        ceiling: The setting that bounds the steps of its fit; empty: that of `training` for a network, else none.
+        patience: The setting that ends its fit without a better score; empty: as for `ceiling`.
     """
 
     name: str
@@ -60,6 +62,13 @@ class Arm:
     runs_elsewhere: bool = False
     needs_volume: bool = False
     volume_label: str = ""
+    ceiling: str = ""
+    patience: str = ""
+
+    def __post_init__(self) -> None:
+        if self.uses_training:
+            object.__setattr__(self, "ceiling", self.ceiling or "training.steps")
+            object.__setattr__(self, "patience", self.patience or "training.patience")
 
 
 _CNN = "bench.pipelines.cnn.tiled_cnn:TiledCnn"
@@ -116,6 +125,8 @@ ARMS: dict[str, Arm] = {  # in the order of tables and legends
             uses_superpixels=True,
             uses_features=True,
             uses_edges=True,
+            ceiling="pipeline.iterations",
+            patience="pipeline.patience",
         ),
         Arm(
             *("pixel_forest", "pixel forest", PixelForestConfig, f"{_TREES}.pixel_forest:PixelForest"),

@@ -73,14 +73,17 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
         test_scores.finish(partial(track_progress, description="scoring test images"))
     panels.save(directory / "panels.npz")
     stages, measured, flags = _state_costs(log.stated, meter, data) if log.stated is not None else _collect_costs(meter)
-    flags = [row.get("flags"), *flags, *parallel.list_flags(config), *log.flags]
+    unseen = [f"never predicts {name}, which test images show" for name in test_scores.find_unseen()]
+    warned = (f"warn: it {what}" for what in unseen)
+    flags = [row.get("flags"), *flags, *parallel.list_flags(config), *log.flags, *warned]
     row |= _make_fit_columns(log) | facts | measured | {"flags": "; ".join(flag for flag in flags if flag)}
     row |= {"status": "ok", "reason": ""}
     scores = [{"split": "val", **score} for score in val_scores.rows()]
     scores += [{"split": "test", **score} for score in test_scores.rows()]
     write_parts(directory, row["run_id"], stages, scores, [asdict(row) for row in log.history])
     row |= {"run_seconds": time.perf_counter() - started}
-    return row, f"macro Dice {test_scores.macro_dice():.4f} on {len(data.test)} test images"
+    found = f"macro Dice {test_scores.macro_dice():.4f} on {len(data.test)} test images"
+    return row, "; ".join([found, *unseen])
 
 
 def _collect_costs(meter: Meter) -> tuple[list[Row], Row, list[str | None]]:

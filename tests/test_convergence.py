@@ -124,12 +124,34 @@ def test_a_row_with_trained_runs_leaves_the_others_out(tmp_path: Path) -> None:
         ({"stopped": "seconds", "epochs": 7}, "training.seconds=null training.epochs=14"),
         ({"stopped": "patience", "training.patience": 5}, "training.patience=10"),
         ({"stopped": "seconds"}, ""),
+        (
+            {"stopped": "steps", "steps": 9, "pipeline": "superpixel_trees", "pipeline.iterations": 10.0},
+            "pipeline.iterations=20",
+        ),
+        ({"stopped": "", "pipeline": "pixel_forest", "training.steps": 10000}, ""),
+        ({"stopped": "patience", "pipeline": "superpixel_trees", "pipeline.patience": 8}, "pipeline.patience=16"),
+        (
+            {"stopped": "steps", "pipeline": "coarse_gnn", "pipeline.refine": False, "pipeline.coarse_steps": 4},
+            "pipeline.coarse_steps=8",
+        ),
+        (
+            {"stopped": "steps", "pipeline": "coarse_gnn", "pipeline.refine": True, "training.steps": 30},
+            "training.steps=60",
+        ),
     ],
 )
 def test_the_command_goes_on_with_a_larger_ceiling(row: dict[Hashable, object], settings: str) -> None:
     command = "python -m bench experiment=headline seed=0"
     assert make_finishing_command(row | {"command": command}) == (f"{command} {settings}" if settings else "")
     assert make_finishing_command(row) == ""
+
+
+def test_the_command_does_not_shrink_the_ceiling_again() -> None:
+    """`experiment.effort` multiplies `training.steps`, of which the row has what it came to."""
+    row: dict[Hashable, object] = {"stopped": "steps", "training.steps": 200}
+    for word in ("experiment.effort=0.1", "'experiment.effort=0.1'"):
+        command = make_finishing_command(row | {"command": f"python -m bench {word} seed=0"})
+        assert command == "python -m bench seed=0 training.steps=400"
 
 
 def test_a_setting_is_replaced_where_it_stands() -> None:

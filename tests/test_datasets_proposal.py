@@ -48,6 +48,28 @@ def test_crops_span_three_objects_within_the_images(tmp_path: Path) -> None:
     assert (found["pipeline.crop_size"], found["pipeline.tile_size"]) == ("128", "160")
 
 
+def test_a_crop_follows_the_usual_image_and_says_what_held_it_back(tmp_path: Path) -> None:
+    """One image of a few rows, such as a line scan, does not shrink the crops of all."""
+    splits = make(tmp_path, {"a": squares(16)[:8]}, {"a": image_of(0)[:8]})
+    [crop] = [one for one in splits.proposals if one.setting == "pipeline.crop_size"]
+    assert crop.value == "128"
+    assert "would be" not in crop.reason
+    sets.make(tmp_path / "slim", ".tif")
+    for n, stem in enumerate(sets.STEMS):
+        sets.write(tmp_path / "slim" / "images" / f"{stem}.tif", image_of(n)[:70])
+        sets.write(tmp_path / "slim" / "masks" / f"{stem}.png", squares(16)[:70])
+    found = load(FolderConfig(root=str(tmp_path / "slim"), normalization="none", class_names=["ground", "cell"]))
+    [crop] = [one for one in found.proposals if one.setting == "pipeline.crop_size"]
+    assert crop.value == "64"
+    assert "would be 128, and the shorter side of a usual image is 70" in crop.reason
+
+
+def test_images_without_contrast_are_said_to_teach_nothing(tmp_path: Path) -> None:
+    flat = {stem: np.full_like(image_of(0), 7.0) for stem in "abcde"}
+    [found] = [one for one in make(tmp_path, {}, flat).proposals if one.setting == "dataset.normalization"]
+    assert "no training image has any contrast" in found.reason
+
+
 @pytest.mark.parametrize(
     ("images", "normalization", "reason"),
     [

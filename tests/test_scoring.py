@@ -63,6 +63,16 @@ def test_rows_name_every_metric_and_class() -> None:
     assert all(row["value"] == 1.0 for row in rows)
 
 
+def test_a_class_that_no_prediction_shows_is_named() -> None:
+    truth = np.zeros((16, 16), np.int64)
+    truth[4:9, 4:9] = 1
+    scores = SplitScores(TASK, 1.0)
+    scores.add(sample("one", truth), np.zeros_like(truth))
+    assert scores.find_unseen() == [TASK.class_names[1]]  # the third class is in no image
+    scores.add(sample("two", truth), truth)
+    assert scores.find_unseen() == []
+
+
 def test_rows_of_structures_are_those_of_the_masks() -> None:
     found = add_all(SplitScores(TASK, 1.0))
     for seed in range(2):

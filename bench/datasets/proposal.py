@@ -109,15 +109,14 @@ def propose_crop_and_tile(
         widths: Mean chords of the classes in pixels.
     """
     index = max(widths, key=lambda index: widths[index])
-    sides = [min(item.shape[:-1]) for item in train]
-    least = max(min(sides) // MULTIPLE * MULTIPLE, MULTIPLE)
-    crop = min(round_up_within(OBJECTS_PER_CROP * widths[index], CROPS), least)
-    yield Suggestion(
-        "pipeline.crop_size",
-        str(crop),
-        f"{OBJECTS_PER_CROP} times the width of {names[index]}, {widths[index]:.0f} pixels, between {CROPS[0]} and "
-        f"{CROPS[1]}; the smallest side of an image is {min(sides)}",
-    )
+    side = int(np.median([min(item.shape[:-1]) for item in train]))
+    most = max(side // MULTIPLE * MULTIPLE, MULTIPLE)
+    wanted = round_up_within(OBJECTS_PER_CROP * widths[index], CROPS)
+    reason = f"{OBJECTS_PER_CROP} times the width of {names[index]}, {widths[index]:.0f} pixels, between {CROPS[0]} and {CROPS[1]}"
+    if most < wanted:
+        reason += f", would be {wanted}, and the shorter side of a usual image is {side}"
+    crop = min(wanted, most)
+    yield Suggestion("pipeline.crop_size", str(crop), reason)
     longest = max(max(item.shape[:-1]) for item in train)
     tile = min(round_up_within(2 * crop, TILES), -(-longest // MULTIPLE) * MULTIPLE)
     yield Suggestion("pipeline.tile_size", str(tile), f"twice the crop, in images of up to {longest} pixels a side")
@@ -134,7 +133,10 @@ def propose_normalization(train: Sequence[Inspected]) -> Suggestion:
     setting = "dataset.normalization"
     if len({str(item.dtype) for item in train}) > 1:
         return Suggestion(setting, "per_image", "the images hold values of several number types")
-    contrast = deviations.mean(axis=1) / max(float(np.median(deviations.mean(axis=1))), 1e-300)
+    contrast = deviations.mean(axis=1)
+    if contrast.max() == 0:
+        return Suggestion(setting, "centred", "no training image has any contrast: there is nothing to learn from them")
+    contrast = contrast / max(float(np.median(contrast)), 1e-300)
     if contrast.min() < EMPTY:
         few = int((contrast < EMPTY).sum())
         return Suggestion(

@@ -117,6 +117,12 @@ class SplitScores:
         """Pooled over the images' pixels, mean over the classes."""
         return metrics.macro_dice(pool_scores(self.images).confusion)
 
+    def find_unseen(self) -> list[str]:
+        """Return the classes that the images have and no prediction has a pixel of."""
+        confusion = pool_scores(self.images).confusion
+        missing = (confusion.sum(axis=1) > 0) & (confusion.sum(axis=0) == 0)
+        return [name for name, gone in zip(self.task.class_names, missing, strict=True) if gone]
+
     def rows(self) -> list[Row]:
         """Rows (image, metric, class, value) of every image and of all together (image `all`).
 

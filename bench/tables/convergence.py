@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.arms import ceiling_arms, floor_arms, foreign_arms
+from bench.arms import ARMS, ceiling_arms, floor_arms, foreign_arms
 
 RISING = 0.005  # of a score in [0, 1]: a fit that gained more in its last quarter was cut too early
+BELOW = 0.01  # of a score: by so much a network that learned nothing lies below what learns nothing by design
 FEWEST_VALIDATIONS = 5  # with fewer nobody can see whether a score still rises
 BUDGETS = ("training.steps", "training.epochs", "training.seconds")
 METHOD = ["dataset", "machine", "pipeline", "method", "superpixel_size"]
@@ -20,9 +21,10 @@ def assess(runs: pd.DataFrame) -> pd.DataFrame:
 
     A fact that a row lacks, as rows of older code do, counts neither for nor against a run. A run is undertrained if
     the clock ended it; if it was cut while its validation score still rose by more than `RISING` in the last quarter;
-    if it had fewer than `FEWEST_VALIDATIONS` validations; or if its validation score lies below that of a floor arm
-    (`bench.arms.Arm.is_floor`) on the same data. None of this applies to a run whose method converged with a larger
-    budget: its budget was planned, and it is a point of that method's score over time.
+    if it had fewer than `FEWEST_VALIDATIONS` validations; or if its validation score lies more than `BELOW` under that
+    of a floor arm (`bench.arms.Arm.is_floor`) on the same data, though its superpixels allow more. None of this applies
+    to a run whose method converged with a larger budget: its budget was planned, and it is a point of that method's
+    score over time.
 
     Args:
         runs: Rows with the columns of `METHOD`, `status`, `invalid` and `val_score`, as `list_configurations` makes
@@ -33,9 +35,9 @@ def assess(runs: pd.DataFrame) -> pd.DataFrame:
         whether it would be, had not the same method converged with a larger budget.
     """
     judged = (runs["status"] == "ok") & ~runs["pipeline"].isin([*ceiling_arms(), *floor_arms(), *foreign_arms()])
-    floors = _floors(runs)
+    floors, ceilings = _floors(runs), _ceilings(runs)
     rows = runs.to_dict("records")
-    reasons = [_reason(row, floors) if one else "" for row, one in zip(rows, judged, strict=True)]
+    reasons = [_reason(row, floors, ceilings) if one else "" for row, one in zip(rows, judged, strict=True)]
     found = runs.assign(undertrained=np.array(reasons, dtype=object))
     shorter = _shorter(found[judged & ~runs["invalid"]])
     found["shorter"] = found.index.isin(shorter)
@@ -68,7 +70,19 @@ def _floors(runs: pd.DataFrame) -> dict[Hashable, tuple[str, float]]:
     return {row["dataset"]: (str(row["pipeline"]), float(row["val_score"])) for row in rows}
 
 
-def _reason(row: Mapping[Hashable, Any], floors: Mapping[Hashable, tuple[str, float]]) -> str:
+def _ceilings(runs: pd.DataFrame) -> dict[Hashable, float]:
+    """Mean validation score of the best labelling of superpixels, by data set and superpixel size."""
+    known = select_counted(runs[runs["pipeline"].isin(ceiling_arms()) & runs["val_score"].notna()])
+    return {
+        key: float(score) for key, score in known.groupby(["dataset", "superpixel_size"])["val_score"].mean().items()
+    }
+
+
+def _reason(
+    row: Mapping[Hashable, Any],
+    floors: Mapping[Hashable, tuple[str, float]],
+    ceilings: Mapping[Hashable, float],
+) -> str:
     """Why a finished run of an arm that has to learn is undertrained; empty if nothing says so."""
     stopped, gain, validations = _text(row, "stopped"), _number(row, "late_gain"), _number(row, "validations")
     name, floor = floors.get(row["dataset"], ("", np.nan))
@@ -79,7 +93,8 @@ def _reason(row: Mapping[Hashable, Any], floors: Mapping[Hashable, tuple[str, fl
         return f"cut{work} while its validation score rose by {100 * gain:.1f} points in the last quarter"
     if validations < FEWEST_VALIDATIONS:
         return f"it had {validations:.0f} validation{'s'[: validations != 1]}, fewer than {FEWEST_VALIDATIONS}"
-    if row["val_score"] < floor:
+    reachable = ceilings.get((row["dataset"], row.get("superpixel_size")), np.inf)
+    if row["val_score"] < min(floor, reachable) - BELOW:
         return f"its validation score of {row['val_score']:.3f} lies below the {floor:.3f} of {name}"
     return ""
 
@@ -113,14 +128,17 @@ def make_finishing_command(row: Mapping[Hashable, Any]) -> str:
     """Return the recorded command of an undertrained run with twice the ceiling; empty where either is not known.
 
     Where the clock ended the fit, the budget in seconds goes, and twice the steps made (of rows of older code: twice
-    the epochs) become the ceiling. A fit that patience ended gets twice the patience.
+    the epochs) become the ceiling. A fit that patience ended gets twice the patience. `experiment.effort` goes, as it
+    would shrink the new ceiling again.
     """
     command, settings = _text(row, "command"), _more(row)
-    return _replace_settings(command, settings) if command and settings else ""
+    if not command or not settings:
+        return ""
+    return _replace_settings(re.sub(r" ['\"]?experiment\.effort=[^\s'\"]*['\"]?", "", command), settings)
 
 
 def _more(row: Mapping[Hashable, Any]) -> dict[str, str]:
-    """The settings of training that give an undertrained run twice its budget."""
+    """The settings that give an undertrained run twice its budget, which are those of its arm."""
     stopped = _text(row, "stopped")
     done = {name: _number(row, name) for name in ("steps", "epochs")}
     if stopped == "seconds":
@@ -129,8 +147,22 @@ def _more(row: Mapping[Hashable, Any]) -> dict[str, str]:
             {"training.seconds": "null", f"training.{counted_in}": f"{2 * done[counted_in]:.0f}"} if counted_in else {}
         )
     name = stopped if stopped in ("epochs", "patience") else "steps"
-    known = [value for value in (_number(row, f"training.{name}"), done.get(name, np.nan)) if value > 0]
-    return {f"training.{name}": f"{2 * max(known):g}"} if known else {}
+    setting = _find_setting(row, name)
+    if not setting:
+        return {}
+    known = [value for value in (_number(row, setting), done.get(name, np.nan)) if value > 0]
+    return {setting: f"{2 * max(known):g}"} if known else {}
+
+
+def _find_setting(row: Mapping[Hashable, Any], name: str) -> str:
+    """The setting of a run's arm that ended its fit by `name`, steps, epochs or patience; empty if it has none."""
+    if name == "epochs":
+        return "training.epochs"
+    arm = ARMS.get(_text(row, "pipeline"), ARMS["tiled_cnn"])
+    if name == "patience":
+        return arm.patience
+    is_painted = arm.name == "coarse_gnn" and _text(row, "pipeline.refine") == "False"
+    return "pipeline.coarse_steps" if is_painted else arm.ceiling
 
 
 def _replace_settings(command: str, settings: Mapping[str, str]) -> str:
