@@ -112,7 +112,8 @@ def propose_crop_and_tile(
     side = int(np.median([min(item.shape[:-1]) for item in train]))
     most = max(side // MULTIPLE * MULTIPLE, MULTIPLE)
     wanted = round_up_within(OBJECTS_PER_CROP * widths[index], CROPS)
-    reason = f"{OBJECTS_PER_CROP} times the width of {names[index]}, {widths[index]:.0f} pixels, between {CROPS[0]} and {CROPS[1]}"
+    width = f"{OBJECTS_PER_CROP} times the width of {names[index]}, {widths[index]:.0f} pixels"
+    reason = f"{width}, between {CROPS[0]} and {CROPS[1]}"
     if most < wanted:
         reason += f", would be {wanted}, and the shorter side of a usual image is {side}"
     crop = min(wanted, most)
