@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("volumes")
-    for seed in range(2):
+    for seed in range(3):
         for pipeline in (*FIVE, *OF_VOLUMES):
             make_run(place, pipeline, seed, 100, panels=True, dataset__spatial_axes=3, epochs=20)
     return place
@@ -47,7 +47,7 @@ def test_each_is_a_row_of_its_own_under_its_own_name(folder: Path) -> None:
     table = compare_arms(collect(folder))
     names = [name_arm(arm) for arm in table["arm"]]
     assert names == ["slice-wise U-Net", "2.5-D U-Net", "3-D U-Net", "GNN", "MLP", "oracle", "threshold"]
-    assert (table["runs"] == 2).all()
+    assert (table["runs"] == 3).all()
     assert table["arm"].tolist()[:3] == ["tiled_cnn slice-wise", "tiled_cnn_25d", "tiled_cnn_3d"]
 
 
