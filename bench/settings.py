@@ -65,8 +65,13 @@ def read_settings(kind: type[Settings], arguments: Sequence[str], verb: str) -> 
 
 
 def _refuse(argument: str, name: str, known: list[str], verb: str) -> str:
-    close = get_close_matches(name, known, 1)
-    meant = f" (did you mean {close[0]}=?)" if close else ""
+    method = f"{name}.method"  # a run has groups of settings, of which a verb takes the method by its own name
+    close = (
+        [f"{method}={argument.partition('=')[2]}"]
+        if method in known
+        else [f"{one}=" for one in get_close_matches(name, known, 1)]
+    )
+    meant = f" (did you mean {close[0]}?)" if close else ""
     return f"{argument!r} is not a setting of {verb}{meant}: use name=value with one of {', '.join(known)}"
 
 

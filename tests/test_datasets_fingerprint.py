@@ -231,5 +231,5 @@ def test_a_data_set_that_is_refused_leaves_no_fingerprint(tmp_path: Path) -> Non
 
 def test_a_results_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "results").write_text("a file")
-    with pytest.raises(InputError, match=r"cannot be written .*: choose another results_dir"):
+    with pytest.raises(InputError, match=r"results_dir .*results is a file: choose a folder"):
         load(FolderConfig(root=str(sets.make(tmp_path / "set"))), tmp_path / "results")

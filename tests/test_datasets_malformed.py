@@ -126,7 +126,7 @@ MISTAKES: dict[str, tuple[Break, str]] = {
         overwrite("images/b.png", b"hello"),
         r"b\.png cannot be read",
     ),
-    "image is empty": (overwrite("images/b.png", b""), r"b\.png cannot be read"),
+    "image is empty": (overwrite("images/b.png", b""), r"b\.png cannot be read as an image: the file is empty"),
     "truncated png": (cut("images/b.png", 0.6), r"images/b\.png cannot be read"),
     "truncated mask": (cut("masks/b.png", 0.6), r"masks/b\.png cannot be read"),
     "truncated tiff": (cut_tiff(None, 0.9), r"b\.tif .*truncated"),

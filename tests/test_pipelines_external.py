@@ -136,6 +136,17 @@ def test_what_is_no_class_is_refused(
         arm.predict(arm.prepare(make_data("a").test[0]))
 
 
+def test_the_number_that_an_export_gives_to_ignored_pixels_is_recognised(tmp_path: Path) -> None:
+    mask = draw_mask(0)
+    mask[4] = 2
+    imwrite(write_masks(tmp_path / "masks", "v") / "a.tif", mask)
+    given = ExternalConfig(masks=str(tmp_path / "masks"))
+    for ignored, advice in ((255, r"if 2 marks pixels that do not count"), (None, "mask_values=foreground")):
+        arm = External(Config(SyntheticConfig(), given), Task(("sky", "cell"), 1, 2, ignored))
+        with pytest.raises(InputError, match=advice):
+            arm.predict(arm.prepare(make_data("a").test[0]))
+
+
 def test_a_mask_in_colour_is_refused(tmp_path: Path) -> None:
     colours = np.stack([draw_mask(0), draw_mask(1), draw_mask(2)], axis=-1) * 255
     Image.fromarray(colours).save(write_masks(tmp_path / "masks", "v") / "a.png")

@@ -15,7 +15,7 @@ from bench.tables.write import write_part
 
 if TYPE_CHECKING:
     from bench.tables.collect import read_runs
-    from bench.tables.plan import Plan, PlanConfig, TimeRange, format_time, make_plans
+    from bench.tables.plan import Plan, PlanConfig, TimeRange, format_time, make_plans, share_cautions
 
 
 @pytest.fixture(scope="module")
@@ -135,3 +135,16 @@ def test_too_few_sizes_have_no_law_and_say_so(tmp_path: Path) -> None:
     [one] = plan(tmp_path, 250_000.0)
     assert "cannot be said: a law of memory by size needs images of at least 3 sizes" in one.memory[0]
     assert "0.25 megapixels" in one.cautions[0]
+
+
+def test_what_limits_all_plans_is_said_once() -> None:
+    """Two methods whose images were small, one of which ran once."""
+    none = TimeRange(1.0, 1.0, 1.0)
+    plans = [
+        Plan(name, 0.9, none, none, none, (), cautions)
+        for name, cautions in (("a", ("small",)), ("b", ("small", "once")))
+    ]
+    shared, rest = share_cautions(plans)
+    assert shared == ["small"]
+    assert [plan.cautions for plan in rest] == [(), ("once",)]
+    assert share_cautions(plans[:1]) == ([], plans[:1])

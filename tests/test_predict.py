@@ -468,7 +468,7 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     "no run in a results folder": (no_runs, "holds no finished run that can predict"),
     "out nowhere": (setting("out=no/where/c.tif"), "is not a folder"),
     "out is there": (existing, "exists already"),
-    "out inside the image": (inside, "lies inside the image"),
+    "out inside the image": (inside, "itself, or lies inside it"),
     "no scratch": (setting("scratch=nowhere"), "scratch=nowhere is not a folder"),
 }  # fmt: skip
 

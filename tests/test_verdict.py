@@ -497,3 +497,14 @@ def test_names_of_families() -> None:
         ("elsewhere pretrained", "elsewhere pretrained", "elsewhere, pretrained"),
     ):
         assert (find_family(arm), name_arm(arm)) == (family, name)
+
+
+def test_crops_that_are_small_for_the_objects_are_pointed_out(tmp_path: Path) -> None:
+    for number, (width, scale, said) in enumerate(((229.0, 1, True), (229.0, 4, False), (40.0, 1, False))):
+        folder = tmp_path / str(number)
+        for seed in range(3):
+            make_run(folder, GNN, seed, dataset__object_width=width)
+            crops: dict[str, object] = {"pipeline__crop_size": 128, "pipeline__scale": scale}
+            make_run(folder, UNET, seed, dataset__object_width=width, **crops)
+        notes = only(folder).notes
+        assert any("about 229 pixels wide" in note and "crops of 128" in note for note in notes) == said

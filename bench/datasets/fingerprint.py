@@ -86,6 +86,8 @@ class Fingerprint:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(self.path, content)
         except OSError as error:
+            if self.path.parent.is_file():
+                raise InputError(f"results_dir {self.path.parent} is a file: choose a folder") from error
             raise InputError(f"{self.path} cannot be written ({error.strerror}): choose another results_dir") from error
         self.changed = False
 

@@ -17,7 +17,7 @@ from bench.datasets.inspection import Inspected, split_planes
 from bench.datasets.listing import name_files
 from bench.datasets.manifest import SPLITS, Manifest, find_dataset_root
 from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose_scaling, pool_training
-from bench.datasets.proposal import propose_settings
+from bench.datasets.proposal import measure_objects, propose_settings
 from bench.datasets.sample import Sample, Splits, Task
 from bench.datasets.splitting import read_manifest
 from bench.datasets.validation import cut_validation
@@ -58,7 +58,9 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     shortest = tuple(min(lengths) for lengths in zip(*shapes, strict=True))
     spacing = find_spacing(items, config)
     task = Task(class_names, items[0].shape[-1], len(items[0].shape) - 1, config.ignore_index, shortest, spacing)
+    widths = measure_objects(items, len(class_names), config)
     facts = collect_facts(manifest, items, [digest for _, digest in looked], spacing)
+    facts |= {"dataset.object_width": round(max(widths.values()), 1)} if widths else {}
     known.save(summarise_images(items, task, config, facts))
     return Splits(
         find_dataset_root(config).resolve().name,

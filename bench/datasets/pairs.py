@@ -109,5 +109,8 @@ def explain_missing_mask(name: str, pairs: Pairs) -> str:
     more = f" (nor have {len(without) - 1} others)" if len(without) > 1 else ""
     wanted = config.mask_name.replace("*", name)
     missing = f"a file called {wanted} with any of {', '.join(SUFFIXES)} is missing (or leave the image out)"
+    twin = next((path for key, path in masks.files.items() if key.casefold() == wanted.casefold()), None)
+    if twin is not None:
+        missing = f"{twin} differs in upper and lower case: give both the same name"
     advice = f": set {settings}" if settings else f": {missing}"
     return f"{pairs.images[name][0]} has no mask{more}{advice}"

@@ -38,13 +38,19 @@ def propose_settings(items: Sequence[Inspected], names: Sequence[str], config: F
         Sizes of superpixels, and of crops and tiles of flat images, and the scaling of grey values.
     """
     train = [item for item in items if item.entry.split == "train"]
-    widths = {index: width for index, width in measure_widths(train, len(names), config).items() if index > 0}
+    widths = measure_objects(items, len(names), config)
     found: list[Suggestion] = []
     if widths:
         found.append(propose_superpixel_size(train, names, widths))
         if len(train[0].shape) == 3:
             found += propose_crop_and_tile(train, names, widths)
     return (*found, propose_normalization(train))
+
+
+def measure_objects(items: Sequence[Inspected], count: int, config: FolderConfig) -> dict[int, float]:
+    """Return `measure_widths` of the training images, without the first class, which is what lies around objects."""
+    train = [item for item in items if item.entry.split == "train"]
+    return {index: width for index, width in measure_widths(train, count, config).items() if index > 0}
 
 
 def measure_widths(items: Sequence[Inspected], count: int, config: FolderConfig) -> dict[int, float]:

@@ -74,6 +74,8 @@ def explain_failures(path: Path) -> Iterator[None]:
         raise
     except Exception as error:
         reason = str(error).strip().split("\n")[0] or type(error).__name__
+        if path.is_file() and path.stat().st_size == 0:
+            reason = "the file is empty"
         raise InputError(f"{path} cannot be read as an image: {reason}") from error
 
 

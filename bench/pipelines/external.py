@@ -234,6 +234,14 @@ def _explain_numbers(path: Path, wrong: list[int], found: list[int], task: Task,
     if mapping is not None:
         return f"{path} holds {shown}, which pipeline.mask_values={mapping} makes no class: {classes}"
     advice = "give pipeline.mask_values=foreground if every number above 0 is class 1"
+    if task.ignore_index is not None and wrong == [task.num_classes]:  # as the nnU-Net export numbers ignored pixels
+        every = ",".join(f"{label}:{label}" for label in range(task.num_classes))
+        advice = (
+            f"if {task.num_classes} marks pixels that do not count, as in what `export` wrote, any class will do "
+            f"for it, as in 'pipeline.mask_values={{{every},{task.num_classes}:0}}'"
+        )
+    elif task.num_classes > 2:
+        advice = "say which number is which class, as in 'pipeline.mask_values={0:0,7:1}'"
     if len(found) <= min(FEW, task.num_classes):
         pairs = ",".join(f"{number}:{label}" for label, number in enumerate(found))
         advice = f"say which number is which class, as in 'pipeline.mask_values={{{pairs}}}'"

@@ -163,7 +163,7 @@ def check_apart(image: Path, out: Path) -> None:
     """Refuse to write into the image, or over it. Raises `InputError`."""
     one, other = image.resolve(), out.resolve()
     apart = not other.is_relative_to(one) and not one.is_relative_to(other)
-    require(apart, f"out={out} lies inside the image {image}, or is it: choose another place")
+    require(apart, f"out={out} is the image {image} itself, or lies inside it: choose another place")
 
 
 def find_channels(path: Path, header: Header, task: Task, channel_axis: int | None) -> Layout:

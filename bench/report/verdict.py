@@ -18,6 +18,7 @@ from bench.tables.convergence import BUDGETS, make_finishing_command, select_con
 from bench.tables.names import find_family, format_extent, format_size, is_volume, label_pipeline, name_configuration
 from bench.tables.statistics import count_pairs_needed, sign_flip_test
 
+SEEN = 1.5  # widths of an object that a crop should span, to show it and what is around it
 NEEDED = 6  # test images below which the interval of the score rests on the t distribution
 
 
@@ -74,7 +75,7 @@ def reach_verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, histor
     differences = first - second
     notes = (
         *describe_foreign(pair, stand_ins, scores), *_order(stand_ins), *_seeds(pair, differences),
-        *_images(pair, differences), *_choice(runs, pair), *_check_alike(pair), *list_finishing(runs),
+        *_images(pair, differences), *_choice(runs, pair), *_crops(pair), *_check_alike(pair), *list_finishing(runs),
         *list_left_out(runs),
     )  # fmt: skip
     first_sentence = join_sentences([_summarise_pair(pair, lines), *name_undertrained(runs)])
@@ -224,6 +225,21 @@ def _choice(runs: pd.DataFrame, pair: Pair) -> list[str]:
     ]
     uneven = " Trying more configurations favours the arm that tried them." if tried[0] != tried[1] else ""
     return [f"Configurations: {'; '.join(picked)}. Test images took no part in the choice.{uneven}"]
+
+
+def _crops(pair: Pair) -> list[str]:
+    """Whether the crops that the pixel side learned from were small for the objects."""
+    found = []
+    for part in (pair.first, pair.second):
+        run = part.iloc[0].to_dict()
+        values = (run.get(name) for name in ("pipeline.crop_size", "pipeline.scale", "dataset.object_width"))
+        crop, scale, width = (float("nan" if pd.isna(value) else value) for value in values)
+        if crop * scale < SEEN * width:  # False where one is not known
+            found.append(
+                f"Objects are about {width:.0f} pixels wide on training images, and the {name_configuration(run)} "
+                f"learned from crops of {crop * scale:.0f}: larger ones (pipeline.crop_size) may raise its score."
+            )
+    return found
 
 
 def _check_alike(pair: Pair) -> list[str]:

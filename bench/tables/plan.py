@@ -6,7 +6,7 @@ law of memory by size; without them a peak is given for the size that it was mea
 """
 
 import math
-from collections.abc import Hashable, Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -92,9 +92,20 @@ def main(settings: PlanConfig) -> int:
     total = settings.pixels * settings.images / 1e6
     many = f"{settings.images} images of {settings.pixels / 1e6:g} megapixels"
     print(f"{many}, {total:g} in all, from the rates in {folder}; ranges are those of the measured runs")
-    for plan in plans:
+    shared, rest = share_cautions(plans)
+    for sentence in shared:
+        print(f"caution, for all: {sentence}")
+    for plan in rest:
         print("\n".join(format_plan(plan)))
     return 0
+
+
+def share_cautions(plans: Sequence[Plan]) -> tuple[list[str], list[Plan]]:
+    """Return what limits every one of several plans, and the plans without it."""
+    shared = [sentence for sentence in plans[0].cautions if all(sentence in plan.cautions for plan in plans)]
+    if len(plans) == 1:
+        return [], list(plans)
+    return shared, [replace(plan, cautions=tuple(c for c in plan.cautions if c not in shared)) for plan in plans]
 
 
 def make_plans(tables: Tables, settings: PlanConfig) -> Iterator[Plan]:

@@ -1,7 +1,7 @@
 """Fill results.md and benchmarks.md in docs and the answer in README.md from results/reference: `make docs`.
 
-The templates in docs/templates hold the prose; what stands there in double braces is computed here. So no number of a
-run is typed by hand.
+The templates in docs/templates hold the prose; what stands there in double braces is computed here. Numbers of runs are
+typed by hand in one section alone, that of version 0.1.0, whose tables do not change.
 """
 
 import json
@@ -97,15 +97,16 @@ def make_row(folder: str, dataset: str, arm: str, name: str = "") -> str:
     row = find_row(folder, dataset, arm)
     cells = [name or NAMES.get(arm) or name_arm(arm), format_range(row)]
     if arm == "oracle":
-        return f"| {' | '.join([*cells, '', '', ''])} |"
-    return f"| {' | '.join([*cells, *list_costs(row)])} |"
+        return f"| {' | '.join([*cells, '', '', '', ''])} |"
+    return f"| {' | '.join([*cells, *list_costs(folder, row)])} |"
 
 
-def list_costs(row: pd.Series) -> list[str]:
-    """Return the cells of training, a megapixel predicted and memory; a busy machine is marked."""
+def list_costs(folder: str, row: pd.Series) -> list[str]:
+    """Return the cells of training, a megapixel predicted and memory in both; a busy machine is marked."""
     busy = " (shared machine)" if row["contended"] else ""
     cells = [f"{format_seconds(row['train_s'])}{busy}", f"{row['predict_s_per_mpx']:.2f} s"]
-    return [*cells, f"{row['peak_memory_bytes'] / MIB:.0f} MiB"]
+    predicting = find_more(folder, row["dataset"], row["arm"], "predict_peak_bytes")
+    return [*cells, *(f"{peak / MIB:.0f} MiB" for peak in (row["peak_memory_bytes"], predicting))]
 
 
 def make_rows(folder: str, dataset: str) -> str:
@@ -123,13 +124,16 @@ def list_arms(folder: str, dataset: str) -> list[str]:
 
 @cache
 def read_more(folder: str) -> pd.DataFrame:
-    """Return clDice (macro, pooled over the test images), net memory, validation score and steps of each arm."""
+    """Return clDice (macro, pooled over test images), net memory, that of prediction, validation score and steps."""
     tables = read_tables(folder)
     scores = tables.scores
     pooled = scores[(scores["metric"] == "cl_dice") & (scores["split"] == "test") & (scores["image"] == "all")]
     macro = pooled[pooled["class"] == "macro"][["run_id", "value"]].rename(columns={"value": "cl_dice"})
     runs = list_configurations(tables).merge(macro, on="run_id", how="left")
-    return runs.groupby(["dataset", "arm"])[["cl_dice", "net_peak_bytes", "best_val_score", "steps"]].mean()
+    stages = tables.stages[(tables.stages["split"] == "test") & tables.stages["stage"].isin(["prepare", "predict"])]
+    peaks = stages.groupby("run_id")["peak_memory_bytes"].max().rename("predict_peak_bytes")
+    columns = ["cl_dice", "net_peak_bytes", "predict_peak_bytes", "best_val_score", "steps"]
+    return runs.merge(peaks, on="run_id", how="left").groupby(["dataset", "arm"])[columns].mean()
 
 
 def find_more(folder: str, dataset: str, arm: str, column: str) -> float:
@@ -141,16 +145,16 @@ def find_more(folder: str, dataset: str, arm: str, column: str) -> float:
 def make_rivals(folder: str, dataset: str) -> str:
     """Return the table of all arms: Dice, clDice, training, a megapixel predicted, memory, and what of it is net."""
     lines = [
-        "| | Dice | clDice | training | a megapixel predicted | memory | of it net |",
-        "|---|---|---|---|---|---|---|",
+        "| | Dice | clDice | training | a megapixel predicted | memory | in prediction | net, training |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     for arm in list_arms(folder, dataset):
         row, net = find_row(folder, dataset, arm), find_more(folder, dataset, arm, "net_peak_bytes")
         cells = [NAMES.get(arm) or name_arm(arm), format_range(row)]
         cells += [f"{find_more(folder, dataset, arm, 'cl_dice'):.3f}"]
         if arm != "oracle":
-            cells += [*list_costs(row), f"{net / MIB:.0f} MiB"]
-        lines.append(f"| {' | '.join([*cells, *[''] * (7 - len(cells))])} |")
+            cells += [*list_costs(folder, row), f"{net / MIB:.0f} MiB"]
+        lines.append(f"| {' | '.join([*cells, *[''] * (8 - len(cells))])} |")
     return "\n".join(lines)
 
 

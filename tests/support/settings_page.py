@@ -3,6 +3,7 @@
 Run it as `python -m tests.support.settings_page`.
 """
 
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -80,7 +81,7 @@ def read_first_sentence(path: Path) -> str:
     """What the first comment of a YAML file says, up to its first full stop; empty where there is none."""
     lines = path.read_text(encoding="utf-8").splitlines()
     words = " ".join(line.lstrip("# ") for line in lines if line.startswith("#") and "@package" not in line)
-    return words.partition(". ")[0].rstrip(".:")
+    return re.split(r"(?<!\b[A-Z])\. ", words)[0].rstrip(".:")  # not after an initial, as in C. elegans
 
 
 def format_choices() -> str:
