@@ -1,6 +1,7 @@
 """A fit that shared the machine in bursts is flagged, however quiet it was as a whole; an even one is not."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 
@@ -47,3 +48,10 @@ def test_forked_cool_downs_and_short_stretches_say_nothing() -> None:
     validation = Interval("validate", 0, 2 * SECOND)
     assert find_lost_seconds([*history, last], [*intervals, validation], skip_first=False) == 0
     assert find_lost_seconds(*log([50.0, 5.0]), skip_first=False) == 0
+
+
+def test_stages_before_are_no_burst() -> None:
+    history, intervals = log([5.0] * 6)
+    moved = [replace(row, seconds=row.seconds + 30) for row in history]
+    assert flag_pace(moved, intervals, skip_first=False, earlier_seconds=30.0) == []
+    assert flag_pace(moved, intervals, skip_first=False) != []

@@ -11,7 +11,9 @@ FEWEST = 4  # stretches without which there is no usual pace
 SHORTEST = 5  # steps of a stretch that counts
 
 
-def find_lost_seconds(history: Sequence[Validation], intervals: Sequence[Interval], skip_first: bool) -> float:
+def find_lost_seconds(
+    history: Sequence[Validation], intervals: Sequence[Interval], skip_first: bool, earlier_seconds: float = 0.0
+) -> float:
     """Return the seconds that slow stretches of a fit took beyond its usual pace.
 
     A stretch is the steps between two validations, without these and without the first step; the usual pace is the
@@ -21,13 +23,14 @@ def find_lost_seconds(history: Sequence[Validation], intervals: Sequence[Interva
         history: Rows of the fit; those of forked cool-downs count for nothing.
         intervals: When the fit was in other phases than training.
         skip_first: Whether the first stretch may be slow, as on a GPU, where libraries choose their kernels in it.
+        earlier_seconds: Of stages of the same arm that were fitted before, which the history counts too.
 
     Returns:
         Seconds; 0 of a fit with too few stretches.
     """
     rows = [row for row in history if row.budget is None]
     spent = [interval.seconds for interval in intervals if interval.phase == "validate"]
-    before = sum(interval.seconds for interval in intervals if interval.phase in ("init", "warmup"))
+    before = earlier_seconds + sum(i.seconds for i in intervals if i.phase in ("init", "warmup"))
     paces: list[tuple[int, float]] = []
     step, seconds = 1, before
     for row, validation in zip(rows, spent, strict=False):
@@ -40,10 +43,19 @@ def find_lost_seconds(history: Sequence[Validation], intervals: Sequence[Interva
     return sum(length - steps * usual for steps, length in paces if length > SLOW * steps * usual)
 
 
-def flag_pace(history: Sequence[Validation], intervals: Sequence[Interval], skip_first: bool) -> list[str]:
-    """Return a flag where slow stretches cost more than a share of the fit; arguments as in `find_lost_seconds`."""
-    lost = find_lost_seconds(history, intervals, skip_first)
-    whole = max((row.seconds for row in history), default=0.0)
+def flag_pace(
+    history: Sequence[Validation], intervals: Sequence[Interval], skip_first: bool, earlier_seconds: float = 0.0
+) -> list[str]:
+    """Return a flag where slow stretches cost more than a share of the fit.
+
+    Args:
+        history: As in `find_lost_seconds`, and so are the others.
+        intervals: The same.
+        skip_first: The same.
+        earlier_seconds: The same.
+    """
+    lost = find_lost_seconds(history, intervals, skip_first, earlier_seconds)
+    whole = max((row.seconds for row in history), default=0.0) - earlier_seconds
     if lost <= TOLERATED * whole:
         return []
     return [f"contended: the fit lost {lost:.1f} of {whole:.1f} s in stretches of over {SLOW:g} times its usual pace"]

@@ -261,5 +261,7 @@ class _Fit(Generic[Batch]):
             best_score=self.best_score,
             late_gain=rise_late(self.trunk, self.trunk_steps),
             stopped=self.schedule.find_end(),
-            flags=tuple(flag_pace(self.history, self.intervals, skip_first=self.device.type != "cpu")),
+            flags=tuple(
+                flag_pace(self.history, self.intervals, self.device.type != "cpu", earlier_seconds=self.earlier_seconds)
+            ),
         )

@@ -94,6 +94,7 @@ class CoarseGnn:
             intervals=(*intervals, *log.intervals),
             parameters=parameters + log.parameters,
             facts={**log.facts, **facts},
+            flags=tuple(dict.fromkeys(flag for stage in (*logs, log) for flag in stage.flags)),
         )
 
     def predict(self, item: CoarseItem) -> NDArray[np.integer]:
