@@ -16,7 +16,7 @@ from support import folder_sets as sets
 
 from bench.config import FolderConfig, InputError
 from bench.datasets import masks
-from bench.datasets.masks import StoredMask, count_numbers
+from bench.datasets.masks import StoredMask, count_numbers, take_one_channel
 from bench.datasets.registry import load
 from bench.datasets.sample import Splits
 
@@ -416,6 +416,14 @@ def test_a_colour_that_is_not_listed_is_named(tmp_path: Path) -> None:
     paint_colours(sets.make(tmp_path), save_rgb)
     with pytest.raises(InputError, match=r"a\.png holds the colour 00ff00, which dataset\.mask_colours does not list"):
         raw(tmp_path, mask_colours=["000000", "ff0000"])
+
+
+def test_planes_that_a_writer_took_for_colours_are_called_planes(tmp_path: Path) -> None:
+    planes = np.zeros((16, 24, 3), np.uint8)
+    planes[2:9, 3:9, 1], planes[4:12, 3:9, 2] = 1, 2
+    with pytest.raises(InputError, match=r"m\.tif is a coloured picture.*planes of a volume, .*minisblack") as caught:
+        take_one_channel(tmp_path / "m.tif", planes, alpha=False)
+    assert "mask_colours" not in str(caught.value)
 
 
 def test_masks_in_colour_without_the_setting_are_refused_with_it(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from bench.datasets.opening import MAX_PIXELS, open_numbers
 from bench.datasets.stored import Coding, Colours
 from bench.datasets.strips import Strip
 
+FEWEST_SHADES = 8  # of a channel of a picture; smaller numbers are classes
 MOST_COLOURS = 8  # that a sentence lists
 TABLE = 1 << 16  # numbers that are counted by a table; masks with a wider range are sorted
 
@@ -125,9 +126,15 @@ def take_one_channel(path: Path, numbers: NDArray[Any], alpha: bool) -> NDArray[
     """
     colours = numbers[..., :-1] if alpha else numbers
     grey = bool(np.all(colours == colours[..., :1]))
-    advice = "" if grey else propose_colours(colours)
+    advice = "" if grey else propose_planes(path) if colours.max() < FEWEST_SHADES else propose_colours(colours)
     require(grey, f"{path} is a coloured picture: a mask must hold one number per pixel, the class{advice}")
     return np.asarray(colours[..., 0])
+
+
+def propose_planes(path: Path) -> str:
+    """Return, in words, how to save what looks like planes of class numbers: writers of TIFF take three for colours."""
+    how = " (tifffile: photometric='minisblack')" if path.suffix.lower() in (".tif", ".tiff") else ""
+    return f"; its numbers are too small for colours: if its channels are planes of a volume, save each as a page{how}"
 
 
 def propose_colours(pixels: NDArray[Any]) -> str:
