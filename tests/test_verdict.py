@@ -504,7 +504,6 @@ def test_crops_that_are_small_for_the_objects_are_pointed_out(tmp_path: Path) ->
         folder = tmp_path / str(number)
         for seed in range(3):
             make_run(folder, GNN, seed, dataset__object_width=width)
-            crops: dict[str, object] = {"pipeline__crop_size": 128, "pipeline__scale": scale}
-            make_run(folder, UNET, seed, dataset__object_width=width, **crops)
+            make_run(folder, UNET, seed, dataset__object_width=width, pipeline__crop_size=128, pipeline__scale=scale)
         notes = only(folder).notes
         assert any("about 229 pixels wide" in note and "crops of 128" in note for note in notes) == said
