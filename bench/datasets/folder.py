@@ -71,7 +71,7 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
         facts,
         Stored(pooled, tuple(sorted({str(item.dtype) for item in items if item.entry.split == "train"}))),
         (*manifest.notes, *describe_images(items, spacing), *describe_classes(items, class_names, config)),
-        propose_settings(items, class_names, config),
+        propose_settings(items, class_names, widths),
     )
 
 

@@ -26,19 +26,20 @@ EMPTY = 0.25  # contrast over the median contrast below which an image counts as
 UNEQUAL = 2.0  # ratio of contrasts, or of spreads of brightness, from which on exposures differ
 
 
-def propose_settings(items: Sequence[Inspected], names: Sequence[str], config: FolderConfig) -> tuple[Suggestion, ...]:
+def propose_settings(
+    items: Sequence[Inspected], names: Sequence[str], widths: dict[int, float]
+) -> tuple[Suggestion, ...]:
     """Suggest settings from what inspection found in the training images.
 
     Args:
         items: All images; only those of the split train are looked at.
         names: Names of the classes, background first.
-        config: The data set's settings.
+        widths: Mean chords of the classes in pixels, as `measure_objects` gives them.
 
     Returns:
         Sizes of superpixels, and of crops and tiles of flat images, and the scaling of grey values.
     """
     train = [item for item in items if item.entry.split == "train"]
-    widths = measure_objects(items, len(names), config)
     found: list[Suggestion] = []
     if widths:
         found.append(propose_superpixel_size(train, names, widths))

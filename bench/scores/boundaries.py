@@ -102,8 +102,10 @@ def match_boundaries(
     found = [Matches()] * num_classes
     for band in cut_wide_bands(truth.shape, tolerance, spacing, pixels):
         true, guess = np.asarray(truth[band.read]), np.asarray(predicted[band.read])
-        kept = np.ones(true.shape, bool) if ignore_index is None else true != ignore_index
-        true = np.where(kept, true, guess)  # so that ignored pixels make no boundaries
+        kept = np.ones(true.shape, bool)
+        if ignore_index is not None:
+            kept = true != ignore_index
+            true = np.where(kept, true, guess)  # so that ignored pixels make no boundaries
         for label in range(num_classes):
             edges = class_boundary(true, label) & kept, class_boundary(guess, label) & kept
             found[label] += _match(*edges, tolerance, spacing, band.own)

@@ -73,9 +73,7 @@ def _floors(runs: pd.DataFrame) -> dict[Hashable, tuple[str, float]]:
 def _ceilings(runs: pd.DataFrame) -> dict[Hashable, float]:
     """Mean validation score of the best labelling of superpixels, by data set and superpixel size."""
     known = select_counted(runs[runs["pipeline"].isin(ceiling_arms()) & runs["val_score"].notna()])
-    return {
-        key: float(score) for key, score in known.groupby(["dataset", "superpixel_size"])["val_score"].mean().items()
-    }
+    return known.groupby(["dataset", "superpixel_size"])["val_score"].mean().to_dict()
 
 
 def _reason(
