@@ -65,11 +65,6 @@ class Arm:
     ceiling: str = ""
     patience: str = ""
 
-    def __post_init__(self) -> None:
-        if self.uses_training:
-            object.__setattr__(self, "ceiling", self.ceiling or "training.steps")
-            object.__setattr__(self, "patience", self.patience or "training.patience")
-
 
 _CNN = "bench.pipelines.cnn.tiled_cnn:TiledCnn"
 _TREES = "bench.pipelines.trees"

@@ -22,7 +22,7 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "downloads": "config files console",
     "datasets": "config files console downloads arrays",
     "scores": "config arms arrays datasets superpixels",
-    "learning": "config arrays scores",
+    "learning": "config scores",
     "measure": "",
     "pipelines": "config arms files versions arrays datasets learning scores superpixels measure",
     "pipelines/cnn": "config arrays datasets learning scores models pipelines",

@@ -6,8 +6,7 @@ first axis of an array takes its bands from `cut_bands`, and every array that is
 
 import mmap
 import sys
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from math import prod
 from typing import Any, TypeVar
 
@@ -171,12 +170,3 @@ def write_by_rows(out: Writable, dtype: np.dtype[Any], most_bytes: int = BAND_BY
     depth = out.chunks[0] if isinstance(out, Chunked) else 1
     fits = depth * prod(out.shape[1:]) * dtype.itemsize <= most_bytes
     return RowWriter(out, dtype, depth if fits else 1)
-
-
-def prefetch(items: Iterator[T]) -> Iterator[T]:
-    """Yield the same items, the next of which a thread makes while the last one is used."""
-    with ThreadPoolExecutor(1) as thread:
-        coming = thread.submit(next, items, None)
-        while (item := coming.result()) is not None:
-            coming = thread.submit(next, items, None)
-            yield item

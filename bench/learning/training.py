@@ -3,14 +3,14 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from bench.arrays.rows import prefetch
 from bench.config import InputError, LearningConfig, TrainingConfig
+from bench.learning.ahead import prefetch
 from bench.learning.devices import amp_dtype, autocast
 from bench.learning.fitlog import FitLog, Interval, Validation, rise_late
 from bench.learning.forks import fork_budgets, load_state, save_state
@@ -252,7 +252,7 @@ class _Fit(Generic[Batch]):
         if self.best_weights is not None:
             self.learner.model.load_state_dict(self.best_weights)
         self.learner.model.eval()
-        return FitLog(
+        log = FitLog(
             history=tuple(self.history),
             intervals=tuple(self.intervals),
             parameters=sum(p.numel() for p in self.learner.model.parameters() if p.requires_grad),
@@ -261,7 +261,5 @@ class _Fit(Generic[Batch]):
             best_score=self.best_score,
             late_gain=rise_late(self.trunk, self.trunk_steps),
             stopped=self.schedule.find_end(),
-            flags=tuple(
-                flag_pace(self.history, self.intervals, self.device.type != "cpu", earlier_seconds=self.earlier_seconds)
-            ),
         )
+        return replace(log, flags=tuple(flag_pace(log, self.device.type != "cpu", self.earlier_seconds)))

@@ -31,7 +31,7 @@ class LoadProbe:
 
     def __init__(self) -> None:
         self._wall, self._busy, self._own = time.perf_counter(), busy_seconds(), own_seconds()
-        self._throttled = throttled_seconds()
+        self._throttled, self._cores = throttled_seconds(), len(read_cores())
 
     def read(self) -> Load:
         """Return the load since the probe was made."""
@@ -39,7 +39,7 @@ class LoadProbe:
         others = (busy_seconds() - self._busy) - (own_seconds() - self._own)
         throttled = throttled_seconds()
         held_back = None if throttled is None or self._throttled is None else throttled - self._throttled
-        return Load(wall, min(1.0, max(0.0, others / (wall * len(read_cores())))) if wall else 0.0, held_back)
+        return Load(wall, min(1.0, max(0.0, others / (wall * self._cores))) if wall else 0.0, held_back)
 
 
 def busy_seconds() -> float:

@@ -154,13 +154,11 @@ def _more(row: Mapping[Hashable, Any]) -> dict[str, str]:
 
 def _find_setting(row: Mapping[Hashable, Any], name: str) -> str:
     """The setting of a run's arm that ended its fit by `name`, steps, epochs or patience; empty if it has none."""
-    if name == "epochs":
-        return "training.epochs"
     arm = ARMS.get(_text(row, "pipeline"), ARMS["tiled_cnn"])
-    if name == "patience":
-        return arm.patience
-    is_painted = arm.name == "coarse_gnn" and _text(row, "pipeline.refine") == "False"
-    return "pipeline.coarse_steps" if is_painted else arm.ceiling
+    if name == "steps" and arm.name == "coarse_gnn" and _text(row, "pipeline.refine") == "False":
+        return "pipeline.coarse_steps"
+    own = {"steps": arm.ceiling, "patience": arm.patience}.get(name, "")
+    return own or (f"training.{name}" if arm.uses_training else "")
 
 
 def _replace_settings(command: str, settings: Mapping[str, str]) -> str:
