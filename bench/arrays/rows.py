@@ -8,7 +8,7 @@ import mmap
 import sys
 from collections.abc import Sequence
 from math import prod
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
@@ -18,7 +18,6 @@ from bench.arrays.threads import Band
 
 BAND_BYTES = 1 << 27  # of rows in memory at once, unless a tile needs more
 MOST_ROWS = 1024  # read at once: as deep as the chunks of most files
-T = TypeVar("T")
 
 
 def count_rows(shape: Sequence[int], values: int) -> int:
