@@ -21,7 +21,17 @@ class Message(nn.Module):
         self.conv = conv
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor) -> Tensor:
-        """Convolve node features x (N, H)."""
+        """Convolve the features of nodes, with as much of the graph as the convolution `takes`.
+
+        Args:
+            x: Features (N, H).
+            edge_index: Edges (2, E) from source to target.
+            edge_weight: Their weights (E,).
+            edge_attr: Their attributes (E, D), standardised.
+
+        Returns:
+            Features (N, H).
+        """
         if self.takes == "nodes":
             return self.conv(x)  # type: ignore[no-any-return]
         if self.takes == "weights":
@@ -70,7 +80,17 @@ class Block(nn.Module):
         self.update = nn.Sequential(nn.GELU(), nn.Linear(channels, channels), Dropout(dropout))
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor) -> Tensor:
-        """Add the update to node features x (N, H)."""
+        """Add an update from the neighbours to the features of nodes.
+
+        Args:
+            x: Features (N, H).
+            edge_index: Edges (2, E) from source to target.
+            edge_weight: Their weights (E,).
+            edge_attr: Their attributes (E, D), standardised.
+
+        Returns:
+            Features (N, H).
+        """
         message = self.conv(self.norm(x), edge_index, edge_weight, edge_attr)  # (N, H)
         return x + self.update(message)  # type: ignore[no-any-return]
 
@@ -122,7 +142,7 @@ class Standardized(nn.Module):
         Args:
             x: Features (M, F) of each graph.
             edge_attr: Attributes (E, D) of the edges of each graph.
-            done: Called now and then: what was read is not needed any more. None calls nothing.
+            done: Called after some rows, which are not needed in memory any more; None calls nothing.
         """
         for name, parts in (("feature", x), ("edge", edge_attr)):
             if sum(len(part) for part in parts):
@@ -131,7 +151,7 @@ class Standardized(nn.Module):
                 self.get_buffer(f"{name}_scale").copy_(torch.where(scale > 1e-6, scale, 1))
 
     def standardize_rows(self, name: str, rows: Tensor) -> Tensor:
-        """Rows of `feature` (N, F) or `edge` (E, D) in units of the training inputs' spread."""
+        """Return rows of `feature` (N, F) or `edge` (E, D) as z-scores, by the moments of the training inputs."""
         return (rows - self.get_buffer(f"{name}_mean")) / self.get_buffer(f"{name}_scale")
 
 

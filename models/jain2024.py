@@ -35,7 +35,13 @@ class Jain2024(nn.Module):
     def standardize(
         self, x: Sequence[Tensor], edge_attr: Sequence[Tensor], done: Callable[[], None] | None = None
     ) -> None:
-        """Nothing: the features are taken as they are."""
+        """Do nothing, since this network takes the features as they are.
+
+        Args:
+            x: Features (M, F) of each graph, not read.
+            edge_attr: Attributes (E, D) of the edges of each graph, not read.
+            done: Not called.
+        """
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor) -> Tensor:
         """Compute logits (N, K).

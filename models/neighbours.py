@@ -1,7 +1,7 @@
-"""What a graph network does most often, at the speed of memory: means over neighbours, and on a CPU dropout.
+"""Faster forms of what a graph network computes most often: means over neighbours, and on a CPU dropout.
 
-Sums over bags add up in a fixed order: on a GPU, where torch_geometric's layers add up in any order, a seed repeats its
-weights so, and no message of an edge is kept for the gradient.
+Sums over bags are added up in a fixed order, so that a seed gives the same weights again on a GPU too, where the layers
+of torch_geometric add up in any order. No message of an edge is kept for the gradient.
 """
 
 import threading
@@ -24,7 +24,7 @@ class Bags:
     starts: Tensor
 
     def sums(self, x: Tensor) -> Tensor:
-        """The sum of the rows of x (M, H) in each bag, (N, H); 0 for an empty one."""
+        """Return the sum of the rows of x (M, H) in each bag, (N, H); 0 for an empty one."""
         return F.embedding_bag(self.members, x, self.starts, mode="sum", include_last_offset=True)
 
 
@@ -54,7 +54,7 @@ class Neighbours:
     inverse_degree: Tensor  # (N, 1); 1 for a node without neighbours
 
     def mean(self, x: Tensor) -> Tensor:
-        """The mean of the rows of x (N, H) over each node's neighbours, 0 where there are none."""
+        """Return the mean of the rows of x (N, H) over each node's neighbours, 0 where there are none."""
         sums: Tensor = _Sum.apply(x, self.into, self.out_of)
         return sums * self.inverse_degree
 
@@ -64,11 +64,23 @@ class _Sum(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x, into, out_of):  # type: ignore[no-untyped-def]
+        """Compute the sum of the rows in each bag.
+
+        Args:
+            ctx: Context of torch, which keeps `out_of` for the gradient.
+            x: Rows (M, H).
+            into: N bags of rows.
+            out_of: The same edges in M bags, by the rows that they begin in; None where no gradient is needed.
+
+        Returns:
+            Sums (N, H).
+        """
         ctx.out_of = out_of
         return into.sums(x)
 
     @staticmethod
     def backward(ctx, gradient):  # type: ignore[no-untyped-def]
+        """Return the gradient (M, H) of the rows, given that of the sums, (N, H); the bags have none."""
         return ctx.out_of.sums(gradient.contiguous()), None, None
 
 
@@ -84,7 +96,10 @@ _LAST = _Last()
 
 
 def group_neighbours(edge_index: Tensor, count: int) -> Neighbours:
-    """Bags of the edges (2, E), from source to target, of `count` nodes. The tensor must not be changed in place."""
+    """Return the edges (2, E), from source to target, of `count` nodes as bags.
+
+    The result for the latest tensor is kept, in each thread, so the tensor must not be changed in place.
+    """
     last = _LAST
     known = last.edges is not None and last.edges() is edge_index and last.count == count
     if known and last.found is not None and (last.found.out_of is not None or not torch.is_grad_enabled()):
@@ -102,7 +117,7 @@ class MeanSage(pyg.SAGEConv):
     """GraphSAGE with the mean of the neighbours (Hamilton et al., 2017): torch_geometric's, its means taken faster."""
 
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        """X (N, H), edges (2, E) from source to target -> (N, H)."""
+        """Convolve features x (N, H) of nodes along edges (2, E) from source to target, to (N, H)."""
         mean = group_neighbours(edge_index, len(x)).mean(x)
         return self.lin_l(mean) + self.lin_r(x)  # type: ignore[no-any-return]
 
@@ -114,7 +129,7 @@ class Dropout(nn.Dropout):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        """X of any shape, with a random share `p` of its values 0 and the others larger by 1 / (1 - p)."""
+        """Return x, of any shape, with a random share `p` of its values 0 and the others times 1 / (1 - p)."""
         if x.device.type != "cpu" or not self.training or self.p == 0:
             return super().forward(x)
         draws = torch.empty(-(-x.numel() // DRAWS), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)

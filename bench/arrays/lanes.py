@@ -46,7 +46,19 @@ def make_zero_lanes(context: Any) -> Any:
 
 @intrinsic
 def load_lanes(context: Any, values: Any, row: Any) -> Any:
-    """Return the numbers values[row] of an array (rows, 8) float32 that is C-contiguous."""
+    """Return the eight numbers of a row of an array, each in double precision.
+
+    A kernel calls it as `load_lanes(values, row)`.
+
+    Args:
+        context: Typing context, which numba passes.
+        values: Array (rows, 8) float32, C-contiguous; here its type in numba.
+        row: Index of the row in 0..rows - 1, which is not checked; here its type in numba.
+
+    Returns:
+        The signature of the call and the function that generates its instructions; None for an array of another type or
+        layout, so that numba refuses the call.
+    """
     if not (isinstance(values, types.Array) and values.layout == "C" and values.dtype == types.float32):
         return None
 
@@ -74,7 +86,18 @@ add_lanes, subtract_lanes, multiply_lanes = map(_make_operation, ("fadd", "fsub"
 
 @intrinsic
 def scale_lanes(context: Any, factor: Any, lanes: Any) -> Any:
-    """Return eight numbers times `factor`."""
+    """Return the products of eight numbers with one factor.
+
+    A kernel calls it as `scale_lanes(factor, lanes)`.
+
+    Args:
+        context: Typing context, which numba passes.
+        factor: The factor, a float64; here its type in numba.
+        lanes: The eight numbers; here their type in numba.
+
+    Returns:
+        The signature of the call and the function that generates its instructions.
+    """
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         factor, lanes = arguments
@@ -85,7 +108,20 @@ def scale_lanes(context: Any, factor: Any, lanes: Any) -> Any:
 
 @intrinsic
 def increase_row(context: Any, values: Any, row: Any, lanes: Any) -> Any:
-    """Add eight numbers to values[row] of an array (rows, 8) float64 that is C-contiguous."""
+    """Add eight numbers to a row of an array, in place.
+
+    A kernel calls it as `increase_row(values, row, lanes)`.
+
+    Args:
+        context: Typing context, which numba passes.
+        values: Array (rows, 8) float64, C-contiguous; here its type in numba.
+        row: Index of the row in 0..rows - 1, which is not checked; here its type in numba.
+        lanes: The eight numbers; here their type in numba.
+
+    Returns:
+        The signature of the call and the function that generates its instructions; None for an array of another type or
+        layout, so that numba refuses the call.
+    """
     if not (isinstance(values, types.Array) and values.layout == "C" and values.dtype == types.float64):
         return None
 

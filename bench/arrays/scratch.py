@@ -124,7 +124,19 @@ class Storage:
         return RowSums(self, columns)
 
     def convert(self, array: NDArray[Any], dtype: DTypeLike, rows: int = ROWS) -> NDArray[Any]:
-        """Return a copy of an array in another type, made some rows at a time."""
+        """Copy an array into this storage in another number type, some rows at a time.
+
+        Args:
+            array: Array (rows, ...), of this storage or of any other memory.
+            dtype: Number type of the copy; values are cast as by `astype`.
+            rows: Rows that are copied before the pages of files are handed back.
+
+        Returns:
+            The copy, of the shape of `array`.
+
+        Raises:
+            OSError: The disk has no room for the copy.
+        """
         copy = self.empty(array.shape, dtype)
         for low in range(0, len(array), rows):
             copy[low : low + rows] = array[low : low + rows]
@@ -142,7 +154,19 @@ class Storage:
         return None if self._scratch is None else create_file(self._scratch, 0)
 
     def adopt_file(self, path: Path, shape: tuple[int, ...], dtype: DTypeLike) -> NDArray[Any]:
-        """Return the array that was written to a file of `start_file`."""
+        """Take over a file of `start_file` that values were written to, as a writable array of this storage.
+
+        Args:
+            path: The file, which holds the values in C order and nothing else; it is deleted where there are none.
+            shape: Shape of the array.
+            dtype: Number type of the values.
+
+        Returns:
+            The array, mapped from the file; an empty one is in memory.
+
+        Raises:
+            ValueError: The file has another number of bytes than such an array.
+        """
         if prod(shape) == 0:
             path.unlink()
             return np.empty(shape, dtype)
@@ -184,7 +208,7 @@ def create_file(folder: Path, size: int) -> Path:
 
 
 class RowList:
-    """Rows that are added at the end, of which nobody knows how many there will be."""
+    """An array that grows by rows at its end; their number need not be known beforehand."""
 
     def __init__(self, storage: Storage, dtype: np.dtype[Any], tail: tuple[int, ...]) -> None:
         self._storage, self._dtype, self._tail, self._length = storage, dtype, tail, 0

@@ -333,4 +333,5 @@ def list_numbers(numbers: Sequence[int] | Mapping[int, Any]) -> str:
 
 
 def show_folder(items: Sequence[Inspected]) -> str:
+    """Return the folder of the first mask, by which messages name the masks of a data set."""
     return str(items[0].entry.mask.parent)

@@ -37,12 +37,16 @@ class Layout:
 
 
 class StoredImage(Protocol):
-    """Stored values of an image, (*spatial, C), of which boxes can be had with all channels."""
+    """Stored values of an image, (*spatial, C), of which boxes can be read with all channels."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """Shape (*spatial, C)."""
+
     @property
-    def dtype(self) -> np.dtype[Any]: ...
+    def dtype(self) -> np.dtype[Any]:
+        """Type of the stored values."""
+
     def block(self, box: Box) -> NDArray[Any]:
         """Return all channels of a box of the spatial axes."""
 
@@ -52,13 +56,14 @@ class StoredImage(Protocol):
 
 @dataclass(frozen=True)
 class Arranged:
-    """The stored values of an image as (*spatial, C); slices read only what they ask for."""
+    """The stored values of an image as (*spatial, C); slicing reads only the values that are selected."""
 
     array: Typed
     layout: Layout
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape (*spatial, C), the channel of transparency left out."""
         stored, axis = self.array.shape, self.layout.channel_axis
         if axis is None:
             return (*stored, 1)
@@ -66,6 +71,7 @@ class Arranged:
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of the stored values."""
         return self.array.dtype
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
@@ -94,10 +100,12 @@ class Joined:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape (*spatial, C), with the channels of all files."""
         return (*self.parts[0].shape[:-1], sum(part.shape[-1] for part in self.parts))
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of the stored values, the same in all files."""
         return self.parts[0].dtype
 
     def block(self, box: Box) -> NDArray[Any]:
@@ -121,10 +129,12 @@ class Scaled:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape (*spatial, C), that of the stored image."""
         return self.stored.shape
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of the scaled values: float32."""
         return np.dtype(np.float32)
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
@@ -161,6 +171,7 @@ class ImageFile:
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of the scaled values: float32."""
         return np.dtype(np.float32)
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
@@ -215,6 +226,7 @@ class MaskFile:
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of the class indices."""
         return self.classes.dtype
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:

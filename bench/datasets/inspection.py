@@ -44,6 +44,7 @@ class Inspected:
 
     @property
     def moments(self) -> Moments:
+        """Mean and variance of each channel over the finite pixels of the image, before scaling."""
         return self.intensities.moments
 
 
@@ -93,7 +94,19 @@ def split_planes(manifest: Manifest, config: FolderConfig) -> Manifest:
 
 
 def join_files(opened: list[Opened], layouts: list[Layout], strip: Strip | None) -> StoredImage:
-    """Return the stored values of an image, of one file or of one per channel, which must be alike; or of a strip."""
+    """Return the stored values of an image, whose channels lie in one file or in several; nothing is read.
+
+    Args:
+        opened: The files of the image, in the order of their channels.
+        layouts: Place of the channels in each file.
+        strip: Part of the image that is meant; None: all of it.
+
+    Returns:
+        The values (*spatial, C), read on access.
+
+    Raises:
+        InputError: The files differ in shape, number type or place of the channels.
+    """
     parts = [Arranged(layout.cut(one.array, strip), layout) for one, layout in zip(opened, layouts, strict=True)]
     if len(parts) == 1:
         return parts[0]
@@ -179,6 +192,7 @@ def find_layout(
 
 
 def drop_axis(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
+    """Return a shape without the length of one axis, which is counted from 0 and not negative."""
     return shape[:axis] + shape[axis + 1 :]
 
 

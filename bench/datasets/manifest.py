@@ -42,6 +42,7 @@ class Manifest:
     notes: tuple[str, ...] = ()
 
     def of(self, split: str) -> list[ManifestEntry]:
+        """Return the entries of one split, in the order of the manifest."""
         return [entry for entry in self.entries if entry.split == split]
 
 
@@ -55,5 +56,6 @@ def find_dataset_root(config: FolderConfig) -> Path:
 
 
 def check_once(path: Path, names: Iterable[str]) -> None:
+    """Refuse a list of images, read from the file `path`, that names one of them twice. Raises `InputError`."""
     for name, times in Counter(names).items():
         require(times == 1, f"{path} names {name} {times} times: an image belongs to one split, once")

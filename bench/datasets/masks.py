@@ -42,11 +42,13 @@ class StoredMask:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape (*spatial): that of the stored array without its axis of channels."""
         stored = self.array.shape
         return tuple(length for axis, length in enumerate(stored) if axis != self.channel_axis)
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of the numbers: uint8 with `colours`, int64 for floating-point values, else that of the file."""
         if self.colours:
             return np.dtype(np.uint8)
         return np.dtype(np.int64) if self.array.dtype.kind == "f" else self.array.dtype

@@ -155,6 +155,7 @@ def read_coding(picture: Image.Image, png: Png | None, palette_index: bool) -> C
 
 
 def read_palette(picture: Image.Image) -> Colours:
+    """Return red, green and blue, in 0..255, of each number of a palette; empty for a picture without one."""
     flat = picture.getpalette("RGB") or []
     return tuple(zip(flat[0::3], flat[1::3], flat[2::3], strict=True))
 
@@ -174,7 +175,7 @@ def _read_bands(picture: Image.Image) -> NDArray[Any]:
 
 
 def read_picture(path: Path, palette_index: bool = False) -> NDArray[Any]:
-    """All pixels as stored, (h, w) or (h, w, bands).
+    """Return all pixels as stored, (h, w) or (h, w, bands).
 
     Args:
         path: The file.

@@ -49,7 +49,16 @@ def propose_settings(
 
 
 def measure_objects(items: Sequence[Inspected], count: int, config: FolderConfig) -> dict[int, float]:
-    """Return `measure_widths` of the training images, without the first class, which is what lies around objects."""
+    """Return the mean width of the objects of each class in the training images, by `measure_widths`.
+
+    Args:
+        items: All images and masks; only those of the split train are looked at.
+        count: Number of classes.
+        config: Settings of the data set.
+
+    Returns:
+        Mean chords in pixels by class, without class 0, the background, and without classes that hardly occur.
+    """
     train = [item for item in items if item.entry.split == "train"]
     return {index: width for index, width in measure_widths(train, count, config).items() if index > 0}
 

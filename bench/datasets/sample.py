@@ -37,7 +37,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Task:
-    """What a model must know of a data set: nothing that a new image would not also have."""
+    """What a model needs to know of a data set, apart from its images."""
 
     class_names: tuple[str, ...]  # background first
     in_channels: int
@@ -48,6 +48,7 @@ class Task:
 
     @property
     def num_classes(self) -> int:
+        """Number of classes K, the background included."""
         return len(self.class_names)
 
 

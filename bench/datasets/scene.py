@@ -1,6 +1,6 @@
 """Artificial microscopy, pixel by pixel: every value is a function of the scene's key and its own coordinates.
 
-Nothing depends on the window that is asked for, so a scene of any size can be generated block by block. Random numbers
+No value depends on the window that is generated, so a scene of any size can be made block by block. Random numbers
 come from Philox counters keyed on grid coordinates; cells lie on a jittered grid and a pixel belongs to the nearest.
 """
 
@@ -49,6 +49,7 @@ class Region:
 
     @property
     def shape(self) -> tuple[int, int]:
+        """Height and width in pixels."""
         return self.y1 - self.y0, self.x1 - self.x0
 
 
@@ -70,7 +71,7 @@ class Cells:
 
 @dataclass(frozen=True)
 class Layers:
-    """What every pixel of a window knows; every array is (h, w)."""
+    """The nearest cell of every pixel of a window; every array is (h, w)."""
 
     depth: Field  # pixels to the outline of the nearest cell: negative inside
     kind: NDArray[np.uint8]
@@ -402,7 +403,18 @@ class Between:
 
 
 def place_between(start: int, stop: int, times: int) -> Between:
-    """Place the pixels start..stop of an axis of `times` as many pixels; centres of pixels stay where they are."""
+    """Find the pixels of the field between which the pixels of a magnified axis lie.
+
+    A pixel of the field becomes `times` pixels around the same centre.
+
+    Args:
+        start: First magnified pixel.
+        stop: End of the magnified pixels.
+        times: Magnification, at least 1.
+
+    Returns:
+        The places; at either end of a magnified scene they reach one pixel beyond the field.
+    """
     position = (np.arange(start, stop) + 0.5) / times - 0.5
     before = np.floor(position).astype(np.intp)
     nearest = np.arange(start, stop) // times

@@ -26,7 +26,7 @@ class Strip:
 
 @dataclass(frozen=True)
 class CutArray:
-    """A part of an array along one axis; slices read only what they ask for."""
+    """A part of an array along one axis; slicing reads only the values that are selected."""
 
     array: Typed
     axis: int
@@ -35,11 +35,13 @@ class CutArray:
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Length of each axis, that of the cut one being `stop` - `start`."""
         whole = self.array.shape
         return (*whole[: self.axis], self.stop - self.start, *whole[self.axis + 1 :])
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of the values."""
         return self.array.dtype
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:

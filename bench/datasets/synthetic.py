@@ -1,4 +1,4 @@
-"""Generated scenes as a data set: small ones are kept, large ones are generated window by window when asked for."""
+"""Generated scenes as a data set: small ones are kept, large ones are generated window by window when they are read."""
 
 import hashlib
 from collections.abc import Iterator
@@ -68,20 +68,23 @@ def generate_part(scene: Scene, box: Box) -> tuple[NDArray[np.float32], NDArray[
 
 @dataclass(frozen=True)
 class SceneImage:
-    """The image of a scene as (*spatial, 1) float32. Plain slices generate only what they ask for."""
+    """The image of a scene as (*spatial, 1) float32. Slices of step 1 generate only the values that they select."""
 
     scene: Scene
     scaling: Scaling
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape (*spatial, 1)."""
         return (*self.scene.size, 1)
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of the scaled values: float32."""
         return np.dtype(np.float32)
 
     def block(self, window: Box) -> NDArray[np.float32]:
+        """Generate the scaled values (*spatial, 1) of a window of the spatial axes."""
         return self.scaling.apply(generate_part(self.scene, window)[0][..., None])
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
@@ -93,19 +96,22 @@ class SceneImage:
 
 @dataclass(frozen=True)
 class SceneMask:
-    """The mask of a scene as (*spatial) uint8. Plain slices generate only what they ask for."""
+    """The mask of a scene as (*spatial) uint8. Slices of step 1 generate only the values that they select."""
 
     scene: Scene
 
     @property
     def shape(self) -> tuple[int, ...]:
+        """Shape (*spatial)."""
         return self.scene.size
 
     @property
     def dtype(self) -> np.dtype[Any]:
+        """Type of the class indices: uint8."""
         return np.dtype(np.uint8)
 
     def block(self, window: Box) -> NDArray[np.uint8]:
+        """Generate the class indices (*spatial) of a window."""
         return generate_part(self.scene, window)[1]
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:

@@ -127,6 +127,7 @@ def list_members(path: Path) -> list[Path]:
 
 
 def list_pages(series: Any) -> list[Any]:
+    """Return the pages of a series that a file holds; tifffile has None in the place of any other."""
     return [page for page in series.pages if page is not None]
 
 
@@ -170,6 +171,7 @@ def check_whole(path: Path, series: Any) -> None:
 
 
 def check_end(path: Path, ends: Sequence[int]) -> None:
+    """Refuse a file that is shorter than some of the `ends` of its pixels, in bytes. Raises `InputError`."""
     size, end = path.stat().st_size, max(ends, default=0)
     require(end <= size, f"{path} is truncated: it ends at byte {size} and its pixels at byte {end}")
 

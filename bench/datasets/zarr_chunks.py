@@ -118,7 +118,7 @@ def name_failures(chunk: str) -> Iterator[None]:
 
 
 def list_touched(box: Box, chunk: Sequence[int]) -> Iterator[tuple[tuple[int, ...], Box, Box]]:
-    """Yield of each chunk that a box touches its place in the grid, the part of the box, and the part of the chunk."""
+    """Yield for each chunk that a box overlaps its place in the grid, and the overlap within the box and the chunk."""
     grid = [range(part.start // side, -(-part.stop // side)) for part, side in zip(box, chunk, strict=True)]
     for place in product(*grid):
         whole = [slice(number * side, (number + 1) * side) for number, side in zip(place, chunk, strict=True)]
@@ -159,6 +159,7 @@ def decode_box(span: Span, coding: ChunkCoding, box: Box, dtype: np.dtype[Any], 
 
     Raises:
         ChunkError: The bytes are cut off or damaged, or would become too many.
+        Exception: Whatever a decoder raises for damaged bytes; `name_failures` turns it into a `ChunkError`.
     """
     if coding.inner is None:
         check_chunk(span.length <= coding.limit, f"it has {span.length} bytes, more than its values can take")
@@ -258,11 +259,13 @@ def open_reader(folder: Path, content: dict[str, Any], shape: tuple[int, ...]) -
 
 
 def read_separator(content: dict[str, Any]) -> str:
+    """Return the separator of numbers in chunk names by metadata of version 2: `/` where they name it, else a dot."""
     separator = content.get("dimension_separator", ".")
     return "/" if separator == "/" else "."
 
 
 def check_separator(folder: Path, separator: Any) -> None:
+    """Refuse a separator of the numbers in a chunk's name that is neither a dot nor `/`. Raises `InputError`."""
     require(separator in (".", "/"), f"{folder} separates the numbers of a chunk by {separator!r}: it must be . or /")
 
 
@@ -328,6 +331,7 @@ def read_coding_3(folder: Path, codecs: Sequence[Any], chunk: tuple[int, ...], d
 
 
 def read_step(codec: Any) -> Step:
+    """Return name and settings of a codec in metadata of version 3, where a name alone may stand for it."""
     named = codec if isinstance(codec, dict) else {"name": codec}
     return str(named.get("name")).removeprefix("numcodecs."), dict(named.get("configuration") or {})
 

@@ -48,6 +48,7 @@ class ZarrArray:
 
 
 def is_store(path: Path) -> bool:
+    """Return whether a path is the folder of a Zarr array or group, by the files of metadata in it."""
     return path.is_dir() and any((path / name).is_file() for name in METADATA)
 
 

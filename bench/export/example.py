@@ -116,7 +116,16 @@ def make_example(run: FinishedRun, image: Path | None) -> Floats:
 
 
 def make_pattern(normalization: Normalization, channels: int, side: int) -> Floats:
-    """Return generated grey values (1, channels, side, side): coarse blocks under noise, in the range of the images."""
+    """Generate grey values in the range of the images: blocks of `STEP` x `STEP` pixels under noise, always the same.
+
+    Args:
+        normalization: How the run scaled grey values, from which their range is taken.
+        channels: Channels of the images, C.
+        side: Height and width in pixels, a multiple of `STEP`.
+
+    Returns:
+        Grey values (1, C, side, side) as they would be in a file, before scaling.
+    """
     rng = np.random.default_rng(0)
     coarse = np.kron(rng.normal(size=(1, channels, side // STEP, side // STEP)), np.ones((1, 1, STEP, STEP)))
     shape = coarse + 0.3 * rng.normal(size=(1, channels, side, side))
@@ -147,7 +156,13 @@ def predict_example(run: FinishedRun, network: Any, example: Floats) -> Floats:
 
 
 def draw_cover(path: Path, image: Floats, mask: NDArray[np.integer]) -> None:
-    """Write a PNG, twice as wide as high: the middle of an image (C, H, W), and beside it with its classes (H, W)."""
+    """Write the cover of a model: the middle of an image, and beside it the same with its classes in colour.
+
+    Args:
+        path: PNG file to write, twice as wide as high and at most `2 * COVER` pixels wide.
+        image: Grey values (C, H, W); the first three channels are shown as red, green and blue, fewer as grey.
+        mask: Classes (H, W); class 0, the background, has no colour.
+    """
     from PIL import Image
 
     side = min(COVER, *mask.shape)

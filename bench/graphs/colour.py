@@ -26,7 +26,13 @@ class Colour:
         self._sums = storage.zeros((num_nodes, 2 + channels, 2), np.float64)
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
-        """Add the pixels of a slab, as `bench.graphs.pooling.Collector.collect`."""
+        """Add lightness, chroma and differences of the pixels of a slab to the sums of their segments.
+
+        Args:
+            slab: Rows of the image and its segments, from the first slab to the last.
+            parts: The blocks of the slab.
+            workers: Threads that share the blocks; no sum depends on their number.
+        """
         channels, (_, height, width) = len(slab.pixels), slab.shape
         if slab.start == 0:
             _find_opponents(slab.pixels[:, 0, 0, :1], 0, self._base)

@@ -70,7 +70,14 @@ class Lightness:
         ranges: Sequence[tuple[int, int]],
         workers: Workers,
     ) -> None:
-        """Add the pixels of a slab, as `bench.graphs.texture.Texture.collect`."""
+        """Add the lightness of the pixels of a slab in every view.
+
+        Args:
+            slabs: The slab of each view, from the first slab of the image to the last; they share their pixels.
+            parts: The blocks of each of them.
+            ranges: The first segment of each view in this slab or a later one, and the one after the last in this slab.
+            workers: Threads that share the blocks.
+        """
         pixels = slabs[0].pixels.mean(axis=0, dtype=np.float32, keepdims=True)
         lit = [replace(slab, pixels=pixels) for slab in slabs]
         self._texture.collect(lit, parts, ranges, workers)

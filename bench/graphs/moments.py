@@ -23,7 +23,13 @@ class PixelMoments:
         self._sums = storage.zeros((num_nodes, channels, 2), np.float64)
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
-        """Add the pixels of a slab, as `Collector.collect`."""
+        """Add places and intensities of the pixels of a slab to the sums of their segments.
+
+        Args:
+            slab: Rows of the image and its segments, from the first slab to the last.
+            parts: The blocks of the slab.
+            workers: Threads that share the blocks; no sum depends on their number.
+        """
         if slab.start == 0:
             self.offset = slab.pixels[:, 0, 0, 0].copy()
         _, height, width = slab.shape

@@ -145,7 +145,21 @@ def pool_segments(
     rows: int | None = None,
     spacing: Sequence[float] | None = None,
 ) -> SegmentStatistics:
-    """Pool the pixels of each segment, in one walk over the image: `pool_views` of a single segmentation."""
+    """Pool the pixels of each segment of one segmentation, in memory and in one walk over the image.
+
+    Args:
+        image: (*spatial, C) with 2 or 3 spatial axes.
+        segments: (*spatial) int32 with ids 0..N-1 all used.
+        requirements: What is pooled beside moments.
+        rows: About how many rows are in memory at a time; None leaves that to the size of the image.
+        spacing: Length of a pixel along each axis, in any unit; None: pixels are cubes.
+
+    Returns:
+        The statistics of the N segments, the same to the last bit whatever `rows` and the threads.
+
+    Raises:
+        ValueError: Image and segments have different shapes, or `rows` is less than 1.
+    """
     [found] = pool_views(image, [segments], requirements, rows, spacing)
     return found
 
@@ -248,7 +262,13 @@ class _Pool:
         self.colour = Colour(len(counts), channels, storage) if requirements.colour and channels > 1 else None
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
-        """Add the pixels of a slab, as `Collector.collect`."""
+        """Add the pixels of a slab to everything that is collected of this segmentation.
+
+        Args:
+            slab: Rows of the image and its segments, from the first slab to the last.
+            parts: The blocks of the slab.
+            workers: Threads that share the blocks.
+        """
         collectors: tuple[Collector | None, ...] = (self.moments, self.faces, self.quantiles, self.colour)
         for collector in collectors:
             if collector is not None:
@@ -261,7 +281,17 @@ class _Pool:
         texture: list[NDArray[np.float32]] | None,
         light: LightStatistics | None,
     ) -> SegmentStatistics:
-        """Return the statistics of an image of `shape` and `spacing`, with what was collected of all views at once."""
+        """Put the statistics of the segmentation together, once, after all slabs were collected.
+
+        Args:
+            shape: Spatial shape of the image.
+            spacing: Length of a pixel along each axis, in units of the shortest one.
+            texture: Columns (N, ...) of this segmentation; None where they were not required.
+            light: Statistics of the lightness in this segmentation; None where they were not required.
+
+        Returns:
+            The statistics of its N segments.
+        """
         mean, deviation = self.moments.compute(self.counts)
         touching = self.faces.merge_pairs(len(self.counts)) if self.faces else None
         return SegmentStatistics(

@@ -40,7 +40,13 @@ class Quantiles:
         self._pieces = np.zeros((3, 0), np.int64)  # node, first of its values, their number
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
-        """Add the pixels of a slab, as `bench.graphs.pooling.Collector.collect`; measure segments that are complete."""
+        """Add the pixels of a slab, and measure the segments of which all pixels have been read.
+
+        Args:
+            slab: Rows of the image and its segments, from the first slab to the last.
+            parts: The blocks of the slab.
+            workers: Threads that share the blocks, and the segments that are measured.
+        """
         values, pieces = self._group(slab, parts, workers)
         pieces = pieces[:, np.argsort(pieces[0], kind="stable")]
         nodes, first = np.unique(pieces[0], return_index=True)

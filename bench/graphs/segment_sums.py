@@ -116,7 +116,15 @@ class SegmentSums:
 
 @njit(cache=True, nogil=True)
 def add_rows(into, first, ids, rows, start):  # type: ignore[no-untyped-def]
-    """Add the rows from `start` on to those of `into` that `ids` less `first` name, each of which occurs once."""
+    """Add the sums of a block's segments to those of all segments, in place.
+
+    Args:
+        into: Sums (S, columns) of the segments from `first` on.
+        first: Id of the segment in the first row of `into`.
+        ids: Ids (n,) of the block's segments, each once, in `first`..`first` + S - 1.
+        rows: Sums (M, columns) of the segments of some blocks.
+        start: Row of the block's first segment; the n segments lie in the rows from there on.
+    """
     for place in range(ids.size):
         for column in range(into.shape[1]):
             into[ids[place] - first, column] += rows[start + place, column]

@@ -85,7 +85,16 @@ def main(settings: SegmentersConfig, dataset: DatasetConfig) -> int:
 
 
 def fit_sizes(chosen: Mapping[str, Segmenter], image: Image, size: float) -> dict[str, float]:
-    """Find the size at which each segmenter gives as many superpixels of an image as ours does at `size`."""
+    """Find the size at which each segmenter gives about as many superpixels of an image as ours does at `size`.
+
+    Args:
+        chosen: Segmenters by name, ours (`OURS`) among them.
+        image: (*spatial, C).
+        size: Pixels of a superpixel that ours is asked for; the search for the others starts there.
+
+    Returns:
+        Pixels of a superpixel that each is to be asked for, by name.
+    """
     wanted = count_segments(chosen[OURS](image, size))
     return {name: fit_size(one, image, wanted, size) for name, one in chosen.items()}
 

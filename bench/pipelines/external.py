@@ -64,13 +64,23 @@ class External:
         return read_classes(path, item, self.task, self.settings)
 
     def save(self, path: Path) -> None:
-        """There is nothing to keep."""
+        """Write nothing: this arm has no weights."""
 
     def load(self, path: Path) -> None:
-        """There is nothing to take."""
+        """Read nothing: this arm has no weights."""
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
-        """Refuse: the other program has made no mask of a new image."""
+        """Refuse: the other program has made no mask of a new image.
+
+        Args:
+            image: (*spatial, C), not read.
+            out: Not written.
+            scratch: Not used.
+            progress: Not called.
+
+        Raises:
+            InputError: Always.
+        """
         del image, out, scratch, progress
         raise InputError(
             "pipeline external has no mask of a new image: segment it with the program that made the others"

@@ -50,7 +50,7 @@ class Oracle:
         warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
 
     def prepare(self, sample: Sample) -> Labelled:
-        """The superpixels of the image, and what `sample.mask` says of each."""
+        """Compute the superpixels of the image, and by `sample.mask` the true classes of each."""
         views = list_views(self.config.superpixels)
         segments = list(segment_views(np.asarray(sample.image), views))
         counts = [
@@ -76,12 +76,22 @@ class Oracle:
         return paint(item.labels, item.segments)
 
     def save(self, path: Path) -> None:
-        """There is nothing to keep."""
+        """Write nothing: this arm has no weights."""
 
     def load(self, path: Path) -> None:
-        """There is nothing to take."""
+        """Read nothing: this arm has no weights."""
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
-        """Refuse: a new image has no true mask."""
+        """Refuse: a new image has no true mask.
+
+        Args:
+            image: (*spatial, C), not read.
+            out: Not written.
+            scratch: Not used.
+            progress: Not called.
+
+        Raises:
+            InputError: Always.
+        """
         del image, out, scratch, progress
         raise InputError("pipeline oracle cannot predict a new image, because it needs the true mask: use another arm")

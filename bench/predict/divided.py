@@ -1,6 +1,6 @@
 """One large image by several workers: each predicts runs of tiles, and this process puts them together and writes them.
 
-Superpixels come of clusters all over the image, so that a graph arm walks an image in one process, on all its threads.
+Superpixels come from a clustering of the whole image, so a graph arm predicts it in one process, on all its threads.
 """
 
 import pickle
@@ -56,7 +56,15 @@ class DividedPipeline:
     def predict_probabilities(
         self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
     ) -> None:
-        """Predict an image and its class probabilities, as `bench.pipelines.protocol.Probabilistic`."""
+        """Predict an image by workers, and its class probabilities, as `Probabilistic` describes it.
+
+        Args:
+            image: The image of `work` (*spatial, C), a `Scaled`.
+            mask: Receives the classes (*spatial).
+            shares: Receives the probabilities (K, *spatial).
+            scratch: Not needed.
+            progress: Called with the share of the runs of tiles that are done, in (0, 1].
+        """
         del scratch
         self._predict(image, mask, shares, progress)
 

@@ -67,7 +67,13 @@ class Faces:
         self._border = None if num_nodes is None else storage.zeros((num_nodes,), np.int64)
 
     def collect(self, slab: Slab, parts: list[SegmentBlock], workers: Workers) -> None:
-        """Count the faces of a slab, as `bench.graphs.pooling.Collector.collect`."""
+        """Count the faces of a slab: between its segments, to the row after it, and at the border of the image.
+
+        Args:
+            slab: Rows of the image and its segments, from the first slab to the last; pixels reach `halo` rows further.
+            parts: The blocks of the slab.
+            workers: Threads that share the blocks; the result does not depend on their number.
+        """
         depth, height, width = slab.shape
         pixels = slab.pixels.reshape(len(slab.pixels), -1, width)
 

@@ -98,6 +98,7 @@ class _Walk:
 
     @property
     def bands(self) -> list[list[Band]]:
+        """First line and end of the pieces of each band, a piece for every thread."""
         return [split_range(stop, self.workers.threads, start) for start, stop in cut_bands(self.shape, self.band)]
 
     def results(self, work: Callable[[int, int], Result]) -> Iterator[Result]:
@@ -107,6 +108,7 @@ class _Walk:
             self.storage.release()
 
     def run(self, work: Callable[[int, int], None]) -> None:
+        """Call `work(start, stop)` for every piece, and hand the pages back after every band."""
         for _ in self.results(work):
             pass
 

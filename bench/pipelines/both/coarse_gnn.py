@@ -66,7 +66,7 @@ class CoarseGnn:
         ]
 
     def prepare(self, sample: Sample) -> CoarseItem:
-        """The graphs of the sample, and its tiles."""
+        """Make the graphs of the sample, and cut it into tiles."""
         return CoarseItem(self.gnn.prepare(sample), self.coarse[0].prepare(sample))
 
     def fit(self, train_items: Sequence[CoarseItem], val_items: Sequence[CoarseItem]) -> FitLog:
@@ -117,7 +117,18 @@ class CoarseGnn:
     def predict_probabilities(
         self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
     ) -> None:
-        """Predict an image, and its class probabilities; see `Probabilistic` and `SuperpixelGnn`."""
+        """Predict an image by tiles and then in bands, and its class probabilities, as `Probabilistic` describes it.
+
+        The probabilities are those of the graph network. Without `pipeline.refine` they are means of the U-Net's over
+        superpixels, raised to `LEAST` where they are less. Those of several segmentations are means of log p.
+
+        Args:
+            image: (*spatial, C).
+            mask: Receives the classes (*spatial).
+            shares: Receives the probabilities (K, *spatial).
+            scratch: Folder for arrays as large as the image: superpixels, and the class probabilities of the U-Net.
+            progress: Called with the share done, in [0, 1].
+        """
         with self._nodes(image, scratch, progress, self._log_probabilities) as (segments, votes):
             paint_probabilities(votes, segments, mask, shares, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))
 

@@ -106,7 +106,14 @@ class Inferer:
         return (self._score_tiles if scored else self._classify_tiles)(image, windows, progress)
 
     def join(self, windows: Sequence[Window], made: Iterator[NDArray[Any]], out: Writable) -> None:
-        """Write the class of every pixel, given what `make_tiles` made of each window."""
+        """Write the class of every pixel, given the tiles of all windows.
+
+        Args:
+            windows: All windows of the image, in the order of `Tiling.cut`.
+            made: What `make_tiles` yields of each: classes (*tile), or with `gaussian` probabilities (K, *tile), which
+                are overwritten here.
+            out: (*spatial), receives class numbers.
+        """
         if self.gaussian:
             tiles.blend(windows, made, out)
         else:
@@ -124,7 +131,13 @@ class Inferer:
         self.join_scores(windows, self.make_tiles(image, windows, progress, scores=True), out)
 
     def join_scores(self, windows: Sequence[Window], scored: Iterator[NDArray[Any]], out: Writable) -> None:
-        """Write class scores as `score`, given what `make_tiles` made of each window."""
+        """Write the class scores of every pixel, as `score` does, given the tiles of all windows.
+
+        Args:
+            windows: All windows of the image, in the order of `Tiling.cut`.
+            scored: Probabilities (K, *tile) of each, as `make_tiles` yields them with `scores`; they may be changed.
+            out: Array (*spatial) that is given the scores (K, *part) of each part, as `ScoreWriter` is.
+        """
         if self.gaussian:
             tiles.blend(windows, scored, out, lambda sums: sums)
             return
@@ -208,5 +221,5 @@ def _probabilities(logits: Tensor) -> Tensor:
 
 
 def to_device(images: NDArray[np.float32], device: torch.device) -> Tensor:
-    """(B, *axes, C) -> (B, C, *axes) on `device`; the numpy layout is channels_last already."""
+    """Move images (B, *axes, C) to `device` as (B, C, *axes), in the layout channels_last that they have already."""
     return torch.from_numpy(images).to(device, non_blocking=True).movedim(-1, 1)

@@ -143,9 +143,16 @@ class TiledCnn:
     def predict_probabilities(
         self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
     ) -> None:
-        """Predict an image block by block, and its class probabilities; see `Probabilistic`.
+        """Predict an image row of tiles by row of tiles, and its class probabilities, as `Probabilistic` describes it.
 
         The mask is that of `predict`, but where two classes are equally probable in single precision.
+
+        Args:
+            image: (*spatial, C).
+            mask: Receives the classes (*spatial).
+            shares: Receives the probabilities (K, *spatial).
+            scratch: Folder for arrays as large as the image; not needed here.
+            progress: Called with the share of the tiles that are done, in [0, 1].
         """
         del scratch
         windows = self.tiling.cut(image.shape[:-1])
@@ -158,7 +165,16 @@ class TiledCnn:
         return [windows[start : start + length] for start in range(0, len(windows), length)]
 
     def predict_tiles(self, image: Source, windows: Sequence[Window], scores: bool) -> list[NDArray[Any]]:
-        """Predict a run of tiles; see `Divisible`."""
+        """Predict a run of tiles, as `Divisible` describes it.
+
+        Args:
+            image: (*spatial, C), of which the tiles are read.
+            windows: The tiles, a run that `divide` returned.
+            scores: Whether probabilities are needed, for `join_tiles` with `shares`.
+
+        Returns:
+            Of each tile its classes (*tile), or with `scores` or Gaussian blending its probabilities (K, *tile).
+        """
         return list(self.make_inferer().make_tiles(image, windows, lambda _: None, scores))
 
     def join_tiles(
@@ -168,7 +184,14 @@ class TiledCnn:
         mask: Writable,
         shares: Writable | None = None,
     ) -> None:
-        """Put the tiles of an image together; see `Divisible`."""
+        """Put the tiles of an image together, as `Divisible` describes it.
+
+        Args:
+            made: What `predict_tiles` returned of each window, in their order; it may be overwritten.
+            windows: All windows of the image, in the order of `divide`.
+            mask: Receives the classes (*spatial).
+            shares: Receives the probabilities (K, *spatial), for tiles predicted with `scores`; None for other tiles.
+        """
         inferer, kinds = self.make_inferer(), (self._mask_dtype(), np.dtype(np.float32))
         with write_by_rows(mask, kinds[0]) as rows:
             if shares is None:

@@ -94,9 +94,10 @@ class Cache(Generic[Item]):
         self.folder = None if graph.cache_dir is None else _open_folder(Path(graph.cache_dir))
 
     def prepare(self, sample: Sample) -> list[Item]:
-        """`make(sample, ...)`, or the same from the cache, of which the facts tell: see `Origin`, of equal shares.
+        """Return the items of a sample, one for each view, made now or read from the cache.
 
-        Image and mask are read once, whole.
+        With a cache, image and mask are read whole, once, and the facts of the items tell where they come from: those
+        of `Origin`, in which every view has an equal share of the seconds.
         """
         if self.folder is None:
             return list(self.make(sample, *self.settings))
@@ -136,7 +137,7 @@ class Cache(Generic[Item]):
         return [self.kind(item.data, item.segments, {**item.facts, **origin}) for item in items]
 
     def key(self, sample: Sample) -> str:
-        """Return what the file of a sample is called."""
+        """Return the name of the file of a sample, without its ending."""
         from bench.arrays.threads import count_threads
 
         views, graph, task = self.settings
@@ -182,7 +183,7 @@ def _refuse_folder(folder: Path, error: OSError) -> InputError:
 
 
 def hash_pixels(source: Source, band_bytes: int = BAND_BYTES) -> str:
-    """Hash of shape, type and values, read in bands of about `band_bytes` bytes along the first axis."""
+    """Return a hash of shape, type and values, read in bands of about `band_bytes` bytes along the first axis."""
     digest = hashlib.sha256(repr((tuple(source.shape), np.dtype(source.dtype).str)).encode())
     for start, stop in cut_bands(source.shape, band_bytes // source.dtype.itemsize):
         digest.update(np.ascontiguousarray(source[start:stop]).data)
@@ -193,23 +194,26 @@ def hash_pixels(source: Source, band_bytes: int = BAND_BYTES) -> str:
 
 
 class _Sealed:
-    """A file that is written once, from front to back, and at last gets the hash of all that was written."""
+    """A file that is written once, from front to back, and ends in the hash of all that was written."""
 
     def __init__(self, path: Path) -> None:
         self._file, self._digest = path.open("xb"), hashlib.sha256()
 
     def write(self, data: Any) -> int:
+        """Write bytes and count them in the hash; returns their number."""
         self._digest.update(data)
         return self._file.write(data)
 
     def flush(self) -> None:
+        """Hand what was written to the operating system."""
         self._file.flush()
 
     def close(self) -> None:
-        """Without the hash: what was written is not whole."""
+        """Close the file; without `seal` it lacks its hash, and so counts as incomplete."""
         self._file.close()
 
     def seal(self) -> None:
+        """Write the SHA-256 (32 bytes) of all that was written, as the end of the file."""
         self._file.write(self._digest.digest())
 
 
@@ -227,7 +231,7 @@ def store_entry(path: Path, entry: CacheEntry) -> None:
 
 
 def load_entry(path: Path) -> CacheEntry | None:
-    """What `store` wrote; None where there is nothing. A file whose hash does not match is removed."""
+    """Return what `store_entry` wrote; None where there is nothing. A file whose hash does not match is removed."""
     if not path.exists():
         return None
     try:
@@ -243,7 +247,7 @@ def load_entry(path: Path) -> CacheEntry | None:
 
 
 def intact(path: Path) -> bool:
-    """Whether a file ends in the SHA-256 of what comes before."""
+    """Return whether a file ends in the SHA-256 of what comes before."""
     digest, left = hashlib.sha256(), path.stat().st_size - 32
     with path.open("rb") as file:
         while left > 0 and (data := file.read(min(left, 1 << 20))):

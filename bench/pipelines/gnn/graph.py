@@ -54,7 +54,17 @@ class SuperpixelGraph:
 def build_sample_graph(
     sample: Sample, superpixels: SuperpixelsConfig, graph: GraphConfig, task: Task
 ) -> SuperpixelGraph:
-    """Build the graph of a sample from one view, as `build_sample_graphs`."""
+    """Build the graph of a sample from a single segmentation, as `build_sample_graphs` does from several.
+
+    Args:
+        sample: Image and mask.
+        superpixels: Method and size of the superpixels; its `views` are not looked at.
+        graph: Features and edges, without features of the set deep.
+        task: Classes and channels.
+
+    Returns:
+        The graph, the segments, and facts about both.
+    """
     [item] = build_sample_graphs(sample, [superpixels], graph, task)
     return item
 

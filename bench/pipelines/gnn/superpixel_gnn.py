@@ -253,10 +253,17 @@ class SuperpixelGnn:
     def predict_probabilities(
         self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
     ) -> None:
-        """Predict an image in bands, and its class probabilities; see `Probabilistic`.
+        """Predict an image in bands, and its class probabilities, as `Probabilistic` describes it.
 
         Those of several segmentations are means of log p. The mask is that of `predict`, but where two classes are
         equally probable in single precision.
+
+        Args:
+            image: (*spatial, C).
+            mask: Receives the classes (*spatial).
+            shares: Receives the probabilities (K, *spatial).
+            scratch: Folder for arrays as large as the image: superpixels, and the graphs of a large image.
+            progress: Called with the share done, in [0, 1].
         """
         segments, votes = self.predict_nodes(image, scratch, progress, lambda data, _: self.score_nodes(data))
         paint_probabilities(votes, segments, mask, shares, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))

@@ -30,7 +30,13 @@ class Bins:
         return codes
 
     def encode_feature(self, values: NDArray[np.float32], feature: int, codes: NDArray[np.uint8]) -> None:
-        """Write the bin numbers of one feature's values (N,) into its column of `codes` (N, F), in this thread."""
+        """Write the bin numbers of one feature into its column of a table, in the thread of the caller.
+
+        Args:
+            values: Values (N,) float32 of the feature.
+            feature: Index of the feature, in 0..F-1.
+            codes: Bin numbers (N, F) uint8 of all features, of which this column is overwritten.
+        """
         columns = slice(feature, feature + 1)
         _encode(values[:, None], self.edges[columns], codes[:, columns], 0, len(values))
 

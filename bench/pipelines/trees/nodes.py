@@ -226,7 +226,13 @@ def encode_nodes(table: NodeTable, bins: Bins, hops: Sequence[int], place: str |
 
 
 def add_stored(ensemble: Ensemble, stored: StoredArray, sums: NDArray[np.float64]) -> None:
-    """Add the values of trees to the sums (N, K) of stored rows of bin numbers (N, F), some rows at a time."""
+    """Add the values of trees to the sums of stored rows, some rows at a time.
+
+    Args:
+        ensemble: The trees.
+        stored: Bin numbers (N, F) uint8, in a file.
+        sums: Sums (N, K) of each class, changed in place; they may be mapped from a file.
+    """
     codes = stored.open()
     for low, high in cut_bands(codes.shape, HELD_CODES):
         ensemble.add_trees(np.asarray(codes[low:high]), np.asarray(sums[low:high]))

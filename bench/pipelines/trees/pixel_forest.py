@@ -79,7 +79,16 @@ class PixelForest(EnsembleKeeper):
         return out
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
-        """As `bench.pipelines.protocol.Pipeline.predict_into`; in memory are the rows of one row of windows."""
+        """Predict an image window by window, to the same bits as `predict`.
+
+        In memory are the rows of the image and of the result that one row of windows needs.
+
+        Args:
+            image: (*spatial, C).
+            out: (*spatial), receives class numbers.
+            scratch: Folder for arrays as large as the image; not needed here.
+            progress: Called with the share of the windows that are done, in (0, 1].
+        """
         del scratch
         windows = cut_response_windows(image.shape[:-1])
         with write_by_rows(out, self._mask_dtype()) as rows:
@@ -90,7 +99,17 @@ class PixelForest(EnsembleKeeper):
     def predict_probabilities(
         self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
     ) -> None:
-        """As `bench.pipelines.protocol.Probabilistic`: mean shares of the classes in the leaves."""
+        """Predict an image window by window, and its class probabilities, as `Probabilistic` describes it.
+
+        A probability is the mean over the trees of the share of the class in the leaf that the pixel falls into.
+
+        Args:
+            image: (*spatial, C).
+            mask: Receives the classes (*spatial).
+            shares: Receives the probabilities (K, *spatial).
+            scratch: Folder for arrays as large as the image; not needed here.
+            progress: Called with the share of the windows that are done, in (0, 1].
+        """
         del scratch
         windows = cut_response_windows(image.shape[:-1])
         kinds = (self._mask_dtype(), np.dtype(np.float32))

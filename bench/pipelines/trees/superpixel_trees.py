@@ -164,14 +164,33 @@ class SuperpixelTrees(EnsembleKeeper):
         return out
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
-        """As `bench.pipelines.protocol.Pipeline.predict_into`; in memory is the table of one segmentation at a time."""
+        """Predict an image in bands, to the same bits as `predict`.
+
+        In memory is the table of one segmentation at a time.
+
+        Args:
+            image: (*spatial, C).
+            out: (*spatial), receives class numbers.
+            scratch: Folder for superpixels and tables; bin numbers of nodes lie in that of `graph.scratch_dir`.
+            progress: Called with the share done, in (0, 1].
+        """
         segments, votes = self._predict_nodes(image, scratch, progress, self._vote)
         paint_by_bands(votes, segments, out, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))
 
     def predict_probabilities(
         self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
     ) -> None:
-        """As `bench.pipelines.protocol.Probabilistic`; of several segmentations by the mean of log p."""
+        """Predict an image in bands, and its class probabilities, as `Probabilistic` describes it.
+
+        Those of several segmentations are means of log p.
+
+        Args:
+            image: (*spatial, C).
+            mask: Receives the classes (*spatial).
+            shares: Receives the probabilities (K, *spatial).
+            scratch: Folder for superpixels and tables; bin numbers of nodes lie in that of `graph.scratch_dir`.
+            progress: Called with the share done, in (0, 1].
+        """
         segments, votes = self._predict_nodes(image, scratch, progress, _log_probabilities)
         paint_probabilities(votes, segments, mask, shares, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))
 
