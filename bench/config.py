@@ -362,11 +362,11 @@ class TilesConfig(LearningConfig):
 
     scale: int = 1  # 1 | 2 | 4 | 8: of how many pixels the network sees the mean, along height and width of the image
     crop_size: int = 128  # side of a training crop: small crops make many steps, large ones show more surroundings
-    tile_size: int = 256  # side of a tile in prediction
+    tile_size: int = 512  # longest side of a tile in prediction
     overlap: int = 32  # on each side of a tile, discarded or blended
     blend: str = "discard"  # discard | gaussian
     flips: bool = False  # predict each tile in all its mirror images too, and average
-    batch_size: int = 8  # crops per step, and tiles per forward pass in prediction
+    batch_size: int = 8  # crops per step, and the most tiles per forward pass in prediction
     accumulate: int = 1  # parts in which a step's crops go through the network: less memory, one more forward pass
     checkpointing: bool = False  # compute activations within blocks again for the gradient: less memory, more time
     foreground: float = 0.0  # share of crops around a class that is not the most frequent; 0: as training.rare_share
@@ -440,9 +440,9 @@ class TiledCnn3dConfig(TilesConfig):
     crop_planes: int = 16  # planes of a training crop; of a volume with fewer, as many as it has
     tile_planes: int = 16  # planes of a tile in prediction
     overlap_planes: int = 4  # on each side of a tile, discarded or blended
-    tile_size: int = 128  # side of a tile in prediction
+    tile_size: int = 128  # longest side of a tile in prediction
     overlap: int = 16  # on each side of a tile, discarded or blended
-    batch_size: int = 2  # crops per step, and tiles per forward pass in prediction
+    batch_size: int = 2  # crops per step, and the most tiles per forward pass in prediction
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -59,7 +59,7 @@ def add_run(folder: Path, line: str, side: int, times: int = 1, size: int = 60, 
         "dataset__image_size": [side, side], "dataset__magnification": times, "dataset__images_test": 1,
         "dataset__pixels_test": pixels, "dataset__content": f"{side}-{times}",
         "pipeline__scale": 4 if line == "reduced" else 1,
-        "pipeline__tile_size": 20480 if line == "untiled" else 256, "machine__memory_bytes": 24 * 2**30,
+        "pipeline__crop_size": 20480 if line == "untiled" else 128, "machine__memory_bytes": 24 * 2**30,
         "superpixels__superpixel_size": float(size * times**2),
         "num_nodes": nodes if pipeline == "superpixel_gnn" else None,
     }  # fmt: skip

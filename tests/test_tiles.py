@@ -57,6 +57,25 @@ def test_windows_are_aligned_and_keep_the_halo_away(
             assert seen.stop - kept.stop >= (halo if kept.stop < length else 0)
 
 
+@pytest.mark.parametrize(("tile_size", "overlap", "stride"), [(16, 3, 2), (64, 16, 32), (8, 0, 1), (48, 16, 4)])
+def test_an_axis_has_as_few_windows_as_tiles_allow_and_they_are_as_short_as_their_number(
+    tile_size: int, overlap: int, stride: int
+) -> None:
+    def count(length: int, size: int) -> int:
+        return len(cut_windows((length,), size, overlap, stride))
+
+    for length in range(1, 300):
+        cut = cut_windows((length,), tile_size, overlap, stride)
+        [size] = {window.shape[0] for window in cut}
+        assert size <= tile_size
+        advance = (tile_size - 2 * overlap) // stride * stride
+        extended = -(-length // stride) * stride
+        assert len(cut) == max(-(-(extended - tile_size) // advance), 0) + 1
+        shorter = size - stride
+        if shorter >= stride and (shorter - 2 * overlap) // stride >= 1:
+            assert count(length, shorter) > len(cut)
+
+
 def test_a_pixel_is_kept_by_the_window_in_which_it_lies_furthest_inside() -> None:
     cut = cut_windows((50,), 16, 3, 2)
     last = len(cut) - 1

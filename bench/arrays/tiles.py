@@ -46,12 +46,13 @@ def cut_windows(
     """Cut an image into windows whose `keep` parts cover it once.
 
     A pixel is kept by the window in which it lies furthest inside, so at least `overlap` from every edge that is not
-    an edge of the image. An axis shorter than a tile, once extended to a multiple of `stride`, is covered by one
-    shorter window. All windows of an image have the same size.
+    an edge of the image. An axis is covered by as few windows as `tile_size` allows, and these are as short as their
+    number allows, so that little is computed twice: an axis shorter than a tile is one shorter window. All windows of
+    an image have the same size.
 
     Args:
         shape: Spatial shape of the image in pixels.
-        tile_size: Side of a window in pixels, for all axes or one number per axis.
+        tile_size: Longest side of a window in pixels, for all axes or one number per axis.
         overlap: Pixels of halo on each inner side, for all axes or one number per axis.
         stride: Window origins and sizes are multiples of it, for all axes or one number per axis.
 
@@ -82,6 +83,8 @@ def _cut_axis(length: int, tile_size: int, overlap: int, stride: int) -> list[tu
         limit = (tile_size - stride) // 2
         raise ValueError(f"overlap must lie in [0, {limit}], got {overlap} with tile_size {tile_size}, stride {stride}")
     gaps = -(-(extended - size) // step)
+    while gaps and (size - stride - 2 * overlap) // stride * stride * gaps + size - stride >= extended:
+        size -= stride
     room = (extended - size) // stride
     origins = [room * index // gaps * stride for index in range(gaps + 1)] if gaps else [0]
     cuts = [(before + size + after) // 2 for before, after in pairwise(origins)]

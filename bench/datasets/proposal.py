@@ -21,7 +21,7 @@ SIDES = (4.0, 20.0)  # least and largest edge of a superpixel, in pixels
 RARE = 1e-3  # share of the pixels below which a class does not decide
 OBJECTS_PER_CROP = 3  # widths of the largest objects that a crop spans
 MULTIPLE = 32  # of crops and tiles, for five halvings in the encoder
-CROPS, TILES = (128, 512), (256, 1024)  # least and largest side in pixels
+CROPS, TILES = (128, 512), (512, 1024)  # least and largest side in pixels
 EMPTY = 0.25  # contrast over the median contrast below which an image counts as nearly empty
 UNEQUAL = 2.0  # ratio of contrasts, or of spreads of brightness, from which on exposures differ
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
 from bench.arrays.rows import cut_bands
+from bench.arrays.threads import start_workers
 from bench.graphs.moments import NODES
 from bench.graphs.pooling import MOMENTS_ALONE, Requirements, SegmentStatistics, pool_segments
 
@@ -25,19 +26,24 @@ class FeatureSet:
 
 
 def stack_features(names: Sequence[str], statistics: SegmentStatistics) -> NDArray[np.float32]:
-    """Compute the features of the sets `names`, some nodes at a time, and put them side by side, (N, F)."""
+    """Compute the features of the sets `names`, some nodes per thread at a time, and put them side by side, (N, F)."""
     (_, stop), *bands = cut_bands(statistics.counts.shape, NODES)
     if not bands:
         return _stack_part(names, statistics)
     first = _stack_part(names, statistics.take_nodes(0, stop))
 
+    def stack_nodes(low: int, high: int) -> NDArray[np.float32]:
+        return _stack_part(names, statistics.take_nodes(low, high))
+
     def stack() -> Iterator[NDArray[np.float32]]:
         yield first
-        for low, high in bands:
-            yield _stack_part(names, statistics.take_nodes(low, high))
+        for start in range(0, len(bands), workers.threads):
+            yield from workers.run(stack_nodes, bands[start : start + workers.threads])
             statistics.storage.release()
 
-    return statistics.storage.fill((len(statistics.counts), first.shape[1]), np.float32, stack())
+    shape = (len(statistics.counts), first.shape[1])
+    with start_workers(shape) as workers:
+        return statistics.storage.fill(shape, np.float32, stack())
 
 
 def _stack_part(names: Sequence[str], statistics: SegmentStatistics) -> NDArray[np.float32]:
@@ -129,10 +135,22 @@ def compute_shape(statistics: SegmentStatistics) -> NDArray[np.float32]:
     """
     assert statistics.faces is not None
     axes, counts = len(statistics.shape), statistics.counts
-    moments = np.linalg.eigvalsh(statistics.covariance)  # ascending
-    elongation = 1 - np.sqrt(moments[:, 0] / moments[:, -1])
+    shortest, longest = _find_extremes(statistics.covariance)
+    elongation = 1 - np.sqrt(shortest / longest)
     compactness = 2 * axes * counts ** ((axes - 1) / axes) / statistics.faces
     return np.stack([np.log(counts), elongation, compactness], axis=1).astype(np.float32)
+
+
+def _find_extremes(covariance: NDArray[np.float64]) -> tuple[NDArray[np.floating], NDArray[np.floating]]:
+    """Return the least and the greatest eigenvalue, (N,) each, of symmetric matrices (N, axes, axes)."""
+    if covariance.shape[1] > 2:
+        moments = np.linalg.eigvalsh(covariance)  # ascending
+        return moments[:, 0], moments[:, -1]
+    first, second, mixed = covariance[:, 0, 0], covariance[:, 1, 1], covariance[:, 0, 1]
+    longest = (first + second) / 2 + np.hypot((first - second) / 2, mixed)
+    return (
+        first * second - mixed * mixed
+    ) / longest, longest  # the determinant over the longest: no difference of roots
 
 
 def compute_position(statistics: SegmentStatistics) -> NDArray[np.float32]:

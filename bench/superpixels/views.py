@@ -7,13 +7,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from bench.arrays.rows import cut_bands
+from bench.arrays.threads import start_workers
 from bench.config import SuperpixelsConfig
-from bench.superpixels.labels import STRIP, count_classes, paint_oracle
+from bench.superpixels.labels import count_classes, paint_oracle
 from bench.superpixels.scaling import choose_n_segments
 
+STRIP = 1 << 15  # pixels whose scores a thread adds up at once, in its cache
 STEP = 1.25  # from the size of one view to that of the next
 TOGETHER = 1 << 19  # segments, times channels, of the views that are pooled in one walk over a large image
 
@@ -71,20 +74,49 @@ def paint_mean(
     Args:
         scores: Scores (N_v, K) of the nodes of each view.
         segments: Segments (*spatial) of each view.
-        strip: Pixels that are averaged at once.
+        strip: Pixels that a thread averages at once.
 
     Returns:
         Classes (*spatial); ties get the lowest class.
     """
-    tables = [np.ascontiguousarray(nodes.T) for nodes in scores]
+    tables = [np.ascontiguousarray(nodes) for nodes in scores]
     flat = [np.ravel(ids) for ids in segments]
-    classes = np.empty(flat[0].size, np.min_scalar_type(len(tables[0]) - 1))
-    for start, stop in cut_bands(classes.shape, strip):
-        total = np.take(tables[0], flat[0][start:stop], axis=1)
-        for table, ids in zip(tables[1:], flat[1:], strict=True):
-            total += np.take(table, ids[start:stop], axis=1)
-        classes[start:stop] = total.argmax(axis=0)
+    classes = np.empty(flat[0].size, np.min_scalar_type(tables[0].shape[1] - 1))
+
+    def paint_strip(start: int, stop: int) -> None:
+        total = np.zeros((stop - start, tables[0].shape[1]), np.float32)
+        for table, ids in zip(tables, flat, strict=True):
+            _add_scores(table, ids[start:stop], total)
+        _choose_classes(total, classes[start:stop])
+
+    with start_workers(classes.shape) as workers:
+        workers.run(paint_strip, cut_bands(classes.shape, strip))
     return classes.reshape(segments[0].shape)
+
+
+def warm_up_painting(num_classes: int) -> None:
+    """Compile the kernels that `paint_mean` needs for so many classes."""
+    paint_mean([np.zeros((1, num_classes), np.float32)] * 2, [np.zeros(1, np.int32)] * 2)
+
+
+@njit(cache=True, nogil=True)
+def _add_scores(table, ids, total):  # type: ignore[no-untyped-def]
+    """Add the scores (N, K) of each pixel's node, ids (P,), to its total, (P, K)."""
+    for pixel in range(ids.size):
+        node = ids[pixel]
+        for index in range(total.shape[1]):
+            total[pixel, index] += table[node, index]
+
+
+@njit(cache=True, nogil=True)
+def _choose_classes(total, classes):  # type: ignore[no-untyped-def]
+    """Write the index of the largest score of each pixel, the first of equals: (P, K) -> (P,)."""
+    for pixel in range(classes.size):
+        best = 0
+        for index in range(1, total.shape[1]):
+            if total[pixel, index] > total[pixel, best]:
+                best = index
+        classes[pixel] = best
 
 
 def paint_oracle_views(

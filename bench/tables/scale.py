@@ -103,7 +103,7 @@ def _name_line(run: Mapping[Any, Any], size: float, pixels: float) -> str:
         return name + format_size(size)
     if _number(run, "pipeline.scale", 1.0) > 1:
         return f"{name} {REDUCED}"
-    return f"{name} {UNTILED if _number(run, 'pipeline.tile_size') ** 2 >= pixels else TILED}"
+    return f"{name} {UNTILED if _number(run, 'pipeline.crop_size') ** 2 >= pixels else TILED}"
 
 
 def _number(run: Mapping[Any, Any], column: str, default: float = np.nan) -> float:

@@ -49,7 +49,7 @@ from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_
 from bench.pipelines.scratch import map_scratch, warn_of_memory
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
 from bench.superpixels.registry import segment_views, warm_up_segmentation
-from bench.superpixels.views import group_views, list_views
+from bench.superpixels.views import group_views, list_views, warm_up_painting
 
 BAND_PIXELS = 1 << 24  # painted at once into a file of chunks
 PAINTED = 1 << 21  # painted at once, and into a mask that is mapped where an image has more pixels
@@ -122,6 +122,7 @@ class SuperpixelGnn:
         assert isinstance(config.pipeline, SuperpixelGnnConfig)
         networks.check_network(config.pipeline.model)
         warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
+        warm_up_painting(task.num_classes)
         warm_up_graph(task.spatial_axes, task.in_channels, leave_out_deep(config.graph))
         warm_up_parts()
         self.config, self.settings, self.task = config, config.pipeline, task

@@ -40,7 +40,7 @@ from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
 from bench.superpixels.labels import count_classes
 from bench.superpixels.registry import SUPERPIXELS, segment_views, warm_up_segmentation
 from bench.superpixels.scaling import choose_n_segments
-from bench.superpixels.views import group_views, list_views
+from bench.superpixels.views import group_views, list_views, warm_up_painting
 
 BAND_PIXELS = 1 << 18  # counted, compared or painted at once
 MOST_CODES = 40_000_000  # bin numbers of the nodes that trees grow on, a byte each
@@ -100,6 +100,7 @@ class SuperpixelTrees(EnsembleKeeper):
         return_freed_memory()
         self.views, self.place = list_views(config.superpixels), config.graph.scratch_dir
         warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
+        warm_up_painting(task.num_classes)
         self._warm_up_tables()
         warm_up_boosting()
 
