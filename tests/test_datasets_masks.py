@@ -246,6 +246,9 @@ def test_classes_that_occur_nowhere_or_not_in_a_test_image_are_said(tmp_path: Pa
     notes = raw(root, class_names=["ground", "cell", "rare", "never"]).notes
     assert "no test image holds rare, so it has no score" in notes
     assert "no image holds never, so nothing is learned or scored of it" in notes
+    sets.write(root / "masks" / "e.png", sets.classes(count=3))
+    notes = raw(root, class_names=["ground", "cell", "rare"]).notes
+    assert "no validation image holds rare, so it has no part in the choice of weights" in notes
 
 
 @pytest.mark.parametrize(

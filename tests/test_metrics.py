@@ -66,6 +66,19 @@ def test_a_class_that_occurs_nowhere_has_no_score_and_leaves_the_mean_alone() ->
         assert metrics.macro(score(counts)) == 1.0
 
 
+def test_every_prediction_is_averaged_over_the_classes_of_the_truth() -> None:
+    """A stray pixel of a class that the truth does not have costs a pixel, and not a class."""
+    truth = np.zeros(1000, np.int64)
+    truth[:500] = 1
+    stray = truth.copy()
+    stray[0] = 2
+    counts = metrics.confusion_matrix(truth, stray, 3)
+    assert np.isnan([metrics.dice(counts)[2], metrics.iou(counts)[2], metrics.recall(counts)[2]]).all()
+    assert metrics.precision(counts)[2] == 0
+    assert metrics.macro_dice(counts) == pytest.approx((1 + 2 * 499 / 999) / 2)
+    assert metrics.macro(metrics.precision(counts), metrics.find_true_classes(counts)) == 1
+
+
 def test_a_class_that_was_missed_scores_zero() -> None:
     counts = metrics.confusion_matrix(np.array([0, 1]), np.array([0, 0]), 2)
     for score in metrics.METRICS.values():

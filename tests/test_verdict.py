@@ -507,3 +507,16 @@ def test_crops_that_are_small_for_the_objects_are_pointed_out(tmp_path: Path) ->
             make_run(folder, UNET, seed, dataset__object_width=width, pipeline__crop_size=128, pipeline__scale=scale)
         notes = only(folder).notes
         assert any("about 229 pixels wide" in note and "crops of 128" in note for note in notes) == said
+
+
+def test_classes_that_no_test_image_holds_are_named(folder: Path) -> None:
+    tables = collect(folder)
+    [before] = verdicts(tables)
+    assert not any("No test image holds" in note for note in before.notes)
+    pooled = (
+        (tables.scores["metric"] == "dice") & (tables.scores["image"] == "all") & (tables.scores["split"] == "test")
+    )
+    name = next(name for name in tables.scores.loc[pooled, "class"] if name != "macro")
+    tables.scores.loc[pooled & (tables.scores["class"] == name), "value"] = np.nan
+    [after] = verdicts(tables)
+    assert f"No test image holds {name}: it has no score, and means over the classes leave it out." in after.notes

@@ -307,6 +307,8 @@ def describe_classes(items: Sequence[Inspected], names: Sequence[str], config: F
             yield f"no image holds {name}, so nothing is learned or scored of it"
         elif "test" not in here:
             yield f"no test image holds {name}, so it has no score"
+        elif "val" not in here:
+            yield f"no validation image holds {name}, so it has no part in the choice of weights"
         elif shares[index] < 1e-4:
             yield f"{name} covers {shares[index]:.2g} of the pixels"
 

@@ -74,8 +74,8 @@ def reach_verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, histor
     first, second = collect_image_scores(pair, scores)
     differences = first - second
     notes = (
-        *describe_foreign(pair, stand_ins, scores), *_order(stand_ins), *_seeds(pair, differences),
-        *_images(pair, differences), *_choice(runs, pair), *_crops(pair), *_check_alike(pair), *list_finishing(runs),
+        *describe_foreign(pair, stand_ins, scores), *_absent(pair, scores), *_order(stand_ins),
+        *_seeds(pair, differences), *_images(pair, differences), *_choice(runs, pair), *_crops(pair), *_check_alike(pair), *list_finishing(runs),
         *list_left_out(runs),
     )  # fmt: skip
     first_sentence = join_sentences([_summarise_pair(pair, lines), *name_undertrained(runs)])
@@ -160,6 +160,21 @@ def _missing_clause(runs: pd.DataFrame, name: str, volumes: bool) -> str:
 
 
 # ------------------------------------------------------------------------------------------------------------ notes
+
+
+def _absent(pair: Pair, scores: pd.DataFrame) -> list[str]:
+    """Which classes no test image holds."""
+    wanted = (scores["run_id"] == pair.first["run_id"].iloc[0]) & (scores["split"] == "test")
+    pooled = scores[wanted & (scores["metric"] == "dice") & (scores["image"] == "all") & (scores["class"] != "macro")]
+    absent = list(pooled.loc[pd.to_numeric(pooled["value"], errors="coerce").isna(), "class"])
+    if not absent:
+        return []
+    them = (
+        "it has no score, and means over the classes leave it"
+        if len(absent) == 1
+        else ("they have no score, and means over the classes leave them")
+    )
+    return [f"No test image holds {join_list(absent)}: {them} out."]
 
 
 def _order(stand_ins: dict[str, pd.DataFrame]) -> list[str]:

@@ -1,7 +1,9 @@
 """Confusion matrices and the scores that follow from them. Nothing here can tell the arms apart.
 
-A class that occurs neither in the truth nor in the prediction has no score: NaN here, an empty cell in the tables, left
-out of the macro mean. Ignored pixels do not count.
+A class that does not occur in the truth has no score: NaN here, an empty cell in the tables, left out of the macro
+mean. So every arm is averaged over the same classes, and a single stray pixel of an absent class does not count as
+much as a class that was missed; what it costs shows in the class that lost the pixel, and as a precision of zero.
+Ignored pixels do not count.
 """
 
 from collections.abc import Callable
@@ -72,30 +74,39 @@ def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> PerClass:
     return ratio
 
 
+def find_true_classes(confusion: Counts) -> NDArray[np.bool_]:
+    """Return which classes occur in the truth, (K,)."""
+    return np.asarray(confusion.sum(axis=1) > 0)
+
+
 def dice(confusion: Counts) -> PerClass:
     """2 |A and B| / (|A| + |B|) per class; equals the F1 score of the class."""
-    return _ratio(2 * np.diag(confusion), confusion.sum(0) + confusion.sum(1))
+    return _of_true_classes(2 * np.diag(confusion), confusion.sum(0) + confusion.sum(1), confusion)
 
 
 def iou(confusion: Counts) -> PerClass:
     """|A and B| / |A or B| per class (Jaccard)."""
     hit = np.diag(confusion)
-    return _ratio(hit, confusion.sum(0) + confusion.sum(1) - hit)
+    return _of_true_classes(hit, confusion.sum(0) + confusion.sum(1) - hit, confusion)
 
 
 def precision(confusion: Counts) -> PerClass:
-    """Share of the pixels predicted as a class that are of it. Zero where the class occurs but was never predicted."""
-    return _zero_where_missed(_ratio(np.diag(confusion), confusion.sum(0)), confusion)
+    """Share of the pixels predicted as a class that are of it.
+
+    Zero where the class occurs but was never predicted, and where it was predicted but never occurs.
+    """
+    score = _ratio(np.diag(confusion), confusion.sum(0))
+    return np.where(find_true_classes(confusion) & np.isnan(score), 0.0, score)
 
 
 def recall(confusion: Counts) -> PerClass:
-    """Share of the pixels of a class that were predicted as it. Zero where the class was predicted but never occurs."""
-    return _zero_where_missed(_ratio(np.diag(confusion), confusion.sum(1)), confusion)
+    """Share of the pixels of a class that were predicted as it."""
+    return _ratio(np.diag(confusion), confusion.sum(1))
 
 
-def _zero_where_missed(score: PerClass, confusion: Counts) -> PerClass:
-    occurs = confusion.sum(0) + confusion.sum(1) > 0
-    return np.where(occurs & np.isnan(score), 0.0, score)
+def _of_true_classes(part: NDArray[np.int64], whole: NDArray[np.int64], confusion: Counts) -> PerClass:
+    """`part / whole`, NaN where a class does not occur in the truth."""
+    return np.where(find_true_classes(confusion), _ratio(part, whole), np.nan)
 
 
 def accuracy(confusion: Counts) -> float:
@@ -106,12 +117,12 @@ def accuracy(confusion: Counts) -> float:
 METRICS: dict[str, Callable[[Counts], PerClass]] = {"dice": dice, "iou": iou, "precision": precision, "recall": recall}
 
 
-def macro(per_class: PerClass) -> float:
-    """Mean over the classes that have a score; NaN where none has."""
-    scored = per_class[~np.isnan(per_class)]
+def macro(per_class: PerClass, counted: NDArray[np.bool_] | None = None) -> float:
+    """Mean over the classes that have a score and are `counted` (all unless given); NaN where there are none."""
+    scored = per_class[~np.isnan(per_class) & (True if counted is None else counted)]
     return float(scored.mean()) if scored.size else float("nan")
 
 
 def macro_dice(confusion: Counts) -> float:
-    """Mean Dice over the classes that occur in truth or prediction; NaN without pixels. The score that selects."""
+    """Mean Dice over the classes that occur in the truth; NaN without pixels. The score that selects."""
     return macro(dice(confusion))

@@ -196,12 +196,13 @@ class SplitScores:
         """Everything that the confusion matrix and the boundaries of one mask tell."""
         made = [_row(score.image, "accuracy", "macro", metrics.accuracy(score.confusion))]
         for metric, formula in metrics.METRICS.items():
-            made += self._class_rows(score.image, metric, formula(score.confusion))
-        return made + self._class_rows(score.image, "boundary_f1", np.array([hits.f1 for hits in score.boundaries]))
+            made += self._class_rows(score, metric, formula(score.confusion))
+        f1 = np.array([hits.f1 for hits in score.boundaries])
+        return made + self._class_rows(score, "boundary_f1", _leave_out_absent(f1, score))
 
     def _make_painted_rows(self, kind: str, score: ImageScore) -> list[Row]:
         """Dice and accuracy of a mask that has one class per superpixel: of the truth (oracle), of another (voted)."""
-        made = self._class_rows(score.image, f"{kind}_dice", metrics.dice(score.confusion))
+        made = self._class_rows(score, f"{kind}_dice", metrics.dice(score.confusion))
         return [*made, _row(score.image, f"{kind}_accuracy", "macro", metrics.accuracy(score.confusion))]
 
     def _superpixel_rows(self) -> list[Row]:
@@ -217,11 +218,12 @@ class SplitScores:
     def _structure_rows(self, kind: str, structures: Sequence[list[Structures] | None]) -> list[Row]:
         """Of every class but the background; the ratio has no macro mean, in which fragments would hide losses."""
         names, made = self.task.class_names[1:], list[Row]()
-        images = (*(score.image for score in self.images), ALL)
-        for image, found in zip(images, (*structures, pool_structures(structures)), strict=True):
+        scores = self._with_pool(self.images)
+        for score, found in zip(scores, (*structures, pool_structures(structures)), strict=True):
+            image = score.image
             lines = [float("nan")] * len(names) if found is None else [one.lines.f1 for one in found]
             ratios = [float("nan")] * len(names) if found is None else [one.component_ratio for one in found]
-            made += self._class_rows(image, f"{kind}cl_dice", np.array(lines), names)
+            made += self._class_rows(score, f"{kind}cl_dice", _leave_out_absent(np.array([np.nan, *lines]), score), 1)
             made += [_row(image, f"{kind}component_ratio", name, v) for name, v in zip(names, ratios, strict=True)]
         return made
 
@@ -233,20 +235,23 @@ class SplitScores:
         pooled = list(nothing)
         if all(len(found) > 0 for found in self.surfaces):
             pooled = [sum(of_class, SurfaceDistances()) for of_class in zip(*self.surfaces, strict=True)]
-        images = (*(score.image for score in self.images), ALL)
         made = list[Row]()
-        for image, found in zip(images, (*self.surfaces, pooled), strict=True):
+        for score, found in zip(self._with_pool(self.images), (*self.surfaces, pooled), strict=True):
             distances = np.array([one.mean for one in found or nothing])
-            made += self._class_rows(image, "surface_distance", distances)
+            made += self._class_rows(score, "surface_distance", _leave_out_absent(distances, score))
         return made
 
-    def _class_rows(
-        self, image: str, metric: str, per_class: PerClass, names: Sequence[str] | None = None
-    ) -> list[Row]:
-        """A row for each class (of the task, unless `names` says which) and their macro mean."""
-        classes = (*(self.task.class_names if names is None else names), "macro")
-        values = (*per_class, metrics.macro(per_class))
-        return [_row(image, metric, name, value) for name, value in zip(classes, values, strict=True)]
+    def _class_rows(self, score: ImageScore, metric: str, per_class: PerClass, first: int = 0) -> list[Row]:
+        """A row for each class from `first` on, and their mean over the classes of the truth."""
+        classes = (*self.task.class_names[first:], "macro")
+        mean = metrics.macro(per_class, metrics.find_true_classes(score.confusion))
+        values = (*per_class[first:], mean)
+        return [_row(score.image, metric, name, value) for name, value in zip(classes, values, strict=True)]
+
+
+def _leave_out_absent(per_class: PerClass, score: ImageScore) -> PerClass:
+    """Return scores (K,) of an image without those of classes that are not in its truth."""
+    return np.where(metrics.find_true_classes(score.confusion), per_class, np.nan)
 
 
 def _row(image: str, metric: str, name: str, value: float) -> Row:
