@@ -75,8 +75,8 @@ def reach_verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, histor
     differences = first - second
     notes = (
         *describe_foreign(pair, stand_ins, scores), *_absent(pair, scores), *_order(stand_ins),
-        *_seeds(pair, differences), *_images(pair, differences), *_choice(runs, pair), *_crops(pair), *_check_alike(pair), *list_finishing(runs),
-        *list_left_out(runs),
+        *_seeds(pair, differences), *_images(pair, differences), *_choice(runs, pair), *_crops(pair),
+        *_check_alike(pair), *list_finishing(runs), *list_left_out(runs),
     )  # fmt: skip
     first_sentence = join_sentences([_summarise_pair(pair, lines), *name_undertrained(runs)])
     return Verdict(heading, first_sentence, lines, *describe_rival(pair, runs, scores, history), notes)
