@@ -216,6 +216,29 @@ def test_a_chunk_that_becomes_too_large_is_refused_before_it_does(tmp_path: Path
         open_image(tmp_path / "a.zarr").array[...]
 
 
+def test_differences_that_become_too_many_bytes_are_refused_before_they_are_summed_up() -> None:
+    settings, ones = {"dtype": "<f8", "astype": "|i1"}, bytes([1]) * 100
+    assert len(zarr_codecs.decode_codec("delta", settings, ones, 800)) == 800
+    with pytest.raises(zarr_codecs.ChunkError, match="more than the 799 bytes"):
+        zarr_codecs.decode_codec("delta", settings, ones, 799)
+
+
+def store_differences(path: Path, values: np.ndarray, endian: Any = "little", **delta: str) -> None:
+    """A store of version 3 with one chunk of differences."""
+    filters: Any = [{"name": "numcodecs.delta", "configuration": delta}]
+    settings: dict[str, Any] = {"shape": values.shape, "chunks": values.shape, "dtype": values.dtype}
+    array = zarr.create_array(path, filters=filters, serializer=BytesCodec(endian=endian), compressors=None, **settings)
+    array[...] = values
+
+
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3 specification")
+def test_narrow_differences_of_a_large_chunk_are_read(tmp_path: Path) -> None:
+    """Its values take more bytes than its differences, by more than compression may add."""
+    values = np.random.default_rng(0).integers(0, 50, (300, 400)).astype(np.int32)
+    store_differences(tmp_path / "a.zarr", values, dtype="<i4", astype="|i1")
+    np.testing.assert_array_equal(open_image(tmp_path / "a.zarr").array[...], values)
+
+
 def test_every_allowed_codec_has_a_decoder() -> None:
     from bench.datasets.zarr_files import CODECS, COMPRESSORS
 

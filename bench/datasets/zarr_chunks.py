@@ -220,7 +220,7 @@ def decode_values(data: bytes, coding: ChunkCoding, dtype: np.dtype[Any]) -> NDA
     wanted = prod(coding.chunk) * coding.stored.itemsize
     check_chunk(len(plain) == wanted, f"it holds {len(plain)} bytes instead of {wanted}: copy it again")
     if coding.delta is not None:
-        plain = zarr_codecs.decode_codec("delta", coding.delta, plain, coding.limit)
+        plain = zarr_codecs.decode_codec("delta", coding.delta, plain, prod(coding.chunk) * dtype.itemsize)
     flat = np.frombuffer(plain, dtype if coding.delta is not None else coding.stored)
     shaped = flat.reshape([coding.chunk[axis] for axis in coding.order])
     return shaped.transpose(np.argsort(coding.order)).astype(dtype, copy=False)

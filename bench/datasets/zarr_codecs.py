@@ -217,22 +217,24 @@ def decode_shuffle(data: bytes, settings: Settings, _: int) -> bytes:
     return np.frombuffer(data, np.uint8).reshape(size, -1).T.tobytes()
 
 
-def decode_delta(data: bytes, settings: Settings, _: int) -> bytes:
+def decode_delta(data: bytes, settings: Settings, limit: int) -> bytes:
     """Sum up the first value and the differences that follow it.
 
     Args:
         data: The bytes of the differences.
         settings: `dtype`, the type of the values, and `astype`, that of the differences where it is another one.
-        _: Most bytes that can be right; not checked, though `dtype` may be wider than `astype`.
+        limit: Most bytes that can be right; `dtype` may be wider than `astype`.
 
     Returns:
         The bytes of the values, in the byte order of `dtype`.
 
     Raises:
+        ChunkError: The values would become more than `limit` bytes.
         ValueError: The bytes are no whole number of differences.
     """
     kept, plain = np.dtype(settings.get("astype") or settings["dtype"]), np.dtype(settings["dtype"])
     stored = np.frombuffer(data, kept)
+    check_limit(len(stored) * plain.itemsize, limit)
     return np.cumsum(stored, dtype=plain.newbyteorder("=")).astype(plain).tobytes()
 
 
