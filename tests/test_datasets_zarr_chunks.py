@@ -246,6 +246,19 @@ def test_every_allowed_codec_has_a_decoder() -> None:
     assert plain | COMPRESSORS == set(zarr_codecs.DECODERS)
 
 
+@pytest.mark.parametrize("version", [2, 3])
+@pytest.mark.parametrize("separator", ["-", "", 1])
+def test_another_separator_in_the_names_of_chunks_is_refused(tmp_path: Path, version: int, separator: Any) -> None:
+    """Under other names no chunk would be found, and all values would be the fill value."""
+    store(tmp_path / "a.zarr", zarr_format=version)
+    metadata = tmp_path / "a.zarr" / ("zarr.json" if version == 3 else ".zarray")
+    naming = {"chunk_key_encoding": {"name": "default", "configuration": {"separator": separator}}}
+    changed = naming if version == 3 else {"dimension_separator": separator}
+    metadata.write_text(json.dumps(json.loads(metadata.read_text()) | changed))
+    with pytest.raises(InputError, match=rf"a\.zarr separates the numbers of a chunk by {separator!r}: it must be"):
+        open_image(tmp_path / "a.zarr")
+
+
 # ----------------------------------------------------------------------------------------- only plain files within
 
 

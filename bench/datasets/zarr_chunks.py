@@ -244,7 +244,10 @@ def open_reader(folder: Path, content: dict[str, Any], shape: tuple[int, ...]) -
     dtype = np.dtype(content["data_type"] if three else content["dtype"]).newbyteorder("=")
     fill = read_fill(folder, content.get("fill_value"), dtype)
     if not three:
-        return ChunkReader(folder, shape, dtype, fill, read_coding_2(content), (), read_separator(content))
+        given = content.get("dimension_separator")
+        separator = "." if given is None else given
+        check_separator(folder, separator)
+        return ChunkReader(folder, shape, dtype, fill, read_coding_2(content), (), separator)
     grid = content["chunk_grid"]["configuration"]["chunk_shape"]
     naming = content.get("chunk_key_encoding") or {"name": "default"}
     named = naming if isinstance(naming, dict) else {"name": naming}
@@ -256,12 +259,6 @@ def open_reader(folder: Path, content: dict[str, Any], shape: tuple[int, ...]) -
     check_separator(folder, separator)
     coding = read_coding_3(folder, content["codecs"], tuple(grid), dtype)
     return ChunkReader(folder, shape, dtype, fill, coding, ("c",) if default else (), separator)
-
-
-def read_separator(content: dict[str, Any]) -> str:
-    """Return the separator of numbers in chunk names by metadata of version 2: `/` where they name it, else a dot."""
-    separator = content.get("dimension_separator", ".")
-    return "/" if separator == "/" else "."
 
 
 def check_separator(folder: Path, separator: Any) -> None:
