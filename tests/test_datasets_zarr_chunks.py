@@ -239,6 +239,23 @@ def test_narrow_differences_of_a_large_chunk_are_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(open_image(tmp_path / "a.zarr").array[...], values)
 
 
+@pytest.mark.filterwarnings("ignore:Numcodecs codecs are not in the Zarr version 3 specification")
+@pytest.mark.parametrize("endian", ["little", "big"])
+@pytest.mark.parametrize("astype", ["<i2", ">i2", "|i1"])
+@pytest.mark.parametrize("dtype", ["<u2", ">u2"])
+def test_differences_in_mixed_byte_orders_are_refused(tmp_path: Path, dtype: str, astype: str, endian: str) -> None:
+    values = np.random.default_rng(0).integers(0, 50, (20, 30)).astype(np.uint16)
+    store_differences(tmp_path / "a.zarr", values, endian, dtype="<u2", astype=astype)
+    metadata = tmp_path / "a.zarr" / "zarr.json"
+    metadata.write_text(metadata.read_text().replace('"<u2"', f'"{dtype}"'))
+    orders = {"<": "little", ">": "big", "|": endian}
+    if dtype == "<u2" and orders[astype[0]] == endian:
+        np.testing.assert_array_equal(open_image(tmp_path / "a.zarr").array[...], values)
+    else:
+        with pytest.raises(InputError, match=r"a\.zarr stores differences \(codec delta\) in mixed byte orders"):
+            open_image(tmp_path / "a.zarr")
+
+
 def test_every_allowed_codec_has_a_decoder() -> None:
     from bench.datasets.zarr_files import CODECS, COMPRESSORS
 

@@ -314,8 +314,10 @@ def read_coding_3(folder: Path, codecs: Sequence[Any], chunk: tuple[int, ...], d
     name, settings = steps[at[0]]
     after = tuple(steps[at[0] + 1 :])
     if name == "bytes":
-        stored = stored.newbyteorder(">") if settings.get("endian") == "big" else stored.newbyteorder("<")
-        return ChunkCoding(chunk, stored, order, delta, after)
+        written = stored.newbyteorder(">" if settings.get("endian") == "big" else "<")
+        if delta is not None:
+            check_differences(folder, delta, written == stored)
+        return ChunkCoding(chunk, written, order, delta, after)
     require(delta is None, f"{folder} applies the codec delta to shards, which is not read")
     inner = read_coding_3(folder, settings["codecs"], tuple(settings["chunk_shape"]), dtype)
     whole = [chunk[axis] for axis in order]
@@ -325,6 +327,24 @@ def read_coding_3(folder: Path, codecs: Sequence[Any], chunk: tuple[int, ...], d
     kept = tuple(step for step in index if step[0] != "bytes")
     require(all(name == "crc32c" for name, _ in kept), f"{folder} compresses the index of its shards: that is not read")
     return ChunkCoding(chunk, dtype, order, None, after, inner, kept, settings.get("index_location") == "start")
+
+
+def check_differences(folder: Path, delta: Settings, alike: bool) -> None:
+    """Refuse differences whose bytes do not lie as their codec states: zarr itself reads them as other values.
+
+    Args:
+        folder: Folder of the array, for the message.
+        delta: Settings of the codec delta.
+        alike: Whether the bytes of the differences lie in the order of their type.
+
+    Raises:
+        InputError: They do not, or the type of the values is big-endian, which types of version 3 are not.
+    """
+    plain = np.dtype(delta["dtype"])
+    require(
+        alike and plain == plain.newbyteorder("<"),
+        f"{folder} stores differences (codec delta) in mixed byte orders, which is not read: write it in little-endian",
+    )
 
 
 def read_step(codec: Any) -> Step:
