@@ -16,7 +16,7 @@ from support import folder_sets as sets
 
 from bench.config import FolderConfig, InputError
 from bench.datasets import masks
-from bench.datasets.masks import StoredMask, count_numbers, take_one_channel
+from bench.datasets.masks import StoredMask, count_numbers, open_mask, take_one_channel
 from bench.datasets.registry import load
 from bench.datasets.sample import Splits
 
@@ -413,6 +413,16 @@ def test_a_class_without_a_pixel_keeps_its_colour(tmp_path: Path) -> None:
     splits = raw(tmp_path, mask_colours=["000000", "0000ff", "ff0000", "00ff00"])
     assert splits.task.num_classes == 4
     assert "no image holds class_1, so nothing is learned or scored of it" in splits.notes
+
+
+@pytest.mark.parametrize("count", [256, 300])
+def test_any_number_of_colours_is_told_apart(tmp_path: Path, count: int) -> None:
+    numbers = np.arange(count).reshape(-1, 4)
+    pixels = np.stack([numbers // 256, numbers % 256, numbers % 7], axis=-1).astype(np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "m.png")
+    mask = open_mask(tmp_path / "m.png", colours=[pixel.tobytes().hex() for pixel in pixels.reshape(-1, 3)])
+    np.testing.assert_array_equal(mask[...], numbers)
+    assert mask[...].dtype == mask.dtype == (np.uint8 if count == 256 else np.uint16)
 
 
 def test_a_colour_that_is_not_listed_is_named(tmp_path: Path) -> None:

@@ -48,9 +48,9 @@ class StoredMask:
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of the numbers: uint8 with `colours`, int64 for floating-point values, else that of the file."""
+        """Type of the numbers: the smallest with `colours`, int64 for floating-point values, else that of the file."""
         if self.colours:
-            return np.dtype(np.uint8)
+            return np.min_scalar_type(len(self.colours) - 1)
         return np.dtype(np.int64) if self.array.dtype.kind == "f" else self.array.dtype
 
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
@@ -159,7 +159,7 @@ def pack_colours(pixels: NDArray[Any]) -> NDArray[np.int64]:
     return np.asarray(pixels.astype(np.int64) @ np.array([1 << 16, 1 << 8, 1]))
 
 
-def number_colours(path: Path, pixels: NDArray[Any], colours: Sequence[str]) -> NDArray[np.uint8]:
+def number_colours(path: Path, pixels: NDArray[Any], colours: Sequence[str]) -> NDArray[np.unsignedinteger]:
     """Return the place of each pixel's colour among the given ones.
 
     Args:
@@ -168,7 +168,7 @@ def number_colours(path: Path, pixels: NDArray[Any], colours: Sequence[str]) -> 
         colours: Six hexadecimal digits each, in lower case.
 
     Returns:
-        Numbers (*spatial).
+        Numbers (*spatial), of the smallest type that holds the places of all colours.
 
     Raises:
         InputError: A pixel has another colour, or the file no colours of 8 bits a channel.
@@ -186,10 +186,10 @@ def number_colours(path: Path, pixels: NDArray[Any], colours: Sequence[str]) -> 
         f"{path} holds the colour {others[:1].sum():06x}, which dataset.mask_colours does not list: add it there, or "
         "correct the mask",
     )
-    return np.asarray(places.astype(np.uint8))
+    return np.asarray(places.astype(np.min_scalar_type(len(colours) - 1)))
 
 
-def number_greys(mask: StoredMask, values: NDArray[Any]) -> NDArray[np.uint8]:
+def number_greys(mask: StoredMask, values: NDArray[Any]) -> NDArray[np.unsignedinteger]:
     """Return the place of each pixel's colour among those of a mask, of a palette's indices or of greys (*spatial)."""
     if mask.palette:
         return number_colours(mask.path, np.array(mask.palette)[values], mask.colours)
