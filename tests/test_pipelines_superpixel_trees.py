@@ -179,8 +179,25 @@ def test_items_take_no_memory_and_no_open_file_and_leave_nothing_behind(tmp_path
 
 
 def test_a_folder_for_tables_that_is_not_there_is_refused_by_name(tmp_path: Path) -> None:
+    pipeline = SuperpixelTrees(replace(config(), graph=GraphConfig(scratch_dir=str(tmp_path / "missing"))), task())
     with pytest.raises(InputError, match=r"graph.scratch_dir .*missing"):
-        SuperpixelTrees(replace(config(), graph=GraphConfig(scratch_dir=str(tmp_path / "missing"))), task())
+        pipeline.prepare(disc(0))
+
+
+@pytest.mark.parametrize("views", [1, 2])
+def test_a_run_predicts_where_its_folder_for_tables_is_not_there(views: int, tmp_path: Path) -> None:
+    settings = config(replace(SIZE, views=views))
+    here, new = fitted(settings, task()), disc(7)
+    here.save(tmp_path / "checkpoint.pt")
+    away = replace(settings, graph=replace(settings.graph, scratch_dir=str(tmp_path / "missing")))
+    pipeline = SuperpixelTrees(away, task())
+    pipeline.load(tmp_path / "checkpoint.pt")
+    (tmp_path / "scratch").mkdir()
+    out, mask, shares = np.empty((64, 72), np.uint8), np.empty((64, 72), np.uint8), np.empty((2, 64, 72), np.float32)
+    pipeline.predict_into(new.image, out, tmp_path / "scratch", lambda _: None)
+    pipeline.predict_probabilities(new.image, mask, shares, tmp_path / "scratch", lambda _: None)
+    for found in (out, mask):
+        np.testing.assert_array_equal(found, here.predict(here.prepare(new)))
 
 
 def test_no_torch_and_no_library_of_learning_is_loaded() -> None:

@@ -160,7 +160,7 @@ class SuperpixelTrees(EnsembleKeeper):
         """Paint the classes of the superpixels onto the pixels (*spatial)."""
         segments = item.list_segments()
         out = np.empty(segments[0].shape, np.min_scalar_type(self.task.num_classes - 1))
-        votes = [self._vote(self._sum_trees(table)) for table in item.tables]
+        votes = [self._vote(self._sum_trees(table, self.place)) for table in item.tables]
         paint_by_bands(votes, segments, out, BAND_PIXELS, lambda _: None)
         return out
 
@@ -172,7 +172,7 @@ class SuperpixelTrees(EnsembleKeeper):
         Args:
             image: (*spatial, C).
             out: (*spatial), receives class numbers.
-            scratch: Folder for superpixels and tables; bin numbers of nodes lie in that of `graph.scratch_dir`.
+            scratch: Folder for superpixels, and tables and bin numbers of nodes.
             progress: Called with the share done, in (0, 1].
         """
         segments, votes = self._predict_nodes(image, scratch, progress, self._vote)
@@ -189,7 +189,7 @@ class SuperpixelTrees(EnsembleKeeper):
             image: (*spatial, C).
             mask: Receives the classes (*spatial).
             shares: Receives the probabilities (K, *spatial).
-            scratch: Folder for superpixels and tables; bin numbers of nodes lie in that of `graph.scratch_dir`.
+            scratch: Folder for superpixels, and tables and bin numbers of nodes.
             progress: Called with the share done, in (0, 1].
         """
         segments, votes = self._predict_nodes(image, scratch, progress, _log_probabilities)
@@ -211,7 +211,7 @@ class SuperpixelTrees(EnsembleKeeper):
                 segments.append(ids)
                 progress((len(votes) + 0.67 * (done + 1)) * step)
             for table in tabulate_nodes(image, segments[len(votes) :], self.config.graph, str(scratch)):
-                votes.append(vote(self._sum_trees(table)))
+                votes.append(vote(self._sum_trees(table, str(scratch))))
                 del table
                 progress((0.67 * len(segments) + 0.33 * len(votes)) * step)
         return segments, votes
@@ -275,10 +275,10 @@ class SuperpixelTrees(EnsembleKeeper):
                 release(pages)
         return confusion
 
-    def _sum_trees(self, table: NodeTable) -> NDArray[np.float64]:
-        """The sums (N, columns) of the trees at the nodes of a table."""
+    def _sum_trees(self, table: NodeTable, place: str | None) -> NDArray[np.float64]:
+        """The sums (N, columns) of the trees at the nodes of a table, whose bin numbers lie in `place` for a while."""
         ensemble = self.fitted()
-        codes = encode_nodes(table, Bins(ensemble.edges), self.settings.hops, self.place)
+        codes = encode_nodes(table, Bins(ensemble.edges), self.settings.hops, place)
         sums = np.tile(ensemble.start, (len(codes), 1))
         add_stored(ensemble, codes, sums)
         return sums
@@ -290,18 +290,21 @@ class SuperpixelTrees(EnsembleKeeper):
         return np.asarray(widen(sums).argmax(axis=1), np.min_scalar_type(self.task.num_classes - 1))
 
     def _warm_up_tables(self) -> None:
-        """Compile what tables need, on a tiny image of two segments."""
+        """Compile what tables need, on a tiny image of two segments, in the system's own folder for temporary files.
+
+        A run that was trained with another `graph.scratch_dir` can be loaded where there is no such folder.
+        """
         shape = (4,) * self.task.spatial_axes
         segments = np.zeros(shape, np.int32)
         segments[2:] = 1
         image = np.zeros((*shape, self.task.in_channels), np.float32)
-        [table] = tabulate_nodes(image, [segments], self.config.graph, self.place)
+        [table] = tabulate_nodes(image, [segments], self.config.graph, None)
         hops, rng = self.settings.hops[:1], np.random.default_rng(0)
-        sample = draw_nodes([store_array(np.eye(2, dtype=np.int64), self.place)], 2, rng)
-        drawn = gather_drawn([table], sample, hops, self.place)
+        sample = draw_nodes([store_array(np.eye(2, dtype=np.int64), None)], 2, rng)
+        drawn = gather_drawn([table], sample, hops, None)
         bins = find_node_bins(drawn, rng)
         encode_drawn(drawn, bins)
-        encode_nodes(table, bins, hops, self.place)
+        encode_nodes(table, bins, hops, None)
 
 
 def _log_probabilities(sums: NDArray[np.float64]) -> NDArray[np.float32]:
