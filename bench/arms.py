@@ -1,6 +1,6 @@
 """What each arm of the comparison is, said once. Standard library only.
 
-Adding an arm costs one class (and its settings class in `bench/config.py`), one entry of `ARMS`, and one YAML file in
+Adding an arm costs one class (and its settings class in `bench/config/`), one entry of `ARMS`, and one YAML file in
 `conf/pipeline`. Every other module asks here: registries, checks, tables, figures and reports.
 """
 

@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[1]
 MEASURED = (
     *(
         "bench/run.py",
-        "bench/config.py",
+        "bench/config",
         "bench/arms.py",
         "bench/files.py",
         "bench/console",

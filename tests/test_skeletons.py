@@ -68,12 +68,12 @@ class Page:
         self.monkeypatch.setitem(sys.modules, name, types.ModuleType(name))  # put back at the end
         return load_module(name, self.text(f"{name.replace('.', '/')}.py"), self.folder)
 
-    def settings(self, name: str) -> Any:
-        """Add a settings class to `bench.config`.
+    def settings(self, place: str, name: str) -> Any:
+        """Add a settings class of the module `place` to `bench.config`.
 
         Its module stays for the whole session: whoever lists all settings classes reads their comments in its file.
         """
-        text = SETTINGS_HEAD + self.text("bench/config.py", f"class {name}(")
+        text = SETTINGS_HEAD + self.text(place, f"class {name}(")
         made = getattr(load_module(f"settings_of_{name}", text, self.folder), name)
         self.monkeypatch.setattr(bench.config, name, made, raising=False)
         return made
@@ -172,7 +172,7 @@ def test_edges_are_a_function_and_an_entry(page: Page) -> None:
 
 
 def test_a_data_set_is_a_function_an_entry_and_a_class(page: Page) -> None:
-    settings = page.settings("AtlasConfig")
+    settings = page.settings("bench/config/data.py", "AtlasConfig")
     atlas = page.module("bench.datasets.atlas")
     name, load = page.entry("bench/datasets/registry.py, in DATASETS", {"atlas": atlas})
     page.monkeypatch.setitem(datasets.DATASETS, name, load)
@@ -194,7 +194,7 @@ def test_an_arm_keeps_the_contract(page: Page, tmp_path: Path) -> None:
     import test_pipelines_contract as contract
 
     complete_imports(contract)
-    settings = page.settings("NearestMeanConfig")
+    settings = page.settings("bench/config/pipelines.py", "NearestMeanConfig")
     page.module("bench.pipelines.nearest_mean")
     arm = page.entry("bench/arms.py, in ARMS", vars(arms) | {"NearestMeanConfig": settings})
     page.monkeypatch.setitem(ARMS, arm.name, arm)

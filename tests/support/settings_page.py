@@ -19,7 +19,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "settings.md"
 HEAD = """\
 # Settings
 
-This page is generated from the comments in `bench/config.py` and the YAML files in `conf/` by
+This page is generated from the comments in `bench/config/` and the YAML files in `conf/` by
 `python -m tests.support.settings_page`; a test compares them. The settings of a verb such as `predict` are printed by
 `python -m bench predict --help`.
 
