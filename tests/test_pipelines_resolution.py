@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from bench.pipelines.cnn import flat
     from bench.pipelines.cnn.blocks import average_blocks, count_in_blocks
-    from bench.pipelines.cnn.inference import PASS_PIXELS, Inferer, Tiling, count_at_once
+    from bench.pipelines.cnn.inference import PASS_PIXELS, Inferer, Tiling, count_tiles_at_once
     from bench.pipelines.cnn.resolution import (
         count_blocks,
         merge_blocks,
@@ -59,7 +59,7 @@ def test_scores_that_were_averaged_come_back_where_they_are_flat() -> None:
 def test_tiles_that_are_predicted_at_once_have_no_more_pixels_than_a_pass(side: int, scale: int) -> None:
     windows = Tiling(side, 0, scale).cut((4 * side * scale,) * 2)
     for batch_size in (1, 3, 64):
-        count = count_at_once(windows, batch_size, scale)
+        count = count_tiles_at_once(windows, batch_size, scale)
         assert 1 <= count <= batch_size
         assert count == 1 or count * side**2 <= PASS_PIXELS
         assert count == batch_size or (count + 1) * side**2 > PASS_PIXELS

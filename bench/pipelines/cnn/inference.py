@@ -61,7 +61,7 @@ class Tiling:
         return tiles.cut_windows(shape, tile, halo, strides)
 
 
-def count_at_once(windows: Sequence[Window], batch_size: int, scale: int) -> int:
+def count_tiles_at_once(windows: Sequence[Window], batch_size: int, scale: int) -> int:
     """Count the tiles that go through the network at once.
 
     Args:
@@ -161,12 +161,12 @@ class Inferer:
         for window, tile in zip(windows, scored, strict=True):
             out[window.keep] = tile[(slice(None), *window.inner)]
 
-    def _count_at_once(self, windows: Sequence[Window]) -> int:
-        return count_at_once(windows, self.batch_size, self.scale)
+    def _count_tiles_at_once(self, windows: Sequence[Window]) -> int:
+        return count_tiles_at_once(windows, self.batch_size, self.scale)
 
     def _read(self, image: Readable, windows: Sequence[Window]) -> Iterator[tuple[list[Window], NDArray[np.float32]]]:
         """Windows in groups of those that are predicted at once, with their images (B, *axes, C)."""
-        length = self._count_at_once(windows)
+        length = self._count_tiles_at_once(windows)
         for start in range(0, len(windows), length):
             group = list(windows[start : start + length])
             yield group, np.stack([self.sight.read(image, window.read) for window in group])
@@ -176,8 +176,10 @@ class Inferer:
     ) -> Iterator[tuple[list[Window], Tensor]]:
         """Windows in groups, as `_read`, and logits or scores (B, K, *axes); files are read one group ahead."""
         done, groups = 0, self._read(image, windows)
-        if len(windows) > self._count_at_once(windows) and (type(image) is not np.ndarray or self.device.type != "cpu"):
-            groups = prefetch(groups)  # what is at hand, for the processor that would fetch it, needs no thread
+        if len(windows) > self._count_tiles_at_once(windows) and (
+            type(image) is not np.ndarray or self.device.type != "cpu"
+        ):
+            groups = prefetch(groups)
         for group, images in groups:
             with torch.inference_mode(), autocast_to(self.device, self.dtype):
                 yield group, self._forward(reduce_images(to_device(images, self.device), self.scale))

@@ -26,7 +26,7 @@ from bench.learning.training import Learner, train
 from bench.pipelines.cnn.augment import augment_batches
 from bench.pipelines.cnn.crops import IGNORED, Batch, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
-from bench.pipelines.cnn.inference import Inferer, count_at_once, to_device
+from bench.pipelines.cnn.inference import Inferer, count_tiles_at_once, to_device
 from bench.pipelines.cnn.networks import Network, choose_network
 from bench.pipelines.cnn.resolution import count_blocks, merge_blocks
 from bench.pipelines.scratch import map_scratch
@@ -162,7 +162,7 @@ class TiledCnn:
     def divide(self, shape: Sequence[int]) -> list[list[Window]]:
         """Cut the tiles of an image (*spatial) into runs of whole batches; see `Divisible`."""
         windows = self.tiling.cut(shape)
-        length = BATCHES * count_at_once(windows, self.settings.batch_size, self.settings.scale)
+        length = BATCHES * count_tiles_at_once(windows, self.settings.batch_size, self.settings.scale)
         return [windows[start : start + length] for start in range(0, len(windows), length)]
 
     def predict_tiles(self, image: Source, windows: Sequence[Window], scores: bool) -> list[NDArray[Any]]:
