@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,9 +56,15 @@ def test_every_choice_of_a_group_composes(group: str) -> None:
 
 @pytest.mark.parametrize("name", choices("experiment"))
 def test_every_run_of_every_experiment_composes(name: str) -> None:
+    """Runs that differ by their seed alone are composed once: a seed chooses no file, and is checked by itself."""
     given = [f"experiment={name}"]
+    seeds: dict[tuple[str, ...], list[str]] = {}
     for overrides in expand_experiment(compose_settings(*given).experiment, given):
-        compose_settings(*overrides)
+        others = tuple(word for word in overrides if not word.startswith("seed="))
+        seeds.setdefault(others, []).extend(word for word in overrides if word.startswith("seed="))
+    for others, words in seeds.items():
+        config = compose_settings(*others, *words[:1])
+        assert all(str(replace(config, seed=int(word[5:])).seed) == word[5:] for word in words)
 
 
 def test_settings_arrive_as_plain_dataclasses() -> None:
