@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -30,12 +29,15 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
     from bench.graphs.build import build_graph
+    from bench.learning.fitlog import FitLog
     from bench.pipelines.both.coarse_gnn import CoarseGnn, limit_steps, split_folds
     from bench.pipelines.both.scores import append_scores, score_image
     from bench.pipelines.cnn.tiled_cnn import TiledCnn
 
 
-COARSE = TiledCnnConfig(tile_size=64, overlap=16, batch_size=2, scale=2, model=CnnConfig())
+COARSE = TiledCnnConfig(
+    tile_size=64, overlap=16, batch_size=2, scale=2, model=CnnConfig(decoder_channels=[16, 8, 8, 8, 8])
+)
 SETTINGS = partial(CoarseGnnConfig, model=GnnConfig(hidden_channels=8, num_layers=2), coarse=COARSE, coarse_steps=3)
 TASK = Task(("ground", "cell"), 1, 2)
 
@@ -57,6 +59,19 @@ def fit(settings: CoarseGnnConfig, images: int = 3) -> CoarseGnn:
     arm = build(settings)
     arm.fit([arm.prepare(scene(seed)) for seed in range(images)], [arm.prepare(scene(9))])
     return arm
+
+
+@pytest.fixture(scope="module")
+def folded() -> tuple[CoarseGnn, FitLog]:
+    """An arm with two folds, and the log of its fit."""
+    arm = build(SETTINGS(folds=2))
+    return arm, arm.fit([arm.prepare(scene(seed)) for seed in range(3)], [arm.prepare(scene(9))])
+
+
+@pytest.fixture(scope="module")
+def unrefined() -> CoarseGnn:
+    """An arm whose superpixels take the class of the largest mean."""
+    return fit(SETTINGS(refine=False))
 
 
 def test_nodes_have_mean_and_deviation_of_the_scores_of_their_pixels() -> None:
@@ -110,9 +125,8 @@ def test_the_first_stage_has_a_budget_of_its_own_within_that_of_the_fit() -> Non
     assert SETTINGS(coarse_steps=300).scale_work(0.1).coarse_steps == 30
 
 
-def test_the_log_counts_both_stages() -> None:
-    arm = build(SETTINGS(folds=2))
-    log = arm.fit([arm.prepare(scene(seed)) for seed in range(2)], [arm.prepare(scene(9))])
+def test_the_log_counts_both_stages(folded: tuple[CoarseGnn, FitLog]) -> None:
+    arm, log = folded
     assert log.facts["coarse_steps"] == 6
     assert log.steps == 4
     networks = [*(part.model for part in arm.coarse), arm.gnn.get_model()]
@@ -125,20 +139,22 @@ def test_the_log_counts_both_stages() -> None:
     assert all(end <= start for (_, end), (start, _) in pairwise(spans))
 
 
-def test_the_graph_network_reads_the_scores_of_the_u_net() -> None:
-    arm = fit(SETTINGS())
+def test_the_graph_network_reads_the_scores_of_the_u_net(
+    folded: tuple[CoarseGnn, FitLog], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm, _ = folded
     item = arm.prepare(scene(4))
     seen: list[Data] = []
     vote = arm.gnn.vote_nodes
-    arm.gnn.vote_nodes = lambda data: (seen.append(data), vote(data))[1]  # type: ignore[method-assign,func-returns-value]
+    monkeypatch.setattr(arm.gnn, "vote_nodes", lambda data: (seen.append(data), vote(data))[1])  # type: ignore[func-returns-value]
     arm.predict(item)
     plain = item.graph.views[0].data.x.shape[1]
     assert seen[0].x.shape[1] == plain + 4
     torch.testing.assert_close(seen[0].x[:, plain : plain + 2].sum(dim=1), torch.ones(len(seen[0].x)))
 
 
-def test_without_refinement_superpixels_get_the_class_of_the_largest_mean() -> None:
-    arm = fit(SETTINGS(refine=False))
+def test_without_refinement_superpixels_get_the_class_of_the_largest_mean(unrefined: CoarseGnn) -> None:
+    arm = unrefined
     item = arm.prepare(scene(4))
     scores = np.empty((70, 90, 2), np.float32)
     score_image(arm.coarse, item.tiled.image, scores, lambda _: None)
@@ -147,11 +163,13 @@ def test_without_refinement_superpixels_get_the_class_of_the_largest_mean() -> N
 
 
 @pytest.mark.parametrize(("refine", "folds"), [(True, 2), (False, 1)])
-def test_a_saved_arm_predicts_the_same(refine: bool, folds: int, tmp_path: Path) -> None:
+def test_a_saved_arm_predicts_the_same(
+    refine: bool, folds: int, folded: tuple[CoarseGnn, FitLog], unrefined: CoarseGnn, tmp_path: Path
+) -> None:
     settings = SETTINGS(refine=refine, folds=folds)
-    arm = fit(settings)
+    arm = folded[0] if refine else unrefined
     arm.save(tmp_path / "checkpoint.pt")
-    again = build(replace(settings))
+    again = build(settings)
     again.load(tmp_path / "checkpoint.pt")
     expected, out = arm.predict(arm.prepare(scene(4))), np.full((70, 90), 9, np.uint8)
     again.predict_into(scene(4).image, out, tmp_path, lambda _: None)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ from bench.scores.metrics import confusion_matrix, macro_dice
 if TYPE_CHECKING:
     import torch
     import zarr
-    from support.networks import Pixelwise
+    from support.networks import Local, Pixelwise
     from torch import Tensor, nn
 
     from bench.learning.devices import choose_dtype
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
+SMALL = CnnConfig(decoder_channels=[16, 8, 8, 8, 8])  # the encoder of the default, and a decoder that is soon run
 
 
 @pytest.fixture
@@ -50,7 +52,7 @@ def pipeline(
     **options: bool | int,
 ) -> TiledCnn:
     settings = TiledCnnConfig(
-        model=model or CnnConfig(),
+        model=model or SMALL,
         crop_size=tile_size,
         tile_size=tile_size,
         overlap=16 if tile_size > 32 else 0,
@@ -240,7 +242,7 @@ def test_training_starts_from_a_weights_file_and_the_row_says_so(tmp_path: Path)
     item = first.prepare(sample(0, 60, 40))
     assert first.fit([item], [item]).facts["from_scratch"] is True
     first.save(tmp_path / "checkpoint.pt")
-    second = pipeline(epochs=1, tile_size=32, model=CnnConfig(weights_file=str(tmp_path / "checkpoint.pt")))
+    second = pipeline(epochs=1, tile_size=32, model=replace(SMALL, weights_file=str(tmp_path / "checkpoint.pt")))
     np.testing.assert_array_equal(second.predict(item), first.predict(item))
     assert second.fit([item], [item]).facts["from_scratch"] is False
     with pytest.raises(InputError, match=r"pipeline\.model: weights_file .*absent.* cannot be read"):
@@ -277,6 +279,7 @@ def test_blending_equals_averaging_over_the_whole_image_whatever_the_batch(shape
     """The reference: weighted probabilities of every tile and mirror image, one by one, divided by the weights."""
     torch.manual_seed(0)
     arm = pipeline("gaussian", task=Task(("a", "b", "c"), 1, len(shape)), flips=flips)
+    arm.model = Local(1, 3)  # sees its neighbours and the tile's margin, and mirrors nothing
     image = np.random.default_rng(0).standard_normal((*shape, 1), dtype=np.float32)
     item = arm.prepare(Sample("", image, np.zeros(shape, np.uint8)))
     extended = [*shape[:-2], 160, 128]
