@@ -50,7 +50,7 @@ check: $(STAMP) ## ruff and mypy
 	$(BIN)/mypy
 
 test: check ## ruff, mypy, pytest
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 wheel-check: ## build the wheel, install it into an empty environment (6 GB), run it outside the checkout
 	$(PYTHON) tests/support/wheel_check.py $(ARGS)

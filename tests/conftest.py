@@ -7,12 +7,18 @@ from support.deferred import complete_imports
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch; runs of the harness pin their own
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the core to others
+LONGEST = ("test_faults", "test_end_to_end", "test_bad_input", "test_cli", "test_launch", "test_predict", "test_docs")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Hide GPUs, from processes that tests start too, unless `-m gpu` asks for the tests that need one."""
     if config.option.markexpr != "gpu":
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest, so that no worker is left with one of them when the others are done."""
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
 
 
 @pytest.hookimpl(tryfirst=True)
