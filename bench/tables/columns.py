@@ -90,6 +90,7 @@ def list_required(table: str, written_by: str = "this code") -> tuple[str, ...]:
     return tuple(column.name for column in every if written_by == "this code" or not column.newer)
 
 
+@cache
 def find_column(table: str, name: str) -> Column | None:
     """Return the column of that name, or else the first whose pattern matches it; None if nothing explains it."""
     own = [column for column in read_columns() if column.table == table]
