@@ -12,6 +12,8 @@ from bench.sweeps.expected import describe_plan
 from bench.sweeps.jobs import expand_experiment
 
 if TYPE_CHECKING:
+    from support.composing import compose_settings
+
     from bench.sweeps.compose import compose
 
 
@@ -27,9 +29,11 @@ def test_a_plan_counts_the_runs_and_their_ceilings() -> None:
 
 
 def test_the_full_frontier_has_more_runs_than_the_small_one() -> None:
-    small = compose(["experiment=frontier"])
-    assert {job.config.pipeline.name for job in small} >= {"tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle"}
-    assert len(expand_experiment(replace(small[0].config.experiment, budget="full"), [])) > 3 * len(small)
+    experiment = compose_settings("experiment=frontier").experiment
+    small = expand_experiment(experiment, [])
+    arms = ("tiled_cnn", "superpixel_gnn", "superpixel_mlp", "oracle")
+    assert {word for overrides in small for word in overrides} >= {f"pipeline={arm}" for arm in arms}
+    assert len(expand_experiment(replace(experiment, budget="full"), [])) > 3 * len(small)
 
 
 def test_a_budget_that_an_experiment_does_not_have_is_refused() -> None:
@@ -49,7 +53,7 @@ def test_effort_scales_every_arms_work_alike() -> None:
 
 def test_one_budget_for_arms_that_are_planned_several_is_refused() -> None:
     experiment = replace(
-        compose(["experiment=layers"])[0].config.experiment,
+        compose_settings("experiment=layers").experiment,
         sweeps=[
             {"pipeline": "superpixel_gnn", "training.steps": 500},
             {"pipeline": "tiled_cnn", "training.steps": 100},
