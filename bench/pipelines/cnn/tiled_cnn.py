@@ -33,6 +33,7 @@ from bench.pipelines.scratch import map_scratch
 from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.scores.metrics import confusion_matrix, macro_dice
 from models.checkpointing import checkpoint_blocks, run_in_parts
+from models.narrow import NarrowCopy
 from models.supervision import DeepSupervision, weigh_levels
 from models.weights import load_weights
 
@@ -72,6 +73,7 @@ class TiledCnn:
         self.dtype = self._choose_dtype()
         self.sight = self.network.sight
         self.tiling = self.network.tiling
+        self.narrow = NarrowCopy()
         self.model = self._build()  # settings that do not fit together are refused here, before anything is prepared
         self.trained = self.model
 
@@ -340,7 +342,8 @@ class TiledCnn:
         """Make what predicts with the present weights."""
         settings = self.settings
         gaussian = settings.blend == "gaussian"
-        kind = (self.model, self.device, self.dtype)
+        is_narrow = self.dtype is not torch.float32 and self.device.type == "cpu"
+        kind = (self.narrow.get(self.model, self.dtype) if is_narrow else self.model, self.device, self.dtype)
         return Inferer(*kind, settings.batch_size, gaussian, settings.flips, settings.scale, self.sight)
 
     def _confusion(self, truth: Readable, predicted: Readable) -> NDArray[np.int64]:
@@ -348,4 +351,6 @@ class TiledCnn:
 
     def _score(self, items: Sequence[TiledImage]) -> float:
         """Pooled macro Dice on pixels."""
-        return macro_dice(np.sum([self._confusion(item.mask, self.predict(item)) for item in items], axis=0))
+        counts = np.sum([self._confusion(item.mask, self.predict(item)) for item in items], axis=0)
+        self.narrow.drop()  # the next steps change the weights
+        return macro_dice(counts)
