@@ -177,8 +177,33 @@ def test_a_word_of_the_user_makes_classes_of_them(tmp_path: Path) -> None:
     assert raw(root, class_names=["ground", "nucleus", "spindle", "cortex", "axon"]).task.num_classes == 5
 
 
-def test_the_same_numbers_in_every_image_are_classes(tmp_path: Path) -> None:
-    assert raw(make_objects(tmp_path, dict.fromkeys("abcde", 4))).task.num_classes == 5
+def test_few_numbers_that_are_the_same_in_every_image_are_classes_and_one_piece_each_is_said(tmp_path: Path) -> None:
+    root = make_objects(tmp_path, dict.fromkeys("abcde", 7))
+    splits = raw(root)
+    assert splits.task.num_classes == 8
+    [note] = [note for note in splits.notes if "mask_values=foreground" in note]
+    assert note.startswith("each of the numbers 1, 2, 3, 4, 5, 6, 7 is one piece in nearly every mask")
+    names = [f"kind {number}" for number in range(8)]
+    assert not [note for note in raw(root, class_names=names).notes if "one piece" in note]
+
+
+def test_numbers_that_objects_keep_over_all_images_are_noticed(tmp_path: Path) -> None:
+    """A tracked cell keeps its number, so numbers are neither 1 to n in every image nor rare."""
+    root = make_objects(tmp_path, dict.fromkeys("abcde", 8))
+    with pytest.raises(InputError, match=r"seem to number objects, 8 in every image.*dataset.mask_values=foreground"):
+        raw(root)
+    for stem in "bc":
+        gone = objects(8)
+        gone[gone == ord(stem) - 96] = 0
+        sets.write(root / "masks" / f"{stem}.tif", gone)
+    with pytest.raises(InputError, match=r"seem to number objects, 7 to 8 in an image.*or dataset.class_names"):
+        raw(root)
+    assert raw(root, class_names=[f"kind {number}" for number in range(9)]).task.num_classes == 9
+    for stem in "abcde":
+        split = objects(8)
+        split[4] = split[1]
+        sets.write(root / "masks" / f"{stem}.tif", split)
+    assert raw(root).task.num_classes == 9
 
 
 def test_classes_of_several_pieces_are_classes(tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ FOREGROUND = "foreground"
 SINGLE = 0.9  # share of numbers that cover one piece each, from which on they look like numbers of objects
 FEW_NUMBERS = 8  # up to which a sentence maps the very numbers
 FEWEST_OBJECTS = 3  # in one image, for the same
+MANY_NUMBERS = 8  # above 0, from which on one piece each suffices: objects that are tracked keep theirs in all images
+FEW_IMAGES = 3  # below which numbers of one piece each are no reason for a note
 NEAR = 20  # steps from 0 and 255 that JPEG makes of either
 LEFTOVERS = 3  # numbers so near on either side, from which on a mask seems to have been a JPEG
 FULL_SHARE = 0.005  # of the pixels that lie about 255, for the same
@@ -168,17 +170,28 @@ def check_ignored(items: Sequence[Inspected], config: FolderConfig) -> None:
 def look_like_objects(items: Sequence[Inspected], ignored: int | None = None) -> bool:
     """Whether numbers count objects.
 
-    They do where nearly each covers one piece, where images differ in them, and where they are 1 to n in every image or
-    hardly any is in two images.
+    They do where nearly each covers one piece, and where they are many; or where images differ in them and they are
+    1 to n in every image or hardly any is in two images.
     """
-    above = [[number for number in item.numbers if number > 0 and number != ignored] for item in items]
+    above = list_above(items, ignored)
     most = max(map(len, above), default=0)
-    if len({tuple(numbers) for numbers in above}) < 2 or most < FEWEST_OBJECTS:
-        return False
-    counted = all(numbers == list(range(1, len(numbers) + 1)) for numbers in above)
-    many = len({number for numbers in above for number in numbers}) >= 2 * most
-    if not counted and not many:
-        return False
+    kinds = len({number for numbers in above for number in numbers})
+    if kinds < MANY_NUMBERS:
+        if len({tuple(numbers) for numbers in above}) < 2 or most < FEWEST_OBJECTS:
+            return False
+        counted = all(numbers == list(range(1, len(numbers) + 1)) for numbers in above)
+        if not counted and kinds < 2 * most:
+            return False
+    return cover_single_pieces(items, above)
+
+
+def list_above(items: Sequence[Inspected], ignored: int | None) -> list[list[int]]:
+    """Return the numbers above 0 of each mask, ascending, without that of ignored pixels."""
+    return [[number for number in item.numbers if number > 0 and number != ignored] for item in items]
+
+
+def cover_single_pieces(items: Sequence[Inspected], above: Sequence[Sequence[int]]) -> bool:
+    """Return whether nearly every one of the numbers of nearly every mask covers one piece without holes."""
     single = [item.numbers[number].euler == 1 for item, numbers in zip(items, above, strict=True) for number in numbers]
     return sum(single) >= SINGLE * len(single)
 
@@ -226,12 +239,12 @@ def check_count(items: Sequence[Inspected], config: FolderConfig, count: int) ->
         count: Number of classes that the numbers would make.
     """
     if config.mask_values is None and config.mask_colours is None:
-        counts = sorted({len([number for number in item.numbers if number > 0]) for item in items})
+        counts = sorted({len(numbers) for numbers in list_above(items, config.ignore_index)})
+        found = f"{counts[0]} to {counts[-1]} in an image" if len(counts) > 1 else f"{counts[0]} in every image"
         require(
             not look_like_objects(items, config.ignore_index),
-            f"the masks in {show_folder(items)} seem to number objects, {counts[0]} to {counts[-1]} in an image, each "
-            "in one piece: give dataset.mask_values=foreground (above 0 is class 1), or dataset.class_names if the "
-            "numbers are classes",
+            f"the masks in {show_folder(items)} seem to number objects, {found}, each in one piece: give "
+            "dataset.mask_values=foreground (above 0 is class 1), or dataset.class_names if the numbers are classes",
         )
     last = max(items, key=lambda item: max(count_class_pixels(item, config), default=0))
     require(
@@ -300,6 +313,7 @@ def describe_classes(items: Sequence[Inspected], names: Sequence[str], config: F
         names: Names of the classes.
         config: Settings of the data set.
     """
+    yield from describe_pieces(items, config)
     shares = compute_class_shares(items, len(names), config)
     for index, name in enumerate(names):
         here = {item.entry.split for item in items if index in count_class_pixels(item, config)}
@@ -311,6 +325,19 @@ def describe_classes(items: Sequence[Inspected], names: Sequence[str], config: F
             yield f"no validation image holds {name}, so it has no part in the choice of weights"
         elif shares[index] < 1e-4:
             yield f"{name} covers {shares[index]:.2g} of the pixels"
+
+
+def describe_pieces(items: Sequence[Inspected], config: FolderConfig) -> Iterator[str]:
+    """Yield a sentence where few numbers, which nobody has named, are one piece each and may yet count objects."""
+    if config.mask_values is not None or config.mask_colours is not None or config.class_names is not None:
+        return
+    above = list_above(items, config.ignore_index)
+    kinds = sorted({number for numbers in above for number in numbers})
+    if len(items) >= FEW_IMAGES and len(kinds) >= 2 and cover_single_pieces(items, above):
+        yield (
+            f"each of the numbers {list_numbers(kinds)} is one piece in nearly every mask: if they count objects, set "
+            "dataset.mask_values=foreground"
+        )
 
 
 def compute_class_shares(items: Sequence[Inspected], count: int, config: FolderConfig) -> list[float]:
