@@ -15,6 +15,7 @@ SINGLE = 0.9  # share of numbers that cover one piece each, from which on they l
 FEW_NUMBERS = 8  # up to which a sentence maps the very numbers
 FEWEST_OBJECTS = 3  # in one image, for the same
 MANY_NUMBERS = 8  # above 0, from which on one piece each suffices: objects that are tracked keep theirs in all images
+MANY_SINGLE = 0.8  # share for the same: a cell at the edge, or in division, may be two pieces of one number
 FEW_IMAGES = 3  # below which numbers of one piece each are no reason for a note
 NEAR = 20  # steps from 0 and 255 that JPEG makes of either
 LEFTOVERS = 3  # numbers so near on either side, from which on a mask seems to have been a JPEG
@@ -176,13 +177,12 @@ def look_like_objects(items: Sequence[Inspected], ignored: int | None = None) ->
     above = list_above(items, ignored)
     most = max(map(len, above), default=0)
     kinds = len({number for numbers in above for number in numbers})
-    if kinds < MANY_NUMBERS:
-        if len({tuple(numbers) for numbers in above}) < 2 or most < FEWEST_OBJECTS:
-            return False
-        counted = all(numbers == list(range(1, len(numbers) + 1)) for numbers in above)
-        if not counted and kinds < 2 * most:
-            return False
-    return cover_single_pieces(items, above)
+    if kinds >= MANY_NUMBERS and share_single_pieces(items, above) >= MANY_SINGLE:
+        return True
+    if len({tuple(numbers) for numbers in above}) < 2 or most < FEWEST_OBJECTS:
+        return False
+    counted = all(numbers == list(range(1, len(numbers) + 1)) for numbers in above)
+    return (counted or kinds >= 2 * most) and share_single_pieces(items, above) >= SINGLE
 
 
 def list_above(items: Sequence[Inspected], ignored: int | None) -> list[list[int]]:
@@ -190,10 +190,10 @@ def list_above(items: Sequence[Inspected], ignored: int | None) -> list[list[int
     return [[number for number in item.numbers if number > 0 and number != ignored] for item in items]
 
 
-def cover_single_pieces(items: Sequence[Inspected], above: Sequence[Sequence[int]]) -> bool:
-    """Return whether nearly every one of the numbers of nearly every mask covers one piece without holes."""
+def share_single_pieces(items: Sequence[Inspected], above: Sequence[Sequence[int]]) -> float:
+    """Return the share of the numbers of all masks that cover one piece without holes; 1 where there are none."""
     single = [item.numbers[number].euler == 1 for item, numbers in zip(items, above, strict=True) for number in numbers]
-    return sum(single) >= SINGLE * len(single)
+    return sum(single) / len(single) if single else 1.0
 
 
 # ------------------------------------------------------------------------------------------------- names of classes
@@ -333,7 +333,7 @@ def describe_pieces(items: Sequence[Inspected], config: FolderConfig) -> Iterato
         return
     above = list_above(items, config.ignore_index)
     kinds = sorted({number for numbers in above for number in numbers})
-    if len(items) >= FEW_IMAGES and len(kinds) >= 2 and cover_single_pieces(items, above):
+    if len(items) >= FEW_IMAGES and len(kinds) >= 2 and share_single_pieces(items, above) >= SINGLE:
         yield (
             f"each of the numbers {list_numbers(kinds)} is one piece in nearly every mask: if they count objects, set "
             "dataset.mask_values=foreground"
