@@ -301,3 +301,26 @@ def test_a_jpeg_of_several_pictures(tmp_path: Path, size: tuple[int, int], refus
             open_image(tmp_path / "a.jpg")
     else:
         assert open_image(tmp_path / "a.jpg").array[...].shape == (12, 20)
+
+
+@pytest.mark.parametrize("kind", ["imagej", "planar", "setting"])
+def test_channels_beside_as_many_planes_of_a_mask_are_no_volume(tmp_path: Path, kind: str) -> None:
+    """One mask for each channel: neither the file's word nor the user's is overheard."""
+    root = sets.make(tmp_path, ".tif", (3, 6, 8))
+    options: dict[str, dict[str, Any]] = {
+        "imagej": {"imagej": True, "metadata": {"axes": "CYX"}},
+        "planar": {"photometric": "rgb", "planarconfig": "separate"},
+        "setting": {},
+    }
+    for n, stem in enumerate(sets.STEMS):
+        sets.write(root / "images" / f"{stem}.tif", sets.picture(n, (3, 6, 8)), **options[kind])
+        (root / "masks" / f"{stem}.png").unlink()
+        sets.write(root / "masks" / f"{stem}.tif", sets.classes((3, 6, 8)))
+    config = FolderConfig(root=str(root), channel_axis=0 if kind == "setting" else None)
+    with pytest.raises(
+        InputError, match=r"masks/a\.tif has 3 planes where .*images/a\.tif has 3 channels: .*"
+    ) as caught:
+        load(config)
+    assert ("leave out dataset.channel_axis" in str(caught.value)) == (kind == "setting")
+    if kind == "setting":
+        assert load(FolderConfig(root=str(root))).task.spatial_axes == 3

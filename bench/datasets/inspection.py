@@ -15,7 +15,7 @@ from bench.datasets.manifest import Manifest, ManifestEntry
 from bench.datasets.masks import Count, StoredMask, count_numbers, open_mask
 from bench.datasets.normalization import Moments
 from bench.datasets.opening import open_image
-from bench.datasets.stored import Colours, Header, Opened
+from bench.datasets.stored import Colours, Opened
 from bench.datasets.strips import Strip
 from bench.datasets.zarr_files import count_absent
 
@@ -58,7 +58,7 @@ def inspect(entry: ManifestEntry, config: FolderConfig) -> Inspected:
             f"{one.path} holds {max(one.planes, 1)} planes and its mask {max(mask.planes, 1)}: they must be the same",
         )
     stated = config.channel_axis if entry.plane is None else None  # of a plane `open_image` has found it
-    layouts = [find_layout(one.path, one.header, mask.shape, stated, one) for one in opened]
+    layouts = [find_layout(one, mask, stated) for one in opened]
     image, mask = join_files(opened, layouts, entry.strip), mask.cut(entry.strip)
     found = measure_intensities(entry.images, image, find_ignored(mask, config))
     sizes, units = select_pixel_size(opened[0], layouts[0])
@@ -150,17 +150,13 @@ def select_pixel_size(opened: Opened, layout: Layout) -> tuple[tuple[float, ...]
 # ------------------------------------------------------------------------------------------- where the channels are
 
 
-def find_layout(
-    path: Path, header: Header, mask_shape: tuple[int, ...], channel_axis: int | None, opened: Opened | None = None
-) -> Layout:
+def find_layout(opened: Opened, mask: StoredMask, channel_axis: int | None) -> Layout:
     """Find the channels of an image by the shape of its mask.
 
     Args:
-        path: The image, for messages.
-        header: What its file says.
-        mask_shape: Shape of the mask, (*spatial).
+        opened: The image.
+        mask: Its mask.
         channel_axis: What the user says, which outweighs the file's own word.
-        opened: The image, for what a message can say of its orientation.
 
     Returns:
         The place of the channels.
@@ -168,27 +164,53 @@ def find_layout(
     Raises:
         InputError: Image and mask do not fit together.
     """
-    shape, axes = header.shape, len(mask_shape)
-    turned = "" if opened is None or opened.coding.orientation == 1 else " (turned as its orientation tag says)"
+    path, shape, axes = opened.path, opened.array.shape, len(mask.shape)
+    turned = "" if opened.coding.orientation == 1 else " (turned as its orientation tag says)"
+    stated = opened.channel_axis if channel_axis is None else channel_axis
     if len(shape) == axes:
+        if stated is not None and axes > 2:
+            check_mask_planes(opened, mask, stated, channel_axis is not None)
         require(
-            shape == mask_shape,
-            f"{path} has the shape {shape}{turned} and its mask {mask_shape}: they must be the same",
+            shape == mask.shape,
+            f"{path} has the shape {shape}{turned} and its mask {mask.shape}: they must be the same",
         )
         return Layout(None, False)
     require(
         len(shape) == axes + 1,
         f"{path} has {len(shape)} axes and its mask {axes}: an image has those of its mask and perhaps one of channels",
     )
-    stated = header.channel_axis if channel_axis is None else channel_axis
-    axis = len(shape) - 1 if stated is None else stated
+    axis = check_axis(path, shape, len(shape) - 1 if stated is None else stated)
+    require(drop_axis(shape, axis) == mask.shape, explain_mismatch(path, shape, mask.shape, axis, turned))
+    return Layout(axis, opened.alpha)
+
+
+def check_axis(path: Path, shape: tuple[int, ...], axis: int) -> int:
+    """Return an axis counted from 0. Raises `InputError` where an image has no such axis."""
     require(
         -len(shape) <= axis < len(shape),
         f"dataset.channel_axis = {axis} does not exist in {path}, whose shape is {shape}",
     )
-    axis %= len(shape)
-    require(drop_axis(shape, axis) == mask_shape, explain_mismatch(path, shape, mask_shape, axis, turned))
-    return Layout(axis, header.alpha)
+    return axis % len(shape)
+
+
+def check_mask_planes(opened: Opened, mask: StoredMask, stated: int, by_user: bool) -> None:
+    """Refuse a mask of several planes beside an image of several channels, which is no volume.
+
+    Args:
+        opened: The image.
+        mask: Its mask, of as many axes.
+        stated: The axis of the channels.
+        by_user: Whether the user has stated it, not the file.
+    """
+    axis = check_axis(opened.path, opened.array.shape, stated)
+    flat = drop_axis(opened.array.shape, axis)
+    planes = [mask.shape[other] for other in range(len(mask.shape)) if drop_axis(mask.shape, other) == flat]
+    other = ", or leave out dataset.channel_axis if they are planes of a volume" if by_user else ""
+    require(
+        not planes,
+        f"{mask.path} has {planes and planes[0]} planes where {opened.path} has {opened.array.shape[axis]} channels: a "
+        f"mask holds one number per pixel; save the one mask that is meant, or combine them into class numbers{other}",
+    )
 
 
 def drop_axis(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
