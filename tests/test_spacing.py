@@ -208,6 +208,31 @@ def test_settings_outweigh_the_files_and_silence_means_cubes(tmp_path: Path) -> 
         load_folder(config)
 
 
+@pytest.mark.parametrize(("stated", "axes"), [("XY", "ZYX"), ("X", "YX")])
+def test_a_file_that_states_some_lengths_states_none(stated: str, axes: str, tmp_path: Path) -> None:
+    """A length that is missing is not 1 micrometre."""
+
+    def save(path: Path, volume: NDArray[np.uint8]) -> None:
+        sizes = {f"PhysicalSize{letter}": 0.005 for letter in stated}
+        values = volume if axes == "ZYX" else volume[0]
+        tifffile.imwrite(path.with_suffix(".ome.tif"), values, metadata={"axes": axes, **sizes})
+
+    data = load_folder(write_volumes(tmp_path, save))
+    assert data.task.spacing is None
+    assert any("do not say how long voxels are along every axis" in note for note in data.notes) == (axes == "ZYX")
+
+
+def test_pixels_that_are_no_squares_are_said(tmp_path: Path) -> None:
+    def save(path: Path, volume: NDArray[np.uint8]) -> None:
+        sizes = {"PhysicalSizeX": 0.1, "PhysicalSizeY": 0.3}
+        tifffile.imwrite(path.with_suffix(".ome.tif"), volume[0], metadata={"axes": "YX", **sizes})
+
+    assert any(
+        note.startswith("pixels are 0.3 x 0.1 micrometer (")
+        for note in load_folder(write_volumes(tmp_path, save)).notes
+    )
+
+
 def test_volumes_of_other_voxels_are_refused_by_name(tmp_path: Path) -> None:
     def save(path: Path, volume: NDArray[np.uint8]) -> None:
         about = {"axes": "ZYX", "spacing": 2.0 + int(path.name[1:]), "unit": "um"}

@@ -279,9 +279,12 @@ def describe_lengths(first: Inspected, spacing: Sequence[float]) -> str:
 
 
 def describe_volumes(items: Sequence[Inspected], spacing: Sequence[float] | None) -> Iterator[str]:
-    """Yield how volumes were read, and which shape their voxels have, in sentences."""
+    """Yield how volumes were read, and which shape their voxels or pixels have, in sentences."""
     volumes = [item for item in items if len(item.shape) == 4]
     if not volumes:
+        if spacing is not None:
+            lengths = describe_lengths(items[0], spacing)
+            yield f"pixels are {lengths} (rows, columns): distances, smoothing and superpixels take account of it"
         return
     sizes = " x ".join(str(length) for length in volumes[0].shape[:-1])
     yield f"stacks were read as volumes, the first of {sizes}; dataset.planes=true reads their planes as images"
@@ -289,7 +292,10 @@ def describe_volumes(items: Sequence[Inspected], spacing: Sequence[float] | None
         lengths = describe_lengths(volumes[0], spacing)
         yield f"voxels are {lengths}: distances, smoothing and the 3-D network take account of it"
     elif any(item.pixel_size is None for item in volumes):
-        yield "the files do not say how long voxels are, which count as cubes; dataset.spacing=[z,y,x] says otherwise"
+        yield (
+            "the files do not say how long voxels are along every axis, so they count as cubes; dataset.spacing=[z,y,x] "
+            "says otherwise"
+        )
 
 
 def describe_images(items: Sequence[Inspected], spacing: Sequence[float] | None = None) -> Iterator[str]:

@@ -70,14 +70,14 @@ def read_pixel_sizes(
         axes: One upper-case letter per axis.
 
     Returns:
-        Sizes (1 where an axis has none) and units; None where the metadata has none of use.
+        Sizes (1 along axes that are not of space) and units; None where an axis of space has none.
     """
     found = [element for element in ElementTree.fromstring(metadata).iter() if element.tag.endswith("}Pixels")]
     pixels = found[image] if image < len(found) else None
-    sizes = [None if pixels is None else pixels.get(f"PhysicalSize{letter}") for letter in axes]
-    if pixels is None or all(size is None for size in sizes):
+    stated = {} if pixels is None else {one: pixels.get(f"PhysicalSize{one}") for one in axes if one in "XYZ"}
+    if pixels is None or not stated or None in stated.values():
         return None, None
-    lengths = tuple(1.0 if size is None else float(size) for size in sizes)
-    units = [pixels.get(f"PhysicalSize{letter}Unit", "µm") if letter in "XYZ" else None for letter in axes]
+    lengths = tuple(float(stated.get(letter) or 1) for letter in axes)
+    units = [pixels.get(f"PhysicalSize{letter}Unit", "µm") if letter in stated else None for letter in axes]
     usable = all(np.isfinite(length) and length > 0 for length in lengths)
     return (lengths, tuple(UNITS.get(unit or "", unit) for unit in units)) if usable else (None, None)
