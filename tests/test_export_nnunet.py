@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,24 @@ def test_images_and_masks_that_are_read_back_are_those_that_went_out(axes: int, 
         np.testing.assert_array_equal(np.where(labels == 3, IGNORED, labels), expected.mask)
         assert labels.dtype == np.uint8
     assert shares == [0.25, 0.5, 0.75, 1.0]
-    assert sorted(path.name for path in (tmp_path / "out" / "labelsTr").iterdir()) == ["a.tif", "b_x_y.tif", "c.tif"]
+    labels = sorted(path.name for path in (tmp_path / "out" / "labelsTr").glob("*.tif"))
+    assert labels == ["a.tif", "b_x_y.tif", "c.tif"]
+
+
+@pytest.mark.parametrize(("spacing", "written"), [((2.0, 0.5, 0.5), [2.0, 0.5, 0.5]), (None, [1.0, 1.0, 1.0])])
+def test_the_length_of_voxels_lies_beside_images_and_labels(
+    spacing: tuple[float, ...] | None, written: list[float], tmp_path: Path
+) -> None:
+    """As nnU-Net's Tiff3DIO looks for it: a JSON file called as the case is, without the number of the channel."""
+    data = data_set(3)
+    write_dataset(replace(data, task=replace(data.task, spacing=spacing)), tmp_path / "out", lambda _: None)
+    for part, cases in (("Tr", ["a", "b_x_y", "c"]), ("Ts", ["d"])):
+        for folder in ("images", "labels"):
+            for case in cases:
+                path = tmp_path / "out" / f"{folder}{part}" / f"{case}.json"
+                assert json.loads(path.read_text(encoding="utf-8")) == {"spacing": written}
+    write_dataset(data_set(2), tmp_path / "flat", lambda _: None)
+    assert not list((tmp_path / "flat").glob("*/*.json"))
 
 
 @pytest.mark.parametrize("axes", SHAPES)

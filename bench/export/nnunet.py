@@ -80,6 +80,9 @@ def write_dataset(data: Splits, folder: Path, progress: Any, band_values: int = 
         case = cases[sample.name]
         write_image(sample, folder / f"images{part}", case, band_values)
         write_labels(sample, data.task, folder / f"labels{part}" / f"{case}{SUFFIX}", band_values)
+        if data.task.spatial_axes == 3:
+            for name in (f"images{part}", f"labels{part}"):
+                write_spacing(data.task, folder / name / f"{case}.json")
         progress(done / len(places))
     splits = [{"train": [cases[s.name] for s in data.train], "val": [cases[s.name] for s in data.val]}]
     write_atomically(folder / "dataset.json", json.dumps(description, indent=1) + "\n")
@@ -161,6 +164,11 @@ def write_labels(sample: Sample, task: Task, path: Path, band_values: int = BAND
             band if task.ignore_index is None else np.where(band == task.ignore_index, task.num_classes, band)
         )
     file.flush()
+
+
+def write_spacing(task: Task, path: Path) -> None:
+    """Write the length of a voxel along planes, rows and columns where nnU-Net's reader of TIFF looks for it."""
+    write_atomically(path, json.dumps({"spacing": list(task.spacing or (1.0, 1.0, 1.0))}) + "\n")
 
 
 def _create_tiff(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> Any:
