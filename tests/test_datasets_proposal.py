@@ -107,3 +107,32 @@ def test_volumes_get_cubes_and_no_tiles(tmp_path: Path) -> None:
     assert found[0].startswith("superpixels.superpixel_size=64 (class_1 is about")
     assert "about 4 x 4 x 4" in found[0]
     assert len(found) == 2
+
+
+def test_a_background_that_is_thinnest_decides(tmp_path: Path) -> None:
+    """Membranes are class 0 in some sets, and the mean over classes counts them as it does the cells between."""
+    y, x = np.indices((128, 160))
+    cells = ((y % 32 >= 6) & (x % 32 >= 6)).astype(np.uint8)
+    found = make(tmp_path / "thin", dict.fromkeys("abcde", cells), {})
+    assert "ground is about" in str(found.proposals[0])
+    assert "cell" in next(one.reason for one in found.proposals if one.setting == "pipeline.crop_size")
+    assert "cell is about" in str(make(tmp_path / "thick", {}, {}).proposals[0])
+
+
+@pytest.mark.parametrize(
+    ("depth", "size", "edge"), [(1.0, "64", "4 x 4 x 4"), (2.0, "32", "2 x 4 x 4"), (8.0, "16", "1 x 4 x 4")]
+)
+def test_superpixels_of_long_voxels_are_cubes_in_space(tmp_path: Path, depth: float, size: str, edge: str) -> None:
+    """Balls of 24 sides across in space have the width they have, however many planes show them."""
+    planes = round(48 / depth)
+    z, y, x = np.indices((planes, 48, 48))
+    ball = (((z + 0.5) * depth - 24) ** 2 + (y - 23.5) ** 2 + (x - 23.5) ** 2 <= 24**2).astype(np.uint8)
+    for n, stem in enumerate(sets.STEMS):
+        sets.write(tmp_path / "images" / f"{stem}.tif", sets.picture(n, ball.shape))
+        sets.write(tmp_path / "masks" / f"{stem}.tif", ball)
+    found = load(FolderConfig(root=str(tmp_path), spacing=[depth, 1, 1]))
+    assert found.proposals[0].value == size
+    assert f"about {edge}," in found.proposals[0].reason
+    assert float(found.facts["dataset.object_width"]) == pytest.approx(32, rel=0.06)
+    if depth > 1:
+        assert "times the shortest side of a pixel" in found.proposals[0].reason

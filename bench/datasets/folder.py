@@ -58,7 +58,7 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     shortest = tuple(min(lengths) for lengths in zip(*shapes, strict=True))
     spacing = find_spacing(items, config)
     task = Task(class_names, items[0].shape[-1], len(items[0].shape) - 1, config.ignore_index, shortest, spacing)
-    widths = measure_objects(items, len(class_names), config)
+    widths = measure_objects(items, len(class_names), config, spacing)
     facts = collect_facts(manifest, items, [digest for _, digest in looked], spacing)
     facts |= {"dataset.object_width": round(max(widths.values()), 1)} if widths else {}
     known.save(summarise_images(items, task, config, facts))
@@ -71,7 +71,7 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
         facts,
         Stored(pooled, tuple(sorted({str(item.dtype) for item in items if item.entry.split == "train"}))),
         (*manifest.notes, *describe_images(items, spacing), *describe_classes(items, class_names, config)),
-        propose_settings(items, class_names, widths),
+        propose_settings(items, class_names, widths, spacing),
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from bench.arrays.spacing import relate_spacing
 from bench.config import FolderConfig
 from bench.datasets.classes import compute_class_shares, find_class
 from bench.datasets.inspection import Inspected
@@ -27,7 +28,7 @@ UNEQUAL = 2.0  # ratio of contrasts, or of spreads of brightness, from which on 
 
 
 def propose_settings(
-    items: Sequence[Inspected], names: Sequence[str], widths: dict[int, float]
+    items: Sequence[Inspected], names: Sequence[str], widths: dict[int, float], spacing: Sequence[float] | None = None
 ) -> tuple[Suggestion, ...]:
     """Suggest settings from what inspection found in the training images.
 
@@ -35,6 +36,7 @@ def propose_settings(
         items: All images; only those of the split train are looked at.
         names: Names of the classes, background first.
         widths: Mean chords of the classes in pixels, as `measure_objects` gives them.
+        spacing: Length of a pixel along each axis; None: pixels are squares or cubes.
 
     Returns:
         Sizes of superpixels, and of crops and tiles of flat images, and the scaling of grey values.
@@ -42,34 +44,48 @@ def propose_settings(
     train = [item for item in items if item.entry.split == "train"]
     found: list[Suggestion] = []
     if widths:
-        found.append(propose_superpixel_size(train, names, widths))
+        found.append(propose_superpixel_size(train, names, widths, spacing))
         if len(train[0].shape) == 3:
             found += propose_crop_and_tile(train, names, widths)
     return (*found, propose_normalization(train))
 
 
-def measure_objects(items: Sequence[Inspected], count: int, config: FolderConfig) -> dict[int, float]:
+def measure_objects(
+    items: Sequence[Inspected], count: int, config: FolderConfig, spacing: Sequence[float] | None = None
+) -> dict[int, float]:
     """Return the mean width of the objects of each class in the training images, by `measure_widths`.
 
     Args:
         items: All images and masks; only those of the split train are looked at.
         count: Number of classes.
         config: Settings of the data set.
+        spacing: Length of a pixel along each axis; None: pixels are squares or cubes.
 
     Returns:
-        Mean chords in pixels by class, without class 0, the background, and without classes that hardly occur.
+        Mean chords in pixels by class, without classes that hardly occur, and without class 0, the background, unless
+        it is the thinnest, as membranes between cells are.
     """
     train = [item for item in items if item.entry.split == "train"]
-    return {index: width for index, width in measure_widths(train, count, config).items() if index > 0}
+    found = measure_widths(train, count, config, spacing)
+    others = {index: width for index, width in found.items() if index > 0}
+    return found if others and found.get(0, np.inf) < min(others.values()) else others
 
 
-def measure_widths(items: Sequence[Inspected], count: int, config: FolderConfig) -> dict[int, float]:
-    """Return the mean chord of each class in pixels, along all axes together; classes that hardly occur are left out.
+def measure_widths(
+    items: Sequence[Inspected], count: int, config: FolderConfig, spacing: Sequence[float] | None = None
+) -> dict[int, float]:
+    """Return the mean chord of each class in pixels (their shortest sides), along all axes together.
+
+    Lines along an axis of long pixels lie closer to one another in space than others, and count for less.
 
     Args:
         items: Images and masks.
         count: Number of classes.
         config: Settings of the data set.
+        spacing: Length of a pixel along each axis; None: pixels are squares or cubes.
+
+    Returns:
+        Mean chords by class, without classes that hardly occur.
     """
     shares = compute_class_shares(items, count, config)
     pixels, runs = np.zeros(count), np.zeros(count)
@@ -78,40 +94,53 @@ def measure_widths(items: Sequence[Inspected], count: int, config: FolderConfig)
             index = find_class(number, config)
             if index is not None and 0 <= index < count and index != config.ignore_index:
                 pixels[index] += found.pixels * len(found.runs)
-                runs[index] += sum(found.runs)
-    return {index: pixels[index] / runs[index] for index in range(count) if shares[index] >= RARE}
+                runs[index] += np.sum(np.array(found.runs) / relate_spacing(spacing, len(found.runs)))
+    return {index: float(pixels[index] / runs[index]) for index in range(count) if shares[index] >= RARE}
 
 
-def propose_superpixel_size(train: Sequence[Inspected], names: Sequence[str], widths: dict[int, float]) -> Suggestion:
-    """Suggest superpixels as large as the thinnest objects allow.
+def propose_superpixel_size(
+    train: Sequence[Inspected], names: Sequence[str], widths: dict[int, float], spacing: Sequence[float] | None = None
+) -> Suggestion:
+    """Suggest superpixels as large as the thinnest objects allow, as wide in space one way as the other.
 
     Args:
         train: Training images.
         names: Names of the classes.
         widths: Mean chords of the classes in pixels.
+        spacing: Length of a pixel along each axis; None: pixels are squares or cubes.
     """
     index = min(widths, key=lambda index: widths[index])
-    axes = len(train[0].shape) - 1
+    pitch = np.array(relate_spacing(spacing, len(train[0].shape) - 1))
     side = float(np.clip(ACCEPTED / COST * widths[index], *SIDES))
-    size = round_to_two_digits(side**axes)
-    cost = COST * size ** (1 / axes) / widths[index]
-    edge = " x ".join([f"{size ** (1 / axes):.0f}"] * axes)
+    sides = np.maximum(side / pitch, 1)  # in pixels along each axis: no superpixel is thinner than one
+    size = round_to_two_digits(float(sides.prod()))
+    sides[sides > 1] *= (size / sides.prod()) ** (1 / (sides > 1).sum())
+    cost = COST * float((size * pitch.prod()) ** (1 / len(pitch))) / widths[index]
+    edge = " x ".join(f"{one:.0f}" for one in sides)
     return Suggestion(
         "superpixels.superpixel_size",
         str(size),
-        f"{names[index]} is about {describe_width(widths[index], train)} across, so superpixels of {size} pixels, "
-        f"about {edge}, cost about {cost:.2f} of its Dice",
+        f"{names[index]} is about {describe_width(widths[index], train, spacing)} across, so superpixels of {size} "
+        f"pixels, about {edge}, cost about {cost:.2f} of its Dice",
     )
 
 
-def describe_width(width: float, train: Sequence[Inspected]) -> str:
-    """Return a length in pixels, and in the unit of the files where all of them have one pixel size on all axes."""
+def describe_width(width: float, train: Sequence[Inspected], spacing: Sequence[float] | None = None) -> str:
+    """Return a length in pixels, and in the unit of the files where all of them have one pixel size.
+
+    Args:
+        width: The length, in the shortest side of a pixel.
+        train: Training images.
+        spacing: Length of a pixel along each axis; None: pixels are squares or cubes.
+    """
+    axes = len(train[0].shape) - 1
     sizes = {item.pixel_size for item in train}
     [size] = sizes if len(sizes) == 1 else [None]
-    plain = f"{width:.0f} pixels"
-    if size is None or len(set(size)) != 1 or train[0].unit is None:
+    pitch = relate_spacing(spacing, axes)
+    plain = f"{width:.0f} {'pixels' if max(pitch) == 1 else 'times the shortest side of a pixel'}"
+    if size is None or relate_spacing(size, axes) != pitch or train[0].unit is None:
         return plain
-    return f"{plain} ({width * size[0]:.3g} {train[0].unit})"
+    return f"{plain} ({width * min(size):.3g} {train[0].unit})"
 
 
 def propose_crop_and_tile(
