@@ -222,6 +222,27 @@ def test_many_objects_are_offered_the_foreground(tmp_path: Path, numbers: int) -
     assert raw(root, mask_values="foreground").task.num_classes == 2
 
 
+@pytest.mark.parametrize(("void", "names"), [(255, None), (255, ["a", "b"]), (-1, None)])
+def test_a_number_that_means_not_annotated_by_custom_is_offered_as_such(
+    tmp_path: Path, void: int, names: list[str] | None
+) -> None:
+    root = sets.make(tmp_path)
+    marked = sets.classes().astype(np.int16)
+    marked[0] = void
+    replace_masks(root, {"b": marked}, ".tif")
+    with pytest.raises(InputError, match=rf"give dataset\.ignore_index={void} if {void} means not annotated, "):
+        raw(root, class_names=names)
+    assert raw(root, class_names=names, ignore_index=void).task.num_classes == 2
+
+
+def test_255_beside_0_alone_is_a_class(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    for stem in "abcde":
+        sets.write(root / "masks" / f"{stem}.png", sets.classes() * 255)
+    with pytest.raises(InputError, match=r"give dataset\.mask_values, as in 'dataset.mask_values=\{0:0,255:1\}'"):
+        raw(root)
+
+
 def test_foreground_leaves_ignored_pixels_and_refuses_what_lies_below_0(tmp_path: Path) -> None:
     root = make_objects(tmp_path, COUNTS)
     marked = objects(4)

@@ -258,7 +258,19 @@ def advise_mapping(items: Sequence[Inspected]) -> str:
     """Return, in words, the settings that make classes of numbers that are none."""
     numbers = sorted({number for item in items for number in item.numbers})
     foreground = "dataset.mask_values=foreground if every number above 0 is one class, " if len(numbers) > 2 else ""
-    return f"give {foreground}{propose_mapping(numbers)}, or dataset.class_names"
+    return f"give {propose_ignored(numbers)}{foreground}{propose_mapping(numbers)}, or dataset.class_names"
+
+
+def propose_ignored(numbers: Sequence[int]) -> str:
+    """Return, in words and with a comma, the setting for a number that means "not annotated" by custom, or nothing.
+
+    It is -1 or 255, beside two or more classes counted from 0.
+    """
+    for void in (255, -1):
+        rest = [number for number in numbers if number != void]
+        if void in numbers and 2 <= len(rest) <= MOST_CLASSES and rest == list(range(len(rest))):
+            return f"dataset.ignore_index={void} if {void} means not annotated, "
+    return ""
 
 
 def propose_mapping(numbers: Sequence[int]) -> str:
@@ -277,12 +289,13 @@ def check_range(items: Sequence[Inspected], config: FolderConfig, count: int) ->
         config: Settings of the data set.
         count: Number of classes.
     """
+    advice = propose_ignored(sorted({number for item in items for number in item.numbers}))
     for item in items:
         outside = [index for index in sorted(count_class_pixels(item, config)) if not 0 <= index < count]
         require(
             not outside,
-            f"{item.entry.mask} holds class {list_numbers(outside)}, outside 0 to {count - 1}: correct the mask, or "
-            "give dataset.mask_values (foreground: above 0 is class 1), dataset.class_names or dataset.ignore_index",
+            f"{item.entry.mask} holds class {list_numbers(outside)}, outside 0 to {count - 1}: {advice and 'give '}{advice}"
+            "correct the mask, or give dataset.mask_values (foreground: above 0 is class 1), dataset.class_names or dataset.ignore_index",
         )
 
 
