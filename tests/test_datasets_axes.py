@@ -324,3 +324,25 @@ def test_channels_beside_as_many_planes_of_a_mask_are_no_volume(tmp_path: Path, 
     assert ("leave out dataset.channel_axis" in str(caught.value)) == (kind == "setting")
     if kind == "setting":
         assert load(FolderConfig(root=str(root))).task.spatial_axes == 3
+
+
+@pytest.mark.parametrize(("shape", "axis", "planarconfig"), [((6, 8, 4), -1, "contig"), ((4, 6, 8), 0, "separate")])
+def test_a_stated_axis_makes_channels_of_what_a_tiff_calls_transparency(
+    tmp_path: Path, shape: tuple[int, ...], axis: int, planarconfig: str
+) -> None:
+    """Writers of TIFF take the last of four channels for transparency, whatever was measured."""
+    root = sets.make(tmp_path, ".tif", shape)
+    for n, stem in enumerate(sets.STEMS):
+        sets.write(
+            root / "images" / f"{stem}.tif",
+            sets.picture(n, shape),
+            photometric="rgb",
+            planarconfig=planarconfig,
+            extrasamples=["unassalpha"],
+        )
+    with pytest.raises(InputError, match=r"varies: .*set dataset\.channel_axis=-1 .*photometric='minisblack'"):
+        load(FolderConfig(root=str(root)))
+    splits = load(FolderConfig(root=str(root), channel_axis=axis, normalization="none"))
+    assert splits.task.in_channels == 4
+    expected = np.moveaxis(sets.picture(0, shape), axis, -1)
+    np.testing.assert_allclose(np.asarray(splits.train[0].image), expected / np.float32(255))

@@ -13,6 +13,7 @@ from bench.arrays.rows import cut_bands
 from bench.config import require
 from bench.datasets.files import StoredImage
 from bench.datasets.normalization import BAND_VALUES, Moments, compute_band_moments, pool
+from bench.datasets.opening import TIFFS
 
 Ignored = Callable[[slice], NDArray[np.bool_]]  # which pixels of a band of rows count for nothing, (*spatial)
 
@@ -98,10 +99,13 @@ def check_alpha(path: Path, alpha: NDArray[Any], opaque: Any) -> None:
         alpha: Transparency of a part of it, (*spatial).
         opaque: The value of its first pixel.
     """
-    require(
-        bool(np.all(alpha == opaque)),
-        f"{path} has a transparency channel that varies: save it without, or as a TIFF with plain channels",
+    advice = (
+        "if it is a channel (or plane) like the others, set dataset.channel_axis=-1 (0 where channels lie on the first axis), or "
+        "save the file with plain channels (tifffile: photometric='minisblack'); else save it without"
+        if path.suffix.lower() in TIFFS
+        else "save it without, or as a TIFF with plain channels"
     )
+    require(bool(np.all(alpha == opaque)), f"{path} has a transparency channel that varies: {advice}")
 
 
 def check_holes(

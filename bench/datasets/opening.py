@@ -32,7 +32,8 @@ def open_image(
 
     Args:
         path: A file, or the folder of a Zarr store.
-        channel_axis: Axis of the channels, counted without axes of length 1; outweighs the file's own word.
+        channel_axis: Axis of the channels, counted without axes of length 1; outweighs the file's own word,
+            that the last channel is transparency too.
         max_pixels: Most values that may be decoded at once (a chunk, tile or strip, else the whole file), so a file
             that is read in parts may be larger.
         plane: Index of the plane of a stack, of depth or of time, that is meant; None: all of it.

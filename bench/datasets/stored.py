@@ -141,7 +141,7 @@ def assemble(
         blocks: Values as the file has them.
         names: A letter per axis of `blocks`, as in `bench.datasets.axes`.
         channel_axis: Axis of the channels that the user states, counted without axes of length 1.
-        alpha: Whether the last channel is transparency.
+        alpha: Whether the file calls the last channel transparency; what the user states outweighs it.
         coding: How the numbers are stored; its orientation is applied.
         siblings: Other files that pixels come from.
         pixel_size: Length of a pixel along each axis of `blocks`.
@@ -174,5 +174,5 @@ def assemble(
         stated = channels = stated if stated is None or stated < axis else stated - 1
     sizes = None if pixel_size is None else tuple(pixel_size[axis] for axis in order)
     kept_units = None if units is None else tuple(units[axis] for axis in order)
-    array, has_alpha = turned.array(stated), alpha and channels is not None
+    array, has_alpha = turned.array(stated), alpha and channels is not None and channel_axis is None
     return Opened(path, array, channels, has_alpha, sizes, kept_units, coding, tuple(siblings), planes)
