@@ -256,6 +256,22 @@ def test_foreground_leaves_ignored_pixels_and_refuses_what_lies_below_0(tmp_path
         raw(root, mask_values="foreground")
 
 
+def test_an_ignored_number_that_is_an_objects_is_refused(tmp_path: Path) -> None:
+    """Of 300 objects the 255th is no pixel that nobody annotated."""
+    root = make_objects(tmp_path, COUNTS)
+    counted = objects(4, 253)
+    sets.write(root / "masks" / "b.tif", counted)
+    with pytest.raises(
+        InputError, match=r"b\.tif holds the number 255 in one piece.*leave out dataset.ignore_index=255"
+    ):
+        raw(root, mask_values="foreground", ignore_index=255)
+    assert raw(root, mask_values="foreground").task.num_classes == 2
+    counted[5, :3] = 255
+    sets.write(root / "masks" / "b.tif", counted)
+    notes = raw(root, mask_values="foreground", ignore_index=255).notes
+    assert "255 counts as not annotated (dataset.ignore_index), though objects have larger numbers" in notes
+
+
 @pytest.mark.parametrize("value", ["background", {}, {"a": 1}, {0: "x"}, 3, [0, 1], {0.5: 1}])
 def test_other_words_for_mask_values_are_refused(value: Any) -> None:
     with pytest.raises(InputError, match=r"dataset\.mask_values must be foreground or a map"):

@@ -68,6 +68,7 @@ def check_masks(items: Sequence[Inspected], config: FolderConfig) -> tuple[str, 
     check_scales(items, config)
     check_mapped(items, config)
     check_ignored(items, config)
+    check_counted(items, config)
     names = name_classes(items, config)
     check_trained(items, names, config)
     return names
@@ -166,6 +167,25 @@ def check_ignored(items: Sequence[Inspected], config: FolderConfig) -> None:
             f"{item.entry.mask} holds nothing but dataset.ignore_index = {config.ignore_index}: leave out the image "
             f"{item.entry.name} ({item.entry.split})",
         )
+
+
+def check_counted(items: Sequence[Inspected], config: FolderConfig) -> None:
+    """Refuse an ignored number that is an object's, where all above 0 are one class: one piece, and larger ones occur.
+
+    With 255 for what is not annotated, the 255th object of an image would be left out.
+    """
+    ignored = config.ignore_index
+    if config.mask_values != FOREGROUND or ignored is None or ignored <= 0:
+        return
+    larger = any(number > ignored for item in items for number in item.numbers)
+    held = [item for item in items if ignored in item.numbers]
+    single = [item for item in held if item.numbers[ignored].euler == 1]
+    require(
+        not larger or not held or len(single) < SINGLE * len(held),
+        f"{single and single[0].entry.mask} holds the number {ignored} in one piece, as objects are numbered, and the "
+        f"masks go beyond it: leave out dataset.ignore_index={ignored}, or give what is not annotated a number that no "
+        "object has",
+    )
 
 
 def look_like_objects(items: Sequence[Inspected], ignored: int | None = None) -> bool:
@@ -326,6 +346,7 @@ def describe_classes(items: Sequence[Inspected], names: Sequence[str], config: F
         names: Names of the classes.
         config: Settings of the data set.
     """
+    yield from describe_counted(items, config)
     yield from describe_pieces(items, config)
     shares = compute_class_shares(items, len(names), config)
     for index, name in enumerate(names):
@@ -338,6 +359,14 @@ def describe_classes(items: Sequence[Inspected], names: Sequence[str], config: F
             yield f"no validation image holds {name}, so it has no part in the choice of weights"
         elif shares[index] < 1e-4:
             yield f"{name} covers {shares[index]:.2g} of the pixels"
+
+
+def describe_counted(items: Sequence[Inspected], config: FolderConfig) -> Iterator[str]:
+    """Yield a sentence where the ignored number may be an object's, though it lies in several pieces."""
+    ignored = config.ignore_index
+    numbers = {number for item in items for number in item.numbers}
+    if config.mask_values == FOREGROUND and ignored in numbers and 0 < ignored < max(numbers):
+        yield f"{ignored} counts as not annotated (dataset.ignore_index), though objects have larger numbers"
 
 
 def describe_pieces(items: Sequence[Inspected], config: FolderConfig) -> Iterator[str]:
