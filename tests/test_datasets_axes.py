@@ -346,3 +346,19 @@ def test_a_stated_axis_makes_channels_of_what_a_tiff_calls_transparency(
     assert splits.task.in_channels == 4
     expected = np.moveaxis(sets.picture(0, shape), axis, -1)
     np.testing.assert_allclose(np.asarray(splits.train[0].image), expected / np.float32(255))
+
+
+@pytest.mark.parametrize(("planes", "depth"), [(5, False), (10, True)])
+def test_a_long_axis_beside_a_flat_mask_may_be_depth(tmp_path: Path, planes: int, depth: bool) -> None:
+    root = sets.make(tmp_path, ".tif", (planes, 6, 8))
+    with pytest.raises(InputError, match=r"set dataset\.channel_axis=0") as caught:
+        load(FolderConfig(root=str(root)))
+    said = "if its 10 planes are channels, or make a mask of as many planes if they are depth"
+    assert (said in str(caught.value)) == depth
+
+
+def test_grey_beside_colour_is_said_how_to_mend(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    sets.write(root / "images" / "b.png", sets.picture(1, (6, 8, 3)))
+    with pytest.raises(InputError, match=r"has 3 channels and .* has 1: save all as grey or all as RGB"):
+        load(FolderConfig(root=str(root)))

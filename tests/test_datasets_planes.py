@@ -136,3 +136,12 @@ def test_an_image_that_is_no_stack_beside_a_stack_of_masks_is_refused(tmp_path: 
     sets.write(root / "images" / "b.tif", np.concatenate([stack_of(1, 1)[..., 0]] * 2))
     with pytest.raises(InputError, match=r"b\.tif holds 8 planes and its mask 4"):
         raw(root)
+
+
+@pytest.mark.parametrize(("kind", "axis"), [("CZYX", 0), ("ZCYX", 1)])
+def test_channels_that_no_file_names_are_found_by_the_mask(tmp_path: Path, kind: str, axis: int) -> None:
+    """The setting that the sentence proposes is the one that helps."""
+    root = make(tmp_path, kind, 2)
+    with pytest.raises(InputError, match=rf"a\.tif .*: set dataset\.channel_axis={axis}"):
+        raw(root)
+    assert raw(root, channel_axis=axis).task.in_channels == 2

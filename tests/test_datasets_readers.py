@@ -160,8 +160,13 @@ def test_the_limit_holds_before_any_pixel_is_read(tmp_path: Path, monkeypatch: p
 
 def test_a_kind_of_file_that_is_not_read_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "a.czi").write_bytes(b"ZISRAWFILE")
-    with pytest.raises(InputError, match=r"a\.czi is of a kind that is not read: use one of \.png"):
+    with pytest.raises(
+        InputError, match=r"a\.czi is of a kind that is not read: use one of \.png.*Fiji by File > Save"
+    ):
         read_header(tmp_path / "a.czi", LIMIT)
+    (tmp_path / "a.txt").write_text("no image", encoding="utf-8")
+    with pytest.raises(InputError, match=r"a\.txt is of a kind that is not read: use one of .*\.zarr$"):
+        read_header(tmp_path / "a.txt", LIMIT)
 
 
 KINDS: dict[str, dict[str, Any]] = {

@@ -309,13 +309,14 @@ def check_range(items: Sequence[Inspected], config: FolderConfig, count: int) ->
         config: Settings of the data set.
         count: Number of classes.
     """
-    advice = propose_ignored(sorted({number for item in items for number in item.numbers}))
+    ignored = propose_ignored(sorted({number for item in items for number in item.numbers}))
+    advice = f"give {ignored}" if ignored else ""
     for item in items:
         outside = [index for index in sorted(count_class_pixels(item, config)) if not 0 <= index < count]
         require(
             not outside,
-            f"{item.entry.mask} holds class {list_numbers(outside)}, outside 0 to {count - 1}: {advice and 'give '}{advice}"
-            "correct the mask, or give dataset.mask_values (foreground: above 0 is class 1), dataset.class_names or dataset.ignore_index",
+            f"{item.entry.mask} holds class {list_numbers(outside)}, outside 0 to {count - 1}: {advice}correct the mask, "
+            "or give dataset.mask_values (foreground: above 0 is class 1), dataset.class_names or dataset.ignore_index",
         )
 
 

@@ -100,8 +100,8 @@ def check_alpha(path: Path, alpha: NDArray[Any], opaque: Any) -> None:
         opaque: The value of its first pixel.
     """
     advice = (
-        "if it is a channel (or plane) like the others, set dataset.channel_axis=-1 (0 where channels lie on the first axis), or "
-        "save the file with plain channels (tifffile: photometric='minisblack'); else save it without"
+        "if it is a channel (or plane) like the others, set dataset.channel_axis=-1 (0 where channels lie on the first "
+        "axis), or save the file with plain channels (tifffile: photometric='minisblack'); else save it without"
         if path.suffix.lower() in TIFFS
         else "save it without, or as a TIFF with plain channels"
     )

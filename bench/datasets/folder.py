@@ -178,10 +178,9 @@ def check_alike(items: Sequence[Inspected], config: FolderConfig) -> None:
             ("spatial axes", len(first.shape) - 1, len(other.shape) - 1),
             ("channels", first.shape[-1], other.shape[-1]),
         ):
-            require(
-                one == two,
-                f"{other.entry.image} has {two} {what} and {first.entry.image} has {one}: all must have the same",
-            )
+            colours = what == "channels" and {one, two} == {1, 3}
+            advice = "save all as grey or all as RGB" if colours else "all must have the same"
+            require(one == two, f"{other.entry.image} has {two} {what} and {first.entry.image} has {one}: {advice}")
         require(
             config.normalization not in LEARNED or share_scale(first.dtype, other.dtype),
             f"{other.entry.image} holds {other.dtype} values and {first.entry.image} {first.dtype}, and "
@@ -293,8 +292,8 @@ def describe_volumes(items: Sequence[Inspected], spacing: Sequence[float] | None
         yield f"voxels are {lengths}: distances, smoothing and the 3-D network take account of it"
     elif any(item.pixel_size is None for item in volumes):
         yield (
-            "the files do not say how long voxels are along every axis, so they count as cubes; dataset.spacing=[z,y,x] "
-            "says otherwise"
+            "the files do not say how long voxels are along every axis, so they count as cubes; "
+            "dataset.spacing=[z,y,x] says otherwise"
         )
 
 

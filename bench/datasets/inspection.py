@@ -19,6 +19,7 @@ from bench.datasets.stored import Colours, Opened
 from bench.datasets.strips import Strip
 from bench.datasets.zarr_files import count_absent
 
+MOST_CHANNELS = 8  # above which an axis is as likely one of planes
 METRES = {
     "angstrom": 1e-10, "nanometer": 1e-9, "micrometer": 1e-6, "millimeter": 1e-3, "centimeter": 1e-2, "meter": 1.0,
 }  # fmt: skip
@@ -53,10 +54,7 @@ def inspect(entry: ManifestEntry, config: FolderConfig) -> Inspected:
     opened = [open_image(path, config.channel_axis, config.max_pixels, entry.plane) for path in entry.images]
     mask = open_mask(entry.mask, config.max_pixels, entry.plane, config.mask_colours or ())
     for one in opened:
-        require(
-            one.planes == mask.planes,
-            f"{one.path} holds {max(one.planes, 1)} planes and its mask {max(mask.planes, 1)}: they must be the same",
-        )
+        require(one.planes == mask.planes, explain_planes(one, mask))
     stated = config.channel_axis if entry.plane is None else None  # of a plane `open_image` has found it
     layouts = [find_layout(one, mask, stated) for one in opened]
     image, mask = join_files(opened, layouts, entry.strip), mask.cut(entry.strip)
@@ -78,6 +76,19 @@ def inspect(entry: ManifestEntry, config: FolderConfig) -> Inspected:
         sizes,
         units,
     )
+
+
+def explain_planes(opened: Opened, mask: StoredMask) -> str:
+    """Say how the numbers of planes of an image and its mask differ, and which channel axis would mend it."""
+    shape, wanted = restore_stack(opened.planes, opened.array.shape), restore_stack(mask.planes, mask.shape)
+    fitting = [axis for axis in range(len(shape)) if drop_axis(shape, axis) == wanted]
+    advice = f"set dataset.channel_axis={fitting[0]}" if fitting else "they must be the same"
+    return f"{opened.path} holds {max(opened.planes, 1)} planes and its mask {max(mask.planes, 1)}: {advice}"
+
+
+def restore_stack(planes: int, shape: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the shape of the stack that something is a plane of, or its own where it is none (0 planes)."""
+    return (planes, *shape) if planes else shape
 
 
 def split_planes(manifest: Manifest, config: FolderConfig) -> Manifest:
@@ -180,7 +191,7 @@ def find_layout(opened: Opened, mask: StoredMask, channel_axis: int | None) -> L
         f"{path} has {len(shape)} axes and its mask {axes}: an image has those of its mask and perhaps one of channels",
     )
     axis = check_axis(path, shape, len(shape) - 1 if stated is None else stated)
-    require(drop_axis(shape, axis) == mask.shape, explain_mismatch(path, shape, mask.shape, axis, turned))
+    require(drop_axis(shape, axis) == mask.shape, explain_mismatch(opened, mask.shape, axis, turned))
     return Layout(axis, opened.alpha)
 
 
@@ -218,12 +229,11 @@ def drop_axis(shape: tuple[int, ...], axis: int) -> tuple[int, ...]:
     return shape[:axis] + shape[axis + 1 :]
 
 
-def explain_mismatch(path: Path, shape: tuple[int, ...], mask_shape: tuple[int, ...], axis: int, turned: str) -> str:
+def explain_mismatch(opened: Opened, mask_shape: tuple[int, ...], axis: int, turned: str) -> str:
     """Say how image and mask differ, and which channel axis would mend it.
 
     Args:
-        path: The image.
-        shape: Its shape.
+        opened: The image.
         mask_shape: Shape of its mask.
         axis: The axis taken for the channels.
         turned: What was done because of an orientation tag, in words.
@@ -231,10 +241,13 @@ def explain_mismatch(path: Path, shape: tuple[int, ...], mask_shape: tuple[int, 
     Returns:
         One sentence.
     """
+    path, shape = opened.path, opened.array.shape
     fitting = [other for other in range(len(shape)) if drop_axis(shape, other) == mask_shape]
-    advice = (
-        f"set dataset.channel_axis={fitting[0]}" if fitting else "they must agree on all axes but that of the channels"
-    )
+    advice = "they must agree on all axes but that of the channels"
+    if fitting:
+        count = shape[fitting[0]]  # the setting counts the axes of the stack, of which this may be a plane
+        what = f" if its {count} planes are channels, or make a mask of as many planes if they are depth"
+        advice = f"set dataset.channel_axis={fitting[0] + (opened.planes > 0)}{what if count > MOST_CHANNELS else ''}"
     return f"{path} has the shape {shape}{turned} with channels on axis {axis}, and its mask {mask_shape}: {advice}"
 
 

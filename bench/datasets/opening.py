@@ -1,5 +1,6 @@
 """One way into every kind of image file: PNG, JPEG, BMP, TIFF, Zarr."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from bench.config import require
@@ -11,12 +12,22 @@ TIFFS = (".tif", ".tiff")
 ZARR = ".zarr"
 SUFFIXES = (*PICTURES, *TIFFS, ZARR)
 MAX_PIXELS = 1 << 30
+CONVERTIBLE = (  # ends of names of microscopes' and other programs' files, which Fiji or its Bio-Formats opens
+    *(".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".h5", ".hdf5", ".ims", ".lsm", ".czi", ".lif", ".nd2", ".oib"),
+    *(".oif", ".vsi", ".dv", ".ics", ".ids", ".stk", ".zvi", ".mrc", ".rec", ".dcm", ".gif", ".webp"),
+)
 
 
 def is_image(path: Path) -> bool:
     """Return whether a name, and for Zarr a folder, is of a kind that is read."""
     suffix = path.suffix.lower()
     return suffix in SUFFIXES and path.is_dir() == (suffix == ZARR)
+
+
+def advise_conversion(paths: Iterable[Path]) -> str:
+    """Return a clause on how files that another program reads become ones that are read here; empty where none are."""
+    convertible = any(path.name.lower().endswith(CONVERTIBLE) for path in paths)
+    return "; convert it, in Fiji by File > Save As > Tiff" if convertible else ""
 
 
 def strip_suffix(path: Path) -> str:
@@ -70,7 +81,8 @@ def _open(path: Path, channel_axis: int | None, max_pixels: int, palette_index: 
     require(path.is_file(), f"{path} does not exist or is not a file")
     suffix = path.suffix.lower()
     require(
-        suffix in SUFFIXES and suffix != ZARR, f"{path} is of a kind that is not read: use one of {', '.join(SUFFIXES)}"
+        suffix in SUFFIXES and suffix != ZARR,
+        f"{path} is of a kind that is not read: use one of {', '.join(SUFFIXES)}{advise_conversion([path])}",
     )
     # each loads a library that a run on other kinds of files does without
     if suffix in TIFFS:
