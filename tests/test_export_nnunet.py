@@ -50,8 +50,8 @@ def test_images_and_masks_that_are_read_back_are_those_that_went_out(axes: int, 
         np.testing.assert_array_equal(np.where(labels == 3, IGNORED, labels), expected.mask)
         assert labels.dtype == np.uint8
     assert shares == [0.25, 0.5, 0.75, 1.0]
-    labels = sorted(path.name for path in (tmp_path / "out" / "labelsTr").glob("*.tif"))
-    assert labels == ["a.tif", "b_x_y.tif", "c.tif"]
+    written = sorted(path.name for path in (tmp_path / "out" / "labelsTr").glob("*.tif"))
+    assert written == ["a.tif", "b_x_y.tif", "c.tif"]
 
 
 @pytest.mark.parametrize(("spacing", "written"), [((2.0, 0.5, 0.5), [2.0, 0.5, 0.5]), (None, [1.0, 1.0, 1.0])])

@@ -315,8 +315,9 @@ def check_range(items: Sequence[Inspected], config: FolderConfig, count: int) ->
         outside = [index for index in sorted(count_class_pixels(item, config)) if not 0 <= index < count]
         require(
             not outside,
-            f"{item.entry.mask} holds class {list_numbers(outside)}, outside 0 to {count - 1}: {advice}correct the mask, "
-            "or give dataset.mask_values (foreground: above 0 is class 1), dataset.class_names or dataset.ignore_index",
+            f"{item.entry.mask} holds class {list_numbers(outside)}, outside 0 to {count - 1}: {advice}correct the "
+            "mask, or give dataset.mask_values (foreground: above 0 is class 1), dataset.class_names or "
+            "dataset.ignore_index",
         )
 
 
