@@ -106,7 +106,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {  # the arguments, and last a part of th
     "superpixels of no number": ("superpixels.superpixel_size=nan", "superpixel_size"),
     "both sizes": ("superpixels.n_segments=10", "superpixels.n_segments"),
     "tiles of an odd size": ("pipeline=tiled_cnn", "pipeline.tile_size=100", "tile_size"),
-    "overlap of a whole tile": ("pipeline=tiled_cnn", "pipeline.overlap=128", "overlap"),
+    "overlap of a whole tile": ("pipeline=tiled_cnn", "pipeline.overlap=256", "overlap"),
     "no budget": ("training.steps=null", "training.epochs"),
     "no loss": ("training.cross_entropy_weight=0", "training.dice_weight=0", "training.dice_weight"),
     "shares above 1": ("dataset=folder", "dataset.root=.", "dataset.split_fractions=[1,2,3]", "split_fractions"),
