@@ -1,15 +1,18 @@
-"""How the images of a folder are split: by `splits.json`, by a CSV file, or by a seeded draw."""
+"""How the images of a folder are split: by `splits.json`, a CSV file, folders called train and test, or a seeded draw."""
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from bench.config import FolderConfig, require
-from bench.datasets.manifest import SPLITS, Manifest, ManifestEntry, find_dataset_root
+from bench.config import FolderConfig, InputError, require
+from bench.datasets.manifest import SPELLINGS, SPLITS, Manifest, ManifestEntry, find_dataset_root
 from bench.datasets.pairs import Pairs, find_pairs, make_entry
 from bench.datasets.split_lists import read_json_manifest
 from bench.datasets.split_table import read_csv_manifest
+
+FEWEST_FOLDERS = 3  # of images that are drawn as wholes: one for each split
 
 
 def read_manifest(config: FolderConfig) -> Manifest:
@@ -25,7 +28,9 @@ def read_manifest(config: FolderConfig) -> Manifest:
     elif path.is_file():
         manifest = read_json_manifest(path, find_pairs(config))
     else:
-        manifest, source = draw_splits(config, find_pairs(config)), f"the seeded split of {root}"
+        pairs = find_pairs(config)
+        manifest = read_split_folders(path, pairs) or draw_splits(config, pairs)
+        source = f"the split of {root} {manifest.rule}"
     needed = [split for split in SPLITS if split != "val" or config.val_strip == 0]
     for split in needed:
         found = len(manifest.of(split))
@@ -64,10 +69,41 @@ def check_entries(entries: Sequence[ManifestEntry]) -> None:
             )
 
 
+def read_split_folders(path: Path, pairs: Pairs) -> Manifest | None:
+    """Return the split that folders such as `images/train` and `images/test` make; None where no names call for it.
+
+    Folders of training images alone make none, for nothing would test.
+
+    Args:
+        path: Place of `splits.json`, for messages.
+        pairs: Images and masks by name.
+
+    Returns:
+        The entries by the first folders of their names.
+
+    Raises:
+        InputError: Some images lie in such folders and others do not.
+    """
+    tops = {name: name.partition("/")[0] for name in sorted(pairs.images)}
+    found = {n: SPELLINGS[t.lower()] for n, t in tops.items() if t.lower() in SPELLINGS and t != n}
+    if set(found.values()) <= {"train"} and (not found or len(found) == len(tops)):
+        return None
+    folders = ", ".join(sorted({tops[name] for name in found}))
+    for name in sorted(set(tops) - set(found)):
+        raise InputError(
+            f"{pairs.images[name][0]} lies in no folder that names a split, as others do ({folders}): move it into "
+            f"one, or say by {path} which images train, validate and test"
+        )
+    entries = [make_entry(n, split, pairs) for split in SPLITS for n, of in found.items() if of == split]
+    note = f"the folders of the images name the splits: {folders} (splits.json would say otherwise)"
+    return Manifest(tuple(entries), f"by the folders {folders}", (*pairs.notes, note))
+
+
 def draw_splits(config: FolderConfig, pairs: Pairs) -> Manifest:
     """Shuffle the images with `dataset.split_seed` and cut by `dataset.split_fractions`; no split is left empty.
 
-    Of two images one trains and one tests, where a strip of the first can validate.
+    Of two images one trains and one tests, where a strip of the first can validate. Where all images lie in folders,
+    `FEWEST_FOLDERS` or more, the folders are shuffled, and all images of one are in one split.
     """
     names = sorted(pairs.images)
     needed = ["train", "test"] if config.val_strip > 0 else list(SPLITS)
@@ -75,12 +111,58 @@ def draw_splits(config: FolderConfig, pairs: Pairs) -> Manifest:
         len(names) >= len(needed),
         f"{config.root} holds {len(names)} {'image' if len(names) == 1 else 'images'}: {explain_needed(needed)}",
     )
-    order = np.random.default_rng(config.split_seed).permutation(len(names))
-    val, test = (max(1, round(fraction * len(names))) for fraction in config.split_fractions[1:])
-    val, test = (val, test) if val + test < len(names) else (min(1, len(names) - 2), 1)
-    bounds = {"val": (0, val), "test": (val, val + test), "train": (val + test, len(names))}
-    entries = []
-    for split in SPLITS:
-        chosen = sorted(names[n] for n in order[slice(*bounds[split])])
-        entries += [make_entry(name, split, pairs) for name in chosen]
-    return Manifest(tuple(entries), f"by image, seed {config.split_seed}", pairs.notes)
+    folders = sorted({name.rpartition("/")[0] for name in names})
+    whole = "" not in folders and len(folders) >= FEWEST_FOLDERS
+    groups = [[n for n in names if n.rpartition("/")[0] == folder] for folder in folders] if whole else None
+    split_of = draw_groups(config, groups or [[name] for name in names])
+    entries = [make_entry(name, split, pairs) for split in SPLITS for name in names if split_of[name] == split]
+    rule = f"by {'folder' if whole else 'image'}, seed {config.split_seed}"
+    return Manifest(tuple(entries), rule, (*pairs.notes, *note_folders(split_of, whole)))
+
+
+def draw_groups(config: FolderConfig, groups: Sequence[Sequence[str]]) -> dict[str, str]:
+    """Shuffle groups of images with `dataset.split_seed` and cut where the shares of images are nearest to those asked.
+
+    A group with more images than either of validation and test should have trains.
+
+    Args:
+        config: Settings of the data set.
+        groups: Names of images that stay together; at least two groups.
+
+    Returns:
+        The split of each name.
+    """
+    total = sum(map(len, groups))
+    val, test = (max(1, round(fraction * total)) for fraction in config.split_fractions[1:])
+    val, test = (val, test) if val + test < total else (min(1, total - 2), 1)
+    order = np.random.default_rng(config.split_seed).permutation(len(groups))
+    shuffled = sorted((groups[n] for n in order), key=lambda group: len(group) > max(val, test))
+    ends = np.cumsum([0, *map(len, shuffled)])  # images before each group
+    last, fewest = len(groups), min(1, len(groups) - 2)
+    first = fewest + int(np.argmin(np.abs(ends[fewest : last - 1] - val)))
+    second = first + 1 + int(np.argmin(np.abs(ends[first + 1 : last] - ends[first] - test)))
+    splits = ["val"] * first + ["test"] * (second - first) + ["train"] * (last - second)
+    return {name: split for group, split in zip(shuffled, splits, strict=True) for name in group}
+
+
+def note_folders(split_of: Mapping[str, str], whole: bool) -> tuple[str, ...]:
+    """Return what a drawn split does to folders of images, in sentences; none where no folder holds two images.
+
+    Args:
+        split_of: The split of each name.
+        whole: Whether folders were drawn as wholes.
+    """
+    places: dict[str, list[str]] = {}
+    for name, split in split_of.items():
+        places.setdefault(name.rpartition("/")[0], []).append(split)
+    places.pop("", None)
+    if whole and any(len(splits) > 1 for splits in places.values()):
+        counts = Counter(splits[0] for splits in places.values())
+        numbers = ", ".join(f"{counts[split]} {split}" for split in SPLITS)
+        return (
+            f"all images of a folder are in one split, drawn by folder ({numbers}): write splits.json if folders are "
+            "kinds of images that every split needs",
+        )
+    if any(len(set(splits)) > 1 for splits in places.values()):
+        return ("images of one folder are in different splits: write splits.json if they belong together",)
+    return ()
