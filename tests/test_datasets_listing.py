@@ -393,6 +393,8 @@ def test_folders_of_other_names_are_named_with_the_settings_for_them(tmp_path: P
     root = sets.make(tmp_path)
     (root / "images").rename(root / "imagesTr")
     (root / "masks").rename(root / "labelsTr")
-    with pytest.raises(InputError, match=r"that dataset\.images and dataset\.masks name; .* holds imagesTr, labelsTr$"):
+    with pytest.raises(
+        InputError, match=r"holds imagesTr, labelsTr\): set dataset\.images=imagesTr dataset\.masks=labelsTr$"
+    ):
         raw(root)
     assert names(raw(root, images="imagesTr", masks="labelsTr")) == sets.SPLITS

@@ -124,8 +124,13 @@ def index_by_name(listing: Listing, pattern: str) -> dict[str, Path]:
 
 
 def match_masks(names: Sequence[str], files: Mapping[str, Path]) -> dict[str, Path]:
-    """Return the file of each name: of the same folder and name, or else of the same name, if that is unique."""
-    unique = index_unique(names)
+    """Return the file of each name: of the same folder and name.
+
+    Where all names, or all files, lie in one folder without subfolders, a file of another folder counts too, if the
+    name is unique.
+    """
+    nested = any("/" in name for name in names) and any("/" in key for key in files)
+    unique = {} if nested else index_unique(names)
     alone = {last: key for last, key in index_unique(list(files)).items() if last in unique}
     found = {}
     for name in names:

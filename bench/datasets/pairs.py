@@ -6,9 +6,10 @@ from pathlib import Path
 
 from bench.config import FolderConfig, InputError, require
 from bench.datasets import listing
-from bench.datasets.listing import Listing, index_by_name, list_images, name_files
+from bench.datasets.layouts import TABLE, explain_own_mask, list_folders, propose_in_one_folder
+from bench.datasets.listing import Listing, index_by_name, name_files
 from bench.datasets.manifest import ManifestEntry, find_dataset_root
-from bench.datasets.opening import SUFFIXES, TIFFS
+from bench.datasets.opening import SUFFIXES, TIFFS, strip_suffix
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,8 @@ class Pairs:
 def find_pairs(config: FolderConfig) -> Pairs:
     """Return the images and masks of both folders, matched by the patterns of their names."""
     images, masks = list_folders(config)
-    one_folder = images.folder.resolve() == masks.folder.resolve()
+    check_patterns(config, images, masks)
+    one_folder = is_one_folder(images, masks)
     if one_folder and config.mask_name != "*":
         kept = {k: p for k, p in images.files.items() if listing.extract_name(config.mask_name, k) is None}
         images = Listing(images.folder, kept, images.others)
@@ -32,19 +34,44 @@ def find_pairs(config: FolderConfig) -> Pairs:
     mask_files = index_by_name(masks, config.mask_name)
     matched = listing.match_masks(list(names), mask_files)
     names = drop_members(names, matched)
+    used |= set(matched.values())
     left = [path for path in images.files.values() if path not in used]
-    alone = [path for path in masks.files.values() if path not in set(matched.values()) and path not in used]
+    alone = [path for path in masks.files.values() if path not in used and path not in set(left)]
+    lists = find_dataset_root(config) / (config.manifest or "splits.json")
+    others, mask_others = ([path for path in side.others if path != lists] for side in (images, masks))
     notes = [
         f"{folder} holds {name_files(paths)}: {why}"
         for folder, paths, why in (
-            (images.folder, images.others, "left out, for they are of a kind that is not read"),
+            (images.folder, others, "left out, for they are of a kind that is not read"),
             (images.folder, left, "left out, for dataset.image_names does not name them"),
-            (masks.folder, () if one_folder else masks.others, "left out, for they are of a kind that is not read"),
+            (masks.folder, [] if one_folder else mask_others, "left out, for they are of a kind that is not read"),
             (masks.folder, alone, "left out, for no image has that name"),
         )
         if paths
     ]
     return Pairs(names, matched, config, tuple(notes))
+
+
+def is_one_folder(images: Listing, masks: Listing) -> bool:
+    """Return whether images and masks lie in one folder."""
+    return images.folder.resolve() == masks.folder.resolve()
+
+
+def check_patterns(config: FolderConfig, images: Listing, masks: Listing) -> None:
+    """Refuse patterns that end in the suffix of files, where they fit without it.
+
+    Args:
+        config: Settings of the data set.
+        images: What the folder of images holds.
+        masks: What the folder of masks holds.
+    """
+    image_patterns = [("dataset.image_names", pattern, images) for pattern in config.image_names]
+    for setting, pattern, side in (*image_patterns, ("dataset.mask_name", config.mask_name, masks)):
+        bare = strip_suffix(Path(pattern))
+        if bare != pattern and not index_by_name(side, pattern) and index_by_name(side, bare):
+            raise InputError(
+                f"{setting} names {pattern}, and names are compared without their suffix: write {bare} instead"
+            )
 
 
 def drop_members(images: dict[str, tuple[Path, ...]], masks: Mapping[str, Path]) -> dict[str, tuple[Path, ...]]:
@@ -57,12 +84,6 @@ def drop_members(images: dict[str, tuple[Path, ...]], masks: Mapping[str, Path])
     owners = [paths[0] for name, paths in images.items() if name in masks and paths[0].suffix.lower() in TIFFS]
     members = {member.resolve() for path in owners for member in list_members(path)}
     return {name: paths for name, paths in images.items() if name in masks or paths[0].resolve() not in members}
-
-
-def list_folders(config: FolderConfig) -> tuple[Listing, Listing]:
-    """Return what the folders of images and of masks hold; one of them may lie in the other."""
-    images, masks = (find_dataset_root(config) / name for name in (config.images, config.masks))
-    return list_images(images, masks), list_images(masks, images)
 
 
 def group_files(config: FolderConfig, images: Listing) -> tuple[dict[str, tuple[Path, ...]], set[Path]]:
@@ -98,19 +119,42 @@ def make_entry(name: str, split: str, pairs: Pairs) -> ManifestEntry:
     """
     if name not in pairs.masks:
         raise InputError(explain_missing_mask(name, pairs))
+    if pairs.masks[name] in pairs.images[name]:
+        raise InputError(explain_own_mask(pairs.images[name][0], list_folders(pairs.config)[1], pairs.config))
     return ManifestEntry(name, pairs.images[name], pairs.masks[name], split)
 
 
 def explain_missing_mask(name: str, pairs: Pairs) -> str:
     """Return the sentence that names the images without a mask and the setting that would give them one."""
     config, (images, masks) = pairs.config, list_folders(pairs.config)
-    settings = listing.propose_patterns(list(images.files), list(masks.files))
+    if is_one_folder(images, masks):
+        settings = propose_in_one_folder(list(masks.files), config)
+    else:
+        settings = listing.propose_patterns(list(images.files), list(masks.files))
     without = [other for other in pairs.images if other not in pairs.masks]
     more = f" (nor have {len(without) - 1} others)" if len(without) > 1 else ""
-    wanted = config.mask_name.replace("*", name)
-    missing = f"a file called {wanted} with any of {', '.join(SUFFIXES)} is missing (or leave the image out)"
+    advice = f"set {settings}" if settings else advise_missing_mask(name, masks, pairs)
+    return f"{pairs.images[name][0]} has no mask{more}: {advice}"
+
+
+def advise_missing_mask(name: str, masks: Listing, pairs: Pairs) -> str:
+    """Return what to do where no setting gives an image a mask, in words.
+
+    Args:
+        name: The image's name.
+        masks: What the folder of masks holds.
+        pairs: Images and masks by name.
+    """
+    place, _, last = name.rpartition("/")
+    called = pairs.config.mask_name.replace("*", last)
+    wanted = f"{place}/{called}" if place else called
     twin = next((path for key, path in masks.files.items() if key.casefold() == wanted.casefold()), None)
     if twin is not None:
-        missing = f"{twin} differs in upper and lower case: give both the same name"
-    advice = f": set {settings}" if settings else f": {missing}"
-    return f"{pairs.images[name][0]} has no mask{more}{advice}"
+        return f"{twin} differs in upper and lower case: give both the same name"
+    away = next((path for key, path in masks.files.items() if key.rpartition("/")[2] == called), None)
+    if away is not None:
+        return f"{away} lies in another folder: put it where {wanted} is looked for in {masks.folder}, or {TABLE}"
+    missing = f"a file called {wanted} with any of {', '.join(SUFFIXES)} is missing"
+    if not pairs.masks:
+        return f"{missing}; set dataset.mask_name to what the masks are called, or {TABLE}"
+    return f'{missing}; or move the image away, or name it under "excluded" in splits.json'

@@ -1,4 +1,4 @@
-"""How the images of a folder are split: by `splits.json`, a CSV file, folders called train and test, or a seeded draw."""
+"""How the images of a folder are split: by `splits.json`, a CSV file, folders such as train, or a seeded draw."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
