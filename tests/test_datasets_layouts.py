@@ -184,6 +184,11 @@ def test_splits_with_images_and_masks_each_are_read(tmp_path: Path) -> None:
             "dataset.images=imagesTr dataset.masks=labelsTr 'dataset.image_names=[*_0000]'",
         ),
         ("raw/{}", "labels/{}", "dataset.images=raw dataset.masks=labels"),
+        (
+            "01/t{}",
+            "01_GT/SEG/man_seg{}",
+            "dataset.images=01 dataset.masks=01_GT 'dataset.image_names=[t*]' 'dataset.mask_name=man_seg*'",
+        ),
         ("images/{}", "GT/{}_m", "dataset.images=images dataset.masks=GT 'dataset.mask_name=*_m'"),
         (
             "{}_img",
@@ -314,3 +319,15 @@ def test_files_that_are_read_are_not_listed_as_left_out(tmp_path: Path) -> None:
 def test_masks_that_are_used_are_not_listed_as_left_out(tmp_path: Path) -> None:
     root = fill(tmp_path, ["a", "b", "c"], "{}_img", "{}")
     assert not [note for note in raw(root, **BOTH, image_names=["*_img"]).notes if "left out" in note]
+
+
+def test_a_volume_that_does_not_say_how_long_its_voxels_are_is_named(tmp_path: Path) -> None:
+    for n in range(4):
+        sets.write(tmp_path / f"masks/{n}.tif", sets.classes((4, 6, 64)))
+        about = {"axes": "ZYX"} | ({} if n == 2 else {"PhysicalSizeZ": 2.0, "PhysicalSizeY": 0.5, "PhysicalSizeX": 0.5})
+        place = tmp_path / "images" / f"{n}.ome.tif"
+        sets.write(place, sets.picture(n, (4, 6, 64)), metadata=about)
+    [note] = [note for note in raw(tmp_path).notes if "voxel" in note]
+    assert note.startswith("the length of a voxel does not stand in 1 file: 2.ome.tif: in all volumes voxels count as")
+    sets.write(tmp_path / "images" / "2.ome.tif", sets.picture(2, (4, 6, 64)), metadata=about)
+    assert any("voxels are 2 x 0.5 x 0.5" in note for note in raw(tmp_path).notes)

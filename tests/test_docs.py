@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from PIL import Image
 from support import folder_sets
 from support.documents import DOCUMENTS, list_anchors, read_blocks, read_commands, read_links, read_settings
 from support.source import ROOT
@@ -157,8 +158,26 @@ def test_the_examples_of_splits_are_json() -> None:
     }
 
 
+def test_the_lines_that_merge_masks_of_objects_give_a_set_that_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [block, _] = read_blocks(ROOT / "docs" / "your-images.md", "python")
+    monkeypatch.chdir(tmp_path)
+    for n in range(5):
+        folder, pixels = tmp_path / "path" / "to" / "cells" / f"c{n}", np.zeros((3, 8, 64), np.uint8)
+        pixels[0, 2:4, 2:4] = pixels[1, 5:7, 5 : 9 + n] = pixels[2, 2:4, 20:24] = 255
+        folder_sets.write(folder / "images" / f"c{n}.png", folder_sets.picture(n, (8, 64)))
+        for number, mask in enumerate(pixels[: 2 + n % 2]):
+            folder_sets.write(folder / "masks" / f"{number}.png", mask)
+    exec(block.text, {})
+    splits = load(FolderConfig(root="merged", mask_values="foreground"))
+    assert (len(splits.train), splits.task.num_classes) == (3, 2)
+    numbers = {path.name: np.unique(np.asarray(Image.open(path))).tolist() for path in Path("merged/masks").iterdir()}
+    assert numbers == {f"c{n}.png": list(range(3 + n % 2)) for n in range(5)}
+
+
 def test_the_lines_of_pandas_read_the_tables(capsys: pytest.CaptureFixture[str]) -> None:
-    [block] = read_blocks(ROOT / "docs" / "your-images.md", "python")
+    [_, block] = read_blocks(ROOT / "docs" / "your-images.md", "python")
     assert len(block.text.splitlines()) == 7
     tables = ROOT / "results" / "reference" / "quick" / "tables"
     exec(block.text.replace("results/headline/tables", tables.as_posix()), {})

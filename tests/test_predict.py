@@ -288,6 +288,19 @@ def test_nothing_is_made_where_an_image_cannot_be_used(tmp_path: Path) -> None:
     assert not (tmp_path / "masks").exists()
 
 
+def test_a_folder_of_folders_is_refused_with_the_pattern_that_matches(tmp_path: Path) -> None:
+    directory, _ = finished(tmp_path, "threshold")
+    folder = tmp_path / "all" / "day1" / "well"
+    folder.parent.mkdir(parents=True)
+    (tmp_path / "set" / "images").rename(folder)
+    with pytest.raises(InputError, match=r"matches no image .*; for those in its subfolders give image='") as caught:
+        run_verb("predict", [f"run={directory}", f"image={tmp_path}/all", f"out={tmp_path}/masks/"])
+    pattern = str(caught.value).split("image='")[1].rstrip("'")
+    assert pattern == f"{tmp_path}/all/*/*/*.png"
+    assert run_verb("predict", [f"run={directory}", f"image={pattern}", f"out={tmp_path}/masks/"]) == 0
+    assert len(list((tmp_path / "masks").iterdir())) == 3
+
+
 def test_a_pattern_may_lie_in_a_folder_with_brackets(tmp_path: Path) -> None:
     directory, _ = finished(tmp_path, "threshold")
     folder = tmp_path / "in [1], a=b"

@@ -290,10 +290,17 @@ def describe_volumes(items: Sequence[Inspected], spacing: Sequence[float] | None
     if spacing is not None:
         lengths = describe_lengths(volumes[0], spacing)
         yield f"voxels are {lengths}: distances, smoothing and the 3-D network take account of it"
-    elif any(item.pixel_size is None for item in volumes):
+        return
+    silent = [item.entry.image for item in volumes if item.pixel_size is None]
+    if len(silent) == len(volumes):
         yield (
             "the files do not say how long voxels are along every axis, so they count as cubes; "
             "dataset.spacing=[z,y,x] says otherwise"
+        )
+    elif silent:
+        yield (
+            f"the length of a voxel along every axis does not stand in {name_files(silent)}: in all volumes voxels "
+            "count as cubes; dataset.spacing=[z,y,x] says otherwise"
         )
 
 

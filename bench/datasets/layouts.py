@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.config import FolderConfig, InputError
-from bench.datasets.listing import Listing, extract_name, list_images, propose_patterns, walk_images
+from bench.datasets.listing import Listing, extract_name, list_images, match_masks, propose_patterns, walk_images
 from bench.datasets.manifest import SPELLINGS, find_dataset_root
 from bench.datasets.opening import is_image, strip_suffix
 
@@ -126,9 +126,10 @@ def advise_layout(root: Path, folders: Sequence[Path], config: FolderConfig) -> 
         folders: Those in it.
         config: Settings of the data set.
     """
-    if all((root / name).is_dir() for name in NNUNET):
+    settings = propose_folders(root, *NNUNET) if all((root / name).is_dir() for name in NNUNET) else ""
+    if settings:
         rest = "; these are its training images, and imagesTs is left out" if (root / "imagesTs").is_dir() else ""
-        return f"set {propose_folders(root, *NNUNET)}{rest}"
+        return f"set {settings}{rest}"
     single = [path for path in folders if (path / "images").is_dir() and (path / "masks").is_dir()]
     if 2 * len(single) > len(folders):
         return (
@@ -139,12 +140,14 @@ def advise_layout(root: Path, folders: Sequence[Path], config: FolderConfig) -> 
     marked = [name for name in found if MASK_WORDS.search(name)]
     if len(found) == 2 and len(marked) == 1:
         [other] = set(found) - set(marked)
-        return f"set {propose_folders(root, other, marked[0])}"
-    files = [path for path in walk_images(root) if is_image(path)]
-    keys = [path.with_name(strip_suffix(path)).relative_to(root).as_posix() for path in files]
-    settings = propose_in_one_folder(keys, config)
+        settings = propose_folders(root, other, marked[0])
+    if not settings:
+        files = [path for path in walk_images(root) if is_image(path)]
+        keys = [path.with_name(strip_suffix(path)).relative_to(root).as_posix() for path in files]
+        patterns = propose_in_one_folder(keys, config)
+        settings = patterns and f"dataset.images=. dataset.masks=. {patterns}"
     if settings:
-        return f"set dataset.images=. dataset.masks=. {settings}"
+        return f"set {settings}"
     return (
         "a data set has one folder of images and one of masks, images/ and masks/, or those that dataset.images and "
         f"dataset.masks name (a dot is the folder itself); or {TABLE}"
@@ -160,14 +163,17 @@ def propose_folders(root: Path, images: str, masks: str) -> str:
         masks: Name of the folder of masks.
 
     Returns:
-        Part of a command line.
+        Part of a command line; empty where no pattern gives each image a mask.
 
     Raises:
         InputError: One of the folders holds no image, or two of one name.
     """
-    names, wanted = (list(list_images(root / folder).files) for folder in (images, masks))
-    settings = "" if set(names) <= set(wanted) else propose_patterns(names, wanted)
-    return f"dataset.images={images} dataset.masks={masks} {settings}".rstrip()
+    names, files = (list_images(root / folder).files for folder in (images, masks))
+    folders = f"dataset.images={images} dataset.masks={masks}"
+    if len(match_masks(list(names), files)) == len(names):
+        return folders
+    patterns = propose_patterns(list(names), list(files))
+    return patterns and f"{folders} {patterns}"
 
 
 def propose_in_one_folder(keys: Sequence[str], config: FolderConfig) -> str:

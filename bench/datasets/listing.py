@@ -152,8 +152,11 @@ def propose_patterns(images: Sequence[str], masks: Sequence[str]) -> str:
 
     Args:
         images: Keys of the images.
-        masks: Keys of the masks.
+        masks: Keys of the masks; of images without folders, a mask may lie in any.
     """
+    lasts = [key.rpartition("/")[2] for key in masks]
+    if not any("/" in key for key in images) and len(set(lasts)) == len(lasts):
+        masks = lasts
     first = images[0].rpartition("/")[2]
     direct = [key.rpartition("/")[2].replace(first, "*", 1) for key in masks if first in key.rpartition("/")[2]]
     for one, other in (

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 
 from bench.config import require
+from bench.datasets.listing import walk_images
 from bench.datasets.opening import is_image, strip_suffix
 from bench.datasets.zarr_files import is_store
 from bench.files import clear_stale
@@ -122,5 +123,19 @@ def match_images(pattern: str) -> list[Path]:
         base /= parts.pop(0)
     found = base.glob(str(Path(*parts))) if parts else base.iterdir()
     images = sorted(path for path in found if is_image(path) and path.name[0] != ".")
-    require(len(images) > 0, f"image={pattern} matches no image of a kind that is read")
+    require(len(images) > 0, f"image={pattern} matches no image of a kind that is read{advise_subfolders(base, parts)}")
     return images
+
+
+def advise_subfolders(folder: Path, parts: Sequence[str]) -> str:
+    """Return, in words, the pattern for the images in the subfolders of a folder; empty where there are none.
+
+    Args:
+        folder: The folder that was named.
+        parts: What follows it in a pattern.
+    """
+    below = next((path for path in walk_images(folder) if is_image(path)), None) if not parts else None
+    if below is None:
+        return ""
+    depth = len(below.relative_to(folder).parts) - 1
+    return f"; for those in its subfolders give image='{folder.joinpath(*'*' * depth, f'*{below.suffix}')}'"
