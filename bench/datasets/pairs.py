@@ -157,4 +157,4 @@ def advise_missing_mask(name: str, masks: Listing, pairs: Pairs) -> str:
     missing = f"a file called {wanted} with any of {', '.join(SUFFIXES)} is missing"
     if not pairs.masks:
         return f"{missing}; set dataset.mask_name to what the masks are called, or {TABLE}"
-    return f'{missing}; or move the image away, or name it under "excluded" in splits.json'
+    return f'{missing}; or move the image away, or name it under "excluded" in splits.json, beside train, val and test'
