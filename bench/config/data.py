@@ -104,7 +104,7 @@ class FolderConfig(DatasetConfig):
     root: str = ""  # the folder of the data set
     images: str = "images"  # folder below root
     masks: str = "masks"  # folder below root
-    manifest: str | None = None  # CSV below root with the columns image, mask, split; else splits.json; else seeded
+    manifest: str | None = None  # CSV below root with the columns image, mask, split; else splits.json, folders, seeded
     image_names: list[str] = field(default_factory=lambda: ["*"])  # * is the name; several: a file for each channel
     mask_name: str = "*"  # of the mask of the image *
     channel_axis: int | None = None  # among the file's axes longer than 1; null: what the file says, else the last

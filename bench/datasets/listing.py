@@ -10,7 +10,7 @@ from itertools import product
 from pathlib import Path
 
 from bench.config import require
-from bench.datasets.opening import SUFFIXES, is_image, strip_suffix
+from bench.datasets.opening import SUFFIXES, advise_conversion, is_image, strip_suffix
 from bench.datasets.zarr_files import is_store
 
 JUNK = {"Thumbs.db", "desktop.ini", "__MACOSX", "@eaDir"}  # what systems leave in folders, hidden files aside
@@ -64,7 +64,8 @@ def list_images(folder: Path, without: Path | None = None) -> Listing:
         )
         found[key] = path
     advice = f" ({name_files(others)} cannot be read)" if others else ""
-    require(len(found) > 0, f"{folder} holds no images{advice}: files must end in {', '.join(SUFFIXES)}")
+    suffixes = f"{', '.join(SUFFIXES)}{advise_conversion(others)}"
+    require(len(found) > 0, f"{folder} holds no images{advice}: files must end in {suffixes}")
     return Listing(folder, found, tuple(others))
 
 
