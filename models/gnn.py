@@ -152,7 +152,7 @@ class Standardized(nn.Module):
 
     def standardize_rows(self, name: str, rows: Tensor) -> Tensor:
         """Return rows of `feature` (N, F) or `edge` (E, D) as z-scores, by the moments of the training inputs."""
-        return (rows - self.get_buffer(f"{name}_mean")) / self.get_buffer(f"{name}_scale")
+        return (rows - self.get_buffer(f"{name}_mean")).div_(self.get_buffer(f"{name}_scale"))
 
 
 class Gnn(Standardized):
@@ -165,6 +165,8 @@ class Gnn(Standardized):
         self.encoder = encoder
         self.blocks = blocks
         self.head = head
+        messages = [part for part in blocks.modules() if isinstance(part, Message)]
+        self.takes_attributes = any(message.takes == "attributes" for message in messages)
 
     @property
     def hops(self) -> int:
@@ -183,7 +185,8 @@ class Gnn(Standardized):
             edge_weight: Their weights (E,).
             edge_attr: Their attributes (E, D), as they come.
         """
-        edge_attr = self.standardize_rows("edge", edge_attr)
+        if self.takes_attributes:
+            edge_attr = self.standardize_rows("edge", edge_attr)
         first = x = self.encoder(self.standardize_rows("feature", x))  # (N, H)
         for block in self.blocks:
             x = block(x, edge_index, edge_weight, edge_attr)

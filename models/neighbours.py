@@ -27,6 +27,10 @@ class Bags:
         """Return the sum of the rows of x (M, H) in each bag, (N, H); 0 for an empty one."""
         return F.embedding_bag(self.members, x, self.starts, mode="sum", include_last_offset=True)
 
+    def means(self, x: Tensor) -> Tensor:
+        """Return the mean of the rows of x (M, H) in each bag, (N, H), in one pass that has no gradient."""
+        return F.embedding_bag(self.members, x, self.starts, mode="mean", include_last_offset=True)
+
 
 def bags(nodes: Tensor, members: Tensor, count: int) -> Bags:
     """Put nodes into bags.
@@ -55,6 +59,8 @@ class Neighbours:
 
     def mean(self, x: Tensor) -> Tensor:
         """Return the mean of the rows of x (N, H) over each node's neighbours, 0 where there are none."""
+        if not torch.is_grad_enabled():
+            return self.into.means(x)
         sums: Tensor = _Sum.apply(x, self.into, self.out_of)
         return sums * self.inverse_degree
 
