@@ -256,6 +256,21 @@ def test_a_mask_in_a_lossless_container_is_read(tmp_path: Path, compression: str
     np.testing.assert_array_equal(open_mask(tmp_path / "a.tif")[...], UPRIGHT)
 
 
+@pytest.mark.parametrize("highest", [1, 255])
+def test_a_gif_of_one_picture_is_read_as_a_mask(tmp_path: Path, highest: int) -> None:
+    """Masks of vessels are published so; whether the file has a palette depends on the program that wrote it."""
+    cells = np.random.default_rng(0).random((7, 9)) < 0.3
+    Image.fromarray(cells.astype(np.uint8) * highest).save(tmp_path / "a.gif")
+    Image.fromarray(cells).save(tmp_path / "b.gif")
+    for name in ("a.gif", "b.gif"):
+        numbers = np.asarray(open_mask(tmp_path / name)[...])
+        np.testing.assert_array_equal(numbers > 0, cells)
+    frames = [Image.fromarray(cells.astype(np.uint8) * level) for level in (100, 200)]
+    frames[0].save(tmp_path / "c.gif", save_all=True, append_images=frames[1:])
+    with pytest.raises(InputError, match=r"c\.gif is an animation of 2 frames"):
+        open_image(tmp_path / "c.gif")
+
+
 @pytest.mark.parametrize("suffix", [".png", ".bmp", ".jpg"])
 def test_a_jpeg_is_known_by_its_content(tmp_path: Path, suffix: str) -> None:
     Image.fromarray(UPRIGHT).save(tmp_path / f"a{suffix}", format="JPEG")

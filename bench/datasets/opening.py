@@ -1,4 +1,4 @@
-"""One way into every kind of image file: PNG, JPEG, BMP, TIFF, Zarr."""
+"""One way into every kind of image file: PNG, JPEG, BMP, GIF, TIFF, Zarr."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -7,14 +7,14 @@ from bench.config import require
 from bench.datasets import zarr_files
 from bench.datasets.stored import Opened
 
-PICTURES = (".png", ".jpg", ".jpeg", ".bmp")
+PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 TIFFS = (".tif", ".tiff")
 ZARR = ".zarr"
 SUFFIXES = (*PICTURES, *TIFFS, ZARR)
 MAX_PIXELS = 1 << 30
 CONVERTIBLE = (  # ends of names of microscopes' and other programs' files, which Fiji or its Bio-Formats opens
     *(".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".h5", ".hdf5", ".ims", ".lsm", ".czi", ".lif", ".nd2", ".oib"),
-    *(".oif", ".vsi", ".dv", ".ics", ".ids", ".stk", ".zvi", ".mrc", ".rec", ".dcm", ".gif", ".webp"),
+    *(".oif", ".vsi", ".dv", ".ics", ".ids", ".stk", ".zvi", ".mrc", ".rec", ".dcm", ".webp"),
 )
 
 

@@ -1,4 +1,4 @@
-"""PNG, JPEG and BMP files: what the header says, before anything is allocated, and then the pixels, decoded whole."""
+"""PNG, JPEG, BMP and GIF files: what the header says, before anything is allocated, and then the pixels, decoded whole."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from bench.arrays.rows import cut_bands
 from bench.config import InputError, require
 from bench.datasets.stored import Coding, Colours, Header, Opened, assemble, check_size, decode_whole, explain_failures
 
-FORMATS = ("BMP", "JPEG", "PNG")  # that Pillow may find in a file, whatever its name
+FORMATS = ("BMP", "GIF", "JPEG", "PNG")  # that Pillow may find in a file, whatever its name
 BAND_PIXELS = 1 << 20  # that are copied at once
 BANDS = {"1": 1, "L": 1, "I": 1, "I;16": 1, "I;16B": 1, "F": 1, "P": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 ORIENTATION = 274  # the tag of EXIF
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-OTHERS = {b"GIF8": "GIF", b"II*\0": "TIFF", b"MM\0*": "TIFF", b"%PDF": "PDF", b"\x89HDF": "HDF5"}  # first bytes
+OTHERS = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"%PDF": "PDF", b"\x89HDF": "HDF5"}  # first bytes
 
 
 @dataclass(frozen=True)

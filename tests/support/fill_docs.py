@@ -172,6 +172,15 @@ def name_commits(folder: str) -> str:
     return ", ".join(f"{commit} ({count(int(rows), 'run')})" for commit, rows in commits.items())
 
 
+def describe_machines(folder: str) -> str:
+    """Return the processors on which the rows of a folder were measured, in words."""
+    machines = read_tables(folder).runs[["machine.cpu", "machine.cores"]].drop_duplicates()
+    return ", ".join(
+        f"{cores:.0f} cores of an {str(cpu).replace('(R)', '').removesuffix(' Processor')}"
+        for cpu, cores in machines.itertuples(index=False)
+    )
+
+
 def format_ratio(row: Mapping[Hashable, Any], digits: int) -> str:
     """Return the ratio of a row with the least and the greatest of the runs."""
     ratio, low, high = (f"{row[name]:.{digits}f}" for name in ("ratio", "ratio_min", "ratio_max"))
@@ -298,6 +307,7 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "gpu": make_gpu,
     "gpu_range": range_gpu,
     "commits": name_commits,
+    "machines": describe_machines,
     "dice": lambda folder, dataset, arm: f"{find_row(folder, dataset, arm)['dice']:.3f}",
     "points": lambda folder, dataset, arm, other: (
         f"{100 * (find_row(folder, dataset, arm)['dice'] - find_row(folder, dataset, other)['dice']):.1f}"
