@@ -20,7 +20,7 @@ from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choo
 from bench.datasets.proposal import measure_objects, propose_settings
 from bench.datasets.sample import Sample, Splits, Task
 from bench.datasets.splitting import read_manifest
-from bench.datasets.validation import cut_validation
+from bench.datasets.held_out import cut_validation
 
 FEW_TEST_IMAGES = 5  # below which no interval over the test images says much
 SAME_SHAPE, CUBIC = 0.05, 0.01  # relative difference of the sides of pixels that are alike, and that are cubes

@@ -12,7 +12,7 @@ from support import folder_sets as sets
 from bench.config import FolderConfig, InputError
 from bench.datasets.registry import load
 from bench.datasets.sample import Sample, Splits
-from bench.datasets.validation import GAP, cut_ends
+from bench.datasets.held_out import GAP, cut_ends
 
 SHAPES = {
     "rows longest": ((90, 40), None),
