@@ -1,4 +1,4 @@
-"""Data sets without validation images: one end of each training image validates, the rest of it trains."""
+"""Data sets without validation or test images: ends of each training image are held out, the rest of it trains."""
 
 import json
 from pathlib import Path
@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from support import folder_sets as sets
 
 from bench.config import FolderConfig, InputError
+from bench.datasets.held_out import GAP, HeldOut, cut_ends
 from bench.datasets.registry import load
 from bench.datasets.sample import Sample, Splits
-from bench.datasets.held_out import GAP, cut_ends
 
 SHAPES = {
     "rows longest": ((90, 40), None),
@@ -120,7 +120,8 @@ def test_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("shape", [(400, 30), (30, 4000), (9, 300, 200)])
 def test_both_ways_to_cut_are_disjoint_and_mirror_each_other(shape: tuple[int, ...], share: float) -> None:
     length = max(shape)
-    (train, val), (other_train, other_val) = cut_ends(shape, share, "a.png")
+    part = HeldOut("val", share, "dataset.val_strip", "validation", "validates")
+    (train, val), (other_train, other_val) = cut_ends(shape, part, "a.png")
     assert val.stop - val.start == round(share * length)
     assert 0 < train.start - val.stop <= GAP
     assert (other_train.start, other_train.stop) == (length - train.stop, length - train.start)
@@ -136,6 +137,50 @@ def test_two_images_suffice(tmp_path: Path) -> None:
     assert {splits.train[0].name, splits.test[0].name} == {"a", "b"}
 
 
+def draw_stripes(shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    return np.asarray(np.indices(shape).sum(axis=0) % 7 < 3, np.uint8)
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_one_image_suffices_where_strips_test(tmp_path: Path, shape: str) -> None:
+    """Of 90 pixels 18 test, 2 are left out, 14 of the other 70 validate, 1 is left out, and 55 train."""
+    lengths, channel_axis = SHAPES[shape]
+    root = make(tmp_path, lengths, channel_axis, images="a")
+    (root / "splits.json").unlink()
+    along = np.arange(90, dtype=np.uint16).reshape([90 if length == 90 else 1 for length in lengths])
+    sets.write(root / "images" / "a.tif", np.broadcast_to(along, lengths).copy())  # each pixel holds its place
+    whole = draw_stripes(tifffile.imread(root / "masks" / "a.tif").shape)
+    sets.write(root / "masks" / "a.tif", whole)
+    with pytest.raises(InputError, match=r"holds 1 image: train and test need .* set dataset\.test_strip=0\.2"):
+        read(root, channel_axis=channel_axis)
+    splits = read(root, channel_axis=channel_axis, test_strip=0.2)
+    samples = (*splits.train, *splits.val, *splits.test)
+    assert [sample.name for sample in samples] == ["a", "a_val", "a_test"]
+    places = [np.unique(np.rint(np.asarray(sample.image) * 65535)).astype(int) for sample in samples]
+    assert [len(place) for place in places] == [55, 14, 18]
+    assert len(np.unique(np.concatenate(places))) == 87
+    for sample, place in zip(samples, places, strict=True):
+        assert place[-1] - place[0] + 1 == len(place)
+        np.testing.assert_array_equal(np.asarray(sample.mask), whole.take(place, int(np.argmax(whole.shape))))
+    assert any("no image is named for testing: a strip of 0.2" in note for note in splits.notes)
+    assert str(splits.facts["dataset.split_rule"]).startswith("all images train; testing on strips of 0.2")
+
+
+def test_planes_of_one_stack_test_at_the_same_end(tmp_path: Path) -> None:
+    root = make(tmp_path, (4, 90, 40), images="a")
+    (root / "splits.json").unlink()
+    sets.write(root / "masks" / "a.tif", draw_stripes((4, 90, 40)))
+    splits = read(root, planes=True, test_strip=0.2)
+    assert [sample.name for sample in splits.test] == [f"a_z{plane:03d}_test" for plane in range(4)]
+    assert {np.asarray(sample.mask).shape for sample in splits.test} == {(18, 40)}
+
+
+def test_images_that_are_named_to_test_do_so_whatever_the_strips(tmp_path: Path) -> None:
+    splits = read(make(tmp_path), test_strip=0.2)
+    assert [sample.name for sample in splits.test] == ["t"]
+    assert not any("tests and does not train" in note for note in splits.notes)
+
+
 def test_what_cannot_be_cut_is_refused(tmp_path: Path) -> None:
     root = make(tmp_path)
     with pytest.raises(InputError, match=r"splits\.json leaves the split val empty: train, val and test need"):
@@ -144,6 +189,8 @@ def test_what_cannot_be_cut_is_refused(tmp_path: Path) -> None:
         read(root, val_strip=0.05)
     with pytest.raises(InputError, match=r"dataset\.val_strip must lie in \[0, 0\.5\], got 0\.6"):
         read(root, val_strip=0.6)
+    with pytest.raises(InputError, match=r"dataset\.test_strip needs a strip that validates"):
+        read(root, val_strip=0, test_strip=0.2)
 
 
 def test_a_name_that_a_strip_would_take_is_refused(tmp_path: Path) -> None:

@@ -328,6 +328,6 @@ def test_a_volume_that_does_not_say_how_long_its_voxels_are_is_named(tmp_path: P
         place = tmp_path / "images" / f"{n}.ome.tif"
         sets.write(place, sets.picture(n, (4, 6, 64)), metadata=about)
     [note] = [note for note in raw(tmp_path).notes if "voxel" in note]
-    assert note.startswith("the length of a voxel does not stand in 1 file: 2.ome.tif: in all volumes voxels count as")
+    assert note.startswith("the length of a voxel along every axis does not stand in 1 file: 2.ome.tif: in all volumes")
     sets.write(tmp_path / "images" / "2.ome.tif", sets.picture(2, (4, 6, 64)), metadata=about)
     assert any("voxels are 2 x 0.5 x 0.5" in note for note in raw(tmp_path).notes)

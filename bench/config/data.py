@@ -115,6 +115,7 @@ class FolderConfig(DatasetConfig):
     split_fractions: list[float] = field(default_factory=lambda: [0.6, 0.2, 0.2])  # train, val, test, if seeded
     split_seed: int = 0  # of the seeded split
     val_strip: float = 0.2  # share of a training image, at one end, that validates where no image does; 0: refuse
+    test_strip: float = 0.0  # the same for testing, as of a single large image; 0: refuse where no image tests
     spacing: list[float] | None = None  # length of a pixel along each axis, in any unit; null: what the files say
     planes: bool = False  # read the planes of stacks, of depth or of time, as images; false: a stack is one volume
     max_pixels: int = 2**30  # values in one file; a header that promises more is refused before anything is read
@@ -133,7 +134,12 @@ class FolderConfig(DatasetConfig):
             require(name.strip() != "", f"dataset.class_names must not hold an empty name, got {names}")
             require(names.count(name) == 1, f"dataset.class_names names {name} {names.count(name)} times")
             require(name != "macro", "dataset.class_names must not hold macro, which stands for the mean in the tables")
-        require(0 <= self.val_strip <= 0.5, f"dataset.val_strip must lie in [0, 0.5], got {self.val_strip}")
+        for name, share in (("val_strip", self.val_strip), ("test_strip", self.test_strip)):
+            require(0 <= share <= 0.5, f"dataset.{name} must lie in [0, 0.5], got {share}")
+        require(
+            self.test_strip == 0 or self.val_strip > 0,
+            "dataset.test_strip needs a strip that validates: give dataset.val_strip a share above 0",
+        )
         fractions = self.split_fractions
         require(
             len(fractions) == 3 and min(fractions) > 0 and abs(sum(fractions) - 1) < 1e-6,

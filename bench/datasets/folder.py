@@ -13,6 +13,7 @@ from bench.config import FolderConfig, require
 from bench.datasets.classes import check_masks, compute_class_shares, describe_classes, make_classes
 from bench.datasets.files import Classes, ImageFile, MaskFile
 from bench.datasets.fingerprint import open_fingerprint
+from bench.datasets.held_out import cut_strips
 from bench.datasets.inspection import Inspected, split_planes
 from bench.datasets.listing import name_files
 from bench.datasets.manifest import SPLITS, Manifest, find_dataset_root
@@ -20,7 +21,6 @@ from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choo
 from bench.datasets.proposal import measure_objects, propose_settings
 from bench.datasets.sample import Sample, Splits, Task
 from bench.datasets.splitting import read_manifest
-from bench.datasets.held_out import cut_validation
 
 FEW_TEST_IMAGES = 5  # below which no interval over the test images says much
 SAME_SHAPE, CUBIC = 0.05, 0.01  # relative difference of the sides of pixels that are alike, and that are cubes
@@ -43,7 +43,7 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     manifest, known = read_manifest(config), open_fingerprint(config, keep_in)
     if config.planes:
         manifest = split_planes(manifest, config)
-    manifest = cut_validation(manifest, config, lambda entry: known.look(entry, config)[0])
+    manifest = cut_strips(manifest, config, lambda entry: known.look(entry, config)[0])
     looked = [known.look(entry, config) for entry in manifest.entries]
     items = [item for item, _ in looked]
     check_alike(items, config)

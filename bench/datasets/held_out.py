@@ -1,70 +1,117 @@
-"""Validation without validation images: one end of each training image validates, and the rest of it trains."""
+"""Images that train and test at once: one end of each training image is held out, and the rest of it trains.
+
+So a data set without validation images runs, and one of a single large image or volume.
+"""
 
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
 
 from bench.config import FolderConfig, require
 from bench.datasets.inspection import Inspected
-from bench.datasets.manifest import Manifest, ManifestEntry
+from bench.datasets.manifest import SPLITS, Manifest, ManifestEntry
 from bench.datasets.masks import open_mask
 from bench.datasets.strips import Strip
 
-GAP = 32  # pixels at most that are left out between the part that trains and the strip that validates
+GAP = 32  # pixels at most that are left out between the part that trains and the strip that is held out
 SHORTEST = 8  # pixels of either part, at least
 
 Look = Callable[[ManifestEntry], Inspected]
 
 
-def cut_validation(manifest: Manifest, config: FolderConfig, look: Look) -> Manifest:
-    """Cut a strip to validate on from each training image, if a data set has no validation images.
+@dataclass(frozen=True)
+class HeldOut:
+    """What is cut from training images.
+
+    Attributes:
+        split: Split of the strips.
+        share: Share of an image that a strip has.
+        setting: What says so.
+        purpose: What the strips are for, in a word.
+        verb: What they do, in a word.
+    """
+
+    split: str
+    share: float
+    setting: str
+    purpose: str
+    verb: str
+
+
+def cut_strips(manifest: Manifest, config: FolderConfig, look: Look) -> Manifest:
+    """Cut strips to test and to validate on from each training image, where no image is named for that.
 
     Args:
         manifest: The entries of the data set.
-        config: Settings of the data set; `val_strip` is the share of an image that validates.
+        config: Settings of the data set; `test_strip` and `val_strip` are the shares of an image that are held out.
         look: Reads what an entry holds.
 
     Returns:
-        The manifest with the strips for validation and what is left of their images for training.
+        The manifest with the strips, and what is left of their images for training.
 
     Raises:
         InputError: An image is too small, or another image has the name of a strip.
     """
-    if manifest.of("val"):
-        return manifest
+    for part in (
+        HeldOut("test", config.test_strip, "dataset.test_strip", "testing", "tests"),
+        HeldOut("val", config.val_strip, "dataset.val_strip", "validation", "validates"),
+    ):
+        if part.share > 0 and not manifest.of(part.split):
+            manifest = cut_split(manifest, part, config, look)
+    return manifest
+
+
+def cut_split(manifest: Manifest, part: HeldOut, config: FolderConfig, look: Look) -> Manifest:
+    """Cut the strips of one split from each training image.
+
+    Args:
+        manifest: The entries of the data set, none of that split.
+        part: Which strips.
+        config: Settings of the data set.
+        look: Reads what an entry holds.
+
+    Returns:
+        The manifest with the strips, and what is left of their images for training.
+
+    Raises:
+        InputError: An image is too small, or another image has the name of a strip.
+    """
     stacks = [list(stack) for _, stack in groupby(manifest.of("train"), key=lambda entry: (entry.images, entry.mask))]
-    pairs = [pair for stack in stacks for pair in cut_stack(stack, config, look)]
+    pairs = [pair for stack in stacks for pair in cut_stack(stack, part, config, look)]
     named = {entry.name: entry for entry in manifest.entries}
-    for _, val in pairs:
+    for _, held in pairs:
         require(
-            val.name not in named,
-            f"{named.get(val.name, val).image} has the name of the strip of {val.image} that validates: rename it",
+            held.name not in named,
+            f"{named.get(held.name, held).image} has the name of the strip of {held.image} that {part.verb}: rename it",
         )
     note = (
-        f"no image is named for validation: a strip of {config.val_strip:g} of each training image, at one end of its "
-        "longest axis, validates and does not train (dataset.val_strip); another image would be a stricter judge"
+        f"no image is named for {part.purpose}: a strip of {part.share:g} of each training image, at one end of its "
+        f"longest axis, {part.verb} and does not train ({part.setting}); another image would be a stricter judge"
     )
+    of_split = {split: manifest.of(split) for split in SPLITS}
+    of_split |= {"train": [train for train, _ in pairs], part.split: [held for _, held in pairs]}
     return replace(
         manifest,
-        entries=(*(train for train, _ in pairs), *(val for _, val in pairs), *manifest.of("test")),
-        rule=f"{manifest.rule}; validation on strips of {config.val_strip:g} of the training images",
+        entries=tuple(entry for split in SPLITS for entry in of_split[split]),
+        rule=f"{manifest.rule}; {part.purpose} on strips of {part.share:g} of the training images",
         notes=(*manifest.notes, note),
     )
 
 
 def cut_stack(
-    stack: list[ManifestEntry], config: FolderConfig, look: Look
+    stack: list[ManifestEntry], part: HeldOut, config: FolderConfig, look: Look
 ) -> Iterator[tuple[ManifestEntry, ManifestEntry]]:
-    """Yield the part that trains and the strip that validates of an image, or of all planes of a stack in one way.
+    """Yield the part that trains and the strip that is held out of an image, or of all planes of a stack in one way.
 
-    Of both ends of the longest axis that one validates which holds less of the most frequent number of the mask: the
+    Of both ends of the longest axis that one is held out which holds less of the most frequent number of the mask: the
     other may be empty.
 
     Args:
         stack: The image, or the planes of a stack.
+        part: Which strips.
         config: Settings of the data set.
         look: Reads what an entry holds.
 
@@ -73,17 +120,23 @@ def cut_stack(
     """
     first = stack[0]
     shape = open_mask(first.mask, config.max_pixels, first.plane, config.mask_colours or ()).shape
-    ways = cut_ends(shape, config.val_strip, str(first.image))
-    counts = [add_up_numbers(look(take_strip(entry, val)) for entry in stack) for _, val in ways]
+    ways = cut_ends(shape, part, str(first.image), first.strip)
+    counts = [add_up_numbers(look(take_strip(entry, part, held)) for entry in stack) for _, held in ways]
     [(common, _)] = sum(counts, Counter[int]()).most_common(1)
-    train, val = ways[counts[1][common] <= counts[0][common]]
+    train, held = ways[counts[1][common] <= counts[0][common]]
     for entry in stack:
-        yield replace(entry, strip=train), take_strip(entry, val)
+        yield replace(entry, strip=train), take_strip(entry, part, held)
 
 
-def take_strip(entry: ManifestEntry, strip: Strip) -> ManifestEntry:
-    """Return the entry of a strip that validates, under a name of its own."""
-    return replace(entry, name=f"{entry.name}_val", split="val", strip=strip)
+def take_strip(entry: ManifestEntry, part: HeldOut, strip: Strip) -> ManifestEntry:
+    """Return the entry of a strip that is held out, under a name of its own.
+
+    Args:
+        entry: The image.
+        part: Which strips.
+        strip: The part of the image.
+    """
+    return replace(entry, name=f"{entry.name}_{part.split}", split=part.split, strip=strip)
 
 
 def add_up_numbers(items: Iterator[Inspected]) -> Counter[int]:
@@ -91,30 +144,37 @@ def add_up_numbers(items: Iterator[Inspected]) -> Counter[int]:
     return sum((Counter({n: count.pixels for n, count in item.numbers.items()}) for item in items), Counter[int]())
 
 
-def cut_ends(shape: tuple[int, ...], share: float, name: str) -> list[tuple[Strip, Strip]]:
-    """Return the two ways to cut an image along its longest axis into a strip that validates and one that trains.
+def cut_ends(
+    shape: tuple[int, ...], part: HeldOut, name: str, within: Strip | None = None
+) -> list[tuple[Strip, Strip]]:
+    """Return the two ways to cut an image along its longest axis into a strip that is held out and one that trains.
 
     Args:
         shape: Lengths of the spatial axes, in pixels.
-        share: Share of the longest axis that validates; an eighth of it, `GAP` at most, is left out beside it.
+        part: Which strips; an eighth of a strip's width, `GAP` at most, is left out beside it.
         name: Of the image, for messages.
+        within: What of the image is still to train, of which the strip is cut along the same axis; None: all of it.
 
     Returns:
-        The part that trains and the strip that validates: with the strip at the start of the axis, and at its end.
+        The part that trains and the strip: with the strip at the start of the axis, and at its end.
 
     Raises:
         InputError: The image is too small for that.
     """
-    axis = int(np.argmax(shape))
-    length = shape[axis]
-    width = round(share * length)
+    whole = within or Strip(int(np.argmax(shape)), 0, max(shape))
+    length = whole.stop - whole.start
+    width = round(part.share * length)
     gap = min(GAP, width // 8)
     require(
         min(width, length - width - gap) >= SHORTEST,
-        f"{name} is {length} pixels long, too short for a strip of {share:g} of it that validates: name an image for "
-        "validation, or set dataset.val_strip",
+        f"{name} is {length} pixels long, too short for a strip of {part.share:g} of it that {part.verb}: name an "
+        f"image for {part.purpose}, or set {part.setting}",
     )
+
+    def cut(start: int, stop: int) -> Strip:
+        return Strip(whole.axis, whole.start + start, whole.start + stop)
+
     return [
-        (Strip(axis, width + gap, length), Strip(axis, 0, width)),
-        (Strip(axis, 0, length - width - gap), Strip(axis, length - width, length)),
+        (cut(width + gap, length), cut(0, width)),
+        (cut(0, length - width - gap), cut(length - width, length)),
     ]

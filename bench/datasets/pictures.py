@@ -1,4 +1,4 @@
-"""PNG, JPEG, BMP and GIF files: what the header says, before anything is allocated, and then the pixels, decoded whole."""
+"""PNG, JPEG, BMP and GIF files: what the header says, before anything is allocated, then the pixels, decoded whole."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass

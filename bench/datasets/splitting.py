@@ -18,7 +18,8 @@ FEWEST_FOLDERS = 3  # of images that are drawn as wholes: one for each split
 def read_manifest(config: FolderConfig) -> Manifest:
     """Return the entries below `config.root`, sorted by name within each split; no pixel is read.
 
-    The split val may be empty where `config.val_strip` says how much of the training images is to validate.
+    The splits val and test may be empty where `config.val_strip` and `config.test_strip` say how much of the training
+    images is to validate and to test.
     """
     root = find_dataset_root(config)
     path = root / ("splits.json" if config.manifest is None else config.manifest)
@@ -31,7 +32,7 @@ def read_manifest(config: FolderConfig) -> Manifest:
         pairs = find_pairs(config)
         manifest = read_split_folders(path, pairs) or draw_splits(config, pairs)
         source = f"the split of {root} {manifest.rule}"
-    needed = [split for split in SPLITS if split != "val" or config.val_strip == 0]
+    needed = list_needed(config)
     for split in needed:
         found = len(manifest.of(split))
         require(found > 0, f"{source} leaves the split {split} empty: {explain_needed(needed)}")
@@ -39,11 +40,19 @@ def read_manifest(config: FolderConfig) -> Manifest:
     return manifest
 
 
+def list_needed(config: FolderConfig) -> list[str]:
+    """Return the splits that need images of their own, since no strips of training images are held out for them."""
+    held_out = {"val": config.val_strip, "test": config.test_strip}
+    return [split for split in SPLITS if held_out.get(split, 0) == 0]
+
+
 def explain_needed(splits: Sequence[str]) -> str:
     """Return, in words, that these splits need images, and what to do where there are too few."""
+    if len(splits) == 1:
+        return f"{splits[0]} needs at least one image"
     return (
-        f"{', '.join(splits[:-1])} and {splits[-1]} need at least one image each (of one large image or volume, save a "
-        "part as an image of its own)"
+        f"{', '.join(splits[:-1])} and {splits[-1]} need at least one image each (of one large image or volume, set "
+        "dataset.test_strip=0.2, a share of it that tests, or save a part as an image of its own)"
     )
 
 
@@ -102,15 +111,19 @@ def read_split_folders(path: Path, pairs: Pairs) -> Manifest | None:
 def draw_splits(config: FolderConfig, pairs: Pairs) -> Manifest:
     """Shuffle the images with `dataset.split_seed` and cut by `dataset.split_fractions`; no split is left empty.
 
-    Of two images one trains and one tests, where a strip of the first can validate. Where all images lie in folders,
+    Of two images one trains and one tests, where a strip of the first can validate; where strips test, all images
+    train. Where all images lie in folders,
     `FEWEST_FOLDERS` or more, the folders are shuffled, and all images of one are in one split.
     """
     names = sorted(pairs.images)
-    needed = ["train", "test"] if config.val_strip > 0 else list(SPLITS)
+    needed = list_needed(config)
     require(
         len(names) >= len(needed),
         f"{config.root} holds {len(names)} {'image' if len(names) == 1 else 'images'}: {explain_needed(needed)}",
     )
+    if needed == ["train"]:
+        entries = [make_entry(name, "train", pairs) for name in names]
+        return Manifest(tuple(entries), "all images train", pairs.notes)
     folders = sorted({name.rpartition("/")[0] for name in names})
     whole = "" not in folders and len(folders) >= FEWEST_FOLDERS
     groups = [[n for n in names if n.rpartition("/")[0] == folder] for folder in folders] if whole else None
