@@ -305,3 +305,16 @@ def test_a_real_set_of_two_volumes_validates_on_a_strip_until_it_has_three_split
     splits = load(FolderConfig(root=str(tmp_path), manifest="list.csv"))
     assert (splits.task.spatial_axes, splits.task.in_channels) == (3, 1)
     assert np.asarray(splits.train[0].image).shape == (51, 120, 122, 1)
+
+
+def test_a_mask_of_two_images_is_pointed_out(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    rows = [
+        f"images/{stem}.png,masks/{'a' if stem == 'e' else stem}.png,{split}"
+        for split, stems in sets.SPLITS.items()
+        for stem in stems
+    ]
+    (root / "list.csv").write_text("\n".join(["image,mask,split", *rows]), encoding="utf-8")
+    notes = raw(root, manifest="list.csv").notes
+    assert any("a.png is the mask of a (train) and e (test): if they show the same place" in note for note in notes)
+    assert not any("is the mask of" in note for note in raw(root).notes)

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,7 @@ def read_manifest(config: FolderConfig) -> Manifest:
         found = len(manifest.of(split))
         require(found > 0, f"{source} leaves the split {split} empty: {explain_needed(needed)}")
     check_entries(manifest.entries)
-    return manifest
+    return replace(manifest, notes=(*manifest.notes, *note_shared_masks(manifest.entries)))
 
 
 def list_needed(config: FolderConfig) -> list[str]:
@@ -76,6 +77,20 @@ def check_entries(entries: Sequence[ManifestEntry]) -> None:
                 f"{other.image} ({other.split}) and {entry.image} ({entry.split}) are one file: an image belongs to "
                 "one split, once",
             )
+
+
+def note_shared_masks(entries: Sequence[ManifestEntry]) -> tuple[str, ...]:
+    """Return a sentence on masks that belong to several images, which may show the same place; none without such."""
+    images: dict[Path, list[ManifestEntry]] = {}
+    for entry in entries:
+        images.setdefault(entry.mask.resolve(), []).append(entry)
+    shared = [held for held in images.values() if len(held) > 1]
+    if not shared:
+        return ()
+    (first, second, *_), count = shared[0], len(shared)
+    more = f" ({count - 1} other masks are shared too)" if count > 1 else ""
+    owners = f"{first.name} ({first.split}) and {second.name} ({second.split})"
+    return (f"{first.mask} is the mask of {owners}{more}: if they show the same place, keep them in one split",)
 
 
 def read_split_folders(path: Path, pairs: Pairs) -> Manifest | None:
