@@ -23,7 +23,7 @@ Look = Callable[[ManifestEntry], Inspected]
 
 
 @dataclass(frozen=True)
-class HeldOut:
+class StripRule:
     """What is cut from training images.
 
     Attributes:
@@ -56,15 +56,15 @@ def cut_strips(manifest: Manifest, config: FolderConfig, look: Look) -> Manifest
         InputError: An image is too small, or another image has the name of a strip.
     """
     for part in (
-        HeldOut("test", config.test_strip, "dataset.test_strip", "testing", "tests"),
-        HeldOut("val", config.val_strip, "dataset.val_strip", "validation", "validates"),
+        StripRule("test", config.test_strip, "dataset.test_strip", "testing", "tests"),
+        StripRule("val", config.val_strip, "dataset.val_strip", "validation", "validates"),
     ):
         if part.share > 0 and not manifest.of(part.split):
             manifest = cut_split(manifest, part, config, look)
     return manifest
 
 
-def cut_split(manifest: Manifest, part: HeldOut, config: FolderConfig, look: Look) -> Manifest:
+def cut_split(manifest: Manifest, part: StripRule, config: FolderConfig, look: Look) -> Manifest:
     """Cut the strips of one split from each training image.
 
     Args:
@@ -102,7 +102,7 @@ def cut_split(manifest: Manifest, part: HeldOut, config: FolderConfig, look: Loo
 
 
 def cut_stack(
-    stack: list[ManifestEntry], part: HeldOut, config: FolderConfig, look: Look
+    stack: list[ManifestEntry], part: StripRule, config: FolderConfig, look: Look
 ) -> Iterator[tuple[ManifestEntry, ManifestEntry]]:
     """Yield the part that trains and the strip that is held out of an image, or of all planes of a stack in one way.
 
@@ -128,7 +128,7 @@ def cut_stack(
         yield replace(entry, strip=train), take_strip(entry, part, held)
 
 
-def take_strip(entry: ManifestEntry, part: HeldOut, strip: Strip) -> ManifestEntry:
+def take_strip(entry: ManifestEntry, part: StripRule, strip: Strip) -> ManifestEntry:
     """Return the entry of a strip that is held out, under a name of its own.
 
     Args:
@@ -145,7 +145,7 @@ def add_up_numbers(items: Iterator[Inspected]) -> Counter[int]:
 
 
 def cut_ends(
-    shape: tuple[int, ...], part: HeldOut, name: str, within: Strip | None = None
+    shape: tuple[int, ...], part: StripRule, name: str, within: Strip | None = None
 ) -> list[tuple[Strip, Strip]]:
     """Return the two ways to cut an image along its longest axis into a strip that is held out and one that trains.
 
