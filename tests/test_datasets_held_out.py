@@ -172,6 +172,7 @@ def test_planes_of_one_stack_test_at_the_same_end(tmp_path: Path) -> None:
     sets.write(root / "masks" / "a.tif", draw_stripes((4, 90, 40)))
     splits = read(root, planes=True, test_strip=0.2)
     assert [sample.name for sample in splits.test] == [f"a_z{plane:03d}_test" for plane in range(4)]
+    assert "1 stack was read as 4 planes, each an image (dataset.planes=true)" in splits.notes
     assert {np.asarray(sample.mask).shape for sample in splits.test} == {(18, 40)}
 
 

@@ -100,7 +100,8 @@ def split_planes(manifest: Manifest, config: FolderConfig) -> Manifest:
         names = [f"{entry.name}_z{plane:03d}" for plane in range(planes)]
         entries += [replace(entry, name=name, plane=plane) for plane, name in enumerate(names)] or [entry]
         counts += [planes] if planes else []
-    note = f"{len(counts)} stacks were read as {sum(counts)} planes, each an image (dataset.planes=true)"
+    stacks = "1 stack was" if len(counts) == 1 else f"{len(counts)} stacks were"
+    note = f"{stacks} read as {sum(counts)} planes, each an image (dataset.planes=true)"
     return replace(manifest, entries=tuple(entries), notes=(*manifest.notes, *([note] if counts else [])))
 
 
