@@ -148,9 +148,8 @@ def _find_extremes(covariance: NDArray[np.float64]) -> tuple[NDArray[np.floating
         return moments[:, 0], moments[:, -1]
     first, second, mixed = covariance[:, 0, 0], covariance[:, 1, 1], covariance[:, 0, 1]
     longest = (first + second) / 2 + np.hypot((first - second) / 2, mixed)
-    return (
-        first * second - mixed * mixed
-    ) / longest, longest  # the determinant over the longest: no difference of roots
+    shortest = (first * second - mixed * mixed) / longest  # by the determinant: no difference of roots
+    return shortest, longest
 
 
 def compute_position(statistics: SegmentStatistics) -> NDArray[np.float32]:

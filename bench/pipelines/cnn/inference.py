@@ -176,9 +176,8 @@ class Inferer:
     ) -> Iterator[tuple[list[Window], Tensor]]:
         """Windows in groups, as `_read`, and logits or scores (B, K, *axes); files are read one group ahead."""
         done, groups = 0, self._read(image, windows)
-        if len(windows) > self._count_tiles_at_once(windows) and (
-            type(image) is not np.ndarray or self.device.type != "cpu"
-        ):
+        at_hand = type(image) is np.ndarray and self.device.type == "cpu"  # for the processor that would fetch it
+        if len(windows) > self._count_tiles_at_once(windows) and not at_hand:
             groups = prefetch(groups)
         for group, images in groups:
             with torch.inference_mode(), autocast_to(self.device, self.dtype):
