@@ -45,6 +45,16 @@ class NarrowCopy:
             self._key, self._copy = key, narrow_weights(network, dtype)
         return self._copy
 
+    def predict(self, network: nn.Module, dtype: torch.dtype, images: torch.Tensor) -> torch.Tensor:
+        """Return what the copy gives for images; it is made at the first ones, and again after weights have changed.
+
+        Args:
+            network: A network in single precision, in eval mode.
+            dtype: Type of the copy's weights.
+            images: What the network takes.
+        """
+        return self.get(network, dtype)(images)  # type: ignore[no-any-return]
+
     def drop(self) -> None:
         """Let the copy go, which takes half of the memory of the weights."""
         self._copy = None

@@ -120,7 +120,7 @@ def test_files_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
 @pytest.mark.parametrize("shape", [(400, 30), (30, 4000), (9, 300, 200)])
 def test_both_ways_to_cut_are_disjoint_and_mirror_each_other(shape: tuple[int, ...], share: float) -> None:
     length = max(shape)
-    part = StripRule("val", share, "dataset.val_strip", "validation", "validates")
+    part = StripRule("val", share, "validation", "validates")
     (train, val), (other_train, other_val) = cut_ends(shape, part, "a.png")
     assert val.stop - val.start == round(share * length)
     assert 0 < train.start - val.stop <= GAP

@@ -29,16 +29,19 @@ class StripRule:
     Attributes:
         split: Split of the strips.
         share: Share of an image that a strip has.
-        setting: What says so.
         purpose: What the strips are for, in a word.
         verb: What they do, in a word.
     """
 
     split: str
     share: float
-    setting: str
     purpose: str
     verb: str
+
+    @property
+    def setting(self) -> str:
+        """Name of the setting that the share is."""
+        return f"dataset.{self.split}_strip"
 
 
 def cut_strips(manifest: Manifest, config: FolderConfig, look: Look) -> Manifest:
@@ -56,8 +59,8 @@ def cut_strips(manifest: Manifest, config: FolderConfig, look: Look) -> Manifest
         InputError: An image is too small, or another image has the name of a strip.
     """
     for part in (
-        StripRule("test", config.test_strip, "dataset.test_strip", "testing", "tests"),
-        StripRule("val", config.val_strip, "dataset.val_strip", "validation", "validates"),
+        StripRule("test", config.test_strip, "testing", "tests"),
+        StripRule("val", config.val_strip, "validation", "validates"),
     ):
         if part.share > 0 and not manifest.of(part.split):
             manifest = cut_split(manifest, part, config, look)

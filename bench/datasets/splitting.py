@@ -127,8 +127,8 @@ def draw_splits(config: FolderConfig, pairs: Pairs) -> Manifest:
     """Shuffle the images with `dataset.split_seed` and cut by `dataset.split_fractions`; no split is left empty.
 
     Of two images one trains and one tests, where a strip of the first can validate; where strips test, all images
-    train. Where all images lie in folders,
-    `FEWEST_FOLDERS` or more, the folders are shuffled, and all images of one are in one split.
+    train. Where all images lie in folders, `FEWEST_FOLDERS` or more, the folders are shuffled, and all images of one
+    are in one split.
     """
     names = sorted(pairs.images)
     needed = list_needed(config)

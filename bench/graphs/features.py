@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
 from bench.arrays.rows import cut_bands
-from bench.arrays.threads import start_workers
 from bench.graphs.moments import NODES
 from bench.graphs.pooling import MOMENTS_ALONE, Requirements, SegmentStatistics, pool_segments
 
@@ -26,24 +25,19 @@ class FeatureSet:
 
 
 def stack_features(names: Sequence[str], statistics: SegmentStatistics) -> NDArray[np.float32]:
-    """Compute the features of the sets `names`, some nodes per thread at a time, and put them side by side, (N, F)."""
+    """Compute the features of the sets `names`, some nodes at a time, and put them side by side, (N, F)."""
     (_, stop), *bands = cut_bands(statistics.counts.shape, NODES)
     if not bands:
         return _stack_part(names, statistics)
     first = _stack_part(names, statistics.take_nodes(0, stop))
 
-    def stack_nodes(low: int, high: int) -> NDArray[np.float32]:
-        return _stack_part(names, statistics.take_nodes(low, high))
-
     def stack() -> Iterator[NDArray[np.float32]]:
         yield first
-        for start in range(0, len(bands), workers.threads):
-            yield from workers.run(stack_nodes, bands[start : start + workers.threads])
+        for low, high in bands:
+            yield _stack_part(names, statistics.take_nodes(low, high))
             statistics.storage.release()
 
-    shape = (len(statistics.counts), first.shape[1])
-    with start_workers(shape) as workers:
-        return statistics.storage.fill(shape, np.float32, stack())
+    return statistics.storage.fill((len(statistics.counts), first.shape[1]), np.float32, stack())
 
 
 def _stack_part(names: Sequence[str], statistics: SegmentStatistics) -> NDArray[np.float32]:

@@ -79,15 +79,20 @@ def find_true_classes(confusion: Counts) -> NDArray[np.bool_]:
     return np.asarray(confusion.sum(axis=1) > 0)
 
 
+def leave_out_absent(per_class: PerClass, confusion: Counts) -> PerClass:
+    """Return scores (K,) with NaN for the classes that do not occur in the truth of a confusion matrix."""
+    return np.where(find_true_classes(confusion), per_class, np.nan)
+
+
 def dice(confusion: Counts) -> PerClass:
     """2 |A and B| / (|A| + |B|) per class; equals the F1 score of the class."""
-    return _of_true_classes(2 * np.diag(confusion), confusion.sum(0) + confusion.sum(1), confusion)
+    return leave_out_absent(_ratio(2 * np.diag(confusion), confusion.sum(0) + confusion.sum(1)), confusion)
 
 
 def iou(confusion: Counts) -> PerClass:
     """|A and B| / |A or B| per class (Jaccard)."""
     hit = np.diag(confusion)
-    return _of_true_classes(hit, confusion.sum(0) + confusion.sum(1) - hit, confusion)
+    return leave_out_absent(_ratio(hit, confusion.sum(0) + confusion.sum(1) - hit), confusion)
 
 
 def precision(confusion: Counts) -> PerClass:
@@ -102,11 +107,6 @@ def precision(confusion: Counts) -> PerClass:
 def recall(confusion: Counts) -> PerClass:
     """Share of the pixels of a class that were predicted as it."""
     return _ratio(np.diag(confusion), confusion.sum(1))
-
-
-def _of_true_classes(part: NDArray[np.int64], whole: NDArray[np.int64], confusion: Counts) -> PerClass:
-    """`part / whole`, NaN where a class does not occur in the truth."""
-    return np.where(find_true_classes(confusion), _ratio(part, whole), np.nan)
 
 
 def accuracy(confusion: Counts) -> float:

@@ -198,7 +198,7 @@ class SplitScores:
         for metric, formula in metrics.METRICS.items():
             made += self._class_rows(score, metric, formula(score.confusion))
         f1 = np.array([hits.f1 for hits in score.boundaries])
-        return made + self._class_rows(score, "boundary_f1", _leave_out_absent(f1, score))
+        return made + self._class_rows(score, "boundary_f1", metrics.leave_out_absent(f1, score.confusion))
 
     def _make_painted_rows(self, kind: str, score: ImageScore) -> list[Row]:
         """Dice and accuracy of a mask that has one class per superpixel: of the truth (oracle), of another (voted)."""
@@ -223,7 +223,8 @@ class SplitScores:
             image = score.image
             lines = [float("nan")] * len(names) if found is None else [one.lines.f1 for one in found]
             ratios = [float("nan")] * len(names) if found is None else [one.component_ratio for one in found]
-            made += self._class_rows(score, f"{kind}cl_dice", _leave_out_absent(np.array([np.nan, *lines]), score), 1)
+            of_true = metrics.leave_out_absent(np.array([np.nan, *lines]), score.confusion)
+            made += self._class_rows(score, f"{kind}cl_dice", of_true, 1)
             made += [_row(image, f"{kind}component_ratio", name, v) for name, v in zip(names, ratios, strict=True)]
         return made
 
@@ -238,7 +239,7 @@ class SplitScores:
         made = list[Row]()
         for score, found in zip(self._with_pool(self.images), (*self.surfaces, pooled), strict=True):
             distances = np.array([one.mean for one in found or nothing])
-            made += self._class_rows(score, "surface_distance", _leave_out_absent(distances, score))
+            made += self._class_rows(score, "surface_distance", metrics.leave_out_absent(distances, score.confusion))
         return made
 
     def _class_rows(self, score: ImageScore, metric: str, per_class: PerClass, first: int = 0) -> list[Row]:
@@ -247,11 +248,6 @@ class SplitScores:
         mean = metrics.macro(per_class, metrics.find_true_classes(score.confusion))
         values = (*per_class[first:], mean)
         return [_row(score.image, metric, name, value) for name, value in zip(classes, values, strict=True)]
-
-
-def _leave_out_absent(per_class: PerClass, score: ImageScore) -> PerClass:
-    """Return scores (K,) of an image without those of classes that are not in its truth."""
-    return np.where(metrics.find_true_classes(score.confusion), per_class, np.nan)
 
 
 def _row(image: str, metric: str, name: str, value: float) -> Row:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from bench.arrays import tiles
 from bench.arrays.protocols import Readable, Writable
@@ -86,7 +86,7 @@ class Inferer:
     width, and its logits are interpolated. `sight` says what it sees of a volume.
     """
 
-    network: nn.Module
+    network: Callable[[Tensor], Tensor]
     device: torch.device
     dtype: torch.dtype
     batch_size: int
@@ -161,12 +161,10 @@ class Inferer:
         for window, tile in zip(windows, scored, strict=True):
             out[window.keep] = tile[(slice(None), *window.inner)]
 
-    def _count_tiles_at_once(self, windows: Sequence[Window]) -> int:
-        return count_tiles_at_once(windows, self.batch_size, self.scale)
-
-    def _read(self, image: Readable, windows: Sequence[Window]) -> Iterator[tuple[list[Window], NDArray[np.float32]]]:
-        """Windows in groups of those that are predicted at once, with their images (B, *axes, C)."""
-        length = self._count_tiles_at_once(windows)
+    def _read(
+        self, image: Readable, windows: Sequence[Window], length: int
+    ) -> Iterator[tuple[list[Window], NDArray[np.float32]]]:
+        """Windows in groups of `length`, with their images (B, *axes, C)."""
         for start in range(0, len(windows), length):
             group = list(windows[start : start + length])
             yield group, np.stack([self.sight.read(image, window.read) for window in group])
@@ -175,9 +173,10 @@ class Inferer:
         self, image: Readable, windows: Sequence[Window], progress: Progress
     ) -> Iterator[tuple[list[Window], Tensor]]:
         """Windows in groups, as `_read`, and logits or scores (B, K, *axes); files are read one group ahead."""
-        done, groups = 0, self._read(image, windows)
+        length = count_tiles_at_once(windows, self.batch_size, self.scale)
+        done, groups = 0, self._read(image, windows, length)
         at_hand = type(image) is np.ndarray and self.device.type == "cpu"  # for the processor that would fetch it
-        if len(windows) > self._count_tiles_at_once(windows) and not at_hand:
+        if len(windows) > length and not at_hand:
             groups = prefetch(groups)
         for group, images in groups:
             with torch.inference_mode(), autocast_to(self.device, self.dtype):
@@ -188,7 +187,7 @@ class Inferer:
     def _forward(self, images: Tensor) -> Tensor:
         """Logits, or with `flips` the mean of the probabilities in float32."""
         if not self.flips:
-            return self.network(images)  # type: ignore[no-any-return]
+            return self.network(images)
         first, *others = self.sight.mirrors
         total = self._predict_mirrored(images, first)
         for axes in others:

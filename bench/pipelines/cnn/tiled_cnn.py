@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -343,7 +344,8 @@ class TiledCnn:
         settings = self.settings
         gaussian = settings.blend == "gaussian"
         is_narrow = self.dtype is not torch.float32 and self.device.type == "cpu"
-        kind = (self.narrow.get(self.model, self.dtype) if is_narrow else self.model, self.device, self.dtype)
+        network = partial(self.narrow.predict, self.model, self.dtype) if is_narrow else self.model
+        kind = (network, self.device, self.dtype)
         return Inferer(*kind, settings.batch_size, gaussian, settings.flips, settings.scale, self.sight)
 
     def _confusion(self, truth: Readable, predicted: Readable) -> NDArray[np.int64]:
