@@ -235,11 +235,28 @@ def test_a_number_that_means_not_annotated_by_custom_is_offered_as_such(
     assert raw(root, class_names=names, ignore_index=void).task.num_classes == 2
 
 
-def test_255_beside_0_alone_is_a_class(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("full", "suffix"), [(255, ".png"), (65535, ".tif")])
+def test_the_greatest_number_beside_0_alone_is_class_1(tmp_path: Path, full: int, suffix: str) -> None:
+    """Most programs write a foreground so; with every other number the user must say what it means."""
     root = sets.make(tmp_path)
-    for stem in "abcde":
-        sets.write(root / "masks" / f"{stem}.png", sets.classes() * 255)
-    with pytest.raises(InputError, match=r"give dataset\.mask_values, as in 'dataset.mask_values=\{0:0,255:1\}'"):
+    whole = sets.classes().astype(np.min_scalar_type(full)) * full
+    replace_masks(root, dict.fromkeys(sets.STEMS, whole), suffix)
+    splits = raw(root)
+    assert splits.task.class_names == ("class_0", "class_1")
+    np.testing.assert_array_equal(np.asarray(splits.train[0].mask), sets.classes())
+    assert any(f"0 and {full}, so {full} is class 1" in note for note in splits.notes)
+    said = raw(root, mask_values={0: 0, full: 1})
+    assert said.facts == splits.facts
+    assert not any("so 255 is class 1" in note for note in said.notes)
+    assert raw(root, class_names=["sky", "cell"]).task.class_names == ("sky", "cell")
+    with pytest.raises(InputError, match="hold only one class"):
+        raw(root, ignore_index=full)
+
+
+def test_no_other_number_beside_0_is_taken_for_class_1(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    replace_masks(root, {stem: sets.classes() * 200 for stem in sets.STEMS})
+    with pytest.raises(InputError, match=r"as in 'dataset.mask_values=\{0:0,200:1\}'"):
         raw(root)
 
 

@@ -40,9 +40,9 @@ LONGEST = 150  # lines of README.md
 def make_folder(root: Path, words: list[str]) -> Path:
     """A tiny data set with masks such as the settings of a command expect."""
     folder_sets.make(root)
-    if any("255:1" in word for word in words):
+    if any("128:1" in word for word in words):
         for path in (root / "masks").iterdir():
-            folder_sets.write(path, folder_sets.classes() * np.uint8(255))
+            folder_sets.write(path, folder_sets.classes() * np.uint8(128))
     return root
 
 

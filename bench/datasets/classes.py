@@ -1,6 +1,7 @@
 """From the numbers in mask files to classes: what they must be, what they seem to be, and how they are mapped."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -20,7 +21,36 @@ FEW_IMAGES = 3  # below which numbers of one piece each are no reason for a note
 NEAR = 20  # steps from 0 and 255 that JPEG makes of either
 LEFTOVERS = 3  # numbers so near on either side, from which on a mask seems to have been a JPEG
 FULL_SHARE = 0.005  # of the pixels that lie about 255, for the same
+FULL_NUMBERS = (255, 65535)  # that alone beside 0 are the foreground, as most programs write it
 FULL_SCALES = (255, 65535, 128, 127, 254)  # numbers that stand for "everything" beside masks of 0 and 1
+
+
+def complete_mapping(items: Sequence[Inspected], config: FolderConfig) -> FolderConfig:
+    """Map masks that hold nothing but 0 and 255 (or 65535) to classes 0 and 1, where no setting says what they mean.
+
+    Args:
+        items: All images and masks.
+        config: Settings of the data set.
+
+    Returns:
+        The settings, with `mask_values` where the numbers alone decide it.
+    """
+    numbers = {number for item in items for number in item.numbers}
+    settled = config.mask_values is not None or config.mask_colours is not None or config.ignore_index in numbers
+    many = len(config.class_names or ()) > 2
+    if settled or many or any(draws_zero_white(item) for item in items):
+        return config
+    for full in FULL_NUMBERS:
+        if numbers == {0, full}:
+            return replace(config, mask_values={0: 0, full: 1})
+    return config
+
+
+def describe_mapping(config: FolderConfig, given: FolderConfig) -> Iterator[str]:
+    """Yield a sentence where `complete_mapping` made the settings `config` of those that were given."""
+    if config.mask_values != given.mask_values:
+        full = max(config.mask_values)
+        yield f"masks hold nothing but 0 and {full}, so {full} is class 1 ('dataset.mask_values={{0:0,{full}:1}}')"
 
 
 def make_classes(config: FolderConfig, count: int) -> Classes:

@@ -10,7 +10,14 @@ import numpy as np
 
 from bench.arrays.spacing import relate_spacing
 from bench.config import FolderConfig, require
-from bench.datasets.classes import check_masks, compute_class_shares, describe_classes, make_classes
+from bench.datasets.classes import (
+    check_masks,
+    complete_mapping,
+    compute_class_shares,
+    describe_classes,
+    describe_mapping,
+    make_classes,
+)
 from bench.datasets.files import Classes, ImageFile, MaskFile
 from bench.datasets.fingerprint import open_fingerprint
 from bench.datasets.held_out import cut_strips
@@ -48,6 +55,7 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     items = [item for item, _ in looked]
     check_alike(items, config)
     check_leaks(items)
+    given, config = config, complete_mapping(items, config)
     class_names = check_masks(items, config)
     classes = make_classes(config, len(class_names))
     pooled = pool_training(config.normalization, [item.moments for item in items if item.entry.split == "train"])
@@ -70,7 +78,12 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
         test,
         facts,
         Stored(pooled, tuple(sorted({str(item.dtype) for item in items if item.entry.split == "train"}))),
-        (*manifest.notes, *describe_images(items, spacing), *describe_classes(items, class_names, config)),
+        (
+            *manifest.notes,
+            *describe_images(items, spacing),
+            *describe_mapping(config, given),
+            *describe_classes(items, class_names, config),
+        ),
         propose_settings(items, class_names, widths, spacing),
     )
 
