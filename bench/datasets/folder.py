@@ -10,20 +10,15 @@ import numpy as np
 
 from bench.arrays.spacing import relate_spacing
 from bench.config import FolderConfig, require
-from bench.datasets.classes import (
-    check_masks,
-    complete_mapping,
-    compute_class_shares,
-    describe_classes,
-    describe_mapping,
-    make_classes,
-)
+from bench.datasets.class_notes import describe_classes, describe_mapping
+from bench.datasets.classes import complete_mapping, compute_class_shares, make_classes
 from bench.datasets.files import Classes, ImageFile, MaskFile
 from bench.datasets.fingerprint import open_fingerprint
 from bench.datasets.held_out import cut_strips
 from bench.datasets.inspection import Inspected, split_planes
 from bench.datasets.listing import name_files
 from bench.datasets.manifest import SPLITS, Manifest, find_dataset_root
+from bench.datasets.mask_checks import check_masks
 from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose_scaling, pool_training
 from bench.datasets.proposal import measure_objects, propose_settings
 from bench.datasets.sample import Sample, Splits, Task
