@@ -114,7 +114,7 @@ def test_remains_step_aside_though_the_sweep_was_killed_once_the_run_was_done_ag
     with pytest.raises(KeyboardInterrupt):
         run([job(tmp_path)], Doer("killed"))
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "settle", lambda *_: None)
+        patch.setattr(sweep, "move_superseded", lambda *_: None)
         run([job(tmp_path)], Doer())
     assert len(collect(tmp_path).unfinished) == 1
     doer = Doer()
@@ -211,7 +211,7 @@ def test_a_failure_is_replaced_though_the_sweep_was_killed_before_it_moved_it(
 ) -> None:
     run([job(tmp_path)], Doer("failed"))
     with monkeypatch.context() as patch:
-        patch.setattr(sweep, "settle", lambda *_: None)
+        patch.setattr(sweep, "move_superseded", lambda *_: None)
         run([job(tmp_path)], Doer())
     assert sorted(collect(tmp_path).runs["status"]) == ["failed", "ok"]
     doer = Doer()

@@ -25,9 +25,9 @@ def complete_mapping(items: Sequence[Inspected], config: FolderConfig) -> Folder
         The settings, with `mask_values` where the numbers alone decide it.
     """
     numbers = {number for item in items for number in item.numbers}
-    settled = config.mask_values is not None or config.mask_colours is not None or config.ignore_index in numbers
+    explained = config.mask_values is not None or config.mask_colours is not None or config.ignore_index in numbers
     many = len(config.class_names or ()) > 2
-    if settled or many or any(draws_zero_white(item) for item in items):
+    if explained or many or any(draws_zero_white(item) for item in items):
         return config
     for full in FULL_NUMBERS:
         if numbers == {0, full}:

@@ -40,7 +40,7 @@ class Fingerprint:
     images: dict[str, dict[str, Any]] = field(default_factory=dict)
     changed: bool = False
 
-    def look(self, entry: ManifestEntry, config: FolderConfig) -> tuple[Inspected, str]:
+    def inspect(self, entry: ManifestEntry, config: FolderConfig) -> tuple[Inspected, str]:
         """Return what one reading of an image and its mask finds, and the hash of their files; read only if need be."""
         name = json.dumps([*(str(path) for path in (*entry.images, entry.mask)), entry.plane, repr(entry.strip)])
         known = self.images.get(name)

@@ -42,12 +42,12 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     Raises:
         InputError: Anything that would make a result wrong, named by file or setting.
     """
-    manifest, known = read_manifest(config), open_fingerprint(config, keep_in)
+    manifest, fingerprint = read_manifest(config), open_fingerprint(config, keep_in)
     if config.planes:
         manifest = split_planes(manifest, config)
-    manifest = cut_strips(manifest, config, lambda entry: known.look(entry, config)[0])
-    looked = [known.look(entry, config) for entry in manifest.entries]
-    items = [item for item, _ in looked]
+    manifest = cut_strips(manifest, config, lambda entry: fingerprint.inspect(entry, config)[0])
+    inspected = [fingerprint.inspect(entry, config) for entry in manifest.entries]
+    items = [item for item, _ in inspected]
     check_alike(items, config)
     check_leaks(items)
     given, config = config, complete_mapping(items, config)
@@ -62,9 +62,9 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     spacing = find_spacing(items, config)
     task = Task(class_names, items[0].shape[-1], len(items[0].shape) - 1, config.ignore_index, shortest, spacing)
     widths = measure_objects(items, len(class_names), config, spacing)
-    facts = collect_facts(manifest, items, [digest for _, digest in looked], spacing)
+    facts = collect_facts(manifest, items, [digest for _, digest in inspected], spacing)
     facts |= {"dataset.object_width": round(max(widths.values()), 1)} if widths else {}
-    known.save(summarise_images(items, task, config, facts))
+    fingerprint.save(summarise_images(items, task, config, facts))
     return Splits(
         find_dataset_root(config).resolve().name,
         task,

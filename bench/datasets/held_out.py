@@ -19,7 +19,7 @@ from bench.datasets.strips import Strip
 GAP = 32  # pixels at most that are left out between the part that trains and the strip that is held out
 SHORTEST = 8  # pixels of either part, at least
 
-Look = Callable[[ManifestEntry], Inspected]
+Inspect = Callable[[ManifestEntry], Inspected]
 
 
 @dataclass(frozen=True)
@@ -44,13 +44,13 @@ class StripRule:
         return f"dataset.{self.split}_strip"
 
 
-def cut_strips(manifest: Manifest, config: FolderConfig, look: Look) -> Manifest:
+def cut_strips(manifest: Manifest, config: FolderConfig, inspect: Inspect) -> Manifest:
     """Cut strips to test and to validate on from each training image, where no image is named for that.
 
     Args:
         manifest: The entries of the data set.
         config: Settings of the data set; `test_strip` and `val_strip` are the shares of an image that are held out.
-        look: Reads what an entry holds.
+        inspect: Reads an entry.
 
     Returns:
         The manifest with the strips, and what is left of their images for training.
@@ -63,18 +63,18 @@ def cut_strips(manifest: Manifest, config: FolderConfig, look: Look) -> Manifest
         StripRule("val", config.val_strip, "validation", "validates"),
     ):
         if part.share > 0 and not manifest.of(part.split):
-            manifest = cut_split(manifest, part, config, look)
+            manifest = cut_split(manifest, part, config, inspect)
     return manifest
 
 
-def cut_split(manifest: Manifest, part: StripRule, config: FolderConfig, look: Look) -> Manifest:
+def cut_split(manifest: Manifest, part: StripRule, config: FolderConfig, inspect: Inspect) -> Manifest:
     """Cut the strips of one split from each training image.
 
     Args:
         manifest: The entries of the data set, none of that split.
         part: Which strips.
         config: Settings of the data set.
-        look: Reads what an entry holds.
+        inspect: Reads an entry.
 
     Returns:
         The manifest with the strips, and what is left of their images for training.
@@ -83,7 +83,7 @@ def cut_split(manifest: Manifest, part: StripRule, config: FolderConfig, look: L
         InputError: An image is too small, or another image has the name of a strip.
     """
     stacks = [list(stack) for _, stack in groupby(manifest.of("train"), key=lambda entry: (entry.images, entry.mask))]
-    pairs = [pair for stack in stacks for pair in cut_stack(stack, part, config, look)]
+    pairs = [pair for stack in stacks for pair in cut_stack(stack, part, config, inspect)]
     named = {entry.name: entry for entry in manifest.entries}
     for _, held in pairs:
         require(
@@ -105,7 +105,7 @@ def cut_split(manifest: Manifest, part: StripRule, config: FolderConfig, look: L
 
 
 def cut_stack(
-    stack: list[ManifestEntry], part: StripRule, config: FolderConfig, look: Look
+    stack: list[ManifestEntry], part: StripRule, config: FolderConfig, inspect: Inspect
 ) -> Iterator[tuple[ManifestEntry, ManifestEntry]]:
     """Yield the part that trains and the strip that is held out of an image, or of all planes of a stack in one way.
 
@@ -116,7 +116,7 @@ def cut_stack(
         stack: The image, or the planes of a stack.
         part: Which strips.
         config: Settings of the data set.
-        look: Reads what an entry holds.
+        inspect: Reads an entry.
 
     Raises:
         InputError: The image is too small.
@@ -124,7 +124,7 @@ def cut_stack(
     first = stack[0]
     shape = open_mask(first.mask, config.max_pixels, first.plane, config.mask_colours or ()).shape
     ways = cut_ends(shape, part, str(first.image), first.strip)
-    counts = [add_up_numbers(look(take_strip(entry, part, held)) for entry in stack) for _, held in ways]
+    counts = [add_up_numbers(inspect(take_strip(entry, part, held)) for entry in stack) for _, held in ways]
     [(common, _)] = sum(counts, Counter[int]()).most_common(1)
     train, held = ways[counts[1][common] <= counts[0][common]]
     for entry in stack:

@@ -249,7 +249,7 @@ def execute(job: Job, number: int, total: int, claim: Claim) -> str:
     done, summary = work(job, directory, row)
     claim.count_others()
     write_row(directory, done | _describe_neighbours(claim.beside, done.get("flags")))
-    resume.settle(results_dir, row["run_key"])
+    resume.move_superseded(results_dir, row["run_key"])
     print(f"[{number}/{total}] {summary} ({time.perf_counter() - started:.0f} s)", file=sys.stderr, flush=True)
     warning = trackers.track(job.config, directory)
     if warning:

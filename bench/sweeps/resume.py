@@ -87,7 +87,7 @@ def find_finished(found: Sequence[Attempt], run_key: str, rerun: str) -> Attempt
     return last
 
 
-def settle(results_dir: Path, run_key: str) -> None:
+def move_superseded(results_dir: Path, run_key: str) -> None:
     """Leave one attempt of a run per machine in `runs/`: the newest that ended well, else the newest.
 
     A failure after that one stays as well. The others move to `superseded/`, unread by anything; nothing is deleted. To

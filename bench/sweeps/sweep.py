@@ -12,7 +12,7 @@ from bench.config import InputError
 from bench.sweeps.claims import Claim, clear_dead, take
 from bench.sweeps.jobs import Job, execute, identify_run
 from bench.sweeps.pace import SweepPace
-from bench.sweeps.resume import Attempt, find_finished, find_newer, list_attempts, settle
+from bench.sweeps.resume import Attempt, find_finished, find_newer, list_attempts, move_superseded
 
 POLL = 0.5  # seconds between two looks at runs that another process is doing
 
@@ -113,7 +113,7 @@ def tidy(one: Planned) -> None:
     if len(one.known) > 1:
         with claim_run(one) as claim:
             if claim is not None:
-                settle(one.results_dir, one.run_key)
+                move_superseded(one.results_dir, one.run_key)
 
 
 @contextmanager
@@ -161,5 +161,5 @@ def do_run(one: Planned, statuses: dict[str, list[str]], pace: SweepPace) -> boo
             if status == "ok":
                 pace.add(one.job, time.perf_counter() - started)
             statuses.setdefault(one.job.config.results_dir, []).append(status)
-        settle(one.results_dir, one.run_key)
+        move_superseded(one.results_dir, one.run_key)
     return True
