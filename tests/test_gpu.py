@@ -126,8 +126,8 @@ def test_memory_that_is_not_there_is_out_of_memory(environment: dict[str, str]) 
     assert run_isolated(gpu_work.allocate_under_a_cap, (2 * SIZE, SIZE), 120, environment).ok
 
 
-def test_a_ballast_leaves_what_it_says(environment: dict[str, str]) -> None:
-    done = run_isolated(gpu_work.count_left_by_ballast, 2048 * MIB, 120, environment)
+def test_a_process_that_occupies_a_gpu_leaves_what_it_says(environment: dict[str, str]) -> None:
+    done = run_isolated(gpu_work.count_left_free, 2048 * MIB, 120, environment)
     assert done.ok, done.traceback
     said, seen = done.result
     assert said == pytest.approx(2048 * MIB, abs=16 * MIB)

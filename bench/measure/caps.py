@@ -1,4 +1,4 @@
-"""Calls under a limit of memory: of the process on the host; of torch's allocator, or by a ballast, on a GPU."""
+"""Calls under a limit of memory: of the process on the host, of torch's allocator, or of what is free on a GPU."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ class LimitedCall:
         function: Importable by module and name.
         argument: Its one argument, which must pickle.
         limit_bytes: The limit.
-        kind: `HOST`, `SOFT`, or `HARD`, whose limit is a ballast process: nothing is set in the calling process.
+        kind: `HOST`, `SOFT`, or `HARD`, where another process occupies the rest of the GPU.
         device: cpu, cuda or cuda:N.
     """
 
@@ -68,12 +68,12 @@ def limit_gpu(device: str, size: int) -> None:
 
 
 @contextmanager
-def hold_ballast(device: str, leave: int) -> Iterator[int | None]:
-    """Hold all but `leave` bytes of the device's free memory in a process of its own.
+def occupy_gpu(device: str, leave: int) -> Iterator[int | None]:
+    """Occupy all but `leave` bytes of the device's free memory by a process of its own.
 
-    Yields the bytes that are left, or None where the process could not hold the rest.
+    Yields the bytes that are left, or None where the process could not occupy the rest.
     """
-    command = [sys.executable, "-m", "bench.measure.ballast", device, str(leave)]
+    command = [sys.executable, "-m", "bench.measure.occupy", device, str(leave)]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT)
     try:
         assert process.stdout is not None

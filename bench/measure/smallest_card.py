@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.measure.caps import HARD, HOST, SOFT, LimitedCall, hold_ballast, run_limited
+from bench.measure.caps import HARD, HOST, SOFT, LimitedCall, occupy_gpu, run_limited
 from bench.measure.isolation import run_isolated
 from bench.measure.machine import memory_bytes
 from bench.measure.outcome import Outcome
@@ -33,7 +33,7 @@ class Smallest:
 
     Attributes:
         least_bytes: The least limit that passed, to `resolution_bytes`; None if none did.
-        kind: What was limited: `cap_hard` (a ballast process held the rest of the device), `cap_soft` (torch's
+        kind: What was limited: `cap_hard` (another process occupied the rest of the device), `cap_soft` (torch's
             allocator alone, without the context) or `host_data_limit` (writable memory of a process on the host).
         resolution_bytes: How finely was searched.
         reason: Why no limit passed; empty if one did.
@@ -109,7 +109,7 @@ def find_smallest(
 
     The call is first made without a limit, and must work then. On a GPU a trial may take 1.25 times as long, as one
     that only crawls has not passed. A limit on the host refuses memory and slows nothing, so there time only ends what
-    hangs. On a GPU a ballast process holds the rest of the device; where it cannot, torch's allocator is limited. On
+    hangs. On a GPU another process occupies the rest of the device; where it cannot, torch's allocator is limited. On
     the CPU the process's writable memory is limited.
 
     Args:
@@ -135,7 +135,7 @@ def find_smallest(
         ceiling = memory_bytes()
     else:
         ceiling = _device_bytes(device, environment)
-        kind = HARD if ceiling and _ballast_works(device, ceiling) else SOFT
+        kind = HARD if ceiling and _can_occupy(device, ceiling) else SOFT
 
     def trial(limit: int) -> Outcome:
         return _trial(LimitedCall(function, argument, limit, kind, device), killed_after, environment)
@@ -146,9 +146,9 @@ def find_smallest(
 def _trial(call: LimitedCall, timeout: float, environment: Mapping[str, str] | None) -> Outcome:
     if call.kind != HARD:
         return run_isolated(run_limited, call, timeout, environment)
-    with hold_ballast(call.device, call.limit_bytes) as left:
+    with occupy_gpu(call.device, call.limit_bytes) as left:
         if left is None:
-            return Outcome("failed", "the ballast process could not hold the rest of the device", None, 0.0)
+            return Outcome("failed", "no process could occupy the rest of the device", None, 0.0)
         return run_isolated(run_limited, call, timeout, environment)
 
 
@@ -166,7 +166,7 @@ def _device_bytes(device: str, environment: Mapping[str, str] | None) -> int:
     return int(outcome.result) if outcome.ok else 0
 
 
-def _ballast_works(device: str, total: int) -> bool:
-    """Whether a ballast process can leave half of the device free, to within 16 MiB."""
-    with hold_ballast(device, total // 2) as left:
+def _can_occupy(device: str, total: int) -> bool:
+    """Whether another process can leave half of the device free, to within 16 MiB."""
+    with occupy_gpu(device, total // 2) as left:
         return left is not None and abs(left - total // 2) <= 16 * MIB

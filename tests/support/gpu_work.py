@@ -53,14 +53,14 @@ def allocate_under_a_cap(arguments: tuple[int, int]) -> int:
     return allocate(size)
 
 
-def count_left_by_ballast(leave: int) -> tuple[int | None, int]:
-    """Return what a ballast process says that it leaves, and what another process sees free beside it."""
+def count_left_free(leave: int) -> tuple[int | None, int]:
+    """Return what a process that occupies the device says that it leaves free, and what this process sees free."""
     import torch
 
-    from bench.measure.caps import hold_ballast
+    from bench.measure.caps import occupy_gpu
 
     torch.ones(1, device=DEVICE)
-    with hold_ballast(DEVICE, leave) as left:
+    with occupy_gpu(DEVICE, leave) as left:
         return left, torch.cuda.mem_get_info(0)[0]
 
 

@@ -1,4 +1,4 @@
-"""`python -m bench.measure.ballast DEVICE BYTES`: hold a GPU's free memory but for so many bytes.
+"""`python -m bench.measure.occupy DEVICE BYTES`: occupy a GPU's free memory but for so many bytes.
 
 It prints the bytes that are then free and keeps its blocks until standard input closes. Blocks are multiples of 2 MiB,
 the granule of CUDA's allocations.
@@ -11,7 +11,7 @@ NEAR = 16 * 2**20
 
 
 def main(device: str, leave: int) -> None:
-    """Hold all but `leave` bytes of the free memory of `device` (cuda, cuda:N) until standard input closes."""
+    """Occupy all but `leave` bytes of the free memory of `device` (cuda, cuda:N) until standard input closes."""
     import torch
 
     from bench.measure.allocator import create_context, device_index
