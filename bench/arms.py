@@ -145,11 +145,6 @@ ARMS: dict[str, Arm] = {  # in the order of tables and legends
 RIVALS = ("superpixel_gnn", "tiled_cnn")  # the two sides of the question
 
 
-def network_arms() -> tuple[str, ...]:
-    """Return the names of the arms that are trained as networks are."""
-    return tuple(arm.name for arm in ARMS.values() if arm.uses_training)
-
-
 def pixel_arms() -> tuple[str, ...]:
     """Return the names of the arms that never see a superpixel."""
     return tuple(arm.name for arm in ARMS.values() if not arm.uses_superpixels)

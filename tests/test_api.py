@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 from support.documents import read_blocks
+from support.results import write_run
 from support.source import ROOT
 
 from bench.config import (
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
     from bench.pipelines.gnn.graph import build_sample_graph
     from bench.pipelines.registry import build_pipeline
     from bench.superpixels.registry import segment
-    from bench.tables.write import write_run
 
 
 def picture(seed: int = 0, channels: int = 0) -> NDArray[np.uint8]:

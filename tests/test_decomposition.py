@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.plots.style import NoDataError
     from bench.tables.collect import collect
     from bench.tables.comparison import list_configurations
-    from bench.tables.decomposition import VOTED, decompose, list_idle_configurations, tabulate_liveness
+    from bench.tables.decomposition import decompose, list_idle_configurations, tabulate_liveness
     from bench.tables.text import format_points
 
 
@@ -57,7 +57,7 @@ def test_without_the_voted_cnn_two_steps_are_one(tmp_path: Path) -> None:
 
 
 def test_a_cnn_voted_onto_other_superpixels_does_not_count(tmp_path: Path) -> None:
-    assert VOTED not in decompose(made(tmp_path, superpixels__compactness=0.1)).levels
+    assert "U-Net voted" not in decompose(made(tmp_path, superpixels__compactness=0.1)).levels
 
 
 def test_controls_on_other_superpixels_are_refused(tmp_path: Path) -> None:

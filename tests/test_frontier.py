@@ -107,21 +107,21 @@ def test_marks_name_the_fronts_and_are_the_same_for_every_cost(runs: pd.DataFram
 
 
 def test_the_best_within_a_budget_by_hand(runs: pd.DataFrame) -> None:
-    found = {(item.cost, item.taker_pipeline): item for item in search_budgets(runs)}
+    found = {(item.cost, item.names[0]): item for item in search_budgets(runs)}
     assert len(found) == 6
-    cnn = found[MEMORY, "tiled_cnn"]  # the GNN at 50 px takes 1100 MiB
+    cnn = found[MEMORY, "U-Net"]  # the GNN at 50 px takes 1100 MiB
     assert cnn.budget == pytest.approx(700 + 2e4 / 50)
     assert set(cnn.taker["arm"]) == {"tiled_cnn encoder_name=tiny"}
     expected = cnn.taker.sort_values("seed")["dice"].to_numpy() - cnn.giver.sort_values("seed")["dice"].to_numpy()
     assert cnn.difference.value == pytest.approx(expected.mean())
     assert cnn.difference.low < expected.min()
-    gnn = found[MEMORY, "superpixel_gnn"]  # the best CNN on validation takes 2400 MiB, which every GNN keeps within
+    gnn = found[MEMORY, "GNN"]  # the best CNN on validation takes 2400 MiB, which every GNN keeps within
     assert set(gnn.giver["arm"]) == {"tiled_cnn encoder_name=large"}
     assert set(gnn.taker["superpixel_size"]) == {50.0}
 
 
 def test_no_configuration_within_a_budget_is_said_with_the_least_there_is(runs: pd.DataFrame) -> None:
-    [item] = [i for i in search_budgets(runs) if i.cost is TRAINING and i.taker_pipeline == "tiled_cnn"]
+    [item] = [i for i in search_budgets(runs) if i.cost is TRAINING and i.names[0] == "U-Net"]
     assert item.taker.empty
     assert item.least > item.budget
     assert not item.difference.has_interval

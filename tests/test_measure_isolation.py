@@ -39,7 +39,6 @@ def test_a_result_comes_back_with_its_times() -> None:
 def test_an_allocation_beyond_a_limit_is_host_oom() -> None:
     outcome = run_isolated(work.allocate_under_a_limit, 2**31, timeout=30)
     assert (outcome.status, outcome.error) == ("host_oom", "MemoryError")
-    assert outcome.out_of_memory
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces a limit of the address space")

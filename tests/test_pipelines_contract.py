@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from tifffile import imwrite
 
-from bench.arms import ARMS, foreign_arms, network_arms
+from bench.arms import ARMS, foreign_arms
 from bench.config import (
     CnnConfig,
     CoarseGnnConfig,
@@ -87,7 +87,7 @@ PROBABILISTIC = [
     ("superpixel_trees", "discard", 3),
     ("pixel_forest", "discard", 1),
 ]
-NETWORKS = network_arms()
+NETWORKS = tuple(name for name, arm in ARMS.items() if arm.uses_training)
 PREDICTING = [name for name, arm in ARMS.items() if not arm.sees_truth and name not in foreign_arms()]
 
 

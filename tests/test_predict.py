@@ -17,6 +17,7 @@ import pytest
 import tifffile
 from numpy.typing import NDArray
 from support import folder_sets as sets
+from support.results import write_run
 from support.source import ROOT
 
 from bench.cli import main as command
@@ -50,7 +51,6 @@ from bench.predict.command import match_images
 from bench.predict.prediction import PredictConfig
 from bench.predict.run_directory import read_config
 from bench.settings import read_settings
-from bench.tables.write import write_run
 
 if TYPE_CHECKING:
     import torch

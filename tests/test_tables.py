@@ -9,20 +9,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.results import IMAGES, ceiling, copy_results, make_results, make_run, score
+from support.results import IMAGES, ceiling, copy_results, make_results, make_run, score, write_run
 
 from bench import cli
 from bench.config import InputError, TrainingConfig
 from bench.files import write_atomically
 from bench.tables.columns import TABLES, list_required
-from bench.tables.write import protect, restore, write_run
+from bench.tables.write import protect, restore, write_row
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.tables.chosen import choose_configurations
     from bench.tables.collect import Tables, collect, frame_to_csv, load_tables, select_current
-    from bench.tables.comparison import compare_arms, divide_peaks, list_configurations
+    from bench.tables.comparison import compare_arms, list_configurations
     from bench.tables.text import COLUMNS, format_table, make_arms_table
 
 
@@ -228,16 +228,11 @@ def test_invalid_runs_are_left_out_and_contended_ones_counted(folder: Path) -> N
     assert cnn["seeds"] == 3
 
 
-def test_peaks_of_different_kinds_are_neither_averaged_nor_divided(folder: Path) -> None:
+def test_peaks_of_different_kinds_are_not_averaged(folder: Path) -> None:
     make_run(folder, "tiled_cnn", 5, peak_memory_kind="gpu_process")
     cnn = row(collect(folder), "tiled_cnn")
     assert math.isnan(cnn["peak_memory_bytes"])
     assert str(cnn["peak_memory_kind"]) == "cpu_rss+gpu_process"
-    assert divide_peaks(6.0, 3.0, ["cpu_rss", "cpu_rss"]) == 2.0
-    with pytest.raises(InputError, match="cpu_rss and gpu_process"):
-        divide_peaks(6.0, 3.0, ["cpu_rss", "gpu_process"])
-    with pytest.raises(InputError, match="not measured"):
-        divide_peaks(6.0, 3.0, [None, math.nan])
 
 
 def test_net_memory_is_what_was_added_to_the_start(tmp_path: Path) -> None:
@@ -295,7 +290,7 @@ def test_the_command_prints_the_table(folder: Path, capsys: pytest.CaptureFixtur
 
 def test_an_unknown_status_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="status must be one of"):
-        write_run(tmp_path, {"run_id": "r", "status": "fine"}, [], [], [])
+        write_row(tmp_path, {"run_id": "r", "status": "fine"})
     assert not (tmp_path / "run.json").exists()
 
 

@@ -44,7 +44,6 @@ class IdleState:
     """A device before this process used it, as the driver reports it."""
 
     used_bytes: int | None
-    pids: frozenset[int]
     utilization_percent: int | None
 
 
@@ -103,11 +102,7 @@ def read_idle_states(gpus: Iterable[Gpu] | None = None) -> dict[str | None, Idle
 
 def read_idle_state(gpu: Gpu) -> IdleState:
     """Read the state of a device now."""
-    return IdleState(
-        gpu.used_bytes(),
-        frozenset(process.pid for process in gpu.processes() or []),
-        gpu.vitals().utilization_percent,
-    )
+    return IdleState(gpu.used_bytes(), gpu.vitals().utilization_percent)
 
 
 def describe(gpu: Gpu, allocator: Allocator, before: IdleState | None, hold: Hold) -> Device:

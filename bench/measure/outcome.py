@@ -52,11 +52,6 @@ class Outcome:
         """Whether the call returned a result."""
         return self.status == "ok"
 
-    @property
-    def out_of_memory(self) -> bool:
-        """Whether lack of memory, of the device or of the host, is known or suspected to have ended the run."""
-        return self.status in ("out_of_memory", "oom_suspected", "host_oom")
-
 
 def classify(exception: BaseException) -> tuple[str, str]:
     """Return the status and a reason of one sentence for an exception, by type names and messages, without torch.

@@ -1,7 +1,7 @@
 """Runs grouped into configurations (everything equal but the seed) and the one table that compares them."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +9,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.arms import ARMS, foreign_arms
-from bench.config import Config, InputError, SyntheticConfig, flatten
+from bench.config import Config, SyntheticConfig, flatten
 from bench.tables.collect import Tables, label_machines, select_current
 from bench.tables.convergence import BUDGETS, assess, select_counted, select_trained
 from bench.tables.names import WEIGHTS, label_variety
@@ -38,23 +38,6 @@ _DATA_FACTS = (
 _PLACES = ("dataset.root", "dataset.manifest", "dataset.cache_dir", "dataset.mirror")
 _SAME_AS_MODEL = ("pipeline.model.conv", "pipeline.model.architecture")
 _SIZES = ("superpixels.superpixel_size", "superpixels.n_segments")
-
-
-def divide_peaks(numerator: float, denominator: float, kinds: Iterable[str | float | None]) -> float:
-    """Return the ratio of two peaks of memory.
-
-    Args:
-        numerator: Bytes.
-        denominator: Bytes.
-        kinds: Every `peak_memory_kind` that the two stand for.
-
-    Raises:
-        InputError: The kinds are not all one, or not known.
-    """
-    found = sorted({"not measured" if pd.isna(kind) else str(kind) for kind in kinds})
-    if len(found) != 1 or found == ["not measured"]:
-        raise InputError(f"peaks of memory of different kinds are not divided: {' and '.join(found)}")
-    return numerator / denominator
 
 
 # ----------------------------------------------------------------------------------------------- configurations

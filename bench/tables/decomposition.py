@@ -17,9 +17,8 @@ from bench.tables.names import is_volume, label_pipeline
 from bench.tables.statistics import Estimate, mean_interval
 
 IDLE = 0.001  # of the nodes' labels: edges whose removal changes fewer do nothing worth their cost
-GRAPH, PIXELS = (ARMS[name].label for name in RIVALS)
+GRAPH = ARMS[RIVALS[0]].label
 EDGELESS = ARMS[edgeless_arms()[0]].label
-VOTED = f"{PIXELS} voted"
 
 
 def _explain_steps(pixels: str) -> dict[tuple[str, str], tuple[str, str]]:
@@ -51,7 +50,7 @@ class LevelLoss:
 
 @dataclass(frozen=True)
 class Decomposition:
-    """Levels of test Dice by falling expectation (`PIXELS`, `VOTED`, `GRAPH`, `EDGELESS`) and the steps between them.
+    """Levels of test Dice by falling expectation, and the steps between them.
 
     `levels` holds one number per run. `ceiling` is the ceiling arm's Dice on the same superpixels, `size` their
     pixels asked for, `colours` the colour of the arm of each level. On volumes the first two levels are called after

@@ -35,10 +35,5 @@ def _head(found: re.Match[str]) -> str:
     return found.group(0).split("\n", 1)[0]
 
 
-def list_sections(text: str) -> list[tuple[str, str]]:
-    """Return table and section of every marked place of a text."""
-    return [(found["table"], found["section"]) for found in _MARKED.finditer(text)]
-
-
 if __name__ == "__main__":
     write_atomically(README, fill(README.read_text(encoding="utf-8")))

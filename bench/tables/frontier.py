@@ -120,7 +120,6 @@ class Within:
     kind: str
     giver: pd.DataFrame
     taker: pd.DataFrame
-    taker_pipeline: str
     names: tuple[str, str]
     budget: float
     least: float
@@ -153,7 +152,7 @@ def _within(cost: Cost, kind: str, arms: dict[str, pd.DataFrame], giver: str) ->
     taken = _best(arms[taker][means <= TOLERANCE * budget])
     scaled = budget / cost.scale, float(means.min()) / cost.scale
     names = tuple(_label(side, arms[side]) for side in (taker, giver))
-    return Within(cost, kind, given, taken, taker, (names[0], names[1]), *scaled, _difference(taken, given))
+    return Within(cost, kind, given, taken, (names[0], names[1]), *scaled, _difference(taken, given))
 
 
 def _select_side(runs: pd.DataFrame, pipeline: str) -> pd.DataFrame:

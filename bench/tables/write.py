@@ -23,33 +23,15 @@ _FORMULA = re.compile(r"'*[=+\-@\t]")  # what a spreadsheet takes for a formula,
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
-def write_run(directory: Path, run: Row, stages: Iterable[Row], scores: Iterable[Row], history: Iterable[Row]) -> None:
-    """Write one run's rows into its directory; `run.json` comes last: a run is finished when that file is there.
-
-    Args:
-        directory: The run's directory, made if it is not there.
-        run: Row of `runs`; its run_id is filled into every other row.
-        stages: Rows of `stages`. None and NaN are empty cells; a column that the schema does not know is kept.
-        scores: Rows of `scores`.
-        history: Rows of `history`.
-
-    Raises:
-        InputError: The row lacks run_id or status, or the status is unknown.
-    """
-    _check(run)
-    write_parts(directory, str(run["run_id"]), stages, scores, history)
-    write_row(directory, run)
-
-
 def write_parts(
     directory: Path, run_id: str, stages: Iterable[Row], scores: Iterable[Row], history: Iterable[Row]
 ) -> None:
-    """Write all of a run's rows but its own.
+    """Write all of a run's rows but its own; `write_row` comes last: a run is finished when its row is there.
 
     Args:
         directory: The run's directory, made if it is not there.
         run_id: Filled into every row.
-        stages: Rows of `stages`.
+        stages: Rows of `stages`. None and NaN are empty cells; a column that the schema does not know is kept.
         scores: Rows of `scores`.
         history: Rows of `history`.
     """
@@ -72,7 +54,10 @@ def write_part(directory: Path, name: str, run_id: str, rows: Iterable[Row]) -> 
 
 
 def write_row(directory: Path, run: Row) -> None:
-    """Write a run's row of `runs`, which says that the run is over; what else its directory holds stays."""
+    """Write a run's row of `runs`, which says that the run is over; what else its directory holds stays.
+
+    Raises InputError where the row lacks run_id or status, or the status is unknown.
+    """
     _check(run)
     text = json.dumps({key: _plain(value) for key, value in run.items()}, indent=1, allow_nan=False)
     write_atomically(directory / "run.json", text + "\n")

@@ -1,12 +1,13 @@
 """A made-up result folder for the tests of tables, figures and reports. Nothing in it was measured."""
 
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.tables.write import write_run
+from bench.tables.write import Row, write_parts, write_row
 
 CLASSES = ("background", "cell")
 IMAGES = tuple(f"{i:03d}" for i in range(6))
@@ -25,6 +26,12 @@ _MIB = {
     "tiled_cnn": 3000.0, "superpixel_gnn": 700.0, "superpixel_mlp": 650.0, "oracle": 250.0, "threshold": 200.0,
     "tiled_cnn_25d": 3100.0, "tiled_cnn_3d": 5000.0, "external": 9000.0,
 }  # fmt: skip
+
+
+def write_run(directory: Path, run: Row, stages: Iterable[Row], scores: Iterable[Row], history: Iterable[Row]) -> None:
+    """A finished run's directory, as a sweep leaves it."""
+    write_parts(directory, str(run["run_id"]), stages, scores, history)
+    write_row(directory, run)
 
 
 def copy_results(source: Path, target: Path) -> Path:

@@ -36,7 +36,7 @@ class Card:
         """As `open_device` does: the idle state first, then ourselves among the processes."""
         gpu = open_gpu(UUID)
         others = sum(value for name, value in self.answers.items() if name.startswith("compute_") and value > 0)
-        before = IdleState(IDLE + others, frozenset(), gpu.vitals().utilization_percent)
+        before = IdleState(IDLE + others, gpu.vitals().utilization_percent)
         return describe(gpu, self, before, self.hold)
 
     @contextmanager
