@@ -27,7 +27,9 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
     from bench.pipelines.gnn.graph import SuperpixelGraph
-    from bench.pipelines.gnn.superpixel_gnn import Item, SuperpixelGnn, disable_onednn, round_up
+    from bench.pipelines.gnn.items import Item
+    from bench.pipelines.gnn.onednn import disable_onednn, round_up
+    from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn
     from bench.pipelines.oracle import LabelledSegments, Oracle
     from bench.pipelines.painting import cut_painting_bands
     from bench.superpixels.labels import paint

@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     import torch
 
     from bench.graphs.build import build_graph
-    from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn, SuperpixelViews
+    from bench.pipelines.gnn.items import SuperpixelViews
+    from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn
     from bench.pipelines.oracle import Oracle
     from bench.scores.ceilings import boundary_recall
     from bench.superpixels.labels import count_classes, paint, paint_oracle

@@ -24,7 +24,8 @@ from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
 from bench.pipelines.both.scores import append_scores, append_to_item, score_image
 from bench.pipelines.cnn.tiled_cnn import TiledCnn, TiledImage
-from bench.pipelines.gnn.superpixel_gnn import BAND_PIXELS, Item, SuperpixelGnn, paint_item
+from bench.pipelines.gnn.items import Item, paint_item
+from bench.pipelines.gnn.superpixel_gnn import BAND_PIXELS, SuperpixelGnn
 from bench.pipelines.painting import paint_by_bands, paint_probabilities
 from bench.pipelines.scratch import map_scratch
 

@@ -16,7 +16,7 @@ from bench.arrays.rows import read_by_rows
 from bench.graphs.pooling import MOMENTS_ALONE, pool_segments
 from bench.pipelines.cnn.tiled_cnn import TiledCnn
 from bench.pipelines.gnn.graph import SuperpixelGraph
-from bench.pipelines.gnn.superpixel_gnn import Item, SuperpixelViews
+from bench.pipelines.gnn.items import Item, SuperpixelViews
 
 
 @dataclass(frozen=True)

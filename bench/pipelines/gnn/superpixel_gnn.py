@@ -2,8 +2,8 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -39,80 +39,27 @@ from bench.pipelines.gnn.graph import (
     is_large,
     store_graph,
 )
+from bench.pipelines.gnn.items import Item, SuperpixelViews, TrainingGraphs, paint_item
 from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
+from bench.pipelines.gnn.onednn import disable_onednn, round_up
 from bench.pipelines.gnn.parts import parts, warm_up_parts
 from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, join_windows, wrap_graph
 from bench.pipelines.held import hold_small
 from bench.pipelines.origin import merge_facts
-from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_views
-from bench.pipelines.scratch import map_scratch, warn_of_memory
+from bench.pipelines.painting import paint_by_bands, paint_probabilities
+from bench.pipelines.scratch import warn_of_memory
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
 from bench.superpixels.registry import segment_views, warm_up_segmentation
 from bench.superpixels.views import group_views, list_views, warm_up_painting
 
 BAND_PIXELS = 1 << 24  # painted at once into a file of chunks
-PAINTED = 1 << 21  # painted at once, and into a mask that is mapped where an image has more pixels
-
-
-@dataclass(frozen=True)
-class SuperpixelViews:
-    """A sample as several graphs, one of each segmentation. `segments` (V, *spatial); `facts` are sums over them.
-
-    The mask stays, since the score of the mean of the views needs its pixels.
-    """
-
-    views: tuple[SuperpixelGraph, ...]
-    segments: NDArray[np.int32]
-    facts: dict[str, float]
-    mask: Source
-
-    @property
-    def graphs(self) -> tuple[Data, ...]:
-        """The graph of each segmentation."""
-        return tuple(view.data for view in self.views)
-
-
-@dataclass(frozen=True)
-class TrainingGraphs:
-    """The graphs of a sample without the segments, from which nothing can be painted."""
-
-    graphs: tuple[Data, ...]
-    facts: dict[str, float]
-    segments: None = None
-
-
-Item = SuperpixelGraph | SuperpixelViews
 
 
 def _release(graphs: Sequence[Data]) -> None:
     """Hand back what graphs on the disk have in memory."""
     for graph in graphs:
         release_columns(graph)
-
-
-@contextmanager
-def disable_onednn() -> Iterator[None]:
-    """A context without oneDNN, which keeps a kernel and its buffers for every shape that it meets, a thousand of them.
-
-    No two batches of nodes have the same number: a process would grow by hundreds of MiB for no gain in speed. The
-    crops and tiles of a CNN are all alike. In bfloat16 oneDNN is needed, and `round_up` leaves few shapes.
-    """
-    before = bool(torch.backends.mkldnn.enabled)
-    torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]  # the context `flags` warns of TF32
-    try:
-        yield
-    finally:
-        torch.backends.mkldnn.set_flags(before)  # type: ignore[no-untyped-call]
-
-
-def round_up(count: int) -> int:
-    """Return the least number that is not below `count` and has three leading binary digits at most: these are few.
-
-    oneDNN keeps some 100 kB for each number of rows that a layer meets; the rows that are added take little time.
-    """
-    step = 1 << max(count.bit_length() - 3, 0)
-    return -(-count // step) * step
 
 
 class SuperpixelGnn:
@@ -481,29 +428,3 @@ class SuperpixelGnn:
             found = [group_confusion(counts[rows], classes[rows]) for rows in walk_rows(item.data, classes)]
             return np.asarray(np.sum(found, axis=0))
         return confusion_matrix(item.mask, self.predict(item), self.task.num_classes, self.task.ignore_index)
-
-
-def paint_item(item: Item, vote: Callable[[Data], NDArray[Any]], place: str | None = None) -> NDArray[np.integer]:
-    """Paint the nodes of an item onto the pixels, as in `paint_views`.
-
-    Args:
-        item: Graphs and segments (*spatial) of an image.
-        vote: Makes what is painted of each view's graph.
-        place: Folder for the mask of segments that lie on the disk, as in `open_scratch`.
-
-    Returns:
-        Classes (*spatial), in memory or in a file that goes with them.
-    """
-    votes, segments = [vote(view.data) for view in item.views], [view.segments for view in item.views]
-    if not any(isinstance(ids, np.memmap) for ids in segments):
-        return paint_views(votes, segments)
-    if segments[0].size <= PAINTED:
-        painted = paint_views(votes, segments)
-        for ids in segments:
-            release(ids)
-        return painted
-    first = votes[0]
-    dtype = first.dtype if len(votes) == 1 else np.min_scalar_type(first.shape[1] - 1)
-    out = map_scratch(segments[0].shape, dtype, place)
-    paint_by_bands(votes, segments, out, PAINTED, lambda _: None)
-    return out

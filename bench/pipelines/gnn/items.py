@@ -1,0 +1,73 @@
+"""A sample as the graphs of one or several segmentations, for training and for painting a mask."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch_geometric.data import Data
+
+from bench.arrays.protocols import Source
+from bench.arrays.rows import release
+from bench.pipelines.gnn.graph import SuperpixelGraph
+from bench.pipelines.painting import paint_by_bands, paint_views
+from bench.pipelines.scratch import map_scratch
+
+MAPPED_PIXELS = 1 << 21  # painted at once, and into a mask that is mapped where an image on the disk has more pixels
+
+
+@dataclass(frozen=True)
+class SuperpixelViews:
+    """A sample as several graphs, one of each segmentation. `segments` (V, *spatial); `facts` are sums over them.
+
+    The mask stays, since the score of the mean of the views needs its pixels.
+    """
+
+    views: tuple[SuperpixelGraph, ...]
+    segments: NDArray[np.int32]
+    facts: dict[str, float]
+    mask: Source
+
+    @property
+    def graphs(self) -> tuple[Data, ...]:
+        """The graph of each segmentation."""
+        return tuple(view.data for view in self.views)
+
+
+@dataclass(frozen=True)
+class TrainingGraphs:
+    """The graphs of a sample without the segments, from which nothing can be painted."""
+
+    graphs: tuple[Data, ...]
+    facts: dict[str, float]
+    segments: None = None
+
+
+Item = SuperpixelGraph | SuperpixelViews
+
+
+def paint_item(item: Item, vote: Callable[[Data], NDArray[Any]], place: str | None = None) -> NDArray[np.integer]:
+    """Paint the nodes of an item onto the pixels, as in `paint_views`.
+
+    Args:
+        item: Graphs and segments (*spatial) of an image.
+        vote: Makes what is painted of each view's graph.
+        place: Folder for the mask of segments that lie on the disk, as in `open_scratch`.
+
+    Returns:
+        Classes (*spatial), in memory or in a file that goes with them.
+    """
+    votes, segments = [vote(view.data) for view in item.views], [view.segments for view in item.views]
+    if not any(isinstance(ids, np.memmap) for ids in segments):
+        return paint_views(votes, segments)
+    if segments[0].size <= MAPPED_PIXELS:
+        painted = paint_views(votes, segments)
+        for ids in segments:
+            release(ids)
+        return painted
+    first = votes[0]
+    dtype = first.dtype if len(votes) == 1 else np.min_scalar_type(first.shape[1] - 1)
+    out = map_scratch(segments[0].shape, dtype, place)
+    paint_by_bands(votes, segments, out, MAPPED_PIXELS, lambda _: None)
+    return out
