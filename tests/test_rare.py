@@ -69,7 +69,8 @@ def test_a_graph_network_shows_windows_with_rare_classes_more_often(rare_rows: i
         log = arm.fit([item], [item])
         assert log.facts["rare_classes"] == (is_rare and rare_share > 0)
         [data] = [view.data for view in item.views]
-        counts = [batch.y_counts.sum(dim=0) for epoch in range(1, 9) for batch in arm.draw_batches([data], epoch)]
+        sampler = arm.make_sampler([data], find_rare(data.y_counts.sum(dim=0).numpy(), rare_share))
+        counts = [batch.y_counts.sum(dim=0) for epoch in range(1, 9) for batch in sampler.draw_epoch(epoch)]
         return arm, torch.stack(counts).sum(dim=0).tolist()
 
     (plain, evenly), (focused, drawn) = build(0.0), build(0.02)

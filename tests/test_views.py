@@ -193,7 +193,8 @@ def test_all_views_are_learned_from() -> None:
     assert pipeline.model is not None
     seen = torch.cat([view.data.x for view in items[0].views])
     torch.testing.assert_close(pipeline.model.state_dict()["feature_mean"], seen.mean(dim=0), rtol=1e-4, atol=1e-4)
-    nodes = sum(batch.num_nodes for batch in pipeline.draw_batches([view.data for view in items[0].views], 1))
+    sampler = pipeline.make_sampler([view.data for view in items[0].views], np.empty(0, np.intp))
+    nodes = sum(batch.num_nodes for batch in sampler.draw_epoch(1))
     assert nodes >= len(seen)
 
 

@@ -25,7 +25,7 @@ from bench.graphs.build import warm_up_graph
 from bench.learning.devices import autocast_to, choose_dtype, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog, Interval
 from bench.learning.losses import class_weights, segmentation_loss
-from bench.learning.rare import announce_rare, draw_parts, find_rare, mix_draws, weigh_back
+from bench.learning.rare import announce_rare, find_rare, weigh_back
 from bench.learning.training import Learner, train
 from bench.pipelines.gnn import networks
 from bench.pipelines.gnn.augment import find_response, jitter
@@ -44,7 +44,7 @@ from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
 from bench.pipelines.gnn.onednn import disable_onednn, round_up
 from bench.pipelines.gnn.parts import parts, warm_up_parts
-from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, join_windows, wrap_graph
+from bench.pipelines.gnn.sampler import GraphSampler
 from bench.pipelines.held import hold_small
 from bench.pipelines.origin import merge_facts
 from bench.pipelines.painting import paint_by_bands, paint_probabilities
@@ -80,7 +80,6 @@ class SuperpixelGnn:
         make = partial(build_sample_graphs, deep=self.deep)
         self.cache = Cache(self.views, config.graph, task, make, SuperpixelGraph)
         self.model: Network | None = None
-        self.rare = np.empty(0, np.intp)
         if self.settings.jitter > 0:
             response = find_response(task.spatial_axes, task.in_channels, leave_out_deep(config.graph))
             self.response = response if self.deep is None else response.extend(self.deep.channels)
@@ -142,28 +141,24 @@ class SuperpixelGnn:
         seed_everything(self.config.seed, self.device)
         items = [data for item in train_items for data in item.graphs]
         if self.settings.weights is not None:
-            self.model = load_published_network(
-                Path(self.settings.weights), items[0].num_features, self.task.num_classes
-            )
-            self.model.to(self.device)
-            replayed = FitLog(parameters=sum(weight.numel() for weight in self.model.parameters()))
-            return self._add_facts(replayed, items, val_items)
+            return self._add_facts(self._load_published(self.settings.weights, items[0].num_features), items, val_items)
         self.model = self._build(items[0].num_features, items[0].edge_attr.shape[1])
         self.model.standardize([data.x for data in items], [data.edge_attr for data in items], lambda: _release(items))
         trim_heap()
         self.model.to(self.device)
         pixels = torch.stack([data.y_counts[rows].sum(dim=0) for data in items for rows in walk_rows(data)]).sum(dim=0)
-        self.rare = find_rare(pixels.numpy(), self.config.training.rare_share)
-        announce_rare(self.settings.name, self.rare, pixels.numpy(), self.task.class_names)
-        self.class_weights = self.weigh_classes(items, pixels.numpy()).to(self.device)
+        rare = find_rare(pixels.numpy(), self.config.training.rare_share)
+        announce_rare(self.settings.name, rare, pixels.numpy(), self.task.class_names)
+        sampler = self.make_sampler(items, rare)
+        self.class_weights = self.weigh_classes(pixels.numpy(), sampler).to(self.device)
         with self.choose_library():
             learner = Learner(
                 model=self.model,
-                batches=lambda epoch: self.draw_batches(items, epoch),
+                batches=sampler.draw_epoch,
                 loss=self.compute_loss,
                 validate=lambda: self._score(val_items),
-                steps_per_epoch=self._count_steps(items),
-                validation_cost=self._validation_cost(items, val_items),
+                steps_per_epoch=len(sampler),
+                validation_cost=self._validation_cost(sampler, val_items),
             )
             training = self.config.training
             log = train(
@@ -176,7 +171,7 @@ class SuperpixelGnn:
                 earlier_seconds=earlier_seconds,
             )
         trim_heap()
-        log = replace(log, facts={**log.facts, "rare_classes": len(self.rare)})
+        log = replace(log, facts={**log.facts, "rare_classes": len(rare)})
         return self._add_facts(log, items, val_items)
 
     def predict(self, item: Item) -> NDArray[np.integer]:
@@ -270,6 +265,12 @@ class SuperpixelGnn:
         self.model = self._build(features, edge_dim).to(self.device).eval()
         self.model.load_state_dict(weights)
 
+    def _load_published(self, weights: str, features: int) -> FitLog:
+        """Take published weights instead of training."""
+        self.model = load_published_network(Path(weights), features, self.task.num_classes)
+        self.model.to(self.device)
+        return FitLog(parameters=sum(weight.numel() for weight in self.model.parameters()))
+
     def _choose_dtype(self) -> torch.dtype:
         """Choose the type of the matrix products: on a CPU float32 for the networks that were not tried in bfloat16."""
         precision = self.settings.precision
@@ -313,54 +314,22 @@ class SuperpixelGnn:
         log = replace(log, facts={**log.facts, **facts}, intervals=(*log.intervals, inspected))
         return replace(log, flags=(*log.flags, *find_idle_edges(facts)))
 
-    def _count_steps(self, items: Sequence[Data]) -> int:
-        """Steps in an epoch, about."""
-        nodes = self.settings.batch_nodes
-        return len(items) if nodes is None else max(sum(int(data.x.shape[0]) for data in items) // nodes, 1)
+    def make_sampler(self, graphs: Sequence[Data], rare: NDArray[np.intp]) -> GraphSampler:
+        """Make the sampler of training batches, which shows rare classes more often than they occur."""
+        return GraphSampler(graphs, self.settings.batch_nodes, self.config.seed, rare)
 
-    def _validation_cost(self, items: Sequence[Data], val_items: Sequence[Item]) -> float:
-        """Cost of predicting `val_items` in optimiser steps: a step takes about three times a forward pass."""
-        nodes = sum(int(data.x.shape[0]) for data in items) / self._count_steps(items)
-        return sum(int(view.data.x.shape[0]) for item in val_items for view in item.views) / (3 * nodes)
-
-    def weigh_classes(self, items: Sequence[Data], counts: NDArray[np.int64]) -> Tensor:
-        """Return the weights (K,) of the cross-entropy, from the pixels (K,) of each class in the graphs `items`.
+    def weigh_classes(self, counts: NDArray[np.int64], sampler: GraphSampler) -> Tensor:
+        """Return the weights (K,) of the cross-entropy, from the pixels (K,) of each class in the training graphs.
 
         Windows with rare classes are shown more often than others; the weights make up for it.
         """
         weights = class_weights(counts, self.config.training.class_weights)
-        if len(self.rare) == 0:
-            return weights
-        parts = self._cut_parts(items, np.random.default_rng([self.config.seed, 0]))
-        return weigh_back(weights, counts, mix_draws(np.stack([part.count_pixels() for part in parts]), self.rare))
+        return weights if len(sampler.rare) == 0 else weigh_back(weights, counts, sampler.expect_pixels())
 
-    def _cut_parts(self, items: Sequence[Data], rng: np.random.Generator) -> list[Subgraph]:
-        """The windows of an epoch; whole graphs without `batch_nodes`."""
-        nodes = self.settings.batch_nodes
-        return [
-            part
-            for graph in items
-            for part in ([wrap_graph(graph)] if nodes is None else cut_subgraphs(graph, nodes // 2, rng))
-        ]
-
-    def draw_batches(self, items: Sequence[Data], epoch: int) -> Iterator[Data]:
-        """Yield graphs in random order; with `batch_nodes`, so many nodes or more, in windows of half as many.
-
-        Where there are rare classes, a share of the windows is drawn anew among those that hold them.
-        """
-        rng = np.random.default_rng([self.config.seed, epoch])
-        nodes, parts = self.settings.batch_nodes, self._cut_parts(items, rng)
-        order = rng.permutation(len(parts))
-        if len(self.rare) > 0:
-            order = draw_parts(order, np.stack([part.count_pixels()[self.rare] for part in parts]), rng)
-        gathered: list[Subgraph] = []
-        for index in order:
-            gathered.append(parts[index])
-            if nodes is None or sum(part.num_nodes for part in gathered) >= nodes:
-                yield join_windows(gathered)
-                gathered = []
-        if gathered:
-            yield join_windows(gathered)
+    def _validation_cost(self, sampler: GraphSampler, val_items: Sequence[Item]) -> float:
+        """Cost of predicting `val_items` in optimiser steps: a step takes about three times a forward pass."""
+        nodes = sampler.num_nodes / len(sampler)
+        return sum(int(view.data.x.shape[0]) for item in val_items for view in item.views) / (3 * nodes)
 
     def _logits(self, data: Data) -> Tensor:
         """Logits (N, K) on the device. `Data.to` would move the graph itself, so its tensors are moved one by one."""
