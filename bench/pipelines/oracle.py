@@ -12,9 +12,9 @@ from bench.config import Config, InputError
 from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
 from bench.superpixels.labels import count_classes, paint
-from bench.superpixels.registry import segment_views, warm_up_segmentation
+from bench.superpixels.registry import segment_views
 from bench.superpixels.scaling import choose_n_segments
-from bench.superpixels.views import compute_shares, list_views, paint_mean, warm_up_painting
+from bench.superpixels.views import compute_shares, list_views, paint_mean, warm_up_views
 
 
 @dataclass(frozen=True)
@@ -47,8 +47,7 @@ class Oracle:
 
     def __init__(self, config: Config, task: Task) -> None:
         self.config, self.task = config, task
-        warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
-        warm_up_painting(task.num_classes)
+        warm_up_views(config.superpixels, task.spatial_axes, task.in_channels, task.num_classes)
 
     def prepare(self, sample: Sample) -> Labelled:
         """Compute the superpixels of the image, and by `sample.mask` the true classes of each."""

@@ -14,6 +14,7 @@ from bench.arrays.rows import cut_bands
 from bench.arrays.threads import start_workers
 from bench.config import SuperpixelsConfig
 from bench.superpixels.labels import count_classes, paint_oracle
+from bench.superpixels.registry import warm_up_segmentation
 from bench.superpixels.scaling import choose_n_segments
 
 STRIP = 1 << 15  # pixels whose scores a thread adds up at once, in its cache
@@ -94,8 +95,16 @@ def paint_mean(
     return classes.reshape(segments[0].shape)
 
 
-def warm_up_painting(num_classes: int) -> None:
-    """Compile the kernels that `paint_mean` needs for so many classes."""
+def warm_up_views(config: SuperpixelsConfig, spatial_axes: int, channels: int, num_classes: int) -> None:
+    """Compile the kernels that segmenting an image and painting its mask need.
+
+    Args:
+        config: Method and its settings.
+        spatial_axes: Number of spatial axes.
+        channels: Number of channels.
+        num_classes: Number of classes.
+    """
+    warm_up_segmentation(spatial_axes, channels, config)
     paint_mean([np.zeros((1, num_classes), np.float32)] * 2, [np.zeros(1, np.int32)] * 2)
 
 

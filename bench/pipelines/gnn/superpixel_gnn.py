@@ -50,8 +50,8 @@ from bench.pipelines.origin import merge_facts
 from bench.pipelines.painting import paint_by_bands, paint_probabilities
 from bench.pipelines.scratch import warn_of_memory
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
-from bench.superpixels.registry import segment_views, warm_up_segmentation
-from bench.superpixels.views import group_views, list_views, warm_up_painting
+from bench.superpixels.registry import segment_views
+from bench.superpixels.views import group_views, list_views, warm_up_views
 
 BAND_PIXELS = 1 << 24  # painted at once into a file of chunks
 
@@ -68,8 +68,7 @@ class SuperpixelGnn:
     def __init__(self, config: Config, task: Task) -> None:
         assert isinstance(config.pipeline, SuperpixelGnnConfig)
         networks.check_network(config.pipeline.model)
-        warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
-        warm_up_painting(task.num_classes)
+        warm_up_views(config.superpixels, task.spatial_axes, task.in_channels, task.num_classes)
         warm_up_graph(task.spatial_axes, task.in_channels, leave_out_deep(config.graph))
         warm_up_parts()
         self.config, self.settings, self.task = config, config.pipeline, task

@@ -38,9 +38,9 @@ from bench.pipelines.trees.nodes import (
 )
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
 from bench.superpixels.labels import count_classes
-from bench.superpixels.registry import SUPERPIXELS, segment_views, warm_up_segmentation
+from bench.superpixels.registry import SUPERPIXELS, segment_views
 from bench.superpixels.scaling import choose_n_segments
-from bench.superpixels.views import group_views, list_views, warm_up_painting
+from bench.superpixels.views import group_views, list_views, warm_up_views
 
 BAND_PIXELS = 1 << 18  # counted, compared or painted at once
 MOST_CODES = 40_000_000  # bin numbers of the nodes that trees grow on, a byte each
@@ -99,8 +99,7 @@ class SuperpixelTrees(EnsembleKeeper):
         self.config, self.settings, self.task = config, config.pipeline, task
         return_freed_memory()
         self.views, self.place = list_views(config.superpixels), config.graph.scratch_dir
-        warm_up_segmentation(task.spatial_axes, task.in_channels, config.superpixels)
-        warm_up_painting(task.num_classes)
+        warm_up_views(config.superpixels, task.spatial_axes, task.in_channels, task.num_classes)
         self._warm_up_tables()
         warm_up_boosting()
 
