@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from bench.tables.collect import collect
     from bench.tables.comparison import list_configurations
-    from bench.tables.footprint import GIB, PRODUCT, TRACE, integrate_memory, measure_footprints
+    from bench.tables.footprint import PRODUCT, TRACE, integrate_memory, measure_footprints
+    from bench.tables.units import GIB
 
 
 TRAINING, PREDICTION = 4 * 1.1 + 1.5 + 44.0, 1.1 + 0.2  # seconds of a made-up GNN at 100 px

@@ -6,8 +6,9 @@ import pytest
 from support import work
 
 from bench.measure.caps import HARD, HOST
+from bench.measure.device import MIB
 from bench.measure.outcome import Outcome
-from bench.measure.smallest_card import MIB, Smallest, bisect_limit, find_smallest
+from bench.measure.smallest_card import Smallest, bisect_limit, find_smallest
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="only Linux limits a process's writable memory")
 

@@ -25,13 +25,13 @@ if TYPE_CHECKING:
     from bench.tables.scale import (
         AXES,
         FIELD,
-        GIB,
         MAGNIFICATION,
         find_fits,
         fit_lines,
         make_scale_points,
         tabulate_laws,
     )
+    from bench.tables.units import GIB
 
 LAWS = {  # constant, bytes per pixel and per node
     "superpixel_gnn": (400e6, 24.0, 2000.0),

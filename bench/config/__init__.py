@@ -46,3 +46,4 @@ from bench.config.run import MetricsConfig as MetricsConfig
 from bench.config.run import ParallelConfig as ParallelConfig
 from bench.config.run import TrainingConfig as TrainingConfig
 from bench.config.run import flatten as flatten
+from bench.config.run import walk_subclasses as walk_subclasses

@@ -1,5 +1,6 @@
 """A run as a whole: how it is trained, scored, measured and repeated."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from math import isfinite
 from typing import Any
@@ -196,3 +197,10 @@ def flatten(config: Any, prefix: str = "") -> dict[str, Any]:
         else:
             flat[f"{prefix}{item.name}"] = value
     return flat
+
+
+def walk_subclasses(base: Any) -> Iterator[Any]:
+    """Yield all classes below one, such as the settings of every arm below `PipelineConfig`."""
+    for child in base.__subclasses__():
+        yield child
+        yield from walk_subclasses(child)

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.measure.caps import HARD, HOST, SOFT, LimitedCall, occupy_gpu, run_limited
+from bench.measure.device import MIB
 from bench.measure.isolation import run_isolated
 from bench.measure.machine import memory_bytes
 from bench.measure.outcome import Outcome
 
-MIB = 2**20
 RESOLUTION = 128 * MIB
 SLOWDOWN = 1.25  # a trial that takes longer than this many times the run without a limit has not passed
 HANGING = 5.0  # times as long as without a limit, and a trial on the host is taken to hang

@@ -10,10 +10,11 @@ from bench.arms import ARMS, contending_arms, foreign_arms
 from bench.plots.labels import Label, place_labels
 from bench.plots.style import BLACK, GREY, KINDS, NoDataError, assign_styles, count_legend_columns, make_figure
 from bench.tables.chosen import choose_configurations, choose_shown, find_sides
-from bench.tables.comparison import MIB, format_setting, rank_arm
+from bench.tables.comparison import format_setting, rank_arm
 from bench.tables.convergence import select_counted, select_trained
 from bench.tables.frontier import select_like_peaks
 from bench.tables.names import find_family, name_arm
+from bench.tables.units import MIB
 
 Runs = pd.DataFrame
 MOST_ARMS = 6  # in one legend

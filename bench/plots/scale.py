@@ -10,7 +10,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.plots.style import GREY, KINDS, NoDataError, assign_styles, count_legend_columns, make_figure
 from bench.tables.comparison import rank_arm
-from bench.tables.scale import AXES, GIB, LIMITS, TILED, UNTILED
+from bench.tables.scale import AXES, LIMITS, TILED, UNTILED
+from bench.tables.units import GIB
 
 LACKING = ("out_of_memory", "oom_suspected", "host_oom")  # statuses of runs for which memory was not enough
 

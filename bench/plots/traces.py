@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from bench.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, make_figure
-from bench.tables.comparison import MIB
+from bench.tables.units import MIB
 
 _STAGES = {
     "prepare": SKY, "init": YELLOW, "warmup": PURPLE, "train": ORANGE, "validate": GREEN, "predict": GREY,

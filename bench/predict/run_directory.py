@@ -1,13 +1,12 @@
 """What a finished run left behind: its settings, its task and its checkpoint, checked as they are read."""
 
 import types
-from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from bench.arms import ARMS
-from bench.config import Config, DatasetConfig, InputError, PipelineConfig, require
+from bench.config import Config, DatasetConfig, InputError, PipelineConfig, require, walk_subclasses
 from bench.datasets import task_file
 from bench.datasets.sample import Task
 from bench.datasets.task_file import Normalization
@@ -127,15 +126,9 @@ def _rebuild_class(kind: Any, value: Any, name: str) -> Any:
 
 def _find_class(base: Any, wanted: Any, name: str) -> Any:
     """Return the settings class below `base` that is of the arm or data set `wanted`."""
-    classes = {found().name: found for found in _below(base)}
+    classes = {found().name: found for found in walk_subclasses(base)}
     require(wanted in classes, f"{name}.name must be one of {', '.join(classes)}, got {wanted!r}")
     return classes[wanted]
-
-
-def _below(base: Any) -> Iterator[Any]:
-    for child in base.__subclasses__():
-        yield child
-        yield from _below(child)
 
 
 def _read_key(kind: Any, key: str) -> Any:

@@ -14,9 +14,9 @@ from bench.config import InputError
 from bench.files import write_atomically
 from bench.tables.read import read_run_rows
 from bench.tables.statistics import mean_interval
+from bench.tables.units import MIB
 
 NAME = "model_card.md"
-MIB = 2**20
 Row = Mapping[str, Any]
 
 

@@ -11,8 +11,9 @@ from bench.arms import ARMS, RIVALS
 from bench.plots.style import KINDS, Plotted
 from bench.report.parts import ReportPart
 from bench.report.words import format_share, join_list
-from bench.tables.scale import AXES, GIB, LIMITS, MAGNIFICATION, TILED, LineLaw, find_fits, fit_lines
+from bench.tables.scale import AXES, LIMITS, MAGNIFICATION, TILED, LineLaw, find_fits, fit_lines
 from bench.tables.text import format_seconds
+from bench.tables.units import GIB
 
 CARDS = {  # GiB of memory that cards and laptops come with
     "gpu_process": (8, 12, 16, 24, 40, 48, 80),

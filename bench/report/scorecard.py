@@ -19,9 +19,9 @@ from bench.report.words import (
     join_sentences,
 )
 from bench.tables import speed
-from bench.tables.comparison import MIB
 from bench.tables.statistics import Estimate, estimate_paired_difference, median_ratio
 from bench.tables.text import FEWEST_IMAGES
+from bench.tables.units import MIB
 
 FEWEST_SEEDS = 3
 

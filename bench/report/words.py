@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 
 from bench.tables.statistics import Estimate
+from bench.tables.text import format_seconds
 
 
 def count(number: int, noun: str) -> str:
@@ -17,8 +18,8 @@ def join_list(items: Iterable[str]) -> str:
 
 
 def format_duration(value: float) -> str:
-    """Return seconds with three digits and no powers of ten."""
-    return f"{value:.3g} s" if value < 1000 else f"{value:.0f} s"
+    """Return seconds with their unit."""
+    return f"{format_seconds(value)} s"
 
 
 def format_interval(estimate: Estimate, form: Callable[[float], str] = "{:.3g}".format) -> str:

@@ -7,14 +7,14 @@ are text are quoted for it here, so that nobody who types a path needs to know t
 import json
 import re
 import shlex
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin
 
-from bench.config import Config, DatasetConfig, InputError, PipelineConfig, require, require_one_of
+from bench.config import Config, DatasetConfig, InputError, PipelineConfig, require, require_one_of, walk_subclasses
 from bench.settings import Setting, list_settings
 
 PLAIN = re.compile(r"[A-Za-z_./][\w./:@%?*|-]*", re.ASCII)  # text that the grammar takes for itself, if it is no WORD
@@ -37,18 +37,11 @@ def list_known_settings() -> dict[str, tuple[Setting, ...]]:
     found: dict[str, list[Setting]] = {}
     settings = list_settings(Config)
     for group, base in (("dataset", DatasetConfig), ("pipeline", PipelineConfig)):
-        for kind in _below(base):
+        for kind in walk_subclasses(base):
             settings += list_settings(kind, f"{group}.")
     for setting in settings:
         found.setdefault(setting.name, []).append(setting)
     return {name: tuple(same) for name, same in found.items()}
-
-
-def _below(base: type) -> Iterator[type]:
-    children: list[type] = base.__subclasses__()
-    for child in children:
-        yield child
-        yield from _below(child)
 
 
 def list_choices(folders: Sequence[Path]) -> dict[str, tuple[str, ...]]:

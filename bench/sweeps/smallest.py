@@ -46,9 +46,10 @@ def search_memory(config: Config, directory: Path, row: dict[str, Any]) -> tuple
     Returns:
         The run's row and a line for the user.
     """
+    from bench.measure.device import MIB
     from bench.measure.environment import pin_environment
     from bench.measure.machine import default_threads
-    from bench.measure.smallest_card import MIB, find_smallest
+    from bench.measure.smallest_card import find_smallest
     from bench.tables.write import write_rows
 
     short = replace(config, training=replace(config.training, epochs=None, seconds=None, steps=STEPS))

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
-from bench.files import fill_atomically, identify_process, is_running, remove
+from bench.files import FOREIGN_SECONDS, fill_atomically, identify_process, is_running, remove
 
 OWNER = "owner"  # file in the folder with the word of the process that made it
-FOREIGN_SECONDS = 7 * 86400.0  # age at which a folder of an unknown machine is taken for dead
 
 
 def find_common_folder() -> Path:
@@ -48,7 +47,7 @@ def use_temporary_folder() -> Iterator[Path]:
 
 
 def clear_dead_folders(common: Path) -> None:
-    """Remove the folders in `common` whose sweeps are dead; of another machine, those older than a week."""
+    """Remove the folders in `common` whose sweeps are dead; of another machine, those older than `FOREIGN_SECONDS`."""
     for folder in common.glob(f"{_prefix()}*"):
         try:
             running = is_running((folder / OWNER).read_text())

@@ -15,7 +15,6 @@ from bench.tables.convergence import BUDGETS, assess, select_counted, select_tra
 from bench.tables.names import WEIGHTS, label_variety
 
 GROUP = ["dataset", "machine", "arm", "superpixel_size"]
-MIB = 2**20
 _NOT_A_VARIANT = (
     *(
         "dataset.",

@@ -9,12 +9,12 @@ import pandas as pd
 
 from bench.config import InputError
 from bench.tables.folders import find_run_file
+from bench.tables.units import GIB
 
-GIB = 2**30
 COVERED = 0.8  # of the stages' seconds, at least, must be stood for by samples for a trace to be believed
 TRACE, PRODUCT = "area under the samples", "peak x time"
 _READINGS = {"gpu_process": "gpu_process_bytes", "cpu_rss": "rss_bytes", "cpu_rss_tree": "rss_tree_bytes"}
-_TRAINING = ("prepare", "init", "warmup", "train", "validate")
+TRAINING_STAGES = ("prepare", "init", "warmup", "train", "validate")
 _PREDICTION = ("prepare", "predict")
 
 
@@ -77,7 +77,7 @@ def _areas(run: Mapping[Hashable, Any], folders: Sequence[Path]) -> dict[str, fl
     if column not in trace or "split" not in trace:
         return unknown
     test = trace["split"] == "test"
-    training, predict = (trace["stage"].isin(names) for names in (_TRAINING, _PREDICTION))
+    training, predict = (trace["stage"].isin(names) for names in (TRAINING_STAGES, _PREDICTION))
     predicted = run["predict_s_per_mpx"] * run["test_megapixels"]
     return {
         "training": integrate_memory(trace[column], trace["seconds"], training & ~test, run["train_s"]),

@@ -9,10 +9,11 @@ from numpy.typing import NDArray
 
 from bench.arms import contending_arms, foreign_arms
 from bench.tables.chosen import find_sides
-from bench.tables.comparison import MIB, rank_arm
+from bench.tables.comparison import rank_arm
 from bench.tables.convergence import select_trained
 from bench.tables.names import find_family, find_network, is_volume, label_pipeline
 from bench.tables.statistics import Estimate, estimate_paired_difference, mean_interval, pareto_front, pareto_membership
+from bench.tables.units import MIB
 
 ENOUGH = 2  # configurations of each rival: a front of one point is a point
 TOLERANCE = 1.05  # two runs with the same budget differ by as much

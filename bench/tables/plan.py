@@ -19,8 +19,8 @@ from bench.tables.collect import Tables
 from bench.tables.comparison import GROUP, compare_arms, list_configurations
 from bench.tables.folders import read_folder
 from bench.tables.scale import FIELD, LineLaw, fit_lines, is_scale, make_scale_points
+from bench.tables.units import MIB
 
-MIB = 2**20
 FAR = 10.0  # times the measured size, beyond which a rate is an extrapolation
 UNKNOWN = "cannot be said"
 Row = Mapping[Hashable, Any]

@@ -15,16 +15,16 @@ from bench.arms import RIVALS
 from bench.config import InputError
 from bench.tables import speed
 from bench.tables.comparison import uses_superpixels
+from bench.tables.footprint import TRAINING_STAGES
 from bench.tables.memory_law import MemoryLaw, fit_memory_law
 from bench.tables.names import format_size, name_arm
+from bench.tables.units import GIB
 
 EXPERIMENT = "scale"
 FIELD, MAGNIFICATION = "more field", "more magnification"
 AXES = (FIELD, MAGNIFICATION)
-GIB = 2**30
 LIMITS = (2, 4, 8, 16, 24)  # GiB
 UNTILED, TILED, REDUCED = "untiled", "in tiles", "at reduced resolution"
-TRAINING = ("prepare", "init", "warmup", "train", "validate")
 NUMBERS = (
     "megapixels", "magnification", "superpixel_size", "nodes", "dice", "val_score", "prepare_s_per_mpx",
     "predict_s_per_mpx", "predict_only_s_per_mpx", "train_s", "seconds_to_equal", "training_bytes",
@@ -121,7 +121,7 @@ def _measure_phases(stages: pd.DataFrame) -> pd.DataFrame:
     loaded = rows.groupby("run_id")["rss_start_bytes"].min()
     test = rows["split"] == "test"
     phases = {
-        "training": rows["stage"].isin(TRAINING) & ~test,
+        "training": rows["stage"].isin(TRAINING_STAGES) & ~test,
         "prediction": rows["stage"].isin(("prepare", "predict")) & test,
     }
     found = {"memory_kind": rows.groupby("run_id")["memory_kind"].first()}

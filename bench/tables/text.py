@@ -8,9 +8,9 @@ from typing import Any
 import pandas as pd
 
 from bench.tables.breakeven import Crossing
-from bench.tables.comparison import MIB
 from bench.tables.decomposition import LevelLoss
 from bench.tables.names import format_extent, name_arm
+from bench.tables.units import MIB
 
 COLUMNS = {  # heading -> (column, format, what it means)
     "arm": ("arm", "{}", "the pipeline, and where it ran in several ways its settings other than the defaults"),

@@ -20,8 +20,9 @@ from bench.plots.all import split_groups
 from bench.report.verdict import Verdict, reach_verdict
 from bench.report.words import count
 from bench.tables.collect import Tables, load_tables
-from bench.tables.comparison import MIB, list_configurations
+from bench.tables.comparison import list_configurations
 from bench.tables.names import name_arm
+from bench.tables.units import MIB
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"
