@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from bench.arrays import tiles
 from bench.arrays.rows import RowReader, RowWriter, cut_bands, read_by_rows, write_by_rows
-from bench.learning.ahead import prefetch
+from bench.learning.prefetch import prefetch
 
 if TYPE_CHECKING:
     from bench.superpixels.runs import PlaneReader

@@ -167,7 +167,7 @@ def test_windows_and_large_images_give_the_same_mask(tmp_path: Path, monkeypatch
     expected = arm.predict(arm.prepare(new))
     monkeypatch.setattr("bench.pipelines.trees.responses.WINDOW_PIXELS", SMALL)
     np.testing.assert_array_equal(arm.predict(arm.prepare(new)), expected)
-    monkeypatch.setattr("bench.pipelines.held.HELD_VALUES", 100)
+    monkeypatch.setattr("bench.pipelines.in_memory.HELD_VALUES", 100)
     np.testing.assert_array_equal(arm.predict(arm.prepare(new)), expected)
     out: NDArray[np.int16] = np.full(expected.shape, -1, np.int16)
     arm.predict_into(new.image, out, tmp_path, lambda _: None)
@@ -178,7 +178,7 @@ def test_windows_and_large_images_give_the_same_mask(tmp_path: Path, monkeypatch
 def test_the_same_forest_grows_from_images_in_files_and_with_any_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     forests = [fitted((60, 70)).fitted()]
     monkeypatch.setattr("bench.pipelines.trees.pixel_forest.count_threads", lambda: 3)
-    monkeypatch.setattr("bench.pipelines.held.HELD_VALUES", 100)
+    monkeypatch.setattr("bench.pipelines.in_memory.HELD_VALUES", 100)
     monkeypatch.setattr("bench.pipelines.trees.pixel_forest.BAND_VALUES", 300)
     forests.append(fitted((60, 70)).fitted())
     for name in ("edges", "feature", "code", "left", "value"):

@@ -145,7 +145,7 @@ def test_a_large_image_is_prepared_in_bands_to_the_same_tables(views: int, monke
     whole = SuperpixelTrees(settings, kind).prepare(sample)
     monkeypatch.setattr("bench.pipelines.trees.nodes.SLAB_VALUES", 64 * 40 * 2)
     monkeypatch.setattr("bench.pipelines.trees.nodes.HELD_VALUES", 5000)
-    monkeypatch.setattr("bench.pipelines.held.SMALL_VALUES", 1)
+    monkeypatch.setattr("bench.pipelines.in_memory.SMALL_VALUES", 1)
     monkeypatch.setattr("bench.pipelines.trees.superpixel_trees.TOGETHER", 1)
     monkeypatch.setattr("bench.pipelines.trees.superpixel_trees.BAND_PIXELS", 1000)
     banded = SuperpixelTrees(settings, kind).prepare(sample)

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from bench.config import InputError, LearningConfig, TrainingConfig
-from bench.learning.ahead import prefetch
 from bench.learning.devices import amp_dtype, autocast
 from bench.learning.fitlog import FitLog, Interval, Validation, rise_late
 from bench.learning.forks import fork_budgets, load_state, save_state
 from bench.learning.pace import flag_pace
+from bench.learning.prefetch import prefetch
 from bench.learning.progress import FitBar
 from bench.learning.schedule import Schedule
 

@@ -14,7 +14,7 @@ from bench.config import Config, ThresholdConfig, require
 from bench.datasets.sample import Sample, Task
 from bench.files import read_json, write_atomically
 from bench.learning.fitlog import FitLog
-from bench.pipelines.held import hold_image, hold_mask
+from bench.pipelines.in_memory import hold_image, hold_mask
 from bench.pipelines.otsu import multi_otsu
 from bench.scores.metrics import group_confusion, macro_dice
 

@@ -156,9 +156,9 @@ class CoarseGnn:
     def _extend(self, item: CoarseItem, networks: Sequence[TiledCnn]) -> Item:
         """The graphs of an item with the scores of `networks`; a large image's scores lie on the disk meanwhile."""
         shape = (*item.tiled.mask.shape, self.task.num_classes)
-        place, held = self.config.graph.scratch_dir, item.tiled.is_held
-        scores = np.empty(shape, np.float32) if held else map_scratch(shape, np.float32, place)
-        score_image(networks, item.tiled.image, scores, lambda _: None, held)
+        place, in_memory = self.config.graph.scratch_dir, item.tiled.in_memory
+        scores = np.empty(shape, np.float32) if in_memory else map_scratch(shape, np.float32, place)
+        score_image(networks, item.tiled.image, scores, lambda _: None, in_memory)
         return append_to_item(item.graph, scores)
 
     @contextmanager
@@ -168,7 +168,7 @@ class CoarseGnn:
         """Segments of each view of an image, and what `vote` says of its nodes; 0.9 of the work."""
         with Storage(scratch) as disk:
             scores = disk.empty((*image.shape[:-1], self.task.num_classes), np.float32)
-            score_image(self.coarse, image, scores, lambda share: progress(COARSE_SHARE * share), is_held=False)
+            score_image(self.coarse, image, scores, lambda share: progress(COARSE_SHARE * share), in_memory=False)
             disk.release()
             yield self.gnn.predict_nodes(
                 image,

@@ -48,7 +48,7 @@ def score_image(
     image: Source,
     out: NDArray[np.float32],
     progress: Callable[[float], None],
-    is_held: bool = True,
+    in_memory: bool = True,
 ) -> None:
     """Write the class probabilities of an image, the mean over networks.
 
@@ -57,10 +57,10 @@ def score_image(
         image: Grey values (*spatial, C).
         out: Receives the probabilities (*spatial, K), an array or a memory map.
         progress: Receives the share that is done, in [0, 1].
-        is_held: Whether the image is in memory; else its rows are read one after the other.
+        in_memory: Whether the image is in memory; else its rows are read one after the other.
     """
     for index, network in enumerate(networks):
-        source: Readable = image if is_held else read_by_rows(image)
+        source: Readable = image if in_memory else read_by_rows(image)
         writer = SumWriter(out, 1 / len(networks), index == 0)
         windows = network.tiling.cut(image.shape[:-1])
         network.make_inferer().score(source, windows, writer, partial(_advance, progress, index, len(networks)))

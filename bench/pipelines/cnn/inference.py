@@ -16,8 +16,8 @@ from torch import Tensor
 from bench.arrays import tiles
 from bench.arrays.protocols import Readable, Writable
 from bench.arrays.tiles import Window
-from bench.learning.ahead import prefetch
 from bench.learning.devices import autocast_to
+from bench.learning.prefetch import prefetch
 from bench.pipelines.cnn.resolution import reduce_images, restore_scores
 from bench.pipelines.cnn.sight import PLANE, Sight
 

@@ -55,7 +55,7 @@ class TiledImage:
     mask: Source
     windows: Sequence[Window]
     facts: dict[str, float]
-    is_held: bool
+    in_memory: bool
     segments: None = None
 
 
@@ -80,11 +80,11 @@ class TiledCnn:
 
     def prepare(self, sample: Sample) -> TiledImage:
         """Hold the image, unless it is too large, and cut it into tiles."""
-        is_held = prod(sample.image.shape) <= self.held_pixels
-        image, mask = (hold_source(sample.image), np.asarray(sample.mask)) if is_held else (sample.image, sample.mask)
+        in_memory = prod(sample.image.shape) <= self.held_pixels
+        image, mask = (hold_source(sample.image), np.asarray(sample.mask)) if in_memory else (sample.image, sample.mask)
         trim_after(prod(sample.image.shape))
         windows = self.tiling.cut(mask.shape)
-        return TiledImage(image, mask, windows, {"num_tiles": float(len(windows))}, is_held)
+        return TiledImage(image, mask, windows, {"num_tiles": float(len(windows))}, in_memory)
 
     def fit(self, train_items: Sequence[TiledImage], val_items: Sequence[TiledImage]) -> FitLog:
         """Train a new network; keep the weights with the best pooled macro Dice on the validation images."""
@@ -122,8 +122,8 @@ class TiledCnn:
     def predict(self, item: TiledImage) -> NDArray[np.integer]:
         """Return the class of every pixel (*spatial), tile by tile; those of an image in a file lie on the disk."""
         shape, dtype = item.mask.shape, self._mask_dtype()
-        out = np.empty(shape, dtype) if item.is_held else map_scratch(shape, dtype, self.config.graph.scratch_dir)
-        image = item.image if item.is_held else read_by_rows(item.image)
+        out = np.empty(shape, dtype) if item.in_memory else map_scratch(shape, dtype, self.config.graph.scratch_dir)
+        image = item.image if item.in_memory else read_by_rows(item.image)
         self.make_inferer().segment(image, item.windows, out, lambda _: release(out))
         return out
 

@@ -19,7 +19,7 @@ from bench.graphs.build import build_columns
 from bench.graphs.weights import SPACING
 from bench.pipelines.gnn.columns import add_column, hold_columns, is_on_disk, store_columns
 from bench.pipelines.gnn.deep import DeepFeatures, build_deep_graphs
-from bench.pipelines.held import hold_small
+from bench.pipelines.in_memory import hold_small
 from bench.pipelines.scratch import lend_scratch, open_scratch, tie_scratch
 from bench.superpixels.labels import count_classes
 from bench.superpixels.registry import SUPERPIXELS, segment, segment_views

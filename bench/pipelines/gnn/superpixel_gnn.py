@@ -45,7 +45,7 @@ from bench.pipelines.gnn.networks import Network, build_network, load_published_
 from bench.pipelines.gnn.onednn import disable_onednn, round_up
 from bench.pipelines.gnn.parts import parts, warm_up_parts
 from bench.pipelines.gnn.sampler import GraphSampler
-from bench.pipelines.held import hold_small
+from bench.pipelines.in_memory import hold_small
 from bench.pipelines.origin import merge_facts
 from bench.pipelines.painting import paint_by_bands, paint_probabilities
 from bench.pipelines.scratch import warn_of_memory

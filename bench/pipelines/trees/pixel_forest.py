@@ -15,7 +15,7 @@ from bench.arrays.tiles import Window
 from bench.config import Config, PixelForestConfig
 from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
-from bench.pipelines.held import hold_image, hold_mask
+from bench.pipelines.in_memory import hold_image, hold_mask
 from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.pipelines.trees.bins import BIN_ROWS, Bins, find_bins
 from bench.pipelines.trees.drawing import BAND_VALUES, draw_by_class, find_members

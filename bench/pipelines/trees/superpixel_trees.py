@@ -18,7 +18,7 @@ from bench.config import Config, SuperpixelTreesConfig, TrainingConfig
 from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
 from bench.learning.schedule import Schedule
-from bench.pipelines.held import hold_small
+from bench.pipelines.in_memory import hold_small
 from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_views
 from bench.pipelines.scratch import StoredArray, lend_scratch, store_array, warn_of_memory
 from bench.pipelines.trees.bins import Bins

@@ -1,4 +1,4 @@
-"""What is made ahead by a thread while the last one is used: batches for a GPU, tiles of a file."""
+"""A thread that makes the next item while the last one is used: batches for a GPU, tiles of a file."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
