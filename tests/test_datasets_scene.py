@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from bench.config import InputError, SyntheticConfig
-from bench.datasets.scene import Region, Scene, draw_lattice, draw_value_noise, generate_block
+from bench.datasets.random_fields import Region, Scene, draw_lattice, draw_value_noise
+from bench.datasets.scene import generate_block
 
 if TYPE_CHECKING:
     from skimage.filters import threshold_multiotsu

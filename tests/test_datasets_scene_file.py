@@ -8,7 +8,8 @@ import pytest
 from bench.cli import run_verb
 from bench.config import InputError
 from bench.datasets.opening import open_image
-from bench.datasets.scene import Region, generate_block
+from bench.datasets.random_fields import Region
+from bench.datasets.scene import generate_block
 from bench.datasets.scene_file import draw_scene, write_zarr
 from bench.datasets.volume_scene import generate_volume_block
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from bench.config import InputError, SyntheticConfig
+from bench.datasets.random_fields import Scene
 from bench.datasets.registry import load
-from bench.datasets.scene import Scene
 from bench.datasets.synthetic import SceneImage, cut_scene, load_synthetic
 from bench.datasets.volume_scene import generate_volume_block, sample_axial_blur
 

@@ -1,56 +1,37 @@
 """Artificial microscopy, pixel by pixel: every value is a function of the scene's key and its own coordinates.
 
-No value depends on the window that is generated, so a scene of any size can be made block by block. Random numbers
-come from Philox counters keyed on grid coordinates; cells lie on a jittered grid and a pixel belongs to the nearest.
+No value depends on the window that is generated, so a scene of any size can be made block by block. Cells lie on a
+jittered grid, and a pixel belongs to the nearest.
 """
 
 from dataclasses import dataclass, replace
-from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
 
-VERSION = 1  # of what the numbers below generate: part of a data set's identity
+from bench.datasets.magnification import interpolate, place_between
+from bench.datasets.random_fields import (
+    CELLS,
+    CLOUD,
+    DEBRIS,
+    GRAIN,
+    SHADE,
+    WARP,
+    Field,
+    Region,
+    Scene,
+    add_noise,
+    draw_grid_points,
+    draw_value_noise,
+    seed_random,
+)
+
+VERSION = 1  # of what is generated, noise included: part of a data set's identity
 
 PITCH = 40  # of the grid on which cells lie, in pixels
 JITTER = 9.0  # of a cell's centre about its grid point
 MARGIN = 10.0  # beyond a cell's outline in which it still changes the image
-CHUNK = 64  # grid points whose random numbers share one counter
-CELLS, DEBRIS, SHADE, CLOUD, WARP, GRAIN, SENSOR = range(7)  # independent streams of random numbers
 EMPTY, DECOY, GRAINED, STRIATED = range(4)  # what a grid point holds
-
-Field = NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Scene:
-    """One image that need not exist: `key` are the two words of its random numbers.
-
-    `size` is (height, width) of a picture or (planes, height, width) of a volume, whose planes lie `thickness` pixels
-    apart (`bench.datasets.volume_scene`).
-    """
-
-    modality: str  # fluorescence | phase_contrast
-    num_classes: int  # 2 | 3
-    size: tuple[int, ...]
-    key: tuple[int, int]
-    magnification: int = 1  # pixels along either axis for one of the same field's at magnification 1
-    thickness: float = 1.0
-
-
-@dataclass(frozen=True)
-class Region:
-    """Rows y0 to y1 and columns x0 to x1, ends excluded."""
-
-    y0: int
-    x0: int
-    y1: int
-    x1: int
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Height and width in pixels."""
-        return self.y1 - self.y0, self.x1 - self.x0
 
 
 @dataclass(frozen=True)
@@ -77,103 +58,6 @@ class Layers:
     kind: NDArray[np.uint8]
     brightness: Field
     stripe: Field
-
-
-def seed_random(scene: Scene, stream: int, row: int, column: int) -> np.random.Generator:
-    """Return the random numbers of one grid point of one stream.
-
-    Args:
-        scene: The scene, whose key they are keyed on.
-        stream: One of CELLS to SENSOR.
-        row: Row of the grid point.
-        column: Column of the grid point.
-    """
-    wrap = 2**64
-    counter = np.array([0, column % wrap, row % wrap, stream], dtype=np.uint64)
-    return np.random.Generator(np.random.Philox(key=np.array(scene.key, dtype=np.uint64), counter=counter))
-
-
-def draw_lattice(scene: Scene, stream: int, window: Region) -> Field:
-    """Return standard normal values at the integer points of `window`, the same whatever window holds them.
-
-    Args:
-        scene: The scene.
-        stream: One of CELLS to SENSOR.
-        window: Integer points.
-
-    Returns:
-        Values (h, w).
-    """
-    top, left = window.y0 // CHUNK, window.x0 // CHUNK
-    rows, columns = range(top, -(-window.y1 // CHUNK)), range(left, -(-window.x1 // CHUNK))
-    values = np.empty((len(rows) * CHUNK, len(columns) * CHUNK), dtype=np.float32)
-    for row, column in product(rows, columns):
-        y, x = (row - top) * CHUNK, (column - left) * CHUNK
-        generator = seed_random(scene, stream, row, column)
-        values[y : y + CHUNK, x : x + CHUNK] = generator.standard_normal((CHUNK, CHUNK), dtype=np.float32)
-    y, x = window.y0 - top * CHUNK, window.x0 - left * CHUNK
-    return values[y : y + window.shape[0], x : x + window.shape[1]]
-
-
-def place_knots(start: int, stop: int, scale: float) -> tuple[int, NDArray[np.intp], Field]:
-    """Return the first lattice point of an axis; for each pixel the lattice point before it and its share of the next.
-
-    Args:
-        start: First pixel.
-        stop: End of the pixels.
-        scale: Pixels between lattice points.
-
-    Returns:
-        The first point; (n,) points before the pixels, counted from it; (n,) smoothed shares in [0, 1).
-    """
-    position = np.arange(start, stop) / scale
-    before = np.floor(position)
-    share = position - before
-    return int(before[0]), (before - before[0]).astype(np.intp), (share * share * (3 - 2 * share)).astype(np.float32)
-
-
-def draw_value_noise(scene: Scene, stream: int, window: Region, scale: float) -> Field:
-    """Draw smooth noise of mean 0 and variance about 0.55 whose features are `scale` pixels apart.
-
-    Args:
-        scene: The scene.
-        stream: One of CELLS to SENSOR.
-        window: Pixels to draw.
-        scale: Pixels between lattice points.
-
-    Returns:
-        Values (h, w).
-    """
-    top, i, v = place_knots(window.y0, window.y1, scale)
-    left, j, u = place_knots(window.x0, window.x1, scale)
-    points = draw_lattice(scene, stream, Region(top, left, top + int(i[-1]) + 2, left + int(j[-1]) + 2))
-    v, rows, below = v[:, None], points[i], points[i + 1]
-    upper = rows[:, j] * (1 - u) + rows[:, j + 1] * u
-    lower = below[:, j] * (1 - u) + below[:, j + 1] * u
-    return np.asarray(upper * (1 - v) + lower * v, dtype=np.float32)
-
-
-def draw_grid_points(
-    scene: Scene, stream: int, window: Region, pitch: int, reach: float, count: int
-) -> tuple[Field, Field]:
-    """Return the grid points within `reach` of a window.
-
-    Args:
-        scene: The scene.
-        stream: One of CELLS to SENSOR.
-        window: Pixels to draw.
-        pitch: Side of a grid square in pixels.
-        reach: Distance in pixels up to which a point matters.
-        count: Random numbers per point.
-
-    Returns:
-        (N, 2) centres of their squares, and (N, count) uniform numbers of each.
-    """
-    rows = range(int((window.y0 - reach) // pitch), int((window.y1 + reach) // pitch) + 1)
-    columns = range(int((window.x0 - reach) // pitch), int((window.x1 + reach) // pitch) + 1)
-    places = list(product(rows, columns))
-    uniform = [seed_random(scene, stream, *place).random(count, dtype=np.float32) for place in places]
-    return (np.array(places, dtype=np.float32) + 0.5) * pitch, np.stack(uniform)
 
 
 def draw_cells(scene: Scene, window: Region) -> Cells:
@@ -341,21 +225,6 @@ def render_phase_contrast(scene: Scene, window: Region, layers: Layers) -> Field
 MODALITIES = {"fluorescence": (render_fluorescence, 0.055), "phase_contrast": (render_phase_contrast, 0.045)}
 
 
-def add_noise(scene: Scene, window: Region, signal: Field, photon_noise: float, stream: int = SENSOR) -> Field:
-    """Add noise whose variance grows with the signal (photons, as a normal law) over the sensor's; clip to 0..1.
-
-    Args:
-        scene: The scene.
-        window: Pixels to draw.
-        signal: Values (h, w).
-        photon_noise: Deviation at signal 1.
-        stream: Of the random numbers.
-    """
-    light = np.maximum(signal, 0)
-    deviation = np.sqrt(photon_noise**2 * light + 0.012**2)
-    return np.asarray(np.clip(signal + deviation * draw_lattice(scene, stream, window), 0, 1), dtype=np.float32)
-
-
 def generate_block(scene: Scene, window: Region) -> tuple[Field, NDArray[np.uint8]]:
     """Return image (h, w) in 0..1 and mask (h, w) of one window, equal to the crop of the whole scene."""
     render, photon_noise = MODALITIES[scene.modality]
@@ -364,9 +233,6 @@ def generate_block(scene: Scene, window: Region) -> tuple[Field, NDArray[np.uint
         return add_noise(scene, window, signal, photon_noise), mask
     layers = build_layers(scene, window)
     return add_noise(scene, window, render(scene, window, layers), photon_noise), draw_mask(scene, layers)
-
-
-# ---------------------------------------------------------------------------------------------------- magnification
 
 
 def magnify_block(scene: Scene, window: Region) -> tuple[Field, NDArray[np.uint8]]:
@@ -385,57 +251,3 @@ def magnify_block(scene: Scene, window: Region) -> tuple[Field, NDArray[np.uint8
     kind = layers.kind[rows.nearest[:, None], columns.nearest]
     large = Layers(depth, kind, np.zeros((0, 0), np.float32), np.zeros((0, 0), np.float32))
     return interpolate(signal, rows, columns), draw_mask(scene, large)
-
-
-@dataclass(frozen=True)
-class Between:
-    """Where the pixels of a magnified axis lie between those of the field.
-
-    `first` is the first pixel of the field that matters, of `count`; of each magnified pixel `before` (n,) is the one
-    before it, counted from `first`, `share` (n,) that of the next one, and `nearest` (n,) the nearest.
-    """
-
-    first: int
-    count: int
-    before: NDArray[np.intp]
-    share: Field
-    nearest: NDArray[np.intp]
-
-
-def place_between(start: int, stop: int, times: int) -> Between:
-    """Find the pixels of the field between which the pixels of a magnified axis lie.
-
-    A pixel of the field becomes `times` pixels around the same centre.
-
-    Args:
-        start: First magnified pixel.
-        stop: End of the magnified pixels.
-        times: Magnification, at least 1.
-
-    Returns:
-        The places; at either end of a magnified scene they reach one pixel beyond the field.
-    """
-    position = (np.arange(start, stop) + 0.5) / times - 0.5
-    before = np.floor(position).astype(np.intp)
-    nearest = np.arange(start, stop) // times
-    first = int(before[0])
-    share = (position - before).astype(np.float32)
-    return Between(first, int(before[-1]) - first + 2, before - first, share, nearest - first)
-
-
-def interpolate(values: Field, rows: Between, columns: Between) -> Field:
-    """Interpolate values of the field linearly at magnified pixels.
-
-    Args:
-        values: (rows.count, columns.count).
-        rows: Places of the rows.
-        columns: Places of the columns.
-
-    Returns:
-        (h, w).
-    """
-    v, u = rows.share[:, None], columns.share
-    upper, lower = values[rows.before], values[rows.before + 1]
-    first = upper[:, columns.before] * (1 - u) + upper[:, columns.before + 1] * u
-    second = lower[:, columns.before] * (1 - u) + lower[:, columns.before + 1] * u
-    return np.asarray(first * (1 - v) + second * v, dtype=np.float32)

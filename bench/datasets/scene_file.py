@@ -13,7 +13,8 @@ import numpy as np
 
 from bench.config import require, require_one_of
 from bench.console.progress import Progress
-from bench.datasets.scene import MODALITIES, Scene
+from bench.datasets.random_fields import Scene
+from bench.datasets.scene import MODALITIES
 from bench.datasets.synthetic import cut_scene, generate_part
 from bench.files import fill_atomically
 

@@ -25,8 +25,9 @@ from bench.datasets.normalization import (
     pool,
     pool_training,
 )
+from bench.datasets.random_fields import Region, Scene
 from bench.datasets.sample import Sample, Splits, Task
-from bench.datasets.scene import VERSION, Region, Scene, generate_block
+from bench.datasets.scene import VERSION, generate_block
 from bench.datasets.volume_scene import generate_volume_block
 from bench.files import fill_atomically
 

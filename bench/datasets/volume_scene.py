@@ -13,29 +13,31 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.chunked import Box
-from bench.datasets.scene import (
+from bench.datasets.random_fields import (
     CELLS,
     CLOUD,
     DEBRIS,
-    DECOY,
-    EMPTY,
     GRAIN,
-    GRAINED,
-    JITTER,
-    MARGIN,
-    PITCH,
     SENSOR,
-    STRIATED,
     WARP,
     Field,
     Region,
     Scene,
     add_noise,
-    draw_illumination,
-    draw_ridge,
     draw_value_noise,
     place_knots,
     seed_random,
+)
+from bench.datasets.scene import (
+    DECOY,
+    EMPTY,
+    GRAINED,
+    JITTER,
+    MARGIN,
+    PITCH,
+    STRIATED,
+    draw_illumination,
+    draw_ridge,
     soften,
 )
 
@@ -80,7 +82,7 @@ def draw_volume_noise(scene: Scene, stream: int, box: Box, scale: float) -> Fiel
 
     Args:
         scene: The scene.
-        stream: One of those of `bench.datasets.scene`.
+        stream: One of those of `bench.datasets.random_fields`.
         box: Voxels to draw.
         scale: Pixels between lattice points.
 
@@ -111,7 +113,7 @@ def draw_points(
 
     Args:
         scene: The scene.
-        stream: One of those of `bench.datasets.scene`.
+        stream: One of those of `bench.datasets.random_fields`.
         box: Voxels to draw.
         pitch: Side of a cube of the grid in pixels.
         reach: Distance in pixels up to which a point matters.
