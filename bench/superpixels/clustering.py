@@ -1,6 +1,6 @@
 """SLIC's k-means (Achanta et al., TPAMI 34, 2012) on a grid: a pixel joins one of the cells around its own.
 
-Sums are whole numbers, so the result does not depend on how the work is split. The kernels are in `kmeans`.
+Sums are whole numbers, so the result does not depend on how the work is split. Kernels are in `blocks` and `kmeans`.
 """
 
 from collections.abc import Callable
@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from bench.arrays.rows import cut_bands
 from bench.arrays.scratch import Storage
 from bench.arrays.threads import Band, Workers, split_range
-from bench.superpixels.kmeans import AxisBlocks, BlockedImage, BlockLayout, assign, assign_cells, move_centres, seed
+from bench.superpixels.blocks import AxisBlocks, BlockedImage, BlockLayout, assign_cells, seed
+from bench.superpixels.kmeans import assign, move_centres
 from bench.superpixels.scaling import divide_axis
 
 PLANE, SOLID = (1, 16, 64), (4, 8, 32)  # longest sides of a block of a picture and of a volume, in pixels
