@@ -318,9 +318,9 @@ def _sweep(arguments: list[str], statuses: dict[str, list[str]]) -> None:
     """Do the runs of a command line; `statuses` gathers how they ended, by results folder."""
     from bench.sweeps.compose import compose, prepare_words
     from bench.sweeps.expected import describe_plan
-    from bench.sweeps.jobs import announce_disturbers, prepare_jobs
     from bench.sweeps.launch import check_launchers, compose_launcher, launch, split_words, tune
     from bench.sweeps.overrides import find_config_dir
+    from bench.sweeps.preparation import announce_disturbers, prepare_jobs
     from bench.sweeps.sweep import plan_runs, sweep
 
     config_dir = find_config_dir(arguments)

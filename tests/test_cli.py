@@ -17,7 +17,8 @@ from support.source import ROOT
 
 from bench import cli
 from bench.config import Config, ExperimentConfig, InputError, SuperpixelGnnConfig, SuperpixelMlpConfig, TilesConfig
-from bench.sweeps.jobs import Job, describe_job, expand_experiment
+from bench.sweeps.experiments import expand_experiment
+from bench.sweeps.jobs import Job, describe_job
 
 if TYPE_CHECKING:
     from support.composing import compose_settings

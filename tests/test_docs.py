@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from support.settings_page import PAGE, build_page
 
     from bench.sweeps.compose import CONF, compose, prepare_words
-    from bench.sweeps.jobs import expand_experiment
+    from bench.sweeps.experiments import expand_experiment
     from bench.sweeps.launch import compose_launcher, split_words
 
 

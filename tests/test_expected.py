@@ -9,7 +9,7 @@ import pytest
 
 from bench.config import InputError
 from bench.sweeps.expected import describe_plan
-from bench.sweeps.jobs import expand_experiment
+from bench.sweeps.experiments import expand_experiment
 
 if TYPE_CHECKING:
     from support.composing import compose_settings

@@ -20,7 +20,7 @@ from support.sweeps import SMALL_SWEEP, TINY
 
 from bench import cli
 from bench.sweeps import jobs
-from bench.sweeps.jobs import prepare_jobs
+from bench.sweeps.preparation import prepare_jobs
 from bench.sweeps.sweep import plan_runs, sweep
 
 if TYPE_CHECKING:

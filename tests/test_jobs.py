@@ -16,7 +16,8 @@ from bench.config import (
 )
 from bench.datasets.sample import Suggestion, Task
 from bench.sweeps.checks import check_volumes
-from bench.sweeps.jobs import Job, adapt_proposal, announce_disturbers, leave_out_flat
+from bench.sweeps.jobs import Job
+from bench.sweeps.preparation import adapt_proposal, announce_disturbers, leave_out_flat
 
 
 def suggest(text: str) -> Suggestion:

@@ -21,7 +21,8 @@ from bench.pipelines.stated import COLUMNS, KINDS, read_costs
 if TYPE_CHECKING:
     from bench.plots.style import KINDS as DRAWN
     from bench.run import run
-    from bench.sweeps.jobs import Job, identify_run, prepare_jobs
+    from bench.sweeps.jobs import Job, identify_run
+    from bench.sweeps.preparation import prepare_jobs
     from bench.tables.collect import collect
     from bench.tables.comparison import compare_arms, list_configurations
     from bench.tables.names import name_run

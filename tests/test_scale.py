@@ -9,7 +9,8 @@ import pytest
 from support.results import make_run
 
 from bench.config import Config, ExperimentConfig, InputError, MeasureConfig, SyntheticConfig, ThresholdConfig
-from bench.sweeps.jobs import expand_experiment, find_memory_limit
+from bench.sweeps.experiments import expand_experiment
+from bench.sweeps.jobs import find_memory_limit
 from bench.tables.write import write_part
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from support.results import make_run
 
 from bench.config import Config, InputError, OracleConfig, SuperpixelGnnConfig, SyntheticConfig
-from bench.sweeps import jobs, trackers
+from bench.sweeps import jobs, preparation, trackers
 from bench.sweeps.jobs import Job
 from bench.tables.read import read_run_rows
 
@@ -81,7 +81,7 @@ def test_a_missing_package_is_said_before_anything_runs(tracker: str, monkeypatc
     monkeypatch.setattr(trackers, "find_spec", lambda _: None)
     job = Job(replace(CONFIG, tracker=tracker), ())
     with pytest.raises(InputError, match=rf"needs the package {trackers.NEEDS[tracker][1]}: pip install"):
-        jobs.prepare_jobs([job])
+        preparation.prepare_jobs([job])
     trackers.check_tracker("none")
 
 

@@ -88,7 +88,7 @@ def measure_floor(arm: str, overrides: Sequence[str]) -> tuple[Floor | None, str
     from bench.measure.environment import pin_environment
     from bench.measure.machine import default_threads
     from bench.sweeps.compose import compose
-    from bench.sweeps.jobs import prepare_jobs
+    from bench.sweeps.preparation import prepare_jobs
 
     with tempfile.TemporaryDirectory(prefix="floor-") as folder:
         [job] = prepare_jobs(compose([f"pipeline={arm}", *SHORT, *overrides, f"results_dir={folder}"]))

@@ -16,7 +16,8 @@ from omegaconf import DictConfig, OmegaConf
 from bench import config as settings
 from bench.arms import ARMS
 from bench.config import Config, InputError
-from bench.sweeps.jobs import Job, expand_experiment
+from bench.sweeps.experiments import expand_experiment
+from bench.sweeps.jobs import Job
 from bench.sweeps.overrides import check_words, find_config_dir, list_choices, quote, quote_words, unquote
 from bench.sweeps.refusals import refuse_in_words
 

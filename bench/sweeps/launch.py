@@ -17,8 +17,9 @@ from omegaconf import DictConfig
 
 from bench.config import ExperimentConfig, InputError
 from bench.sweeps.compose import CONF, compose_job, register_schemas
-from bench.sweeps.jobs import Job, prepare_jobs
+from bench.sweeps.jobs import Job
 from bench.sweeps.overrides import quote, sets_text
+from bench.sweeps.preparation import prepare_jobs
 from bench.sweeps.refusals import refuse_in_words
 from bench.sweeps.resume import list_attempts
 from bench.sweeps.sweep import Planned, note_found, plan_runs, sweep
