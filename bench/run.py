@@ -51,7 +51,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     started = time.perf_counter()
     data = load(config.dataset, Path(config.results_dir))
     loaded = time.perf_counter()
-    check_promised(row, data.facts)
+    check_same_data(row, data.facts)
     pipeline: Pipeline[Prepared] = build_pipeline(config, data.task)
     device, pinned = _pin(config)
     row |= {"load_seconds": loaded - started, "startup_seconds": time.perf_counter() - loaded}
@@ -110,12 +110,12 @@ def _make_stated_row(cost: StatedCost, data: Splits) -> Row:
     return asdict(cost) | {"split": split, **_size(samples)}
 
 
-def check_promised(row: dict[str, Any], facts: dict[str, Any]) -> None:
+def check_same_data(row: dict[str, Any], facts: dict[str, Any]) -> None:
     """Raise InputError where a run loads other data than the sweep saw when it began: they are not mixed."""
-    promised, content = row.get("dataset.content"), facts.get("dataset.content")
+    expected, content = row.get("dataset.content"), facts.get("dataset.content")
     require(
-        promised in (None, content),
-        f"the data set changed while the sweep was going on (its content was {promised} and is {content}): "
+        expected in (None, content),
+        f"the data set changed while the sweep was going on (its content was {expected} and is {content}): "
         "start the sweep again, and the runs on the data as it is now are done",
     )
 

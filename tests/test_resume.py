@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from bench.config import Config, ExperimentConfig, InputError, MeasureConfig, OracleConfig, SyntheticConfig
-from bench.run import check_promised
+from bench.run import check_same_data
 from bench.sweeps import jobs, resume, sweep
 from bench.sweeps.claims import Claim, take
 from bench.sweeps.jobs import Job
@@ -229,10 +229,10 @@ def test_a_run_whose_doer_dies_is_done_here(tmp_path: Path, run: Go, monkeypatch
 
 
 def test_data_that_changed_since_the_sweep_began_is_refused() -> None:
-    check_promised({"dataset.content": "abc"}, {"dataset.content": "abc"})
-    check_promised({}, {"dataset.content": "abc"})
+    check_same_data({"dataset.content": "abc"}, {"dataset.content": "abc"})
+    check_same_data({}, {"dataset.content": "abc"})
     with pytest.raises(InputError, match="changed while the sweep"):
-        check_promised({"dataset.content": "abc"}, {"dataset.content": "xyz"})
+        check_same_data({"dataset.content": "abc"}, {"dataset.content": "xyz"})
 
 
 def test_a_folder_that_cannot_be_written_is_said_before_anything_starts(tmp_path: Path) -> None:

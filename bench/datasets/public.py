@@ -32,8 +32,8 @@ def load_public(config: PublicConfig, keep_in: Path | None = None) -> Splits:
     )
     data = folder.load_folder(settings, keep_in)
     facts = data.facts | {"dataset.licence": entry.licence, "dataset.citation": entry.citation}
-    said = (f"licence: {entry.licence}", f"please cite {entry.citation}", entry.caution)
-    return replace(data, name=entry.name, facts=facts, notes=(*filter(None, said), *data.notes))
+    notes = (f"licence: {entry.licence}", f"please cite {entry.citation}", entry.caution)
+    return replace(data, name=entry.name, facts=facts, notes=(*filter(None, notes), *data.notes))
 
 
 def find_folder(entry: PublicSet, config: PublicConfig) -> Path:

@@ -171,16 +171,16 @@ class Meter:
 
     def facts(self) -> dict[str, Any]:
         """Return the columns of `runs` about the measurement: floor, libraries, load by others, cost of the sampler."""
-        load, said = self.load, self._summary
+        load, summary = self.load, self._summary
         return {
             "rss_floor_bytes": self._rss_floor,
             "libraries": " ".join(self._libraries),
             "others_share": None if load is None else load.others_share,
             "throttled_seconds": None if load is None else load.throttled_seconds,
-            "sampler_samples": None if said is None else said.samples,
-            "sampler_period_s": None if said is None else said.period_s,
-            "sampler_max_gap_s": None if said is None else said.max_gap_s,
-            "sampler_duty": None if said is None else said.duty,
+            "sampler_samples": None if summary is None else summary.samples,
+            "sampler_period_s": None if summary is None else summary.period_s,
+            "sampler_max_gap_s": None if summary is None else summary.max_gap_s,
+            "sampler_duty": None if summary is None else summary.duty,
             "gpu_memory_api": self._device.gpu.facts.memory_api if self._device.gpu.present else None,
             "gpu_process_found": self._device.own_pid is not None if self._device.gpu.present else None,
         }

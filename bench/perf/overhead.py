@@ -71,13 +71,13 @@ def run_arm(pipeline: str, seconds: int) -> dict[str, Any]:
 def describe_costs(row: dict[str, Any]) -> list[str]:
     """Return lines about the time of a run outside its stages, part by part."""
     whole, inside = row["process_seconds"], row["stages_seconds"]
-    parts = {said: row[name] for name, said in PARTS.items()}
+    parts = {label: row[name] for name, label in PARTS.items()}
     parts["scoring, saving, the meter, the end of the process"] = whole - inside - sum(parts.values())
     lines = [
         f"{row['pipeline']}: a run of {whole:.1f} s, {inside:.1f} s in its stages; outside {whole - inside:.1f} s,"
     ]
     lines[0] += f" {(whole - inside) / whole:.1%} of the run"
-    return lines + [f"  {seconds:5.2f} s  {said}" for said, seconds in parts.items()]
+    return lines + [f"  {seconds:5.2f} s  {label}" for label, seconds in parts.items()]
 
 
 def compare_fits(argument: tuple[int, int]) -> list[float]:

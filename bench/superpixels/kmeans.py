@@ -80,7 +80,7 @@ def assign(blocked, labels, centres, scale, coarse, last, start, stop):  # type:
     best, nearest = np.empty(BLOCK_ROOM, dtype=np.float32), np.zeros(BLOCK_ROOM, dtype=np.int32)
     ids, near = np.empty(MOST_CELLS, dtype=np.int64), np.zeros((4 + channels, _PADDED), dtype=np.float32)
     kept, shapes = np.empty(MOST_CELLS + 2, dtype=np.int32), np.zeros((MOST_SHAPES, 4), dtype=np.int64)
-    box, apart = np.empty((2, 3 + channels), dtype=np.float32), np.empty((2, _PADDED), dtype=np.float32)
+    box, distances = np.empty((2, 3 + channels), dtype=np.float32), np.empty((2, _PADDED), dtype=np.float32)
     booked = np.zeros((2, 1 + channels, _PADDED), dtype=np.int64)
     for row in range(start, stop):
         bz, by = row // rows, row % rows
@@ -94,7 +94,7 @@ def assign(blocked, labels, centres, scale, coarse, last, start, stop):  # type:
             place = (z0 * height + shape[0] * y0) * width + shape[0] * shape[1] * x0
             _expand(centres, scale, (z0, y0, x0), ids[own], origin, ids, found, near)
             _enclose(ranges, row * cell_x.size + bx, shape, scale, origin, box)
-            found = _prune(near, found, box, apart, kept)
+            found = _prune(near, found, box, distances, kept)
             padded = (size + PIXEL_LANES - 1) // PIXEL_LANES * PIXEL_LANES
             if found == 1:
                 nearest[:size] = kept[0]
@@ -156,7 +156,7 @@ def _enclose(ranges, block, shape, scale, origin, box):  # type: ignore[no-untyp
 
 
 @njit(cache=True, nogil=True)
-def _prune(near, found, box, apart, kept):  # type: ignore[no-untyped-def]
+def _prune(near, found, box, distances, kept):  # type: ignore[no-untyped-def]
     """Keep only the candidates that may be nearest somewhere in the box; returns how many.
 
     The difference of two of these distances is linear, so its least over the box is that in the middle less the
@@ -164,23 +164,23 @@ def _prune(near, found, box, apart, kept):  # type: ignore[no-untyped-def]
     """
     last = near.shape[0] - 1
     for k in range(_PADDED):
-        apart[0, k] = near[last, k]
+        distances[0, k] = near[last, k]
     for item in range(last):
         for k in range(_PADDED):
-            apart[0, k] += near[item, k] * box[0, item]
+            distances[0, k] += near[item, k] * box[0, item]
     best = 0
     for k in range(1, found):
-        best = k if apart[0, k] < apart[0, best] else best
+        best = k if distances[0, k] < distances[0, best] else best
     for k in range(_PADDED):
-        apart[1, k] = apart[0, best]
+        distances[1, k] = distances[0, best]
     for item in range(last):
         slope, half = near[item, best], box[1, item]
         for k in range(_PADDED):
-            apart[1, k] += abs(near[item, k] - slope) * half
+            distances[1, k] += abs(near[item, k] - slope) * half
     count = 0
     for k in range(found):
         kept[count] = k
-        count += apart[0, k] <= apart[1, k]
+        count += distances[0, k] <= distances[1, k]
     kept[count] = kept[count + 1] = kept[count - 1]
     return count
 
@@ -219,26 +219,26 @@ def _assign_in_space(values, places, size, near, kept, found, best, nearest):  #
     """Write the nearest candidate of each pixel to `nearest`, candidate by candidate."""
     zs, ys, xs = places[0], places[1], places[2]
     best[:size] = np.inf
-    apart = np.empty(size, dtype=np.float32)
+    distances = np.empty(size, dtype=np.float32)
     for index in range(found):
         k = kept[index]
         z, y, x, constant = near[0, k], near[1, k], near[2, k], near[near.shape[0] - 1, k]
         for p in range(size):
-            apart[p] = constant + z * zs[p] + y * ys[p] + x * xs[p]
+            distances[p] = constant + z * zs[p] + y * ys[p] + x * xs[p]
         for channel in range(values.shape[0]):
             line, value = values[channel], near[3 + channel, k]
             for p in range(size):
-                apart[p] += line[p] * value
-        _keep_nearer(apart, k, size, best, nearest)
+                distances[p] += line[p] * value
+        _keep_nearer(distances, k, size, best, nearest)
 
 
 @njit(cache=True, nogil=True)
-def _keep_nearer(apart, k, size, best, nearest):  # type: ignore[no-untyped-def]
+def _keep_nearer(distances, k, size, best, nearest):  # type: ignore[no-untyped-def]
     """Assign the pixels to candidate `k` that are nearer to it than to the best one before."""
     for p in range(size):
         distance, which = best[p], nearest[p]
-        nearest[p] = k if apart[p] < distance else which
-        best[p] = apart[p] if apart[p] < distance else distance
+        nearest[p] = k if distances[p] < distance else which
+        best[p] = distances[p] if distances[p] < distance else distance
 
 
 @njit(cache=True, nogil=True)

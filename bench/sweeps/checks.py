@@ -107,7 +107,7 @@ def check_arms(found: Iterable[tuple[Config, Task]]) -> None:
         if needs_trial(config) and one not in tried:
             tried.append(one)
     if tried:
-        _build_apart(tried)
+        _build_in_child(tried)
 
 
 def check_external_masks(config: Config, data: Splits) -> dict[str, Any]:
@@ -196,7 +196,8 @@ def _strip_settings(config: Config) -> Config:
     return replace(config, seed=0, results_dir="", tracker="none", tracker_uri=None)
 
 
-def _build_apart(found: list[tuple[Config, Task]]) -> None:
+def _build_in_child(found: list[tuple[Config, Task]]) -> None:
+    """Build arms in a process of its own. Raises InputError with the sentence of the first that refuses."""
     from bench.measure.isolation import run_isolated
 
     outcome = run_isolated(find_refusal, found, TIMEOUT)

@@ -125,7 +125,7 @@ def tune(
     names = [item.partition("=")[0] for item in given]
     arms = [[f"{key}={value}" for key, value in search.items() if key not in names] for search in searches]
     first = [
-        _compose_apart([*given, *(part for part in arm if part.startswith("pipeline="))], given, config_dir)
+        _compose_separately([*given, *(part for part in arm if part.startswith("pipeline="))], given, config_dir)
         for arm in arms
     ]
     prepare_jobs(first)  # refuses what cannot be used before the first trial
@@ -169,7 +169,7 @@ class TuningTrial:
     def __call__(self, _: DictConfig) -> float | None:
         """Run one trial and return its validation score."""
         chosen = list(HydraConfig.get().overrides.task)
-        job = _compose_apart([*chosen, *filter(sets_text, self.given)], self.given, self.config_dir)
+        job = _compose_separately([*chosen, *filter(sets_text, self.given)], self.given, self.config_dir)
         [one] = plan_runs(prepare_jobs([job]))
         number = int(HydraConfig.get().job.num) + 1
         sweep([replace(one, number=number, total=max(number, job.config.experiment.trials))], {})
@@ -180,7 +180,7 @@ class TuningTrial:
         return None if score is None else float(score)
 
 
-def _compose_apart(overrides: list[str], given: Sequence[str], config_dir: Path | None) -> Job:
+def _compose_separately(overrides: list[str], given: Sequence[str], config_dir: Path | None) -> Job:
     """Compose a job from a command line, whatever Hydra is doing meanwhile."""
     state = GlobalHydra.instance().hydra
     GlobalHydra.instance().clear()

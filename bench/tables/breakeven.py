@@ -121,8 +121,7 @@ class Crossing:
     """Where the two arms cost the same over one quantity.
 
     `outcome` is for the GNN: `always` or `never` the cheaper one, cheaper `from` x on, or cheaper `up to` x. `low` and
-    `high` are the 95 % interval of x over redraw runs, NaN where an arm has one run; `agreement` is the share of
-    redraw runs with this outcome.
+    `high` are the 95 % interval of x over redraw runs, NaN where an arm has one run.
     """
 
     quantity: Quantity
@@ -132,7 +131,6 @@ class Crossing:
     x: float
     low: float = math.nan
     high: float = math.nan
-    agreement: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -228,7 +226,7 @@ def _crossing(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> C
     redraw = _redraw_outcomes(quantity, gnn, cnn, project)
     same = np.array([other for kind, other in redraw if kind == outcome])
     low, high = np.quantile(same, [0.025, 0.975]) if outcome in ("from", "up to") and len(same) else (math.nan,) * 2
-    return Crossing(quantity, *lines, outcome, x, float(low), float(high), len(same) / len(redraw))
+    return Crossing(quantity, *lines, outcome, x, float(low), float(high))
 
 
 def _redraw_outcomes(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> list[tuple[str, float]]:

@@ -78,15 +78,15 @@ def _collect_texts(results_dir: Path) -> dict[str, str]:
             unfinished.append({"directory": directory.name, "why": str(error)})
             continue
         seen[run_id] = directory.name
-        found["runs"] = [_set_votes_apart(found["runs"][0])]
+        found["runs"] = [_move_voted_settings(found["runs"][0])]
         for name, part in found.items():
             rows[name] += part
     texts = {name: to_csv(_by_run(rows[name]), list_required(name)) for name in TABLES}
     return texts | {"unfinished": to_csv(unfinished, UNFINISHED)}
 
 
-def _set_votes_apart(run: dict[str, Any]) -> dict[str, Any]:
-    """A pixel arm has no superpixels: those that its mask was voted onto, if it was, stand under `voted.*`."""
+def _move_voted_settings(run: dict[str, Any]) -> dict[str, Any]:
+    """Move the superpixel settings of a pixel arm, onto which its mask was voted if it was, to `voted.*`."""
     if run.get("pipeline") not in pixel_arms():
         return run
     settings = {name: value for name, value in run.items() if name.startswith("superpixels.")}

@@ -145,8 +145,8 @@ class Cache(Generic[Item]):
         classes = [task.num_classes, task.in_channels, task.spatial_axes, task.ignore_index]
         machine = [cpu_model(), usable_cores(), count_threads()]
         pixels = [hash_pixels(sample.image), hash_pixels(sample.mask)]
-        said = json.dumps([settings, classes, machine, pixels, graph_version()], sort_keys=True)
-        return hashlib.sha256(said.encode()).hexdigest()[:40]
+        identity = json.dumps([settings, classes, machine, pixels, graph_version()], sort_keys=True)
+        return hashlib.sha256(identity.encode()).hexdigest()[:40]
 
 
 def _prefix(view: int) -> str:
