@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -148,6 +149,22 @@ def test_a_real_network_is_saved_and_loaded(tmp_path: Path) -> None:
     assert log.parameters == sum(p.numel() for p in first.model.parameters())
 
 
+def test_no_weights_are_there_before_a_fit_begins() -> None:
+    """Net memory is counted from the first stage on: weights that were there before would be missing from it."""
+    before = count_weights()
+    arm = pipeline(epochs=1, tile_size=32)
+    gc.collect()
+    assert count_weights() == before
+    item = arm.prepare(sample(0, 60, 40))
+    arm.fit([item], [item])
+    assert count_weights() >= before + sum(p.numel() for p in arm.model.parameters())
+
+
+def count_weights() -> int:
+    """Return the numbers in all parameters of networks that Python still holds."""
+    return sum(one.numel() for one in gc.get_objects() if type(one) is torch.nn.Parameter)
+
+
 def test_wrong_networks_are_refused_when_the_arm_is_built() -> None:
     with pytest.raises(InputError, match=r"pipeline\.model: encoder_name must be"):
         pipeline(model=CnnConfig(encoder_name="resnet17"))
@@ -279,7 +296,7 @@ def test_blending_equals_averaging_over_the_whole_image_whatever_the_batch(shape
     """The reference: weighted probabilities of every tile and mirror image, one by one, divided by the weights."""
     torch.manual_seed(0)
     arm = pipeline("gaussian", task=Task(("a", "b", "c"), 1, len(shape)), flips=flips)
-    arm.model = Local(1, 3)  # sees its neighbours and the tile's margin, and mirrors nothing
+    arm._model = Local(1, 3)  # sees its neighbours and the tile's margin, and mirrors nothing
     image = np.random.default_rng(0).standard_normal((*shape, 1), dtype=np.float32)
     item = arm.prepare(Sample("", image, np.zeros(shape, np.uint8)))
     extended = [*shape[:-2], 160, 128]

@@ -75,8 +75,16 @@ class TiledCnn:
         self.sight = self.network.sight
         self.tiling = self.network.tiling
         self.narrow = NarrowCopy()
-        self.model = self._build()  # settings that do not fit together are refused here, before anything is prepared
-        self.trained = self.model
+        self._model: nn.Module | None = None  # weights that were there before a run began would not count as its memory
+        self._build()  # settings that do not fit together are refused here, before anything is prepared
+        trim_heap()
+
+    @property
+    def model(self) -> nn.Module:
+        """The network, with fresh weights until `fit` or `load`."""
+        if self._model is None:
+            self._model = self._build()
+        return self._model
 
     def prepare(self, sample: Sample) -> TiledImage:
         """Hold the image, unless it is too large, and cut it into tiles."""
@@ -90,7 +98,7 @@ class TiledCnn:
         """Train a new network; keep the weights with the best pooled macro Dice on the validation images."""
         started_ns = time.perf_counter_ns()
         seed_everything(self.config.seed, self.device)
-        self.model = self._build()  # a second fit starts afresh
+        self._model = self._build()  # a second fit starts afresh
         if self.settings.checkpointing:
             checkpoint_blocks(self.model, self.network.list_blocks(self.model))
         counts = self.count_pixels(train_items)
@@ -100,7 +108,7 @@ class TiledCnn:
         self.class_weights = self.weigh_classes(counts, sampler).to(self.device)
         trim_heap()
         deep = DeepSupervision(self.model, self.task.num_classes) if self.settings.deep_supervision else None
-        self.trained = self.model if deep is None else deep
+        self.trained: nn.Module = self.model if deep is None else deep
         learner = Learner(
             model=self.trained,
             batches=lambda epoch: self.draw_batches(sampler, epoch),
