@@ -161,6 +161,9 @@ def test_shares_are_percent_up_to_twice_as_much() -> None:
     assert [format_share(ratio) for ratio in (1 / 0.85, 1 / 1.15, 14.0, 400.0, 0.4, 1.001)] == [
         "15 % less", "15 % more", "93 % less", "99.8 % less", "2.5 times as much", "as much",
     ]  # fmt: skip
+    assert [format_share(ratio) for ratio in (3000.0, 20_000.0, 1 / 1.995)] == [
+        "99.97 % less", "99.995 % less", "99.5 % more",
+    ]  # fmt: skip
     assert join_list(["a", "b", "c"]) == "a, b and c"
 
 

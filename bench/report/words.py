@@ -1,5 +1,6 @@
 """Words that sentences about measured numbers share."""
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 
 from bench.tables.statistics import Estimate
@@ -35,12 +36,16 @@ def format_signed(value: float) -> str:
 
 
 def format_share(ratio: float) -> str:
-    """Return what a first amount is beside a second, of `ratio` = second / first: `15 % less`, `2.3 times as much`."""
+    """Return what a first amount is beside a second, of `ratio` = second / first: `15 % less`, `2.3 times as much`.
+
+    Savings have as many digits as what is left needs: nothing costs 100 % less.
+    """
     part = 1 / ratio
     if part >= 2:
         return f"{part:.3g} times as much"
     percent = 100 * abs(1 - part)
-    text = f"{percent:.1f}" if percent >= 99 else f"{percent:.0f}"
+    digits = max(1, -math.floor(math.log10(100 * part))) if percent >= 99 else 0
+    text = f"{percent:.{digits}f}"
     return "as much" if text == "0" else f"{text} % {'less' if part < 1 else 'more'}"
 
 
