@@ -192,6 +192,36 @@ def test_too_few_test_images_leave_the_score_open(tmp_path: Path) -> None:
     assert "the GNN below the U-Net on 4 of 4" in " ".join(found.notes)
 
 
+def test_planes_of_a_stack_are_one_test_image(tmp_path: Path) -> None:
+    """Six images that agree: of six stacks an answer, of planes of two stacks none."""
+    for planes in (False, True):
+        folder = both(tmp_path / str(planes), dataset__planes=planes)
+        tables = collect(folder)
+        names = {name: f"{'ab'[number % 2]}_z{number:03d}" for number, name in enumerate(IMAGES)}
+        renamed = tables.scores.assign(image=tables.scores["image"].replace(names))
+        again = Tables(tables.runs, tables.stages, renamed, tables.history)
+        [found] = verdicts(again)
+        assert bool(found.lines[SCORE].short) is not planes
+        assert any("planes of a stack count as one" in note for note in found.notes) is planes
+        assert set(list_configurations(again)["test_images"]) == {2 if planes else 6}
+        if planes:
+            assert "2 test images say too little about other images" in texts(found)[SCORE]
+
+
+def test_without_scores_of_images_the_score_is_not_answered(tmp_path: Path) -> None:
+    tables = collect(both(tmp_path))
+    pooled = tables.scores[tables.scores["image"] == "all"]
+    [found] = verdicts(Tables(tables.runs, tables.stages, pooled, tables.history))
+    assert texts(found)[SCORE].startswith("Not answered: no test image has a score in both")
+
+
+def test_strips_of_training_images_are_called_so(tmp_path: Path) -> None:
+    rule = "all images train; testing on strips of 0.2 of the training images"
+    for number, said in enumerate((rule, "by image, seed 0")):
+        notes = only(both(tmp_path / str(number), dataset__split_rule=said)).notes
+        assert any("strips of the images that trained" in note for note in notes) is (said == rule)
+
+
 def test_times_of_runs_that_shared_the_machine_are_not_compared(tmp_path: Path) -> None:
     both(tmp_path, flags="contended: others computed")
     found = only(tmp_path)

@@ -1,12 +1,13 @@
 """Two configurations that are compared, paired by seed."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.tables.names import name_run
+from bench.tables.names import name_run, name_sources
 
 Floats = NDArray[np.float64]
 
@@ -60,12 +61,22 @@ def pair_by_seed(first: pd.DataFrame, second: pd.DataFrame) -> Pair:
 
 
 def collect_image_scores(pair: Pair, scores: pd.DataFrame) -> tuple[Floats, Floats]:
-    """Return macro Dice of both by seed and test image, (seeds, images) each; NaN in both where either is undefined."""
+    """Return macro Dice of both by seed and test image, (seeds, images) each; NaN in both where either is undefined.
+
+    The planes of a stack are one image, the score of which is their mean: intervals over planes would be too narrow.
+    """
     ours = scores[scores["run_id"].isin(pair.runs["run_id"])]  # a folder may hold other data sets
     wanted = ours[(ours["split"] == "test") & (ours["metric"] == "dice") & (ours["class"] == "macro")]
     table = wanted[wanted["image"] != "all"].pivot_table(
         index="run_id", columns="image", values="value", aggfunc="first"
     )
+    sources = name_sources(list(map(str, table.columns)), pair.first.iloc[0].to_dict())
     first, second = (table.reindex(runs["run_id"]).to_numpy(np.float64) for runs in (pair.first, pair.second))
     undefined = np.isnan(first) | np.isnan(second)
-    return np.where(undefined, np.nan, first), np.where(undefined, np.nan, second)
+    return _average(first, undefined, sources), _average(second, undefined, sources)
+
+
+def _average(scores: Floats, undefined: NDArray[np.bool_], sources: Sequence[str]) -> Floats:
+    """Means (seeds, sources) over the images of each source, of those that are defined."""
+    found = pd.DataFrame(np.where(undefined, np.nan, scores).T).groupby(np.array(sources, dtype=object)).mean()
+    return np.asarray(found.to_numpy(np.float64).T)

@@ -75,7 +75,7 @@ def reach_verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, histor
     differences = first - second
     notes = (
         *describe_foreign(pair, stand_ins, scores), *_absent(pair, scores), *_order(stand_ins),
-        *_seeds(pair, differences), *_images(pair, differences), *_choice(runs, pair), *_crops(pair),
+        *_seeds(pair, differences), *_images(pair, differences), *_sources(pair), *_choice(runs, pair), *_crops(pair),
         *_check_alike(pair), *list_finishing(runs), *list_left_out(runs),
     )  # fmt: skip
     first_sentence = join_sentences([_summarise_pair(pair, lines), *name_undertrained(runs)])
@@ -223,6 +223,19 @@ def _images(pair: Pair, differences: NDArray[np.float64]) -> list[str]:
         f"be normally distributed; they run from {means.min():+.1f} to {means.max():+.1f} points, the {first} below "
         f"the {second} on {lower} of {len(means)}."
     ]
+
+
+def _sources(pair: Pair) -> list[str]:
+    """Of what the test images are parts: what they say of other images hangs on it."""
+    run, found = pair.first.iloc[0].to_dict(), list[str]()
+    if str(run.get("dataset.planes")) == "True":
+        found.append("The planes of a stack count as one test image: neighbours are too alike to count one by one.")
+    if "testing on strips" in str(run.get("dataset.split_rule")):
+        found.append(
+            "Test images are strips of the images that trained: scores and intervals are about further parts of such "
+            "images, and another image may be harder."
+        )
+    return found
 
 
 def _choice(runs: pd.DataFrame, pair: Pair) -> list[str]:

@@ -12,7 +12,7 @@ from bench.arms import ARMS, foreign_arms
 from bench.config import Config, SyntheticConfig, flatten
 from bench.tables.collect import Tables, label_machines, select_current
 from bench.tables.convergence import BUDGETS, assess, select_counted, select_trained
-from bench.tables.names import WEIGHTS, label_variety
+from bench.tables.names import WEIGHTS, label_variety, name_sources
 
 GROUP = ["dataset", "machine", "arm", "superpixel_size"]
 _NOT_A_VARIANT = (
@@ -48,10 +48,10 @@ def list_configurations(tables: Tables) -> pd.DataFrame:
     Adds to `runs`: machine, arm (pipeline, and what tells it from other configurations of that pipeline), method (the
     same without the budget of training), superpixel_size (pixels asked for; NaN for pixel arms), invalid and contended
     (from flags), the pooled test scores dice, accuracy, boundary_f1, oracle_dice, voted_dice and val_dice, val_score
-    (val_dice, else the score that picked the checkpoint), test_images (number of scored ones),
-    test_megapixels (predicted), prepare_s, train_s (superpixels included), fit_s (without), prepare_s_per_epoch
-    (amortised), predict_s_per_mpx (superpixels included), predict_only_s_per_mpx; net_peak_bytes of training with
-    net_peak_kind; undertrained and shorter (`bench.tables.convergence.assess`).
+    (val_dice, else the score that picked the checkpoint), test_images (number of scored ones; the planes of
+    a stack are one), test_megapixels (predicted), prepare_s, train_s (superpixels included), fit_s (without),
+    prepare_s_per_epoch (amortised), predict_s_per_mpx (superpixels included), predict_only_s_per_mpx; net_peak_bytes
+    of training with net_peak_kind; undertrained and shorter (`bench.tables.convergence.assess`).
     """
     runs = select_current(tables.runs)
     runs["machine"] = label_machines(runs)
@@ -64,7 +64,7 @@ def list_configurations(tables: Tables) -> pd.DataFrame:
     runs = runs.merge(_times(tables.stages), on="run_id", how="left")
     runs["prepare_s_per_epoch"] = runs["prepare_s"] / _number(runs, "epochs")
     runs["val_score"] = runs["val_dice"].fillna(_number(runs, "best_val_score"))
-    runs = runs.merge(_test_images(tables.scores), on="run_id", how="left")
+    runs["test_images"] = _count_test_images(runs, tables.scores)
     return assess(runs.merge(_net_peaks(tables.stages), on="run_id", how="left"))
 
 
@@ -190,10 +190,12 @@ def _pivot_pooled(scores: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(columns=columns).reset_index().rename_axis(columns=None)
 
 
-def _test_images(scores: pd.DataFrame) -> pd.DataFrame:
-    """Number of test images with scores of their own, by run."""
+def _count_test_images(runs: pd.DataFrame, scores: pd.DataFrame) -> list[float]:
+    """Number of test images with scores of their own, of each run; the planes of a stack are one."""
     single = scores[(scores["split"] == "test") & (scores["image"] != "all")]
-    return single.groupby("run_id")["image"].nunique().rename("test_images").reset_index()
+    images = single.groupby("run_id")["image"].unique()
+    rows = [(run, images.get(run["run_id"])) for run in runs.to_dict("records")]
+    return [math.nan if own is None else len(set(name_sources(list(map(str, own)), run))) for run, own in rows]
 
 
 def _times(stages: pd.DataFrame) -> pd.DataFrame:

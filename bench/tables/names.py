@@ -12,6 +12,7 @@ WEIGHTS = tuple(  # columns of weights from which the training of a network star
     f"pipeline.{part}model.{name}" for part in ("", "coarse.") for name in ("encoder_weights", "weights_file")
 )
 PRETRAINED = "pretrained"  # of a network whose training started from weights
+PLANE = re.compile(r"_z\d{3,}(?=(_test|_val)?$)")  # ends the name of a plane, before that of a strip of it
 SLICE_WISE = "slice-wise"  # of an arm over planes where the images are volumes
 ARCHITECTURES = {  # of tiled networks that are no U-Net: value of `pipeline.model.architecture` -> name for readers
     "UnetPlusPlus": "U-Net++",
@@ -161,3 +162,17 @@ def format_extent(size: float, volume: bool = False) -> str:
     """Return how far a superpixel of so many pixels reaches: ` (about 5 x 5)`, or in a volume ` (about 3 x 3 x 3)`."""
     axes = 3 if volume else 2
     return "" if math.isnan(size) else f" (about {' x '.join([f'{size ** (1 / axes):.0f}'] * axes)})"
+
+
+def name_sources(images: Sequence[str], run: Mapping[Any, Any]) -> list[str]:
+    """Return for each image of a run the name of what was taken by itself: of the planes of a stack, the stack.
+
+    Planes are images of their own with `dataset.planes` alone; neighbours are too alike to be counted one by one.
+
+    Args:
+        images: Names as the table `scores` has them.
+        run: The run's row of the table `runs`.
+    """
+    if str(run.get("dataset.planes")) != "True":
+        return list(images)
+    return [PLANE.sub("", image) for image in images]
