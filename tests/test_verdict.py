@@ -343,6 +343,25 @@ def test_the_best_rival_is_the_soonest_at_the_score_whatever_its_kind(rivals: Ta
     assert "the U-Net at 1/4 resolution reached the GNN's score soonest" in found.rival
 
 
+def test_a_rival_of_one_seed_is_called_so_beside_several(rivals: Tables) -> None:
+    first = (rivals.runs["pipeline"] != "superpixel_mlp") | (rivals.runs["seed"] == 0)
+    found = verdicts(Tables(rivals.runs[first], *_rest(rivals)))[0]
+    assert "the MLP at 100 pixels per superpixel (one seed, of which" in found.rival
+    assert "one seed" not in verdicts(rivals)[0].rival
+
+
+@pytest.mark.parametrize(("images", "noted"), [(20, False), (19, True), (6, True)])
+def test_an_interval_over_some_images_is_said_to_be_too_narrow_where_few_decide(
+    tmp_path: Path, images: int, noted: bool
+) -> None:
+    tables = collect(both(tmp_path))
+    by_image = tables.scores[tables.scores["image"] != "all"]
+    many = [by_image[by_image["image"] == IMAGES[0]].assign(image=f"{number:03d}") for number in range(images)]
+    scores = pd.concat([tables.scores[tables.scores["image"] == "all"], *many], ignore_index=True)
+    notes = " ".join(verdicts(Tables(tables.runs, tables.stages, scores, tables.history))[0].notes)
+    assert (f"Over {images} test images the interval comes out too narrow" in notes) == noted
+
+
 def test_an_arm_without_validations_counts_as_a_whole(rivals: Tables) -> None:
     runs = rivals.runs.assign(pipeline=rivals.runs["pipeline"].replace({"superpixel_mlp": "superpixel_trees"}))
     fitted = set(runs.loc[runs["pipeline"] == "superpixel_trees", "run_id"])

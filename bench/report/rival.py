@@ -31,6 +31,8 @@ def describe_rival(
     if found is None:
         return "", ()
     ours, name = pair.names[0], name_configuration(found.runs.iloc[0].to_dict())
+    if found.runs["seed"].nunique() == 1 < pair.seeds:
+        name = f"{name} (one seed, of which the soonest may be a lucky one)"
     among = f"of {count(found.tried, 'configuration')} of other arms that converged"
     which = "reached the {}'s score soonest" if found.reached else "came closest to the {}'s score, which none reached"
     if set(found.runs["run_id"]) & set(pair.second["run_id"]):

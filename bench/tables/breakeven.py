@@ -20,7 +20,8 @@ FORMULA = (
     "warm-up; prepare builds superpixels and graphs (or tiles), once; epoch is one pass with its validation; "
     "predict includes superpixels and graphs. Starting the program and reading files is left out. "
     "One quantity is varied at a time, the others stay as in these runs; each arm keeps its own number of epochs, but "
-    "where epochs are varied both have the same number."
+    "where epochs are varied both have the same number. Both are taken as they ended, though their scores may "
+    "differ, and beyond what was measured the lines are extrapolated."
 )
 
 
