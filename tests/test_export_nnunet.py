@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -137,4 +140,18 @@ def test_what_cannot_be_exported_is_refused(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InputError, match=wrong):
         run_verb("export", words)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only there room is set aside")
+def test_a_full_disk_is_one_sentence_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of a mapped file that has no room on the disk ends the process without a word: it is reserved before."""
+
+    def refuse(*_: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    monkeypatch.setattr(nnunet, "load", lambda _: data_set())
+    with pytest.raises(InputError, match=r"Dataset501_full cannot be written: No space left on device"):
+        nnunet.main(nnunet.ExportConfig(out=str(tmp_path / "Dataset501_full")), FolderConfig(root=str(tmp_path)))
     assert list(tmp_path.iterdir()) == []

@@ -195,16 +195,31 @@ def create_file(folder: Path, size: int) -> Path:
     """
     handle, name = tempfile.mkstemp(suffix=".bin", prefix="superpixels-", dir=folder)
     try:
-        if size and sys.platform == "linux":
-            os.posix_fallocate(handle, 0, size)
-        else:
-            os.ftruncate(handle, size)
+        reserve(handle, size)
     except OSError as error:
         Path(name).unlink()
         raise OSError(error.errno, f"no room for {size / 2**30:.1f} GiB of scratch in {folder}") from error
     finally:
         os.close(handle)
     return Path(name)
+
+
+def reserve(handle: int, size: int) -> None:
+    """Give an open file its length, and on Linux its place on the disk before it is mapped.
+
+    Without its place a full disk shows only when a mapped page is written, and ends the process without a word.
+
+    Args:
+        handle: The file.
+        size: Its length in bytes.
+
+    Raises:
+        OSError: The disk has no room for it.
+    """
+    if size and sys.platform == "linux":
+        os.posix_fallocate(handle, 0, size)
+    else:
+        os.ftruncate(handle, size)
 
 
 class RowList:

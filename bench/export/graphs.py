@@ -5,6 +5,7 @@ Each image becomes `SPLIT/NAME.pt`, a plain dictionary of tensors, which `torch.
 prediction for the nodes is painted back. `graphs.json` says what the numbers mean.
 """
 
+import io
 import json
 import warnings
 from collections.abc import Callable
@@ -18,7 +19,8 @@ from bench.config import DatasetConfig, GraphConfig, SuperpixelsConfig, require,
 from bench.console.progress import Progress
 from bench.datasets.registry import load
 from bench.datasets.sample import Sample, Splits, Task, adopt_spacing
-from bench.files import fill_atomically, write_atomically
+from bench.export.room import explain_full_disk
+from bench.files import clear_stale, fill_atomically, write_atomically
 from bench.graphs.edges import EDGES
 from bench.graphs.features import FEATURES
 from bench.superpixels.registry import SUPERPIXELS
@@ -52,7 +54,8 @@ def main(settings: GraphsConfig, dataset: DatasetConfig) -> int:
     # torch_geometric uses it while it is imported; nothing that a user could mend
     warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
     data, out = load(dataset), Path(settings.out)
-    with fill_atomically(out) as temporary, Progress(out.name) as bar:
+    clear_stale(out)
+    with explain_full_disk(out), fill_atomically(out) as temporary, Progress(out.name) as bar:
         write_graphs(data, settings, temporary, bar.show)
         description = describe_graphs(data, dataset, settings)
         write_atomically(temporary / "graphs.json", json.dumps(description, indent=1) + "\n")
@@ -78,7 +81,9 @@ def write_graphs(data: Splits, settings: GraphsConfig, folder: Path, show: Calla
         path = folder / split / f"{sample.name}.pt"
         path.parent.mkdir(parents=True, exist_ok=True)
         tensors, segments = make_tensors(sample, settings, data.task)
-        torch.save(tensors, path)
+        content = io.BytesIO()
+        torch.save(tensors, content)
+        path.write_bytes(content.getbuffer())  # torch itself calls a full disk a RuntimeError
         np.save(path.with_name(f"{path.stem}.segments.npy"), segments)
         show(done / len(images))
 

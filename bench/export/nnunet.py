@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 
 from bench.arrays.rows import cut_bands, read_by_rows
+from bench.arrays.scratch import reserve
 from bench.config import DatasetConfig, require, require_one_of
 from bench.console.progress import Progress
 from bench.datasets.listing import flatten_name
 from bench.datasets.registry import load
 from bench.datasets.sample import Sample, Splits, Task
-from bench.files import fill_atomically, write_atomically
+from bench.export.room import explain_full_disk
+from bench.files import clear_stale, fill_atomically, write_atomically
 
 FORMATS = ("nnunet",)
 NAME = re.compile(r"Dataset\d{3}_\w+")
@@ -52,7 +54,8 @@ class ExportConfig:
 def main(settings: ExportConfig, dataset: DatasetConfig) -> int:
     """Write the data set and print where it is. Returns the exit code."""
     data, out = load(dataset), Path(settings.out)
-    with fill_atomically(out) as temporary, Progress(out.name) as bar:
+    clear_stale(out)
+    with explain_full_disk(out), fill_atomically(out) as temporary, Progress(out.name) as bar:
         write_dataset(data, temporary, bar.show)
     print(f"{out}: {len(data.train)} training, {len(data.val)} validation and {len(data.test)} test images")
     print("move it to $nnUNet_raw, and splits_final.json after planning to its folder in $nnUNet_preprocessed")
@@ -175,7 +178,10 @@ def _create_tiff(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> Any:
     """An uncompressed TIFF file that is written by assigning to its parts."""
     import tifffile
 
-    return tifffile.memmap(path, shape=tuple(shape), dtype=dtype, photometric="minisblack")
+    array = tifffile.memmap(path, shape=tuple(shape), dtype=dtype, photometric="minisblack")
+    with path.open("r+b") as file:
+        reserve(file.fileno(), path.stat().st_size)
+    return array
 
 
 def _cut_bands(shape: Sequence[int], values: int) -> Iterator[tuple[int, int]]:

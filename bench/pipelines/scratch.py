@@ -59,9 +59,18 @@ def map_scratch(shape: tuple[int, ...], dtype: DTypeLike, place: str | None) -> 
         shape: Shape of the array.
         dtype: Type of its values.
         place: As in `open_scratch`.
+
+    Raises:
+        InputError: There is no such folder.
+        OSError: The disk is full.
     """
     folder = open_scratch(place)
-    mapped: Any = np.memmap(folder / "array.bin", dtype, "w+", shape=shape)
+    try:
+        path = create_file(folder, prod(shape) * np.dtype(dtype).itemsize)
+        mapped: Any = np.memmap(path, dtype, "r+", shape=shape)
+    except OSError:
+        rmtree(folder, ignore_errors=True)
+        raise
     tie_scratch(mapped, folder)
     return mapped  # type: ignore[no-any-return]
 
