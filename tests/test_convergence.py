@@ -138,6 +138,10 @@ def test_a_row_with_trained_runs_leaves_the_others_out(tmp_path: Path) -> None:
             {"stopped": "steps", "pipeline": "coarse_gnn", "pipeline.refine": True, "training.steps": 30},
             "training.steps=60",
         ),
+        ({"stopped": "steps", "training.steps": 20, "validations": 1}, "training.steps=200"),
+        ({"stopped": "steps", "training.steps": 60, "validations": 4}, "training.steps=180"),
+        ({"stopped": "steps", "training.steps": 300, "validations": 9}, "training.steps=600"),
+        ({"stopped": "patience", "training.patience": 2, "validations": 3}, "training.patience=4"),
     ],
 )
 def test_the_command_goes_on_with_a_larger_ceiling(row: dict[Hashable, object], settings: str) -> None:

@@ -1,5 +1,6 @@
 """Which fits may stand for their arm: those that had converged, and not those cut while their score still rose."""
 
+import math
 import re
 from collections.abc import Hashable, Mapping
 from typing import Any
@@ -125,6 +126,8 @@ def _number(row: Mapping[Hashable, Any], column: str) -> float:
 def make_finishing_command(row: Mapping[Hashable, Any]) -> str:
     """Return the recorded command of an undertrained run with twice the ceiling; empty where either is not known.
 
+    A fit that had too few validations to be judged gets the ceiling of twice as many as are needed: a budget that was
+    cut to a look would otherwise be undertrained once more.
     Where the clock ended the fit, the budget in seconds goes, and twice the steps made (of rows of older code: twice
     the epochs) become the ceiling. A fit that patience ended gets twice the patience. `experiment.effort` goes, as it
     would shrink the new ceiling again.
@@ -149,7 +152,14 @@ def _more(row: Mapping[Hashable, Any]) -> dict[str, str]:
     if not setting:
         return {}
     known = [value for value in (_number(row, setting), done.get(name, np.nan)) if value > 0]
-    return {setting: f"{2 * max(known):g}"} if known else {}
+    return {setting: f"{_find_factor(row, name) * max(known):g}"} if known else {}
+
+
+def _find_factor(row: Mapping[Hashable, Any], name: str) -> int:
+    """By how much a ceiling is raised: enough for the validations that a fit needs, and at least twice."""
+    validations = _number(row, "validations")
+    few = name != "patience" and validations < FEWEST_VALIDATIONS  # False where it is not known
+    return math.ceil(2 * FEWEST_VALIDATIONS / max(validations, 1)) if few else 2
 
 
 def _find_setting(row: Mapping[Hashable, Any], name: str) -> str:
