@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -50,6 +51,7 @@ from bench.predict.choice import choose_run, suggest_prediction
 from bench.predict.command import match_images
 from bench.predict.prediction import PredictConfig
 from bench.predict.run_directory import read_config
+from bench.predict.scratch import make_scratch
 from bench.settings import read_settings
 
 if TYPE_CHECKING:
@@ -504,8 +506,20 @@ def test_a_mistake_is_one_sentence(
 def test_a_disk_too_small_is_known_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     directory, _ = finished(tmp_path, "threshold")
     monkeypatch.setattr(prediction, "estimate_scratch", lambda *_: 1 << 60)
-    with pytest.raises(InputError, match=r"GiB free, and .* needs about"):
+    with pytest.raises(InputError, match=r"[1-9]\d*\.\d [GM]iB free, and .* needs about 1073741824\.0 GiB"):
         run_verb("predict", [f"run={directory}", f"image={tmp_path / 'set/images/c.png'}", f"out={tmp_path / 'c.tif'}"])
+
+
+def test_a_nearly_full_disk_is_not_said_to_have_no_room_for_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sentence was: 0.0 GiB free, and it needs about 0.0 GiB."""
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=3 << 19))
+    with (
+        pytest.raises(InputError, match=r"1\.5 MiB free, and .* needs about 9\.0 MiB"),
+        make_scratch(tmp_path / "a.tif", None, 9 << 20),
+    ):
+        pass
 
 
 @pytest.mark.parametrize("arm", ARMS)

@@ -33,7 +33,7 @@ def make_scratch(out: Path, place: str | None, needed: int) -> Iterator[Path]:
     free = shutil.disk_usage(folder.parent).free
     require(
         needed <= free,
-        f"{folder.parent} has {free / 2**30:.1f} GiB free, and {out} needs about {needed / 2**30:.1f} GiB while it is "
+        f"{folder.parent} has {_format_bytes(free)} free, and {out} needs about {_format_bytes(needed)} while it is "
         "predicted: make room, or give scratch= on another disk",
     )
     folder.mkdir()
@@ -41,6 +41,11 @@ def make_scratch(out: Path, place: str | None, needed: int) -> Iterator[Path]:
         yield folder
     finally:
         remove(folder)
+
+
+def _format_bytes(number: int) -> str:
+    """An amount in GiB, or in MiB where that would be no GiB at all."""
+    return f"{number / 2**30:.1f} GiB" if number >= 2**30 else f"{number / 2**20:.1f} MiB"
 
 
 def estimate_scratch(config: Config, shape: Sequence[int], classes: int, probabilities: bool) -> int:
