@@ -82,7 +82,8 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
     scores += [{"split": "test", **score} for score in test_scores.rows()]
     write_parts(directory, row["run_id"], stages, scores, [asdict(row) for row in log.history])
     row |= {"run_seconds": time.perf_counter() - started}
-    found = f"macro Dice {test_scores.macro_dice():.4f} on {len(data.test)} test images"
+    number = len(data.test)
+    found = f"macro Dice {test_scores.macro_dice():.4f} on {number} test image{'s' * (number != 1)}"
     return row, "; ".join([found, *unseen])
 
 

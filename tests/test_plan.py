@@ -69,6 +69,8 @@ def test_the_verb_prints_a_plan_and_refuses_what_it_cannot_plan_from(
     assert cli.run_verb("plan", [f"run={results}", "pixels=4e8", "images=20", "pipeline=tiled_cnn"]) == 0
     printed = capsys.readouterr().out
     assert printed.startswith("20 images of 400 megapixels, 8000 in all")
+    assert cli.run_verb("plan", [f"run={results}", "pixels=4e8"]) == 0
+    assert capsys.readouterr().out.startswith("1 image of 400 megapixels")
     assert "predicting all images: 25.3 h" in printed  # 4.1 s for 0.36 megapixels
     for words, sentence in (
         ([f"run={results}"], "pixels must be at least 1"),

@@ -90,7 +90,7 @@ def main(settings: PlanConfig) -> int:
     plans = list(make_plans(read_folder(folder), settings))
     require(len(plans) > 0, f"{folder} holds no finished run of that kind: there is nothing to plan from")
     total = settings.pixels * settings.images / 1e6
-    many = f"{settings.images} images of {settings.pixels / 1e6:g} megapixels"
+    many = f"{settings.images} image{'s' * (settings.images != 1)} of {settings.pixels / 1e6:g} megapixels"
     print(f"{many}, {total:g} in all, from the rates in {folder}; ranges are those of the measured runs")
     shared, rest = share_cautions(plans)
     for sentence in shared:
