@@ -113,7 +113,7 @@ def measure_superpixels(
         Features (N, F), set by set.
 
     Raises:
-        InputError: There is no such set.
+        InputError: There is no such set, or the ids are not 0..N-1.
         ValueError: Image and segments have different shapes.
     """
     from bench.graphs import features as sets
@@ -121,7 +121,7 @@ def measure_superpixels(
     _check_names("features", features, sets.FEATURES)
     pixels = np.asarray(_add_channel(image, segments.ndim), np.float32)
     lengths = _check_spacing(spacing, segments.ndim)
-    return sets.compute_features(features, pixels, np.asarray(segments, np.int32), spacing=lengths)
+    return sets.compute_features(features, pixels, _check_segments(segments), spacing=lengths)
 
 
 def make_graph(
@@ -149,7 +149,7 @@ def make_graph(
         `bench.graphs.build.build_graph`.
 
     Raises:
-        InputError: There is no such set, finder or weight.
+        InputError: There is no such set, finder or weight, or the ids are not 0..N-1.
         ValueError: Image and segments have different shapes.
     """
     from bench.graphs import edges as finders
@@ -161,7 +161,7 @@ def make_graph(
     pixels = np.asarray(_add_channel(image, segments.ndim), np.float32)
     lengths = _check_spacing(spacing, segments.ndim)
     config = GraphConfig(features=list(features), edges=list(edges), edge_weight=edge_weight, spacing=lengths)
-    return build_graph(pixels, np.asarray(segments, np.int32), config)
+    return build_graph(pixels, _check_segments(segments), config)
 
 
 def open_run(
@@ -218,6 +218,17 @@ def _add_channel(image: ArrayLike, spatial_axes: int) -> NDArray[Any]:
         "the last; volumes need spatial_axes=3",
     )
     return array[..., None] if array.ndim == spatial_axes else array
+
+
+def _check_segments(segments: NDArray[np.integer]) -> NDArray[np.int32]:
+    """Return the ids as int32. Raises InputError unless they are 0..N-1, all used: compiled code trusts them."""
+    require(segments.size > 0, f"segments must hold a pixel, got the shape {segments.shape}")
+    require(np.issubdtype(segments.dtype, np.integer), f"segments must hold whole numbers, got {segments.dtype}")
+    low, high = int(segments.min()), int(segments.max())
+    used = low >= 0 and high < segments.size and bool(np.bincount(segments.ravel()).all())
+    advice = "np.unique(segments, return_inverse=True)[1].reshape(segments.shape) makes them so"
+    require(used, f"ids of superpixels must be 0..N-1, all used, and these go from {low} to {high}: {advice}")
+    return np.asarray(segments, np.int32)
 
 
 def _check_spacing(spacing: Sequence[float] | None, axes: int) -> list[float] | None:

@@ -246,3 +246,22 @@ def test_the_lines_of_the_documentation_run(
     assert "superpixel_gnn" in capsys.readouterr().out
     assert found["ceiling"].shape == (24, 28)
     assert found["graph"].num_nodes == found["segments"].max() + 1
+
+
+@pytest.mark.parametrize(("shift", "factor"), [(1, 1), (-2, 1), (0, 2), (1 << 40, 1)])
+@pytest.mark.parametrize("function", ["measure_superpixels", "make_graph"])
+def test_ids_that_do_not_count_from_zero_are_refused(shift: int, factor: int, function: str) -> None:
+    """Negative ones ended the process by a segmentation fault, those from 1 by a division by zero."""
+    segments = np.arange(4, dtype=np.int64).reshape(2, 2).repeat(8, 0).repeat(8, 1) * factor + shift
+    with pytest.raises(InputError, match=r"ids of superpixels must be 0\.\.N-1, all used"):
+        getattr(api, function)(np.zeros((16, 16), np.float32), segments)
+
+
+def test_a_superpixel_without_a_label_is_not_painted() -> None:
+    """A negative id took the last label, as Python counts from the end."""
+    segments = np.array([[0, 1], [-1, 1]])
+    with pytest.raises(InputError, match="count from 0, got -1"):
+        api.paint(np.array([5, 6]), segments)
+    with pytest.raises(InputError, match="the superpixel 2 has no label: there are 2"):
+        api.paint(np.array([5, 6]), segments + 1)
+    assert api.paint(np.array([5, 6]), np.abs(segments)).tolist() == [[5, 6], [6, 6]]

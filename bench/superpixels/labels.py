@@ -8,6 +8,7 @@ from bench.arrays.protocols import Readable
 from bench.arrays.rows import RowReader, cut_bands, release
 from bench.arrays.scratch import Storage
 from bench.arrays.threads import Band, Workers, split_range, start_workers
+from bench.config import require
 
 BAND_PIXELS = 1 << 21  # in memory at a time
 Mask = NDArray[np.integer]
@@ -64,10 +65,17 @@ def majority_labels(
 
 
 def paint(node_labels: NDArray[np.integer], segments: NDArray[np.integer]) -> NDArray[np.integer]:
-    """Give each pixel the label of its superpixel: (N,) and (*spatial) -> (*spatial), of the labels' type."""
+    """Give each pixel the label of its superpixel: (N,) and (*spatial) -> (*spatial), of the labels' type.
+
+    Raises `InputError` for an id that has no label: Python would count a negative one from the end.
+    """
     flat, labels = np.ravel(segments), np.empty(segments.size, node_labels.dtype)
     for start, stop in cut_bands(flat.shape, STRIP):  # numpy copies what it indexes with, to eight bytes per pixel
-        labels[start:stop] = node_labels[flat[start:stop]]
+        ids = flat[start:stop]
+        low, high = int(ids.min()), int(ids.max())
+        require(low >= 0, f"ids of superpixels count from 0, got {low}")
+        require(high < len(node_labels), f"the superpixel {high} has no label: there are {len(node_labels)}")
+        labels[start:stop] = node_labels[ids]
     return labels.reshape(segments.shape)
 
 
