@@ -242,6 +242,16 @@ def test_several_images_give_as_many_masks(tmp_path: Path, capsys: pytest.Captur
     assert "6300 pixels in" in capsys.readouterr().out
 
 
+def test_of_several_images_one_of_another_number_type_is_named_before_any_is_predicted(tmp_path: Path) -> None:
+    directory, _ = finished(tmp_path, "threshold", "centred")
+    images = tmp_path / "new"
+    shutil.copytree(tmp_path / "set" / "images", images)
+    tifffile.imwrite(images / "z.tif", np.arange(1200, dtype=np.uint16).reshape(30, 40))
+    with pytest.raises(InputError, match=r"z\.tif holds uint16 values and the run was trained with .*centred on uint8"):
+        run_verb("predict", [f"run={directory}", f"image={images}", f"out={tmp_path / 'masks'}/", "format=tif"])
+    assert not list(tmp_path.glob("masks/*"))
+
+
 @pytest.mark.parametrize("out", ["masks/", "deeper/masks/", "masks.v2/"])
 def test_the_folder_of_the_masks_is_made(out: str, tmp_path: Path) -> None:
     directory, _ = finished(tmp_path, "threshold")
@@ -350,6 +360,8 @@ def test_a_results_folder_means_its_best_run_by_validation(tmp_path: Path) -> No
     assert choose_run(folder / "runs" / "set_c") == folder / "runs" / "set_c"
     with pytest.raises(InputError, match="no finished run with pipeline=tiled_cnn that can predict"):
         choose_run(folder, "tiled_cnn")
+    with pytest.raises(InputError, match="pipeline=oracle paints the true mask, which a new image has not"):
+        choose_run(folder, "oracle")
     command = shlex.split(suggest_prediction(folder))
     assert command[:5] == ["python", "-m", "bench", "predict", f"run={folder}"]
     words = [f"image={tmp_path / 'set/images/c.png'}" if word.startswith("image=") else word for word in command[4:]]

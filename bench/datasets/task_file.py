@@ -26,15 +26,22 @@ class Normalization:
     std: tuple[float, ...] = ()
     dtypes: tuple[str, ...] = ()
 
-    def scaling(self, dtype: np.dtype[Any], own: Moments) -> Scaling:
-        """Return the scaling of a new image of stored values `dtype` whose moments are `own`."""
-        if self.mode not in LEARNED:
-            return choose_scaling(self.mode, dtype, own, own)
+    def check_type(self, dtype: np.dtype[Any], name: str = "the image") -> None:
+        """Refuse a new image, called `name`, of stored values `dtype` that training images did not have.
+
+        Only where they are scaled as those were. Raises `InputError`.
+        """
         require(
-            not self.dtypes or str(dtype) in self.dtypes,
-            f"the image holds {dtype} values and the run was trained with dataset.normalization={self.mode} on "
+            self.mode not in LEARNED or not self.dtypes or str(dtype) in self.dtypes,
+            f"{name} holds {dtype} values and the run was trained with dataset.normalization={self.mode} on "
             f"{' and '.join(self.dtypes)}, whose grey values mean something else: convert the image",
         )
+
+    def scaling(self, dtype: np.dtype[Any], own: Moments) -> Scaling:
+        """Return the scaling of a new image of stored values `dtype` whose moments are `own`. Raises `InputError`."""
+        self.check_type(dtype)
+        if self.mode not in LEARNED:
+            return choose_scaling(self.mode, dtype, own, own)
         train = Moments(0, np.array(self.mean), np.array(self.std) ** 2)
         return choose_scaling(self.mode, dtype, own, train)
 

@@ -39,6 +39,11 @@ def choose_run(place: Path, pipeline: str | None = None, dataset: str | None = N
     found = [
         run for run in list_candidates(place) if pipeline in (None, run.pipeline) and dataset in (None, run.dataset)
     ]
+    arm = ARMS.get(pipeline or "")
+    require(
+        arm is None or not arm.sees_truth,
+        f"pipeline={pipeline} paints the true mask, which a new image has not: leave it out, or name another arm",
+    )
     kind = f" with pipeline={pipeline}" * (pipeline is not None) + f" with dataset={dataset}" * (dataset is not None)
     require(len(found) > 0, f"{place} holds no finished run{kind} that can predict: give run= another folder")
     names = sorted({run.dataset for run in found})

@@ -153,7 +153,10 @@ def check_work(work: Work, run: FinishedRun) -> None:
     for out in work.outs:
         outputs.check_name(out, settings.overwrite)
         check_not_the_image(work.image, out)
-    if list_planes(work, run) != [None]:
+    planes = list_planes(work, run)
+    opened, _ = open_work(work, run, planes[0])
+    run.normalization.check_type(opened.array.dtype, str(work.image))
+    if planes != [None]:
         require(not settings.overlay, f"overlay=true is for single images, and {work.image} is a stack of planes")
         png = outputs.find_suffix(work.out) == ".png"
         require(not png, f"out={work.out} holds one plane, and {work.image} is a stack: choose .tif or .zarr")
