@@ -203,7 +203,7 @@ def test_an_arm_keeps_the_contract(page: Page, tmp_path: Path) -> None:
     page.yaml("conf/pipeline/nearest_mean.yaml")
     assert type(page.compose("pipeline=nearest_mean").pipeline) is settings
     contract.test_every_arm_has_settings_here()
-    contract.test_masks_are_full_resolution_valid_and_repeatable(arm.name)
+    contract.test_masks_are_full_resolution_valid_and_repeatable(arm.name, contract.fit_arm)
     contract.test_a_prepared_sample_says_what_its_superpixels_are(arm.name)
     learned, fresh = (build_pipeline(contract.config(arm.name), contract.TASK) for _ in range(2))
     item = learned.prepare(contract.scene(3))
