@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from support.composing import compose_settings
 
     from bench.sweeps import compose
+    from bench.sweeps.compose import compose_job
 
 
 CONF = ROOT / "conf"
@@ -56,16 +56,29 @@ def test_every_choice_of_a_group_composes(group: str) -> None:
 
 
 @pytest.mark.parametrize("name", choices("experiment"))
-def test_every_run_of_every_experiment_composes(name: str) -> None:
-    """Runs that differ by their seed alone are composed once: a seed chooses no file, and is checked by itself."""
+def test_every_run_of_every_experiment_composes_and_as_its_words_do_at_once(name: str) -> None:
+    """Runs that choose the same files are composed once; the longest command is composed apart, too."""
     given = [f"experiment={name}"]
-    seeds: dict[tuple[str, ...], list[str]] = {}
-    for overrides in expand_experiment(compose_settings(*given).experiment, given):
-        others = tuple(word for word in overrides if not word.startswith("seed="))
-        seeds.setdefault(others, []).extend(word for word in overrides if word.startswith("seed="))
-    for others, words in seeds.items():
-        config = compose_settings(*others, *words[:1])
-        assert all(str(replace(config, seed=int(word[5:])).seed) == word[5:] for word in words)
+    jobs = compose.compose(given)
+    assert [list(job.overrides) for job in jobs] == expand_experiment(jobs[0].config.experiment, given)
+    longest = max(jobs, key=lambda job: (len(job.overrides), job.overrides))  # of the last seed, which is no default
+    assert compose_job(list(longest.overrides), given, None, compose_settings(*longest.overrides)) == longest
+
+
+def test_values_of_every_kind_are_set_as_hydra_sets_them() -> None:
+    """Once in what was composed for other words before, and in their order."""
+    words = [
+        "dataset.mask_values={0:0,128:1}", "graph.features=[intensity,shape]", "training.patience=null", "seed=1",
+        "training.amp=true", "dataset=folder", "dataset.root='a, b'", "training.epochs=3", "seed=2",
+    ]  # fmt: skip
+    [before] = compose.compose(["dataset=folder", "dataset.root=elsewhere", "seed=7"])
+    [job] = compose.compose(words)
+    assert job.config == compose_settings(*words)
+    assert (before.config.seed, job.config.seed, job.config.training.patience) == (7, 2, None)
+    assert before.config.training.patience is not None, "what was composed before is left as it was"
+    assert compose.compose(["dataset=folder", "dataset.root=elsewhere", "seed=7"]) == [before]
+    with pytest.raises(InputError, match=r"pipeline.tile_size is a setting of pipeline=tiled_cnn"):
+        compose.compose([*words, "pipeline.tile_size=64"])
 
 
 def test_settings_arrive_as_plain_dataclasses() -> None:

@@ -25,8 +25,6 @@ from bench.sweeps.overrides import (
 )
 
 if TYPE_CHECKING:
-    from support.composing import compose_settings
-
     from bench.sweeps import compose
     from bench.sweeps.compose import prepare_words
 
@@ -67,7 +65,8 @@ TEXTS = [
 @pytest.mark.parametrize("text", TEXTS)
 def test_a_text_arrives_as_it_was_typed(text: str) -> None:
     [word] = quote_words([f"dataset.manifest={text}"])
-    found = compose_settings("dataset=folder", word).dataset
+    [job] = compose.compose(["dataset=folder", word])
+    found = job.config.dataset
     assert isinstance(found, FolderConfig)
     assert found.manifest == text
     assert unquote(word) == f"dataset.manifest={text}"
@@ -99,7 +98,8 @@ def test_what_the_grammar_can_say_is_left_to_it() -> None:
 
 def test_names_of_classes_are_quoted_one_by_one() -> None:
     [word] = quote_words(["dataset.class_names=[background,größe 1,'a,b']"])
-    found = compose_settings("dataset=folder", word).dataset
+    [job] = compose.compose(["dataset=folder", word])
+    found = job.config.dataset
     assert isinstance(found, FolderConfig)
     assert found.class_names == ["background", "größe 1", "a,b"]
 

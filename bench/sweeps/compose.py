@@ -1,8 +1,9 @@
 """Settings from YAML files and the command line, composed by Hydra into plain, typed dataclasses."""
 
+import copy
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,14 +12,16 @@ from typing import Any, cast
 import hydra
 from hydra.core.config_store import ConfigStore
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from bench import config as settings
 from bench.arms import ARMS
 from bench.config import Config, InputError
 from bench.sweeps.experiments import expand_experiment
 from bench.sweeps.jobs import Job
-from bench.sweeps.overrides import check_words, find_config_dir, list_choices, quote, quote_words, unquote
+from bench.sweeps.overrides import check_words, find_config_dir, list_choices, quote, quote_words, sets_value, unquote
 from bench.sweeps.refusals import refuse_in_words
 
 INSTALLED = Path(__file__).parents[1] / "conf"  # in a wheel; a checkout has it one level up
@@ -41,6 +44,7 @@ SCHEMAS = {
     ("schema/pipeline/model", "gnn"): settings.GnnConfig,
 }
 _registered: dict[tuple[str, str], type] = {}  # what Hydra knows of SCHEMAS
+_composed: dict[tuple[str, ...], DictConfig] = {}  # of files in CONF, by the words that choose them
 
 
 def compose(arguments: Sequence[str]) -> list[Job]:
@@ -55,19 +59,48 @@ def compose(arguments: Sequence[str]) -> list[Job]:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come back here, to become one sentence
     register_schemas()
     jobs: list[Job] = []
-    refused: list[InputError] = []
     config_dir = find_config_dir(arguments)
+    bases = _composed if config_dir is None else {}
+
+    def gather(config: Config, given: list[str]) -> None:
+        jobs.extend(
+            compose_job(overrides, given, config_dir, config if overrides == given else _vary(overrides, bases))
+            for overrides in expand_experiment(config.experiment, given)
+        )
+
+    try:
+        with refuse_in_words():
+            (_ask_hydra if any(map(_is_for_hydra, arguments)) else _compose_once)(arguments, gather)
+    except InputError:
+        raise
+    except ValueError as error:
+        raise InputError(f"the command line {' '.join(arguments)!r} cannot be read: {error}") from error
+    return jobs
+
+
+Gather = Callable[[Config, list[str]], None]  # takes settings, and the words that compose them
+
+
+def _is_for_hydra(word: str) -> bool:
+    """Whether a word of the command line is an option or asks something of Hydra itself."""
+    return word.startswith("-") or word.lstrip("+~").startswith("hydra") or "${hydra" in word
+
+
+def _compose_once(arguments: Sequence[str], gather: Gather) -> None:
+    """Compose words that are settings only: in half of the time of `_ask_hydra`, which composes twice."""
+    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+        gather(_vary(arguments, _composed), list(arguments))
+
+
+def _ask_hydra(arguments: Sequence[str], gather: Gather) -> None:
+    """Let Hydra read the command line, its own options too."""
+    refused: list[InputError] = []
 
     @hydra.main(version_base="1.3", config_path=str(CONF), config_name="config")
-    def gather(composed: DictConfig) -> None:
+    def run(composed: DictConfig) -> None:
         try:
-            given = list(HydraConfig.get().overrides.task)
             with refuse_in_words():
-                config = convert_settings(composed)
-                jobs.extend(
-                    compose_job(overrides, given, config_dir, config if overrides == given else None)
-                    for overrides in expand_experiment(config.experiment, given)
-                )
+                gather(convert_settings(composed), list(HydraConfig.get().overrides.task))
         except InputError as error:
             refused.append(error)  # raised below: Hydra would print lines of its own around it
 
@@ -75,16 +108,35 @@ def compose(arguments: Sequence[str]) -> list[Job]:
         override = next((n for n, word in enumerate(arguments) if "=" in word and word[0] != "-"), len(arguments))
         place = f"hydra.sweep.dir={quote(scratch)}"
         sys.argv = [sys.argv[0], *arguments[:override], place, *arguments[override:]]  # not apart: see argparse
-        try:
-            with refuse_in_words():
-                gather()
-        except InputError:
-            raise
-        except ValueError as error:
-            raise InputError(f"the command line {' '.join(arguments)!r} cannot be read: {error}") from error
+        run()
     if refused:
         raise refused[0]
-    return jobs
+
+
+def _vary(overrides: Sequence[str], bases: dict[tuple[str, ...], DictConfig]) -> Config:
+    """Return the settings that `overrides` compose; what chooses the same YAML files is composed once.
+
+    Args:
+        overrides: Words of a command line that make one run.
+        bases: What was composed of words that choose files, to which the words that set values are applied as Hydra
+            applies them: after all files, in their order.
+
+    Raises:
+        InputError: A setting cannot be used.
+    """
+    parsed = OverridesParser.create().parse_overrides([word for word in overrides if sets_value(word)])
+    if any(override.is_sweep_override() for override in parsed):
+        return convert_settings(hydra.compose("config", list(overrides)))  # which refuses them
+    files = tuple(word for word in overrides if not sets_value(word))
+    if files not in bases:
+        bases[files] = hydra.compose("config", list(files))
+    composed = copy.deepcopy(bases[files])
+    try:
+        for override in parsed:
+            OmegaConf.update(composed, override.key_or_group, override.value(), merge=True)
+    except OmegaConfBaseException:
+        composed = hydra.compose("config", list(overrides))  # whose error names the word
+    return convert_settings(composed)
 
 
 def compose_dataset(arguments: Sequence[str]) -> settings.DatasetConfig:
@@ -121,6 +173,7 @@ def register_schemas() -> None:
         if _registered.get((group, name)) is not schema:
             store.store(group=group, name=name, node=schema)
             _registered[group, name] = schema
+            _composed.clear()
 
 
 def compose_job(

@@ -146,6 +146,12 @@ def sets_text(word: str) -> bool:
     return bool(kinds & {str, list[str]})
 
 
+def sets_value(word: str) -> bool:
+    """Whether an override sets a setting that every run of the chosen files has, and neither chooses one nor adds."""
+    name, separator, _ = word.partition("=")
+    return bool(separator) and name in list_known_settings()
+
+
 def takes_list(name: str) -> bool:
     """Whether the setting of a dotted name is a list."""
     return any(get_origin(_plain_kind(setting.kind)) is list for setting in list_known_settings().get(name, ()))
