@@ -9,12 +9,12 @@ from bench.files import write_atomically
 from bench.plots.all import plot_all
 from bench.plots.style import Plotted
 from bench.report.card import write_cards
-from bench.report.content import describe_not_drawn, gather
+from bench.report.content import Report, describe_not_drawn, gather
 from bench.report.html import render_html
 from bench.report.markdown import render_markdown
 from bench.report.verdict import Verdict
 from bench.tables.collect import Tables, frame_to_csv
-from bench.tables.comparison import compare_arms, list_configurations
+from bench.tables.comparison import list_configurations, summarize_arms
 from bench.tables.folders import FoldersConfig, choose_folders, read_folder_tables
 from bench.tables.scale import fit_lines, make_scale_points, tabulate_laws
 from bench.tables.speed import tabulate_speed
@@ -40,10 +40,14 @@ def write_report(
         The paths of both.
     """
     plotted = plot_all(results_dir, tables, folders) if plotted is None else plotted
-    report = gather(results_dir.resolve().name, tables, plotted, folders or (results_dir,))
+    folders = folders or (results_dir,)
+    return _render(gather(results_dir.resolve().name, tables, plotted, folders), results_dir, folders)
+
+
+def _render(report: Report, results_dir: Path, folders: Sequence[Path]) -> list[Path]:
     paths = [results_dir / "report.md", results_dir / "report.html"]
     write_atomically(paths[0], render_markdown(report))
-    write_atomically(paths[1], render_html(report, folders or (results_dir,)))
+    write_atomically(paths[1], render_html(report, folders))
     return paths
 
 
@@ -59,14 +63,16 @@ def main(settings: FoldersConfig) -> int:
         folders, results_dir = choose_folders(settings)
         tables = read_folder_tables(folders, results_dir)
         plotted = plot_all(results_dir, tables, folders)
-        paths = write_report(results_dir, tables, plotted, folders)
-        compared = compare_arms(tables)
+        report = gather(results_dir.resolve().name, tables, plotted, folders)
+        paths = _render(report, results_dir, folders)
+        runs = list_configurations(tables)
+        compared = summarize_arms(runs)
         kept = {
             "comparison": compared,
             "arms": make_arms_table(compared),
-            "speed": tabulate_speed(list_configurations(tables), tables.history),
+            "speed": tabulate_speed(runs, tables.history),
         }
-        points = make_scale_points(list_configurations(tables), tables.stages, tables.history)
+        points = make_scale_points(runs, tables.stages, tables.history)
         if len(points):
             kept |= {"scale": points, "memory_law": tabulate_laws(fit_lines(points))}
         if [folder.resolve() for folder in folders] == [results_dir.resolve()]:  # others are not written to
@@ -75,7 +81,7 @@ def main(settings: FoldersConfig) -> int:
             write_atomically(results_dir / "tables" / f"{name}.csv", frame_to_csv(frame))
     except OSError as error:
         raise InputError(f"cannot write {error.filename or 'below results_dir'}: {error.strerror}") from error
-    for section in gather(results_dir.name, tables, plotted, folders).sections:
+    for section in report.sections:
         print("\n".join(_verdict_lines(section.verdict)) + "\n")
     print(format_table(compared))
     _print_rest(tables, plotted, paths, results_dir)

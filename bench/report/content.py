@@ -16,7 +16,7 @@ from bench.report.speed import make_speed_parts
 from bench.report.verdict import Verdict, reach_verdict
 from bench.report.words import count
 from bench.tables.collect import Tables, select_current
-from bench.tables.comparison import compare_arms, list_configurations
+from bench.tables.comparison import list_configurations, summarize_arms
 from bench.tables.frontier import explain_too_few, select_contenders, select_like_peaks
 from bench.tables.names import is_volume
 from bench.tables.scale import is_scale, make_scale_points
@@ -76,7 +76,8 @@ def gather(title: str, tables: Tables, plotted: Sequence[Plotted], folders: Sequ
         plotted: All figures, drawn or not.
         folders: Results folders in which run directories may lie, for what only these hold.
     """
-    frame, runs = compare_arms(tables), list_configurations(tables)
+    runs = list_configurations(tables)
+    frame = summarize_arms(runs)
     sections = tuple(
         _section(group, heading, frame, tables, [figure for figure in plotted if figure.group == suffix], folders)
         for group, suffix, heading in split_groups(runs)

@@ -245,7 +245,11 @@ def compare_arms(tables: Tables) -> pd.DataFrame:
     stay in `statuses`. A row whose runs have several kinds of peak memory has no peak. Arms in the order of `ARMS`,
     others after them by name.
     """
-    runs = list_configurations(tables)
+    return summarize_arms(list_configurations(tables))
+
+
+def summarize_arms(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of `compare_arms` from the rows of `list_configurations`."""
     groups = runs.groupby(GROUP, dropna=False, sort=True)
     rows = [{**dict(zip(GROUP, key, strict=True)), **_summary(group)} for key, group in groups]
     rows.sort(key=lambda row: (row["dataset"], row["machine"], rank_arm(row["arm"])))
