@@ -6,15 +6,18 @@ import errno
 import os
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from bench.config import FolderConfig, InputError, SuperpixelsConfig
 from bench.datasets.sample import Sample, Splits, Task
-from bench.export import graphs
 from bench.export.room import explain_full_disk
 from bench.pipelines.scratch import map_scratch
+
+if TYPE_CHECKING:
+    from bench.export import graphs
 
 
 def refuse(*_: object) -> None:
