@@ -266,7 +266,9 @@ def test_training_starts_from_a_weights_file_and_the_row_says_so(tmp_path: Path)
         pipeline(model=CnnConfig(weights_file=str(tmp_path / "absent.pt")))
 
 
-def test_images_are_held_in_the_type_of_their_file_or_stay_there(tmp_path: Path) -> None:
+def test_images_lie_in_memory_or_in_scratch_files_in_the_type_of_their_file_or_stay_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     tifffile.imwrite(tmp_path / "image.tif", np.random.default_rng(0).integers(0, 65535, (130, 97), dtype=np.uint16))
     scaling = Scaling(np.array([30000.0]), np.array([20000.0]))
     file = ImageFile(tmp_path / "image.tif", Layout(None, False), scaling, (130, 97, 1))
@@ -275,11 +277,17 @@ def test_images_are_held_in_the_type_of_their_file_or_stay_there(tmp_path: Path)
     mask = np.zeros((130, 97), np.uint8)
     plain = arm.prepare(Sample("", file[...], mask))
     items = [arm.prepare(Sample("", file, mask))]
+    assert items[0].stored_bytes == 0
+    monkeypatch.setattr(tiled_cnn, "MEMORY_VALUES", 1000)
+    monkeypatch.setattr(arm.config.graph, "scratch_dir", str(tmp_path))
+    items.append(arm.prepare(Sample("", file, mask)))
+    assert items[1].stored_bytes == 2 * mask.size == sum(path.stat().st_size for path in tmp_path.glob("*.bin"))
     arm.held_pixels = 1000
     items.append(arm.prepare(Sample("", file, mask)))
-    assert isinstance(items[0].image, Scaled)
-    assert items[0].image.stored.dtype == np.uint16
-    assert items[1].image is file
+    for item in items[:2]:
+        assert isinstance(item.image, Scaled)
+        assert item.image.stored.dtype == np.uint16
+    assert items[2].image is file
     for item in items:
         np.testing.assert_array_equal(arm.predict(item), arm.predict(plain))
         for (one, _), (other, _) in zip(
@@ -288,6 +296,8 @@ def test_images_are_held_in_the_type_of_their_file_or_stay_there(tmp_path: Path)
             strict=True,
         ):
             np.testing.assert_array_equal(one, other)
+    del item, items
+    assert not list(tmp_path.glob("*.bin"))
 
 
 @pytest.mark.parametrize("flips", [False, True])

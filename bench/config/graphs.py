@@ -50,7 +50,7 @@ class GraphConfig:
     spacing: list[float] | None = None  # length of a pixel along each axis; null: that of the data set
     edge_weight: str = "spacing"  # spacing | published: exp(-distance in pixels) | normalised: exp(-distance / median)
     cache_dir: str | None = None  # prepared graphs are kept here and taken from here; null: made anew in every run
-    scratch_dir: str | None = None  # for graphs, and the tables of trees, on a disk; null: the system's own
+    scratch_dir: str | None = None  # for graphs, tables of trees, decoded images, on a disk; null: the system's own
     deep_encoder: str = "resnet18"  # of the features deep: a name of segmentation_models_pytorch, or tu-<name of timm>
     deep_stage: int = 2  # whose activations: 1 (a half of the image's side), 2 (a quarter) ... 5
     deep_weights: str | None = None  # a file (of encoder or network, as checkpoint.pt) | imagenet ... | null: random

@@ -177,9 +177,12 @@ class ImageFile:
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
         return self._scale_with(lambda array: array)[key]
 
-    def hold(self) -> Scaled:
-        """Return the same image with the stored values in memory, in the file's own type; they are scaled on access."""
-        return self._scale_with(lambda array: np.ascontiguousarray(array[...]))
+    def hold(self, keep: Callable[[NDArray[Any]], Typed] = np.ascontiguousarray) -> Scaled:
+        """Return the same image with what `keep` makes of the stored values, in the file's own type.
+
+        They are in memory unless it puts them elsewhere, and are scaled on access.
+        """
+        return self._scale_with(lambda array: keep(array[...]))
 
     def _scale_with(self, stored: Callable[[Typed], Typed]) -> Scaled:
         arrays = [

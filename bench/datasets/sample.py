@@ -1,29 +1,36 @@
 """What every data set yields: named images with masks, in three splits."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from bench.arrays.protocols import Source
+from bench.arrays.protocols import Source, Typed
 from bench.config import GraphConfig, SuperpixelsConfig, require
 from bench.datasets.normalization import Stored
 
 Settings = TypeVar("Settings", SuperpixelsConfig, GraphConfig)
+Keep = Callable[[NDArray[Any]], Typed]  # puts the values of an image where they are read from again and again
 
 
 @runtime_checkable
 class Holdable(Protocol):
-    """A source that can be in memory in fewer bytes than its float32 values take."""
+    """A source whose values can be kept in fewer bytes than those of float32 take."""
 
-    def hold(self) -> Source:
-        """Return the same values, no longer read from a file."""
+    def hold(self, keep: Keep = np.ascontiguousarray) -> Source:
+        """Return the same values, no longer decoded from a file; `keep` is given them as they are stored."""
 
 
-def hold_source(source: Source) -> Source:
-    """Return `source` in memory, where it offers that in the type that its file has, to be scaled on access."""
-    return source.hold() if isinstance(source, Holdable) else np.asarray(source)
+def hold_source(source: Source, keep: Keep = np.ascontiguousarray) -> Source:
+    """Return `source` decoded, where it offers that in the type that its file has, to be scaled on access.
+
+    Args:
+        source: An image (*spatial, C).
+        keep: Puts the stored values in memory, or elsewhere; an array that is in memory already stays there.
+    """
+    return source.hold(keep) if isinstance(source, Holdable) else np.asarray(source)
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,13 @@ class StoredArray:
             return np.empty(self.shape, self.dtype)
         return np.memmap(self._path, self.dtype, "r+", shape=self.shape)
 
+    def __getitem__(self, key: Any, /) -> NDArray[Any]:
+        """Return a copy of a part; the file is mapped while it is read, and its pages are handed back."""
+        return np.array(self.open()[key])
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
+        return self[...].astype(dtype or self.dtype, copy=False)
+
     def read_columns(self, low: int, high: int) -> NDArray[Any]:
         """Read the columns low..high (R, high - low) of an array of two axes.
 

@@ -30,7 +30,7 @@ from bench.pipelines.cnn.foreground import find_foreground
 from bench.pipelines.cnn.inference import Inferer, count_tiles_at_once, to_device
 from bench.pipelines.cnn.networks import Network, choose_network
 from bench.pipelines.cnn.resolution import count_blocks, merge_blocks
-from bench.pipelines.scratch import map_scratch
+from bench.pipelines.scratch import StoredArray, map_scratch, store_array, warn_of_memory
 from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.scores.metrics import confusion_matrix, macro_dice
 from models.checkpointing import checkpoint_blocks, run_in_parts
@@ -38,7 +38,8 @@ from models.narrow import NarrowCopy
 from models.supervision import DeepSupervision, weigh_levels
 from models.weights import load_weights
 
-HELD_PIXELS = 1 << 28  # values of an image that is still read into memory
+HELD_PIXELS = 1 << 28  # values of an image that is still decoded as a whole
+MEMORY_VALUES = 1 << 16  # values up to which a decoded image stays in memory, as the graph of a small one does
 BATCHES = 4  # of tiles that are predicted elsewhere at a time
 SHARES_BYTES = 1 << 30  # of class probabilities held at once, so that they are written in whole chunks
 
@@ -47,15 +48,16 @@ SHARES_BYTES = 1 << 30  # of class probabilities held at once, so that they are 
 class TiledImage:
     """A sample, image (*spatial, C) and mask (*spatial), and the windows through which it is predicted.
 
-    Held in memory in the types of the files, unless the image has more than `HELD_PIXELS` values: such a one is read
-    from its file again and again.
+    Decoded, in the types of the files: in memory, or, of more than `MEMORY_VALUES` values, in scratch files. One of
+    more than `HELD_PIXELS` values is read from its own file again and again.
     """
 
     image: Source
     mask: Source
     windows: Sequence[Window]
     facts: dict[str, float]
-    in_memory: bool
+    in_memory: bool  # whether the mask that is predicted may be
+    stored_bytes: int = 0  # in scratch files
     segments: None = None
 
 
@@ -87,12 +89,23 @@ class TiledCnn:
         return self._model
 
     def prepare(self, sample: Sample) -> TiledImage:
-        """Hold the image, unless it is too large, and cut it into tiles."""
-        in_memory = prod(sample.image.shape) <= self.held_pixels
-        image, mask = (hold_source(sample.image), np.asarray(sample.mask)) if in_memory else (sample.image, sample.mask)
-        trim_after(prod(sample.image.shape))
+        """Decode the image, unless it is too large, and cut it into tiles."""
+        image, mask, stored = sample.image, sample.mask, list[StoredArray]()
+        values = prod(image.shape)
+
+        def keep(decoded: NDArray[Any]) -> Source:
+            if values <= MEMORY_VALUES:
+                return np.ascontiguousarray(decoded)
+            stored.append(store_array(decoded, self.config.graph.scratch_dir))
+            return stored[-1]
+
+        if values <= self.held_pixels:
+            image = hold_source(image, keep)
+            mask = mask if isinstance(mask, np.ndarray) else keep(np.asarray(mask))
+        trim_after(values)
         windows = self.tiling.cut(mask.shape)
-        return TiledImage(image, mask, windows, {"num_tiles": float(len(windows))}, in_memory)
+        facts = {"num_tiles": float(len(windows))}
+        return TiledImage(image, mask, windows, facts, values <= self.held_pixels, sum(one.nbytes for one in stored))
 
     def fit(self, train_items: Sequence[TiledImage], val_items: Sequence[TiledImage]) -> FitLog:
         """Train a new network; keep the weights with the best pooled macro Dice on the validation images."""
@@ -124,8 +137,10 @@ class TiledCnn:
             self.trained = self.model
         trim_heap()
         bits, from_scratch = torch.finfo(self.dtype).bits, self.network.from_scratch
+        stored = sum(item.stored_bytes for item in (*train_items, *val_items))
         facts: dict[str, float] = {"convolution_bits": bits, "from_scratch": from_scratch, "rare_classes": len(rare)}
-        return replace(log, facts=facts)
+        flags = warn_of_memory(self.config.graph.scratch_dir, stored)
+        return replace(log, facts={**facts, "stored_bytes": stored}, flags=(*log.flags, *flags))
 
     def predict(self, item: TiledImage) -> NDArray[np.integer]:
         """Return the class of every pixel (*spatial), tile by tile; those of an image in a file lie on the disk."""
