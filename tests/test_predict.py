@@ -634,5 +634,5 @@ def test_what_cannot_show_a_stack_is_refused_for_one(
 def test_a_stack_is_refused_by_a_run_on_flat_images(tmp_path: Path) -> None:
     directory, _ = finished(tmp_path, "threshold")
     tifffile.imwrite(tmp_path / "stack.tif", np.stack([picture(n)[0] for n in range(3)]), photometric="minisblack")
-    with pytest.raises(InputError, match=r"stack\.tif has the shape \(3, 70, 90\)"):
+    with pytest.raises(InputError, match=r"stack\.tif has the shape \(3, 70, 90\).*: of a stack, save each plane"):
         run_verb("predict", [f"run={directory}", f"image={tmp_path / 'stack.tif'}", f"out={tmp_path / 'a.tif'}"])

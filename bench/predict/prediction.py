@@ -197,6 +197,8 @@ def find_channels(path: Path, header: Header, task: Task, channel_axis: int | No
     found = shape[axis] - header.alpha
     fitting = [other for other in range(len(shape)) if shape[other] == channels and other != axis]
     advice = f": set channel_axis={fitting[0]}" if fitting else ""
+    if stated is None and not fitting and channels == 1 and axes == 2:
+        advice = ": of a stack, save each plane as an image, or take a run that was trained with dataset.planes=true"
     require(
         found == channels, f"{path} has the shape {shape} with {found} channels on axis {axis}, and {wanted}{advice}"
     )
