@@ -31,7 +31,7 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "pipelines/both": "config arrays datasets learning graphs pipelines pipelines/cnn pipelines/gnn",
     "pipelines/trees": "config arrays datasets learning scores superpixels graphs pipelines",
     "run": "config console datasets learning measure pipelines scores tables",
-    "tables": "config arms files",
+    "tables": "config arms arrays files",
     "plots": "config arms files tables",
     "report": "config arms files tables plots",
     "predict": "config arms arrays files console datasets measure pipelines scores tables",

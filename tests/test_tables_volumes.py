@@ -72,11 +72,15 @@ def test_names_of_runs_and_configurations(runs: pd.DataFrame) -> None:
 def test_a_superpixel_of_a_volume_reaches_over_three_axes() -> None:
     assert format_extent(30.0, volume=True) == " (about 3 x 3 x 3)"
     assert format_extent(30.0) == " (about 5 x 5)"
+    assert format_extent(32.0, True, "4 x 1 x 1 micrometer") == " (about 1 x 5 x 5)"
+    assert format_extent(16.0, True, "4 x 0.5 x 0.5") == " (about 1 x 4 x 4)"
+    assert format_extent(432.0, True, "2 x 1 x 1 pixels") == " (about 5 x 10 x 10)"
+    assert format_extent(30.0, False, "nothing known") == " (about 5 x 5)"
 
 
 def test_the_table_says_what_a_size_is_in_a_volume(folder: Path, tmp_path: Path) -> None:
     text = " ".join(format_table(compare_arms(collect(folder))).split())
-    assert "px: pixels per superpixel, a volume: 30 are about 3 x 3 x 3;" in text
+    assert "px: pixels per superpixel, a volume: 30 are about 3 x 3 x 3 where voxels are cubes;" in text
     assert "5 x 5" not in text
     make_run(tmp_path, "superpixel_gnn")
     flat = " ".join(format_table(compare_arms(collect(tmp_path))).split())

@@ -1,6 +1,7 @@
 """Lengths of pixels along the axes of an image, in units of the shortest one."""
 
 from collections.abc import Sequence
+from math import prod
 
 
 def relate_spacing(spacing: Sequence[float] | None, axes: int) -> tuple[float, ...]:
@@ -18,3 +19,22 @@ def relate_spacing(spacing: Sequence[float] | None, axes: int) -> tuple[float, .
     if len(spacing) != axes:
         raise ValueError(f"spacing must hold one length for each of {axes} axes, got {list(spacing)}")
     return tuple(length / min(spacing) for length in spacing)
+
+
+def spread_size(size: float, spacing: Sequence[float]) -> tuple[float, ...]:
+    """Return the sides in pixels of a box of `size` pixels that is as wide in space along each axis.
+
+    Args:
+        size: Pixels of the box, at least one.
+        spacing: Length of a pixel along each axis.
+
+    Returns:
+        A side for each axis, at least a pixel; the others are the shorter for it.
+    """
+    free = list(range(len(spacing)))
+    while True:
+        width = (size * prod(spacing[axis] for axis in free)) ** (1 / len(free))  # in space
+        longer = [axis for axis in free if spacing[axis] <= width]
+        if len(longer) in (0, len(free)):
+            return tuple(max(width / length, 1.0) if axis in free else 1.0 for axis, length in enumerate(spacing))
+        free = longer

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from bench.arrays.spacing import relate_spacing
+from bench.arrays.spacing import relate_spacing, spread_size
 from bench.config import FolderConfig
 from bench.datasets.classes import compute_class_shares, find_class
 from bench.datasets.inspection import Inspected
@@ -112,11 +112,9 @@ def propose_superpixel_size(
     index = min(widths, key=lambda index: widths[index])
     pitch = np.array(relate_spacing(spacing, len(train[0].shape) - 1))
     side = float(np.clip(ACCEPTED / COST * widths[index], *SIDES))
-    sides = np.maximum(side / pitch, 1)  # in pixels along each axis: no superpixel is thinner than one
-    size = round_to_two_digits(float(sides.prod()))
-    sides[sides > 1] *= (size / sides.prod()) ** (1 / (sides > 1).sum())
+    size = round_to_two_digits(float(np.maximum(side / pitch, 1).prod()))  # no superpixel is thinner than a pixel
     cost = COST * float((size * pitch.prod()) ** (1 / len(pitch))) / widths[index]
-    edge = " x ".join(f"{one:.0f}" for one in sides)
+    edge = " x ".join(f"{one:.0f}" for one in spread_size(size, pitch))
     return Suggestion(
         "superpixels.superpixel_size",
         str(size),

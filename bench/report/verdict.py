@@ -93,7 +93,7 @@ def _summarise_pair(pair: Pair, lines: Sequence[Line]) -> str:
     if not any(line.short or line.unclear for line in lines):
         return f"no verdict on the {ours} beside the {theirs}: the lines below say why and what would give one"
     first = pair.first.iloc[0].to_dict()
-    reach = format_extent(float(first["superpixel_size"]), is_volume(first))
+    reach = format_extent(float(first["superpixel_size"]), is_volume(first), first.get("dataset.pixel_lengths"))
     return f"compared with the {theirs}, the {ours}{reach} {summarise_lines(lines)}"
 
 

@@ -7,6 +7,7 @@ from itertools import takewhile
 from typing import Any
 
 from bench.arms import ARMS, convolving_arms, foreign_arms
+from bench.arrays.spacing import spread_size
 
 WEIGHTS = tuple(  # columns of weights from which the training of a network started
     f"pipeline.{part}model.{name}" for part in ("", "coarse.") for name in ("encoder_weights", "weights_file")
@@ -158,21 +159,19 @@ def format_size(size: float) -> str:
     return "" if math.isnan(size) else f" at {size:g} pixels per superpixel"
 
 
-def format_extent(size: float, volume: bool = False) -> str:
-    """Return how far a superpixel of so many pixels reaches: ` (about 5 x 5)`, or in a volume ` (about 3 x 3 x 3)`."""
-    axes = 3 if volume else 2
-    return "" if math.isnan(size) else f" (about {' x '.join([f'{size ** (1 / axes):.0f}'] * axes)})"
-
-
-def name_sources(images: Sequence[str], run: Mapping[Any, Any]) -> list[str]:
-    """Return for each image of a run the name of what was taken by itself: of the planes of a stack, the stack.
-
-    Planes are images of their own with `dataset.planes` alone; neighbours are too alike to be counted one by one.
+def format_extent(size: float, volume: bool = False, lengths: object = None) -> str:
+    """Return how far a superpixel reaches, in pixels: ` (about 5 x 5)`, or in a volume ` (about 3 x 3 x 3)`.
 
     Args:
-        images: Names as the table `scores` has them.
-        run: The run's row of the table `runs`.
+        size: Pixels of a superpixel; NaN gives no words.
+        volume: Whether the image has three axes.
+        lengths: Length of a pixel along each axis as in the column `dataset.pixel_lengths`; without them pixels are
+            squares or cubes.
     """
-    if str(run.get("dataset.planes")) != "True":
-        return list(images)
-    return [PLANE.sub("", image) for image in images]
+    if math.isnan(size):
+        return ""
+    axes = 3 if volume else 2
+    known = re.fullmatch(r"([\d.e+-]+(?: x [\d.e+-]+)+)\b.*", lengths) if isinstance(lengths, str) else None
+    spacing = [float(length) for length in known[1].split(" x ")] if known else []
+    sides = spread_size(max(size, 1.0), spacing if len(spacing) == axes else [1.0] * axes)
+    return f" (about {' x '.join(f'{side:.0f}' for side in sides)})"

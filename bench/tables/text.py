@@ -52,7 +52,7 @@ def explain_column(heading: str, volumes: bool) -> str:
 def _explain_size(volumes: bool) -> str:
     """Return what a number of pixels per superpixel is, as in `an area: 30 are about 5 x 5`."""
     extent = format_extent(30, volumes).strip(" ()")
-    return f"{'a volume' if volumes else 'an area'}: 30 are {extent}"
+    return f"a volume: 30 are {extent} where voxels are cubes" if volumes else f"an area: 30 are {extent}"
 
 
 def format_table(frame: pd.DataFrame) -> str:
