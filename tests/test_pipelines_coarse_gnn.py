@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -65,7 +66,9 @@ def fit(settings: CoarseGnnConfig, images: int = 3) -> CoarseGnn:
 def folded() -> tuple[CoarseGnn, FitLog]:
     """An arm with two folds, and the log of its fit."""
     arm = build(SETTINGS(folds=2))
-    return arm, arm.fit([arm.prepare(scene(seed)) for seed in range(3)], [arm.prepare(scene(9))])
+    items = [arm.prepare(scene(seed)) for seed in (0, 1, 2, 9)]
+    items = [replace(item, tiled=replace(item.tiled, stored_bytes=7)) for item in items]
+    return arm, arm.fit(items[:3], items[3:])
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,7 @@ def test_the_first_stage_has_a_budget_of_its_own_within_that_of_the_fit() -> Non
 def test_the_log_counts_both_stages(folded: tuple[CoarseGnn, FitLog]) -> None:
     arm, log = folded
     assert log.facts["coarse_steps"] == 6
+    assert log.facts["stored_bytes"] == 4 * 7, "of the tiled images; these graphs are small and in memory"
     assert log.steps == 4
     networks = [*(part.model for part in arm.coarse), arm.gnn.get_model()]
     assert log.parameters == sum(weight.numel() for model in networks for weight in model.parameters())

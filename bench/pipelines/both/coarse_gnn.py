@@ -82,7 +82,9 @@ class CoarseGnn:
         ]
         coarse_score = min(log.best_score or 0.0 for log in logs)
         coarse_steps = sum(log.steps or 0 for log in logs)
-        facts = {**logs[0].facts, "coarse_steps": coarse_steps, "coarse_val_score": coarse_score}
+        stored = sum(item.stored_bytes for item in (*tiled, *val_tiled))
+        own = {"coarse_steps": coarse_steps, "coarse_val_score": coarse_score, "stored_bytes": stored}
+        facts = {**logs[0].facts, **own}
         intervals = tuple(interval for log in logs for interval in log.intervals)
         parameters = sum(log.parameters for log in logs)
         if not self.settings.refine:
@@ -94,7 +96,7 @@ class CoarseGnn:
             log,
             intervals=(*intervals, *log.intervals),
             parameters=parameters + log.parameters,
-            facts={**log.facts, **facts},
+            facts={**log.facts, **facts, "stored_bytes": stored + log.facts["stored_bytes"]},
             flags=tuple(dict.fromkeys(flag for stage in (*logs, log) for flag in stage.flags)),
         )
 
