@@ -54,6 +54,8 @@ def test_wrong_classes_and_shapes_are_refused() -> None:
         count_classes(MASK, SEGMENTS, 2)
     with pytest.raises(ValueError, match="one shape"):
         count_classes(MASK[:1], SEGMENTS, 3)
+    with pytest.raises(ValueError, match="count from 0, got -1"):
+        count_classes(MASK, SEGMENTS - 1, 3)
 
 
 def test_paint_is_undone_by_the_majority() -> None:

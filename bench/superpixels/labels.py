@@ -38,7 +38,8 @@ def count_classes(
         Pixels (N, num_classes).
 
     Raises:
-        ValueError: The shapes differ, or the mask holds a class outside [0, num_classes).
+        InputError: The mask holds a class outside [0, num_classes), or an id is negative.
+        ValueError: The shapes differ.
     """
     if tuple(mask.shape) != tuple(segments.shape):
         raise ValueError(f"mask and segments must have one shape, got {mask.shape} and {segments.shape}")
@@ -144,11 +145,12 @@ def _count_bands(
 
         parts = workers.run(count, tasks)
         for (begin, _), (low, part, stray) in zip(tasks, parts, strict=True):
-            if stray >= 0:
-                value = classes[begin + stray]
-                raise ValueError(
-                    f"mask must hold classes in [0, {num_classes}) or ignore_index {ignore_index}, got {value}"
-                )
+            require(low >= 0, f"ids of superpixels count from 0, got {low}")
+            require(
+                stray < 0,
+                f"mask must hold classes in [0, {num_classes}) or ignore_index {ignore_index}, got "
+                f"{classes[begin + max(stray, 0)]}",
+            )
             counts.add(low, part)
         release(mask)
         storage.release()
