@@ -175,3 +175,17 @@ def format_extent(size: float, volume: bool = False, lengths: object = None) -> 
     spacing = [float(length) for length in known[1].split(" x ")] if known else []
     sides = spread_size(max(size, 1.0), spacing if len(spacing) == axes else [1.0] * axes)
     return f" (about {' x '.join(f'{side:.0f}' for side in sides)})"
+
+
+def name_sources(images: Sequence[str], run: Mapping[Any, Any]) -> list[str]:
+    """Return for each image of a run the name of what was taken by itself: of the planes of a stack, the stack.
+
+    Planes are images of their own with `dataset.planes` alone; neighbours are too alike to be counted one by one.
+
+    Args:
+        images: Names as the table `scores` has them.
+        run: The run's row of the table `runs`.
+    """
+    if str(run.get("dataset.planes")) != "True":
+        return list(images)
+    return [PLANE.sub("", image) for image in images]
