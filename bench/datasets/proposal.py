@@ -114,7 +114,7 @@ def propose_superpixel_size(
     side = float(np.clip(ACCEPTED / COST * widths[index], *SIDES))
     size = round_to_two_digits(float(np.maximum(side / pitch, 1).prod()))  # no superpixel is thinner than a pixel
     cost = COST * float((size * pitch.prod()) ** (1 / len(pitch))) / widths[index]
-    edge = " x ".join(f"{one:.0f}" for one in spread_size(size, pitch))
+    edge = " x ".join(f"{one:.0f}" for one in spread_size(size, pitch.tolist()))
     return Suggestion(
         "superpixels.superpixel_size",
         str(size),
