@@ -31,10 +31,10 @@ def spread_size(size: float, spacing: Sequence[float]) -> tuple[float, ...]:
     Returns:
         A side for each axis, at least a pixel; the others are the shorter for it.
     """
-    free = list(range(len(spacing)))
-    while True:
-        width = (size * prod(spacing[axis] for axis in free)) ** (1 / len(free))  # in space
-        longer = [axis for axis in free if spacing[axis] <= width]
-        if len(longer) in (0, len(free)):
-            return tuple(max(width / length, 1.0) if axis in free else 1.0 for axis, length in enumerate(spacing))
-        free = longer
+    width, free = 0.0, sorted(spacing)  # in space; the pixels that are not longer than that
+    while free:
+        width = (size * prod(free)) ** (1 / len(free))
+        if free[-1] <= width:
+            break
+        free.pop()
+    return tuple(max(width / length, 1.0) for length in spacing)

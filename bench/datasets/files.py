@@ -14,6 +14,7 @@ from bench.arrays.rows import cut_bands
 from bench.datasets.masks import open_mask
 from bench.datasets.normalization import BAND_VALUES, Scaling
 from bench.datasets.opening import MAX_PIXELS, open_image
+from bench.datasets.sample import Keep
 from bench.datasets.strips import Strip
 
 
@@ -177,7 +178,7 @@ class ImageFile:
     def __getitem__(self, key: Any, /) -> NDArray[Any]:
         return self._scale_with(lambda array: array)[key]
 
-    def hold(self, keep: Callable[[NDArray[Any]], Typed] = np.ascontiguousarray) -> Scaled:
+    def hold(self, keep: Keep = np.ascontiguousarray) -> Scaled:
         """Return the same image with what `keep` makes of the stored values, in the file's own type.
 
         They are in memory unless it puts them elsewhere, and are scaled on access.

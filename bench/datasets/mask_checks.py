@@ -4,14 +4,21 @@ from collections.abc import Sequence
 
 from bench.config import FolderConfig, require
 from bench.datasets.class_names import name_classes, propose_mapping
-from bench.datasets.classes import FOREGROUND, count_class_pixels, draws_zero_white, find_class, list_numbers
+from bench.datasets.classes import (
+    FOREGROUND,
+    FULL_NUMBERS,
+    count_class_pixels,
+    draws_zero_white,
+    find_class,
+    list_numbers,
+)
 from bench.datasets.inspection import Inspected
 from bench.datasets.object_numbers import check_counted
 
 NEAR = 20  # steps from 0 and 255 that JPEG makes of either
 LEFTOVERS = 3  # numbers so near on either side, from which on a mask seems to have been a JPEG
 FULL_SHARE = 0.005  # of the pixels that lie about 255, for the same
-FULL_SCALES = (255, 65535, 128, 127, 254)  # numbers that stand for "everything" beside masks of 0 and 1
+FULL_SCALES = (*FULL_NUMBERS, 128, 127, 254)  # numbers that stand for "everything" beside masks of 0 and 1
 
 
 def check_masks(items: Sequence[Inspected], config: FolderConfig) -> tuple[str, ...]:

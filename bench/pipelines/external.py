@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from bench.arrays.protocols import Source, Writable
 from bench.arrays.rows import cut_bands
 from bench.config import Config, ExternalConfig, InputError, require
-from bench.datasets.classes import FULL_NUMBERS
 from bench.datasets.listing import flatten_name, index_by_name, list_images
 from bench.datasets.masks import StoredMask, open_mask
 from bench.datasets.sample import Sample, Splits, Task
@@ -179,8 +178,7 @@ def read_classes(path: Path, image: NamedImage, task: Task, settings: ExternalCo
         path: The file, or the folder of a Zarr store.
         image: Whose mask it is.
         task: The classes.
-        settings: `mask_values` says which class a number is; where it is null the numbers are the classes, and of two
-            classes 255 or 65535 is the second.
+        settings: `mask_values` says which class a number is; the numbers are the classes where it is null.
 
     Returns:
         Class indices (*spatial).
@@ -229,9 +227,6 @@ def map_classes(numbers: NDArray[np.integer], path: Path, task: Task, settings: 
         classes = [int(number > 0) if number >= 0 else None for number in found]
     elif mapping is None:
         classes = [int(number) for number in found]
-        full = classes[-1]
-        if task.num_classes == 2 and full in FULL_NUMBERS and full != task.ignore_index:
-            classes = [1 if number == full else number for number in classes]  # as most programs write a foreground
     else:
         classes = [mapping.get(int(number)) for number in found]
     wrong = [

@@ -111,7 +111,9 @@ def open_work(work: Work, run: FinishedRun, plane: int | None = None) -> tuple[O
     stated = choose_channel_axis(work, run)
     opened = open_image(work.image, stated, work.settings.max_pixels, plane)
     # of a plane `open_image` has found the channels
-    return opened, find_channels(work.image, opened.header, run.task, stated if plane is None else None)
+    layout = find_channels(work.image, opened.header, run.task, stated if plane is None else None)
+    run.normalization.check_type(opened.array.dtype, str(work.image))
+    return opened, layout
 
 
 def list_planes(work: Work, run: FinishedRun) -> list[int | None]:
@@ -153,10 +155,7 @@ def check_work(work: Work, run: FinishedRun) -> None:
     for out in work.outs:
         outputs.check_name(out, settings.overwrite)
         check_not_the_image(work.image, out)
-    planes = list_planes(work, run)
-    opened, _ = open_work(work, run, planes[0])
-    run.normalization.check_type(opened.array.dtype, str(work.image))
-    if planes != [None]:
+    if list_planes(work, run) != [None]:
         require(not settings.overlay, f"overlay=true is for single images, and {work.image} is a stack of planes")
         png = outputs.find_suffix(work.out) == ".png"
         require(not png, f"out={work.out} holds one plane, and {work.image} is a stack: choose .tif or .zarr")

@@ -20,7 +20,7 @@ from bench.tables.statistics import count_pairs_needed, sign_flip_test
 
 SEEN = 1.5  # widths of an object that a crop should span, to show it and what is around it
 NEEDED = 6  # test images below which the interval of the score rests on the t distribution
-ENOUGH = 20  # below which it comes out too narrow where single images decide: one side wrong in 7 % of cases at 10
+ENOUGH = 20  # below which it comes out too narrow where single images decide: one side wrong in a tenth of cases at 10
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.files import write_atomically
 from bench.plots.all import split_groups
+from bench.report.pair import Pair, collect_image_scores
 from bench.report.verdict import Verdict, reach_verdict
-from bench.report.words import count
+from bench.report.words import count, format_interval
 from bench.tables.collect import Tables, load_tables
 from bench.tables.comparison import list_configurations
 from bench.tables.names import name_arm
+from bench.tables.statistics import estimate_paired_difference
 from bench.tables.units import MIB
 
 ROOT = Path(__file__).parents[2]
@@ -285,6 +287,34 @@ def range_gpu(folder: str, arm: str, column: str) -> str:
     return low if low == high else f"{low} to {high}"
 
 
+def compare_images(dataset: str, first: str, second: str) -> str:
+    """Return by how many points Dice per test image an arm is above another, with the interval.
+
+    Args:
+        dataset: Name of the data set.
+        first: The arm, as `FOLDER/ARM`.
+        second: The other.
+    """
+    places = [place.split("/") for place in (first, second)]
+    pair = Pair(*(select_runs(folder, arm, dataset) for folder, arm in places))
+    scores = pd.concat([read_tables(folder).scores for folder, _ in places]).drop_duplicates()
+    one, other = collect_image_scores(pair, scores)
+    found = estimate_paired_difference(100 * (one - other))
+    return f"{found.value:+.1f}, {format_interval(found, '{:+.1f}'.format)}"
+
+
+def select_runs(folder: str, arm: str, dataset: str) -> pd.DataFrame:
+    """Return the runs of an arm on a data set, by seed.
+
+    Args:
+        folder: Folder below results/reference.
+        arm: As in its table `comparison`.
+        dataset: Name of the data set.
+    """
+    runs = list_configurations(read_tables(folder))
+    return runs[(runs["dataset"] == dataset) & (runs["arm"] == arm)].sort_values("seed")
+
+
 def write_cube(side: object) -> str:
     """Return the shape of a volume whose sides are alike."""
     return " x ".join([str(side)] * 3)
@@ -294,6 +324,7 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "row": make_row,
     "rows": make_rows,
     "rivals": make_rivals,
+    "per_image": compare_images,
     "net": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'net_peak_bytes') / MIB:.0f} MiB",
     "cl_dice": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'cl_dice'):.3f}",
     "validation": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'best_val_score'):.3f}",

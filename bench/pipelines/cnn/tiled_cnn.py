@@ -30,6 +30,7 @@ from bench.pipelines.cnn.foreground import find_foreground
 from bench.pipelines.cnn.inference import Inferer, count_tiles_at_once, to_device
 from bench.pipelines.cnn.networks import Network, choose_network
 from bench.pipelines.cnn.resolution import count_blocks, merge_blocks
+from bench.pipelines.in_memory import HELD_VALUES
 from bench.pipelines.scratch import StoredArray, map_scratch, store_array, warn_of_memory
 from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.scores.metrics import confusion_matrix, macro_dice
@@ -38,7 +39,6 @@ from models.narrow import NarrowCopy
 from models.supervision import DeepSupervision, weigh_levels
 from models.weights import load_weights
 
-HELD_PIXELS = 1 << 28  # values of an image that is still decoded as a whole
 MEMORY_VALUES = 1 << 16  # values up to which a decoded image stays in memory, as the graph of a small one does
 BATCHES = 4  # of tiles that are predicted elsewhere at a time
 SHARES_BYTES = 1 << 30  # of class probabilities held at once, so that they are written in whole chunks
@@ -49,7 +49,7 @@ class TiledImage:
     """A sample, image (*spatial, C) and mask (*spatial), and the windows through which it is predicted.
 
     Decoded, in the types of the files: in memory, or, of more than `MEMORY_VALUES` values, in scratch files. One of
-    more than `HELD_PIXELS` values is read from its own file again and again.
+    more than `HELD_VALUES` values is read from its own file again and again.
     """
 
     image: Source
@@ -67,7 +67,7 @@ class TiledCnn:
     An image of more than `held_pixels` values is not read into memory whole.
     """
 
-    def __init__(self, config: Config, task: Task, held_pixels: int = HELD_PIXELS) -> None:
+    def __init__(self, config: Config, task: Task, held_pixels: int = HELD_VALUES) -> None:
         assert isinstance(config.pipeline, TilesConfig)
         self.held_pixels = held_pixels
         self.config, self.settings, self.task = config, config.pipeline, task
