@@ -171,7 +171,7 @@ def test_machines_have_figures_of_their_own(folder: Path) -> None:
 
 
 def test_panels_show_every_arm_with_its_errors(template: Path, tables: Tables) -> None:
-    arms = load_arm_crops([template], list_configurations(tables))
+    arms = load_arm_crops([template], list_configurations(tables)).arms
     assert [arm.title.split("\n")[0] for arm in arms] == [
         "U-Net", "GNN", "MLP", "oracle", "threshold",
     ]  # fmt: skip
@@ -196,6 +196,42 @@ def test_a_damaged_panels_file_is_said_and_never_unpickled(tmp_path: Path) -> No
     np.savez(path, class_names=np.array([{"a": 1}], dtype=object), name_0=np.array("x"))
     with pytest.raises(NoDataError, match="cannot be read"):
         load_crops(path)
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_a_damaged_panels_file_costs_the_picture_that_run_alone(seeds: int, tmp_path: Path) -> None:
+    """Another seed stands in where there is one; the caption names every damaged file, and no other."""
+    folder = make_results(tmp_path, seeds=seeds, sizes=(100,), panels=True)
+    tables = collect(folder)
+    [whole] = [figure for figure in plot_all(folder, tables) if figure.name.startswith("panels")]
+    network = tables.runs[(tables.runs["pipeline"] == "tiled_cnn") & (tables.runs["seed"] == 0)]["run_id"]
+    [victim] = network
+    path = folder / "runs" / str(victim) / "panels.npz"
+    path.write_bytes(path.read_bytes()[:-40])
+    [figure] = [figure for figure in plot_all(folder, tables) if figure.name.startswith("panels")]
+    assert figure.png is not None, figure.skipped
+    assert figure.caption.startswith(whole.caption)
+    assert [run for run in tables.runs["run_id"] if run in figure.caption] == [victim]
+    assert "cannot be read" in figure.caption
+    arms = [arm.title.split("\n")[0] for arm in load_arm_crops([folder], list_configurations(tables)).arms]
+    assert arms == (["U-Net"] if seeds == 2 else []) + ["GNN", "MLP", "oracle", "threshold"]
+
+
+def test_every_damage_of_a_panels_file_is_said(template: Path, tmp_path: Path) -> None:
+    """Bytes cut off at the end or set to another value: the file is read, or refused by its name."""
+    whole = next(iter(sorted((template / "runs").glob("*/panels.npz")))).read_bytes()
+    rng, path = np.random.default_rng(0), tmp_path / "panels.npz"
+    refused: list[str] = []
+    for place in rng.integers(0, len(whole), 300).tolist():
+        other = bytes([whole[place] ^ rng.integers(1, 256)])
+        for damaged in (whole[:place], whole[:place] + other + whole[place + 1 :]):
+            path.write_bytes(damaged)
+            try:
+                load_crops(path)
+            except NoDataError as error:
+                refused.append(str(error))
+    assert len(refused) > 300
+    assert all(sentence.startswith(f"panels.npz of {tmp_path.name} cannot be read") for sentence in refused)
 
 
 def test_the_trace_is_shaded_by_stage(tmp_path: Path) -> None:

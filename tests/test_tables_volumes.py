@@ -112,7 +112,7 @@ def test_every_comparison_is_with_that_rival_by_its_name(runs: pd.DataFrame, fol
     assert labels[0] == "3-D U-Net"
     _, drawn = plot_score_vs_time(runs).axes[0].get_legend_handles_labels()
     assert {"slice-wise U-Net", "2.5-D U-Net", "3-D U-Net"} <= set(drawn)
-    titles = [arm.title.split("\n")[0] for arm in load_arm_crops([folder], runs)]
+    titles = [arm.title.split("\n")[0] for arm in load_arm_crops([folder], runs).arms]
     assert titles[:3] == ["slice-wise U-Net", "2.5-D U-Net", "3-D U-Net"]
 
 

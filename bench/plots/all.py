@@ -18,7 +18,7 @@ from bench.plots.frontier import plot_frontier
 from bench.plots.learning import plot_learning_curves
 from bench.plots.scale import QUANTITIES, plot_scale
 from bench.plots.speed import plot_time_to_score
-from bench.plots.style import NoDataError, Plotted, apply_style, make_slug, save
+from bench.plots.style import Annotated, NoDataError, Plotted, apply_style, make_slug, save
 from bench.tables.chosen import choose_shown
 from bench.tables.collect import Tables
 from bench.tables.comparison import list_configurations, rank_arm
@@ -161,7 +161,7 @@ def split_points(points: pd.DataFrame) -> Iterator[tuple[pd.DataFrame, str, str]
         )
 
 
-def list_drawings(folders: Sequence[Path], tables: Tables) -> dict[str, Callable[[pd.DataFrame], Figure]]:
+def list_drawings(folders: Sequence[Path], tables: Tables) -> dict[str, Callable[[pd.DataFrame], Figure | Annotated]]:
     """List the kinds of figures with the functions that draw them from the runs of a data set."""
     return {
         "score_vs_nodes": curves.plot_score_vs_nodes,
@@ -174,7 +174,7 @@ def list_drawings(folders: Sequence[Path], tables: Tables) -> dict[str, Callable
         "decomposition": plot_decomposition,
         "time_to_score": lambda group: plot_time_to_score(group, tables.history),
         "learning_curves": lambda group: plot_learning_curves(group, tables.history),
-        "panels": lambda group: panels.plot_panels(panels.load_arm_crops(folders, group)),
+        "panels": lambda group: panels.draw_kept(folders, group),
         "memory_trace": lambda group: traces.plot_memory_trace(_traces(folders, group)),
     }
 
@@ -196,13 +196,15 @@ def _traces(folders: Sequence[Path], runs: pd.DataFrame) -> dict[str, pd.DataFra
     return found
 
 
-def _draw(folder: Path, kind: str, suffix: str, heading: str, draw: Callable[[], Figure], alone: bool) -> Plotted:
+def _draw(
+    folder: Path, kind: str, suffix: str, heading: str, draw: Callable[[], Figure | Annotated], alone: bool
+) -> Plotted:
     """`alone`: the tables came without run directories, so that what only these could show is kept as it was drawn."""
     title, caption = _CAPTIONS[kind]
     name = f"{kind}-{suffix}"
     paths = {ending: folder / f"{name}.{ending}" for ending in ("png", "svg", "csv")}
     try:
-        figure = draw()
+        drawn = draw()
     except NoDataError as error:
         if alone and kind in _FROM_RUNS and paths["png"].exists():
             kept = paths["csv"] if paths["csv"].exists() else None
@@ -210,6 +212,8 @@ def _draw(folder: Path, kind: str, suffix: str, heading: str, draw: Callable[[],
         for old in paths.values():  # of an earlier collection, no longer true
             old.unlink(missing_ok=True)
         return Plotted(name, suffix, title, f"{title}: {heading}", skipped=str(error))
+    figure, note = (drawn.figure, drawn.note) if isinstance(drawn, Annotated) else (drawn, "")
+    caption = " ".join(part for part in (caption, note) if part)
     png, svg = save(figure, folder, name)
     words, content = describe_drawn(figure), make_table(figure)
     if content:

@@ -1,7 +1,6 @@
 """Images beside their true mask, each arm's mask and what it got wrong, from the crops that the runs kept."""
 
 import math
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ from numpy.typing import NDArray
 
 from bench.arms import ceiling_arms
 from bench.plots.colours import CLASSES, choose_colours, find_outline
-from bench.plots.style import WRONG, NoDataError
+from bench.plots.style import WRONG, Annotated, NoDataError
 from bench.tables.chosen import choose_shown
 from bench.tables.comparison import rank_arm
 from bench.tables.folders import find_run_file
@@ -57,6 +56,14 @@ class ArmCrops:
     crops: tuple[Crop, ...]
 
 
+@dataclass(frozen=True)
+class KeptCrops:
+    """The crops of each arm that has some, and for each file that is damaged a clause that names it."""
+
+    arms: tuple[ArmCrops, ...]
+    damaged: tuple[str, ...] = ()
+
+
 def load_crops(path: Path) -> tuple[tuple[str, ...], tuple[Crop, ...]]:
     """Read class names and crops of a `panels.npz`; nothing is unpickled.
 
@@ -68,7 +75,7 @@ def load_crops(path: Path) -> tuple[tuple[str, ...], tuple[Crop, ...]]:
             count = sum(key.startswith("name_") for key in file.files)
             names = tuple(str(name) for name in file["class_names"])
             crops = tuple(_read_crop(file, i) for i in range(count))
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
+    except Exception as error:  # a damaged archive makes its readers raise almost anything
         raise NoDataError(f"{path.name} of {path.parent.name} cannot be read ({error})") from error
     return names, crops
 
@@ -83,25 +90,49 @@ def _read_crop(file: Any, number: int) -> Crop:
     return Crop(name, image, truth, predicted, cuts, depth)
 
 
-def load_arm_crops(folders: Sequence[Path], runs: pd.DataFrame) -> list[ArmCrops]:
-    """Read crops of each arm's chosen configuration, lowest seed, of arms that kept the same crops as the first.
+def load_arm_crops(folders: Sequence[Path], runs: pd.DataFrame) -> KeptCrops:
+    """Read crops of each arm's chosen configuration, of arms that kept the same crops as the first.
 
-    `folders` are the results folders in which a run's directory may lie.
+    The run with the lowest seed stands for its arm; where its file is missing or damaged, the next one does.
+
+    Args:
+        folders: Results folders in which a run's directory may lie.
+        runs: Rows of `list_configurations` of one data set and machine.
+
+    Returns:
+        The crops of at least one arm, and which files were passed over as they are damaged.
+
+    Raises:
+        NoDataError: No run kept crops that can be read.
     """
-    found: list[ArmCrops] = []
+    arms: list[ArmCrops] = []
+    damaged: list[str] = []
     for pipeline, group in sorted(choose_shown(runs).items(), key=lambda item: rank_arm(item[0])):
-        run = group.sort_values("seed").iloc[0]
-        path = find_run_file(folders, str(run["run_id"]), "panels.npz")
-        if not path.exists():
+        found = _load_first(folders, group.sort_values("seed"), damaged)
+        if found is None:
             continue
-        classes, crops = load_crops(path)
+        run, classes, crops = found
         size = run["superpixel_size"]
         title = name_run(run.to_dict()) + ("" if math.isnan(size) else f"\n{size:g} px")
-        if crops and (not found or _have_same_crops(found[0].crops, crops)):
-            found.append(ArmCrops(title, pipeline in ceiling_arms(), classes, crops))
-    if not found:
-        raise NoDataError("no finished run kept crops of its test images (panels.npz)")
-    return found
+        if crops and (not arms or _have_same_crops(arms[0].crops, crops)):
+            arms.append(ArmCrops(title, pipeline in ceiling_arms(), classes, crops))
+    if not arms:
+        raise NoDataError(damaged[0] if damaged else "no finished run kept crops of its test images (panels.npz)")
+    return KeptCrops(tuple(arms), tuple(damaged))
+
+
+def _load_first(
+    folders: Sequence[Path], runs: pd.DataFrame, damaged: list[str]
+) -> tuple["pd.Series[Any]", tuple[str, ...], tuple[Crop, ...]] | None:
+    """Return the first run whose file can be read, its class names and its crops; `damaged` receives the sentences."""
+    for _, run in runs.iterrows():
+        path = find_run_file(folders, str(run["run_id"]), "panels.npz")
+        try:
+            if path.exists():
+                return run, *load_crops(path)
+        except NoDataError as error:
+            damaged.append(str(error))
+    return None
 
 
 def _have_same_crops(one: tuple[Crop, ...], other: tuple[Crop, ...]) -> bool:
@@ -111,7 +142,13 @@ def _have_same_crops(one: tuple[Crop, ...], other: tuple[Crop, ...]) -> bool:
     )
 
 
-def plot_panels(arms: list[ArmCrops]) -> Figure:
+def draw_kept(folders: Sequence[Path], runs: pd.DataFrame) -> Annotated:
+    """Draw the crops that runs kept; the note names the files that are damaged. Arguments as `load_arm_crops`."""
+    kept = load_arm_crops(folders, runs)
+    return Annotated(plot_panels(kept.arms), f"Left out: {'; '.join(kept.damaged)}." if kept.damaged else "")
+
+
+def plot_panels(arms: Sequence[ArmCrops]) -> Figure:
     """Draw two rows per image: masks over it (truth first), then the image itself and each arm's wrong pixels."""
     arms = [replace(arm, crops=tuple(map(lay_out_cuts, arm.crops))) for arm in arms]
     crops = arms[0].crops[:MOST]

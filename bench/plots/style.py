@@ -67,6 +67,14 @@ class Plotted:
     table: Path | None = None  # CSV file of what is drawn
 
 
+@dataclass(frozen=True)
+class Annotated:
+    """A figure, and sentences of its caption on these runs alone; empty where there is nothing to add."""
+
+    figure: Figure
+    note: str
+
+
 class NoDataError(Exception):
     """The tables do not hold what a figure needs; the message says what is missing."""
 

@@ -28,7 +28,7 @@ class Slider:
 def make_sliders(folders: Sequence[Path], runs: pd.DataFrame) -> list[Slider]:
     """Return pictures image by image, the arms in their order, without ceilings; empty where no run kept its crops."""
     try:
-        arms = load_arm_crops(folders, runs)
+        arms = load_arm_crops(folders, runs).arms
     except NoDataError:
         return []
     classes, colours = len(arms[0].class_names), choose_colours([crop.image for crop in arms[0].crops[:MOST]])
