@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -240,6 +241,60 @@ def test_several_images_give_as_many_masks(tmp_path: Path, capsys: pytest.Captur
         one, two = (np.asarray(open_mask(tmp_path / "out" / f"{stem}{kind}")) for kind in (".tif", ".zarr"))
         np.testing.assert_array_equal(one, two)
     assert "6300 pixels in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("more", [[], ["probabilities=true"], ["format=zarr", "probabilities=true", "overlay=true"]])
+@pytest.mark.parametrize("stopped", [0, 1, 2, 3])
+def test_a_stopped_prediction_goes_on_to_the_masks_of_one_that_was_not(
+    stopped: int, more: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Images that are finished are left alone, to the time of their files, and all others predicted."""
+    directory, _ = finished(tmp_path, "pixel_forest")
+    words = [f"run={directory}", f"image={tmp_path / 'set' / 'images'}", *more]
+    assert run_verb("predict", [*words, f"out={tmp_path / 'whole'}/"]) == 0
+    words += [f"out={tmp_path / 'out'}/", "skip_existing=true"]
+    whole, done = prediction.predict_part, list[int]()
+
+    def stop(*given: object) -> None:
+        if len(done) == stopped:
+            raise KeyboardInterrupt
+        whole(*given)  # type: ignore[arg-type]
+        done.append(1)
+
+    with monkeypatch.context() as patch, suppress(KeyboardInterrupt):
+        patch.setattr(prediction, "predict_part", stop)
+        run_verb("predict", words)
+    times = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").iterdir()}
+    capsys.readouterr()
+    assert run_verb("predict", words) == 0
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 3 - stopped
+    assert (f"skipped {stopped} of 3 images" in told.err) == (stopped > 0)
+    assert all(path.stat().st_mtime_ns == time for path, time in times.items())
+    names = [sorted(path.name for path in (tmp_path / place).iterdir()) for place in ("whole", "out")]
+    assert names[0] == names[1]
+    for stem in "abc":
+        [one, two] = (next((tmp_path / place).glob(f"{stem}.[tz]*")) for place in ("whole", "out"))
+        np.testing.assert_array_equal(np.asarray(open_mask(one)), np.asarray(open_mask(two)))
+
+
+def test_only_an_image_whose_every_file_is_there_is_skipped(tmp_path: Path) -> None:
+    """The mask takes its name last: what lies beside none was left by a stopped prediction, and is replaced."""
+    directory, _ = finished(tmp_path, "threshold")
+    image, out = tmp_path / "set" / "images" / "c.png", tmp_path / "m.tif"
+    words = [f"run={directory}", f"image={image}", f"out={out}", "overlay=true", "skip_existing=true"]
+    beside = tmp_path / "m.overlay.png"
+    beside.write_bytes(b"of a stopped prediction")
+    assert run_verb("predict", words) == 0
+    drawn = beside.read_bytes()
+    assert drawn.startswith(b"\x89PNG")
+    beside.unlink()
+    with pytest.raises(InputError, match=r"m\.tif exists already: .*overwrite=true"):
+        run_verb("predict", words)
+    assert run_verb("predict", [*words, "overwrite=true"]) == 0
+    assert beside.read_bytes() == drawn
+    with pytest.raises(InputError, match="is the image"):
+        run_verb("predict", [*words[:1], f"image={out}", f"out={out}", "skip_existing=true"])
 
 
 def test_of_several_images_one_of_another_number_type_is_named_before_any_is_predicted(tmp_path: Path) -> None:

@@ -28,9 +28,13 @@ def main(settings: PredictConfig) -> int:
     if chosen != place:
         print(f"run: {chosen}, the best of {place} by its validation score", file=sys.stderr, flush=True)
     works = plan_works(replace(settings, run=str(chosen)))
-    for folder in sorted({work.out.parent for work in works}):
+    unfinished = [work for work in works if not work.is_finished]
+    if len(unfinished) < len(works):
+        skipped = f"skipped {len(works) - len(unfinished)} of {len(works)} image{'s' * (len(works) > 1)}"
+        print(f"{skipped}: their masks are there already, and were not compared", file=sys.stderr, flush=True)
+    for folder in sorted({work.out.parent for work in unfinished}):
         folder.mkdir(parents=True, exist_ok=True)
-    return predict_all(works, settings)
+    return predict_all(unfinished, settings) if unfinished else 0
 
 
 def predict_all(works: Sequence[Work], settings: PredictConfig) -> int:
@@ -64,7 +68,8 @@ def plan_works(settings: PredictConfig) -> list[Work]:
         settings: Those of the verb, with a run's directory as `run`.
 
     Returns:
-        One piece of work per image, everything checked that can be without reading a pixel or making a folder.
+        One piece of work per image, finished ones too, everything checked that can be without reading a pixel or making
+        a folder.
 
     Raises:
         InputError: The run, an image or a place for a mask cannot be used.

@@ -46,6 +46,7 @@ class PredictConfig:
     pipeline: str | None = None  # with a results folder: only runs of this arm
     dataset: str | None = None  # with a results folder: only runs on this data set
     overwrite: bool = False  # replace masks that are there already
+    skip_existing: bool = False  # leave images alone whose masks, and what is to lie beside them, are there already
     device: str = "auto"  # auto | cpu | cuda | cuda:N
     scratch: str | None = None  # folder for what is as large as the image; null: beside out
     channel_axis: int | None = None  # of the array in the file; null: as in the run, else what the file says
@@ -78,6 +79,11 @@ class Work:
         beside = [outputs.name_overlay(self.out)] if self.settings.overlay else []
         beside += [outputs.name_probabilities(self.out)] if self.settings.probabilities else []
         return [self.out, *beside]
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether nothing is left to do: files take their names when they are whole, and the mask takes its last."""
+        return self.settings.skip_existing and all(out.exists() for out in self.outs)
 
 
 @dataclass(frozen=True)
@@ -152,9 +158,12 @@ def check_work(work: Work, run: FinishedRun) -> None:
     if outputs.find_suffix(work.out) == ".png":
         require(flat, f"out={work.out} holds one plane, and the run is one of volumes: choose .tif or .zarr")
         require(len(run.task.class_names) <= 256, f"out={work.out} holds at most 256 classes: choose .tif or .zarr")
+    stopped = settings.skip_existing and not work.out.exists()
     for out in work.outs:
-        outputs.check_name(out, settings.overwrite)
+        outputs.check_name(out, settings.overwrite or stopped or work.is_finished)
         check_not_the_image(work.image, out)
+    if work.is_finished:
+        return
     if list_planes(work, run) != [None]:
         require(not settings.overlay, f"overlay=true is for single images, and {work.image} is a stack of planes")
         png = outputs.find_suffix(work.out) == ".png"
