@@ -63,6 +63,43 @@ def test_one_run_has_no_range_and_what_was_not_measured_cannot_be_said(tmp_path:
     assert str(TimeRange(math.nan, math.nan, math.nan) * 3) == "cannot be said"
 
 
+CONTENDED = "contended: 1 other run of the sweep beside it"
+
+
+def test_runs_beside_other_work_change_no_time_where_a_quiet_one_is_there(tmp_path: Path) -> None:
+    """However slow they were; the score, which no other work changes, is the mean of all."""
+    for seed, folder in ((0, "quiet"), (1, "quiet"), (0, "both"), (1, "both")):
+        make_run(tmp_path / folder, "tiled_cnn", seed)
+    for seed in (2, 3, 4):
+        make_run(tmp_path / "both", "tiled_cnn", seed, slow=10.0, gain=-0.1, flags=CONTENDED)
+    [quiet], [both] = plan(tmp_path / "quiet"), plan(tmp_path / "both")
+    assert (both.prediction, both.preparing, both.training) == (quiet.prediction, quiet.preparing, quiet.training)
+    assert both.memory == quiet.memory
+    assert both.dice < quiet.dice
+    assert "3 of the 5 runs shared the machine with other work, and give no times" in both.cautions
+    assert not any("other work" in sentence for sentence in quiet.cautions)
+
+
+def test_times_beside_other_work_say_so_where_there_are_no_others(tmp_path: Path) -> None:
+    for seed in range(2):
+        make_run(tmp_path, "tiled_cnn", seed, flags=CONTENDED)
+    [one] = plan(tmp_path)
+    assert "every run shared the machine with other work: times are too long" in one.cautions
+
+
+def test_of_runs_of_one_size_the_quiet_one_gives_the_rates(tmp_path: Path) -> None:
+    for side in (500, 1000, 2000):
+        add_scale_run(tmp_path, "tiled_cnn", side, flags=CONTENDED if side > 500 else "")
+    sentence = "the run shared the machine with other work: times are too long"
+    for pixels, told in ((250_000.0, False), (1e6, True), (4e6, True)):
+        [one] = plan(tmp_path, pixels)
+        assert (sentence in one.cautions) == told
+    add_scale_run(tmp_path, "tiled_cnn", 1000, seed=1, slow=3)
+    [one] = plan(tmp_path, 1e6, 1)
+    assert sentence not in one.cautions
+    assert one.prediction.value == pytest.approx(9)
+
+
 def test_the_verb_prints_a_plan_and_refuses_what_it_cannot_plan_from(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,25 +126,29 @@ def test_times_have_the_unit_that_suits_them(seconds: float, text: str) -> None:
     assert format_time(seconds) == text
 
 
-def add_scale_run(folder: Path, pipeline: str, side: int, size: int = 60) -> None:
+def add_scale_run(
+    folder: Path, pipeline: str, side: int, size: int = 60, seed: int = 0, slow: float = 1, flags: str = ""
+) -> None:
     """A made-up run of experiment=scale whose memory is 1 GiB, 1000 bytes a pixel and, of a graph, 3000 a node."""
     pixels, graph = side**2, pipeline == "superpixel_gnn"
     peak = 2**30 + 1000 * pixels + (3000 * pixels / size if graph else 0)
     facts: dict[str, Any] = {
-        "experiment": "scale", "dataset": "scenes", "run_id": f"20260101T000000-{pipeline}-{side}-{size}",
-        "run_key": f"{pipeline}-{side}-{size}", "dataset__image_size": [side, side], "dataset__images_test": 1,
+        "experiment": "scale", "dataset": "scenes", "run_id": f"20260101T000000-{pipeline}-{side}-{size}-{seed}",
+        "run_key": f"{pipeline}-{side}-{size}-{seed}", "flags": flags, "dataset__image_size": [side, side],
+        "dataset__images_test": 1,
         "dataset__pixels_test": pixels, "dataset__content": f"{side}", "num_nodes": pixels / size if graph else None,
         "pipeline__tile_size": 256, "dataset__magnification": 1,
     }  # fmt: skip
-    directory = make_run(folder, pipeline, 0, size, **facts)
+    directory = make_run(folder, pipeline, seed, size, **facts)
     memory = {
         "rss_start_bytes": 2**28,
         "peak_rss_bytes": peak,
         "peak_memory_bytes": peak,
         "peak_memory_kind": "cpu_rss",
     }
+    size_of = {"images": 1, "pixels": pixels}
     rows = [
-        {"stage": stage, "split": split, "seconds": seconds * pixels / 1e6, "images": 1, "pixels": pixels, **memory}
+        {"stage": stage, "split": split, "seconds": slow * seconds * pixels / 1e6, **size_of, **memory}
         for stage, split, seconds in (("prepare", "train", 2), ("train", "train", 5), ("prepare", "test", 2),
                                       ("predict", "test", 1))
     ]  # fmt: skip

@@ -1,7 +1,8 @@
 """`python -m bench plan run=results/headline pixels=4e8 images=20`: what each method will need, from measured rates.
 
 Times are measured rates times pixels. The range is that of the measured runs, which is no prediction interval; what the
-tables do not hold is said not to be known. Runs of `experiment=scale` give the rates of the nearest measured size and a
+tables do not hold is said not to be known. Runs that shared the machine with other work give no times where others
+did not; where all did, a caution says so. Runs of `experiment=scale` give the rates of the nearest measured size and a
 law of memory by size; without them a peak is given for the size that it was measured at.
 """
 
@@ -16,7 +17,8 @@ import pandas as pd
 from bench.arms import ARMS
 from bench.config import require
 from bench.tables.collect import Tables
-from bench.tables.comparison import GROUP, compare_arms, list_configurations
+from bench.tables.comparison import GROUP, list_configurations, summarize_arms
+from bench.tables.convergence import select_counted, select_trained
 from bench.tables.folders import read_folder
 from bench.tables.scale import FIELD, LineLaw, fit_lines, is_scale, make_scale_points
 from bench.tables.units import MIB
@@ -117,32 +119,51 @@ def make_plans(tables: Tables, settings: PlanConfig) -> Iterator[Plan]:
     """
     runs = list_configurations(tables)
     scaled = is_scale(runs)
-    yield from plan_scale(make_scale_points(runs[scaled], tables.stages, tables.history), settings)
+    contended = frozenset(map(str, runs["run_id"][runs["contended"]]))
+    yield from plan_scale(make_scale_points(runs[scaled], tables.stages, tables.history), settings, contended)
     if scaled.all():
         return
-    kept = tables.runs["run_id"].isin(runs["run_id"][~scaled])
-    for row in compare_arms(replace(tables, runs=tables.runs[kept])).to_dict("records"):
+    if scaled.any():  # whose settings would be part of the names of others
+        runs = list_configurations(
+            replace(tables, runs=tables.runs[tables.runs["run_id"].isin(runs["run_id"][~scaled])])
+        )
+    rows, timed = (summarize_arms(counted).to_dict("records") for counted in (runs, select_undisturbed(runs)))
+    for row, times in zip(rows, timed, strict=True):
         pipeline = str(row["arm"]).split(" ")[0]
         chosen = settings.pipeline in (None, pipeline) and settings.dataset in (None, row["dataset"])
         if not chosen or not row["runs"] or (pipeline in ARMS and ARMS[pipeline].sees_truth):
             continue
         chosen_ids = select_runs(runs, row)["run_id"]
-        yield make_plan(row, tables.stages[tables.stages["run_id"].isin(chosen_ids)], settings)
+        yield make_plan(row, times, tables.stages[tables.stages["run_id"].isin(chosen_ids)], settings)
+
+
+def select_undisturbed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of `list_configurations` less those that shared the machine, where others of a configuration count.
+
+    A configuration all of whose runs that count shared the machine keeps them.
+    """
+    left_out: list[Hashable] = []
+    for _, group in runs.groupby(GROUP, dropna=False):
+        used = select_counted(group) if select_trained(group).empty else select_trained(group)
+        if not used["contended"].all():
+            left_out += list(group.index[group["contended"]])
+    return runs.drop(index=left_out)
 
 
 def select_runs(runs: pd.DataFrame, row: Row) -> pd.DataFrame:
-    """Return the runs that a row of `compare_arms` stands for."""
+    """Return the finished runs that a row of `summarize_arms` is about."""
     same = runs["status"] == "ok"
     for name in GROUP:
         same &= runs[name].isna() if pd.isna(row[name]) else runs[name] == row[name]
     return runs[same]
 
 
-def make_plan(row: Row, stages: pd.DataFrame, settings: PlanConfig) -> Plan:
+def make_plan(row: Row, times: Row, stages: pd.DataFrame, settings: PlanConfig) -> Plan:
     """Return the plan of one method.
 
     Args:
-        row: Its row of `compare_arms`.
+        row: Its row of `summarize_arms`, over all its runs.
+        times: The same over the runs whose times count.
         stages: The rows of the table `stages` of its runs.
         settings: Size and number of images.
     """
@@ -153,16 +174,16 @@ def make_plan(row: Row, stages: pd.DataFrame, settings: PlanConfig) -> Plan:
     return Plan(
         f"{row['arm']}{size} ({row['dataset']}, {row['machine']})",
         float(row["dice"]),
-        read_range(row, "predict_s_per_mpx") * total,
-        read_range(row, "prepare_s") * (total * 1e6 / learned),
-        read_range(row, "fit_s"),
+        read_range(times, "predict_s_per_mpx") * total,
+        read_range(times, "prepare_s") * (total * 1e6 / learned),
+        read_range(times, "fit_s"),
         (f"memory in training: {describe_memory(row, learned / 1e6)}",),
-        tuple(list_cautions(row, settings.pixels, single)),
+        tuple(list_cautions(row, times, settings.pixels, single)),
     )
 
 
 def read_range(row: Row, name: str) -> TimeRange:
-    """Return mean, least and greatest of a column of `compare_arms`."""
+    """Return mean, least and greatest of a column of `summarize_arms`."""
     return TimeRange(*(float(row[f"{name}{end}"]) for end in ("", "_low", "_high")))
 
 
@@ -185,7 +206,7 @@ def describe_memory(row: Row, learned: float) -> str:
     """Return the measured peak of training in words.
 
     Args:
-        row: A row of `compare_arms`.
+        row: A row of `summarize_arms`.
         learned: Megapixels of the training and validation images.
     """
     peak = float(row["peak_memory_bytes"])
@@ -194,11 +215,12 @@ def describe_memory(row: Row, learned: float) -> str:
     return f"{UNKNOWN} for other sizes; {peak / MIB:.0f} MiB were measured with {learned:.3g} megapixels to learn from"
 
 
-def list_cautions(row: Row, pixels: float, measured: float) -> Iterator[str]:
+def list_cautions(row: Row, times: Row, pixels: float, measured: float) -> Iterator[str]:
     """Yield what limits a plan, in sentences.
 
     Args:
-        row: A row of `compare_arms`.
+        row: A row of `summarize_arms`, over all runs of a method.
+        times: The same over the runs whose times count.
         pixels: Of a planned image.
         measured: Pixels of a measured test image; NaN where not known.
     """
@@ -207,10 +229,12 @@ def list_cautions(row: Row, pixels: float, measured: float) -> Iterator[str]:
             f"rates are of images of {measured / 1e6:.2g} megapixels: larger ones cost less per pixel where starting "
             "takes long, and more where they leave the caches"
         )
-    if row["runs"] == 1:
-        yield "one run: no range"
-    if row["contended"]:
-        yield f"{row['contended']} of the runs shared the machine with other work"
+    if times["runs"] == 1:
+        yield "one run: no range" if row["runs"] == 1 else "one run gives the times: no range"
+    if times["contended"]:
+        yield "every run shared the machine with other work: times are too long"
+    elif row["contended"]:
+        yield f"{row['contended']} of the {row['runs']} runs shared the machine with other work, and give no times"
     if row["undertrained"]:
         yield "its training was cut short"
 
@@ -218,12 +242,13 @@ def list_cautions(row: Row, pixels: float, measured: float) -> Iterator[str]:
 # ----------------------------------------------------------------------------------------- from cost against size
 
 
-def plan_scale(points: pd.DataFrame, settings: PlanConfig) -> Iterator[Plan]:
+def plan_scale(points: pd.DataFrame, settings: PlanConfig, contended: frozenset[str]) -> Iterator[Plan]:
     """Yield a plan for each line of `experiment=scale`, from its measured size that is nearest to the planned one.
 
     Args:
         points: As `make_scale_points` gives them.
         settings: Size and number of images, and which runs count.
+        contended: Identities of the runs that shared the machine: of several of one size, another one counts.
     """
     if points.empty:
         return
@@ -234,9 +259,13 @@ def plan_scale(points: pd.DataFrame, settings: PlanConfig) -> Iterator[Plan]:
         if settings.dataset not in (None, dataset) or (settings.pipeline and settings.pipeline not in pipelines):
             continue
         distance = (group["megapixels"] * 1e6 / settings.pixels).map(math.log).abs()
-        nearest = group.iloc[int(distance.to_numpy().argmin())]
+        shared = group["run_id"].isin(contended)
+        order = pd.DataFrame({"distance": distance.round(9), "shared": shared}).sort_values(
+            ["distance", "shared"], kind="stable"
+        )
+        nearest = group.loc[order.index[0]].to_dict() | {"contended": bool(order["shared"].iloc[0])}
         phases = {phase: laws[str(dataset), str(machine), str(line), phase] for phase in ("training", "prediction")}
-        yield plan_line(f"{line} ({dataset}, {machine})", nearest.to_dict(), phases, settings)
+        yield plan_line(f"{line} ({dataset}, {machine})", nearest, phases, settings)
 
 
 def plan_line(name: str, point: Row, laws: Mapping[str, LineLaw], settings: PlanConfig) -> Plan:
@@ -244,7 +273,7 @@ def plan_line(name: str, point: Row, laws: Mapping[str, LineLaw], settings: Plan
 
     Args:
         name: Its name for readers.
-        point: Its measured point that is nearest in size, a row of `make_scale_points`.
+        point: Its measured point that is nearest in size, a row of `make_scale_points`, and whether it was `contended`.
         laws: Its laws of memory by phase.
         settings: Size and number of images.
     """
@@ -258,7 +287,10 @@ def plan_line(name: str, point: Row, laws: Mapping[str, LineLaw], settings: Plan
         prepare * total,
         train,
         tuple(f"memory in {phase}: {apply_law(law, settings.pixels)}" for phase, law in laws.items()),
-        (f"rates are of one image of {point['megapixels']:.3g} megapixels, the nearest measured size",),
+        (
+            f"rates are of one image of {point['megapixels']:.3g} megapixels, the nearest measured size",
+            *(["the run shared the machine with other work: times are too long"] if point["contended"] else []),
+        ),
     )
 
 
