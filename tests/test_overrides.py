@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,9 @@ import pytest
 from support.source import ROOT
 
 from bench import cli
-from bench.config import FolderConfig, InputError
+from bench.arms import ARMS as KINDS
+from bench.config import ExperimentConfig, FolderConfig, InputError
+from bench.settings import list_settings
 from bench.sweeps.jobs import write_command
 from bench.sweeps.overrides import (
     check_words,
@@ -216,3 +219,38 @@ def test_an_experiment_of_ones_own_is_a_choice_and_stands_in_the_command(tmp_pat
 def test_quoting_twice_changes_nothing() -> None:
     for text in TEXTS:
         assert quote(quote(text)) == quote(text)
+
+
+PAIRS = [("superpixel_gnn", "tiled_cnn"), ("tiled_cnn", "tiled_cnn_25d")]
+OWN = ["pipeline.crop_size=64", "pipeline.crop_size=64,128", "pipeline.model.decoder_channels=[16,8,8,8,8]"]
+
+
+def list_runs(words: list[str]) -> set[str]:
+    """The settings of every run that a command line makes, but for the words that made them."""
+    found = [job.config for job in compose.compose(prepare_words(words))]
+    return {repr(replace(config, experiment=ExperimentConfig())) for config in found}
+
+
+@pytest.mark.parametrize("own", OWN)
+@pytest.mark.parametrize(("one", "other"), PAIRS)
+def test_a_product_of_arms_is_made_or_refused_with_the_words_that_make_it(one: str, other: str, own: str) -> None:
+    """It is each arm by itself, with the setting where it has it."""
+    name = own.partition("=")[0]
+    have = {arm: name in {s.name for s in list_settings(KINDS[arm].settings, "pipeline.")} for arm in (one, other)}
+    expected: set[str] = set()
+    for arm in (one, other):
+        expected |= list_runs(["-m", f"pipeline={arm}", *([own] if have[arm] else [])])
+    words = ["-m", f"pipeline={one},{other}", own]
+    if all(have.values()):
+        assert list_runs(words) == expected
+        return
+    with pytest.raises(InputError, match="is a setting of" if any(have.values()) else name) as caught:
+        list_runs(words)
+    if any(have.values()):
+        [advice] = [word for word in shlex.split(str(caught.value)) if word.startswith("experiment.sweeps=")]
+        assert list_runs(["-m", advice]) == expected
+
+
+def test_the_sweeps_of_an_experiment_are_not_replaced_by_advice() -> None:
+    with pytest.raises(InputError, match="not of superpixel_gnn: give each arm in a command of its own"):
+        list_runs(["-m", "experiment=quick", "pipeline=superpixel_gnn,tiled_cnn", "pipeline.crop_size=64"])

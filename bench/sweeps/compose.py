@@ -22,6 +22,7 @@ from bench.config import Config, InputError
 from bench.sweeps.experiments import expand_experiment
 from bench.sweeps.jobs import Job
 from bench.sweeps.overrides import check_words, find_config_dir, list_choices, quote, quote_words, sets_value, unquote
+from bench.sweeps.products import defer_settings
 from bench.sweeps.refusals import refuse_in_words
 
 INSTALLED = Path(__file__).parents[1] / "conf"  # in a wheel; a checkout has it one level up
@@ -59,6 +60,7 @@ def compose(arguments: Sequence[str]) -> list[Job]:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # exceptions come back here, to become one sentence
     register_schemas()
     jobs: list[Job] = []
+    arguments = defer_settings(arguments)
     config_dir = find_config_dir(arguments)
     bases = _composed if config_dir is None else {}
 
