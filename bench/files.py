@@ -6,6 +6,7 @@ can tell it from what a living one is writing.
 """
 
 import codecs
+import errno
 import hashlib
 import json
 import os
@@ -24,6 +25,9 @@ from bench.config import InputError
 
 NAME_BYTES = 180  # of a file's name that a temporary name repeats; file systems allow 255 in all
 FOREIGN_SECONDS = 7 * 86400.0  # age at which what an unknown machine left is taken for dead
+FULL = {
+    getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)
+}  # errno: no room for more; not all systems have all
 TEMPORARY = re.compile(r"\.(.+)\.([0-9a-f]{8}-\d+-\w+-\d+)-[0-9a-f]{12}\.(partial|old|scratch)", re.DOTALL)
 
 

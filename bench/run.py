@@ -27,6 +27,7 @@ from bench.pipelines.registry import build_pipeline
 from bench.scores.panels import Panels, find_depth
 from bench.scores.scoring import SplitScores, choose_voting, find_scale
 from bench.scores.spool import Spool
+from bench.tables.columns import TRAINING_STAGES
 from bench.tables.write import run_key, write_part, write_parts
 
 Row = dict[str, Any]
@@ -90,7 +91,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
 def _collect_costs(meter: Meter) -> tuple[list[Row], Row, list[str | None]]:
     """Return the rows of stages, the columns of the run and the flags that the meter has."""
     stages = meter.rows()
-    peak, kind = meter.headline()
+    peak, kind = meter.headline(TRAINING_STAGES)
     row = meter.facts() | {"peak_memory_bytes": peak, "peak_memory_kind": kind}
     row["prepared_from_cache"] = sum(stage["images_from_cache"] or 0 for stage in stages)
     row["stages_seconds"] = sum(stage["wall_seconds"] for stage in stages)

@@ -19,6 +19,7 @@ from bench.measure.load import Load, flag_load
 from bench.measure.meter import TRACE_FILE, Meter
 from bench.measure.stages import Stage, StageEntry, energy_columns, gross_peak
 from bench.measure.trace import Trace
+from bench.tables.columns import TRAINING_STAGES
 
 MIB = 2**20
 SECOND = 10**9
@@ -37,10 +38,10 @@ def test_a_stage_sees_its_own_peak_and_the_next_does_not(tmp_path: Path) -> None
     assert prepare["peak_rss_source"] == "vmhwm"
     assert math.isclose(prepare["peak_rss_bytes"] - prepare["rss_start_bytes"], 128 * MIB, rel_tol=0.02)
     assert abs(train["peak_rss_bytes"] - train["rss_start_bytes"]) < 4 * MIB
-    assert meter.headline() == (prepare["peak_rss_bytes"], "cpu_rss")
+    assert meter.headline(TRAINING_STAGES) == (prepare["peak_rss_bytes"], "cpu_rss")
     assert meter.headline(["train"]) == (train["peak_rss_bytes"], "cpu_rss")
     assert meter.headline(["predict"]) == (None, None)
-    assert meter.headline(splits=["test"]) == (None, None)
+    assert meter.headline(TRAINING_STAGES, splits=["test"]) == (None, None)
     assert 0 < meter.facts()["rss_floor_bytes"] <= prepare["peak_rss_bytes"]
     assert 0 < train["pss_end_bytes"] <= train["peak_rss_bytes"] * 1.05
 

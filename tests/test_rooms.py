@@ -172,3 +172,18 @@ def test_hydra_stays_in_three_modules() -> None:
 def test_the_command_line_starts_without_torch(module: str) -> None:
     code = f"import sys, {module}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
+def test_no_list_of_words_and_no_list_of_error_numbers_stands_in_two_modules() -> None:
+    """Of settings or stages that are left out, or of what a full disk is called: one would be changed alone."""
+    lists: dict[tuple[str, ...], set[str]] = {}
+    for path in (ROOT / "bench").rglob("*.py"):
+        name, tree = path.relative_to(ROOT).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Tuple | ast.List | ast.Set):
+                words = [e.value for e in node.elts if isinstance(e, ast.Constant) and isinstance(e.value, str)]
+                if len(words) == len(node.elts) >= 4:
+                    lists.setdefault(tuple(words), set()).add(name)
+            if isinstance(node, ast.Attribute) and node.attr in ("ENOSPC", "EDQUOT", "EFBIG"):
+                lists.setdefault(("errno",), set()).add(name)
+    assert {words: sorted(where) for words, where in lists.items() if len(where) > 1} == {}

@@ -16,7 +16,7 @@ from typing import Any
 from bench.config import InputError, require
 from bench.console.progress import Progress
 from bench.downloads.catalogue import PublicSet, RemoteFile
-from bench.files import write_atomically
+from bench.files import FULL, write_atomically
 
 CHUNK = 1 << 16  # bytes read at a time
 TIMEOUT = 30.0  # seconds without an answer until a server counts as gone
@@ -139,8 +139,9 @@ def explain_download(
     except InputError:
         raise
     except Exception as error:
-        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            why = os.strerror(error.errno)
+        number = error.errno if isinstance(error, OSError) else None
+        if number is not None and number in FULL | {errno.EACCES, errno.EROFS}:
+            why = os.strerror(number)
             raise InputError(f"{folder} cannot be written ({why}): give dataset.cache_dir on another disk") from error
         if file is None or not isinstance(error, OSError | ValueError):
             raise

@@ -6,10 +6,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from bench.config import InputError
-
-FULL = {
-    getattr(errno, name, errno.ENOSPC) for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS")
-}  # not all systems have all
+from bench.files import FULL
 
 
 @contextmanager
@@ -18,6 +15,6 @@ def explain_full_disk(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL:
+        if error.errno not in FULL | {errno.EROFS}:
             raise
         raise InputError(f"{out} cannot be written: {error.strerror or error}") from error

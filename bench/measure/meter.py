@@ -21,7 +21,6 @@ from bench.measure.sampling import SamplerProcess, Summary
 from bench.measure.stages import Stage, StageEntry, highest, phase_row, stage_row
 from bench.measure.trace import Mark, Span, Trace, read_trace, write_trace
 
-TRAIN_SIDE = ("prepare", "init", "warmup", "train", "validate")
 TRACE_FILE = "memory_trace.csv"
 
 
@@ -161,9 +160,9 @@ class Meter:
         return [*self._problems, *flag_run(stages, self._trace, self._device, self._summary, self.load)]
 
     def headline(
-        self, stages: Sequence[str] = TRAIN_SIDE, splits: Sequence[str] = ("train", "val")
+        self, stages: Sequence[str], splits: Sequence[str] = ("train", "val")
     ) -> tuple[int | None, str | None]:
-        """Return the highest `peak_memory_bytes` of some stages and splits, by default those of training, and its kind.
+        """Return the highest `peak_memory_bytes` of some stages and splits, and its kind.
 
         Both are None where the stages differ in their kinds, or nothing was measured.
         """

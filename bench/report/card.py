@@ -12,6 +12,7 @@ from typing import Any
 from bench.arms import ARMS
 from bench.config import InputError
 from bench.files import write_atomically
+from bench.tables.columns import FIT_STAGES
 from bench.tables.read import read_run_rows
 from bench.tables.statistics import mean_interval
 from bench.tables.units import MIB
@@ -124,7 +125,7 @@ def format_mean(values: Sequence[float]) -> str:
 
 def describe_cost(run: Row, stages: Sequence[Row]) -> list[str]:
     """Return lines on time and memory, as they were measured, and on the machine."""
-    fit = sum_seconds(stages, ("init", "warmup", "train", "validate"))
+    fit = sum_seconds(stages, FIT_STAGES)
     made = sum_seconds(row for row in stages if row["split"] != "test" and row["stage"] == "prepare")
     test = [row for row in stages if row["split"] == "test" and row["stage"] in ("prepare", "predict")]
     pixels = sum(float(row["pixels"]) for row in test if row["stage"] == "predict" and row.get("pixels"))

@@ -14,6 +14,7 @@ from bench.files import write_atomically
 from bench.sweeps.claims import Claim
 from bench.sweeps.gpus import hold_gpu
 from bench.sweeps.overrides import format_command
+from bench.sweeps.trackers import NOT_A_SETTING
 from bench.tables.write import run_key, write_parts, write_row
 from bench.versions import code_version, git_commit
 
@@ -22,7 +23,6 @@ NOT_PART_OF_A_RUN = (
     *("results_dir", "rerun", "experiment.", "measure.timeout", "measure.share_gpu", "dataset.cache_dir"),
     *("dataset.mirror", "graph.cache_dir", "graph.scratch_dir", "tracker", "measure.memory_gib"),
 )
-NOT_A_COLUMN = ("results_dir", "rerun", "experiment.", "tracker")
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,7 @@ def describe_job(job: Job) -> dict[str, Any]:
         "started": now.isoformat(timespec="seconds"),
         "git_commit": git_commit(),
         "command": write_command(job),
-        **{name: value for name, value in flat.items() if not name.startswith(NOT_A_COLUMN)},
+        **{name: value for name, value in flat.items() if not name.startswith(NOT_A_SETTING)},
         "experiment": job.config.experiment.name,
         "dataset": job.config.dataset.name,
         **{f"machine.{name}": value for name, value in machine_facts().items()},

@@ -1,6 +1,5 @@
 """A sweep: every job that is not finished already, each done by one process only, however many sweep one folder."""
 
-import errno
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -9,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.config import InputError
+from bench.files import FULL
 from bench.sweeps.claims import Claim, clear_dead, take
 from bench.sweeps.jobs import Job, execute, identify_run
 from bench.sweeps.pace import SweepPace
@@ -70,7 +70,7 @@ def check_writable(folder: Path) -> None:
 
 def explain_unwritable(folder: Path, error: OSError) -> InputError:
     """Return the error for a results folder that cannot be written, or not any more."""
-    advice = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) else "choose another one"
+    advice = "free some space" if error.errno in FULL else "choose another one"
     return InputError(f"results_dir {folder} cannot be written ({error.strerror or error}): {advice}, and start again")
 
 

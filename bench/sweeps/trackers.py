@@ -18,7 +18,7 @@ from bench.config import Config, InputError, flatten
 
 TIMEOUT = 120.0  # seconds that a tracker may take for one run
 NEEDS = {"tensorboard": ("tensorboard", "tensorboard"), "mlflow": ("mlflow", "mlflow-skinny")}  # module, package
-NOT_A_SETTING = ("results_dir", "rerun", "experiment.", "tracker")
+NOT_A_SETTING = ("results_dir", "rerun", "experiment.", "tracker")  # of a run: in no table, and told to no tracker
 CURVES = ("train_loss", "val_score", "learning_rate")  # columns of `history`
 QUIET = {  # variables of a tracker's process, unless the user sets them
     "MLFLOW_DISABLE_TELEMETRY": "true",

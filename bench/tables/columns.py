@@ -9,6 +9,8 @@ from typing import Any
 
 SOURCE = Path(__file__).with_name("columns.toml")
 TABLES = ("runs", "stages", "scores", "history")
+FIT_STAGES = ("init", "warmup", "train", "validate")  # values of the column `stage` of the table `stages`
+TRAINING_STAGES = ("prepare", *FIT_STAGES)  # superpixels of training and validation images included
 
 
 @dataclass(frozen=True)

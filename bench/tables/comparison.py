@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from bench.arms import ARMS, foreign_arms
 from bench.config import Config, SyntheticConfig, flatten
 from bench.tables.collect import Tables, label_machines, select_current
+from bench.tables.columns import FIT_STAGES, TRAINING_STAGES
 from bench.tables.convergence import BUDGETS, assess, select_counted, select_trained
 from bench.tables.names import WEIGHTS, label_variety, name_sources
 
@@ -203,7 +204,7 @@ def _times(stages: pd.DataFrame) -> pd.DataFrame:
     rows = stages.assign(seconds=_number(stages, "seconds"), pixels=_number(stages, "pixels"))
     test = rows["split"] == "test"
     prepare, predict = rows["stage"] == "prepare", rows["stage"] == "predict"
-    fitting = rows["stage"].isin(["init", "warmup", "train", "validate"])
+    fitting = rows["stage"].isin(FIT_STAGES)
 
     def total(which: pd.Series, column: str = "seconds") -> pd.Series:
         return rows[which].groupby("run_id")[column].sum(min_count=1)
@@ -225,7 +226,7 @@ def _times(stages: pd.DataFrame) -> pd.DataFrame:
 def _net_peaks(stages: pd.DataFrame) -> pd.DataFrame:
     """Training's own memory by run: the allocator's peak on a GPU, else what was resident above the start."""
     stage, test = stages["stage"], stages["split"] == "test"  # whose preparation belongs to prediction
-    training = stages[stage.isin(["prepare", "init", "warmup", "train", "validate"]) & ~test]
+    training = stages[stage.isin(TRAINING_STAGES) & ~test]
     columns = ("gpu_allocated_peak_bytes", "peak_rss_bytes", "rss_start_bytes")
     rows = training[["run_id"]].assign(**{column: _number(training, column) for column in columns})
     peaks = rows.groupby("run_id").agg({columns[0]: "max", columns[1]: "max", columns[2]: "min"})

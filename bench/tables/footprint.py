@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 
 from bench.config import InputError
+from bench.tables.columns import TRAINING_STAGES
 from bench.tables.folders import find_run_file
 from bench.tables.units import GIB
 
 COVERED = 0.8  # of the stages' seconds, at least, must be stood for by samples for a trace to be believed
 TRACE, PRODUCT = "area under the samples", "peak x time"
 _READINGS = {"gpu_process": "gpu_process_bytes", "cpu_rss": "rss_bytes", "cpu_rss_tree": "rss_tree_bytes"}
-TRAINING_STAGES = ("prepare", "init", "warmup", "train", "validate")
 _PREDICTION = ("prepare", "predict")
 
 

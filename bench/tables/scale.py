@@ -14,8 +14,8 @@ import pandas as pd
 from bench.arms import RIVALS
 from bench.config import InputError
 from bench.tables import speed
+from bench.tables.columns import TRAINING_STAGES
 from bench.tables.comparison import uses_superpixels
-from bench.tables.footprint import TRAINING_STAGES
 from bench.tables.memory_law import MemoryLaw, fit_memory_law
 from bench.tables.names import format_size, name_arm
 from bench.tables.units import GIB

@@ -10,6 +10,7 @@ from unittest.mock import patch
 
 from bench.measure.calibration import Check, calibrate_device
 from bench.measure.meter import Meter
+from bench.tables.columns import TRAINING_STAGES
 from support.fake_nvml.card import MIB, Card
 
 
@@ -49,7 +50,7 @@ def measure(scene: Scene) -> Measured:
             meter.add_interval("init", start, end)
         train, init = meter.rows()
         trace = (Path(folder) / "memory_trace.csv").read_text()
-        return Measured(train, init, meter.flags(), meter.headline(), trace)
+        return Measured(train, init, meter.flags(), meter.headline(TRAINING_STAGES), trace)
 
 
 def _verbs(card: Card) -> dict[str, Callable[[int], None]]:
