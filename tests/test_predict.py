@@ -457,6 +457,19 @@ def test_interrupted_it_leaves_nothing(
         assert "c.zarr cannot be written: No space left on device" in str(caught.value)
 
 
+def test_a_network_that_is_loaded_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory, _ = finished(tmp_path, "tiled_cnn")
+    built: list[torch.nn.Module] = []
+
+    def build(*_: object) -> torch.nn.Module:
+        built.append(torch.nn.Conv2d(1, 2, 3, padding=1))
+        return built[-1]
+
+    monkeypatch.setattr("bench.pipelines.cnn.flat.build_cnn", build)
+    _, pipeline = loading.load_run(directory, "cpu")
+    assert built == [getattr(pipeline, "model", None)]
+
+
 def test_the_encoder_of_a_checkpoint_is_not_fetched() -> None:
     pipeline = TiledCnnConfig(model=CnnConfig(encoder_weights="imagenet", decoder_channels=[8]))
     found = loading.forgo_download(Config(FolderConfig(), pipeline))

@@ -112,3 +112,11 @@ class Pipeline(Protocol[P]):
             scratch: Folder for arrays as large as the image, which the caller removes.
             progress: Called with the share done, in [0, 1].
         """
+
+
+@runtime_checkable
+class Restorable(Protocol):
+    """A class of arms that tries its settings out as it is made, and need not where weights are loaded next."""
+
+    def await_weights(self, config: Any, task: Any) -> Any:
+        """Return an arm that has no weights until `load`; a class method."""
