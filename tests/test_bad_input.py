@@ -164,6 +164,8 @@ def _no_run_starts(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("mistake", SETTINGS)
 def test_a_setting_that_cannot_be(mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     *arguments, culprit = SETTINGS[mistake]
+    if not any(argument.startswith("dataset") for argument in arguments):
+        arguments += ["dataset.image_size=[64,64]"]  # some mistakes are seen when the images are there
     assert culprit in refused([*arguments, f"results_dir={tmp_path}/r"], capsys)
     assert list(tmp_path.iterdir()) == []
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.sweeps import TINY
+from support.sweeps import TINY, make_command
 
 from bench.config import ExperimentConfig, InputError
 from bench.sweeps.claims import Claim
@@ -33,10 +32,9 @@ ROOT = Path(__file__).parents[1]
 @pytest.mark.parametrize("launcher", ["parallel", "submitit_local"])
 def test_a_launcher_does_every_run_once_and_the_rows_say_what_ran_beside_them(tmp_path: Path, launcher: str) -> None:
     folder = tmp_path / "results"
-    command = [sys.executable, "-m", "bench", "-m", "pipeline=threshold", "seed=0,1", *TINY, f"results_dir={folder}"]
-    done = subprocess.run(
-        [*command, f"hydra/launcher={launcher}"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+    words = ("-m", "pipeline=threshold", "seed=0,1", *TINY, f"results_dir={folder}", f"hydra/launcher={launcher}")
+    command = make_command(*words, report=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     runs = collect(folder).runs
     assert list(runs["status"]) == ["ok", "ok"]

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 from bench.tables.collect import Tables, collect  # noqa: E402
-from support.sweeps import TINY  # noqa: E402
+from support.sweeps import TINY, make_command  # noqa: E402
 
 SWEEP = ("-m", "pipeline=threshold,oracle,superpixel_gnn", "superpixels=grid", "seed=0,1", *TINY)
 SIGNALS = {
@@ -87,15 +87,14 @@ class Campaign:
     superseded: int = 0
     orphans: int = 0
     problems: list[str] = field(default_factory=list)
+    report: bool = True  # whether a sweep ends with its report, which a signal may strike too
     longest: float = 8.0  # seconds after the start within which a signal strikes
 
     def start(self, results: Path) -> "subprocess.Popen[bytes]":
         """Start the real command; it heeds Ctrl-C also where the campaign runs in the background."""
         self.starts += 1
         (self.folder / "tmp").mkdir(exist_ok=True)
-        code = "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)"
-        code += "; from bench.__main__ import main; sys.exit(main())"
-        command = [sys.executable, "-c", code, *self.sweep, f"results_dir={results}"]
+        command = make_command(*self.sweep, f"results_dir={results}", report=self.report)
         environment = os.environ | {"TMPDIR": str(self.folder / "tmp")}
         with (self.folder / "log.txt").open("ab") as log:
             return subprocess.Popen(
@@ -249,7 +248,9 @@ def differences(expected: Tables, found: Tables) -> list[str]:
     return said
 
 
-def campaign(sweep: Sequence[str], signals: int, seconds: float, seed: int, folder: Path) -> tuple[Campaign, list[str]]:
+def campaign(
+    sweep: Sequence[str], signals: int, seconds: float, seed: int, folder: Path, report: bool = True
+) -> tuple[Campaign, list[str]]:
     """Disturb sweep after sweep.
 
     Args:
@@ -258,11 +259,12 @@ def campaign(sweep: Sequence[str], signals: int, seconds: float, seed: int, fold
         seconds: After them no more are sent.
         seed: Of the moments, victims and signals.
         folder: For the sweeps, and a copy of the code.
+        report: Whether sweeps end with their report.
 
     Returns:
         What happened, and everything that went wrong.
     """
-    one = Campaign(frozen(folder / "code"), folder, sweep, random.Random(seed))
+    one = Campaign(frozen(folder / "code"), folder, sweep, random.Random(seed), report=report)
     deadline = time.monotonic() + seconds
     expected = one.undisturbed()
     while one.signals.total() < signals and time.monotonic() < deadline:
