@@ -7,7 +7,10 @@ from support.deferred import complete_imports
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch; runs of the harness pin their own
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # threads that wait leave the core to others
-LONGEST = ("test_faults", "test_end_to_end", "test_bad_input", "test_cli", "test_launch", "test_predict", "test_docs")
+LONGEST = (
+    *("test_faults", "test_end_to_end", "test_cli", "test_launch", "test_bad_input", "test_pipelines_tiled_cnn"),
+    *("test_pipelines_contract", "test_parallel", "test_docs", "test_export_bioimageio", "test_predict", "test_report"),
+)
 
 
 def pytest_configure(config: pytest.Config) -> None:
