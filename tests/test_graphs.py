@@ -15,11 +15,13 @@ from bench.config import GraphConfig
 if TYPE_CHECKING:
     import torch
     from numba import config
+    from torch_geometric.data import Data
 
     from bench.graphs.build import build_graph, build_graphs
     from bench.graphs.edges import EDGES, NodePairs, direct_pairs, unite_pairs
     from bench.graphs.features import FEATURES
     from bench.graphs.pooling import Requirements, pool_segments
+    from bench.pipelines.gnn.sampler import GraphSampler
     from bench.pipelines.gnn.windows import cut_subgraphs
 
 
@@ -198,6 +200,28 @@ def test_windows_hold_every_node_once_and_the_edges_between_their_own(axes: int)
     assert set(found) == set(expected)
     for edge, attributes in expected.items():
         torch.testing.assert_close(found[edge], attributes)
+
+
+@pytest.mark.parametrize("batch_nodes", [4, 13, 64, 200])
+def test_batches_hold_every_node_once_and_no_more_nodes_than_fit(batch_nodes: int) -> None:
+    def make(side: int, first: int) -> Data:
+        segments = np.arange(side**2, dtype=np.int32).reshape(side, side)
+        graph = build_graph(noise(segments.shape), segments, GraphConfig(features=["position"]))
+        graph.y_counts = first + torch.arange(graph.num_nodes)[:, None]
+        return graph
+
+    graphs = [make(8, 0), make(12, 64), make(3, 208)]  # 217 nodes
+    sampler = GraphSampler(graphs, batch_nodes, 0, np.empty(0, np.intp))
+    for epoch in (1, 2):
+        batches = list(sampler.draw_epoch(epoch))
+        assert sorted(node for batch in batches for node in batch.y_counts.flatten().tolist()) == list(range(217))
+        for batch in batches:
+            alone = len(torch.unique(batch.batch)) == 1  # a window may have more nodes than it was cut for
+            assert batch.num_nodes <= sampler.most_nodes or alone
+    for graph in graphs:  # a graph that fits is never cut
+        whole = set(graph.y_counts.flatten().tolist())
+        if sampler.most_nodes is not None and len(whole) <= sampler.most_nodes:
+            assert any(whole <= set(batch.y_counts.flatten().tolist()) for batch in batches)
 
 
 def test_windows_of_a_small_graph_are_the_graph_and_others_move_with_the_generator() -> None:

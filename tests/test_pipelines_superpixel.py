@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from bench.pipelines.oracle import LabelledSegments, Oracle
     from bench.pipelines.painting import cut_painting_bands
     from bench.superpixels.labels import paint
+    from models.gnn import Gnn
 
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
@@ -185,6 +186,24 @@ def test_numbers_of_rows_are_few_and_a_quarter_is_added_at_most() -> None:
     assert all(count <= found < 1.25 * count + 1 for count, found in zip(counts, rounded, strict=True))
     assert [round_up(found) for found in rounded] == rounded
     assert len(set(rounded)) < 50
+
+
+def test_every_training_step_has_the_same_number_of_rows_in_bfloat16(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows: dict[bool, set[int]] = {True: set(), False: set()}  # in training, and elsewhere
+    forward = Gnn.forward
+
+    def note(model: Gnn, x: torch.Tensor, *edges: torch.Tensor) -> torch.Tensor:
+        rows[model.training].add(len(x))
+        return forward(model, x, *edges)
+
+    monkeypatch.setattr(Gnn, "forward", note)
+    pipeline = gnn(precision="bfloat16")
+    items = [pipeline.prepare(disc(seed)) for seed in range(4)]
+    pipeline.fit(items[:3], items[3:])
+    sampler = pipeline.make_sampler([graph for item in items[:3] for graph in item.graphs], np.empty(0, np.intp))
+    assert rows[True] == {sampler.most_nodes}
+    [nodes] = [len(graph.x) for graph in items[3].graphs]
+    assert round_up(nodes) in rows[False]  # a prediction takes no more rows than it needs
 
 
 def test_bfloat16_is_chosen_where_it_was_tried(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,7 @@ class SuperpixelGnnConfig(LearningConfig):
     model: GnnConfig = field(default_factory=GnnConfig)
     targets: str = "fractions"  # fractions (share of each class in a node) | majority
     batch_nodes: int | None = (
-        4096  # per step, from windows of large graphs and several small ones; null: one whole graph
+        2048  # about so many per step: a window of a large graph or several small ones; null: one whole graph
     )
     predict_nodes: int | None = 16384  # of a larger graph in prediction: parts of so many, with a halo; null: whole
     weights: str | None = None  # file of published weights for model.conv=jain2024, replayed instead of training

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch_geometric.data import Data
 
 from bench.learning.rare import draw_parts, mix_draws
+from bench.pipelines.gnn.onednn import round_up
 from bench.pipelines.gnn.windows import Subgraph, cut_subgraphs, join_windows, wrap_graph
 
 
@@ -17,7 +18,8 @@ class GraphSampler:
 
     Attributes:
         graphs: Training graphs.
-        batch_nodes: Least number of nodes of a batch, of windows of half as many; None: a batch is a whole graph.
+        batch_nodes: About how many nodes a batch has, at most a quarter more: one window of a large graph, several
+            small ones or several small graphs; None: a batch is a whole graph.
         seed: Of the windows and their order; every epoch has its own.
         rare: Rare classes, for which a share of the windows is drawn anew among those that hold them.
     """
@@ -36,6 +38,13 @@ class GraphSampler:
         """Batches per epoch, about."""
         return len(self.graphs) if self.batch_nodes is None else max(self.num_nodes // self.batch_nodes, 1)
 
+    @property
+    def most_nodes(self) -> int | None:
+        """Most nodes of a batch, but for a window that alone has more; None: as many as the graph has."""
+        if self.batch_nodes is None:
+            return None
+        return min(self.batch_nodes + self.batch_nodes // 4, round_up(self.num_nodes))
+
     def draw_epoch(self, epoch: int) -> Iterator[Data]:
         """Yield the batches of an epoch, in random order."""
         rng = np.random.default_rng([self.seed, epoch])
@@ -45,12 +54,17 @@ class GraphSampler:
             order = draw_parts(order, np.stack([window.count_pixels()[self.rare] for window in windows]), rng)
         gathered: list[Subgraph] = []
         for index in order:
-            gathered.append(windows[index])
-            if self.batch_nodes is None or sum(window.num_nodes for window in gathered) >= self.batch_nodes:
+            if gathered and not self._fits(windows[index], gathered):
                 yield join_windows(gathered)
                 gathered = []
+            gathered.append(windows[index])
         if gathered:
             yield join_windows(gathered)
+
+    def _fits(self, window: Subgraph, gathered: Sequence[Subgraph]) -> bool:
+        """Whether a window has room in a batch with those that were gathered."""
+        nodes = window.num_nodes + sum(one.num_nodes for one in gathered)
+        return self.most_nodes is not None and nodes <= self.most_nodes
 
     def expect_pixels(self) -> NDArray[np.float64]:
         """Return the expected pixels of each class (K,) in a window that is drawn; there must be rare classes."""
@@ -58,7 +72,11 @@ class GraphSampler:
         return mix_draws(np.stack([window.count_pixels() for window in windows]), self.rare)
 
     def _cut_windows(self, rng: np.random.Generator) -> list[Subgraph]:
-        """The windows of an epoch; whole graphs without `batch_nodes`."""
-        if self.batch_nodes is None:
+        """The windows of an epoch, no node twice; a graph that fits into a batch is one."""
+        if self.batch_nodes is None or self.most_nodes is None:
             return [wrap_graph(graph) for graph in self.graphs]
-        return [window for graph in self.graphs for window in cut_subgraphs(graph, self.batch_nodes // 2, rng)]
+        windows: list[Subgraph] = []
+        for graph in self.graphs:
+            whole = len(graph.x) <= self.most_nodes
+            windows += [wrap_graph(graph)] if whole else cut_subgraphs(graph, self.batch_nodes, rng)
+        return windows

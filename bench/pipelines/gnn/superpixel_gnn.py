@@ -42,7 +42,7 @@ from bench.pipelines.gnn.graph import (
 from bench.pipelines.gnn.items import Item, SuperpixelViews, TrainingGraphs, paint_item
 from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
-from bench.pipelines.gnn.onednn import disable_onednn, round_up
+from bench.pipelines.gnn.onednn import choose_rows, disable_onednn
 from bench.pipelines.gnn.parts import parts, warm_up_parts
 from bench.pipelines.gnn.sampler import GraphSampler
 from bench.pipelines.in_memory import hold_small
@@ -79,6 +79,7 @@ class SuperpixelGnn:
         make = partial(build_sample_graphs, deep=self.deep)
         self.cache = Cache(self.views, config.graph, task, make, SuperpixelGraph)
         self.model: Network | None = None
+        self.batch_rows = 0  # of a training batch, nodes and zeros
         if self.settings.jitter > 0:
             response = find_response(task.spatial_axes, task.in_channels, leave_out_deep(config.graph))
             self.response = response if self.deep is None else response.extend(self.deep.channels)
@@ -149,6 +150,7 @@ class SuperpixelGnn:
         rare = find_rare(pixels.numpy(), self.config.training.rare_share)
         announce_rare(self.settings.name, rare, pixels.numpy(), self.task.class_names)
         sampler = self.make_sampler(items, rare)
+        self.batch_rows = sampler.most_nodes or 0
         self.class_weights = self.weigh_classes(pixels.numpy(), sampler).to(self.device)
         with self.choose_library():
             learner = Learner(
@@ -299,10 +301,7 @@ class SuperpixelGnn:
         return self._add_liveness(replace(log, facts={**log.facts, "stored_bytes": stored}, flags=flags), val_items)
 
     def _add_liveness(self, log: FitLog, val_items: Sequence[Item]) -> FitLog:
-        """The log with flags, and what the edges do on the validation graphs; finding that out is a phase of its own.
-
-        Of several views each counts as a graph, with the classes that its nodes alone would give.
-        """
+        """The log with flags, and what the edges do on each view of the validation images, a phase of its own."""
         log = replace(log, flags=(*log.flags, *describe_random(self.config.graph)))
         start_ns = time.perf_counter_ns()
         graphs_seen = [view.data for item in val_items for view in item.views]
@@ -336,7 +335,8 @@ class SuperpixelGnn:
         x, *edges = (tensor.to(self.device) for tensor in inputs)
         count = len(x)
         if self.dtype is not torch.float32 and self.device.type == "cpu":
-            x = functional.pad(x, (0, 0, 0, round_up(count) - count))
+            usual = self.batch_rows if self.get_model().training else 0
+            x = functional.pad(x, (0, 0, 0, choose_rows(count, usual) - count))
         with autocast_to(self.device, self.dtype):
             logits: Tensor = self.get_model()(x, *edges)
         return logits[:count]
