@@ -11,7 +11,7 @@ def disable_onednn() -> Iterator[None]:
     """A context without oneDNN, which keeps a kernel and its buffers for every shape that it meets, a thousand of them.
 
     No two batches of nodes have the same number: a process would grow by hundreds of MiB for no gain in speed. The
-    crops and tiles of a CNN are all alike. In bfloat16 oneDNN is needed, and `choose_rows` leaves few shapes.
+    crops and tiles of a CNN are all alike. In bfloat16 oneDNN is needed, and `choose_padding` leaves few shapes.
     """
     before = bool(torch.backends.mkldnn.enabled)
     torch.backends.mkldnn.set_flags(False)  # type: ignore[no-untyped-call]  # the context `flags` warns of TF32
@@ -30,6 +30,6 @@ def round_up(count: int) -> int:
     return -(-count // step) * step
 
 
-def choose_rows(count: int, usual: int) -> int:
-    """Return how many rows `count` nodes are filled up to: the `usual` number where they fit, few numbers elsewhere."""
-    return usual if count <= usual else round_up(count)
+def choose_padding(count: int, usual: int) -> int:
+    """Return how many rows are added to `count`: up to the `usual` number where they fit, to one of few elsewhere."""
+    return (usual if count <= usual else round_up(count)) - count

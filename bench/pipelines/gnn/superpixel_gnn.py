@@ -42,7 +42,7 @@ from bench.pipelines.gnn.graph import (
 from bench.pipelines.gnn.items import Item, SuperpixelViews, TrainingGraphs, paint_item
 from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
-from bench.pipelines.gnn.onednn import choose_rows, disable_onednn
+from bench.pipelines.gnn.onednn import choose_padding, disable_onednn
 from bench.pipelines.gnn.parts import parts, warm_up_parts
 from bench.pipelines.gnn.sampler import GraphSampler
 from bench.pipelines.in_memory import hold_small
@@ -336,7 +336,7 @@ class SuperpixelGnn:
         count = len(x)
         if self.dtype is not torch.float32 and self.device.type == "cpu":
             usual = self.batch_rows if self.get_model().training else 0
-            x = functional.pad(x, (0, 0, 0, choose_rows(count, usual) - count))
+            x = functional.pad(x, (0, 0, 0, choose_padding(count, usual)))
         with autocast_to(self.device, self.dtype):
             logits: Tensor = self.get_model()(x, *edges)
         return logits[:count]
