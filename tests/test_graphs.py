@@ -220,7 +220,7 @@ def test_batches_hold_every_node_once_and_no_more_nodes_than_fit(batch_nodes: in
             assert batch.num_nodes <= sampler.most_nodes or alone
     for graph in graphs:  # a graph that fits is never cut
         whole = set(graph.y_counts.flatten().tolist())
-        if sampler.most_nodes is not None and len(whole) <= sampler.most_nodes:
+        if len(whole) <= sampler.most_nodes:
             assert any(whole <= set(batch.y_counts.flatten().tolist()) for batch in batches)
 
 

@@ -74,7 +74,7 @@ class Trials:
         self.done: list[dict[str, Any]] = []
 
     def __call__(self, job: Job, number: int, total: int, _: Claim) -> str:
-        assert 1 <= number <= total == 2
+        assert 1 <= number <= total == 3
         row = describe_job(job)
         directory = Path(job.config.results_dir) / "runs" / str(row["run_id"])
         begin(directory, row)
@@ -93,17 +93,17 @@ def test_both_arms_get_the_same_number_of_trials_and_the_best_validation_score_w
     search = [
         {"pipeline": arm, "pipeline.learning_rate": "interval(0.001, 0.01)"} for arm in ("superpixel_gnn", "tiled_cnn")
     ]
-    experiment = ExperimentConfig("tuning", kind="tuning", trials=2, search=search)
-    given = ["experiment=tuning", "experiment.trials=2", "device=cpu", f"results_dir={tmp_path}", *TINY[:4]]
+    experiment = ExperimentConfig("tuning", kind="tuning", trials=3, search=search)
+    given = ["experiment=tuning", "experiment.trials=3", "device=cpu", f"results_dir={tmp_path}", *TINY[:4]]
     first, again = Trials(), Trials()
     monkeypatch.setattr(sweep, "execute", first)
     statuses = launch.tune(experiment, given, [])
-    assert sorted(statuses[str(tmp_path)]) == ["failed", *["ok"] * 3]
-    assert [row["pipeline"] for row in first.done] == ["superpixel_gnn"] * 2 + ["tiled_cnn"] * 2
-    rates = [row["pipeline.learning_rate"] for row in first.done[2:]]
+    assert sorted(statuses[str(tmp_path)]) == ["failed", *["ok"] * 5]
+    assert [row["pipeline"] for row in first.done] == ["superpixel_gnn"] * 3 + ["tiled_cnn"] * 3
+    rates = [row["pipeline.learning_rate"] for row in first.done[3:]]
     best = (tmp_path / "tuning" / "tiled_cnn" / "optimization_results.yaml").read_text()
     assert f"best_value: {max(rates)}" in best
-    assert len(set(rates)) == 2
+    assert len(set(rates)) == 3
 
     monkeypatch.setattr(sweep, "execute", again)
     launch.tune(experiment, given, [])

@@ -87,14 +87,13 @@ class Campaign:
     superseded: int = 0
     orphans: int = 0
     problems: list[str] = field(default_factory=list)
-    report: bool = True  # whether a sweep ends with its report, which a signal may strike too
     longest: float = 8.0  # seconds after the start within which a signal strikes
 
     def start(self, results: Path) -> "subprocess.Popen[bytes]":
         """Start the real command; it heeds Ctrl-C also where the campaign runs in the background."""
         self.starts += 1
         (self.folder / "tmp").mkdir(exist_ok=True)
-        command = make_command(*self.sweep, f"results_dir={results}", report=self.report)
+        command = make_command(*self.sweep, f"results_dir={results}")
         environment = os.environ | {"TMPDIR": str(self.folder / "tmp")}
         with (self.folder / "log.txt").open("ab") as log:
             return subprocess.Popen(
@@ -248,9 +247,7 @@ def differences(expected: Tables, found: Tables) -> list[str]:
     return said
 
 
-def campaign(
-    sweep: Sequence[str], signals: int, seconds: float, seed: int, folder: Path, report: bool = True
-) -> tuple[Campaign, list[str]]:
+def campaign(sweep: Sequence[str], signals: int, seconds: float, seed: int, folder: Path) -> tuple[Campaign, list[str]]:
     """Disturb sweep after sweep.
 
     Args:
@@ -259,12 +256,11 @@ def campaign(
         seconds: After them no more are sent.
         seed: Of the moments, victims and signals.
         folder: For the sweeps, and a copy of the code.
-        report: Whether sweeps end with their report.
 
     Returns:
         What happened, and everything that went wrong.
     """
-    one = Campaign(frozen(folder / "code"), folder, sweep, random.Random(seed), report=report)
+    one = Campaign(frozen(folder / "code"), folder, sweep, random.Random(seed))
     deadline = time.monotonic() + seconds
     expected = one.undisturbed()
     while one.signals.total() < signals and time.monotonic() < deadline:

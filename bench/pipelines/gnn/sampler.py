@@ -39,10 +39,10 @@ class GraphSampler:
         return len(self.graphs) if self.batch_nodes is None else max(self.num_nodes // self.batch_nodes, 1)
 
     @property
-    def most_nodes(self) -> int | None:
-        """Most nodes of a batch, but for a window that alone has more; None: as many as the graph has."""
+    def most_nodes(self) -> int:
+        """Most nodes of a batch of windows, but for one that alone has more; 0 where each batch is a whole graph."""
         if self.batch_nodes is None:
-            return None
+            return 0
         return min(self.batch_nodes + self.batch_nodes // 4, round_up(self.num_nodes))
 
     def draw_epoch(self, epoch: int) -> Iterator[Data]:
@@ -52,19 +52,15 @@ class GraphSampler:
         order = rng.permutation(len(windows))
         if len(self.rare) > 0:
             order = draw_parts(order, np.stack([window.count_pixels()[self.rare] for window in windows]), rng)
-        gathered: list[Subgraph] = []
-        for index in order:
-            if gathered and not self._fits(windows[index], gathered):
+        gathered, nodes, most = list[Subgraph](), 0, self.most_nodes
+        for window in (windows[index] for index in order):
+            if gathered and nodes + window.num_nodes > most:
                 yield join_windows(gathered)
-                gathered = []
-            gathered.append(windows[index])
+                gathered, nodes = [], 0
+            gathered.append(window)
+            nodes += window.num_nodes
         if gathered:
             yield join_windows(gathered)
-
-    def _fits(self, window: Subgraph, gathered: Sequence[Subgraph]) -> bool:
-        """Whether a window has room in a batch with those that were gathered."""
-        nodes = window.num_nodes + sum(one.num_nodes for one in gathered)
-        return self.most_nodes is not None and nodes <= self.most_nodes
 
     def expect_pixels(self) -> NDArray[np.float64]:
         """Return the expected pixels of each class (K,) in a window that is drawn; there must be rare classes."""
@@ -73,10 +69,7 @@ class GraphSampler:
 
     def _cut_windows(self, rng: np.random.Generator) -> list[Subgraph]:
         """The windows of an epoch, no node twice; a graph that fits into a batch is one."""
-        if self.batch_nodes is None or self.most_nodes is None:
+        nodes, most = self.batch_nodes, self.most_nodes
+        if nodes is None:
             return [wrap_graph(graph) for graph in self.graphs]
-        windows: list[Subgraph] = []
-        for graph in self.graphs:
-            whole = len(graph.x) <= self.most_nodes
-            windows += [wrap_graph(graph)] if whole else cut_subgraphs(graph, self.batch_nodes, rng)
-        return windows
+        return [window for graph in self.graphs for window in cut_subgraphs(graph, nodes, rng, most)]

@@ -150,7 +150,7 @@ class SuperpixelGnn:
         rare = find_rare(pixels.numpy(), self.config.training.rare_share)
         announce_rare(self.settings.name, rare, pixels.numpy(), self.task.class_names)
         sampler = self.make_sampler(items, rare)
-        self.batch_rows = sampler.most_nodes or 0
+        self.batch_rows = sampler.most_nodes
         self.class_weights = self.weigh_classes(pixels.numpy(), sampler).to(self.device)
         with self.choose_library():
             learner = Learner(
@@ -329,13 +329,12 @@ class SuperpixelGnn:
         nodes = sampler.num_nodes / len(sampler)
         return sum(int(view.data.x.shape[0]) for item in val_items for view in item.views) / (3 * nodes)
 
-    def _logits(self, data: Data) -> Tensor:
-        """Logits (N, K) on the device. `Data.to` would move the graph itself, so its tensors are moved one by one."""
+    def _logits(self, data: Data, usual: int = 0) -> Tensor:
+        """Logits (N, K) on the device; oneDNN gets `usual` rows of every graph that has no more, the rest zeros."""
         inputs = (data.x, data.edge_index, data.edge_weight, data.edge_attr)
-        x, *edges = (tensor.to(self.device) for tensor in inputs)
+        x, *edges = (tensor.to(self.device) for tensor in inputs)  # `Data.to` would move the graph itself
         count = len(x)
         if self.dtype is not torch.float32 and self.device.type == "cpu":
-            usual = self.batch_rows if self.get_model().training else 0
             x = functional.pad(x, (0, 0, 0, choose_padding(count, usual)))
         with autocast_to(self.device, self.dtype):
             logits: Tensor = self.get_model()(x, *edges)
@@ -350,7 +349,7 @@ class SuperpixelGnn:
         if self.settings.jitter > 0:
             batch = jitter(batch, self.settings.jitter, self.response)
         return segmentation_loss(
-            self._logits(batch),
+            self._logits(batch, self.batch_rows),
             targets,
             pixels,
             self.class_weights,

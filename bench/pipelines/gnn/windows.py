@@ -96,20 +96,21 @@ def wrap_graph(graph: Data) -> Subgraph:
     return Subgraph(graph, torch.arange(len(graph.x)))
 
 
-def cut_subgraphs(graph: Data, nodes: int, rng: np.random.Generator) -> list[Subgraph]:
+def cut_subgraphs(graph: Data, nodes: int, rng: np.random.Generator, most: int = 0) -> list[Subgraph]:
     """Cut a graph into windows by a lattice of cubes over `graph.pos` that is shifted at random.
 
     Args:
         graph: Graph with node rows x, pos, num_pixels and y_counts, and edges sorted by target.
         nodes: About how many nodes a window has.
         rng: Generator of the shift.
+        most: Nodes up to which a graph stays whole, where they are more than `nodes`.
 
     Returns:
         Windows that hold every node once; an edge is kept where both of its ends are in one window. A graph of no more
-        than `nodes` nodes is its own window.
+        than `nodes`, or `most`, nodes is its own window.
     """
     total = graph.x.shape[0]
-    if total <= nodes:
+    if total <= max(nodes, most):
         return [wrap_graph(graph)]
     extent = find_extent(graph)
     side = extent.fit_side(nodes, total)
