@@ -16,13 +16,20 @@ from bench.config import InputError
 if TYPE_CHECKING:
     import matplotlib as mpl
     import pandas as pd
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.collections import PathCollection
     from matplotlib.colors import to_rgb
     from matplotlib.figure import Figure
 
     from bench.plots.all import plot_all, split_groups
     from bench.plots.colours import CLASSES
-    from bench.plots.curves import plot_score_vs_memory, plot_score_vs_nodes, plot_score_vs_time
+    from bench.plots.curves import (
+        HIGH_SCORE,
+        plot_score_vs_memory,
+        plot_score_vs_nodes,
+        plot_score_vs_time,
+        scale_scores,
+    )
     from bench.plots.frontier import plot_frontier
     from bench.plots.learning import plot_learning_curves
     from bench.plots.panels import draw_errors, draw_overlay, load_arm_crops, load_crops, plot_panels
@@ -35,6 +42,7 @@ if TYPE_CHECKING:
         assign_styles,
         count_legend_columns,
         find_style,
+        make_figure,
         make_slug,
     )
     from bench.plots.traces import plot_memory_trace
@@ -154,6 +162,28 @@ def test_learning_curves_count_the_superpixels(tables: Tables) -> None:
     assert len(figure.axes[0].lines) == 6
     gnn = [line for line in figure.axes[0].lines if str(line.get_label()).startswith("GNN (50 px, 2 seeds)")]
     assert np.asarray(gnn[0].get_xdata())[0] == pytest.approx(40.0 * 2 / 20 + 4 * 1.2)
+
+
+@pytest.mark.parametrize("scores", [(0.9, 0.95), (0.4, 0.99), (0, 1), (0.97, 0.9701), (1, 1), (0.5, 0.9999)])
+def test_high_scores_are_apart_by_what_is_missing_to_one(scores: tuple[float, float]) -> None:
+    figure, axes = make_figure()
+    axes.plot([1, 2], scores)
+    scale_scores(axes)
+    FigureCanvasAgg(figure).draw()  # type: ignore[no-untyped-call]
+    low, high = axes.get_ylim()
+    assert low <= scores[0]
+    assert min(scores[1], 0.9999) <= high <= 1
+    if scores[1] > HIGH_SCORE:
+        heights = [axes.transData.transform((1, score))[1] for score in (0.8, 0.9, 0.95)]
+        assert heights[1] - heights[0] == pytest.approx(heights[2] - heights[1])
+    assert [float(text.get_text()) for text in axes.get_yticklabels()] == pytest.approx(axes.get_yticks())
+
+
+def test_low_scores_have_an_even_axis() -> None:
+    _, axes = make_figure()
+    axes.plot([1, 2], [0.1, HIGH_SCORE])
+    scale_scores(axes)
+    assert axes.get_yscale() == "linear"
 
 
 def test_nothing_is_drawn_without_data(tmp_path: Path) -> None:

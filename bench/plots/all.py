@@ -40,6 +40,7 @@ _FRONTIER = (
 )
 _FEW = "Of more than six arms, those that did best on validation images."
 _FROM_RUNS = ("panels", "memory_trace")
+_MISSING = "Where scores come above 0.9, equal ratios of what is missing to 1 are equally far apart."
 _CLOCK = "Building superpixels and graphs of the training and validation images is on the clock."
 _CAPTIONS = {
     "score_vs_nodes": (
@@ -74,12 +75,12 @@ _CAPTIONS = {
         "Time to the same score",
         "Of every method, or of more than six those that did best on validation images, whatever the budget of a fit: "
         "when its best validation so far first reached a score. A line ends where one of its seeds stops; shaded are "
-        f"95 % intervals over seeds, from three on. {_CLOCK}",
+        f"95 % intervals over seeds, from three on. {_CLOCK} {_MISSING}",
     ),
     "learning_curves": (
         "Learning curves",
         "One line per seed of the configuration that did best on the validation images. Time includes building "
-        "superpixels and graphs.",
+        f"superpixels and graphs. {_MISSING}",
     ),
     "panels": (
         "Test images",

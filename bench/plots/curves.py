@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullFormatter, ScalarFormatter
+from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator, ScalarFormatter
+from numpy.typing import NDArray
 
 from bench.arms import ARMS, contending_arms, foreign_arms
 from bench.plots.labels import Label, place_labels
@@ -20,6 +21,12 @@ Runs = pd.DataFrame
 MOST_ARMS = 6  # in one legend
 _NOT_A_METHOD = ("superpixels.superpixel_size", "superpixels.n_segments")
 DICE = "macro Dice on test pixels"
+HIGH_SCORE = 0.9  # above it, differences of scores are small ones of what is missing to 1
+LEAST_MISSING = 1e-4  # that an axis of scores shows
+SCORE_TICKS = (
+    *(0, 0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.93),
+    *(0.95, 0.96, 0.97, 0.98, 0.985, 0.99, 0.995, 0.998, 0.999),
+)
 
 
 def plot_score_vs_nodes(runs: Runs) -> Figure:
@@ -191,6 +198,27 @@ def scale_axis(axes: Axes, values: "pd.Series[float]", factor: float = 4) -> Non
     axes.xaxis.set_major_formatter(ScalarFormatter())
     axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(values.min() / 1.4, values.max() * 1.35)
+
+
+def scale_scores(axes: Axes) -> None:
+    """Make the y axis, of scores up to 1, logarithmic in what is missing to 1 where what is drawn comes above 0.9.
+
+    On an even axis all that matters between arms that reach 0.98 and 0.99 would lie within a line's width.
+    """
+    low, high = axes.dataLim.intervaly
+    if not high > HIGH_SCORE:
+        return
+
+    def measure(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+        return -np.log10(np.maximum(1 - np.asarray(scores), LEAST_MISSING))
+
+    axes.set_yscale("function", functions=(measure, lambda values: 1 - 10.0 ** -np.asarray(values)))
+    ends = np.clip(measure(np.array([low, high])), None, -np.log10(LEAST_MISSING))
+    margin = 0.05 * max(float(ends[1] - ends[0]), 0.1)
+    axes.set_ylim(1 - 10.0 ** (margin - ends[0]), 1 - 10.0 ** -(ends[1] + margin))
+    axes.yaxis.set_major_locator(FixedLocator(SCORE_TICKS))
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.yaxis.set_major_formatter(lambda score, _: f"{score:g}")
 
 
 def _legend(axes: Axes, used: Runs) -> None:

@@ -6,7 +6,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.plots.curves import scale_axis
+from bench.plots.curves import scale_axis, scale_scores
 from bench.plots.style import GREY, NoDataError, assign_styles, count_legend_columns, make_figure
 from bench.tables.chosen import choose_shown
 from bench.tables.comparison import rank_arm
@@ -25,6 +25,7 @@ def plot_learning_curves(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
         for number, line in enumerate(curves[pipeline]):
             _line(axes, line, color, marker, _label(groups[pipeline]) if number == 0 else None)
     scale_axis(axes, pd.concat([line["seconds"] for lines in curves.values() for line in lines]), 20)
+    scale_scores(axes)
     if any(line["budget"].notna().any() for lines in curves.values() for line in lines):
         axes.plot([], [], "x", color=GREY, markersize=5, label="cross: cooled down after less work")
     axes.set(xlabel="seconds since training began (superpixels of train and val included)")

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from bench.plots.curves import MOST_ARMS, scale_axis
+from bench.plots.curves import MOST_ARMS, scale_axis, scale_scores
 from bench.plots.style import GREY, NoDataError, assign_styles, count_legend_columns, make_figure
 from bench.tables import speed
 from bench.tables.chosen import choose_configurations
@@ -27,6 +27,7 @@ def plot_time_to_score(runs: pd.DataFrame, history: pd.DataFrame) -> Figure:
         _line(axes, curve, *style)
     times = [curve.reached.seconds[_find_reached(curve)].ravel() for curve in drawn]
     scale_axis(axes, pd.Series(np.concatenate(times)))
+    scale_scores(axes)
     if any(curve.reached.contended[_find_reached(curve)].any() for curve in drawn):
         axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5, label="hollow: contended run")
     axes.set(xlabel="seconds to the score (superpixels and validation included)")

@@ -1,7 +1,6 @@
 """Fill results.md and benchmarks.md in docs and the answer in README.md from results/reference: `make docs`.
 
-The templates in docs/templates hold the prose; what stands there in double braces is computed here. Numbers of runs are
-typed by hand in one section alone, that of version 0.1.0, whose tables do not change.
+The templates in docs/templates hold the prose; what stands there in double braces is computed here.
 """
 
 import json
