@@ -30,7 +30,7 @@ def load_run(directory: Path, device: str, spacing: Lengths | None = None) -> tu
     warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
     run = read_run(directory)
     config = replace(adopt_lengths(forgo_download(run.config), run.task, spacing), device=device)
-    pipeline = build_pipeline(config, run.task, trained=True)
+    pipeline = build_pipeline(config, run.task, trial=False)
     pin_run(config)
     try:
         pipeline.load(run.checkpoint)
