@@ -477,6 +477,8 @@ def test_the_encoder_of_a_checkpoint_is_not_fetched() -> None:
     pipeline = TiledCnnConfig(model=CnnConfig(encoder_weights="imagenet", decoder_channels=[8]))
     found = loading.forgo_download(Config(FolderConfig(), pipeline))
     assert found.pipeline == TiledCnnConfig(model=CnnConfig(decoder_channels=[8]))
+    both = loading.forgo_download(Config(FolderConfig(), CoarseGnnConfig(coarse=pipeline)))
+    assert both.pipeline == CoarseGnnConfig(coarse=TiledCnnConfig(model=CnnConfig(decoder_channels=[8])))
 
 
 # ------------------------------------------------------------------------------------------------------ mistakes
