@@ -165,9 +165,9 @@ def count_weights() -> int:
     return sum(one.numel() for one in gc.get_objects() if type(one) is torch.nn.Parameter)
 
 
-def test_wrong_networks_are_refused_when_the_arm_is_built() -> None:
+def test_wrong_networks_are_refused_by_the_trial() -> None:
     with pytest.raises(InputError, match=r"pipeline\.model: encoder_name must be"):
-        pipeline(model=CnnConfig(encoder_name="resnet17"))
+        pipeline(model=CnnConfig(encoder_name="resnet17")).try_settings()
 
 
 def test_precision_follows_the_settings_and_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -263,7 +263,7 @@ def test_training_starts_from_a_weights_file_and_the_row_says_so(tmp_path: Path)
     np.testing.assert_array_equal(second.predict(item), first.predict(item))
     assert second.fit([item], [item]).facts["from_scratch"] is False
     with pytest.raises(InputError, match=r"pipeline\.model: weights_file .*absent.* cannot be read"):
-        pipeline(model=CnnConfig(weights_file=str(tmp_path / "absent.pt")))
+        pipeline(model=CnnConfig(weights_file=str(tmp_path / "absent.pt"))).try_settings()
 
 
 def test_images_lie_in_memory_or_in_scratch_files_in_the_type_of_their_file_or_stay_there(

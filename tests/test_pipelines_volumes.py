@@ -24,6 +24,7 @@ from bench.config import (
 from bench.datasets.sample import Sample, Task
 from bench.pipelines.cnn.crops import IGNORED, CropSampler, Labelled
 from bench.pipelines.cnn.sight import Sight
+from bench.pipelines.registry import build_pipeline
 from models.levels import UnetLevel, multiply_strides, plan_levels
 
 if TYPE_CHECKING:
@@ -315,7 +316,7 @@ def test_what_does_not_fit_volumes_is_refused(
 ) -> None:
     task = Task(("a", "b"), 1, axes, shortest=shortest)
     with pytest.raises(InputError, match=sentence):
-        TiledCnn(Config(DatasetConfig(), settings, device=CPU), task)
+        build_pipeline(Config(DatasetConfig(), settings, device=CPU), task)
 
 
 @pytest.mark.parametrize(("planes", "dtype"), [(3, "float32"), (4, "bfloat16"), (10, "bfloat16")])

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -26,6 +26,7 @@ from bench.cli import main as command
 from bench.cli import run_verb
 from bench.config import (
     CnnConfig,
+    CoarseGnnConfig,
     Config,
     ExperimentConfig,
     FolderConfig,
@@ -66,6 +67,7 @@ ARMS: dict[str, PipelineConfig] = {
         tile_size=64, overlap=16, batch_size=2, model=CnnConfig(decoder_channels=[16, 8, 8, 8, 8])
     ),
     "superpixel_gnn": SuperpixelGnnConfig(model=GnnConfig(hidden_channels=8, num_layers=2)),
+    "coarse_gnn": CoarseGnnConfig(coarse=TiledCnnConfig(tile_size=64, overlap=16, batch_size=2, scale=4)),
     "superpixel_trees": SuperpixelTreesConfig(iterations=2, validate_every=1),
     "pixel_forest": PixelForestConfig(trees=2),
     "threshold": ThresholdConfig(),
@@ -457,23 +459,26 @@ def test_interrupted_it_leaves_nothing(
         assert "c.zarr cannot be written: No space left on device" in str(caught.value)
 
 
-def test_a_network_that_is_loaded_is_built_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    directory, _ = finished(tmp_path, "tiled_cnn")
+@pytest.mark.parametrize("arm", ["tiled_cnn", "coarse_gnn"])
+def test_a_network_that_is_loaded_is_built_once(arm: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory, _ = finished(tmp_path, arm)
     built: list[torch.nn.Module] = []
 
-    def build(*_: object) -> torch.nn.Module:
-        built.append(torch.nn.Conv2d(1, 2, 3, padding=1))
+    def build(*settings: Any) -> torch.nn.Module:
+        built.append(torch.nn.Conv2d(settings[3], 2, 3, padding=1))
         return built[-1]
 
     monkeypatch.setattr("bench.pipelines.cnn.flat.build_cnn", build)
     _, pipeline = loading.load_run(directory, "cpu")
-    assert built == [getattr(pipeline, "model", None)]
+    assert built == [one.model for one in getattr(pipeline, "coarse", [pipeline])]
 
 
 def test_the_encoder_of_a_checkpoint_is_not_fetched() -> None:
     pipeline = TiledCnnConfig(model=CnnConfig(encoder_weights="imagenet", decoder_channels=[8]))
     found = loading.forgo_download(Config(FolderConfig(), pipeline))
     assert found.pipeline == TiledCnnConfig(model=CnnConfig(decoder_channels=[8]))
+    both = loading.forgo_download(Config(FolderConfig(), CoarseGnnConfig(coarse=pipeline)))
+    assert both.pipeline == CoarseGnnConfig(coarse=TiledCnnConfig(model=CnnConfig(decoder_channels=[8])))
 
 
 # ------------------------------------------------------------------------------------------------------ mistakes

@@ -40,6 +40,14 @@ class Reducing(Protocol):
 
 
 @runtime_checkable
+class Triable(Protocol):
+    """An arm of whose settings only the library of its networks can say whether they fit together."""
+
+    def try_settings(self) -> None:
+        """Build a network and let it go. Raises `InputError` for settings that do not fit together."""
+
+
+@runtime_checkable
 class Probabilistic(Protocol):
     """An arm that can say how probable each class is."""
 
@@ -112,11 +120,3 @@ class Pipeline(Protocol[P]):
             scratch: Folder for arrays as large as the image, which the caller removes.
             progress: Called with the share done, in [0, 1].
         """
-
-
-@runtime_checkable
-class Restorable(Protocol):
-    """A class of arms that tries its settings out as it is made, and need not where weights are loaded next."""
-
-    def await_weights(self, config: Any, task: Any) -> Any:
-        """Return an arm that has no weights until `load`; a class method."""

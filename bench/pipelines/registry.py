@@ -8,16 +8,16 @@ from typing import Any, cast
 from bench.arms import ARMS
 from bench.config import Config
 from bench.datasets.sample import Task, adopt_spacing
-from bench.pipelines.protocol import Pipeline, Restorable
+from bench.pipelines.protocol import Pipeline, Triable
 
 
-def build_pipeline(config: Config, task: Task, trained: bool = False) -> Pipeline[Any]:
+def build_pipeline(config: Config, task: Task, trial: bool = True) -> Pipeline[Any]:
     """Build the arm that `config.pipeline.name` names, for images and classes as `task` says.
 
     Args:
         config: Settings of the run.
         task: Images and classes.
-        trained: Whether weights are loaded next: then no network is built to try the settings out.
+        trial: Whether a network of that arm is built once and let go; needless where weights are loaded next.
 
     Raises:
         InputError: The settings do not fit together.
@@ -25,8 +25,8 @@ def build_pipeline(config: Config, task: Task, trained: bool = False) -> Pipelin
     superpixels, graph = adopt_spacing(config.superpixels, task), adopt_spacing(config.graph, task)
     config = replace(config, superpixels=superpixels, graph=graph)
     module, name = ARMS[config.pipeline.name].implementation.split(":")
-    arm = getattr(import_module(module), name)
-    if trained and isinstance(arm, Restorable):
-        return cast(Pipeline[Any], arm.await_weights(config, task))
-    build = cast(Callable[[Config, Task], Pipeline[Any]], arm)
-    return build(config, task)
+    build = cast(Callable[[Config, Task], Pipeline[Any]], getattr(import_module(module), name))
+    pipeline = build(config, task)
+    if trial and isinstance(pipeline, Triable):
+        pipeline.try_settings()
+    return pipeline

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.config import CnnConfig, Config, InputError, VolumeCnnConfig
+from bench.config import CnnConfig, CoarseGnnConfig, Config, InputError, VolumeCnnConfig
 from bench.pipelines.protocol import Pipeline
 from bench.pipelines.registry import build_pipeline
 from bench.predict.run_directory import FinishedRun, read_run
@@ -30,7 +30,7 @@ def load_run(directory: Path, device: str, spacing: Lengths | None = None) -> tu
     warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
     run = read_run(directory)
     config = replace(adopt_lengths(forgo_download(run.config), run.task, spacing), device=device)
-    pipeline = build_pipeline(config, run.task, trained=True)
+    pipeline = build_pipeline(config, run.task, trial=False)
     pin_run(config)
     try:
         pipeline.load(run.checkpoint)
@@ -45,6 +45,9 @@ def load_run(directory: Path, device: str, spacing: Lengths | None = None) -> tu
 def forgo_download(config: Config) -> Config:
     """Return the same settings without weights to be fetched: the checkpoint holds those of the encoder too."""
     pipeline: Any = config.pipeline
+    if isinstance(pipeline, CoarseGnnConfig):
+        coarse: Any = forgo_download(replace(config, pipeline=pipeline.coarse)).pipeline
+        return replace(config, pipeline=replace(pipeline, coarse=coarse))
     model = getattr(pipeline, "model", None)
     if isinstance(model, CnnConfig):
         model = replace(model, encoder_weights=None)

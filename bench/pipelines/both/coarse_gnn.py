@@ -66,6 +66,10 @@ class CoarseGnn:
             for fold in range(self.settings.folds)
         ]
 
+    def try_settings(self) -> None:
+        """Build a U-Net and let it go. Raises `InputError` for settings that do not fit together."""
+        self.coarse[0].try_settings()
+
     def prepare(self, sample: Sample) -> CoarseItem:
         """Make the graphs of the sample, and cut it into tiles."""
         return CoarseItem(self.gnn.prepare(sample), self.coarse[0].prepare(sample))

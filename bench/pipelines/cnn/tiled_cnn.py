@@ -67,7 +67,7 @@ class TiledCnn:
     An image of more than `held_pixels` values is not read into memory whole.
     """
 
-    def __init__(self, config: Config, task: Task, held_pixels: int = HELD_VALUES, trained: bool = False) -> None:
+    def __init__(self, config: Config, task: Task, held_pixels: int = HELD_VALUES) -> None:
         assert isinstance(config.pipeline, TilesConfig)
         self.held_pixels = held_pixels
         self.config, self.settings, self.task = config, config.pipeline, task
@@ -78,14 +78,11 @@ class TiledCnn:
         self.tiling = self.network.tiling
         self.narrow = NarrowCopy()
         self._model: nn.Module | None = None  # weights that were there before a run began would not count as its memory
-        if not trained:
-            self._build()  # settings that do not fit together are refused here, before anything is prepared
-            trim_heap()
 
-    @classmethod
-    def await_weights(cls, config: Config, task: Task) -> "TiledCnn":
-        """Return an arm whose network `load` builds: its settings were tried out before it was trained."""
-        return cls(config, task, trained=True)
+    def try_settings(self) -> None:
+        """Build a network and let it go. Raises `InputError` for settings that do not fit together."""
+        self._build()
+        trim_heap()
 
     @property
     def model(self) -> nn.Module:
