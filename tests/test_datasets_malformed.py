@@ -177,7 +177,11 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     "broken json": (splits("{"), r"splits\.json cannot be read as JSON"),
     "json of another kind": (splits(["a"]), r"splits\.json must be an object"),
     "split is no list": (splits(S | {"train": "a"}), r"splits\.json must have a list of names under train"),
-    "csv missing": (setting(manifest="none.csv"), r"none\.csv cannot be read as CSV"),
+    "csv missing": (setting(manifest="none.csv"), r"dataset\.manifest: there is no file .*none\.csv"),
+    "csv of names without endings": (
+        csv_file("image,mask,split\na.png,a.png,train\nb,b,test\n"),
+        r"list\.csv, line 3: image is b, which is neither in .* nor in its folder images: give the name with its ending",
+    ),
     "csv without rows": (csv_file("image,mask,split\n"), r"list\.csv holds no rows"),
     "csv without column": (csv_file("image,split\nimages/a.png,train\n"), r"list\.csv has no column mask"),
     "csv with an empty cell": (
@@ -198,7 +202,7 @@ MISTAKES: dict[str, tuple[Break, str]] = {
             "image,mask,split\n"
             + "".join(f"{n}.png,m{n}.png,{s}\n" for n, s in ((1, "train"), (2, "val"), (3, "test")))
         ),
-        r"1\.png does not exist",
+        r"line \d: image is 1\.png, which is neither in .* nor in its folder images$",
     ),
 }
 

@@ -70,6 +70,8 @@ def read_csv_text(path: Path) -> tuple[str, tuple[str, ...]]:
             return read_text(path), ()
         except UnicodeDecodeError:
             text = path.read_bytes().decode("cp1252")
+    except FileNotFoundError as error:
+        raise InputError(f"dataset.manifest: there is no file {path}") from error
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read as CSV in UTF-8: {error}") from error
     return text, (f"{path.name} is not in UTF-8 and was read as Windows-1252 (Latin-1)",)
@@ -134,7 +136,7 @@ def clean_row(
         Paths below the root under `image` and `mask`, and one of the splits or `excluded` under `split`.
 
     Raises:
-        InputError: A cell is empty, a path leaves the root, or the split is none.
+        InputError: A cell is empty, a path leaves the root or is not there, or the split is none.
     """
     for column in COLUMNS:
         require(bool(cells.get(column)), f"{path}, line {line}: the column {column} is empty")
@@ -145,6 +147,12 @@ def clean_row(
         column: spell_path(root, folder, resolve_place(root, f"{path}, line {line}: {column}", cells[column]))
         for column, folder in folders.items()
     }
+    for column, place in places.items():
+        require(
+            split == "excluded" or (root / place).exists(),
+            f"{path}, line {line}: {column} is {cells[column]}, which is neither in {root} nor in its folder "
+            f"{folders[column]}{'' if Path(place).suffix else ': give the name with its ending'}",
+        )
     return {**places, "split": split}
 
 
