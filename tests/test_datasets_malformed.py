@@ -180,7 +180,7 @@ MISTAKES: dict[str, tuple[Break, str]] = {
     "csv missing": (setting(manifest="none.csv"), r"dataset\.manifest: there is no file .*none\.csv"),
     "csv of names without endings": (
         csv_file("image,mask,split\na.png,a.png,train\nb,b,test\n"),
-        r"list\.csv, line 3: image is b, which is neither in .* nor in its folder images: give the name with its ending",
+        r"list\.csv, line 3: image is b, which is neither in .*: give the name with its ending",
     ),
     "csv without rows": (csv_file("image,mask,split\n"), r"list\.csv holds no rows"),
     "csv without column": (csv_file("image,split\nimages/a.png,train\n"), r"list\.csv has no column mask"),
