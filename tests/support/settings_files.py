@@ -7,8 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from hydra._internal.config_repository import ConfigRepository
-from hydra._internal.core_plugins.file_config_source import FileConfigSource
-from hydra._internal.core_plugins.importlib_resources_config_source import ImportlibResourcesConfigSource
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.plugins.config_source import ConfigSource
@@ -45,11 +43,14 @@ def _load_config(self: ConfigRepository, config_path: str) -> Any:
 
 
 def _describe(source: ConfigSource, config_path: str) -> tuple[tuple[int, ...], object]:
-    """What tells whether a file or a schema is the same as before, and the schema's node."""
+    """What tells whether a file or a schema is the same as before, and the schema's node.
+
+    Sources are told by their schemes: Hydra imports its plugins again and again, and their classes are others then.
+    """
     name = source._normalize_file_name(config_path)
-    if isinstance(source, FileConfigSource):
+    if source.scheme() == "file":
         path = Path(source.path) / name
-    elif isinstance(source, ImportlibResourcesConfigSource):
+    elif source.scheme() == "pkg":
         package, _, below = source.path.partition("/")
         path = Path(str(files(package))) / below / name
     else:
