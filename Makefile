@@ -5,7 +5,7 @@ STAMP := .venv/.installed
 RESULTS ?= results/quick
 ARGS ?=
 
-.PHONY: help install bench test check docs gpu-reference perf-check reference sweep report wheel-check clean
+.PHONY: help install bench test check kernels docs gpu-reference perf-check reference sweep report wheel-check clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,7 +49,11 @@ check: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff format --check bench models tests
 	$(BIN)/mypy
 
-test: check ## ruff, mypy, pytest
+kernels: $(STAMP)
+	cd tests && ../$(BIN)/python -m support.kernels
+
+test: $(STAMP) ## ruff, mypy, pytest
+	$(MAKE) --no-print-directory -j 2 check kernels
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 wheel-check: ## build the wheel, install it into an empty environment (6 GB), run it outside the checkout

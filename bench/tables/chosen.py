@@ -16,12 +16,13 @@ def find_sides(runs: pd.DataFrame) -> tuple[str, str]:
     Args:
         runs: Rows of `list_configurations` of one data set and machine.
     """
-    stand_ins, tiled = choose_configurations(runs), convolving_arms()
-    scores = {name: stand_ins[name]["val_score"].mean() for name in tiled if name in stand_ins}
+    there = [name for name in convolving_arms() if name in set(runs["pipeline"])]
+    if len(there) < 2:  # which is the best of them is no question
+        return RIVALS[0], next(iter(there), RIVALS[1])
+    stand_ins = choose_configurations(runs)
+    scores = {name: stand_ins[name]["val_score"].mean() for name in there if name in stand_ins}
     known = {name: float(score) for name, score in scores.items() if score == score}
-    there = [name for name in tiled if name in set(runs["pipeline"])]
-    best = max(known, key=lambda name: known[name]) if known else next(iter(there), RIVALS[1])
-    return RIVALS[0], best
+    return RIVALS[0], max(known, key=lambda name: known[name]) if known else there[0]
 
 
 def choose_best(runs: pd.DataFrame) -> pd.DataFrame:
@@ -30,7 +31,7 @@ def choose_best(runs: pd.DataFrame) -> pd.DataFrame:
     `runs` are rows of `list_configurations` of one pipeline, data set and machine, those that may be chosen. Empty if
     there are none.
     """
-    if runs.empty:
+    if len(runs) < 2 or len(runs[["arm", "superpixel_size"]].drop_duplicates()) == 1:  # there is no choice
         return runs
     score = runs.groupby(["arm", "superpixel_size"], dropna=False)["val_score"].mean()
     ranked = score.rename("score").reset_index().sort_values(["score", "superpixel_size"], na_position="first")

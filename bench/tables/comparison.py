@@ -58,7 +58,8 @@ def list_configurations(tables: Tables) -> pd.DataFrame:
     runs["machine"] = label_machines(runs)
     runs["dataset"] = _datasets(runs)
     runs["superpixel_size"] = _superpixel_sizes(runs)
-    runs["arm"], runs["method"] = _arms(runs), _arms(runs, leave_out=BUDGETS)
+    varieties = pd.Series([label_variety(run) for run in runs.to_dict("records")], index=runs.index, dtype="str")
+    runs["arm"], runs["method"] = _arms(runs, varieties), _arms(runs, varieties, leave_out=BUDGETS)
     for flag in ("invalid", "contended"):
         runs[flag] = runs["flags"].fillna("").str.contains(rf"(?:^|;\s*){flag}")
     runs = runs.merge(_pivot_pooled(tables.scores), on="run_id", how="left")
@@ -107,10 +108,9 @@ def _superpixel_sizes(runs: pd.DataFrame) -> pd.Series:
     return size.where(runs["pipeline"].map(uses_superpixels).astype(bool))
 
 
-def _arms(runs: pd.DataFrame, leave_out: Sequence[str] = ()) -> pd.Series:
+def _arms(runs: pd.DataFrame, varieties: pd.Series, leave_out: Sequence[str] = ()) -> pd.Series:
     """The pipeline's name and variety, followed by model and settings where a pipeline occurs with several."""
     labels: dict[Any, str] = {}
-    varieties = pd.Series([label_variety(run) for run in runs.to_dict("records")], index=runs.index, dtype="str")
     columns = ["dataset", "machine", "pipeline", "variety"]  # the settings of a variety tell it from itself alone
     for (_, _, pipeline, _), group in runs.assign(variety=varieties).groupby(columns, dropna=False):
         for index, varied in zip(group.index, _list_varied(group, str(pipeline), leave_out), strict=True):

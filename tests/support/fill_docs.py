@@ -54,6 +54,12 @@ def read_tables(folder: str) -> Tables:
 
 
 @cache
+def list_runs(folder: str) -> pd.DataFrame:
+    """List the runs of a folder below results/reference with the arm of each."""
+    return list_configurations(read_tables(folder))
+
+
+@cache
 def read_comparison(folder: str) -> pd.DataFrame:
     """Read the comparison of a folder below results/reference, a row for each data set and arm."""
     return pd.read_csv(REFERENCE / folder / "tables" / "comparison.csv")
@@ -63,7 +69,7 @@ def read_comparison(folder: str) -> pd.DataFrame:
 def reach_verdicts(folder: str) -> dict[str, Verdict]:
     """Compute the verdict of each data set of a folder, as its report has it."""
     tables = read_tables(folder)
-    groups = split_groups(list_configurations(tables))
+    groups = split_groups(list_runs(folder))
     return {
         str(runs["dataset"].iloc[0]): reach_verdict(heading, runs, tables.scores, tables.history)
         for runs, _, heading in groups
@@ -131,7 +137,7 @@ def read_more(folder: str) -> pd.DataFrame:
     scores = tables.scores
     pooled = scores[(scores["metric"] == "cl_dice") & (scores["split"] == "test") & (scores["image"] == "all")]
     macro = pooled[pooled["class"] == "macro"][["run_id", "value"]].rename(columns={"value": "cl_dice"})
-    runs = list_configurations(tables).merge(macro, on="run_id", how="left")
+    runs = list_runs(folder).merge(macro, on="run_id", how="left")
     stages = tables.stages[(tables.stages["split"] == "test") & tables.stages["stage"].isin(["prepare", "predict"])]
     peaks = stages.groupby("run_id")["peak_memory_bytes"].max().rename("predict_peak_bytes")
     columns = ["cl_dice", "net_peak_bytes", "predict_peak_bytes", "best_val_score", "steps"]
@@ -310,7 +316,7 @@ def select_runs(folder: str, arm: str, dataset: str) -> pd.DataFrame:
         arm: As in its table `comparison`.
         dataset: Name of the data set.
     """
-    runs = list_configurations(read_tables(folder))
+    runs = list_runs(folder)
     return runs[(runs["dataset"] == dataset) & (runs["arm"] == arm)].sort_values("seed")
 
 
