@@ -45,7 +45,8 @@ if TYPE_CHECKING:
         make_figure,
         make_slug,
     )
-    from bench.plots.traces import plot_memory_trace
+    from bench.plots.traces import draw_kept_traces, plot_memory_trace
+    from bench.tables.chosen import choose_shown
     from bench.tables.collect import Tables, collect
     from bench.tables.comparison import compare_arms, list_configurations
     from bench.tables.footprint import load_trace
@@ -275,6 +276,25 @@ def test_the_trace_is_shaded_by_stage(tmp_path: Path) -> None:
     path.write_text("t_ns,rss_bytes\n1,2\n")
     with pytest.raises(InputError, match="seconds and stages"):
         load_trace(path)
+
+
+def test_a_damaged_trace_is_named_and_another_seed_stands_in(folder: Path) -> None:
+    runs = list_configurations(collect(folder))
+    for run_id in runs["run_id"]:
+        (folder / "runs" / str(run_id) / "memory_trace.csv").write_text(TRACE)
+    whole = draw_kept_traces([folder], runs)
+    titles = [axes.get_title(loc="left") for axes in whole.figure.axes]
+    assert len(titles) == len(set(titles)) > 1
+    assert whole.note == ""
+    drawn_runs = choose_shown(runs)["tiled_cnn"].sort_values("seed")["run_id"].tolist()
+    for count, run_id in enumerate(drawn_runs, start=1):
+        (folder / "runs" / str(run_id) / "memory_trace.csv").write_text(TRACE.replace("3145728", "31\x00x"))
+        found = draw_kept_traces([folder], runs)
+        last = count == len(drawn_runs)
+        assert [axes.get_title(loc="left") for axes in found.figure.axes] == (titles[1:] if last else titles)
+        assert [run for run in runs["run_id"] if run in found.note] == [
+            run for run in runs["run_id"] if run in drawn_runs[:count]
+        ]
 
 
 def test_every_stage_of_a_trace_has_a_colour_of_its_own(tmp_path: Path) -> None:

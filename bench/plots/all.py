@@ -7,8 +7,6 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from bench.arms import contending_arms
-from bench.config import InputError
 from bench.files import write_atomically
 from bench.plots import curves, panels, traces
 from bench.plots.breakeven import plot_break_even
@@ -19,13 +17,9 @@ from bench.plots.learning import plot_learning_curves
 from bench.plots.scale import QUANTITIES, plot_scale
 from bench.plots.speed import plot_time_to_score
 from bench.plots.style import Annotated, NoDataError, Plotted, apply_style, make_slug, save
-from bench.tables.chosen import choose_shown
 from bench.tables.collect import Tables
-from bench.tables.comparison import list_configurations, rank_arm
-from bench.tables.folders import find_run_file
-from bench.tables.footprint import load_trace
+from bench.tables.comparison import list_configurations
 from bench.tables.frontier import MEMORY, PREDICTION, TRAINING
-from bench.tables.names import find_family, name_arm
 from bench.tables.scale import EXPERIMENT, is_scale, make_scale_points
 
 _SIZE = (
@@ -176,25 +170,8 @@ def list_drawings(folders: Sequence[Path], tables: Tables) -> dict[str, Callable
         "time_to_score": lambda group: plot_time_to_score(group, tables.history),
         "learning_curves": lambda group: plot_learning_curves(group, tables.history),
         "panels": lambda group: panels.draw_kept(folders, group),
-        "memory_trace": lambda group: traces.plot_memory_trace(_traces(folders, group)),
+        "memory_trace": lambda group: traces.draw_kept_traces(folders, group),
     }
-
-
-def _traces(folders: Sequence[Path], runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    """The trace of one run of each learning arm; NoDataError if no arm has one."""
-    found: dict[str, pd.DataFrame] = {}
-    reasons: list[str] = []
-    for pipeline, group in sorted(choose_shown(runs).items(), key=lambda item: rank_arm(item[0])):
-        run_id = str(group.sort_values("seed")["run_id"].iloc[0])
-        try:
-            if pipeline.split(" ")[0] in contending_arms():
-                name = name_arm(find_family(str(group["arm"].iloc[0])))
-                found[name] = load_trace(find_run_file(folders, run_id, "memory_trace.csv"))
-        except InputError as error:
-            reasons.append(str(error))
-    if not found:
-        raise NoDataError(reasons[0] if reasons else "no learning arm has a finished run")
-    return found
 
 
 def _draw(

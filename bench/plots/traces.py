@@ -1,13 +1,35 @@
 """Memory over time within one run, its stages shaded, from the samples that the meter kept."""
 
+from collections.abc import Sequence
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.plots.style import BLACK, BLUE, GREEN, GREY, ORANGE, PURPLE, SKY, VERMILION, YELLOW, make_figure
+from bench.arms import contending_arms
+from bench.config import InputError
+from bench.plots.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PURPLE,
+    SKY,
+    VERMILION,
+    YELLOW,
+    Annotated,
+    NoDataError,
+    make_figure,
+)
+from bench.tables.chosen import choose_shown
+from bench.tables.comparison import rank_arm
+from bench.tables.folders import find_run_file
+from bench.tables.footprint import load_trace
+from bench.tables.names import find_family, name_arm
 from bench.tables.units import MIB
 
 _STAGES = {
@@ -20,6 +42,36 @@ _LINES = {  # column -> label, colour, line
     "rss_tree_bytes": ("resident, process and children", BLACK, ":"),
     "rss_bytes": ("resident, process", BLACK, "-"),
 }
+
+
+def draw_kept_traces(folders: Sequence[Path], runs: pd.DataFrame) -> Annotated:
+    """Draw the trace of each learning arm's chosen configuration; the note says which files cannot be drawn.
+
+    Args:
+        folders: Results folders in which run directories may lie, at least one.
+        runs: Rows of `list_configurations` of one data set and machine.
+
+    Returns:
+        The figure, of the least seed of each arm whose trace can be read.
+
+    Raises:
+        NoDataError: No arm has such a run.
+    """
+    found: dict[str, pd.DataFrame] = {}
+    unread: list[str] = []
+    for pipeline, group in sorted(choose_shown(runs).items(), key=lambda item: rank_arm(item[0])):
+        if pipeline.split(" ")[0] not in contending_arms():
+            continue
+        name = name_arm(find_family(str(group["arm"].iloc[0])))
+        for run_id in map(str, group.sort_values("seed")["run_id"]):
+            try:
+                found[name] = load_trace(find_run_file(folders, run_id, "memory_trace.csv"))
+                break
+            except InputError as error:
+                unread.append(str(error))
+    if not found:
+        raise NoDataError(unread[0] if unread else "no learning arm has a finished run")
+    return Annotated(plot_memory_trace(found), f"Left out: {'; '.join(unread)}." if unread else "")
 
 
 def plot_memory_trace(traces: dict[str, pd.DataFrame]) -> Figure:

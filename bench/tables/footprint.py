@@ -25,7 +25,7 @@ def load_trace(path: Path) -> pd.DataFrame:
         `seconds` since the meter was opened, `stage` and `split` (empty between stages), and byte columns.
 
     Raises:
-        InputError: It is missing, cannot be read, or lacks one of these columns.
+        InputError: It is missing, cannot be read, lacks one of these columns, or holds words where numbers belong.
     """
     if not path.exists():
         raise InputError(f"{path.parent.name} kept no memory_trace.csv")
@@ -35,6 +35,9 @@ def load_trace(path: Path) -> pd.DataFrame:
         raise InputError(f"{path.name} of {path.parent.name} cannot be read ({error})") from error
     if not {"seconds", "stage"} <= set(trace) or len(trace) < 2:
         raise InputError(f"{path.name} of {path.parent.name} holds no samples with seconds and stages")
+    for column in trace.columns.drop(["stage", "split"], errors="ignore"):
+        if not pd.api.types.is_numeric_dtype(trace[column]):
+            raise InputError(f"{path.name} of {path.parent.name} holds words under {column}, where numbers belong")
     return trace
 
 
