@@ -375,7 +375,7 @@ def test_an_older_run_lacks_newer_columns_and_is_read(folder: Path) -> None:
     tables = collect(folder)
     assert tables.unfinished == ()
     assert tables.history.loc[tables.history["run_id"] == directory.name, "step"].isna().all()
-    for reference in ("headline", "volumes", "quick"):
+    for reference in ("dsb2018_fluo", "volumes", "quick"):
         assert (
             len(list_configurations(load_tables(Path(__file__).parents[1] / "results" / "reference" / reference))) > 10
         )
