@@ -406,6 +406,30 @@ def test_a_palette_from_white_to_black_beside_plain_masks_is_refused(tmp_path: P
         raw(root)
 
 
+def test_a_palette_whose_black_is_not_number_0_is_named(tmp_path: Path) -> None:
+    """Pictures of few colours that a program has reduced to a palette number them in any order."""
+    root = sets.make(tmp_path)
+    for stem in sets.STEMS:
+        save_palette(root / "masks" / f"{stem}.png", sets.classes(), [RED, BLACK, GREEN])
+    sentence = "a.png draws number 1 black and not 0, the background: if black is the background, list the colours"
+    assert any(sentence in note for note in raw(root).notes)
+    for settings in ({"class_names": ["a", "b", "c"]}, {"mask_colours": ["000000", "ff0000", "00ff00"]}):
+        assert not any("black" in note for note in raw(root, **settings).notes)
+    for stem in sets.STEMS:
+        save_palette(root / "masks" / f"{stem}.png", sets.classes(), [BLACK, RED, GREEN])
+    assert not any("black" in note for note in raw(root).notes)
+
+
+@pytest.mark.parametrize("number", [0, 1, 255])
+def test_masks_of_one_number_have_nothing_to_tell_apart(tmp_path: Path, number: int) -> None:
+    """No mapping is proposed for them, since none would help."""
+    root = sets.make(tmp_path)
+    for stem in sets.STEMS:
+        sets.write(root / "masks" / f"{stem}.png", np.full_like(sets.classes(), number))
+    with pytest.raises(InputError, match=rf"hold only one class, {number}: there is nothing to tell apart"):
+        raw(root)
+
+
 def test_a_number_that_is_in_one_image_only_is_no_object(tmp_path: Path) -> None:
     """Classes of one piece each, of which some images lack some: the numbers are not 1 to n, and few."""
     root = make_objects(tmp_path, dict.fromkeys("abcde", 4))

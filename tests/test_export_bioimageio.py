@@ -42,17 +42,22 @@ pytestmark = pytest.mark.filterwarnings("ignore:.torch.jit.load. is deprecated")
 
 
 def leave_run(
-    directory: Path, mode: str = "per_image", dtypes: tuple[str, ...] = ("uint8",), std: float = 20.0, **changes: Any
+    directory: Path,
+    mode: str = "per_image",
+    dtypes: tuple[str, ...] = ("uint8",),
+    std: float = 20.0,
+    task: Task = TASK,
+    **changes: Any,
 ) -> Path:
     """A run directory with random weights, a row and a model card."""
     torch.manual_seed(0)
     torch.set_num_threads(1)
     config = Config(dataset=FolderConfig(root="set"), pipeline=replace(SMALL, **changes), device="cpu")
     directory.mkdir()
-    build_pipeline(config, TASK).save(directory / "checkpoint.pt")
+    build_pipeline(config, task).save(directory / "checkpoint.pt")
     (directory / "config.json").write_text(json.dumps(asdict(config)))
     stored = Stored(Moments(9, np.array([90.0, 40.0]), np.array([std**2, 100.0])), dtypes)
-    task_file.write(directory / "task.json", TASK, mode, stored)
+    task_file.write(directory / "task.json", task, mode, stored)
     (directory / "run.json").write_text(json.dumps({"dataset": "made_up", "started": "2026-01-01T00:00:00+00:00"}))
     (directory / "model_card.md").write_text(CARD + "\n## How to apply it\n\nrun=/home/me\n")
     return directory
@@ -100,6 +105,14 @@ def test_the_weights_give_the_example(model: Path) -> None:
 def test_the_example_is_the_middle_of_the_image_as_its_file_has_it(model: Path, tmp_path: Path) -> None:
     pixels = write_channels(tmp_path / "a.tif", (130, 100))
     np.testing.assert_array_equal(np.load(model / "test_input.npy")[0], pixels[:, 17:113, 2:98])
+
+
+def test_the_example_of_a_volume_is_the_middle_of_its_middle_plane(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 255, (5, 2, 130, 100), np.uint8)
+    tifffile.imwrite(tmp_path / "a.tif", pixels, photometric="minisblack", metadata={"axes": "ZCYX"})
+    made = pack(leave_run(tmp_path / "run", task=replace(TASK, spatial_axes=3)), f"image={tmp_path / 'a.tif'}")
+    np.testing.assert_array_equal(np.load(made / "test_input.npy")[0], pixels[2, :, 17:113, 2:98])
+    assert "planes of a volume one by one" in (made / "README.md").read_text(encoding="utf-8")
 
 
 def test_every_file_is_named_with_its_hash(model: Path) -> None:

@@ -298,6 +298,10 @@ def describe_tiling(package: Package) -> str:
     """Return sentences on how the run sees an image, where this model cannot do the same."""
     settings = package.settings
     mirrors = "The run averages what it sees in the mirror images of each tile; this model does not." * settings.flips
+    if package.run.task.spatial_axes == 3 and package.run.normalization.mode in ("per_image", "centred"):
+        mirrors = (
+            f"It sees the planes of a volume one by one, whose grey values the run scaled together. {mirrors}".strip()
+        )
     if not package.is_tiled:
         return f"It takes the mean of what it sees away: give it whole images, not tiles. {mirrors}".strip()
     margin = f"{settings.overlap} pixels are {'discarded' if settings.blend == 'discard' else 'blended'}"

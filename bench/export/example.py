@@ -92,7 +92,7 @@ def make_example(run: FinishedRun, image: Path | None) -> Floats:
 
     Args:
         run: A run of `tiled_cnn`.
-        image: The image whose middle it is; None: a generated pattern.
+        image: The image whose middle it is, of a volume that of its middle plane; None: a generated pattern.
 
     Raises:
         InputError: The image cannot be read, is not of the run's kind, or is too small.
@@ -103,15 +103,18 @@ def make_example(run: FinishedRun, image: Path | None) -> Floats:
     stated = getattr(run.config.dataset, "channel_axis", None)
     opened = open_image(image, stated)
     stored = Arranged(opened.array, find_channels(image, opened.header, run.task, stated))
-    sides = [min(settings.tile_size, length // STEP * STEP) for length in stored.shape[:2]]
+    *planes, height, width = stored.shape[:-1]
+    sides = [min(settings.tile_size, length // STEP * STEP) for length in (height, width)]
     least = find_least(settings)
     require(
         min(sides) >= least,
-        f"{image} has {' x '.join(map(str, stored.shape[:2]))} pixels, and an example needs {least} x {least}: "
+        f"{image} has {height} x {width} pixels{' in a plane' * len(planes)}, and an example needs {least} x {least}: "
         "give a larger image=",
     )
-    starts = [(length - side) // 2 for length, side in zip(stored.shape[:2], sides, strict=True)]
-    values = stored.block(tuple(slice(start, start + side) for start, side in zip(starts, sides, strict=True)))
+    wanted = [*(1 for _ in planes), *sides]
+    starts = [(length - side) // 2 for length, side in zip(stored.shape[:-1], wanted, strict=True)]
+    values = stored.block(tuple(slice(start, start + side) for start, side in zip(starts, wanted, strict=True)))
+    values = values.reshape(*sides, -1)
     return np.ascontiguousarray(np.moveaxis(values, -1, 0)[None].astype(np.float32))
 
 
