@@ -145,3 +145,21 @@ def test_channels_that_no_file_names_are_found_by_the_mask(tmp_path: Path, kind:
     with pytest.raises(InputError, match=rf"a\.tif .*: set dataset\.channel_axis={axis}"):
         raw(root)
     assert raw(root, channel_axis=axis).task.in_channels == 2
+
+
+def test_planes_that_nobody_annotated_are_left_out(tmp_path: Path) -> None:
+    """Of a volume often every tenth plane is annotated; a stack without any is refused as any such image is."""
+    root = make(tmp_path, "ZYX", 1)
+    sparse = MASK.copy()
+    sparse[[0, 1, 3]] = 255
+    for stem in sets.STEMS:
+        tifffile.imwrite(root / "masks" / f"{stem}.tif", sparse, photometric="minisblack")
+    splits = raw(root, ignore_index=255)
+    names = [sample.name for split in (splits.train, splits.val, splits.test) for sample in split]
+    assert names == [f"{stem}_z002" for stem in sets.STEMS]
+    assert splits.facts["dataset.images_train"] == 3
+    np.testing.assert_array_equal(splits.train[0].mask[...], MASK[2])
+    assert any(note.startswith("15 planes hold nothing but dataset.ignore_index = 255") for note in splits.notes)
+    tifffile.imwrite(root / "masks" / "a.tif", np.full_like(MASK, 255), photometric="minisblack")
+    with pytest.raises(InputError, match=r"a\.tif holds nothing but dataset.ignore_index = 255"):
+        raw(root, ignore_index=255)

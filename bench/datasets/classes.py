@@ -70,6 +70,37 @@ def count_class_pixels(item: Inspected, config: FolderConfig) -> dict[int, int]:
     return found
 
 
+def leave_out_planes(
+    inspected: Sequence[tuple[Inspected, str]], config: FolderConfig
+) -> tuple[list[tuple[Inspected, str]], tuple[str, ...]]:
+    """Leave out planes of which every pixel is ignored, where others of their stack and split are annotated.
+
+    Args:
+        inspected: Images and masks, and a hash of the files of each.
+        config: Settings of the data set.
+
+    Returns:
+        Those that are kept, and a sentence where some are not.
+    """
+    empty = [config.ignore_index is not None and is_ignored(item, config) for item, _ in inspected]
+    stacks = [(item.entry.plane is not None, item.entry.images, item.entry.split) for item, _ in inspected]
+    annotated = {stack for stack, none in zip(stacks, empty, strict=True) if stack[0] and not none}
+    kept = [
+        pair for pair, stack, none in zip(inspected, stacks, empty, strict=True) if not none or stack not in annotated
+    ]
+    left = len(inspected) - len(kept)
+    what = "1 plane holds" if left == 1 else f"{left} planes hold"
+    note = (
+        f"{what} nothing but dataset.ignore_index = {config.ignore_index}: left out, others of the stack are annotated"
+    )
+    return kept, (note,) if left else ()
+
+
+def is_ignored(item: Inspected, config: FolderConfig) -> bool:
+    """Return whether all numbers of a mask stand for `dataset.ignore_index`."""
+    return all(find_class(number, config) == config.ignore_index for number in item.numbers)
+
+
 def compute_class_shares(items: Sequence[Inspected], count: int, config: FolderConfig) -> list[float]:
     """Return the share of each class in all pixels that are not ignored.
 

@@ -11,7 +11,7 @@ import numpy as np
 from bench.arrays.spacing import relate_spacing
 from bench.config import FolderConfig, require
 from bench.datasets.class_notes import describe_classes, describe_mapping
-from bench.datasets.classes import complete_mapping, compute_class_shares, make_classes
+from bench.datasets.classes import complete_mapping, compute_class_shares, leave_out_planes, make_classes
 from bench.datasets.files import Classes, ImageFile, MaskFile
 from bench.datasets.fingerprint import open_fingerprint
 from bench.datasets.held_out import cut_strips
@@ -46,7 +46,7 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     if config.planes:
         manifest = split_planes(manifest, config)
     manifest = cut_strips(manifest, config, lambda entry: fingerprint.inspect(entry, config)[0])
-    inspected = [fingerprint.inspect(entry, config) for entry in manifest.entries]
+    inspected, left_out = leave_out_planes([fingerprint.inspect(entry, config) for entry in manifest.entries], config)
     items = [item for item, _ in inspected]
     check_alike(items, config)
     check_leaks(items)
@@ -75,6 +75,7 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
         Stored(pooled, tuple(sorted({str(item.dtype) for item in items if item.entry.split == "train"}))),
         (
             *manifest.notes,
+            *left_out,
             *describe_images(items, spacing),
             *describe_mapping(config, given),
             *describe_classes(items, class_names, config),
