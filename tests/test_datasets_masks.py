@@ -420,6 +420,29 @@ def test_a_palette_whose_black_is_not_number_0_is_named(tmp_path: Path) -> None:
     assert not any("black" in note for note in raw(root).notes)
 
 
+@pytest.mark.parametrize("settings", [{}, {"mask_colours": ["000000", "ff0000"]}])
+def test_a_mask_that_shows_its_objects_by_transparency_is_refused(tmp_path: Path, settings: dict[str, Any]) -> None:
+    root = sets.make(tmp_path)
+    for stem in sets.STEMS:
+        cells = (sets.classes() > 0).astype(np.uint8) * 255
+        colours = [cells | 255, cells & 0, cells & 0] if settings else [cells | 255] * 3
+        sets.write(root / "masks" / f"{stem}.png", np.dstack([*colours, cells]))
+    with pytest.raises(InputError, match=r"a\.png has one colour throughout, and shows its objects by transparency"):
+        raw(root, **settings)
+
+
+@pytest.mark.parametrize("seen", [0, 255])
+def test_transparency_beside_a_mask_that_says_it_itself_is_dropped(tmp_path: Path, seen: int) -> None:
+    """Where objects have a colour of their own it says nothing new, nor over a mask that is black throughout."""
+    root = sets.make(tmp_path)
+    for stem in sets.STEMS:
+        cells = (sets.classes() > 0).astype(np.uint8) * 255
+        shown = cells if stem != "b" else cells & 0
+        sets.write(root / "masks" / f"{stem}.png", np.dstack([shown, shown, shown, cells | seen]))
+    splits = raw(root)
+    np.testing.assert_array_equal(splits.train[0].mask[...], sets.classes() > 0)
+
+
 @pytest.mark.parametrize("number", [0, 1, 255])
 def test_masks_of_one_number_have_nothing_to_tell_apart(tmp_path: Path, number: int) -> None:
     """No mapping is proposed for them, since none would help."""

@@ -12,7 +12,7 @@ from bench.config import FolderConfig, require
 from bench.datasets.examine import Intensities, measure_intensities
 from bench.datasets.files import Arranged, Joined, Layout, StoredImage
 from bench.datasets.manifest import Manifest, ManifestEntry
-from bench.datasets.masks import Count, StoredMask, count_numbers, open_mask
+from bench.datasets.masks import Count, StoredMask, check_transparency, count_numbers, open_mask
 from bench.datasets.normalization import Moments
 from bench.datasets.opening import open_image
 from bench.datasets.stored import Colours, Opened
@@ -59,6 +59,8 @@ def inspect(entry: ManifestEntry, config: FolderConfig) -> Inspected:
     layouts = [find_layout(one, mask, stated) for one in opened]
     image, mask = join_files(opened, layouts, entry.strip), mask.cut(entry.strip)
     found = measure_intensities(entry.images, image, find_ignored(mask, config))
+    numbers = count_numbers(mask)
+    check_transparency(mask, numbers)
     sizes, units = select_pixel_size(opened[0], layouts[0])
     absent = sum(count_absent(path, config.max_pixels) for path in entry.images if path.is_dir())
     return Inspected(
@@ -67,7 +69,7 @@ def inspect(entry: ManifestEntry, config: FolderConfig) -> Inspected:
         image.shape,
         image.dtype,
         found,
-        count_numbers(mask),
+        numbers,
         mask.coding.palette,
         mask.coding.white_is_zero,
         any(one.coding.orientation != 1 for one in opened),

@@ -86,8 +86,8 @@ def check_leftovers(items: Sequence[Inspected]) -> None:
         full = sum(count.pixels for number, count in numbers.items() if 255 - NEAR <= number <= 255)
         require(
             low < LEFTOVERS or high < LEFTOVERS or full < FULL_SHARE * pixels or max(numbers) > 255,
-            f"{item.entry.mask} holds {low} numbers just above 0 and {high} just below 255, as JPEG leaves them of 0 "
-            "and 255: make the mask again, or set it to 0 and 1 by a threshold",
+            f"{item.entry.mask} holds {low} numbers just above 0 and {high} just below 255, as JPEG or smoothing "
+            "leaves them of 0 and 255: make the mask again, or set it to 0 and 1 by a threshold",
         )
 
 

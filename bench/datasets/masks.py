@@ -1,6 +1,6 @@
 """Masks, which are images of whole numbers: opened, checked for what changes numbers, and counted."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from pathlib import Path
@@ -110,6 +110,24 @@ def open_mask(
     mask = StoredMask(path, array, channels, alpha, coding, opened.siblings, opened.planes, tuple(colours), palette)
     require(len(mask.shape) in (2, 3), f"{path} has {len(mask.shape)} axes: a mask must have 2 or 3")
     return mask
+
+
+def check_transparency(mask: StoredMask, numbers: Mapping[int, Any]) -> None:
+    """Refuse a mask of one colour, not black, whose transparency varies: what it shows lies in that, which is not read.
+
+    Args:
+        mask: The mask.
+        numbers: By number, what `count_numbers` found.
+    """
+    if not mask.alpha or mask.channel_axis is None or len(numbers) != 1:
+        return
+    bands = np.moveaxis(np.asarray(mask.array[...]), mask.channel_axis, -1)
+    alpha = bands[..., -1]
+    require(
+        not bands[..., :-1].any() or bool(alpha.min() == alpha.max()),
+        f"{mask.path} has one colour throughout, and shows its objects by transparency, which is not read: save the "
+        "mask with a number or a colour for each class, without transparency",
+    )
 
 
 def take_one_channel(path: Path, numbers: NDArray[Any], alpha: bool) -> NDArray[Any]:
