@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 import tifffile
+from numpy.typing import NDArray
 from PIL import Image
 from support import folder_sets as sets
 
@@ -324,6 +325,34 @@ def test_channels_beside_as_many_planes_of_a_mask_are_no_volume(tmp_path: Path, 
     assert ("leave out dataset.channel_axis" in str(caught.value)) == (kind == "setting")
     if kind == "setting":
         assert load(FolderConfig(root=str(root))).task.spatial_axes == 3
+
+
+@pytest.mark.parametrize("planes", [False, True])
+@pytest.mark.parametrize("suffix", [".tif", ".zarr"])
+def test_two_channels_last_are_channels_beside_a_flat_mask_and_no_volume_beside_a_mask_of_two(
+    tmp_path: Path, suffix: str, planes: bool
+) -> None:
+    """Floating point without a word on its axes, as two-colour fluorescence is saved from Python."""
+    root = sets.make(tmp_path, ".tif", (20, 24))
+    for n, stem in enumerate(sets.STEMS):
+        (root / "images" / f"{stem}.tif").unlink()
+        (root / "masks" / f"{stem}.png").unlink()
+        save_plain(root / "images" / f"{stem}{suffix}", sets.picture(n, (20, 24, 2)).astype(np.float32))
+        save_plain(root / "masks" / f"{stem}{suffix}", sets.classes((20, 24)))
+    task = load(FolderConfig(root=str(root), planes=planes)).task
+    assert (task.spatial_axes, task.in_channels) == (2, 2)
+    for stem in sets.STEMS:
+        save_plain(root / "masks" / f"{stem}{suffix}", sets.classes((20, 24, 2)))
+    with pytest.raises(InputError, match=rf"a\{suffix} has the shape \(20, 24, 2\) and would be a volume 2 columns"):
+        load(FolderConfig(root=str(root), planes=planes))
+
+
+def save_plain(path: Path, array: NDArray[Any]) -> None:
+    """Save an array without names of its axes."""
+    if path.suffix == ".zarr":
+        zarr.create_array(path, data=array, overwrite=True)
+    else:
+        sets.write(path, array)
 
 
 @pytest.mark.parametrize(("shape", "axis", "planarconfig"), [((6, 8, 4), -1, "contig"), ((4, 6, 8), 0, "separate")])

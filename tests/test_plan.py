@@ -7,14 +7,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from support.results import make_results, make_run
+from support.results import copy_results, make_results, make_run
 
 from bench import cli
 from bench.config import InputError
 from bench.tables.write import write_part
 
 if TYPE_CHECKING:
-    from bench.tables.collect import read_runs
+    import pandas as pd
+
+    from bench.tables.collect import Tables, read_runs
+    from bench.tables.comparison import list_configurations
     from bench.tables.plan import Plan, PlanConfig, TimeRange, format_time, make_plans, share_cautions
 
 
@@ -170,6 +173,27 @@ def test_runs_of_cost_against_size_give_the_nearest_rate_and_a_law_of_memory(tmp
             assert line.startswith(f"memory in {phase}: {expected:.0f} MiB for one image at a time (")
             assert "extrapolated from at most 4 megapixels" in line
         assert "one image of 4 megapixels, the nearest" in one.cautions[0]
+
+
+def test_beside_runs_of_cost_against_size_each_run_is_listed_once(
+    results: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both kinds of plans are those of a folder without the other kind."""
+    mixed, alone = tmp_path / "mixed", tmp_path / "alone"
+    copy_results(results, mixed)
+    for side in (500, 1000):
+        for folder in (mixed, alone):
+            add_scale_run(folder, "tiled_cnn", side)
+    listed: list[str] = []
+
+    def record(tables: Tables) -> pd.DataFrame:
+        listed.extend(tables.runs["run_id"])
+        return list_configurations(tables)
+
+    monkeypatch.setattr("bench.tables.plan.list_configurations", record)
+    found = plan(mixed)
+    assert sorted(listed) == sorted(read_runs(mixed).runs["run_id"])
+    assert found == plan(alone) + plan(results)
 
 
 def test_too_few_sizes_have_no_law_and_say_so(tmp_path: Path) -> None:

@@ -47,6 +47,7 @@ from bench.datasets import task_file
 from bench.datasets.masks import open_mask
 from bench.datasets.opening import open_image
 from bench.datasets.registry import load
+from bench.datasets.sample import Task
 from bench.pipelines.registry import build_pipeline
 from bench.predict import loading, prediction
 from bench.predict.choice import choose_run, suggest_prediction
@@ -621,6 +622,19 @@ def test_a_run_of_another_version_may_differ_in_what_no_prediction_hangs_on(tmp_
     del content["measure"]
     (tmp_path / "config.json").write_text(json.dumps(content))
     assert read_config(tmp_path / "config.json") == config
+
+
+def test_channels_are_not_the_planes_of_a_volume(tmp_path: Path) -> None:
+    """A run of one channel takes no axis of channels for columns; a run of two channels finds them on the last axis."""
+    sets.write(tmp_path / "a.png", np.zeros((20, 24, 3), np.uint8))
+    sets.write(tmp_path / "b.tif", np.zeros((20, 24, 2), np.float32))
+    volume, flat = Task(("a", "b"), 1, 3), Task(("a", "b"), 2, 2)
+    for name, sentence in (("a.png", "with channels on axis 2"), ("b.tif", "would be a volume 2 columns wide")):
+        path = tmp_path / name
+        with pytest.raises(InputError, match=rf"{name} has the shape .*{sentence}"):
+            prediction.find_channels(path, open_image(path).header, volume, None)
+    path = tmp_path / "b.tif"
+    assert prediction.find_channels(path, open_image(path).header, flat, None).channel_axis == 2
 
 
 def test_workers_are_settings_too() -> None:

@@ -19,6 +19,7 @@ NAMES = {
     "a": "angles", "p": "phases or positions", "r": "regions", "m": "mosaic tiles", "h": "lifetimes",
     "l": "exposures", "v": "events", "e": "wavelengths", "b": "blocks", "f": "frames",
 }  # fmt: skip
+MOST_COLUMNS = 8  # of an axis that is hardly one of columns, where all others are as many times as long
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,27 @@ def check_meaning(path: Path, names: Sequence[str], shape: Sequence[int], axis: 
         known or length == 1,
         f"{path} holds {length} {NAMES.get(name, name)} ({describe_axes(names, shape)}): save each as an image of its "
         "own",
+    )
+
+
+def check_volume(path: Path, shape: Sequence[int], channel_axis: int | None = None) -> None:
+    """Refuse a volume one of whose axes is channels: by the file's word, or because it has very few columns.
+
+    Args:
+        path: The file, for the message.
+        shape: Lengths of all axes, which are to be spatial; those of a flat image are taken.
+        channel_axis: The axis that the file calls channels; None: it calls none so.
+    """
+    if len(shape) < 3:
+        return
+    require(
+        channel_axis is None,
+        f"{path} has the shape {tuple(shape)} with channels on axis {channel_axis}: it is no volume of one channel",
+    )
+    require(
+        shape[-1] > MOST_COLUMNS or shape[-1] * MOST_COLUMNS > min(shape[:-1]),
+        f"{path} has the shape {tuple(shape)} and would be a volume {shape[-1]} columns wide: planes lie on the first "
+        "axis, and an image with channels on the last one has one axis more than its mask",
     )
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import FolderConfig, require
+from bench.datasets.axes import check_volume
 from bench.datasets.examine import Intensities, measure_intensities
 from bench.datasets.files import Arranged, Joined, Layout, StoredImage
 from bench.datasets.manifest import Manifest, ManifestEntry
@@ -55,6 +56,7 @@ def inspect(entry: ManifestEntry, config: FolderConfig) -> Inspected:
     mask = open_mask(entry.mask, config.max_pixels, entry.plane, config.mask_colours or ())
     for one in opened:
         require(one.planes == mask.planes, explain_planes(one, mask))
+        check_volume(one.path, restore_stack(mask.planes, mask.shape))
     stated = config.channel_axis if entry.plane is None else None  # of a plane `open_image` has found it
     layouts = [find_layout(one, mask, stated) for one in opened]
     image, mask = join_files(opened, layouts, entry.strip), mask.cut(entry.strip)

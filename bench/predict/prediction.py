@@ -13,6 +13,7 @@ from typing import Any
 from bench.arrays.protocols import PlaneOf, Readable, Source, Writable
 from bench.config import FolderConfig, InputError, ParallelConfig, require, require_one_of, require_spacing
 from bench.console.progress import Progress
+from bench.datasets.axes import check_volume
 from bench.datasets.examine import examine
 from bench.datasets.files import Arranged, Layout, Scaled
 from bench.datasets.inspection import select_pixel_size
@@ -196,6 +197,7 @@ def find_channels(path: Path, header: Header, task: Task, channel_axis: int | No
     wanted = f"the run was trained on images of {axes} spatial axes and {channels} channel{'s' * (channels > 1)}"
     if len(shape) == axes:
         require(channels == 1, f"{path} has the shape {shape} and no channels, and {wanted}")
+        check_volume(path, shape, header.channel_axis)
         return Layout(None, False)
     require(len(shape) == axes + 1, f"{path} has the shape {shape}, and {wanted}")
     stated = header.channel_axis if channel_axis is None else channel_axis

@@ -111,22 +111,29 @@ def share_cautions(plans: Sequence[Plan]) -> tuple[list[str], list[Plan]]:
 
 
 def make_plans(tables: Tables, settings: PlanConfig) -> Iterator[Plan]:
-    """Yield a plan for each method that learns something and has a finished run, in the order of the tables.
+    """Yield a plan for each method that learns something and has a finished run, those of `experiment=scale` first.
 
     Args:
         tables: The tables of a results folder.
         settings: Size and number of images, and which runs count.
     """
-    runs = list_configurations(tables)
-    scaled = is_scale(runs)
-    contended = frozenset(map(str, runs["run_id"][runs["contended"]]))
-    yield from plan_scale(make_scale_points(runs[scaled], tables.stages, tables.history), settings, contended)
-    if scaled.all():
-        return
-    if scaled.any():  # whose settings would be part of the names of others
-        runs = list_configurations(
-            replace(tables, runs=tables.runs[tables.runs["run_id"].isin(runs["run_id"][~scaled])])
-        )
+    for compared, rows in tables.runs.groupby(~is_scale(tables.runs)):  # or settings of either would name the other
+        runs = list_configurations(replace(tables, runs=rows))
+        if compared:
+            yield from plan_arms(runs, tables.stages, settings)
+        else:
+            contended = frozenset(map(str, runs["run_id"][runs["contended"]]))
+            yield from plan_scale(make_scale_points(runs, tables.stages, tables.history), settings, contended)
+
+
+def plan_arms(runs: pd.DataFrame, stages: pd.DataFrame, settings: PlanConfig) -> Iterator[Plan]:
+    """Yield a plan for each method that learns something and has a finished run, in the order of the tables.
+
+    Args:
+        runs: Rows of `list_configurations`.
+        stages: The table `stages`.
+        settings: Size and number of images, and which runs count.
+    """
     rows, timed = (summarize_arms(counted).to_dict("records") for counted in (runs, select_undisturbed(runs)))
     for row, times in zip(rows, timed, strict=True):
         pipeline = str(row["arm"]).split(" ")[0]
@@ -134,7 +141,7 @@ def make_plans(tables: Tables, settings: PlanConfig) -> Iterator[Plan]:
         if not chosen or not row["runs"] or (pipeline in ARMS and ARMS[pipeline].sees_truth):
             continue
         chosen_ids = select_runs(runs, row)["run_id"]
-        yield make_plan(row, times, tables.stages[tables.stages["run_id"].isin(chosen_ids)], settings)
+        yield make_plan(row, times, stages[stages["run_id"].isin(chosen_ids)], settings)
 
 
 def select_undisturbed(runs: pd.DataFrame) -> pd.DataFrame:
