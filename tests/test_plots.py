@@ -274,7 +274,13 @@ def test_the_trace_is_shaded_by_stage(tmp_path: Path) -> None:
     span: Any = figure.axes[0].patches[0]
     assert (span.get_x(), span.get_x() + span.get_width()) == (1, 3)
     path.write_text("t_ns,rss_bytes\n1,2\n")
-    with pytest.raises(InputError, match="seconds and stages"):
+    with pytest.raises(InputError, match="seconds, stages and bytes"):
+        load_trace(path)
+    path.write_text(TRACE.replace("rss_bytes", "rss_bxtes"))
+    with pytest.raises(InputError, match="seconds, stages and bytes"):
+        load_trace(path)
+    path.write_text(TRACE[:-3])
+    with pytest.raises(InputError, match="is cut off: its last row does not end"):
         load_trace(path)
 
 

@@ -1,5 +1,6 @@
 """Memory over time: the area under a run's memory while it trains, and while it predicts, in GiB s."""
 
+import io
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,16 +26,20 @@ def load_trace(path: Path) -> pd.DataFrame:
         `seconds` since the meter was opened, `stage` and `split` (empty between stages), and byte columns.
 
     Raises:
-        InputError: It is missing, cannot be read, lacks one of these columns, or holds words where numbers belong.
+        InputError: It is missing, cannot be read, is cut off, lacks one of these columns, or holds words where numbers
+            belong.
     """
     if not path.exists():
         raise InputError(f"{path.parent.name} kept no memory_trace.csv")
     try:
-        trace = pd.read_csv(path)
+        content = path.read_bytes()
+        trace = pd.read_csv(io.BytesIO(content))
     except (ValueError, OSError) as error:
         raise InputError(f"{path.name} of {path.parent.name} cannot be read ({error})") from error
-    if not {"seconds", "stage"} <= set(trace) or len(trace) < 2:
-        raise InputError(f"{path.name} of {path.parent.name} holds no samples with seconds and stages")
+    if not content.endswith(b"\n"):
+        raise InputError(f"{path.name} of {path.parent.name} is cut off: its last row does not end")
+    if not {"seconds", "stage"} <= set(trace) or set(trace).isdisjoint(_READINGS.values()) or len(trace) < 2:
+        raise InputError(f"{path.name} of {path.parent.name} holds no samples with seconds, stages and bytes")
     for column in trace.columns.drop(["stage", "split"], errors="ignore"):
         if not pd.api.types.is_numeric_dtype(trace[column]):
             raise InputError(f"{path.name} of {path.parent.name} holds words under {column}, where numbers belong")
