@@ -13,7 +13,6 @@ from support.needed import HEAVY, NEEDED
 
 from bench import cli
 from bench.arms import ARMS, foreign_arms
-from bench.sweeps import checks
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -135,7 +134,6 @@ def test_collecting_again_changes_nothing(results: Path) -> None:
 
 def test_a_run_that_fails_leaves_its_row_and_the_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "_report", lambda _: 0)
-    monkeypatch.setattr(checks, "_build_in_child", checks.find_refusal)  # `test_checks` starts a process
     folder = tmp_path / "results"
     (tmp_path / "notes.pt").write_text("no weights")
     arguments = [

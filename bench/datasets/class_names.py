@@ -27,13 +27,13 @@ def name_classes(items: Sequence[Inspected], config: FolderConfig) -> tuple[str,
     given = range(len(config.mask_colours or ())) if config.mask_values is None else config.mask_values.values()
     targets = set(given) - {config.ignore_index}
     count = max([*found, *targets], default=0) + 1
-    single = (
-        f"the masks in {show_folder(items)} hold only one class, {list_numbers(found)}: there is nothing to tell apart"
+    require(
+        sum(index >= 0 for index in {*found, *targets}) >= 2
+        or min(found, default=0) < 0,  # those below 0 are refused below
+        f"the masks in {show_folder(items)} hold only one class, {list_numbers(found)}: there is nothing to tell apart",
     )
-    require(len({*found, *targets}) >= 2, single)
     check_count(items, config, count)
     check_range(items, config, count)
-    require(count >= 2, single)
     missing = sorted(set(range(count)) - set(found) - targets - {config.ignore_index})
     require(
         not missing,

@@ -82,11 +82,15 @@ def leave_out_planes(
     Returns:
         Those that are kept, and a sentence where some are not.
     """
-    empty = [config.ignore_index is not None and is_ignored(item, config) for item, _ in inspected]
-    stacks = [(item.entry.plane is not None, item.entry.images, item.entry.split) for item, _ in inspected]
-    annotated = {stack for stack, none in zip(stacks, empty, strict=True) if stack[0] and not none}
+    annotated = {
+        (item.entry.images, item.entry.split)
+        for item, _ in inspected
+        if item.entry.plane is not None and not is_ignored(item, config)
+    }
     kept = [
-        pair for pair, stack, none in zip(inspected, stacks, empty, strict=True) if not none or stack not in annotated
+        (item, content)
+        for item, content in inspected
+        if (item.entry.images, item.entry.split) not in annotated or not is_ignored(item, config)
     ]
     left = len(inspected) - len(kept)
     what = "1 plane holds" if left == 1 else f"{left} planes hold"
@@ -98,7 +102,9 @@ def leave_out_planes(
 
 def is_ignored(item: Inspected, config: FolderConfig) -> bool:
     """Return whether all numbers of a mask stand for `dataset.ignore_index`."""
-    return all(find_class(number, config) == config.ignore_index for number in item.numbers)
+    return config.ignore_index is not None and all(
+        find_class(number, config) == config.ignore_index for number in item.numbers
+    )
 
 
 def compute_class_shares(items: Sequence[Inspected], count: int, config: FolderConfig) -> list[float]:

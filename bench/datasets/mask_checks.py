@@ -10,6 +10,7 @@ from bench.datasets.classes import (
     count_class_pixels,
     draws_zero_white,
     find_class,
+    is_ignored,
     list_numbers,
 )
 from bench.datasets.inspection import Inspected
@@ -123,7 +124,7 @@ def check_ignored(items: Sequence[Inspected], config: FolderConfig) -> None:
     """Refuse an image of which every pixel is ignored: nothing can be learned or scored on it."""
     for item in items:
         require(
-            len(count_class_pixels(item, config)) > 0,
+            not is_ignored(item, config),
             f"{item.entry.mask} holds nothing but dataset.ignore_index = {config.ignore_index}: leave out the image "
             f"{item.entry.name} ({item.entry.split})",
         )

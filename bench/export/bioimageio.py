@@ -297,18 +297,18 @@ magnifications need a validation of their own.
 def describe_tiling(package: Package) -> str:
     """Return sentences on how the run sees an image, where this model cannot do the same."""
     settings = package.settings
-    mirrors = "The run averages what it sees in the mirror images of each tile; this model does not." * settings.flips
+    more = []
     if package.run.task.spatial_axes == 3 and package.run.normalization.mode in ("per_image", "centred"):
-        mirrors = (
-            f"It sees the planes of a volume one by one, whose grey values the run scaled together. {mirrors}".strip()
-        )
+        more.append("It sees the planes of a volume one by one, whose grey values the run scaled together.")
+    if settings.flips:
+        more.append("The run averages what it sees in the mirror images of each tile; this model does not.")
     if not package.is_tiled:
-        return f"It takes the mean of what it sees away: give it whole images, not tiles. {mirrors}".strip()
+        return " ".join(["It takes the mean of what it sees away: give it whole images, not tiles.", *more])
     margin = f"{settings.overlap} pixels are {'discarded' if settings.blend == 'discard' else 'blended'}"
     return f"""The run segments an image in tiles of {settings.tile_size} pixels, of whose edges {margin};
 other programs stitch in their own way, and their masks may differ near the seams.
 Grey values are scaled by the statistics of what a program takes for one image: give it whole images.
-{mirrors}""".strip()
+{" ".join(more)}""".strip()
 
 
 def read_card(directory: Path) -> str:

@@ -62,16 +62,22 @@ def draw_kept_traces(folders: Sequence[Path], runs: pd.DataFrame) -> Annotated:
     for pipeline, group in sorted(choose_shown(runs).items(), key=lambda item: rank_arm(item[0])):
         if pipeline.split(" ")[0] not in contending_arms():
             continue
-        name = name_arm(find_family(str(group["arm"].iloc[0])))
-        for run_id in map(str, group.sort_values("seed")["run_id"]):
-            try:
-                found[name] = load_trace(find_run_file(folders, run_id, "memory_trace.csv"))
-                break
-            except InputError as error:
-                unread.append(str(error))
+        trace = _load_first(folders, group.sort_values("seed"), unread)
+        if trace is not None:
+            found[name_arm(find_family(str(group["arm"].iloc[0])))] = trace
     if not found:
         raise NoDataError(unread[0] if unread else "no learning arm has a finished run")
     return Annotated(plot_memory_trace(found), f"Left out: {'; '.join(unread)}." if unread else "")
+
+
+def _load_first(folders: Sequence[Path], runs: pd.DataFrame, unread: list[str]) -> pd.DataFrame | None:
+    """Return the trace of the first run whose file can be read; `unread` receives why those before it cannot."""
+    for run_id in map(str, runs["run_id"]):
+        try:
+            return load_trace(find_run_file(folders, run_id, "memory_trace.csv"))
+        except InputError as error:
+            unread.append(str(error))
+    return None
 
 
 def plot_memory_trace(traces: dict[str, pd.DataFrame]) -> Figure:

@@ -31,7 +31,7 @@ def choose_best(runs: pd.DataFrame) -> pd.DataFrame:
     `runs` are rows of `list_configurations` of one pipeline, data set and machine, those that may be chosen. Empty if
     there are none.
     """
-    if len(runs) < 2 or len(runs[["arm", "superpixel_size"]].drop_duplicates()) == 1:  # there is no choice
+    if len(runs[["arm", "superpixel_size"]].drop_duplicates()) < 2:  # there is no choice
         return runs
     score = runs.groupby(["arm", "superpixel_size"], dropna=False)["val_score"].mean()
     ranked = score.rename("score").reset_index().sort_values(["score", "superpixel_size"], na_position="first")
