@@ -5,6 +5,7 @@ of torch_geometric add up in any order. No message of an edge is kept for the gr
 """
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from weakref import ReferenceType, ref
 
@@ -56,6 +57,17 @@ class Neighbours:
     into: Bags
     out_of: Bags | None
     inverse_degree: Tensor  # (N, 1); 1 for a node without neighbours
+
+    def to_tensors(self) -> list[Tensor]:
+        """Return what `from_tensors` makes the same of, for bags with those of the gradient."""
+        assert self.out_of is not None
+        return [self.into.members, self.into.starts, self.out_of.members, self.out_of.starts, self.inverse_degree]
+
+    @classmethod
+    def from_tensors(cls, tensors: Sequence[Tensor]) -> "Neighbours":
+        """Return bags of tensors that `to_tensors` returned, which may have moved to another device."""
+        members, starts, sources, ends, inverse_degree = tensors
+        return cls(Bags(members, starts), Bags(sources, ends), inverse_degree)
 
     def mean(self, x: Tensor) -> Tensor:
         """Return the mean of the rows of x (N, H) over each node's neighbours, 0 where there are none."""
@@ -110,13 +122,39 @@ def group_neighbours(edge_index: Tensor, count: int) -> Neighbours:
     known = last.edges is not None and last.edges() is edge_index and last.count == count
     if known and last.found is not None and (last.found.out_of is not None or not torch.is_grad_enabled()):
         return last.found
+    found = find_neighbours(edge_index, count, torch.is_grad_enabled())
+    remember_neighbours(edge_index, count, found)
+    return found
+
+
+def find_neighbours(edge_index: Tensor, count: int, gradient: bool) -> Neighbours:
+    """Find the edges of each node.
+
+    Args:
+        edge_index: (2, E), from source to target.
+        count: Number of nodes.
+        gradient: Whether the gradient of a mean will be needed.
+
+    Returns:
+        The edges as bags.
+    """
     source, target = edge_index[0], edge_index[1]
     into = bags(target, source, count)
-    out_of = bags(source, target, count) if torch.is_grad_enabled() else None
+    out_of = bags(source, target, count) if gradient else None
     degree = (into.starts[1:] - into.starts[:-1]).clamp_min(1)[:, None]
-    last.edges, last.count = ref(edge_index), count
-    last.found = Neighbours(into, out_of, 1 / degree.float())
-    return last.found
+    return Neighbours(into, out_of, 1 / degree.float())
+
+
+def remember_neighbours(edge_index: Tensor, count: int, found: Neighbours) -> None:
+    """Have `group_neighbours` return, in this thread and for this very tensor, what was found elsewhere.
+
+    Args:
+        edge_index: (2, E), from source to target.
+        count: Number of nodes.
+        found: The edges as bags.
+    """
+    last = _LAST
+    last.edges, last.count, last.found = ref(edge_index), count, found
 
 
 class MeanSage(pyg.SAGEConv):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import pandas as pd
     import torch
 
+    from bench.learning.recording import WARM_UP
     from bench.measure.environment import pin_environment
     from bench.measure.smallest_card import find_smallest
     from bench.pipelines.registry import build_pipeline
@@ -162,6 +163,67 @@ def test_a_seed_repeats_its_weights_on_a_gpu(name: str, precision: str) -> None:
         return torch.cat([value.detach().flatten().cpu() for value in model.parameters()])
 
     torch.testing.assert_close(learn(), learn(), rtol=0, atol=0)
+
+
+def learn_on_gpu(name: str, steps: int, **training: bool) -> tuple[torch.Tensor, list[float]]:
+    """Weights and training losses of a fit without any randomness but the seed's; batches have many shapes."""
+    config = config_of(name, "cuda", steps=steps)
+    config = replace(config, training=replace(config.training, validate_every=5, **training))  # type: ignore[arg-type]
+    arm = build_pipeline(config, TASK)
+    items = [arm.prepare(disc(seed)) for seed in range(4)]
+    log = arm.fit(items[:3], items[3:])
+    weights = arm.model.parameters()  # type: ignore[attr-defined]
+    return torch.cat([value.detach().flatten().cpu() for value in weights]), [
+        row.train_loss for row in log.history if row.budget is None
+    ]
+
+
+@pytest.mark.parametrize("name", ["superpixel_gnn", "tiled_cnn"])
+def test_replayed_steps_learn_what_others_do(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(NETWORKS, name, without_chance(NETWORKS[name]))
+    replays = watch_replays(monkeypatch)
+    weights, losses = learn_on_gpu(name, 15, replay=True)
+    assert len(replays) == 15 - WARM_UP
+    others, same = learn_on_gpu(name, 15, replay=False)
+    assert len(replays) == 15 - WARM_UP
+    assert losses == pytest.approx(same, rel=1e-3)
+    torch.testing.assert_close(weights, others, rtol=1e-2, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["superpixel_gnn", "tiled_cnn"])
+def test_forks_leave_no_trace_in_replayed_steps(name: str) -> None:
+    (weights, losses), (others, same) = (learn_on_gpu(name, 75, forks=forks) for forks in (True, False))
+    assert losses == same
+    assert torch.equal(weights, others)
+
+
+@pytest.mark.parametrize("architecture", ["Unet", "UnetPlusPlus", "FPN", "DeepLabV3Plus", "Segformer"])
+def test_steps_of_each_architecture_can_be_replayed(architecture: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    encoder = "mit_b0" if architecture == "Segformer" else "resnet18"
+    model = CnnConfig(architecture=architecture, encoder_name=encoder)
+    monkeypatch.setitem(NETWORKS, "tiled_cnn", replace(NETWORKS["tiled_cnn"], model=model))  # type: ignore[call-arg]
+    replays = watch_replays(monkeypatch)
+    learn_on_gpu("tiled_cnn", 5)
+    assert len(replays) == 5 - WARM_UP
+
+
+def without_chance(pipeline: PipelineConfig) -> PipelineConfig:
+    """The arm without dropout, whose random numbers a replay draws at other places."""
+    if isinstance(pipeline, SuperpixelGnnConfig):
+        return replace(pipeline, model=replace(pipeline.model, dropout=0.0))
+    return pipeline
+
+
+def watch_replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """A list that grows by one with every step that is replayed."""
+    replays, replay = list[int](), torch.cuda.CUDAGraph.replay
+
+    def counted(graph: torch.cuda.CUDAGraph) -> None:
+        replays.append(1)
+        replay(graph)
+
+    monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
+    return replays
 
 
 def test_runs_on_a_gpu_fill_every_column_of_its_memory(tmp_path: Path) -> None:

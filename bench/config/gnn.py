@@ -29,8 +29,8 @@ class GnnConfig:
         require_one_of("pipeline.model.norm", self.norm, ("layer", "batch", "none"))
 
     @property
-    def fits_bfloat16(self) -> bool:
-        """Whether the network may compute in bfloat16 on a CPU, where rows are added that batch norm would see."""
+    def allows_padding(self) -> bool:
+        """Whether rows may be added to a graph: batch norm would see them, other layers were not tried with them."""
         return self.conv in ("sage", "none") and self.norm != "batch"
 
 
@@ -55,7 +55,7 @@ class SuperpixelGnnConfig(LearningConfig):
         require_one_of("pipeline.targets", self.targets, ("fractions", "majority"))
         require_one_of("pipeline.precision", self.precision, ("auto", "float32", "bfloat16"))
         require(
-            self.precision != "bfloat16" or self.model.fits_bfloat16,
+            self.precision != "bfloat16" or self.model.allows_padding,
             "pipeline.precision=bfloat16 is for pipeline.model.conv=sage or none, without norm=batch, got "
             f"{self.model.conv} and {self.model.norm}",
         )

@@ -33,6 +33,7 @@ class TrainingConfig:
     rare_share: float = 0.02  # classes of a smaller share of the training pixels are drawn more often; 0: none is
     gradient_clip: float = 1.0  # largest norm of the gradient; 0: any
     amp: bool = True  # mixed precision, on a GPU only
+    replay: bool = True  # record a step once and replay it, on a GPU only: its kernels need not wait for Python
 
     def __post_init__(self) -> None:
         budgets = (self.steps, self.epochs, self.seconds)

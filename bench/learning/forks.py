@@ -58,7 +58,9 @@ def save_state(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch
 
 
 def load_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
-    """Put weights, optimiser, loss scale and torch's random state back as `save_state` found them.
+    """Put weights, optimiser, loss scale and torch's random state back as `save_state` found them, each in its place.
+
+    A step that a GPU replays goes on with the same tensors. The learning rate is left: the schedule gives it anew.
 
     Args:
         path: The file that `save_state` wrote.
@@ -68,7 +70,14 @@ def load_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, s
     """
     state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     model.load_state_dict(state["model"])
-    optimizer.load_state_dict(state["optimizer"])
+    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
+    for number, weight in enumerate(weights):
+        moments = state["optimizer"]["state"].get(number)
+        if moments is None:
+            optimizer.state.pop(weight, None)  # it had no gradient yet
+            continue
+        for name, value in moments.items():
+            optimizer.state[weight][name].copy_(value)
     scaler.load_state_dict(state["scaler"])
     torch.set_rng_state(state["random"].clone())
     if state["cuda"]:

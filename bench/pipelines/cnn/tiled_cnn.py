@@ -23,11 +23,12 @@ from bench.learning.devices import autocast_to, choose_dtype, resolve_device, se
 from bench.learning.fitlog import FitLog
 from bench.learning.losses import class_weights, segmentation_loss
 from bench.learning.rare import FOCUS, announce_rare, find_rare, weigh_back
+from bench.learning.recording import FixedInputs
 from bench.learning.training import Learner, train
 from bench.pipelines.cnn.augment import augment_batches
 from bench.pipelines.cnn.crops import IGNORED, Batch, CropSampler, Labelled
 from bench.pipelines.cnn.foreground import find_foreground
-from bench.pipelines.cnn.inference import Inferer, count_tiles_at_once, to_device
+from bench.pipelines.cnn.inference import Inferer, count_tiles_at_once
 from bench.pipelines.cnn.networks import Network, choose_network
 from bench.pipelines.cnn.resolution import count_blocks, merge_blocks
 from bench.pipelines.in_memory import HELD_VALUES
@@ -132,6 +133,7 @@ class TiledCnn:
             validate=lambda: self._score(val_items),
             steps_per_epoch=len(sampler),
             validation_cost=self._validation_cost(val_items, sampler),
+            fixed=self._fix_inputs(),
         )
         training = self.config.training
         log = train(learner, training, self.settings, seed=self.config.seed, device=self.device, started_ns=started_ns)
@@ -332,13 +334,22 @@ class TiledCnn:
         return augment_batches(crops, np.random.default_rng([self.config.seed, epoch, 1]))
 
     def _loss(self, batch: Batch) -> Tensor:
-        images = to_device(batch[0], self.device)
+        images, labels = _list_tensors(batch)
+        return self._compare_batch([images.to(self.device, non_blocking=True), labels.to(self.device)])
+
+    def _fix_inputs(self) -> FixedInputs[Batch] | None:
+        """Batches have one shape as they are; what computes activations again looks at the random state."""
+        again = self.settings.checkpointing or self.settings.accumulate > 1
+        return None if again else FixedInputs(_list_tensors, self._compare_batch)
+
+    def _compare_batch(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Return the loss of images (B, *axes, C) and labels on the device."""
+        images, labels = inputs[0].movedim(-1, 1), inputs[1]
         with autocast_to(self.device, self.dtype):
             if isinstance(self.trained, DeepSupervision):
                 levels: list[Tensor] = self.trained(images)  # (B, K, H, W), (B, K, H / 2, W / 2) ...
             else:
                 levels = [run_in_parts(self.trained, images, self.settings.accumulate)]  # (B, K, *axes)
-        labels = torch.from_numpy(batch[1]).to(self.device)
         return weigh_levels([self._compare(logits, labels, 1 << level) for level, logits in enumerate(levels)])
 
     def _compare(self, logits: Tensor, labels: Tensor, factor: int) -> Tensor:
@@ -382,3 +393,8 @@ class TiledCnn:
         counts = np.sum([self._confusion(item.mask, self.predict(item)) for item in items], axis=0)
         self.narrow.drop()  # the next steps change the weights
         return macro_dice(counts)
+
+
+def _list_tensors(batch: Batch) -> list[Tensor]:
+    """Return images (B, *axes, C) and labels of a batch."""
+    return [torch.from_numpy(values) for values in batch]

@@ -1,5 +1,6 @@
 """Augmentation of training graphs: the graph that a brighter image, or one of more contrast, would have had."""
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -67,7 +68,7 @@ def jitter(graph: Data, strength: float, response: Response) -> Data:
     which = graph.batch if graph.batch is not None else torch.zeros(len(graph.x), dtype=torch.long)
     count = int(which.max()) + 1
     gain, offset = torch.exp(strength * torch.randn(count))[which], (strength * torch.randn(count))[which]
-    changed: Data = graph.clone()
+    changed: Data = copy(graph)  # the other columns stay the same tensors
     changed.x = graph.x * gain[:, None] ** response.power + offset[:, None] * response.level
     changed.edge_attr = graph.edge_attr.clone()
     changed.edge_attr[:, CONTRAST] *= gain[graph.edge_index[1]][:, None]

@@ -39,6 +39,7 @@ from bench.pipelines.gnn.graph import (
     is_large,
     store_graph,
 )
+from bench.pipelines.gnn.inputs import choose_targets, fix_inputs, list_inputs
 from bench.pipelines.gnn.items import Item, SuperpixelViews, TrainingGraphs, paint_item
 from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
@@ -160,6 +161,7 @@ class SuperpixelGnn:
                 validate=lambda: self._score(val_items),
                 steps_per_epoch=len(sampler),
                 validation_cost=self._validation_cost(sampler, val_items),
+                fixed=fix_inputs(sampler, self._vary, self._compare) if self.settings.model.allows_padding else None,
             )
             training = self.config.training
             log = train(
@@ -275,7 +277,7 @@ class SuperpixelGnn:
     def _choose_dtype(self) -> torch.dtype:
         """Choose the type of the matrix products: on a CPU float32 for the networks that were not tried in bfloat16."""
         precision = self.settings.precision
-        if precision == "auto" and self.device.type == "cpu" and not self.settings.model.fits_bfloat16:
+        if precision == "auto" and self.device.type == "cpu" and not self.settings.model.allows_padding:
             return torch.float32
         return choose_dtype(precision, self.device, self.config.training.amp)
 
@@ -329,10 +331,9 @@ class SuperpixelGnn:
         nodes = sampler.num_nodes / len(sampler)
         return sum(int(view.data.x.shape[0]) for item in val_items for view in item.views) / (3 * nodes)
 
-    def _logits(self, data: Data, usual: int = 0) -> Tensor:
-        """Logits (N, K) on the device; oneDNN gets `usual` rows of every graph that has no more, the rest zeros."""
-        inputs = (data.x, data.edge_index, data.edge_weight, data.edge_attr)
-        x, *edges = (tensor.to(self.device) for tensor in inputs)  # `Data.to` would move the graph itself
+    def _logits(self, inputs: Sequence[Tensor], usual: int = 0) -> Tensor:
+        """Logits (N, K) of features and edges on the device; oneDNN gets `usual` rows of no more, the rest zeros."""
+        x, *edges = inputs
         count = len(x)
         if self.dtype is not torch.float32 and self.device.type == "cpu":
             x = functional.pad(x, (0, 0, 0, choose_padding(count, usual)))
@@ -340,16 +341,24 @@ class SuperpixelGnn:
             logits: Tensor = self.get_model()(x, *edges)
         return logits[:count]
 
+    def _move(self, data: Data) -> list[Tensor]:
+        """Return features and edges of a graph on the device; `Data.to` would move the graph itself."""
+        return [value.to(self.device) for value in (data.x, data.edge_index, data.edge_weight, data.edge_attr)]
+
     def compute_loss(self, batch: Data) -> Tensor:
         """Return the loss of a graph, or of several in one."""
-        counts = batch.y_counts.to(self.device)  # (N, K)
-        pixels = counts.sum(dim=1)  # (N,), ignored ones not counted
-        majority = self.settings.targets == "majority"
-        targets = counts.argmax(dim=1) if majority else counts / pixels.clamp_min(1)[:, None]
-        if self.settings.jitter > 0:
-            batch = jitter(batch, self.settings.jitter, self.response)
+        return self._compare([value.to(self.device) for value in self._vary(batch)])
+
+    def _vary(self, batch: Data) -> list[Tensor]:
+        """Return what a step takes of a batch, on the host, as a random change of the image would have it."""
+        return list_inputs(jitter(batch, self.settings.jitter, self.response) if self.settings.jitter > 0 else batch)
+
+    def _compare(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Return the loss of what `list_inputs` returned, on the device."""
+        *graph, counts = inputs
+        targets, pixels = choose_targets(counts, self.settings.targets)
         return segmentation_loss(
-            self._logits(batch, self.batch_rows),
+            self._logits(graph, self.batch_rows),
             targets,
             pixels,
             self.class_weights,
@@ -380,7 +389,7 @@ class SuperpixelGnn:
         hops, nodes = self.get_model().hops, self.settings.predict_nodes
         with torch.inference_mode(), self.choose_library():
             for part in parts(data, nodes or len(out), hops):
-                out[part.inner.numpy()] = of(self._logits(part.data)).cpu().numpy()[part.kept.numpy()]
+                out[part.inner.numpy()] = of(self._logits(self._move(part.data))).cpu().numpy()[part.kept.numpy()]
                 release(out)
                 release_columns(data)
         return out

@@ -1,0 +1,100 @@
+"""Optimiser steps on a GPU, recorded once and replayed: its kernels then do not wait for Python, one by one.
+
+A step of either arm starts hundreds of kernels that run for a few microseconds each. Started one by one they take many
+times as long as they run, and what is measured is the interpreter.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import torch
+from torch import Tensor
+
+from bench.config import InputError
+
+Batch = TypeVar("Batch")
+WARM_UP = 3  # steps before one is recorded, in which libraries load and choose their kernels
+
+
+@dataclass(frozen=True)
+class FixedInputs(Generic[Batch]):
+    """A batch as tensors that have the same shapes and types in every step, and its loss from these.
+
+    Attributes:
+        make: The tensors of a batch, on the host; None of a batch that does not fit into the shapes.
+        loss: The scalar loss of such tensors on the device, with the model in training mode, without a look at any
+            value on the host.
+    """
+
+    make: Callable[[Batch], Sequence[Tensor] | None]
+    loss: Callable[[Sequence[Tensor]], Tensor]
+
+
+class StepRecorder:
+    """One optimiser step as a CUDA graph, whose inputs are replaced before each replay."""
+
+    def __init__(self, step: Callable[[Sequence[Tensor]], Tensor], device: torch.device) -> None:
+        """Take what is to be recorded.
+
+        Args:
+            step: Makes a step from inputs on the device and returns its loss; what it changes, it changes in place.
+            device: The GPU.
+        """
+        self.step, self.device = step, device
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self.inputs: list[Tensor] = []
+        self.graph: torch.cuda.CUDAGraph | None = None
+        self.loss: Tensor | None = None
+        self.seen = 0
+
+    def run(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Make a step from inputs on the host, of the shapes and types of the first ones, and return its loss."""
+        if not self.inputs:
+            self.inputs = [value.to(self.device) for value in inputs]
+        else:
+            for own, value in zip(self.inputs, inputs, strict=True):
+                own.copy_(value, non_blocking=True)
+        if self.seen < WARM_UP:
+            self.seen += 1
+            return self._run_aside(lambda: self.step(self.inputs))
+        if self.graph is None:
+            self._run_aside(self._record)
+        assert self.graph is not None
+        assert self.loss is not None
+        self.graph.replay()
+        return self.loss
+
+    def _run_aside(self, work: Callable[[], Tensor]) -> Tensor:
+        """Run work in the stream of the recording, between what was and what will be started elsewhere."""
+        usual = torch.cuda.current_stream(self.device)
+        self.stream.wait_stream(usual)
+        with torch.cuda.stream(self.stream):
+            result = work()
+        usual.wait_stream(self.stream)
+        return result
+
+    def _record(self) -> Tensor:
+        """Record a step, which is not made yet.
+
+        Threads that prepare batches go on meanwhile, so that only calls of this one are watched. Memory is not handed
+        back to the device before, as `torch.cuda.graph` does: the meter's proof of a peak needs an allocator that only
+        grows.
+
+        Raises:
+            InputError: The step looks at a value on the host, say, which no recording can.
+        """
+        torch.cuda.synchronize(self.device)
+        graph = torch.cuda.CUDAGraph()
+        graph.capture_begin(capture_error_mode="thread_local")
+        try:
+            loss = self.step(self.inputs)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            raise InputError(
+                f"a step of this network cannot be recorded: give training.replay=false ({error})"
+            ) from error
+        graph.capture_end()
+        self.graph, self.loss = graph, loss
+        return loss
