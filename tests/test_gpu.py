@@ -135,6 +135,40 @@ def test_a_process_that_occupies_a_gpu_leaves_what_it_says(environment: dict[str
     assert seen == pytest.approx(said, abs=4 * MIB)
 
 
+def test_runs_on_a_gpu_fill_every_column_of_its_memory(tmp_path: Path) -> None:
+    command = [
+        sys.executable, "-m", "bench", "-m", "pipeline=superpixel_gnn,tiled_cnn", "seed=0",
+        "superpixels.superpixel_size=40", "training.steps=20", "training.patience=null", "dataset=synthetic",
+        "dataset.image_size=[96,96]", "dataset.train_images=2", "dataset.val_images=1", "dataset.test_images=2",
+        f"results_dir={tmp_path}", "device=cuda",
+    ]  # fmt: skip
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
+    assert done.returncode == 0, done.stderr[-3000:]
+    runs = pd.read_csv(tmp_path / "tables" / "runs.csv")
+    assert set(runs["peak_memory_kind"]) == {"gpu_process"}
+    stages = pd.read_csv(tmp_path / "tables" / "stages.csv")
+    measured = stages[stages["stage"].isin(["prepare", "train", "predict"])]
+    always = [str(name) for name in stages if str(name).startswith("gpu_") and name != "gpu_accounting_peak_bytes"]
+    assert {name: int(measured[name].isna().sum()) for name in always if measured[name].isna().any()} == {}
+    assert measured["gpu_peak_process_bytes"].gt(measured["gpu_context_bytes"] - MIB).all()
+    beside = (measured["gpu_peak_device_delta_bytes"] - measured["gpu_peak_process_bytes"]).abs()
+    assert beside.lt(32 * MIB).all(), "the device was idle before the run, and the run's network is no part of that"
+    assert not runs["flags"].fillna("").str.contains("GPU").any()
+
+
+def test_the_smallest_card_holds_the_context_and_what_was_allocated(environment: dict[str, str]) -> None:
+    found = find_smallest(
+        gpu_work.allocate, 512 * MIB, "cuda", resolution=512 * MIB, high=2048 * MIB, environment=environment
+    )
+    assert found.least_bytes is not None, found
+    assert found.kind == "cap_hard"
+    assert 512 * MIB < found.least_bytes < 2048 * MIB, found.trials
+    assert [trial.status for trial in found.trials if trial.limit_bytes <= 512 * MIB] in ([], ["out_of_memory"])
+
+
+# ---------------------------------------------------- in this process, which from here on is itself one on the GPU
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_gpu_learns_and_predicts_what_a_cpu_does(name: str, tmp_path: Path) -> None:
     samples = [disc(seed) for seed in range(4)]
@@ -224,34 +258,3 @@ def watch_replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
     monkeypatch.setattr(torch.cuda.CUDAGraph, "replay", counted)
     return replays
-
-
-def test_runs_on_a_gpu_fill_every_column_of_its_memory(tmp_path: Path) -> None:
-    command = [
-        sys.executable, "-m", "bench", "-m", "pipeline=superpixel_gnn,tiled_cnn", "seed=0",
-        "superpixels.superpixel_size=40", "training.steps=20", "training.patience=null", "dataset=synthetic",
-        "dataset.image_size=[96,96]", "dataset.train_images=2", "dataset.val_images=1", "dataset.test_images=2",
-        f"results_dir={tmp_path}", "device=cuda",
-    ]  # fmt: skip
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280)
-    assert done.returncode == 0, done.stderr[-3000:]
-    runs = pd.read_csv(tmp_path / "tables" / "runs.csv")
-    assert set(runs["peak_memory_kind"]) == {"gpu_process"}
-    stages = pd.read_csv(tmp_path / "tables" / "stages.csv")
-    measured = stages[stages["stage"].isin(["prepare", "train", "predict"])]
-    always = [str(name) for name in stages if str(name).startswith("gpu_") and name != "gpu_accounting_peak_bytes"]
-    assert {name: int(measured[name].isna().sum()) for name in always if measured[name].isna().any()} == {}
-    assert measured["gpu_peak_process_bytes"].gt(measured["gpu_context_bytes"] - MIB).all()
-    beside = (measured["gpu_peak_device_delta_bytes"] - measured["gpu_peak_process_bytes"]).abs()
-    assert beside.lt(32 * MIB).all(), "the device was idle before the run, and the run's network is no part of that"
-    assert not runs["flags"].fillna("").str.contains("GPU").any()
-
-
-def test_the_smallest_card_holds_the_context_and_what_was_allocated(environment: dict[str, str]) -> None:
-    found = find_smallest(
-        gpu_work.allocate, 512 * MIB, "cuda", resolution=512 * MIB, high=2048 * MIB, environment=environment
-    )
-    assert found.least_bytes is not None, found
-    assert found.kind == "cap_hard"
-    assert 512 * MIB < found.least_bytes < 2048 * MIB, found.trials
-    assert [trial.status for trial in found.trials if trial.limit_bytes <= 512 * MIB] in ([], ["out_of_memory"])

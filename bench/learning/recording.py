@@ -15,6 +15,7 @@ from bench.config import InputError
 
 Batch = TypeVar("Batch")
 WARM_UP = 3  # steps before one is recorded, in which libraries load and choose their kernels
+_STREAMS: dict[torch.device, torch.cuda.Stream] = {}
 
 
 @dataclass(frozen=True)
@@ -35,18 +36,18 @@ class StepRecorder:
     """One optimiser step as a CUDA graph, whose inputs are replaced before each replay."""
 
     def __init__(self, step: Callable[[Sequence[Tensor]], Tensor], device: torch.device) -> None:
-        """Take what is to be recorded.
+        """Take what is to be recorded, and leave the stream in which nothing can be.
 
         Args:
             step: Makes a step from inputs on the device and returns its loss; what it changes, it changes in place.
             device: The GPU.
         """
         self.step, self.device = step, device
-        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self.inputs: list[Tensor] = []
         self.graph: torch.cuda.CUDAGraph | None = None
         self.loss: Tensor | None = None
         self.seen = 0
+        enter_stream(device)
 
     def run(self, inputs: Sequence[Tensor]) -> Tensor:
         """Make a step from inputs on the host, of the shapes and types of the first ones, and return its loss."""
@@ -57,24 +58,13 @@ class StepRecorder:
                 own.copy_(value, non_blocking=True)
         if self.seen < WARM_UP:
             self.seen += 1
-            return self._run_aside(lambda: self.step(self.inputs))
-        if self.graph is None:
-            self._run_aside(self._record)
-        assert self.graph is not None
-        assert self.loss is not None
+            return self.step(self.inputs)
+        if self.graph is None or self.loss is None:
+            self.graph, self.loss = self._record()
         self.graph.replay()
         return self.loss
 
-    def _run_aside(self, work: Callable[[], Tensor]) -> Tensor:
-        """Run work in the stream of the recording, between what was and what will be started elsewhere."""
-        usual = torch.cuda.current_stream(self.device)
-        self.stream.wait_stream(usual)
-        with torch.cuda.stream(self.stream):
-            result = work()
-        usual.wait_stream(self.stream)
-        return result
-
-    def _record(self) -> Tensor:
+    def _record(self) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         """Record a step, which is not made yet.
 
         Threads that prepare batches go on meanwhile, so that only calls of this one are watched. Memory is not handed
@@ -96,5 +86,18 @@ class StepRecorder:
                 f"a step of this network cannot be recorded: give training.replay=false ({error})"
             ) from error
         graph.capture_end()
-        self.graph, self.loss = graph, loss
-        return loss
+        return graph, loss
+
+
+def enter_stream(device: torch.device) -> None:
+    """Have this thread go on in a stream of its own on a GPU, for good: the usual one cannot be recorded.
+
+    It is one stream for all fits, and for what is predicted after them: cuBLAS keeps a workspace of 32 MiB for each
+    stream that it meets.
+    """
+    usual, own = torch.cuda.current_stream(device), _STREAMS.get(device)
+    if own is None:
+        own = _STREAMS[device] = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    if usual != own:
+        own.wait_stream(usual)
+        torch.cuda.set_stream(own)
