@@ -1,10 +1,12 @@
 """Flags that need no device: gaps without proof, counters that disagree."""
 
+from dataclasses import replace
+
 import pytest
 
 from bench.measure.allocator import AllocatorReading
 from bench.measure.device import Device, open_cpu
-from bench.measure.flags import flag_energy, flag_gaps, flag_run
+from bench.measure.flags import flag_energy, flag_gaps, flag_run, stray_bytes
 from bench.measure.gpu import NoGpu
 from bench.measure.memory import Peak
 from bench.measure.sampling import Summary
@@ -47,6 +49,27 @@ def test_a_long_gap_is_invalid_unless_the_peak_is_proven(device: Device, measure
     assert all(flag.startswith("invalid: 1.00 s without a sample in train (train)") for flag in flags)
     dense = Trace([{"t_ns": moment * SECOND // 10} for moment in range(21)])
     assert flag_gaps(measured, dense, device) == []
+
+
+@pytest.mark.parametrize(
+    ("device_rises", "listed", "stray"),
+    [
+        ((400, 464), 464, 0),  # the run took memory before its process was listed
+        ((464, 400), 400, 0),  # or gave some back
+        ((400, 400), 400, 0),
+        ((450, 450), 400, 50),  # memory of nobody known
+        ((450, 500), 400, 50),
+        ((400, 420), 500, 80),
+    ],
+)
+def test_what_the_run_takes_while_processes_are_listed_is_no_stray(
+    device_rises: tuple[int, int], listed: int, stray: int
+) -> None:
+    device = replace(on_gpu(7), baseline_bytes=100)
+    samples = [{"t_ns": number, "gpu_used_bytes": 100 + rise} for number, rise in enumerate(device_rises)]
+    samples[0]["gpu_process_bytes"] = listed
+    assert stray_bytes(Trace(samples), device) == stray
+    assert stray_bytes(Trace([samples[0]]), device) == abs(device_rises[0] - listed), "there is no second reading"
 
 
 @pytest.mark.parametrize(("counted", "flagged"), [(1200.0, False), (1100.0, False), (1000.0, True), (None, False)])

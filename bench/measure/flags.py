@@ -73,14 +73,21 @@ def flag_foreign(trace: Trace, device: Device) -> list[str]:
 
 
 def stray_bytes(trace: Trace, device: Device) -> int | None:
-    """Return the largest difference in a sample between the device's rise over its baseline and the run's memory."""
+    """Return the largest difference in a sample between the device's rise over its baseline and the run's memory.
+
+    The driver takes milliseconds to list processes, in which the run may take or give back memory: the device, read
+    before, is read again in the next sample, and what lies between the two readings is no difference.
+    """
     if not device.sees_device or device.baseline_bytes is None:
         return None
-    strays = [
-        abs(int(used) - device.baseline_bytes - int(own))
-        for sample in trace.samples
-        if (used := sample.get("gpu_used_bytes")) is not None and (own := sample.get("gpu_process_bytes")) is not None
-    ]
+    strays = []
+    for sample, following in zip(trace.samples, [*trace.samples[1:], *trace.samples[-1:]], strict=True):
+        used, own = sample.get("gpu_used_bytes"), sample.get("gpu_process_bytes")
+        if used is None or own is None:
+            continue
+        after = following.get("gpu_used_bytes")
+        readings = [int(reading) - device.baseline_bytes for reading in (used, after) if reading is not None]
+        strays.append(max(min(readings) - int(own), int(own) - max(readings), 0))
     return max(strays) if strays else None
 
 
