@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from bench.learning.devices import resolve_device, seed_everything
+    from bench.learning.forks import load_state, save_state
     from bench.learning.losses import segmentation_loss
     from bench.learning.training import Learner, NonFiniteLoss, _Fit, train
 
@@ -174,6 +175,33 @@ def test_forked_cool_downs_change_nothing_but_add_their_rows() -> None:
     assert all(torch.equal(one, other) for one, other in zip(weights, same, strict=True))
     assert [(row.step, row.budget) for row in forked.history if row.budget] == [(50, 50), (100, 100), (200, 200)]
     assert [interval.phase for interval in forked.intervals].count("fork") == 3
+
+
+def test_a_state_is_put_back_into_the_same_tensors() -> None:
+    """A GPU that replays its steps knows no others. A weight that had no gradient yet has no moments again."""
+    net, late = nn.Linear(2, 2), nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.AdamW([*net.parameters(), late], lr=0.1, fused=True)
+    scaler = torch.amp.GradScaler("cpu", enabled=False)
+
+    def step(also: Tensor | float) -> None:
+        (net(torch.ones(1, 2)).sum() + also).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def list_state() -> list[Tensor]:
+        moments = [value for weight in net.parameters() for value in optimizer.state[weight].values()]
+        return [*net.parameters(), *moments]
+
+    step(0.0)
+    before, places = [value.detach().clone() for value in list_state()], [value.data_ptr() for value in list_state()]
+    with save_state(net, optimizer, scaler) as path:
+        step(late.sum())
+        assert late in optimizer.state
+        assert not any(torch.equal(one, other) for one, other in zip(before, list_state(), strict=True))
+        load_state(path, net, optimizer, scaler)
+    assert all(torch.equal(one, other) for one, other in zip(before, list_state(), strict=True))
+    assert [value.data_ptr() for value in list_state()] == places
+    assert late not in optimizer.state
 
 
 def test_a_fork_is_the_fit_that_was_planned_for_its_budget() -> None:
