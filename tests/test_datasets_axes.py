@@ -148,6 +148,24 @@ def test_pyramid_levels_and_the_label_of_a_slide_do_not_count(tmp_path: Path) ->
     np.testing.assert_array_equal(open_image(tmp_path / "a.ome.tif").array[...], FLAT)
 
 
+@pytest.mark.parametrize("scanned", [True, False])
+def test_a_slide_of_an_aperio_scanner_is_its_largest_image(tmp_path: Path, scanned: bool) -> None:
+    """As such scanners write them: the slide, its thumbnail, smaller copies, the label and the macro image."""
+    image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
+    text = "Aperio Image Library v12.0.16\r\n128x96 [0,0 128x96] (16x16)"
+    with tifffile.TiffWriter(tmp_path / "a.svs", bigtiff=True) as tiff:
+        shared: Any = {"photometric": "rgb", "metadata": None}
+        tiff.write(image, tile=(16, 16), description=f"{text}|AppMag = 20|MPP = 0.4990", **shared)
+        if scanned:
+            tiff.write(image[::4, ::4], rowsperstrip=8, description=text, **shared)
+            tiff.write(image[::2, ::2], tile=(16, 16), description=text, **shared)
+            tiff.write(image[:8, :12], rowsperstrip=8, subfiletype=1, description="Aperio\r\nlabel 12x8", **shared)
+            tiff.write(image[:8, :16], rowsperstrip=8, subfiletype=9, description="Aperio\r\nmacro 16x8", **shared)
+    opened = open_image(tmp_path / "a.svs")
+    np.testing.assert_array_equal(opened.array[...], image)
+    np.testing.assert_array_equal(opened.array[16:40, 32:64], image[16:40, 32:64])
+
+
 def test_pages_of_one_shape_are_a_stack(tmp_path: Path) -> None:
     with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
         for values in VALUES[:, 0]:

@@ -8,7 +8,7 @@ from bench.datasets import zarr_files
 from bench.datasets.stored import Opened
 
 PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
-TIFFS = (".tif", ".tiff")
+TIFFS = (".tif", ".tiff", ".btf", ".svs")  # the last two: BigTIFF, and slides of Aperio scanners
 ZARR = ".zarr"
 SUFFIXES = (*PICTURES, *TIFFS, ZARR)
 MAX_PIXELS = 1 << 30
