@@ -9,6 +9,7 @@ from bench.measure.device import Device, open_cpu
 from bench.measure.flags import flag_energy, flag_gaps, flag_run, stray_bytes
 from bench.measure.gpu import NoGpu
 from bench.measure.memory import Peak
+from bench.measure.sampler import Sample
 from bench.measure.sampling import Summary
 from bench.measure.stages import Stage, StageEntry
 from bench.measure.trace import Trace
@@ -66,7 +67,7 @@ def test_what_the_run_takes_while_processes_are_listed_is_no_stray(
     device_rises: tuple[int, int], listed: int, stray: int
 ) -> None:
     device = replace(on_gpu(7), baseline_bytes=100)
-    samples = [{"t_ns": number, "gpu_used_bytes": 100 + rise} for number, rise in enumerate(device_rises)]
+    samples: list[Sample] = [{"t_ns": number, "gpu_used_bytes": 100 + rise} for number, rise in enumerate(device_rises)]
     samples[0]["gpu_process_bytes"] = listed
     assert stray_bytes(Trace(samples), device) == stray
     assert stray_bytes(Trace([samples[0]]), device) == abs(device_rises[0] - listed), "there is no second reading"
