@@ -96,10 +96,11 @@ def add_column(graph: Data, name: str, make: Callable[[Storage], NDArray[Any]]) 
         graph.__dict__[_MAPS] = _Maps((*graph.__dict__[_MAPS], values))
 
 
-def release_columns(graph: Data) -> None:
-    """Hand back what a graph on the disk has in memory; a graph in memory is left alone."""
-    for values in graph.__dict__.get(_MAPS, ()):
-        release(values)
+def release_columns(*graphs: Data) -> None:
+    """Hand back what graphs on the disk have in memory; graphs in memory are left alone."""
+    for graph in graphs:
+        for values in graph.__dict__.get(_MAPS, ()):
+            release(values)
 
 
 def make_rows(graph: Data, rows: int, dtype: DTypeLike, columns: tuple[int, ...] = ()) -> NDArray[Any]:

@@ -16,9 +16,14 @@ ADDED_ROWS = 64  # at least: among which the edges are spread that are added
 MORE_EDGES = 1.1  # a window may have more edges for its nodes than its graph has
 
 
+def list_graph(data: Data) -> list[Tensor]:
+    """Return features (N, F), edges (2, E), and their weights (E,) and attributes (E, D)."""
+    return [data.x, data.edge_index, data.edge_weight, data.edge_attr]
+
+
 def list_inputs(batch: Data) -> list[Tensor]:
-    """Return features (N, F), edges (2, E), their weights (E,) and attributes (E, D), and pixels of classes (N, K)."""
-    return [batch.x, batch.edge_index, batch.edge_weight, batch.edge_attr, batch.y_counts]
+    """Return what `list_graph` does, and the pixels of each class (N, K)."""
+    return [*list_graph(batch), batch.y_counts]
 
 
 @dataclass(frozen=True)

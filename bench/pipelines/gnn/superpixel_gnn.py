@@ -39,7 +39,7 @@ from bench.pipelines.gnn.graph import (
     is_large,
     store_graph,
 )
-from bench.pipelines.gnn.inputs import choose_targets, fix_inputs, list_inputs
+from bench.pipelines.gnn.inputs import choose_targets, fix_inputs, list_graph, list_inputs
 from bench.pipelines.gnn.items import Item, SuperpixelViews, TrainingGraphs, paint_item
 from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
@@ -55,12 +55,6 @@ from bench.superpixels.registry import segment_views
 from bench.superpixels.views import group_views, list_views, warm_up_views
 
 BAND_PIXELS = 1 << 24  # painted at once into a file of chunks
-
-
-def _release(graphs: Sequence[Data]) -> None:
-    """Hand back what graphs on the disk have in memory."""
-    for graph in graphs:
-        release_columns(graph)
 
 
 class SuperpixelGnn:
@@ -144,7 +138,9 @@ class SuperpixelGnn:
         if self.settings.weights is not None:
             return self._add_facts(self._load_published(self.settings.weights, items[0].num_features), items, val_items)
         self.model = self._build(items[0].num_features, items[0].edge_attr.shape[1])
-        self.model.standardize([data.x for data in items], [data.edge_attr for data in items], lambda: _release(items))
+        self.model.standardize(
+            [data.x for data in items], [data.edge_attr for data in items], lambda: release_columns(*items)
+        )
         trim_heap()
         self.model.to(self.device)
         pixels = torch.stack([data.y_counts[rows].sum(dim=0) for data in items for rows in walk_rows(data)]).sum(dim=0)
@@ -163,10 +159,9 @@ class SuperpixelGnn:
                 validation_cost=self._validation_cost(sampler, val_items),
                 fixed=fix_inputs(sampler, self._vary, self._compare) if self.settings.model.allows_padding else None,
             )
-            training = self.config.training
             log = train(
                 learner,
-                training,
+                self.config.training,
                 self.settings,
                 seed=self.config.seed,
                 device=self.device,
@@ -341,13 +336,12 @@ class SuperpixelGnn:
             logits: Tensor = self.get_model()(x, *edges)
         return logits[:count]
 
-    def _move(self, data: Data) -> list[Tensor]:
-        """Return features and edges of a graph on the device; `Data.to` would move the graph itself."""
-        return [value.to(self.device) for value in (data.x, data.edge_index, data.edge_weight, data.edge_attr)]
+    def _move(self, values: Sequence[Tensor]) -> list[Tensor]:
+        return [value.to(self.device) for value in values]  # `Data.to` would move the graph itself
 
     def compute_loss(self, batch: Data) -> Tensor:
         """Return the loss of a graph, or of several in one."""
-        return self._compare([value.to(self.device) for value in self._vary(batch)])
+        return self._compare(self._move(self._vary(batch)))
 
     def _vary(self, batch: Data) -> list[Tensor]:
         """Return what a step takes of a batch, on the host, as a random change of the image would have it."""
@@ -356,11 +350,9 @@ class SuperpixelGnn:
     def _compare(self, inputs: Sequence[Tensor]) -> Tensor:
         """Return the loss of what `list_inputs` returned, on the device."""
         *graph, counts = inputs
-        targets, pixels = choose_targets(counts, self.settings.targets)
         return segmentation_loss(
             self._logits(graph, self.batch_rows),
-            targets,
-            pixels,
+            *choose_targets(counts, self.settings.targets),
             self.class_weights,
             cross_entropy_weight=self.config.training.cross_entropy_weight,
             dice_weight=self.config.training.dice_weight,
@@ -389,7 +381,9 @@ class SuperpixelGnn:
         hops, nodes = self.get_model().hops, self.settings.predict_nodes
         with torch.inference_mode(), self.choose_library():
             for part in parts(data, nodes or len(out), hops):
-                out[part.inner.numpy()] = of(self._logits(self._move(part.data))).cpu().numpy()[part.kept.numpy()]
+                out[part.inner.numpy()] = (
+                    of(self._logits(self._move(list_graph(part.data)))).cpu().numpy()[part.kept.numpy()]
+                )
                 release(out)
                 release_columns(data)
         return out
