@@ -148,12 +148,13 @@ def test_pyramid_levels_and_the_label_of_a_slide_do_not_count(tmp_path: Path) ->
     np.testing.assert_array_equal(open_image(tmp_path / "a.ome.tif").array[...], FLAT)
 
 
+@pytest.mark.parametrize("suffix", [".svs", ".btf"])
 @pytest.mark.parametrize("scanned", [True, False])
-def test_a_slide_of_an_aperio_scanner_is_its_largest_image(tmp_path: Path, scanned: bool) -> None:
+def test_a_slide_of_an_aperio_scanner_is_its_largest_image(tmp_path: Path, scanned: bool, suffix: str) -> None:
     """As such scanners write them: the slide, its thumbnail, smaller copies, the label and the macro image."""
     image = np.random.default_rng(0).integers(0, 256, (96, 128, 3), np.uint8)
     text = "Aperio Image Library v12.0.16\r\n128x96 [0,0 128x96] (16x16)"
-    with tifffile.TiffWriter(tmp_path / "a.svs", bigtiff=True) as tiff:
+    with tifffile.TiffWriter(tmp_path / f"a{suffix}", bigtiff=True) as tiff:
         shared: Any = {"photometric": "rgb", "metadata": None}
         tiff.write(image, tile=(16, 16), description=f"{text}|AppMag = 20|MPP = 0.4990", **shared)
         if scanned:
@@ -161,7 +162,7 @@ def test_a_slide_of_an_aperio_scanner_is_its_largest_image(tmp_path: Path, scann
             tiff.write(image[::2, ::2], tile=(16, 16), description=text, **shared)
             tiff.write(image[:8, :12], rowsperstrip=8, subfiletype=1, description="Aperio\r\nlabel 12x8", **shared)
             tiff.write(image[:8, :16], rowsperstrip=8, subfiletype=9, description="Aperio\r\nmacro 16x8", **shared)
-    opened = open_image(tmp_path / "a.svs")
+    opened = open_image(tmp_path / f"a{suffix}")
     np.testing.assert_array_equal(opened.array[...], image)
     np.testing.assert_array_equal(opened.array[16:40, 32:64], image[16:40, 32:64])
 

@@ -14,7 +14,7 @@ from bench.arrays.protocols import Typed
 from bench.arrays.rows import cut_bands
 from bench.config import require
 from bench.datasets.normalization import BAND_VALUES
-from bench.datasets.opening import MAX_PIXELS, open_numbers
+from bench.datasets.opening import MAX_PIXELS, TIFFS, open_numbers
 from bench.datasets.stored import Coding, Colours
 from bench.datasets.strips import Strip
 
@@ -153,7 +153,7 @@ def take_one_channel(path: Path, numbers: NDArray[Any], alpha: bool) -> NDArray[
 
 def propose_planes(path: Path) -> str:
     """Return, in words, how to save what looks like planes of class numbers: writers of TIFF take three for colours."""
-    how = " (tifffile: photometric='minisblack')" if path.suffix.lower() in (".tif", ".tiff") else ""
+    how = " (tifffile: photometric='minisblack')" if path.suffix.lower() in TIFFS else ""
     return f"; its numbers are too small for colours: if its channels are planes of a volume, save each as a page{how}"
 
 

@@ -32,25 +32,31 @@ class FixedInputs(Generic[Batch]):
     loss: Callable[[Sequence[Tensor]], Tensor]
 
 
-class StepRecorder:
+class StepRecorder(Generic[Batch]):
     """One optimiser step as a CUDA graph, whose inputs are replaced before each replay."""
 
-    def __init__(self, step: Callable[[Sequence[Tensor]], Tensor], device: torch.device) -> None:
+    def __init__(
+        self, fixed: FixedInputs[Batch], descend: Callable[[Callable[[], Tensor]], Tensor], device: torch.device
+    ) -> None:
         """Take what is to be recorded, and leave the stream in which nothing can be.
 
         Args:
-            step: Makes a step from inputs on the device and returns its loss; what it changes, it changes in place.
+            fixed: The inputs of a step, and their loss.
+            descend: Makes a step down the gradient of a loss, which it returns; what it changes, it changes in place.
             device: The GPU.
         """
-        self.step, self.device = step, device
+        self.fixed, self.descend, self.device = fixed, descend, device
         self.inputs: list[Tensor] = []
         self.graph: torch.cuda.CUDAGraph | None = None
         self.loss: Tensor | None = None
         self.seen = 0
         enter_stream(device)
 
-    def run(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Make a step from inputs on the host, of the shapes and types of the first ones, and return its loss."""
+    def run(self, batch: Batch) -> Tensor | None:
+        """Make a step and return its loss; None, and no step, of a batch that does not fit into the shapes."""
+        inputs = self.fixed.make(batch)
+        if inputs is None:
+            return None
         if not self.inputs:
             self.inputs = [value.to(self.device) for value in inputs]
         else:
@@ -58,11 +64,14 @@ class StepRecorder:
                 own.copy_(value, non_blocking=True)
         if self.seen < WARM_UP:
             self.seen += 1
-            return self.step(self.inputs)
+            return self._step()
         if self.graph is None or self.loss is None:
             self.graph, self.loss = self._record()
         self.graph.replay()
         return self.loss
+
+    def _step(self) -> Tensor:
+        return self.descend(lambda: self.fixed.loss(self.inputs))
 
     def _record(self) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         """Record a step, which is not made yet.
@@ -78,7 +87,7 @@ class StepRecorder:
         graph = torch.cuda.CUDAGraph()
         graph.capture_begin(capture_error_mode="thread_local")
         try:
-            loss = self.step(self.inputs)
+            loss = self._step()
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:

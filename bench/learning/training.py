@@ -149,10 +149,10 @@ class _Fit(Generic[Batch]):
         self.forks = fork_budgets(self.training, self.schedule.ceiling)  # step to the budget it would serve
         scaled = amp_dtype(self.device, self.training.amp) is torch.float16
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=scaled)
-        self.recorder: StepRecorder | None = None
+        self.recorder: StepRecorder[Batch] | None = None
         fixed = self.learner.fixed
         if fixed is not None and self.training.replay and self.device.type == "cuda" and not scaled:
-            self.recorder = StepRecorder(lambda inputs: self.move_weights(lambda: fixed.loss(inputs)), self.device)
+            self.recorder = StepRecorder(fixed, self.move_weights, self.device)
 
     def elapsed(self) -> float:
         """Seconds since the arm began to learn, without those of forked cool-downs."""
@@ -205,11 +205,8 @@ class _Fit(Generic[Batch]):
 
     def start_step(self, batch: Batch) -> Tensor:
         """Start a step, by a replay where the batch has the shapes of the recorded one, and return its loss."""
-        if self.recorder is not None and self.learner.fixed is not None:
-            inputs = self.learner.fixed.make(batch)
-            if inputs is not None:
-                return self.recorder.run(inputs)
-        return self.move_weights(lambda: self.learner.loss(batch))
+        loss = None if self.recorder is None else self.recorder.run(batch)
+        return self.move_weights(lambda: self.learner.loss(batch)) if loss is None else loss
 
     def move_weights(self, find_loss: Callable[[], Tensor]) -> Tensor:
         """Move the weights down the gradient of a loss, and return the loss."""

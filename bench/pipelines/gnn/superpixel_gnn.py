@@ -381,9 +381,8 @@ class SuperpixelGnn:
         hops, nodes = self.get_model().hops, self.settings.predict_nodes
         with torch.inference_mode(), self.choose_library():
             for part in parts(data, nodes or len(out), hops):
-                out[part.inner.numpy()] = (
-                    of(self._logits(self._move(list_graph(part.data)))).cpu().numpy()[part.kept.numpy()]
-                )
+                logits = self._logits(self._move(list_graph(part.data)))
+                out[part.inner.numpy()] = of(logits).cpu().numpy()[part.kept.numpy()]
                 release(out)
                 release_columns(data)
         return out
