@@ -167,6 +167,7 @@ def _test(
         scores.add(sample, predicted, item.segments)
         panels.add(sample, predicted)
         facts.update(drop_origin(item.facts))
+        del item, predicted  # before the next one is prepared
     return scores, panels, {name: total / len(data.test) for name, total in facts.items()}
 
 

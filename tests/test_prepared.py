@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -27,6 +28,7 @@ from bench.config import (
     SuperpixelGnnConfig,
     SuperpixelsConfig,
     SyntheticConfig,
+    ThresholdConfig,
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
@@ -34,6 +36,7 @@ from bench.measure.memory import MemoryProbe
 from bench.pipelines.gnn import cache as prepared
 from bench.pipelines.gnn.cache import Cache, CacheEntry, hash_pixels, load_entry, store_entry
 from bench.pipelines.origin import Origin, drop_origin, sum_origins
+from bench.pipelines.threshold import Grey, Threshold
 from bench.run import run
 from bench.sweeps.jobs import NOT_PART_OF_A_RUN
 
@@ -367,6 +370,25 @@ def test_a_run_from_the_cache_reports_the_seconds_of_the_run_that_filled_it(tmp_
     work = sum(entry.seconds for path in (tmp_path / "cache").iterdir() if (entry := load_entry(path)))
     for stages in (first, again):
         assert math.isclose(stages["seconds"].sum(), work, rel_tol=0.2, abs_tol=0.01)
+
+
+def test_what_was_made_of_a_test_image_goes_before_the_next_is_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    living: list[int] = []
+    items: list[weakref.ref[Grey]] = []
+
+    def prepare(_: Threshold, image: Sample) -> Grey:
+        living.append(sum(item() is not None for item in items))
+        item = Grey(image.image, image.mask)
+        items.append(weakref.ref(item))
+        return item
+
+    monkeypatch.setattr(Threshold, "prepare", prepare)
+    dataset = SyntheticConfig(image_size=[64, 64], train_images=2, val_images=1, test_images=4)
+    config = Config(dataset=dataset, pipeline=ThresholdConfig(), device="cpu")
+    run(config, tmp_path, {"run_id": "run", "settings_key": "settings"})
+    assert living == [0, 1, 2, 0, 0, 0, 0], "training and validation images are kept for the fit, no others"
 
 
 def test_the_folder_of_the_cache_makes_no_other_configuration(tmp_path: Path) -> None:
