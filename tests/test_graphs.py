@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import weakref
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from numba import config
     from torch_geometric.data import Data
 
+    from bench.graphs import build
     from bench.graphs.build import build_graph, build_graphs
     from bench.graphs.edges import EDGES, NodePairs, direct_pairs, unite_pairs
     from bench.graphs.features import FEATURES
@@ -148,6 +150,24 @@ def test_graphs_that_share_one_walk_are_those_of_each_segmentation_alone(
         for graph, expected in zip(together, alone, strict=True):
             for name, value in graph.to_dict().items():
                 np.testing.assert_array_equal(value, expected[name], err_msg=name)
+
+
+def test_a_graph_that_was_let_go_is_gone_before_the_next_is_built(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, views = noise((30, 30)), [voronoi((30, 30), count) for count in (20, 30, 40)]
+    before: list[bool] = []
+    features: list[weakref.ref[NDArray[np.float32]]] = []
+
+    def build_next(*given: Any) -> dict[str, NDArray[Any]]:
+        before.append(any(array() is not None for array in features))
+        columns = build_one(*given)
+        features.append(weakref.ref(columns["x"]))
+        return columns
+
+    build_one = build._build_next
+    monkeypatch.setattr(build, "_build_next", build_next)
+    for graph in build_graphs(image, views, GraphConfig()):
+        del graph
+    assert before == [False, False, False]
 
 
 def test_weights_ignore_the_size_of_a_pixel_and_never_vanish() -> None:

@@ -121,11 +121,21 @@ def test_folds_without_a_graph_network_are_refused() -> None:
 
 
 def test_the_first_stage_has_a_budget_of_its_own_within_that_of_the_fit() -> None:
-    assert limit_steps(TrainingConfig(steps=1000, forks=True), 300) == TrainingConfig(steps=300)
-    assert limit_steps(TrainingConfig(steps=100), 300).steps == 100
-    assert limit_steps(TrainingConfig(steps=None, epochs=7), 300) == TrainingConfig(steps=300, epochs=7)
-    assert limit_steps(TrainingConfig(steps=None, seconds=60.0), 300).seconds == 30
+    assert limit_steps(TrainingConfig(steps=1000, forks=True), 300, 0.5) == TrainingConfig(steps=300)
+    assert limit_steps(TrainingConfig(steps=100), 300, 0.5).steps == 100
+    assert limit_steps(TrainingConfig(steps=None, epochs=7), 300, 0.5) == TrainingConfig(steps=300, epochs=7)
+    assert limit_steps(TrainingConfig(steps=None, seconds=60.0), 300, 0.25).seconds == 15
     assert SETTINGS(coarse_steps=300).scale_work(0.1).coarse_steps == 30
+
+
+@pytest.mark.parametrize(
+    ("settings", "seconds"),
+    [(SETTINGS(), [30.0]), (SETTINGS(folds=3), [10.0] * 3), (SETTINGS(refine=False), [60.0])],
+)
+def test_the_u_nets_share_half_of_a_budget_in_seconds(settings: CoarseGnnConfig, seconds: list[float]) -> None:
+    training = TrainingConfig(steps=None, seconds=60.0)
+    arm = CoarseGnn(Config(DatasetConfig(), settings, training=training, device="cpu"), TASK)
+    assert [network.config.training.seconds for network in arm.coarse] == pytest.approx(seconds)
 
 
 def test_the_log_counts_both_stages(folded: tuple[CoarseGnn, FitLog]) -> None:

@@ -48,6 +48,22 @@ def test_every_node_is_in_one_part_and_keeps_its_features(axes: int, nodes: int)
         assert torch.equal(part.data.pos[part.kept], whole.pos[part.inner])
 
 
+@pytest.mark.parametrize("shape", [(60, 60), (61, 45), (400, 7), (13, 13, 13), (2, 40, 30)])
+@pytest.mark.parametrize("nodes", [90, 100, 101, 300, 1000])
+def test_parts_of_a_lattice_are_alike_and_none_is_much_larger_than_asked_for(
+    shape: tuple[int, ...], nodes: int
+) -> None:
+    places = np.indices(shape).reshape(len(shape), -1).T
+    whole = graph(len(shape), len(places))
+    whole.pos = torch.from_numpy(places.astype(np.float32))
+    sizes = [len(part.inner) for part in parts(whole, nodes, 1)]
+    if len(sizes) == 1:
+        assert sizes[0] <= 1.1 * nodes
+    assert max(sizes) <= 1.6 * nodes, "cuts fall between rows, of which there are few"
+    assert min(sizes) >= max(sizes) / 2.5
+    assert len(sizes) <= 2.5 * len(places) / nodes
+
+
 @pytest.mark.parametrize("conv", CONVS)
 def test_a_network_says_in_parts_what_it_says_of_the_whole(conv: str) -> None:
     whole = graph(2)

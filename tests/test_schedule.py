@@ -104,11 +104,20 @@ def test_the_clock_plays_no_part_without_a_budget_in_seconds() -> None:
 def test_the_clock_ends_a_fit_that_has_a_budget_in_seconds() -> None:
     schedule = Schedule(replace(PLAN, steps=None, seconds=10.0), 10)
     schedule.count_step(7.9)
-    assert (schedule.rate, schedule.is_cooling) == (2 / 20, False)
+    assert (schedule.rate, schedule.is_cooling) == (1.0, False)
     schedule.count_step(9.0)
-    assert schedule.rate == pytest.approx(3 / 20 * 0.5)
+    assert schedule.rate == pytest.approx(0.5)
     schedule.count_step(10.0)
     assert schedule.find_end() == "seconds"
+
+
+@pytest.mark.parametrize("seconds", [0.05, 0.3, 4.0])
+def test_slow_steps_warm_up_in_a_tenth_of_a_budget_in_seconds(seconds: float) -> None:
+    schedule = Schedule(replace(PLAN, steps=None, seconds=10.0), 10)
+    while schedule.seconds < 1.0:
+        assert schedule.rate == max(min((schedule.steps + 1) / 20, 1.0), min(schedule.seconds, 1.0))
+        schedule.count_step(schedule.seconds + seconds)
+    assert schedule.rate == 1.0
 
 
 def test_the_late_gain_is_what_the_last_quarter_brought() -> None:

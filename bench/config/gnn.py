@@ -44,7 +44,7 @@ class SuperpixelGnnConfig(LearningConfig):
     batch_nodes: int | None = (
         2048  # about so many per step: a window of a large graph or several small ones; null: one whole graph
     )
-    predict_nodes: int | None = 16384  # of a larger graph in prediction: parts of so many, with a halo; null: whole
+    predict_nodes: int | None = 8192  # of a larger graph in prediction: parts of so many, with a halo; null: whole
     weights: str | None = None  # file of published weights for model.conv=jain2024, replayed instead of training
     jitter: float = 0.1  # spread of a random gain and offset of the intensities behind the features; 0: off
     learning_rate: float = 3e-3  # the highest, between warm-up and cool-down

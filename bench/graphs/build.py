@@ -64,7 +64,9 @@ def build_graphs(
     """
     for columns in build_columns(image, views, config, rows):
         graph = Data(**{name: torch.from_numpy(values) for name, values in columns.items()})
+        del columns
         yield weigh_edges(graph, config.edge_weight, config.neighbours)
+        del graph  # before the next one is built
 
 
 def build_columns(

@@ -1,9 +1,11 @@
 """Cool-downs forked from a fit at doubling budgets: what the same arm reaches when it is planned for less work.
 
 A score that a long fit passes on its way says little about a short one, whose learning rate would have fallen by then.
-Because the rate is constant until the cool-down, one trunk serves all budgets: at four fifths of each, a copy of the
-model cools down and is validated. Doubling budgets cost a fifth of twice the longest: 1.4 fits instead of 2 (with a
-cool-down of a fifth). The copy lies on disk, not in the memory that is measured.
+Because the rate is constant between warm-up and cool-down, one trunk serves all budgets: at four fifths of each, a copy
+of the model cools down and is validated. The trunk warms up for as long as its own budget wants, which is most of the
+smallest ones: there a fit that was planned for the budget would have warmed up sooner, and may score more. Doubling
+budgets cost a fifth of twice the longest: 1.4 fits instead of 2 (with a cool-down of a fifth). The copy lies on disk,
+not in the memory that is measured.
 """
 
 import tempfile

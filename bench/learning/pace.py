@@ -51,7 +51,7 @@ def flag_pace(log: FitLog, skip_first: bool, earlier_seconds: float = 0.0) -> li
         The flag, or nothing.
     """
     lost = find_lost_seconds(log, skip_first, earlier_seconds)
-    whole = max((row.seconds for row in log.history), default=0.0) - earlier_seconds
+    whole = max((row.seconds for row in log.history if row.budget is None), default=0.0) - earlier_seconds
     if lost <= TOLERATED * whole:
         return []
     return [f"contended: the fit lost {lost:.1f} of {whole:.1f} s in stretches of over {SLOW:g} times its usual pace"]

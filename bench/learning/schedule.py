@@ -70,6 +70,8 @@ class Schedule:
         if self.ceiling is not None:
             length = min(length, ceil(WARMUP_SHARE * self.ceiling))
         warm = min((self.steps + 1) / length, 1.0) if length else 1.0
+        if self.settings.seconds is not None:
+            warm = max(warm, min(self.spent / WARMUP_SHARE, 1.0))
         if self.settings.cooldown == 0 or self.spent < self.cooldown_start:
             return warm
         return warm * max((self.cooldown_end - self.spent) / (self.cooldown_end - self.cooldown_start), 0.0)

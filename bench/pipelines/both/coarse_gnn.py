@@ -60,7 +60,8 @@ class CoarseGnn:
         self.gnn = SuperpixelGnn(config, task)
         if self.settings.jitter > 0:
             self.gnn.response = self.gnn.response.extend(2 * task.num_classes)
-        training = limit_steps(config.training, self.settings.coarse_steps)
+        stages = 2 * self.settings.folds if self.settings.refine else 1
+        training = limit_steps(config.training, self.settings.coarse_steps, 1 / stages)
         self.coarse = [
             TiledCnn(replace(config, pipeline=self.settings.coarse, training=training, seed=config.seed + fold), task)
             for fold in range(self.settings.folds)
@@ -216,10 +217,16 @@ def split_folds(items: int, folds: int) -> list[list[int]]:
     return [[item for item in range(items) if folds == 1 or item % folds != fold] for fold in range(folds)]
 
 
-def limit_steps(training: TrainingConfig, steps: int) -> TrainingConfig:
-    """Return the training settings of the first stage: at most `steps` steps as well, half of the seconds, no forks."""
+def limit_steps(training: TrainingConfig, steps: int, share: float) -> TrainingConfig:
+    """Return the training settings of a U-Net of the first stage: no forks, and at most `steps` steps.
+
+    Args:
+        training: Settings of the arm.
+        steps: Most steps of the U-Net.
+        share: Its share of a budget in seconds, which all stages of the arm have together.
+    """
     ceiling = steps if training.steps is None else min(steps, training.steps)
-    seconds = None if training.seconds is None else training.seconds / 2
+    seconds = None if training.seconds is None else training.seconds * share
     return replace(training, steps=ceiling, seconds=seconds, forks=False)
 
 

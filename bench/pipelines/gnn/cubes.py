@@ -1,6 +1,7 @@
-"""Nodes sorted by the cubes of a lattice in which they lie; of a graph on the disk a band of nodes at a time."""
+"""Nodes sorted by the cuboids of a lattice in which they lie; of a graph on the disk a band of nodes at a time."""
 
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from bench.pipelines.gnn.columns import make_rows, walk_rows
+
+SLACK = 1.1  # so many times the nodes that were asked for may be in a cuboid
+EDGE = 1e-9  # by which the cuboids are longer than their share, so that the last one holds the node at the end
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,18 @@ class Extent:
         lengths = (self.high - self.low).clamp_min(1)
         return float((lengths.prod() * nodes / total) ** (1 / len(lengths)))
 
+    def divide(self, nodes: int, total: int) -> Tensor:
+        """Return the sides (axes,), in pixels, of equal cuboids that hold about `nodes` of `total` nodes each.
+
+        The longest side is cut until they are few enough, so that no thin remainder is left at the end of an axis.
+        """
+        lengths = [max(length, 1.0) for length in (self.high - self.low).tolist()]
+        cuts = [1] * len(lengths)
+        while total > SLACK * nodes * prod(cuts):
+            sides = [length / cut for length, cut in zip(lengths, cuts, strict=True)]
+            cuts[sides.index(max(sides))] += 1
+        return torch.tensor(lengths, dtype=torch.float64) / torch.tensor(cuts) * (1 + EDGE)
+
     def double(self) -> "Extent":
         """Return the same in double precision."""
         return Extent(self.low.double(), self.high.double())
@@ -62,13 +78,13 @@ def find_extent(graph: Data) -> Extent:
     return Extent(torch.stack(low).amin(dim=0), torch.stack(high).amax(dim=0))
 
 
-def sort_by_cube(graph: Data, extent: Extent, side: float, shift: Tensor | float = 0.0) -> Cubes:
+def sort_by_cube(graph: Data, extent: Extent, side: Tensor | float, shift: Tensor | float = 0.0) -> Cubes:
     """Sort the nodes of a graph by the cubes of a lattice.
 
     Args:
         graph: Graph of N nodes at `graph.pos`.
         extent: Where they lie.
-        side: Side of a cube in pixels.
+        side: Side of a cube in pixels: one number, or one per axis.
         shift: Added to the positions as counted from the lowest one, in pixels: one number, or one per axis.
 
     Returns:
@@ -98,19 +114,19 @@ def sort_by_cube(graph: Data, extent: Extent, side: float, shift: Tensor | float
     return Cubes(cube, order, sizes, place)
 
 
-def _find_corners(pos: Tensor, extent: Extent, side: float, shift: Tensor | float) -> Tensor:
+def _find_corners(pos: Tensor, extent: Extent, side: Tensor | float, shift: Tensor | float) -> Tensor:
     """Return the cube (M, axes) of each position along each axis."""
     return torch.floor((pos - extent.low + shift) / side).long()
 
 
-def _find_span(graph: Data, extent: Extent, side: float, shift: Tensor | float) -> Extent:
+def _find_span(graph: Data, extent: Extent, side: Tensor | float, shift: Tensor | float) -> Extent:
     """Find the lowest and the highest cube along each axis."""
     walk = (_find_corners(graph.pos[rows], extent, side, shift) for rows in walk_rows(graph))
     low, high = zip(*((corners.amin(dim=0), corners.amax(dim=0)) for corners in walk), strict=True)
     return Extent(torch.stack(low).amin(dim=0), torch.stack(high).amax(dim=0))
 
 
-def _make_keys(pos: Tensor, extent: Extent, side: float, shift: Tensor | float, span: Extent) -> Tensor:
+def _make_keys(pos: Tensor, extent: Extent, side: Tensor | float, shift: Tensor | float, span: Extent) -> Tensor:
     """Return one number (M,) for the cube of each position, in raster order."""
     corners = _find_corners(pos, extent, side, shift) - span.low
     key = torch.zeros(len(pos), dtype=torch.int64)

@@ -70,10 +70,12 @@ def build_deep_graphs(
     if deep is None:
         yield from build_graphs(image, views, config)
         return
-    for graph, segments in zip(build_graphs(image, views, leave_out_deep(config)), views, strict=True):
-        pooled = pool_activations(image, segments, len(graph.x), deep)
+    left = list(views)
+    for graph in build_graphs(image, views, leave_out_deep(config)):
+        pooled = pool_activations(image, left.pop(0), len(graph.x), deep)
         graph.x = torch.cat([graph.x, torch.from_numpy(pooled)], dim=1)
         yield graph
+        del graph  # before the next one is built
 
 
 def leave_out_deep(config: GraphConfig) -> GraphConfig:

@@ -1,6 +1,6 @@
 """A sample as a graph of superpixels. What is made here may be kept: its version is `bench.versions.graph_version`."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from math import prod
 from weakref import WeakValueDictionary
@@ -75,11 +75,12 @@ def build_sample_graphs(
     graph: GraphConfig,
     task: Task,
     deep: DeepFeatures | None = None,
+    keep: Callable[[SuperpixelGraph], SuperpixelGraph] = lambda item: item,
 ) -> list[SuperpixelGraph]:
     """Build the graph of each view of a sample, whose image is read and filtered once for all.
 
     `bench.pipelines.gnn.cache` keeps each under its settings: nothing but the first four arguments may change
-    what is kept.
+    the values.
 
     Args:
         sample: Image and mask.
@@ -87,6 +88,7 @@ def build_sample_graphs(
         graph: Features and edges.
         task: Classes and channels.
         deep: Adds its activations to the features.
+        keep: Is given the graph of each view before that of the next is built, and returns where it is to be.
 
     Returns:
         Of each view the graph, the segments, and facts about both.
@@ -94,9 +96,12 @@ def build_sample_graphs(
     if is_large(sample.image.shape, views):
         return _build_on_disk(sample, views, graph, task, deep)
     image, mask = np.asarray(sample.image), np.asarray(sample.mask)
-    segments = list(segment_views(image, views))
-    pairs = zip(views, segments, build_deep_graphs(image, segments, graph, deep), strict=True)
-    return [_label(data, ids, mask, view, task) for view, ids, data in pairs]
+    segments, items = list(segment_views(image, views)), list[SuperpixelGraph]()
+    for data in build_deep_graphs(image, segments, graph, deep):
+        view = len(items)
+        items.append(keep(_label(data, segments[view], mask, views[view], task)))
+        del data
+    return items
 
 
 def store_graph(item: SuperpixelGraph, place: str | None) -> SuperpixelGraph:

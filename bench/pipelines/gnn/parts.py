@@ -12,7 +12,7 @@ from torch_geometric.data import Data
 
 from bench.arrays.rows import release
 from bench.pipelines.gnn.columns import is_on_disk, make_rows, release_columns, take_rows, walk_rows
-from bench.pipelines.gnn.cubes import find_extent, sort_by_cube
+from bench.pipelines.gnn.cubes import SLACK, find_extent, sort_by_cube
 
 _STARTS = "_starts"  # of a graph on the disk, in its own dictionary
 
@@ -30,7 +30,7 @@ class GraphPart:
 
 
 def parts(graph: Data, nodes: int, hops: int) -> Iterator[GraphPart]:
-    """Cut a graph into cubes of nodes; a small graph stays whole.
+    """Cut a graph into cuboids of about as many nodes each; a small graph stays whole.
 
     Every node is in `inner` of exactly one part. The output of a network of `hops` layers for `inner` is the same as
     within the whole graph: all nodes that can reach them in so many steps are there, with all edges that such a message
@@ -45,12 +45,12 @@ def parts(graph: Data, nodes: int, hops: int) -> Iterator[GraphPart]:
         The parts.
     """
     total = int(graph.x.shape[0])
-    if total <= nodes:
+    if total <= SLACK * nodes:
         everything = torch.arange(total)
         yield GraphPart(graph, everything, everything)
         return
     extent, starts = find_extent(graph), find_starts(graph)
-    cubes = sort_by_cube(graph, extent, extent.double().fit_side(nodes, total))
+    cubes = sort_by_cube(graph, extent, extent.double().divide(nodes, total))
     mark = make_rows(graph, total, np.int32)
     source = graph.edge_index[0].numpy()
     for inner in cubes.split():

@@ -71,9 +71,9 @@ class SuperpixelGnn:
         self.dtype = self._choose_dtype()
         self.views = list_views(config.superpixels)
         self.deep = build_deep_features(config.graph, task, self.device)
-        make = partial(build_sample_graphs, deep=self.deep)
-        self.cache = Cache(self.views, config.graph, task, make, SuperpixelGraph)
         self.model: Network | None = None
+        make = partial(build_sample_graphs, deep=self.deep, keep=self._keep_graph)
+        self.cache = Cache(self.views, config.graph, task, make, SuperpixelGraph)
         self.batch_rows = 0  # of a training batch, nodes and zeros
         if self.settings.jitter > 0:
             response = find_response(task.spatial_axes, task.in_channels, leave_out_deep(config.graph))
@@ -86,13 +86,14 @@ class SuperpixelGnn:
         return item
 
     def _prepare_graphs(self, sample: Sample) -> list[SuperpixelGraph]:
-        """Graphs of a sample: in files while there is no network yet, since items for a fit are kept until its end.
+        return [self._keep_graph(item) for item in self.cache.prepare(sample)]  # those from a cache are in memory yet
+
+    def _keep_graph(self, item: SuperpixelGraph) -> SuperpixelGraph:
+        """Put a graph in a file while there is no network yet, since items for a fit are kept until its end.
 
         What is prepared for a network that there is already is predicted soon, and stays in memory unless it is large.
         """
-        made = self.cache.prepare(sample)
-        place = self.config.graph.scratch_dir
-        return made if self.model is not None else [store_graph(item, place) for item in made]
+        return item if self.model is not None else store_graph(item, self.config.graph.scratch_dir)
 
     def _prepare_views(self, sample: Sample) -> Item:
         if len(self.views) == 1:
