@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from bench.pipelines.both.coarse_gnn import CoarseGnn, limit_steps, split_folds
     from bench.pipelines.both.scores import append_scores, score_image
     from bench.pipelines.cnn.tiled_cnn import TiledCnn
+    from bench.pipelines.gnn.columns import count_stored, store_columns
 
 
 COARSE = TiledCnnConfig(
@@ -87,6 +88,23 @@ def test_nodes_have_mean_and_deviation_of_the_scores_of_their_pixels() -> None:
     np.testing.assert_allclose(added, np.concatenate([scores.mean(axis=1), scores.std(axis=1)], axis=1), atol=1e-5)
     assert extended.x[:, : plain.x.shape[1]].equal(plain.x)
     assert plain.x.shape[1] == 11
+
+
+def test_scores_of_a_graph_on_the_disk_lie_there_too_and_go_with_the_graph(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    segments, scores = np.arange(40, dtype=np.int32).repeat(4).reshape(10, 16), rng.random((10, 16, 2), np.float32)
+    plain = build_graph(rng.random((10, 16, 1), np.float32), segments, GraphConfig(features=["shape"]))
+    stored = store_columns(plain, str(tmp_path))
+    [folder] = tmp_path.iterdir()
+    before = sorted(folder.iterdir())
+    extended = [append_scores(stored, segments, scores) for _ in range(2)]
+    assert len(list(folder.iterdir())) == len(before) + 2
+    for graph in extended:
+        assert graph.x.equal(append_scores(plain, segments, scores).x)
+        assert count_stored(graph) == count_stored(stored) + graph.x.numel() * 4
+    assert stored.x.equal(plain.x)
+    del graph, extended
+    assert sorted(folder.iterdir()) == before
 
 
 def test_scores_are_the_mean_over_networks_and_add_up_to_one() -> None:
@@ -165,6 +183,11 @@ def test_the_graph_network_reads_the_scores_of_the_u_net(
     plain = item.graph.views[0].data.x.shape[1]
     assert seen[0].x.shape[1] == plain + 4
     torch.testing.assert_close(seen[0].x[:, plain : plain + 2].sum(dim=1), torch.ones(len(seen[0].x)))
+
+
+def test_without_refinement_no_features_are_measured_that_nothing_reads(unrefined: CoarseGnn) -> None:
+    assert unrefined.gnn.config.graph.features == ["shape"]
+    assert unrefined.config.graph.features != ["shape"], "the settings of the run stay as they were"
 
 
 def test_without_refinement_superpixels_get_the_class_of_the_largest_mean(unrefined: CoarseGnn) -> None:

@@ -57,7 +57,7 @@ class CoarseGnn:
     def __init__(self, config: Config, task: Task) -> None:
         assert isinstance(config.pipeline, CoarseGnnConfig)
         self.config, self.settings, self.task = config, config.pipeline, task
-        self.gnn = SuperpixelGnn(config, task)
+        self.gnn = SuperpixelGnn(config if self.settings.refine else leave_out_features(config), task)
         if self.settings.jitter > 0:
             self.gnn.response = self.gnn.response.extend(2 * task.num_classes)
         stages = 2 * self.settings.folds if self.settings.refine else 1
@@ -215,6 +215,11 @@ def split_folds(items: int, folds: int) -> list[list[int]]:
     network i modulo `folds`, which did not learn from it: as new images are, when the graph network is applied.
     """
     return [[item for item in range(items) if folds == 1 or item % folds != fold] for fold in range(folds)]
+
+
+def leave_out_features(config: Config) -> Config:
+    """Return the settings with the cheapest features: without a graph network, none but the U-Net's scores are read."""
+    return replace(config, graph=replace(config.graph, features=["shape"]))
 
 
 def limit_steps(training: TrainingConfig, steps: int, share: float) -> TrainingConfig:

@@ -13,8 +13,10 @@ from torch_geometric.data import Data
 
 from bench.arrays.protocols import Readable, Source
 from bench.arrays.rows import read_by_rows
+from bench.arrays.scratch import Storage
 from bench.graphs.pooling import MOMENTS_ALONE, pool_segments
 from bench.pipelines.cnn.tiled_cnn import TiledCnn
+from bench.pipelines.gnn.columns import add_column, is_on_disk, walk_rows
 from bench.pipelines.gnn.graph import SuperpixelGraph
 from bench.pipelines.gnn.items import Item, SuperpixelViews
 
@@ -80,11 +82,22 @@ def append_scores(data: Data, segments: Readable, scores: Readable) -> Data:
         scores: Class scores (*spatial, K) of the pixels.
 
     Returns:
-        The same graph with x (N, F + 2 K); what it shares with `data` is not copied.
+        The same graph with x (N, F + 2 K), on the disk if `data` is; what it shares with `data` is not copied.
     """
     pooled = pool_segments(scores, segments, MOMENTS_ALONE)
     extended: Data = copy(data)
-    extended.x = torch.cat([data.x, torch.from_numpy(pooled.mean), torch.from_numpy(pooled.deviation)], dim=1)
+
+    def join(storage: Storage) -> NDArray[np.float32]:
+        parts = (
+            np.concatenate([data.x[rows].numpy(), pooled.mean[rows], pooled.deviation[rows]], axis=1)
+            for rows in walk_rows(data)
+        )
+        return storage.fill((len(data.x), data.x.shape[1] + 2 * scores.shape[-1]), np.float32, parts)
+
+    if is_on_disk(data):
+        add_column(extended, "x", join)
+    else:
+        extended.x = torch.from_numpy(join(Storage(None)))
     return extended
 
 

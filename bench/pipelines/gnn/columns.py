@@ -3,7 +3,9 @@
 Nothing but the rows that were taken is in memory after `release_columns`. The values are those of the graph in memory.
 """
 
+import weakref
 from collections.abc import Callable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -81,19 +83,22 @@ def hold_columns(columns: Mapping[str, NDArray[Any]], folder: Path, place: str |
 
 
 def add_column(graph: Data, name: str, make: Callable[[Storage], NDArray[Any]]) -> None:
-    """Add a tensor to a graph on the disk.
+    """Add a tensor to a graph on the disk, in a file that goes with the graph; a copy of it keeps its own.
 
     Args:
-        graph: The graph.
+        graph: The graph, or a shallow copy of one.
         name: Name of the tensor.
         make: Makes its values in the storage that is given.
     """
     folder: Path = graph.__dict__[_FOLDER]
     with Storage(folder) as storage:
-        values = storage.keep(make(storage), folder / f"{name}.bin")
+        made = make(storage)
+        place = next(path for number in count() if not (path := folder / f"{name}{number}.bin").exists())
+        values = storage.keep(made, place)
     graph[name] = torch.from_numpy(values)
     if isinstance(values, np.memmap):
         graph.__dict__[_MAPS] = _Maps((*graph.__dict__[_MAPS], values))
+        weakref.finalize(graph, place.unlink, missing_ok=True)
 
 
 def release_columns(*graphs: Data) -> None:
