@@ -283,9 +283,7 @@ def _describe_rest(arguments: Sequence[str]) -> str:
     """What an interruption leaves, and what the same command does then."""
     verb = arguments[0] if arguments and arguments[0] in VERBS else ""
     if verb == "predict":
-        return (
-            "no mask is left that is not whole, and this starts again (add overwrite=true where some are whole already)"
-        )
+        return "no mask is left that is not whole; where some are whole already, add skip_existing=true to go on with the others"
     return "this starts again" if verb else "finished runs are kept, and this goes on with the others"
 
 

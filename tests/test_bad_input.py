@@ -70,6 +70,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {  # the arguments, and last a part of th
     "an architecture for other encoders": ("pipeline=tiled_cnn", "pipeline.model.architecture=DPT", "DPT"),
     "edges for a network without": ("pipeline=superpixel_mlp", "pipeline.model.conv=sage", "pipeline.model.conv"),
     "no place for graphs": ("graph.cache_dir=/dev/null/x", "graph.cache_dir"),
+    "no place for files of graphs": ("graph.scratch_dir=/dev/null/x", "graph.scratch_dir"),
     "no place for scenes": ("dataset.cache_dir=/dev/null/x", "dataset.cache_dir"),
     "a scheduler that does not answer": ("parallel.scheduler=tcp://127.0.0.1:9", "parallel.scheduler"),
     "a scheduler without a port": ("parallel.scheduler=tcp://127.0.0.1", "parallel.scheduler"),

@@ -38,7 +38,7 @@ from bench.pipelines.gnn.cache import Cache, CacheEntry, hash_pixels, load_entry
 from bench.pipelines.origin import Origin, drop_origin, sum_origins
 from bench.pipelines.threshold import Grey, Threshold
 from bench.run import run
-from bench.sweeps.jobs import NOT_PART_OF_A_RUN
+from bench.tables.columns import NOT_PART_OF_A_RUN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -393,6 +393,8 @@ def test_what_was_made_of_a_test_image_goes_before_the_next_is_prepared(
 
 def test_the_folder_of_the_cache_makes_no_other_configuration(tmp_path: Path) -> None:
     for seed, folder in enumerate((None, "one", "another")):
-        make_run(tmp_path, "superpixel_gnn", seed, graph__cache_dir=folder, graph__neighbours=8)
+        make_run(
+            tmp_path, "superpixel_gnn", seed, graph__cache_dir=folder, graph__neighbours=8, measure__share_gpu=seed
+        )
     assert set(list_configurations(collect(tmp_path))["arm"]) == {"superpixel_gnn"}
     assert "graph.cache_dir".startswith(NOT_PART_OF_A_RUN)

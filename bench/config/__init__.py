@@ -24,6 +24,7 @@ from bench.config.data import EmbeddedConfig as EmbeddedConfig
 from bench.config.data import FolderConfig as FolderConfig
 from bench.config.data import PublicConfig as PublicConfig
 from bench.config.data import SyntheticConfig as SyntheticConfig
+from bench.config.gnn import IDLE_FLIPS as IDLE_FLIPS
 from bench.config.gnn import CoarseGnnConfig as CoarseGnnConfig
 from bench.config.gnn import GnnConfig as GnnConfig
 from bench.config.gnn import SuperpixelGnnConfig as SuperpixelGnnConfig

@@ -6,6 +6,8 @@ from bench.config.checks import require, require_one_of
 from bench.config.cnn import TiledCnnConfig
 from bench.config.pipelines import LearningConfig
 
+IDLE_FLIPS = 0.001  # share of the pixels: edges whose removal changes the class of fewer do nothing
+
 
 @dataclass
 class GnnConfig:

@@ -1,8 +1,9 @@
 """Calls under a limit of memory: of the process on the host, of torch's allocator, or of what is free on a GPU."""
 
+import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -68,13 +69,22 @@ def limit_gpu(device: str, size: int) -> None:
 
 
 @contextmanager
-def occupy_gpu(device: str, leave: int) -> Iterator[int | None]:
+def occupy_gpu(device: str, leave: int, environment: Mapping[str, str] | None = None) -> Iterator[int | None]:
     """Occupy all but `leave` bytes of the device's free memory by a process of its own.
 
-    Yields the bytes that are left, or None where the process could not occupy the rest.
+    Args:
+        device: cuda or cuda:N.
+        leave: Bytes that stay free.
+        environment: Variables of the process, such as the devices that it sees, beside those of this one.
+
+    Yields:
+        The bytes that are left, or None where the process could not occupy the rest.
     """
     command = [sys.executable, "-m", "bench.measure.occupy", device, str(leave)]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT)
+    variables = {**os.environ, **(environment or {})}
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=_ROOT, env=variables
+    )
     try:
         assert process.stdout is not None
         answer = process.stdout.readline().strip()

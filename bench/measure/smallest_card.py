@@ -135,7 +135,7 @@ def find_smallest(
         ceiling = memory_bytes()
     else:
         ceiling = _device_bytes(device, environment)
-        kind = HARD if ceiling and _can_occupy(device, ceiling) else SOFT
+        kind = HARD if ceiling and _can_occupy(device, ceiling, environment) else SOFT
 
     def trial(limit: int) -> Outcome:
         return _trial(LimitedCall(function, argument, limit, kind, device), killed_after, environment)
@@ -146,7 +146,7 @@ def find_smallest(
 def _trial(call: LimitedCall, timeout: float, environment: Mapping[str, str] | None) -> Outcome:
     if call.kind != HARD:
         return run_isolated(run_limited, call, timeout, environment)
-    with occupy_gpu(call.device, call.limit_bytes) as left:
+    with occupy_gpu(call.device, call.limit_bytes, environment) as left:
         if left is None:
             return Outcome("failed", "no process could occupy the rest of the device", None, 0.0)
         return run_isolated(run_limited, call, timeout, environment)
@@ -166,7 +166,7 @@ def _device_bytes(device: str, environment: Mapping[str, str] | None) -> int:
     return int(outcome.result) if outcome.ok else 0
 
 
-def _can_occupy(device: str, total: int) -> bool:
+def _can_occupy(device: str, total: int, environment: Mapping[str, str] | None) -> bool:
     """Whether another process can leave half of the device free, to within 16 MiB."""
-    with occupy_gpu(device, total // 2) as left:
+    with occupy_gpu(device, total // 2, environment) as left:
         return left is not None and abs(left - total // 2) <= 16 * MIB

@@ -56,7 +56,7 @@ def main(settings: OverheadConfig) -> int:
 
 
 def run_arm(pipeline: str, seconds: int) -> dict[str, Any]:
-    """Run an arm on the embedded data set with a fit of `seconds`, and return its row."""
+    """Run an arm on generated images with a fit of `seconds`, and return its row."""
     from bench.sweeps.compose import compose
     from bench.sweeps.preparation import prepare_jobs
     from bench.sweeps.sweep import plan_runs, sweep

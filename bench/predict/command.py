@@ -50,11 +50,11 @@ def predict_all(works: Sequence[Work], settings: PredictConfig) -> int:
         return 0
     if has_workers:
         from bench.measure.machine import default_threads
-        from bench.pipelines.parallel import map_parallel
+        from bench.pipelines.parallel import stream_parallel
 
         quiet = partial(predict_one, progress=hide_progress)
-        for done in map_parallel(quiet, works, settings.parallel, default_threads()):
-            print(done)
+        for done in stream_parallel(quiet, works, settings.parallel, default_threads()):
+            print(done, flush=True)
         return 0
     for work in works:
         print(predict_one(work), flush=True)

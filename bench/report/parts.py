@@ -194,7 +194,7 @@ def _edges(runs: pd.DataFrame) -> ReportPart | None:
         return None
     idle = [name_for_readers({"arm": arm, "superpixel_size": size}) for arm, size in list_idle_configurations(found)]
     sentences = [
-        f"The edges of {name} do nothing: without them fewer than 0.1 % of the validation nodes change label."
+        f"The edges of {name} do nothing: without them fewer than 0.1 % of the validation pixels change their class."
         for name in idle
     ]
     ranked = sorted(found.to_dict("records"), key=lambda row: (rank_arm(str(row["arm"])), row["superpixel_size"]))
@@ -202,7 +202,7 @@ def _edges(runs: pd.DataFrame) -> ReportPart | None:
         (name_for_readers(row), f"{row['runs']}", _share(row, "message_share"), _share(row, "flip_share"))
         for row in ranked
     )
-    headings = ("configuration", "runs", "message mass from other nodes", "labels that change without edges")
+    headings = ("configuration", "runs", "message mass from other nodes", "pixels that change without edges")
     return ReportPart("What the edges do", tuple(sentences), headings, rows)
 
 

@@ -3,6 +3,7 @@
 Such libraries are loaded in a process of their own, and only where settings were changed that need them.
 """
 
+import os
 import socket
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -83,6 +84,11 @@ def check_places(configs: Sequence[Config]) -> None:
                     Path(folder).mkdir(parents=True, exist_ok=True)
             except OSError as error:
                 raise InputError(f"{name} {folder} cannot be written ({error.strerror}): choose another one") from error
+        scratch = flatten(config).get("graph.scratch_dir")
+        usable = scratch is None or (Path(scratch).is_dir() and os.access(scratch, os.W_OK))
+        require(
+            usable, f"graph.scratch_dir {scratch} is no folder that can be written to: make it, or name another one"
+        )
     for address in sorted({config.parallel.scheduler or "" for config in configs} - {""}):
         place = urlsplit(address)
         if place.scheme in ("tcp", "tls"):

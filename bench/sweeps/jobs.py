@@ -15,14 +15,9 @@ from bench.sweeps.claims import Claim
 from bench.sweeps.gpus import hold_gpu
 from bench.sweeps.overrides import format_command
 from bench.sweeps.trackers import NOT_A_SETTING
+from bench.tables.columns import NOT_PART_OF_A_RUN
 from bench.tables.write import run_key, write_parts, write_row
 from bench.versions import code_version, git_commit
-
-# settings that change no result
-NOT_PART_OF_A_RUN = (
-    *("results_dir", "rerun", "experiment.", "measure.timeout", "measure.share_gpu", "dataset.cache_dir"),
-    *("dataset.mirror", "graph.cache_dir", "graph.scratch_dir", "tracker", "measure.memory_gib"),
-)
 
 
 @dataclass(frozen=True)
@@ -122,8 +117,8 @@ def _search_memory(job: Job, directory: Path, row: dict[str, Any]) -> tuple[dict
     """Find the least memory with which the job works. Returns its row and a line for the user."""
     from bench.sweeps import smallest
 
-    with hold_gpu(job.config.device, job.config.measure.share_gpu):
-        found, summary = smallest.search_memory(job.config, directory, row)
+    with hold_gpu(job.config.device, job.config.measure.share_gpu) as gpu:
+        found, summary = smallest.search_memory(job.config, directory, row, gpu)
     write_parts(directory, str(row["run_id"]), [], [], [])
     return found, summary
 

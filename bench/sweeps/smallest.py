@@ -1,5 +1,6 @@
 """The least memory with which an arm still trains and predicts: one bisection per job, a fresh process per trial."""
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,16 @@ def count_image_pixels(sample: Sample) -> int:
     return int(np.prod(sample.mask.shape))
 
 
-def search_memory(config: Config, directory: Path, row: dict[str, Any]) -> tuple[dict[str, Any], str]:
+def search_memory(
+    config: Config, directory: Path, row: dict[str, Any], gpu: Mapping[str, str]
+) -> tuple[dict[str, Any], str]:
     """Search the least memory by bisection, and write each trial to `directory/trials.csv`.
 
     Args:
         config: Settings of the run.
         directory: Directory of the run.
         row: What is known of the run so far.
+        gpu: Variables that show the trials the GPU which is held for them.
 
     Returns:
         The run's row and a line for the user.
@@ -59,7 +63,7 @@ def search_memory(config: Config, directory: Path, row: dict[str, Any]) -> tuple
         short,
         choose_device(config.device),
         resolution=config.experiment.resolution_mib * MIB,
-        environment=pin_environment(config.measure.threads or default_threads()),
+        environment=pin_environment(config.measure.threads or default_threads()) | dict(gpu),
         timeout=config.measure.timeout,
     )
     write_rows(directory / "trials.csv", [asdict(one) for one in found.trials])

@@ -11,6 +11,10 @@ SOURCE = Path(__file__).with_name("columns.toml")
 TABLES = ("runs", "stages", "scores", "history")
 FIT_STAGES = ("init", "warmup", "train", "validate")  # values of the column `stage` of the table `stages`
 TRAINING_STAGES = ("prepare", *FIT_STAGES)  # superpixels of training and validation images included
+NOT_PART_OF_A_RUN = (  # what names of settings that change no result begin with
+    *("results_dir", "rerun", "experiment.", "measure.timeout", "measure.share_gpu", "dataset.cache_dir"),
+    *("dataset.mirror", "graph.cache_dir", "graph.scratch_dir", "tracker", "measure.memory_gib"),
+)
 
 
 @dataclass(frozen=True)

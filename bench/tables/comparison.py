@@ -11,22 +11,14 @@ from numpy.typing import NDArray
 from bench.arms import ARMS, foreign_arms
 from bench.config import Config, SyntheticConfig, flatten
 from bench.tables.collect import Tables, label_machines, select_current
-from bench.tables.columns import FIT_STAGES, TRAINING_STAGES
+from bench.tables.columns import FIT_STAGES, NOT_PART_OF_A_RUN, TRAINING_STAGES
 from bench.tables.convergence import BUDGETS, assess, select_counted, select_trained
 from bench.tables.names import WEIGHTS, label_variety, name_sources
 
 GROUP = ["dataset", "machine", "arm", "superpixel_size"]
 _NOT_A_VARIANT = (
-    *(
-        "dataset.",
-        "machine.",
-        "experiment.",
-        "measure.timeout",
-        "measure.memory_gib",
-        "measure.sample_period",
-        "metrics.voted",
-    ),
-    *("pipeline.name", "graph.cache_dir", "graph.scratch_dir", "voted."),
+    *("dataset.", "machine.", "measure.sample_period", "metrics.voted", "pipeline.name", "voted."),
+    *NOT_PART_OF_A_RUN,
 )
 _DATA_FACTS = (
     "dataset.content",

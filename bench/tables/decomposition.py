@@ -10,13 +10,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from bench.arms import ARMS, RIVALS, ceiling_arms, edgeless_arms
-from bench.config import InputError
+from bench.config import IDLE_FLIPS, InputError
 from bench.tables.chosen import choose_best, choose_configurations, find_sides
 from bench.tables.convergence import select_converged, select_trained
 from bench.tables.names import is_volume, label_pipeline
 from bench.tables.statistics import Estimate, mean_interval
 
-IDLE = 0.001  # of the nodes' labels: edges whose removal changes fewer do nothing worth their cost
 GRAPH = ARMS[RIVALS[0]].label
 EDGELESS = ARMS[edgeless_arms()[0]].label
 
@@ -136,7 +135,7 @@ def tabulate_liveness(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row per graph configuration whose runs say what their edges did; empty if none does.
 
     Columns: arm, superpixel_size, runs; message_share, of the messages' mass that does not come from the node itself;
-    flip_share, of the nodes of the validation images whose label changes when the edges are removed: means, with the
+    flip_share, of the pixels of the validation images whose class changes when the edges are removed: means, with the
     least and greatest.
     """
     columns = {"edge_message_share": "message_share", "edge_flip_share": "flip_share"}
@@ -157,5 +156,5 @@ def list_idle_configurations(liveness: pd.DataFrame) -> list[tuple[str, float]]:
     """Return arm and superpixel size of each configuration whose edges do nothing: hardly a label needs them."""
     if liveness.empty:
         return []
-    idle = liveness[liveness["flip_share"] < IDLE]
+    idle = liveness[liveness["flip_share"] < IDLE_FLIPS]
     return [(str(arm), float(size)) for arm, size in zip(idle["arm"], idle["superpixel_size"], strict=True)]

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.nn import MessagePassing
 
+from bench.config import IDLE_FLIPS
 from bench.pipelines.gnn.columns import walk_rows
 from bench.pipelines.gnn.parts import forget_starts
 
-IDLE_FLIPS = 1e-3  # edges that change a smaller share of the pixels' labels do nothing
 NORM_EPSILON = 1e-12
 
 
