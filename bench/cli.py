@@ -283,7 +283,8 @@ def _describe_rest(arguments: Sequence[str]) -> str:
     """What an interruption leaves, and what the same command does then."""
     verb = arguments[0] if arguments and arguments[0] in VERBS else ""
     if verb == "predict":
-        return "no mask is left that is not whole; where some are whole already, add skip_existing=true to go on with the others"
+        rest = "with skip_existing=true it goes on with the images that have none"
+        return f"no mask is left that is not whole, and this starts again ({rest})"
     return "this starts again" if verb else "finished runs are kept, and this goes on with the others"
 
 

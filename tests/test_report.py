@@ -147,7 +147,7 @@ def test_frontier_budgets_break_even_and_edges_are_parts_with_their_numbers(tmp_
     assert len(parts["Within the other's budget"].rows) == 6
     assert parts["Break-even"].rows[0][0] == "megapixels per image"
     assert parts["What the edges do"].sentences == (
-        "The edges of GNN at 200 px do nothing: without them fewer than 0.1 % of the validation pixels change their class.",
+        "The edges of GNN at 200 px do nothing: without them fewer than 0.1 % of the validation pixels change class.",
     )
     markdown, page = (path.read_text() for path in write_report(tmp_path, tables, []))
     for title in parts:

@@ -52,7 +52,7 @@ def test_trials_see_the_gpu_that_is_held_for_them(
         yield shown
 
     def find(*_: object, environment: dict[str, str], **__: object) -> Smallest:
-        assert {name: value for name, value in environment.items() if name.startswith("CUDA")} == shown
+        assert {name: value for name, value in environment.items() if name == "CUDA_VISIBLE_DEVICES"} == shown
         return Smallest(None, "cap_soft", 1, "nothing was tried", ())
 
     monkeypatch.setattr(jobs, "hold_gpu", hold)

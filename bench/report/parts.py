@@ -194,7 +194,7 @@ def _edges(runs: pd.DataFrame) -> ReportPart | None:
         return None
     idle = [name_for_readers({"arm": arm, "superpixel_size": size}) for arm, size in list_idle_configurations(found)]
     sentences = [
-        f"The edges of {name} do nothing: without them fewer than 0.1 % of the validation pixels change their class."
+        f"The edges of {name} do nothing: without them fewer than 0.1 % of the validation pixels change class."
         for name in idle
     ]
     ranked = sorted(found.to_dict("records"), key=lambda row: (rank_arm(str(row["arm"])), row["superpixel_size"]))
