@@ -113,15 +113,14 @@ def measure_superpixels(
         Features (N, F), set by set.
 
     Raises:
-        InputError: There is no such set, or the ids are not 0..N-1.
-        ValueError: Image and segments have different shapes.
+        InputError: There is no such set, the ids are not 0..N-1, or they have another shape than the image.
     """
     from bench.graphs import features as sets
 
     _check_names("features", features, sets.FEATURES)
     pixels = np.asarray(_add_channel(image, segments.ndim), np.float32)
     lengths = _check_spacing(spacing, segments.ndim)
-    return sets.compute_features(features, pixels, _check_segments(segments), spacing=lengths)
+    return sets.compute_features(features, pixels, _check_segments(segments, pixels.shape), spacing=lengths)
 
 
 def make_graph(
@@ -149,8 +148,8 @@ def make_graph(
         `bench.graphs.build.build_graph`.
 
     Raises:
-        InputError: There is no such set, finder or weight, or the ids are not 0..N-1.
-        ValueError: Image and segments have different shapes.
+        InputError: There is no such set, finder or weight, the ids are not 0..N-1, or they have another shape than the
+            image.
     """
     from bench.graphs import edges as finders
     from bench.graphs import features as sets
@@ -161,7 +160,7 @@ def make_graph(
     pixels = np.asarray(_add_channel(image, segments.ndim), np.float32)
     lengths = _check_spacing(spacing, segments.ndim)
     config = GraphConfig(features=list(features), edges=list(edges), edge_weight=edge_weight, spacing=lengths)
-    return build_graph(pixels, _check_segments(segments), config)
+    return build_graph(pixels, _check_segments(segments, pixels.shape), config)
 
 
 def open_run(
@@ -217,12 +216,22 @@ def _add_channel(image: ArrayLike, spatial_axes: int) -> NDArray[Any]:
         f"the image has the shape {array.shape}: it must have {spatial_axes} spatial axes and perhaps one of channels, "
         "the last; volumes need spatial_axes=3",
     )
+    require(array.size > 0, f"the image has the shape {array.shape}, and so no pixel")
     return array[..., None] if array.ndim == spatial_axes else array
 
 
-def _check_segments(segments: NDArray[np.integer]) -> NDArray[np.int32]:
-    """Return the ids as int32. Raises InputError unless they are 0..N-1, all used: compiled code trusts them."""
-    require(segments.size > 0, f"segments must hold a pixel, got the shape {segments.shape}")
+def _check_segments(segments: NDArray[np.integer], image: tuple[int, ...]) -> NDArray[np.int32]:
+    """Return the ids as int32, which compiled code trusts.
+
+    Args:
+        segments: Ids (*spatial).
+        image: Shape (*spatial, C) of their image.
+
+    Raises:
+        InputError: They are not 0..N-1, all used, or of another shape than the image.
+    """
+    shapes = f"got {segments.shape} and an image of {image[:-1]}"
+    require(segments.shape == image[:-1], f"segments must have the shape of their image, {shapes}")
     require(np.issubdtype(segments.dtype, np.integer), f"segments must hold whole numbers, got {segments.dtype}")
     low, high = int(segments.min()), int(segments.max())
     used = low >= 0 and high < segments.size and bool(np.bincount(segments.ravel()).all())

@@ -159,10 +159,17 @@ def test_lengths_of_pixels_reach_superpixels_features_and_graph() -> None:
     [
         (lambda: api.make_superpixels(np.zeros(5)), "2 spatial axes"),
         (lambda: api.make_superpixels(np.zeros((3, 4, 5, 1))), "spatial_axes=3"),
+        (lambda: api.make_superpixels(np.zeros((0, 5, 1))), r"\(0, 5, 1\), and so no pixel"),
         (lambda: api.make_superpixels(picture(), method="slik"), "did you mean slic"),
         (lambda: api.make_superpixels(picture(), size=0), "superpixel_size"),
         (lambda: api.measure_superpixels(picture(), np.zeros((24, 28), np.int32), ["textur"]), "did you mean texture"),
         (lambda: api.make_graph(picture(), np.zeros((24, 28), np.int32), edges=["near"]), "edges must be one of"),
+        (lambda: api.make_graph(picture(), np.zeros((23, 28), np.int32)), r"got \(23, 28\) and an image of \(24, 28\)"),
+        (lambda: api.measure_superpixels(picture(), np.zeros((28, 24), np.int32)), "the shape of their image"),
+        (
+            lambda: api.paint(np.zeros((7, 2), np.int64), np.zeros((24, 28), np.int32)),
+            r"one number per superpixel, .* \(7, 2\)",
+        ),
         (lambda: api.measure_superpixels(picture(), np.zeros((24, 28), np.int32), []), "at least one"),
         (lambda: api.make_superpixels(picture(), spacing=[3, 1, 1]), "spacing must hold one length for each of 2 axes"),
         (lambda: api.make_superpixels(picture(), spacing=[3, 0]), "spacing must be null or a positive length"),
@@ -264,4 +271,6 @@ def test_a_superpixel_without_a_label_is_not_painted() -> None:
         api.paint(np.array([5, 6]), segments)
     with pytest.raises(InputError, match="the superpixel 2 has no label: there are 2"):
         api.paint(np.array([5, 6]), segments + 1)
-    assert api.paint(np.array([5, 6]), np.abs(segments)).tolist() == [[5, 6], [6, 6]]
+    several: list[Any] = [np.array([5, 6]), [5, 6]]
+    for labels in several:
+        assert api.paint(labels, np.abs(segments)).tolist() == [[5, 6], [6, 6]]

@@ -39,6 +39,7 @@ def test_superpixels_are_as_large_as_the_objects_allow(tmp_path: Path, side: int
     splits = make(tmp_path, dict.fromkeys("abcde", squares(side)), {})
     assert values(splits)["superpixels.superpixel_size"] == str(size)
     assert f"cell is about {width} pixels across" in str(splits.proposals[0])
+    assert ("better left to pixels" in str(splits.proposals[0])) == (width == 4), "at a quarter of its Dice"
 
 
 def test_crops_span_three_objects_within_the_images(tmp_path: Path) -> None:

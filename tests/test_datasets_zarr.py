@@ -273,5 +273,5 @@ def test_chunks_that_are_not_there_are_said(tmp_path: Path) -> None:
     assert not [note for note in load(FolderConfig(root=str(root))).notes if "chunks" in note]
     (store / "c" / "0" / "1").unlink()
     splits = load(FolderConfig(root=str(root), normalization="none"))
-    assert "1 file: b.zarr lack chunks, whose pixels count as the fill value" in splits.notes
+    assert "1 file: b.zarr lacks chunks, whose pixels count as the fill value" in splits.notes
     assert (np.asarray(splits.train[1].image)[:3, 4:] == 0).all()

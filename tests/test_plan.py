@@ -113,7 +113,8 @@ def test_the_verb_prints_a_plan_and_refuses_what_it_cannot_plan_from(
     assert capsys.readouterr().out.startswith("1 image of 400 megapixels")
     assert "predicting all images: 25.3 h" in printed  # 4.1 s for 0.36 megapixels
     for words, sentence in (
-        ([f"run={results}"], "pixels must be at least 1"),
+        ([f"run={results}"], "plan needs pixels="),
+        ([f"run={results}", "pixels=0.5"], "pixels must be at least 1"),
         (["pixels=4e8"], "plan needs run="),
         ([f"run={tmp_path / 'none'}", "pixels=1e6"], "is not a folder"),
         ([f"run={results}", "pixels=1e6", "dataset=other"], "holds no finished run of that kind"),

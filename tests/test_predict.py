@@ -647,8 +647,8 @@ def test_workers_are_settings_too() -> None:
 # ---------------------------------------------------------------------------------------------------------- planes
 
 
-def finish_planes(folder: Path, arm: str) -> tuple[Path, Config]:
-    """A run on the planes of stacks, as `finished` makes one of flat images."""
+def finish_planes(folder: Path, arm: str, axes: str = "TYX") -> tuple[Path, Config]:
+    """A run on the planes of stacks, as `finished` makes one of flat images; or on points in time."""
     torch.set_num_threads(1)
     for seed, stem in enumerate("abc"):
         planes = [picture(seed + 10 * plane) for plane in range(3)]
@@ -657,7 +657,7 @@ def finish_planes(folder: Path, arm: str) -> tuple[Path, Config]:
             path.parent.mkdir(parents=True, exist_ok=True)
             # exposure grows from plane to plane: each is scaled as an image of its own
             scale = (1 + np.arange(3))[:, None, None] if place == "images" else 1
-            tifffile.imwrite(path, (np.stack(arrays) * scale).astype(np.uint16), imagej=True, metadata={"axes": "TYX"})
+            tifffile.imwrite(path, (np.stack(arrays) * scale).astype(np.uint16), imagej=True, metadata={"axes": axes})
     (folder / "set" / "splits.json").write_text(json.dumps({"train": ["a"], "val": ["b"], "test": ["c"]}))
     config = Config(
         dataset=FolderConfig(root=str(folder / "set"), normalization="per_image", planes=True),
@@ -677,14 +677,26 @@ def expect_planes(directory: Path, config: Config) -> NDArray[np.integer]:
     return np.stack([pipeline.predict(pipeline.prepare(sample)) for sample in data.test])
 
 
-@pytest.mark.parametrize("arm", ["tiled_cnn", "superpixel_gnn", "threshold"])
-def test_a_run_on_planes_predicts_a_stack_plane_by_plane(arm: str, tmp_path: Path) -> None:
-    directory, config = finish_planes(tmp_path, arm)
+def read_planes(path: Path) -> NDArray[np.integer]:
+    """The planes of a mask, or its points in time."""
+    return np.stack([np.asarray(open_mask(path, plane=plane)) for plane in range(3)])
+
+
+@pytest.mark.parametrize(("arm", "axes"), [("tiled_cnn", "ZYX"), ("superpixel_gnn", "TYX"), ("threshold", "TYX")])
+def test_a_run_on_planes_predicts_a_stack_plane_by_plane(arm: str, axes: str, tmp_path: Path) -> None:
+    directory, config = finish_planes(tmp_path, arm, axes)
     image, extra = tmp_path / "set" / "images" / "c.tif", [] if arm == "threshold" else ["probabilities=true"]
     for name in ("one.tif", "two.ome.zarr", "three.ome.tif"):
         words = [f"run={directory}", f"image={image}", f"out={tmp_path / name}", "device=cpu", *extra]
         assert run_verb("predict", words) == 0
-        np.testing.assert_array_equal(np.asarray(open_mask(tmp_path / name)), expect_planes(directory, config))
+        np.testing.assert_array_equal(read_planes(tmp_path / name), expect_planes(directory, config))
+    for name in ("one.tif", "three.ome.tif"):
+        with tifffile.TiffFile(tmp_path / name) as file:
+            assert file.series[0].axes == axes
+    ome: Any = zarr.open_group(str(tmp_path / "two.ome.zarr"), mode="r").attrs["ome"]
+    described = ome["multiscales"][0]["axes"]
+    assert [axis["name"] for axis in described] == list(axes.lower())
+    assert [axis["type"] for axis in described] == ["time" if axes[0] == "T" else "space", "space", "space"]
     if extra:
         shares = tifffile.imread(tmp_path / "one.probabilities.tif")
         assert shares.shape == (2, 3, 70, 90)

@@ -1,4 +1,4 @@
-"""Superpixels are chosen on training images, by what their best labelling reaches and how many there are."""
+"""Superpixels are chosen on training images, by what their majority labelling reaches and how many there are."""
 
 from __future__ import annotations
 

@@ -17,6 +17,8 @@ from bench.config.cnn import TiledCnn25dConfig as TiledCnn25dConfig
 from bench.config.cnn import TiledCnnConfig as TiledCnnConfig
 from bench.config.cnn import TilesConfig as TilesConfig
 from bench.config.cnn import VolumeCnnConfig as VolumeCnnConfig
+from bench.config.data import FEWEST_TEST_IMAGES as FEWEST_TEST_IMAGES
+from bench.config.data import MAX_PIXELS as MAX_PIXELS
 from bench.config.data import MOST_PIXELS as MOST_PIXELS
 from bench.config.data import NORMALIZATIONS as NORMALIZATIONS
 from bench.config.data import DatasetConfig as DatasetConfig

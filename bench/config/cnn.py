@@ -50,11 +50,11 @@ class TilesConfig(LearningConfig):
     tile_size: int = 512  # longest side of a tile in prediction
     overlap: int = 32  # on each side of a tile, discarded or blended
     blend: str = "discard"  # discard | gaussian
-    flips: bool = False  # predict each tile in all its mirror images too, and average
+    flips: bool = False  # test-time augmentation: predict each tile in all its mirror images too, and average
     batch_size: int = 8  # crops per step, and the most tiles per forward pass in prediction
-    accumulate: int = 1  # parts in which a step's crops go through the network: less memory, one more forward pass
-    checkpointing: bool = False  # compute activations within blocks again for the gradient: less memory, more time
-    foreground: float = 0.0  # share of crops around a class that is not the most frequent; 0: as training.rare_share
+    accumulate: int = 1  # gradient accumulation: parts in which a step's crops go through, in less memory and more time
+    checkpointing: bool = False  # gradient checkpointing: activations of blocks are computed again; less memory
+    foreground: float = 0.0  # oversampling: share of crops around a class not the most frequent; 0: by rare_share
     precision: str = "auto"  # auto | float32 | bfloat16; auto: training.amp, and bfloat16 on a CPU that has it
     jitter: float = 0.1  # strength of the random gain, offset and noise on the intensities of a crop; 0: off
     augmentation: str = "light"  # of crops: light (mirrors, quarter turns, jitter) | strong (and all that nnU-Net does)

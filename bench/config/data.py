@@ -6,6 +6,8 @@ from typing import Any
 
 from bench.config.checks import check_pattern, map_numbers, parse_colours, require, require_one_of, require_spacing
 
+FEWEST_TEST_IMAGES = 5  # for scores to say something of other images
+MAX_PIXELS = 2**30  # values of a file that are decoded, unless another limit is given
 MOST_PIXELS = 2**34  # of a generated image: 131072 x 131072
 NORMALIZATIONS = ("per_image", "centred", "dataset", "none")
 
@@ -118,7 +120,7 @@ class FolderConfig(DatasetConfig):
     test_strip: float = 0.0  # the same for testing, as of a single large image; 0: refuse where no image tests
     spacing: list[float] | None = None  # length of a pixel along each axis, in any unit; null: what the files say
     planes: bool = False  # read the planes of stacks, of depth or of time, as images; false: a stack is one volume
-    max_pixels: int = 2**30  # values in one file; a header that promises more is refused before anything is read
+    max_pixels: int = MAX_PIXELS  # values in one file; a header that promises more is refused before anything is read
 
     def __post_init__(self) -> None:
         super().__post_init__()

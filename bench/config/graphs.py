@@ -45,7 +45,7 @@ class GraphConfig:
     features: list[str] = field(  # of nodes: intensity, quantiles, texture, lightness, colour, shape, position, deep
         default_factory=lambda: ["intensity", "quantiles", "texture", "shape"]
     )
-    edges: list[str] = field(default_factory=lambda: ["adjacency"])  # adjacency (common boundary), knn, or both
+    edges: list[str] = field(default_factory=lambda: ["adjacency"])  # adjacency (a region graph), knn, or both
     neighbours: int = 8  # nearest centroids that each node is joined to by the edges knn
     spacing: list[float] | None = None  # length of a pixel along each axis; null: that of the data set
     edge_weight: str = "spacing"  # spacing | published: exp(-distance in pixels) | normalised: exp(-distance / median)

@@ -21,7 +21,7 @@ class TrainingConfig:
     steps: int | None = 10000  # ceiling of optimiser steps; patience usually ends a fit long before
     epochs: int | None = None  # ceiling of epochs
     seconds: float | None = None  # ceiling of seconds: what do I get in five minutes? The clock then decides scores
-    patience: int | None = 8  # validations without a better pixel score before the cool-down; null: never
+    patience: int | None = 8  # early stopping: validations without a better score before the cool-down; null: never
     min_gain: float = 0.001  # by which a score must exceed the last better one to count as better
     validate_every: int = 25  # steps, at least: later and costly validations are further apart
     warmup: int = 50  # steps in which the learning rate rises, at most a tenth of a budget in steps
@@ -30,9 +30,9 @@ class TrainingConfig:
     cross_entropy_weight: float = 1.0  # of cross-entropy in the loss
     dice_weight: float = 1.0  # of soft Dice in the loss
     class_weights: str = "sqrt"  # none | sqrt | inverse: of the class frequencies in the training pixels
-    rare_share: float = 0.02  # classes of a smaller share of the training pixels are drawn more often; 0: none is
+    rare_share: float = 0.02  # oversampling: classes of a smaller share of the pixels are drawn more often; 0: none
     gradient_clip: float = 1.0  # largest norm of the gradient; 0: any
-    amp: bool = True  # mixed precision, on a GPU only
+    amp: bool = True  # mixed precision, on a GPU and on a CPU with bfloat16 instructions
     replay: bool = True  # record a step once and replay it, on a GPU only: its kernels need not wait for Python
 
     def __post_init__(self) -> None:

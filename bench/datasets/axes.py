@@ -106,7 +106,8 @@ def check_meaning(path: Path, names: Sequence[str], shape: Sequence[int], axis: 
         raise InputError(
             f"{path} holds {length} points in time ({describe_axes(names, shape)}): save each as an image of its "
             "own, or, if they are slices of a volume, name the axis z in the file (in Fiji: Image > Properties); "
-            "of a data set, dataset.planes=true reads them one by one where the mask has as many"
+            "of a data set, dataset.planes=true reads them one by one where the mask is a stack of as many (tifffile "
+            "saves 3 or 4 planes as one picture in colour unless photometric='minisblack' is given)"
         )
     known = not name or name in SPACE or name in CHANNELS or name == "t"
     require(

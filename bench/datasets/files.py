@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from bench.arrays.chunked import Box, read_key, split_key
 from bench.arrays.protocols import Typed
 from bench.arrays.rows import cut_bands
+from bench.config import MAX_PIXELS
 from bench.datasets.masks import open_mask
 from bench.datasets.normalization import BAND_VALUES, Scaling
-from bench.datasets.opening import MAX_PIXELS, open_image
+from bench.datasets.opening import open_image
 from bench.datasets.sample import Keep
 from bench.datasets.strips import Strip
 

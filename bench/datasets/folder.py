@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from bench.arrays.spacing import relate_spacing
-from bench.config import FolderConfig, require
+from bench.config import FEWEST_TEST_IMAGES, FolderConfig, require
 from bench.datasets.class_notes import describe_classes, describe_mapping
 from bench.datasets.classes import complete_mapping, compute_class_shares, leave_out_planes, make_classes
 from bench.datasets.files import Classes, ImageFile, MaskFile
@@ -24,7 +24,6 @@ from bench.datasets.proposal import measure_objects, propose_settings
 from bench.datasets.sample import Sample, Splits, Task
 from bench.datasets.splitting import read_manifest
 
-FEW_TEST_IMAGES = 5  # below which no interval over the test images says much
 SAME_SHAPE, CUBIC = 0.05, 0.01  # relative difference of the sides of pixels that are alike, and that are cubes
 SINGLE_LARGEST = float(np.finfo(np.float32).max)
 
@@ -316,17 +315,17 @@ def describe_volumes(items: Sequence[Inspected], spacing: Sequence[float] | None
 def describe_images(items: Sequence[Inspected], spacing: Sequence[float] | None = None) -> Iterator[str]:
     """Yield what limits the meaning of the results, as far as it lies in the images, in sentences."""
     yield from describe_volumes(items, spacing)
-    for why, found in (
-        ("were turned as their orientation tags say", [item for item in items if item.turned]),
-        ("lack chunks, whose pixels count as the fill value", [item for item in items if item.absent]),
-        ("hold one value only", [item for item in items if item.intensities.flat]),
-        ("hold values that are not finite, all of them ignored", [item for item in items if item.intensities.holes]),
-        ("hold the pixels of another image of their split", find_twins(items)),
+    for one, several, why, found in (
+        ("was", "were", "turned as the orientation tag says", [item for item in items if item.turned]),
+        ("lacks", "lack", "chunks, whose pixels count as the fill value", [item for item in items if item.absent]),
+        ("holds", "hold", "one value only", [item for item in items if item.intensities.flat]),
+        ("holds", "hold", "infinite or missing values, ignored", [item for item in items if item.intensities.holes]),
+        ("holds", "hold", "the pixels of another image of the same split", find_twins(items)),
     ):
         if found:
-            yield f"{name_files([item.entry.image for item in found])} {why}"
+            yield f"{name_files([item.entry.image for item in found])} {one if len(found) == 1 else several} {why}"
     tests = sum(item.entry.split == "test" for item in items)
-    if tests < FEW_TEST_IMAGES:
+    if tests < FEWEST_TEST_IMAGES:
         yield f"the test split has {tests} {'image' if tests == 1 else 'images'}: differences of scores may be chance"
 
 

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from bench.arrays.chunked import split_key
 from bench.arrays.protocols import Typed
 from bench.arrays.rows import cut_bands
-from bench.config import require
+from bench.config import MAX_PIXELS, require
 from bench.datasets.normalization import BAND_VALUES
-from bench.datasets.opening import MAX_PIXELS, TIFFS, open_numbers
+from bench.datasets.opening import TIFFS, open_numbers
 from bench.datasets.stored import Coding, Colours
 from bench.datasets.strips import Strip
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
-from bench.config import require
+from bench.config import MAX_PIXELS, require
 from bench.datasets import zarr_files
 from bench.datasets.stored import Opened
 
@@ -11,7 +11,6 @@ PICTURES = (".png", ".jpg", ".jpeg", ".bmp", ".gif")
 TIFFS = (".tif", ".tiff", ".btf", ".svs")  # the last two: BigTIFF, and slides of Aperio scanners
 ZARR = ".zarr"
 SUFFIXES = (*PICTURES, *TIFFS, ZARR)
-MAX_PIXELS = 1 << 30
 CONVERTIBLE = (  # ends of names of microscopes' and other programs' files, which Fiji or its Bio-Formats opens
     *(".nii", ".nii.gz", ".nrrd", ".mha", ".mhd", ".h5", ".hdf5", ".ims", ".lsm", ".czi", ".lif", ".nd2", ".oib"),
     *(".oif", ".vsi", ".dv", ".ics", ".ids", ".stk", ".zvi", ".mrc", ".rec", ".dcm", ".webp"),

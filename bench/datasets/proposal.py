@@ -18,6 +18,7 @@ from bench.datasets.sample import Suggestion
 
 COST = 0.25  # Dice lost per side of a superpixel over the width of an object
 ACCEPTED = 0.03  # Dice that superpixels may cost
+DEAR = 0.15  # Dice above which superpixels as small as these are not worth trying
 SIDES = (4.0, 20.0)  # least and largest edge of a superpixel, in pixels
 RARE = 1e-3  # share of the pixels below which a class does not decide
 OBJECTS_PER_CROP = 3  # widths of the largest objects that a crop spans
@@ -115,11 +116,12 @@ def propose_superpixel_size(
     size = round_to_two_digits(float(np.maximum(side / pitch, 1).prod()))  # no superpixel is thinner than a pixel
     cost = COST * float((size * pitch.prod()) ** (1 / len(pitch))) / widths[index]
     edge = " x ".join(f"{one:.0f}" for one in spread_size(size, pitch.tolist()))
+    advice = ": objects so thin are better left to pixels (pipeline=tiled_cnn)" if cost > DEAR else ""
     return Suggestion(
         "superpixels.superpixel_size",
         str(size),
         f"{names[index]} is about {describe_width(widths[index], train, spacing)} across, so superpixels of {size} "
-        f"pixels, about {edge}, cost about {cost:.2f} of its Dice",
+        f"pixels, about {edge}, cost about {cost:.2f} of its Dice{advice}",
     )
 
 

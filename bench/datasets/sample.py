@@ -58,6 +58,11 @@ class Task:
         """Number of classes K, the background included."""
         return len(self.class_names)
 
+    @property
+    def mask_dtype(self) -> np.dtype[Any]:
+        """The smallest type that holds every class number, which predicted masks have."""
+        return np.min_scalar_type(self.num_classes - 1)
+
 
 def adopt_spacing(settings: Settings, task: Task) -> Settings:
     """Return settings of superpixels or graphs with the spacing of the images, where they have none of their own.

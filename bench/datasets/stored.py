@@ -58,6 +58,7 @@ class Opened:
     coding: Coding = field(default_factory=Coding)
     siblings: tuple[Path, ...] = ()  # other files that pixels come from
     planes: int = 0  # of the stack that the array is one plane of; 0: it is no such plane
+    stack: str = "z"  # the axis of that stack: z, or t of points in time
 
     @property
     def header(self) -> Header:
@@ -165,14 +166,14 @@ def assemble(
         order, backwards = orient(order, letters.index("y"), letters.index("x"), coding.orientation)
     channels = found.channel_axis
     stated = channels if channel_axis is None else channel_axis % len(order)
-    turned, planes = rearrange(blocks, order, backwards), 0
+    turned, planes, stack = rearrange(blocks, order, backwards), 0, "z"
     if plane is not None and len(order) - (stated is not None) >= 3:
         axis = 1 if stated == 0 else 0
-        planes = turned.shape[axis]
+        planes, stack = turned.shape[axis], "t" if names[order[axis]] == "t" else "z"
         turned = take_plane(turned, axis, plane)
         order = (*order[:axis], *order[axis + 1 :])
         stated = channels = stated if stated is None or stated < axis else stated - 1
     sizes = None if pixel_size is None else tuple(pixel_size[axis] for axis in order)
     kept_units = None if units is None else tuple(units[axis] for axis in order)
     array, has_alpha = turned.array(stated), alpha and channels is not None and channel_axis is None
-    return Opened(path, array, channels, has_alpha, sizes, kept_units, coding, tuple(siblings), planes)
+    return Opened(path, array, channels, has_alpha, sizes, kept_units, coding, tuple(siblings), planes, stack)

@@ -7,9 +7,8 @@ in its folder of preprocessed data. Training and validation images are its train
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -142,7 +141,7 @@ def write_image(sample: Sample, folder: Path, case: str, band_values: int = BAND
     paths = [folder / f"{case}_{channel:04d}{SUFFIX}" for channel in range(channels)]
     files = [_create_tiff(path, shape, np.dtype(np.float32)) for path in paths]
     image = read_by_rows(sample.image)
-    for start, stop in _cut_bands(sample.image.shape, band_values):
+    for start, stop in cut_bands(sample.image.shape, band_values):
         band = np.asarray(image[start:stop])
         for channel, file in enumerate(files):
             file[start:stop] = band[..., channel]
@@ -161,7 +160,7 @@ def write_labels(sample: Sample, task: Task, path: Path, band_values: int = BAND
     """
     file = _create_tiff(path, sample.mask.shape, np.min_scalar_type(task.num_classes))
     mask = read_by_rows(sample.mask)
-    for start, stop in _cut_bands(sample.mask.shape, band_values):
+    for start, stop in cut_bands(sample.mask.shape, band_values):
         band = np.asarray(mask[start:stop])
         file[start:stop] = (
             band if task.ignore_index is None else np.where(band == task.ignore_index, task.num_classes, band)
@@ -182,7 +181,3 @@ def _create_tiff(path: Path, shape: Sequence[int], dtype: np.dtype[Any]) -> Any:
     with path.open("r+b") as file:
         reserve(file.fileno(), path.stat().st_size)
     return array
-
-
-def _cut_bands(shape: Sequence[int], values: int) -> Iterator[tuple[int, int]]:
-    yield from cut_bands(shape, max(values, prod(shape[1:])))

@@ -320,5 +320,5 @@ def format_row(row: dict[str, Any]) -> str:
     text += f"{row['rival_seconds']:14.3f} {row['rival_num_nodes']:8}  {row['ratio']:6.1f} {spread}"
     text += f", {row['cpu_ratio']:.1f}"
     if "ceiling" in row:
-        text += f"; best labelling {row['ceiling']:.3f}, {row['rival']}'s {row['rival_ceiling']:.3f}"
+        text += f"; majority labelling {row['ceiling']:.3f}, {row['rival']}'s {row['rival_ceiling']:.3f}"
     return text

@@ -1,6 +1,6 @@
 """`python -m bench segmenters`: superpixels of other libraries beside this project's SLIC, at as many superpixels.
 
-Time, and what the best labelling of them could reach, on training images. Libraries that are not installed
+Time, and what the majority labelling of them could reach, on training images. Libraries that are not installed
 (`bench.perf.programs`) are left out, with a line.
 """
 
@@ -102,7 +102,7 @@ def fit_sizes(chosen: Mapping[str, Segmenter], image: Image, size: float) -> dic
 def compare_segmenters(
     chosen: Mapping[str, Segmenter], sizes: Mapping[str, float], crops: Sequence[TrainingCrop], task: Task, repeats: int
 ) -> list[dict[str, Any]]:
-    """Time segmenters in turn, and score the best labelling of their superpixels.
+    """Time segmenters in turn, and score the majority labelling of their superpixels.
 
     Args:
         chosen: Segmenters by name; the first is that with which the others are compared.
@@ -140,7 +140,7 @@ def _segment_all(run: Segmenter, size: float, crops: Sequence[TrainingCrop]) -> 
 
 
 def _score_ceiling(crops: Sequence[TrainingCrop], segments: Sequence[NDArray[np.int32]], task: Task) -> float:
-    """Return the macro Dice of the best labelling of segments, pooled over all crops."""
+    """Return the macro Dice of the majority labelling of segments, pooled over all crops."""
     return macro_dice(
         np.sum([count_best(crop.mask, [ids], task) for crop, ids in zip(crops, segments, strict=True)], axis=0)
     )

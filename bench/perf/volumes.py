@@ -1,6 +1,6 @@
 """Superpixels of volumes beside those of other programs: `python -m bench perf steps= volume_sizes=64,128,256`.
 
-Both sides make about as many superpixels of the same volume, in turn in one process; what the best labelling of either
+Both sides make about as many superpixels of the same volume, in turn in one process; what majority labels of either
 reaches stands beside the times. A program that is not installed is left out, with a line.
 """
 
@@ -37,7 +37,7 @@ def generate_volume(side: int) -> Picture:
 
 
 def measure_ceiling(scene: Picture, segments: NDArray[np.integer]) -> float:
-    """Measure the macro Dice of the best labelling of some superpixels, whatever their numbers."""
+    """Measure the macro Dice of the majority labelling of some superpixels, whatever their numbers."""
     return macro_dice(count_best(scene.mask, [number_densely(segments)], TASK))
 
 

@@ -191,7 +191,7 @@ def read_classes(path: Path, image: NamedImage, task: Task, settings: ExternalCo
         mask.shape == image.shape,
         f"{path} has the shape {mask.shape} and the image {image.name} {image.shape}: both must have the same",
     )
-    out = np.empty(image.shape, np.min_scalar_type(task.num_classes - 1))
+    out = np.empty(image.shape, task.mask_dtype)
     for start, stop in cut_bands(image.shape, BAND_VALUES):
         out[start:stop] = map_classes(_read_band(mask, start, stop), path, task, settings)
     return out
@@ -234,7 +234,7 @@ def map_classes(numbers: NDArray[np.integer], path: Path, task: Task, settings: 
     ]
     if wrong:
         raise InputError(_explain_numbers(path, wrong, [int(number) for number in found], task, mapping))
-    return np.array(classes, np.min_scalar_type(task.num_classes - 1))[places].reshape(numbers.shape)
+    return np.array(classes, task.mask_dtype)[places].reshape(numbers.shape)
 
 
 def _explain_numbers(path: Path, wrong: list[int], found: list[int], task: Task, mapping: object) -> str:

@@ -39,7 +39,7 @@ Labelled = LabelledSegments | LabelledViews
 
 
 class Oracle:
-    """What the best possible classifier of these superpixels would get.
+    """What a classifier would get that gives each of these superpixels its majority class: no other is more accurate.
 
     It sees the true mask of every image, test images included: a ceiling, not a method. With `superpixels.views` it
     is one that knows the true shares of the classes in each superpixel, and paints their mean.
@@ -60,7 +60,7 @@ class Oracle:
         asked = sum(choose_n_segments(segments[0].shape, view) for view in views)
         facts: dict[str, float] = {"n_segments": asked, "num_nodes": sum(len(nodes) for nodes in counts)}
         if len(views) == 1:
-            labels = counts[0].argmax(axis=1).astype(np.min_scalar_type(self.task.num_classes - 1))
+            labels = counts[0].argmax(axis=1).astype(self.task.mask_dtype)
             return LabelledSegments(segments[0], labels, facts)
         return LabelledViews(np.stack(segments), tuple(compute_shares(nodes) for nodes in counts), facts)
 

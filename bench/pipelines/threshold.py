@@ -79,7 +79,7 @@ class Threshold:
 
     def predict(self, item: Grey) -> NDArray[np.integer]:
         """Return the class of every pixel (*spatial)."""
-        out = np.empty(item.mask.shape, np.min_scalar_type(self.task.num_classes - 1))
+        out = np.empty(item.mask.shape, self.task.mask_dtype)
         for rows, values in self._walk(item.image):
             out[rows] = self.bands.predict(values)
         return out

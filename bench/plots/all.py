@@ -40,7 +40,7 @@ _CAPTIONS = {
     "score_vs_nodes": (
         "Score against number of superpixels",
         "Dice is macro over the classes and pooled over all test pixels; bars run from the least to the greatest seed. "
-        "The dashed line is what the best labelling of the superpixels would score. " + _FEW,
+        "The dashed line is what the majority labelling of the superpixels would score. " + _FEW,
     ),
     "score_vs_memory": (
         "Score against peak memory",

@@ -14,6 +14,7 @@ class Meaning:
     class_names: tuple[str, ...]
     pixel_size: tuple[float, ...] | None = None
     units: tuple[str | None, ...] | None = None
+    stack: str = "z"  # the axis before rows and columns: z, or t of points in time, which are no length
 
 
 def choose_colour(number: int) -> tuple[int, int, int]:
@@ -28,6 +29,6 @@ def choose_colour(number: int) -> tuple[int, int, int]:
     return red, green, blue
 
 
-def name_axes(spatial: int, classes: bool = False) -> tuple[str, ...]:
-    """Return the axes of an array of `spatial` spatial axes, with `classes` one of classes before them."""
-    return (*(("c",) if classes else ()), *("z", "y", "x")[-spatial:])
+def name_axes(axes: int, meaning: Meaning) -> tuple[str, ...]:
+    """Return the names of the axes of a mask: rows and columns, before which planes or points in time may be."""
+    return (meaning.stack, "y", "x")[-axes:]

@@ -10,10 +10,12 @@ import numpy as np
 from bench.arrays.chunked import cut_boxes
 from bench.predict.meaning import Meaning, choose_colour
 
+AXIS_TYPES = {"c": "channel", "t": "time"}  # of axes that are none of space
+
 
 @dataclass(frozen=True)
 class Description:
-    """An array that is to be: length, type and name of its axes (of c, z, y, x), and the side of a chunk in pixels."""
+    """An array that is to be: length, type and axes (of c, t, z, y, x), and the side of a chunk in pixels."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -88,7 +90,7 @@ def _describe_axes(axes: tuple[str, ...], meaning: Meaning) -> list[dict[str, st
     described = []
     for axis in axes:
         unit = spatial.get(axis)
-        kind = {"name": axis, "type": "channel" if axis == "c" else "space"}
+        kind = {"name": axis, "type": AXIS_TYPES.get(axis, "space")}
         described.append(kind if unit is None else {**kind, "unit": unit})
     return described
 

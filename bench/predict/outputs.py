@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -70,7 +71,7 @@ def write_mask(path: Path, shape: tuple[int, ...], meaning: Meaning, scratch: Pa
         The array (*spatial) to be filled.
     """
     dtype = np.min_scalar_type(max(len(meaning.class_names) - 1, 0))
-    with _fill(path, Description(shape, dtype, name_axes(len(shape)), side), meaning, scratch) as array:
+    with _fill(path, Description(shape, dtype, name_axes(len(shape), meaning), side), meaning, scratch) as array:
         yield array
 
 
@@ -90,8 +91,11 @@ def write_probabilities(
     Yields:
         The array (K, *spatial) to be filled: float16 in Zarr; float32 in TIFF, where few programs read float16.
     """
-    dtype = np.dtype(np.float16 if find_suffix(path).endswith(".zarr") else np.float32)
-    whole, axes = (len(meaning.class_names), *shape), name_axes(len(shape), classes=True)
+    suffix = find_suffix(path)
+    dtype = np.dtype(np.float16 if suffix.endswith(".zarr") else np.float32)
+    if suffix == ".ome.zarr":  # in which points in time must come before the classes
+        meaning = replace(meaning, stack="z")
+    whole, axes = (len(meaning.class_names), *shape), ("c", *name_axes(len(shape), meaning))
     with _fill(path, Description(whole, dtype, axes, side), meaning, scratch) as array:
         yield array
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.arrays.protocols import PlaneOf, Readable, Source, Writable
-from bench.config import FolderConfig, InputError, ParallelConfig, require, require_one_of, require_spacing
+from bench.config import MAX_PIXELS, FolderConfig, InputError, ParallelConfig, require, require_one_of, require_spacing
 from bench.console.progress import Progress
 from bench.datasets.axes import check_volume
 from bench.datasets.examine import examine
@@ -52,7 +52,7 @@ class PredictConfig:
     scratch: str | None = None  # folder for what is as large as the image; null: beside out
     channel_axis: int | None = None  # of the array in the file; null: as in the run, else what the file says
     spacing: list[float] | None = None  # length of a pixel along each axis; null: what the file says, else as trained
-    max_pixels: int = 1 << 30  # values that may be decoded at once
+    max_pixels: int = MAX_PIXELS  # values that may be decoded at once
     parallel: ParallelConfig = field(default_factory=ParallelConfig)  # several images, or the tiles of one, at once
 
     def __post_init__(self) -> None:
@@ -368,7 +368,7 @@ def describe_mask(
         sizes, units = tuple(spacing), None
     if stacked and sizes is not None:
         sizes, units = (1.0, *sizes), None if units is None else (None, *units)
-    return Meaning(task.class_names, sizes, units)
+    return Meaning(task.class_names, sizes, units, file.stack)
 
 
 @contextmanager

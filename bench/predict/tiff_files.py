@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.predict.meaning import Meaning, choose_colour
+from bench.predict.meaning import Meaning, choose_colour, name_axes
 from bench.predict.ome_zarr import Description, list_blocks
 
 UNITS = {"micrometer": "µm", "nanometer": "nm", "millimeter": "mm", None: "pixel"}  # as OME-XML writes them
@@ -62,8 +62,9 @@ def _size_ome(meaning: Meaning) -> dict[str, Any]:
     sizes = meaning.pixel_size or ()
     units = meaning.units or (None,) * len(sizes)
     found: dict[str, Any] = {}
-    for axis, size, unit in zip(("Z", "Y", "X")[len(("Z", "Y", "X")) - len(sizes) :], sizes, units, strict=True):
-        found |= {f"PhysicalSize{axis}": size, f"PhysicalSize{axis}Unit": UNITS.get(unit, unit)}
+    for axis, size, unit in zip(name_axes(len(sizes), meaning) if sizes else (), sizes, units, strict=True):
+        if axis != "t":
+            found |= {f"PhysicalSize{axis.upper()}": size, f"PhysicalSize{axis.upper()}Unit": UNITS.get(unit, unit)}
     return found
 
 

@@ -13,6 +13,7 @@ from bench.plots.style import KINDS, Plotted
 from bench.report.parts import ReportPart, make_answers
 from bench.report.scale import Study, make_scale_parts
 from bench.report.speed import make_speed_parts
+from bench.report.structures import make_structures_part
 from bench.report.verdict import Verdict, reach_verdict
 from bench.report.words import count
 from bench.tables.collect import Tables, select_current
@@ -116,6 +117,7 @@ def _section(
     dataset, machine = runs["dataset"].iloc[0], runs["machine"].iloc[0]
     drawn = [figure for figure in figures if figure.png is not None]
     rows = frame[(frame["dataset"] == dataset) & (frame["machine"] == machine)]
+    structures = [part for part in [make_structures_part(runs, tables.scores)] if part is not None]
     return Section(
         reach_verdict(heading, runs, tables.scores, tables.history),
         "; ".join(f"{kind} ({KINDS.get(kind, kind)})" for kind in list_memory_kinds(rows).split(", ")),
@@ -124,7 +126,7 @@ def _section(
         describe_front(runs) if explain_too_few(runs) else (),  # else the table of the frontier says it
         tuple(figure for figure in drawn if figure.name.startswith("panels")),
         tuple(figure for figure in drawn if figure.name.startswith(_COMPARED)),
-        (*make_speed_parts(runs, tables, drawn, folders), *make_answers(runs, tables, figures)),
+        (*make_speed_parts(runs, tables, drawn, folders), *make_answers(runs, tables, figures), *structures),
         _ends(runs, tables),
         describe_not_drawn(figures),
         tuple(dict.fromkeys(runs.sort_values("started")["command"].dropna())) if "command" in runs else (),
@@ -156,9 +158,9 @@ def describe_front(runs: pd.DataFrame) -> tuple[str, ...]:
         if column == "peak_memory_bytes" and len(set(learned["peak_memory_kind"].dropna())) > 1:
             continue
         known = learned[learned[column].notna()]
-        if known.empty:
-            continue
         configurations_of = list(known.groupby(["arm", "superpixel_size"], dropna=False))
+        if len(configurations_of) < 2:  # of one alone it says nothing
+            continue
         members = pareto_membership(
             [group[column].to_numpy(np.float64) for _, group in configurations_of],
             [group["dice"].to_numpy(np.float64) for _, group in configurations_of],

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from bench.config import FEWEST_TEST_IMAGES
 from bench.plots.style import KINDS
 from bench.report.pair import Floats, Pair, collect_image_scores
 from bench.report.words import (
@@ -20,7 +21,6 @@ from bench.report.words import (
 )
 from bench.tables import speed
 from bench.tables.statistics import Estimate, estimate_paired_difference, median_ratio
-from bench.tables.text import FEWEST_IMAGES
 from bench.tables.units import MIB
 
 FEWEST_SEEDS = 3
@@ -124,15 +124,15 @@ def _describe_pooled(pair: Pair) -> str:
     """Scores of all test pixels together, as tables have them, and the ceiling."""
     first, second = (float(np.mean(values)) for values in pair.column("dice"))
     ceiling = float(np.mean(pair.column("oracle_dice")[0]))
-    top = "" if np.isnan(ceiling) else f", where the best labelling of its superpixels has {ceiling:.3f}"
+    top = "" if np.isnan(ceiling) else f", where the majority labelling of its superpixels has {ceiling:.3f}"
     return f"pooled over all test pixels {first:.3f} against {second:.3f}{top}"
 
 
 def _few_images(images: int) -> Refusal:
-    if images >= FEWEST_IMAGES:
+    if images >= FEWEST_TEST_IMAGES:
         return Refusal()
     why = f"{count(images, 'test image')} {'says' if images == 1 else 'say'} too little about other images"
-    return Refusal((why,), (f"at least {FEWEST_IMAGES} images in the test split",))
+    return Refusal((why,), (f"at least {FEWEST_TEST_IMAGES} images in the test split",))
 
 
 def _few_seeds(pair: Pair) -> Refusal:

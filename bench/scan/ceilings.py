@@ -30,7 +30,7 @@ class TrainingCrop:
 
 @dataclass(frozen=True)
 class Ceiling:
-    """What the best labelling of some superpixels reaches, pooled over all crops.
+    """What the majority labelling of some superpixels reaches, pooled over all crops.
 
     Attributes:
         method: Key of `SUPERPIXELS`.

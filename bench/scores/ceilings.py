@@ -44,7 +44,9 @@ def count_best(truth: Readable, segments: Sequence[Segments], task: Task) -> Cou
 
 
 def best_mask(truth: NDArray[np.integer], segments: Sequence[Segments], task: Task) -> NDArray[np.integer]:
-    """Return the best mask that segmentations can paint together: see `paint_oracle_views`.
+    """Return the mask of most accuracy that segmentations can paint, together if there are several.
+
+    See `paint_oracle_views`. More Dice can be had of lines that are less than half of most of their superpixels.
 
     Args:
         truth: (*spatial) class numbers.

@@ -101,7 +101,7 @@ class SplitScores:
         if self.spool is None or predicted.size > self.large_pixels:
             self._score(sample, predicted, segments)
             return
-        small = predicted.astype(np.min_scalar_type(self.task.num_classes - 1), copy=False)
+        small = predicted.astype(self.task.mask_dtype, copy=False)
         number = None if segments is None else self.spool.append(segments)
         self._waiting.append((sample, self.spool.append(small), number))
 

@@ -70,6 +70,8 @@ def paint(node_labels: NDArray[np.integer], segments: NDArray[np.integer]) -> ND
 
     Raises `InputError` for an id that has no label: Python would count a negative one from the end.
     """
+    node_labels = np.asarray(node_labels)
+    require(node_labels.ndim == 1, f"labels must be one number per superpixel, (N,), got the shape {node_labels.shape}")
     flat, labels = np.ravel(segments), np.empty(segments.size, node_labels.dtype)
     for start, stop in cut_bands(flat.shape, STRIP):  # numpy copies what it indexes with, to eight bytes per pixel
         ids = flat[start:stop]

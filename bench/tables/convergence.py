@@ -72,7 +72,7 @@ def _floors(runs: pd.DataFrame) -> dict[Hashable, tuple[str, float]]:
 
 
 def _ceilings(runs: pd.DataFrame) -> dict[Hashable, float]:
-    """Mean validation score of the best labelling of superpixels, by data set and superpixel size."""
+    """Mean validation score of the majority labelling of superpixels, by data set and superpixel size."""
     known = select_counted(runs[runs["pipeline"].isin(ceiling_arms()) & runs["val_score"].notna()])
     return known.groupby(["dataset", "superpixel_size"])["val_score"].mean().to_dict()
 

@@ -39,7 +39,9 @@ class PlanConfig:
     dataset: str | None = None  # only runs on this data set
 
     def __post_init__(self) -> None:
-        require(self.run != "", "plan needs run=: python -m bench plan run=results/headline pixels=4e8 images=20")
+        for name in ("run", "pixels"):
+            given = getattr(self, name) not in ("", 0.0)
+            require(given, f"plan needs {name}=: python -m bench plan run=results/headline pixels=4e8 images=20")
         require(self.pixels >= 1, f"pixels must be at least 1, as in pixels=4e8, got {self.pixels:g}")
         require(self.images >= 1, f"images must be at least 1, got {self.images}")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench.config import FEWEST_TEST_IMAGES
 from bench.tables.breakeven import Crossing
 from bench.tables.decomposition import LevelLoss
 from bench.tables.names import format_extent, name_arm
@@ -23,7 +24,7 @@ COLUMNS = {  # heading -> (column, format, what it means)
     "n": ("seeds", "{:.0f}", "seeds counted"),
     "acc.": ("accuracy", "{:.3f}", "share of test pixels given their true class"),
     "bnd F1": ("boundary_f1", "{:.3f}", "boundary F1, macro, pooled over the test images"),
-    "ceiling": ("oracle_dice", "{:.3f}", "Dice of the best labelling of these superpixels"),
+    "ceiling": ("oracle_dice", "{:.3f}", "Dice of the majority labelling of these superpixels"),
     "nodes": ("num_nodes", "{:.0f}", "superpixels obtained, mean per test image"),
     "prep s": ("prepare_s", "seconds", "seconds to build superpixels and graphs (or tiles) of train and val"),
     "train s": ("train_s", "seconds", "seconds of the whole training: prep, init, warm-up, steps, validation"),
@@ -35,11 +36,10 @@ COLUMNS = {  # heading -> (column, format, what it means)
     "MiB": ("peak_memory_mib", "{:.0f}", "peak memory in training, MiB, of the kind named with the table"),
     "param.": ("parameters_text", "{}", "learned numbers"),
 }
-FEWEST_IMAGES = 5  # in a test split, for its score to say something of other images
 WIDTH = 120  # columns of a terminal
 _NOTES = """\
 dice, acc., bnd F1: macro, pooled over the test images, mean over n seeds [least, greatest]; px: pixels per superpixel,
-{size}; ceiling: dice of the best labelling of the superpixels; prep s, train s: superpixels included, train contains \
+{size}; ceiling: dice of majority labels of the superpixels; prep s, train s: superpixels included, train contains \
 prep; s/Mpx: prediction of a megapixel, superpixels included; MiB: peak memory in training"""
 
 
@@ -87,11 +87,11 @@ def list_oddities(rows: list[dict[Any, Any]]) -> list[str]:
 def warn_of_few_images(rows: list[dict[Any, Any]]) -> list[str]:
     """Return a line where the test split is too small for its scores to say anything of other images."""
     images = max((row["test_images"] for row in rows if not pd.isna(row["test_images"])), default=math.nan)
-    if not images < FEWEST_IMAGES:
+    if not images < FEWEST_TEST_IMAGES:
         return []
     number = f"{images:.0f} test image{'s'[: images != 1]}"
     few = f"{number}: scores say little about other images"
-    return [f"{few}; {FEWEST_IMAGES} are the fewest for a verdict on the score"]
+    return [f"{few}; {FEWEST_TEST_IMAGES} are the fewest for a verdict on the score"]
 
 
 def name_row(row: dict[Any, Any]) -> str:

@@ -17,7 +17,7 @@ from bench.tables.columns import list_required
 
 Row = Mapping[str, Any]
 
-STATUSES = ("ok", "out_of_memory", "oom_suspected", "host_oom", "failed", "timeout", "skipped")
+STATUSES = ("ok", "out_of_memory", "oom_suspected", "host_oom", "failed", "timeout")
 PARTS = ("stages", "scores", "history")
 _FORMULA = re.compile(r"'*[=+\-@\t]")  # what a spreadsheet takes for a formula, however often protected
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")

@@ -17,6 +17,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bench.files import write_atomically
 from bench.plots.all import split_groups
 from bench.report.pair import Pair, collect_image_scores
+from bench.report.structures import make_structures_part
 from bench.report.verdict import Verdict, reach_verdict
 from bench.report.words import count, format_interval
 from bench.tables.collect import Tables, load_tables
@@ -43,7 +44,7 @@ NAMES = {  # where readers of a table need more than the arm's own name
     "superpixel_trees": "boosted trees on the GNN's measurements",
     "superpixel_trees hops=[]": "the same of each superpixel alone",
     "pixel_forest": "random forest on filter responses of pixels",
-    "oracle": "the best labelling of these superpixels",
+    "oracle": "the majority labelling of these superpixels",
 }
 
 
@@ -172,6 +173,14 @@ def make_answers(folder: str, dataset: str) -> str:
     return "\n".join(f"- **{line.title}.** {line.text}" for line in verdict.lines)
 
 
+def describe_losses(folder: str, dataset: str) -> str:
+    """Return what superpixels and blocks of pixels lose of thin structures, in the words of the report."""
+    runs = list_runs(folder)
+    part = make_structures_part(runs[runs["dataset"] == dataset], read_tables(folder).scores)
+    assert part is not None, folder
+    return " ".join(part.sentences[:-1])
+
+
 def name_commits(folder: str) -> str:
     """Return the commits that made the rows of a folder, with the number of rows where there are several."""
     commits = read_tables(folder).runs["git_commit"].value_counts()
@@ -201,7 +210,7 @@ def make_segmenters() -> str:
     lines = [
         f"{count(int(frame['size'].nunique()), 'size')} on {frame['processor'][0]}; ratios are medians of the runs "
         "[least, greatest].\n",
-        "| superpixels | pixels asked for | per megapixel | best labelling, Dice | a megapixel | times ours |",
+        "| superpixels | pixels asked for | per megapixel | majority labelling, Dice | a megapixel | times ours |",
         "|---|---|---|---|---|---|",
     ]
     for row in frame.to_dict("records"):
@@ -225,7 +234,7 @@ def make_volume_perf() -> str:
     """Return the table of superpixels of volumes beside other programs, a line for each side of the volume."""
     frame = pd.read_csv(REFERENCE / "perf_volumes" / "perf.csv")
     lines = [
-        "| voxels | beside | times faster [least, greatest] | of processor time | best labelling, ours and theirs |",
+        "| voxels | beside | times faster [least, greatest] | of processor time | majority labels, ours and theirs |",
         "|---|---|---|---|---|",
     ]
     for row in frame[frame["rival"].notna()].to_dict("records"):
@@ -335,6 +344,7 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "validation": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'best_val_score'):.3f}",
     "steps": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'steps'):,.0f}",
     "answers": make_answers,
+    "losses": describe_losses,
     "first": lambda folder, dataset: reach_verdicts(folder)[dataset].first,
     "rival": lambda folder, dataset: reach_verdicts(folder)[dataset].rival,
     "segmenters": make_segmenters,

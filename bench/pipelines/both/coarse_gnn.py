@@ -26,6 +26,7 @@ from bench.pipelines.both.scores import append_scores, append_to_item, score_ima
 from bench.pipelines.cnn.tiled_cnn import TiledCnn, TiledImage
 from bench.pipelines.gnn.items import Item, paint_item
 from bench.pipelines.gnn.superpixel_gnn import BAND_PIXELS, SuperpixelGnn
+from bench.pipelines.node_votes import VOTED, show_painting
 from bench.pipelines.painting import paint_by_bands, paint_probabilities
 from bench.pipelines.scratch import map_scratch
 
@@ -120,7 +121,7 @@ class CoarseGnn:
             progress: Called with the share done, in [0, 1].
         """
         with self._nodes(image, scratch, progress, self._vote) as (segments, votes):
-            paint_by_bands(votes, segments, out, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))
+            paint_by_bands(votes, segments, out, BAND_PIXELS, show_painting(progress))
 
     def predict_probabilities(
         self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
@@ -138,7 +139,7 @@ class CoarseGnn:
             progress: Called with the share done, in [0, 1].
         """
         with self._nodes(image, scratch, progress, self._log_probabilities) as (segments, votes):
-            paint_probabilities(votes, segments, mask, shares, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))
+            paint_probabilities(votes, segments, mask, shares, BAND_PIXELS, show_painting(progress))
 
     def save(self, path: Path) -> None:
         """Write the weights of all networks, each under the name of its stage."""
@@ -180,7 +181,7 @@ class CoarseGnn:
             yield self.gnn.predict_nodes(
                 image,
                 scratch,
-                lambda share: progress(COARSE_SHARE * 0.9 + (1 - COARSE_SHARE) * share),
+                lambda share: progress(COARSE_SHARE * VOTED + (1 - COARSE_SHARE) * share),
                 lambda data, segments: vote(append_scores(data, segments, scores)),
             )
 
@@ -191,7 +192,7 @@ class CoarseGnn:
         if len(self.gnn.views) > 1:
             return self._log_probabilities(data)
         classes: NDArray[Any] = self._means(data).argmax(axis=1)
-        return classes.astype(np.min_scalar_type(self.task.num_classes - 1))
+        return classes.astype(self.task.mask_dtype)
 
     def _log_probabilities(self, data: Data) -> NDArray[np.float32]:
         """Log p (N, K) of the nodes of a graph."""

@@ -149,7 +149,7 @@ class TiledCnn:
 
     def predict(self, item: TiledImage) -> NDArray[np.integer]:
         """Return the class of every pixel (*spatial), tile by tile; those of an image in a file lie on the disk."""
-        shape, dtype = item.mask.shape, self._mask_dtype()
+        shape, dtype = item.mask.shape, self.task.mask_dtype
         out = np.empty(shape, dtype) if item.in_memory else map_scratch(shape, dtype, self.config.graph.scratch_dir)
         image = item.image if item.in_memory else read_by_rows(item.image)
         self.make_inferer().segment(image, item.windows, out, lambda _: release(out))
@@ -224,7 +224,7 @@ class TiledCnn:
             mask: Receives the classes (*spatial).
             shares: Receives the probabilities (K, *spatial), for tiles predicted with `scores`; None for other tiles.
         """
-        inferer, kinds = self.make_inferer(), (self._mask_dtype(), np.dtype(np.float32))
+        inferer, kinds = self.make_inferer(), (self.task.mask_dtype, np.dtype(np.float32))
         with write_by_rows(mask, kinds[0]) as rows:
             if shares is None:
                 inferer.join(windows, made, rows)
@@ -372,9 +372,6 @@ class TiledCnn:
             dice_weight=self.config.training.dice_weight,
             ignore_index=IGNORED,
         )
-
-    def _mask_dtype(self) -> np.dtype[Any]:
-        return np.min_scalar_type(self.task.num_classes - 1)
 
     def make_inferer(self) -> Inferer:
         """Make what predicts with the present weights."""

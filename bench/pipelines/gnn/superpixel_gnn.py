@@ -47,11 +47,11 @@ from bench.pipelines.gnn.onednn import choose_padding, disable_onednn
 from bench.pipelines.gnn.parts import parts, warm_up_parts
 from bench.pipelines.gnn.sampler import GraphSampler
 from bench.pipelines.in_memory import hold_small
+from bench.pipelines.node_votes import collect_votes, show_painting
 from bench.pipelines.origin import merge_facts
 from bench.pipelines.painting import paint_by_bands, paint_probabilities
 from bench.pipelines.scratch import warn_of_memory
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
-from bench.superpixels.registry import segment_views
 from bench.superpixels.views import group_views, list_views, warm_up_views
 
 BAND_PIXELS = 1 << 24  # painted at once into a file of chunks
@@ -190,7 +190,7 @@ class SuperpixelGnn:
             progress: Called with the share done, in [0, 1].
         """
         segments, votes = self.predict_nodes(image, scratch, progress, lambda data, _: self.vote_nodes(data))
-        paint_by_bands(votes, segments, out, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))
+        paint_by_bands(votes, segments, out, BAND_PIXELS, show_painting(progress))
 
     def predict_probabilities(
         self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
@@ -208,7 +208,7 @@ class SuperpixelGnn:
             progress: Called with the share done, in [0, 1].
         """
         segments, votes = self.predict_nodes(image, scratch, progress, lambda data, _: self.score_nodes(data))
-        paint_probabilities(votes, segments, mask, shares, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))
+        paint_probabilities(votes, segments, mask, shares, BAND_PIXELS, show_painting(progress))
 
     def predict_nodes(
         self,
@@ -228,18 +228,11 @@ class SuperpixelGnn:
         Returns:
             Segments of each view, and their votes.
         """
-        image, votes = hold_small(image), list[NDArray[Any]]()
-        segments: list[NDArray[np.int32]] = []
-        step = 0.9 / len(self.views)
-        for group in group_views(self.views, image.shape):
-            for done, ids in enumerate(segment_views(image, group, scratch)):
-                segments.append(ids)
-                progress((len(votes) + 0.67 * (done + 1)) * step)
-            for data in self._build_graphs(image, segments[len(votes) :], scratch):
-                votes.append(vote(data, segments[len(votes)]))
-                del data
-                progress((0.67 * len(segments) + 0.33 * len(votes)) * step)
-        return segments, votes
+        image = hold_small(image)
+        groups = group_views(self.views, image.shape)
+        return collect_votes(
+            image, groups, scratch, progress, lambda segments: self._build_graphs(image, segments, scratch), vote
+        )
 
     def _build_graphs(self, image: Source, segments: Sequence[NDArray[np.int32]], scratch: Path) -> Iterator[Data]:
         """Yield the graph of each segmentation; those of a large image lie in files below `scratch`."""
@@ -374,7 +367,7 @@ class SuperpixelGnn:
 
     def classify_nodes(self, data: Data) -> NDArray[np.integer]:
         """Return the class of each node (N,), in the smallest type that holds them."""
-        classes = make_rows(data, len(data.x), np.min_scalar_type(self.task.num_classes - 1))
+        classes = make_rows(data, len(data.x), self.task.mask_dtype)
         return self._fill_nodes(classes, data, lambda logits: logits.argmax(dim=1))
 
     def _fill_nodes(self, out: NDArray[Any], data: Data, of: Callable[[Tensor], Tensor]) -> NDArray[Any]:

@@ -72,7 +72,7 @@ class PixelForest(EnsembleKeeper):
 
     def predict(self, item: PixelSample) -> NDArray[np.integer]:
         """Return the class of every pixel (*spatial), the one of the largest mean share."""
-        out = np.empty(item.mask.shape, self._mask_dtype())
+        out = np.empty(item.mask.shape, self.task.mask_dtype)
         image = hold_image(item.image)
         for window, shares in self._predict_windows(image, cut_response_windows(out.shape)):
             out[window.keep] = shares.argmax(axis=0)
@@ -91,9 +91,9 @@ class PixelForest(EnsembleKeeper):
         """
         del scratch
         windows = cut_response_windows(image.shape[:-1])
-        with write_by_rows(out, self._mask_dtype()) as rows:
+        with write_by_rows(out, self.task.mask_dtype) as rows:
             for done, (window, shares) in enumerate(self._predict_windows(read_by_rows(image), windows), start=1):
-                rows[window.keep] = shares.argmax(axis=0).astype(self._mask_dtype())
+                rows[window.keep] = shares.argmax(axis=0).astype(self.task.mask_dtype)
                 progress(done / len(windows))
 
     def predict_probabilities(
@@ -112,7 +112,7 @@ class PixelForest(EnsembleKeeper):
         """
         del scratch
         windows = cut_response_windows(image.shape[:-1])
-        kinds = (self._mask_dtype(), np.dtype(np.float32))
+        kinds = (self.task.mask_dtype, np.dtype(np.float32))
         with (
             write_by_rows(mask, kinds[0]) as rows,
             write_by_rows(ClassesLast(shares), kinds[1], SHARES_BYTES) as share_rows,
@@ -121,9 +121,6 @@ class PixelForest(EnsembleKeeper):
             for done, (window, part) in enumerate(self._predict_windows(read_by_rows(image), windows), start=1):
                 writer[window.keep] = part
                 progress(done / len(windows))
-
-    def _mask_dtype(self) -> np.dtype[np.unsignedinteger]:
-        return np.min_scalar_type(self.task.num_classes - 1)
 
     def _count_classes(self, mask: Source) -> NDArray[np.int64]:
         """Counted pixels of each class, (K,)."""

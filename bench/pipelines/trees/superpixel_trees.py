@@ -19,6 +19,7 @@ from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
 from bench.learning.schedule import Schedule
 from bench.pipelines.in_memory import hold_small
+from bench.pipelines.node_votes import collect_votes, show_painting
 from bench.pipelines.painting import paint_by_bands, paint_probabilities, paint_views
 from bench.pipelines.scratch import StoredArray, lend_scratch, store_array, warn_of_memory
 from bench.pipelines.trees.bins import Bins
@@ -158,7 +159,7 @@ class SuperpixelTrees(EnsembleKeeper):
     def predict(self, item: TabulatedSample) -> NDArray[np.integer]:
         """Paint the classes of the superpixels onto the pixels (*spatial)."""
         segments = item.list_segments()
-        out = np.empty(segments[0].shape, np.min_scalar_type(self.task.num_classes - 1))
+        out = np.empty(segments[0].shape, self.task.mask_dtype)
         votes = [self._vote(self._sum_trees(table, self.place)) for table in item.tables]
         paint_by_bands(votes, segments, out, BAND_PIXELS, lambda _: None)
         return out
@@ -175,7 +176,7 @@ class SuperpixelTrees(EnsembleKeeper):
             progress: Called with the share done, in (0, 1].
         """
         segments, votes = self._predict_nodes(image, scratch, progress, self._vote)
-        paint_by_bands(votes, segments, out, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))
+        paint_by_bands(votes, segments, out, BAND_PIXELS, show_painting(progress))
 
     def predict_probabilities(
         self, image: Source, mask: Writable, shares: Writable, scratch: Path, progress: Callable[[float], None]
@@ -192,7 +193,7 @@ class SuperpixelTrees(EnsembleKeeper):
             progress: Called with the share done, in (0, 1].
         """
         segments, votes = self._predict_nodes(image, scratch, progress, _log_probabilities)
-        paint_probabilities(votes, segments, mask, shares, BAND_PIXELS, lambda share: progress(0.9 + 0.1 * share))
+        paint_probabilities(votes, segments, mask, shares, BAND_PIXELS, show_painting(progress))
 
     def _predict_nodes(
         self,
@@ -202,18 +203,15 @@ class SuperpixelTrees(EnsembleKeeper):
         vote: Callable[[NDArray[np.float64]], NDArray[Any]],
     ) -> tuple[list[NDArray[np.int32]], list[NDArray[Any]]]:
         """Segments (*spatial) of each view of an image, and the votes (N, ...) of its nodes; 0.9 of the work."""
-        image, votes = hold_small(image), list[NDArray[Any]]()
-        segments: list[NDArray[np.int32]] = []
-        step = 0.9 / len(self.views)
-        for group in group_views(self.views, image.shape, TOGETHER):
-            for done, ids in enumerate(segment_views(image, group, scratch)):
-                segments.append(ids)
-                progress((len(votes) + 0.67 * (done + 1)) * step)
-            for table in tabulate_nodes(image, segments[len(votes) :], self.config.graph, str(scratch)):
-                votes.append(vote(self._sum_trees(table, str(scratch))))
-                del table
-                progress((0.67 * len(segments) + 0.33 * len(votes)) * step)
-        return segments, votes
+        image, place = hold_small(image), str(scratch)
+        return collect_votes(
+            image,
+            group_views(self.views, image.shape, TOGETHER),
+            scratch,
+            progress,
+            lambda segments: tabulate_nodes(image, segments, self.config.graph, place),
+            lambda table, _: vote(self._sum_trees(table, place)),
+        )
 
     def _schedule(self) -> Schedule:
         """The rule by which networks stop, with this arm's own numbers and without a cool-down."""
@@ -286,7 +284,7 @@ class SuperpixelTrees(EnsembleKeeper):
         """What nodes with these sums (N, columns) vote: classes (N,) or, of one of several views, log p (N, K)."""
         if len(self.views) > 1:
             return _log_probabilities(sums)
-        return np.asarray(widen(sums).argmax(axis=1), np.min_scalar_type(self.task.num_classes - 1))
+        return np.asarray(widen(sums).argmax(axis=1), self.task.mask_dtype)
 
     def _warm_up_tables(self) -> None:
         """Compile what tables need, on a tiny image of two segments, in the system's own folder for temporary files.
