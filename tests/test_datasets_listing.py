@@ -228,9 +228,8 @@ def test_equal_pixels_in_one_split_and_empty_images_are_said(tmp_path: Path) -> 
     for stem in "ce":
         sets.write(root / "images" / f"{stem}.png", np.zeros((6, 8), np.uint8))
     notes = raw(root).notes
-    assert "1 file: b.png holds the pixels of another image of the same split" in [
-        note.replace("2 files: b.png, e.png", "1 file: b.png") for note in notes
-    ]
+    twins = ("1 file: b.png holds", "2 files: b.png, e.png hold")  # c and e are alike, and perhaps of one split
+    assert any(f"{which} the pixels of another image of the same split" in notes for which in twins)
     assert "2 files: c.png, e.png hold one value only" in notes
 
 

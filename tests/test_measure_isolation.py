@@ -18,7 +18,8 @@ from support import work
 
 from bench.measure.environment import allocator_variable, pin_environment
 from bench.measure.isolation import run_isolated
-from bench.measure.outcome import STATUSES, classify, classify_exit
+from bench.measure.outcome import classify, classify_exit
+from bench.tables.write import STATUSES
 
 if TYPE_CHECKING:
     import torch

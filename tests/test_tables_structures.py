@@ -96,7 +96,7 @@ def test_a_loss_is_one_sentence_for_all_that_share_it(ceiling: tuple[float, floa
     part = make_structures_part(runs, make_scores(runs, KEPT | {30.0: ceiling}))
     assert part is not None
     [sentence] = part.sentences[:-1]
-    assert sentence.startswith(f"Superpixels of 30 pixels {words}")
+    assert sentence.startswith(f"Superpixels of 30 pixels (about 5 x 5) {words}")
     assert f"{ceiling[0]:.3f} and {ceiling[1]:.3g} times" in sentence
     part = make_structures_part(runs, make_scores(runs, KEPT | {0.0: ceiling}))
     assert part is not None
@@ -112,7 +112,7 @@ def test_volumes_have_voxels_and_only_the_classes_hardest_to_follow_are_shown() 
         scores.loc[scores["metric"] == "cl_dice", "value"] -= 0.01 * number
     part = make_structures_part(runs, pd.concat(several))
     assert part is not None
-    assert part.sentences[0].startswith("Superpixels of 100 voxels lose thin parts of class_0:")
+    assert part.sentences[0].startswith("Superpixels of 100 voxels (about 5 x 5 x 5) lose thin parts of class_0:")
     assert len(part.sentences) == len(several) + 1
     assert {row[0] for row in part.rows} == {f"class_{number}" for number in range(2, MOST_CLASSES + 2)}
 

@@ -5,8 +5,6 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
-STATUSES = ("ok", "out_of_memory", "oom_suspected", "host_oom", "failed", "timeout")
-
 # The first group that matches decides: host memory before the device's, plain words before disguises.
 _HOST = (
     "can't allocate memory",
@@ -28,7 +26,7 @@ class Outcome:
     """How a run ended.
 
     Attributes:
-        status: One of `STATUSES`.
+        status: ok | out_of_memory | oom_suspected | host_oom | failed | timeout.
         reason: One sentence; empty when the status is ok.
         result: The value that the function returned.
         seconds: Wall time from the start of the process to its end.

@@ -6,10 +6,11 @@ from typing import Any
 import pandas as pd
 
 from bench.report.parts import ReportPart
-from bench.tables.names import is_volume
+from bench.tables.names import format_extent, is_volume
 from bench.tables.structures import BLOCKS, KEPT, LOST, list_losses, tabulate_structures
 from bench.tables.text import name_for_readers
 
+VOXELS = "voxels"
 MOST_CLASSES = 4  # that are shown, those whose centre lines are found least
 _MEANING = (
     "clDice is the Dice of centre lines (Shit et al. 2021), which tells how well thin structures hold together; "
@@ -28,7 +29,7 @@ def make_structures_part(runs: pd.DataFrame, scores: pd.DataFrame) -> ReportPart
     table = tabulate_structures(runs, scores)
     if table.empty:
         return None
-    unit = "voxels" if is_volume(runs.iloc[0].to_dict()) else "pixels"
+    unit = VOXELS if is_volume(runs.iloc[0].to_dict()) else "pixels"
     sentences = [_describe_loss(row, unit) for row in list_losses(table).to_dict("records")]
     worst = table.groupby("class")["cl_dice"].max().sort_values(kind="stable").index[:MOST_CLASSES]
     rows = tuple(
@@ -51,7 +52,7 @@ def _describe_loss(row: Mapping[Any, Any], unit: str) -> str:
     painter = (
         f"The {name_for_readers(dict(row))} sees blocks of pixels, which"
         if row["what"] == BLOCKS
-        else f"Superpixels of {row['superpixel_size']:g} {unit}"
+        else f"Superpixels of {row['superpixel_size']:g} {unit}{format_extent(row['superpixel_size'], unit == VOXELS)}"
     )
     losses = [f"lose thin parts of {name}"] if row["oracle_cl_dice"] < LOST else []
     losses += [f"tear {name} apart"] if ratio > KEPT[1] else []
