@@ -102,7 +102,7 @@ class StoredArray:
             self._path = create_file(Path(place or tempfile.gettempdir()), prod(shape) * self.dtype.itemsize)
         except (FileNotFoundError, NotADirectoryError, PermissionError) as error:
             raise _refuse_place(place, error) from error
-        weakref.finalize(self, _remove, self._path)
+        weakref.finalize(self, remove_file, self._path)
 
     def __len__(self) -> int:
         return self.shape[0]
@@ -190,7 +190,7 @@ def _refuse_place(place: str | None, error: OSError) -> InputError:
     )
 
 
-def _remove(path: Path) -> None:
+def remove_file(path: Path) -> None:
     """Delete a file, unless it is mapped still and the system forbids that: its folder is for temporary files."""
     with contextlib.suppress(PermissionError):
         path.unlink(missing_ok=True)

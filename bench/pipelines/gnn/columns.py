@@ -17,7 +17,7 @@ from torch_geometric.data import Data
 
 from bench.arrays.rows import release
 from bench.arrays.scratch import Storage
-from bench.pipelines.scratch import map_scratch, open_scratch, tie_scratch
+from bench.pipelines.scratch import map_scratch, open_scratch, remove_file, tie_scratch
 
 ALIGNMENT = 64  # bytes, of the start of a column in a file that it shares
 ROWS = 256  # of segments copied at a time
@@ -98,7 +98,7 @@ def add_column(graph: Data, name: str, make: Callable[[Storage], NDArray[Any]]) 
     graph[name] = torch.from_numpy(values)
     if isinstance(values, np.memmap):
         graph.__dict__[_MAPS] = _Maps((*graph.__dict__[_MAPS], values))
-        weakref.finalize(graph, place.unlink, missing_ok=True)
+        weakref.finalize(graph, remove_file, place)
 
 
 def release_columns(*graphs: Data) -> None:
