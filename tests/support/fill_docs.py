@@ -14,7 +14,6 @@ from typing import Any
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bench.arms import RIVALS
 from bench.files import write_atomically
 from bench.plots.all import split_groups
 from bench.report.pair import Pair, collect_image_scores
@@ -46,15 +45,6 @@ NAMES = {  # where readers of a table need more than the arm's own name
     "superpixel_trees hops=[]": "the same of each superpixel alone",
     "pixel_forest": "random forest on filter responses of pixels",
     "oracle": "the majority labelling of these superpixels",
-}
-
-SETS = {  # data sets of the table of memory, and what is on their images
-    "nuclei": "nuclei that ship with the project",
-    "nist_phase_colony": "colonies, 256 x 256",
-    "ads_sem": "nerve fibres, up to 2001 x 2001",
-    "dsb2018_fluo": "whole fields of nuclei",
-    "glomeruli_pas": "glomeruli, colour, 1024 x 1024",
-    "hrf_retina": "retina, colour, 3504 x 2336",
 }
 
 
@@ -174,27 +164,6 @@ def make_rivals(folder: str, dataset: str) -> str:
         if arm != "oracle":
             cells += [*list_costs(folder, row), f"{net / MIB:.0f} MiB"]
         lines.append(f"| {' | '.join([*cells, *[''] * (8 - len(cells))])} |")
-    return "\n".join(lines)
-
-
-def make_memory(folder: str) -> str:
-    """Return the table of what both sides hold, net, whole and in prediction, a line for each set of `SETS`."""
-    lines = [
-        "| images | GNN, net | U-Net, net | U-Net : GNN | GNN, whole | U-Net, whole | GNN predicting | U-Net predicting |",
-        "|---|---|---|---|---|---|---|---|",
-    ]
-    for dataset, name in SETS.items():
-        net, whole, predicting = (
-            [read(folder, dataset, arm, column) for arm in RIVALS]
-            for read, column in (
-                (find_more, "net_peak_bytes"),
-                (lambda *given: float(find_row(*given[:3])[given[3]]), "peak_memory_bytes"),
-                (find_more, "predict_peak_bytes"),
-            )
-        )
-        cells = [*(f"{peak / MIB:.0f} MiB" for peak in net), f"{net[1] / net[0]:.1f}"]
-        cells += [f"{peak / MIB:.0f} MiB" for peak in (*whole, *predicting)]
-        lines.append(f"| {' | '.join([name, *cells])} |")
     return "\n".join(lines)
 
 
@@ -375,7 +344,6 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "validation": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'best_val_score'):.3f}",
     "steps": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'steps'):,.0f}",
     "answers": make_answers,
-    "memory_table": make_memory,
     "losses": describe_losses,
     "first": lambda folder, dataset: reach_verdicts(folder)[dataset].first,
     "rival": lambda folder, dataset: reach_verdicts(folder)[dataset].rival,
