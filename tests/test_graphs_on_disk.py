@@ -76,7 +76,6 @@ def make_pipeline(scratch: Path | None, views: int = 1) -> SuperpixelGnn:
 def small_bands(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every image counts as large, and is read in bands of a few rows."""
     monkeypatch.setattr("bench.pipelines.gnn.graph.HELD_VALUES", 1)
-    monkeypatch.setattr("bench.pipelines.gnn.graph.KEPT_VALUES", 1)
     monkeypatch.setattr("bench.pipelines.in_memory.SMALL_VALUES", 1)
     monkeypatch.setattr("bench.pipelines.gnn.columns.TAKEN", 7)
     monkeypatch.setattr("bench.pipelines.gnn.columns.ENTRIES", 50)

@@ -26,8 +26,7 @@ from bench.superpixels.registry import SUPERPIXELS, segment, segment_views
 from bench.superpixels.scaling import choose_n_segments
 from bench.superpixels.views import group_views
 
-HELD_VALUES = 1 << 22  # of an image that is prepared in memory for a network that predicts it at once
-KEPT_VALUES = 1 << 20  # of one that is prepared for a fit: memory is what counts there, and bands take a tenth longer
+HELD_VALUES = 1 << 22  # of an image that is prepared in memory; in bands each graph keeps several files open
 LEAST_NODES = 1 << 11  # of a graph whose columns are put in a file
 MOST_STORED = 256  # graphs of this process in files of their own: each keeps one open
 _STORED: WeakValueDictionary[int, Data] = WeakValueDictionary()  # by id
@@ -77,7 +76,6 @@ def build_sample_graphs(
     task: Task,
     deep: DeepFeatures | None = None,
     keep: Callable[[SuperpixelGraph], SuperpixelGraph] = lambda item: item,
-    lasting: bool = False,
 ) -> list[SuperpixelGraph]:
     """Build the graph of each view of a sample, whose image is read and filtered once for all.
 
@@ -91,12 +89,11 @@ def build_sample_graphs(
         task: Classes and channels.
         deep: Adds its activations to the features.
         keep: Is given the graph of each view before that of the next is built, and returns where it is to be.
-        lasting: Whether the graphs are kept, for a fit, and not predicted at once.
 
     Returns:
         Of each view the graph, the segments, and facts about both.
     """
-    if is_large(sample.image.shape, views, lasting):
+    if is_large(sample.image.shape, views):
         return _build_on_disk(sample, views, graph, task, deep)
     image, mask = np.asarray(sample.image), np.asarray(sample.mask)
     segments, items = list(segment_views(image, views)), list[SuperpixelGraph]()
@@ -119,19 +116,12 @@ def store_graph(item: SuperpixelGraph, place: str | None) -> SuperpixelGraph:
     return replace(item, data=data)
 
 
-def is_large(shape: Sequence[int], views: Sequence[SuperpixelsConfig], lasting: bool = False) -> bool:
-    """Return whether an image is walked in bands, with its graph and segments on the disk.
+def is_large(shape: Sequence[int], views: Sequence[SuperpixelsConfig]) -> bool:
+    """Return whether an image of `shape` (*spatial, C) is walked in bands, with its graph and segments on the disk.
 
     Superpixel methods that need the whole image in memory have it there, however large it is.
-
-    Args:
-        shape: Of the image, (*spatial, C).
-        views: Settings of the superpixels.
-        lasting: Whether its graph is kept, for a fit, and not predicted at once.
     """
-    return prod(shape) > (KEPT_VALUES if lasting else HELD_VALUES) and all(
-        SUPERPIXELS[view.method].banded for view in views
-    )
+    return prod(shape) > HELD_VALUES and all(SUPERPIXELS[view.method].banded for view in views)
 
 
 def _build_on_disk(
