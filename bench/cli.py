@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import InputError
+from bench.files import allow_open_files
 from bench.settings import describe_settings, read_settings
 
 USAGE = """\
@@ -162,6 +163,7 @@ def main(arguments: Sequence[str]) -> int:
         The exit code: 0 fine, 1 a run failed, 2 the input cannot be used, 130 interrupted.
     """
     escape_unprintable()
+    allow_open_files()
     try:
         with interrupt_on_terminate():
             return run_words(arguments)

@@ -150,6 +150,16 @@ def test_no_more_graphs_are_put_in_files_than_the_system_may_allow(
 
 
 @pytest.mark.usefixtures("small_bands")
+@pytest.mark.parametrize("views", [1, 3])
+def test_a_graph_that_was_made_in_bands_lies_in_two_files(views: int, tmp_path: Path) -> None:
+    pipeline = make_pipeline(tmp_path, views)
+    reduced = pipeline.reduce_item(pipeline.prepare(disc(1, on_demand=True)))
+    gc.collect()
+    assert len(reduced.graphs) == views
+    assert len([path for path in tmp_path.rglob("*") if path.is_file()]) == 2 * views  # columns, and true classes
+
+
+@pytest.mark.usefixtures("small_bands")
 def test_files_go_with_what_they_hold(tmp_path: Path) -> None:
     pipeline = make_pipeline(tmp_path)
     item = pipeline.prepare(disc(1, on_demand=True))

@@ -28,7 +28,7 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "pipelines/cnn": "config arrays datasets learning scores models pipelines",
     "pipelines/gnn": "config files versions arrays datasets learning scores superpixels graphs models pipelines "
     "measure",
-    "pipelines/both": "config arrays datasets learning graphs pipelines pipelines/cnn pipelines/gnn",
+    "pipelines/both": "config arrays datasets learning scores graphs pipelines pipelines/cnn pipelines/gnn",
     "pipelines/trees": "config arrays datasets learning scores superpixels graphs pipelines",
     "run": "config console datasets learning measure pipelines scores tables",
     "tables": "config arms arrays files",
@@ -41,7 +41,7 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "sweeps": "config arms files console settings versions datasets superpixels graphs measure pipelines run tables",
     "perf": "config arms files arrays datasets learning measure models pipelines pipelines/cnn scan scores superpixels "
     "graphs sweeps tables",
-    "cli": "config predict settings versions sweeps",
+    "cli": "config files predict settings versions sweeps",
     "entry": "cli",
     "__main__": "entry",
 }

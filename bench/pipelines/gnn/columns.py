@@ -4,8 +4,9 @@ Nothing but the rows that were taken is in memory after `release_columns`. The v
 """
 
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from itertools import count
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ from numpy.typing import DTypeLike, NDArray
 from torch import Tensor
 from torch_geometric.data import Data
 
-from bench.arrays.rows import release
+from bench.arrays.rows import cut_bands, release
 from bench.arrays.scratch import Storage
-from bench.pipelines.scratch import map_scratch, open_scratch, remove_file, tie_scratch
+from bench.pipelines.scratch import COPIED, map_scratch, open_scratch, remove_file, tie_scratch
 
 ALIGNMENT = 64  # bytes, of the start of a column in a file that it shares
 ROWS = 256  # of segments copied at a time
@@ -45,39 +46,50 @@ def store_columns(graph: Data, place: str | None) -> Data:
         place: As in `open_scratch`.
 
     Returns:
-        The same graph over the files.
+        The same graph over the file.
 
     Raises:
         InputError: The folder cannot be used.
         OSError: The disk is full.
     """
-    folder, starts = open_scratch(place), dict[str, int]()
-    columns = {name: tensor.numpy() for name, tensor in graph.to_dict().items()}
-    path = folder / "columns.bin"
-    with path.open("wb") as file:  # a full disk is an OSError here, and not a fault later
-        for name, values in columns.items():
-            starts[name] = file.seek(-(-file.tell() // ALIGNMENT) * ALIGNMENT)
-            values.tofile(file)
-    if path.stat().st_size > 0:  # an empty file cannot be mapped
-        whole = np.memmap(path, np.uint8, "r+")
-        for name, values in columns.items():
-            own = whole[starts[name] : starts[name] + values.nbytes]
-            columns[name] = own.view(values.dtype).reshape(values.shape)
-    return hold_columns(columns, folder, place)
+    return pack_columns({name: tensor.numpy() for name, tensor in graph.to_dict().items()}, Storage(None), place)
 
 
-def hold_columns(columns: Mapping[str, NDArray[Any]], folder: Path, place: str | None) -> Data:
-    """Return the graph of some arrays, those that are memory maps of files in a folder which goes with the graph.
+def pack_columns(columns: dict[str, NDArray[Any]], storage: Storage, place: str | None) -> Data:
+    """Move arrays to one file, since systems limit the number of open files, and return the graph over it.
 
     Args:
-        columns: Arrays by name.
-        folder: Folder of the files.
-        place: Where `make_rows` puts what is as long as the graph, as in `open_scratch`.
+        columns: Arrays by name, which are taken out one after the other.
+        storage: Where they lie; what they take there is freed.
+        place: As in `open_scratch`.
+
+    Returns:
+        Graph of the arrays, with which the file goes.
+
+    Raises:
+        InputError: The folder cannot be used.
+        OSError: The disk is full.
     """
-    graph = Data(**{name: torch.from_numpy(values) for name, values in columns.items()})
+    folder, kept = open_scratch(place), dict[str, tuple[int, np.dtype[Any], tuple[int, ...]]]()
+    path = folder / "columns.bin"
+    with path.open("wb") as file:  # a full disk is an OSError here, and not a fault later
+        for name in list(columns):
+            values = columns.pop(name)
+            kept[name] = file.seek(-(-file.tell() // ALIGNMENT) * ALIGNMENT), values.dtype, values.shape
+            flat = values.reshape(-1)
+            for low, high in cut_bands(flat.shape, COPIED):
+                flat[low:high].tofile(file)
+                storage.release()
+            storage.drop(values)
+            del values, flat
+    empty = path.stat().st_size == 0  # such a file cannot be mapped
+    whole = np.empty(0, np.uint8) if empty else np.memmap(path, np.uint8, "r+")
+    graph = Data()
+    for name, (start, dtype, shape) in kept.items():
+        own = whole[start : start + prod(shape) * dtype.itemsize].view(dtype).reshape(shape)
+        graph[name] = torch.from_numpy(own)
     tie_scratch(graph, folder)
-    maps = {id(getattr(values, "_mmap", None)): values for values in columns.values() if isinstance(values, np.memmap)}
-    graph.__dict__[_MAPS] = _Maps(maps.values())  # of columns that share a file, one
+    graph.__dict__[_MAPS] = _Maps((whole,) if isinstance(whole, np.memmap) else ())
     graph.__dict__[_PLACE], graph.__dict__[_FOLDER] = place, folder
     return graph
 

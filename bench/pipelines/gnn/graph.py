@@ -17,7 +17,7 @@ from bench.config import GraphConfig, SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
 from bench.graphs.build import build_columns
 from bench.graphs.weights import SPACING
-from bench.pipelines.gnn.columns import add_column, hold_columns, is_on_disk, store_columns
+from bench.pipelines.gnn.columns import add_column, is_on_disk, pack_columns, store_columns
 from bench.pipelines.gnn.deep import DeepFeatures, build_deep_graphs
 from bench.pipelines.in_memory import hold_small
 from bench.pipelines.scratch import lend_scratch, open_scratch, tie_scratch
@@ -26,7 +26,7 @@ from bench.superpixels.registry import SUPERPIXELS, segment, segment_views
 from bench.superpixels.scaling import choose_n_segments
 from bench.superpixels.views import group_views
 
-HELD_VALUES = 1 << 22  # of an image that is prepared in memory; in bands each graph keeps several files open
+HELD_VALUES = 1 << 22  # of an image that is prepared in memory
 LEAST_NODES = 1 << 11  # of a graph whose columns are put in a file
 MOST_STORED = 256  # graphs of this process in files of their own: each keeps one open
 _STORED: WeakValueDictionary[int, Data] = WeakValueDictionary()  # by id
@@ -161,9 +161,7 @@ def build_stored_graphs(
         return
     with lend_scratch(place) as folder, Storage(folder) as made:
         for columns in build_columns(image, segments, graph, storage=made):
-            own = open_scratch(place)
-            kept = {name: made.keep(values, own / f"{name}.bin") for name, values in columns.items()}
-            yield hold_columns(kept, own, place)
+            yield pack_columns(columns, made, place)
 
 
 def _segment_on_disk(image: Source, view: SuperpixelsConfig, graph: GraphConfig) -> NDArray[np.int32]:
