@@ -4,7 +4,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from bench.measure.meter import Meter, find_headline
 from bench.pipelines import parallel
 from bench.pipelines.origin import drop_origin, sum_origins
 from bench.pipelines.protocol import Pipeline, Prepared
-from bench.pipelines.registry import build_pipeline
+from bench.pipelines.registry import build_learner, build_pipeline
 from bench.scores.panels import Panels, find_depth
 from bench.scores.scoring import SplitScores, choose_voting, find_scale
 from bench.scores.spool import Spool
@@ -70,6 +70,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
         except BaseException:
             write_part(directory, "stages", row["run_id"], meter.rows())
             raise
+        write_part(directory, "stages", row["run_id"], meter.rows())  # what follows may fail
         val_scores.finish(partial(track_progress, description="scoring validation images"))
         test_scores.finish(partial(track_progress, description="scoring test images"))
     panels.save(directory / "panels.npz")
@@ -137,8 +138,7 @@ def _learn(
     pipeline: Pipeline[Prepared], data: Splits, meter: Meter, config: Config, spool: Spool
 ) -> tuple[FitLog, SplitScores]:
     """Prepare and fit, and predict the validation images with the weights that were kept."""
-    learning = replace(config, superpixels=replace(config.superpixels, views=1))  # several views serve prediction
-    learner = pipeline if learning == config else build_pipeline(learning, data.task)
+    learner, learning = build_learner(pipeline, config, data.task)
     train = _prepare(learner, data.train, "train", data, meter, learning)
     val = _prepare(pipeline, data.val, "val", data, meter, config)
     with meter.stage("train", split="train", **_size(data.train)):

@@ -71,10 +71,10 @@ def test_oracle_is_perfect_exactly_when_no_superpixel_straddles() -> None:
 
 
 def test_undersegmentation_error_by_hand() -> None:
-    assert undersegmentation_error(MASK, MASK.astype(np.int32)) == 0
-    assert undersegmentation_error(MASK, SEGMENTS) == pytest.approx((1 + 1 + 1 + 1) / 8)
-    assert undersegmentation_error(MASK, SEGMENTS, ignore_index=2) == pytest.approx((1 + 1) / 7)
-    assert np.isnan(undersegmentation_error(MASK * 0, SEGMENTS, ignore_index=0))
+    assert undersegmentation_error(MASK, MASK.astype(np.int32), 3) == 0
+    assert undersegmentation_error(MASK, SEGMENTS, 3) == pytest.approx((1 + 1 + 1 + 1) / 8)
+    assert undersegmentation_error(MASK, SEGMENTS, 3, ignore_index=2) == pytest.approx((1 + 1) / 7)
+    assert np.isnan(undersegmentation_error(MASK * 0, SEGMENTS, 3, ignore_index=0))
 
 
 def test_boundary_marks_both_sides_of_a_step() -> None:

@@ -30,3 +30,18 @@ def build_pipeline(config: Config, task: Task, trial: bool = True) -> Pipeline[A
     if trial and isinstance(pipeline, Triable):
         pipeline.try_settings()
     return pipeline
+
+
+def build_learner(pipeline: Pipeline[Any], config: Config, task: Task) -> tuple[Pipeline[Any], Config]:
+    """Build what prepares training images: of each one segmentation, as several serve prediction alone.
+
+    Args:
+        pipeline: The arm, as `build_pipeline` builds it from `config`.
+        config: Settings of the run.
+        task: Images and classes.
+
+    Returns:
+        The arm and the settings for training images; the given ones where they have one segmentation.
+    """
+    learning = replace(config, superpixels=replace(config.superpixels, views=1))
+    return (pipeline if learning == config else build_pipeline(learning, task)), learning

@@ -90,12 +90,14 @@ def partition_errors(truth: Readable, segments: Sequence[Segments], tolerance: f
     Returns:
         Both measures by name, in [0, 1].
     """
-    leaks = [undersegmentation_error(truth, ids, task.ignore_index) for ids in segments]
+    leaks = [undersegmentation_error(truth, ids, task.num_classes, task.ignore_index) for ids in segments]
     recalls = [boundary_recall(truth, ids, tolerance, task.ignore_index, task.spacing) for ids in segments]
     return {"undersegmentation_error": float(np.mean(leaks)), "boundary_recall": float(np.mean(recalls))}
 
 
-def undersegmentation_error(mask: Readable, segments: NDArray[np.integer], ignore_index: int | None = None) -> float:
+def undersegmentation_error(
+    mask: Readable, segments: NDArray[np.integer], num_classes: int, ignore_index: int | None = None
+) -> float:
     """Measure how many pixels leak across the classes, as a share of all pixels.
 
     1 / pixels * sum over classes S, superpixels P of min(|P in S|, |P outside S|): Neubert and Protzel, "Superpixel
@@ -104,12 +106,12 @@ def undersegmentation_error(mask: Readable, segments: NDArray[np.integer], ignor
     Args:
         mask: (*spatial) integer classes.
         segments: (*spatial) integer ids 0..N-1.
+        num_classes: Number of classes.
         ignore_index: Pixels of this value are not counted.
 
     Returns:
         The share, 0 for superpixels that follow the mask; NaN where all pixels are ignored.
     """
-    num_classes = 1 + max(int(mask[start:stop].max()) for start, stop in cut_bands(mask.shape, BAND_PIXELS))
     counts = count_classes(mask, segments, num_classes, ignore_index)
     sizes = counts.sum(axis=1, keepdims=True)
     return float(np.minimum(counts, sizes - counts).sum() / sizes.sum()) if sizes.any() else float("nan")

@@ -3,9 +3,35 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.protocols import Readable
+from bench.arrays.rows import cut_bands
+from bench.arrays.threads import Band
+from bench.scores.metrics import Counts, confusion_matrix
+
+BAND_PIXELS = 1 << 22  # restored at a time, where no more than the counts is wanted
+
+
+def count_reduced(truth: Readable, scale: int, num_classes: int, ignore_index: int | None = None) -> Counts:
+    """Count the pixels of the mask of `reduce_and_restore` by true class (row) and class (column), band by band.
+
+    Args:
+        truth: True classes (*spatial, H, W); an array, or anything that gives its rows as arrays.
+        scale: As in `reduce_and_restore`.
+        num_classes: Number of classes K.
+        ignore_index: Class of pixels that count for nothing.
+
+    Returns:
+        Pixels (K, K) int64.
+    """
+    counts = np.zeros((num_classes, num_classes), np.int64)
+    for start, stop in cut_bands(truth.shape, BAND_PIXELS):
+        best = reduce_and_restore(truth, scale, num_classes, ignore_index, (start, stop))
+        counts += confusion_matrix(truth[start:stop], best, num_classes, ignore_index)
+    return counts
+
 
 def reduce_and_restore(
-    truth: NDArray[np.integer], scale: int, num_classes: int, ignore_index: int | None = None
+    truth: Readable, scale: int, num_classes: int, ignore_index: int | None = None, rows: Band | None = None
 ) -> NDArray[np.integer]:
     """Compute the mask of the best class shares at lower resolution.
 
@@ -14,13 +40,19 @@ def reduce_and_restore(
         scale: Side of the blocks of pixels whose class shares are known.
         num_classes: Classes.
         ignore_index: Class of pixels that count for nothing.
+        rows: First row that is wanted and the one after the last, of a volume planes; None: all.
 
     Returns:
         The class with the largest share at each pixel, shares interpolated bilinearly between the centres of blocks.
     """
-    planes = truth.reshape(-1, *truth.shape[-2:])
+    start, stop = (0, truth.shape[0]) if rows is None else rows
+    if len(truth.shape) == 2:
+        low = max(start // scale - 1, 0) * scale  # a row lies between the centres of two blocks
+        around = truth[low : (-(-stop // scale) + 1) * scale]
+        return _restore_plane(around, scale, num_classes, ignore_index)[start - low : stop - low]
+    planes = truth[start:stop].reshape(-1, *truth.shape[-2:])
     best = np.stack([_restore_plane(plane, scale, num_classes, ignore_index) for plane in planes])
-    return best.reshape(truth.shape)
+    return best.reshape(stop - start, *truth.shape[1:])
 
 
 def _restore_plane(

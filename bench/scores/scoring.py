@@ -14,7 +14,7 @@ from bench.datasets.sample import Sample, Task
 from bench.scores import metrics
 from bench.scores.boundaries import Matches, match_boundaries
 from bench.scores.metrics import Counts, PerClass
-from bench.scores.reduction import reduce_and_restore
+from bench.scores.reduction import count_reduced, reduce_and_restore
 from bench.scores.spool import Spool
 from bench.scores.structures import Structures, match_structures, pool_structures
 from bench.scores.surfaces import SurfaceDistances, measure_surfaces
@@ -146,11 +146,9 @@ class SplitScores:
         self._compare_surfaces(truth, predicted)
         if self.voting is not None:
             self._vote(sample, predicted, self.voting)
-        if segments is None and self.scale > 1 and not large:
-            best = reduce_and_restore(truth, self.scale, self.task.num_classes, ignored)
-            self.ceilings.append(ImageScore(sample.name, self._confusion(truth, best)))
-            self._compare_structures("oracle_", truth, best)
         if segments is None:
+            if self.scale > 1:
+                self._compare_resolution(sample, truth, large)
             return
         from bench.scores import ceilings  # loads numba, which an arm without superpixels does not need
 
@@ -161,6 +159,17 @@ class SplitScores:
             self.structures.setdefault("oracle_", []).append(None)
             return
         best = ceilings.best_mask(truth, views, self.task)
+        self.ceilings.append(ImageScore(sample.name, self._confusion(truth, best)))
+        self._compare_structures("oracle_", truth, best)
+
+    def _compare_resolution(self, sample: Sample, truth: Any, large: bool) -> None:
+        """Score what the true mask is at the resolution that the network sees."""
+        given = (truth, self.scale, self.task.num_classes, self.task.ignore_index)
+        if large:
+            self.ceilings.append(ImageScore(sample.name, count_reduced(*given)))
+            self.structures.setdefault("oracle_", []).append(None)
+            return
+        best = reduce_and_restore(*given)
         self.ceilings.append(ImageScore(sample.name, self._confusion(truth, best)))
         self._compare_structures("oracle_", truth, best)
 

@@ -10,7 +10,8 @@ import numpy as np
 from bench.config import Config
 from bench.datasets.registry import load
 from bench.datasets.sample import Sample
-from bench.pipelines.registry import build_pipeline
+from bench.pipelines import parallel
+from bench.pipelines.registry import build_learner, build_pipeline
 
 STEPS = 20  # of training per trial
 
@@ -23,7 +24,9 @@ def try_job(config: Config) -> None:
     """
     data = load(config.dataset, Path(config.results_dir))
     pipeline = build_pipeline(config, data.task)
-    train = [pipeline.prepare(sample) for sample in sorted(data.train, key=count_image_pixels, reverse=True)]
+    learner, learning = build_learner(pipeline, config, data.task)
+    largest_first = sorted(data.train, key=count_image_pixels, reverse=True)
+    train = parallel.prepare_all(learner, largest_first, learning, data.task, reduce=True)
     val = [pipeline.prepare(max(data.val, key=count_image_pixels))]
     pipeline.fit(train[: getattr(config.pipeline, "batch_size", None)], val)
     predicted = pipeline.predict(pipeline.prepare(max(data.test, key=count_image_pixels)))
