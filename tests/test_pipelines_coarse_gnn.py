@@ -24,6 +24,7 @@ from bench.config import (
     TrainingConfig,
 )
 from bench.datasets.sample import Sample, Task
+from bench.scores.metrics import confusion_matrix, macro_dice
 
 if TYPE_CHECKING:
     import torch
@@ -188,6 +189,17 @@ def test_the_graph_network_reads_the_scores_of_the_u_net(
 def test_without_refinement_no_features_are_measured_that_nothing_reads(unrefined: CoarseGnn) -> None:
     assert unrefined.gnn.config.graph.features == ["shape"]
     assert unrefined.config.graph.features != ["shape"], "the settings of the run stay as they were"
+
+
+@pytest.mark.parametrize("refine", [True, False])
+def test_the_score_that_is_kept_is_that_of_what_is_painted(refine: bool) -> None:
+    arm = build(SETTINGS(refine=refine), views=2)
+    train, val = [arm.prepare(scene(seed)) for seed in range(2)], [arm.prepare(scene(seed)) for seed in (8, 9)]
+    log = arm.fit(train, val)
+    painted = [confusion_matrix(scene(seed).mask, arm.predict(item), 2) for seed, item in zip((8, 9), val, strict=True)]
+    assert log.best_score == macro_dice(np.sum(painted, axis=0))
+    own = sum(row.data_wait_seconds for row in log.history)
+    assert log.data_wait_seconds > own if refine else log.data_wait_seconds == own
 
 
 def test_without_refinement_superpixels_get_the_class_of_the_largest_mean(unrefined: CoarseGnn) -> None:

@@ -76,6 +76,7 @@ class FitLog:
             on might still have brought. None where no validation came before that quarter.
         stopped: What ended the fit: patience, steps, epochs or seconds.
         facts: Further columns of the run's row.
+        earlier_wait_seconds: Seconds that stages before the last one, whose history this is, waited for batches.
         flags: What the run's row should warn of, each beginning with `warn: `, with `contended: ` where its time was
             not its own, or, of an arm that ran elsewhere, with `elsewhere: `.
         stated: Of an arm that ran elsewhere, the costs that its user states; they take the place of what the meter
@@ -91,6 +92,7 @@ class FitLog:
     late_gain: float | None = None
     stopped: str = ""
     facts: dict[str, float] = field(default_factory=dict)
+    earlier_wait_seconds: float = 0.0
     flags: tuple[str, ...] = ()
     stated: tuple[StatedCost, ...] | None = None
 
@@ -102,7 +104,7 @@ class FitLog:
     @property
     def data_wait_seconds(self) -> float:
         """Seconds spent waiting for batches."""
-        return sum(row.data_wait_seconds for row in self.history)
+        return self.earlier_wait_seconds + sum(row.data_wait_seconds for row in self.history)
 
 
 def rise_late(rows: list[tuple[int, float]], last: int) -> float | None:

@@ -44,7 +44,7 @@ def plot_score_vs_nodes(runs: Runs) -> Figure:
         axes.plot(points["x"], points["y"], color=color, linewidth=1.2)
         _errorbars(axes, points, color, marker, name_arm(arm))
     scale_axis(axes, nodes["num_nodes"])
-    axes.set(xlabel="superpixels per image (mean over test images)", ylabel=DICE)
+    axes.set(xlabel="superpixels of all segmentations of an image (mean over test images)", ylabel=DICE)
     _legend(axes, used)
     return figure
 

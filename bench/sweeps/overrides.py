@@ -206,4 +206,9 @@ def format_override(value: Any) -> str:
 def format_command(overrides: Sequence[str], config_dir: Path | None) -> str:
     """Return the command line of a run, quoted for a POSIX shell."""
     places = [] if config_dir is None else ["--config-dir", str(config_dir)]
-    return shlex.join(["python", "-m", "bench", *places, *(unquote(word) for word in overrides)])
+    return " ".join(map(_quote_shell, ["python", "-m", "bench", *places, *(unquote(word) for word in overrides)]))
+
+
+def _quote_shell(word: str) -> str:
+    """Return a word quoted for a POSIX shell; one with single quotes in double quotes, where these change nothing."""
+    return f'"{word}"' if "'" in word and not set(word) & set('"$`\\!\n') else shlex.quote(word)

@@ -86,7 +86,7 @@ def _point(run: Mapping[Any, Any]) -> dict[str, Any]:
         "megapixels": pixels / 1e6,
         "magnification": times,
         "superpixel_size": size,
-        "nodes": _number(run, "num_nodes"),
+        "nodes": _number(run, "num_nodes") / _number(run, "superpixels.views", 1.0),  # of one segmentation
         "dice": _number(run, "dice"),
         "val_score": _number(run, "val_score"),
         "prepare_s_per_mpx": with_preparing - alone,

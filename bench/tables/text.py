@@ -25,7 +25,7 @@ COLUMNS = {  # heading -> (column, format, what it means)
     "acc.": ("accuracy", "{:.3f}", "share of test pixels given their true class"),
     "bnd F1": ("boundary_f1", "{:.3f}", "boundary F1, macro, pooled over the test images"),
     "ceiling": ("oracle_dice", "{:.3f}", "Dice of the majority labelling of these superpixels"),
-    "nodes": ("num_nodes", "{:.0f}", "superpixels obtained, mean per test image"),
+    "nodes": ("num_nodes", "{:.0f}", "superpixels obtained, of all segmentations of a test image, mean"),
     "prep s": ("prepare_s", "seconds", "seconds to build superpixels and graphs (or tiles) of train and val"),
     "train s": ("train_s", "seconds", "seconds of the whole training: prep, init, warm-up, steps, validation"),
     "s/Mpx": (

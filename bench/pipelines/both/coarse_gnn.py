@@ -29,6 +29,7 @@ from bench.pipelines.gnn.superpixel_gnn import BAND_PIXELS, SuperpixelGnn
 from bench.pipelines.node_votes import VOTED, show_painting
 from bench.pipelines.painting import paint_by_bands, paint_probabilities
 from bench.pipelines.scratch import map_scratch
+from bench.scores.metrics import confusion_matrix, macro_dice
 
 LEAST = 1e-6  # probability of a class that the U-Net rules out, in logarithms
 COARSE_SHARE = 0.3  # of a prediction's progress
@@ -82,6 +83,8 @@ class CoarseGnn:
         tiled, val_tiled = [item.tiled for item in train_items], [item.tiled for item in val_items]
         folds = split_folds(len(train_items), len(self.coarse))
         require(all(folds), f"pipeline.folds must not exceed the training images, {len(train_items)}, got {len(folds)}")
+        if not self.settings.refine:
+            self.coarse[0].validate = lambda: self._score(val_items)
         logs = [
             network.fit([tiled[index] for index in learned], val_tiled)
             for network, learned in zip(self.coarse, folds, strict=True)
@@ -103,6 +106,7 @@ class CoarseGnn:
             intervals=(*intervals, *log.intervals),
             parameters=parameters + log.parameters,
             facts={**log.facts, **facts, "stored_bytes": stored + log.facts["stored_bytes"]},
+            earlier_wait_seconds=sum(stage.data_wait_seconds for stage in logs),
             flags=tuple(dict.fromkeys(flag for stage in (*logs, log) for flag in stage.flags)),
         )
 
@@ -184,6 +188,13 @@ class CoarseGnn:
                 lambda share: progress(COARSE_SHARE * VOTED + (1 - COARSE_SHARE) * share),
                 lambda data, segments: vote(append_scores(data, segments, scores)),
             )
+
+    def _score(self, items: Sequence[CoarseItem]) -> float:
+        """Pooled macro Dice on pixels, of what `predict` paints."""
+        classes, ignored = self.task.num_classes, self.task.ignore_index
+        counts = [confusion_matrix(item.tiled.mask, self.predict(item), classes, ignored) for item in items]
+        self.coarse[0].narrow.drop()  # the next steps change the weights
+        return macro_dice(np.sum(counts, axis=0))
 
     def _vote(self, data: Data) -> NDArray[Any]:
         """What is painted of a graph, as `SuperpixelGnn` has it, or of the U-Net's means alone."""

@@ -78,6 +78,7 @@ class TiledCnn:
         self.sight = self.network.sight
         self.tiling = self.network.tiling
         self.narrow = NarrowCopy()
+        self.validate: Callable[[], float] | None = None  # the score of a validation; None: that of the pixels' classes
         self._model: nn.Module | None = None  # weights that were there before a run began would not count as its memory
 
     def try_settings(self) -> None:
@@ -130,7 +131,7 @@ class TiledCnn:
             model=self.trained,
             batches=lambda epoch: self.draw_batches(sampler, epoch),
             loss=self._loss,
-            validate=lambda: self._score(val_items),
+            validate=self.validate or (lambda: self._score(val_items)),
             steps_per_epoch=len(sampler),
             validation_cost=self._validation_cost(val_items, sampler),
             fixed=self._fix_inputs(),
