@@ -10,6 +10,7 @@ from bench.config import Config, InputError, OracleConfig, SuperpixelGnnConfig, 
 from bench.sweeps import jobs, preparation, trackers
 from bench.sweeps.jobs import Job
 from bench.tables.read import read_run_rows
+from bench.tables.write import write_part
 
 CONFIG = Config(dataset=SyntheticConfig(), pipeline=SuperpixelGnnConfig(), tracker="tensorboard")
 WANTED = ("test", "all", "dice", "macro")
@@ -28,10 +29,16 @@ def test_a_run_is_the_same_whatever_is_told_of_it(tmp_path: Path) -> None:
 
 def test_it_holds_the_curves_the_scores_and_the_settings_of_the_tables(tmp_path: Path) -> None:
     directory = make_run(tmp_path, "superpixel_gnn", 1)
+    write_part(
+        directory, "history", directory.name, [{"step": 150, "epoch": 2, "val_score": 0.9, "budget": 150}]
+    )  # of a fork
+    assert not [point for point in trackers.read_finished(CONFIG, directory).points if point.name in trackers.CURVES]
+    directory = make_run(tmp_path, "superpixel_gnn", 1)
     found, tables = trackers.read_finished(CONFIG, directory), read_run_rows(directory)
     losses = [(point.step, point.seconds, point.value) for point in found.points if point.name == "train_loss"]
-    assert losses == [(int(e["epoch"]), float(e["seconds"]), float(e["train_loss"])) for e in tables["history"]]
-    assert [point.step for point in found.points if point.name == "val_score"] == list(range(2, 21, 2))
+    assert losses == [(int(e["step"]), float(e["seconds"]), float(e["train_loss"])) for e in tables["history"]]
+    steps = [point.step for point in found.points if point.name == "val_score"]
+    assert steps == [int(e["step"]) for e in tables["history"] if e["val_score"]]
     ends = {point.name: point.value for point in found.points if point.name not in trackers.CURVES}
     assert ends["peak_memory_bytes"] == tables["runs"][0]["peak_memory_bytes"]
     [dice] = [s for s in tables["scores"] if (s["split"], s["image"], s["metric"], s["class"]) == WANTED]

@@ -178,6 +178,8 @@ def test_one_seed_answers_nothing_and_says_what_would(tmp_path: Path) -> None:
     assert "the GNN needed 900 MiB and the U-Net 3000 MiB" in texts(found)[MEMORY]  # seen, not concluded
     assert "less" not in texts(found)[MEMORY]
     assert found.first.startswith("No verdict on the GNN")
+    two = only(both(tmp_path / "two", seeds=2))
+    assert all(line.text.startswith("Not answered: 2 seeds of both are too few.") for line in two.lines)
 
 
 def test_too_few_test_images_leave_the_score_open(tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 import mmap
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -156,12 +156,17 @@ def _pulse(device: Device, hold: Hold, size: int) -> Check:
     return Check("the sampler's highest sample", size, seen, None if seen is None else within(seen, size))
 
 
-def calibrate(device: str) -> tuple[list[Check], str]:
+def calibrate(device: str, variables: Mapping[str, str] | None = None) -> tuple[list[Check], str]:
     """Calibrate the host and, unless `device` is cpu, the GPU, each in a fresh process.
 
-    Returns the comparisons, and why a calibration did not run (empty if all did).
+    Args:
+        device: cpu, cuda or cuda:N.
+        variables: Of the environment that shows the GPU that is meant; None: the first one.
+
+    Returns:
+        The comparisons, and why a calibration did not run (empty if all did).
     """
-    environment = pin_environment(default_threads())
+    environment = pin_environment(default_threads()) | dict(variables or {})
     outcomes = [run_isolated(_calibrate_cpu, None, 60.0, environment)]
     if device != "cpu":
         outcomes.append(run_isolated(calibrate_gpu, device, 300.0, environment))

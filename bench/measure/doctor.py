@@ -246,7 +246,7 @@ def summarise_gaps(trace: Trace, span: tuple[int, int], summary: Summary, beats:
 
 
 def quantile(ordered: Sequence[float], share: float) -> float:
-    """Return the least of the ordered values that at least `share` of them do not exceed."""
+    """Return the least of the ordered values that more than `share` of them do not exceed, or the largest."""
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 

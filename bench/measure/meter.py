@@ -107,7 +107,7 @@ class Meter:
         Its seconds become a row of their own and leave the stage's row, so that rows add up.
 
         Args:
-            phase: init, warmup, validate or inspect.
+            phase: init, warmup, validate, fork or inspect.
             start_ns: Its start by `perf_counter_ns`.
             end_ns: Its end by `perf_counter_ns`.
         """

@@ -7,12 +7,14 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 from bench.arms import ARMS
-from bench.config import InputError
+from bench.config import FEWEST_TEST_IMAGES, InputError
 from bench.files import write_atomically
 from bench.tables.columns import FIT_STAGES
+from bench.tables.names import name_sources
 from bench.tables.read import read_run_rows
 from bench.tables.statistics import mean_interval
 from bench.tables.units import MIB
@@ -50,9 +52,9 @@ def make_card(directory: Path, rows: Mapping[str, Sequence[Row]]) -> str:
     sections = {
         "Model": describe_model(run),
         "Images": describe_data(run),
-        "Scores": describe_scores(rows["scores"]),
+        "Scores": describe_scores(run, rows["scores"]),
         "Cost": describe_cost(run, rows["stages"]),
-        "Limits": describe_limits(run),
+        "Limits": describe_limits(run, rows["scores"]),
         "How to apply it": describe_use(directory),
     }
     return "\n".join([title, *(f"\n## {name}\n\n" + "\n".join(lines) for name, lines in sections.items()), ""])
@@ -95,8 +97,11 @@ def describe_data(run: Row) -> list[str]:
     })  # fmt: skip
 
 
-def describe_scores(scores: Sequence[Row]) -> list[str]:
-    """Return a table of the Dice scores of the test images, pooled and as the mean over images."""
+def describe_scores(run: Row, scores: Sequence[Row]) -> list[str]:
+    """Return a table of the Dice scores of the test images, pooled and as the mean over images.
+
+    The planes of a stack are one image, the score of which is their mean.
+    """
     dice = [row for row in scores if row["split"] == "test" and row["metric"] == "dice"]
     if not dice:
         return ["No test image was scored."]
@@ -104,10 +109,18 @@ def describe_scores(scores: Sequence[Row]) -> list[str]:
     for name in dict.fromkeys(str(row["class"]) for row in dice):
         of_class = [row for row in dice if str(row["class"]) == name]
         pooled = [float(row["value"]) for row in of_class if row["image"] == "all" and _is_known(row["value"])]
-        single = [float(row["value"]) for row in of_class if row["image"] != "all" and _is_known(row["value"])]
+        single = _average_sources(run, [row for row in of_class if row["image"] != "all" and _is_known(row["value"])])
         label = "mean over the classes" if name == "macro" else name
         lines.append(f"| {label} | {f'{pooled[0]:.3f}' if pooled else ''} | {format_mean(single)} |")
     return lines
+
+
+def _average_sources(run: Row, scores: Sequence[Row]) -> list[float]:
+    """Return the mean score of each image, or of each stack of planes."""
+    by_source = dict[str, list[float]]()
+    for source, row in zip(name_sources([str(row["image"]) for row in scores], run), scores, strict=True):
+        by_source.setdefault(source, []).append(float(row["value"]))
+    return [fmean(values) for values in by_source.values()]
 
 
 def _is_known(value: Any) -> bool:
@@ -145,18 +158,19 @@ def sum_seconds(rows: Sequence[Row] | Iterator[Row], names: Sequence[str] | None
     return sum(float(row["seconds"]) for row in rows if (names is None or row["stage"] in names) and row["seconds"])
 
 
-def describe_limits(run: Row) -> list[str]:
+def describe_limits(run: Row, scores: Sequence[Row]) -> list[str]:
     """Return lines on what the model may not be used for, and what its scores do not say."""
     gain = run.get("late_gain")
     late = f"- The last quarter of the training still brought {float(gain):.3f} of validation Dice." if gain else ""
-    size = run.get("dataset.images_test")
-    few = "- There were fewer than five test images: the scores may be chance." if size and int(size) < 5 else ""
+    images = {str(row["image"]) for row in scores if row["split"] == "test"} - {"all"}
+    size = len(set(name_sources(sorted(images), run)))
+    few = f"- There were fewer than {FEWEST_TEST_IMAGES} test images: the scores may be chance."
     return [
         "- It was trained and tested on images of one source. Other microscopes, stains, magnifications or specimens "
         "need a test of their own, on annotated images.",
         "- Scores hold for the annotation that it was compared with, not for the truth behind it.",
         "- It is a research result, and not made for diagnosis.",
-        *filter(None, (late, few)),
+        *filter(None, (late, few if 0 < size < FEWEST_TEST_IMAGES else "")),
     ]
 
 

@@ -138,7 +138,8 @@ def _few_images(images: int) -> Refusal:
 def _few_seeds(pair: Pair) -> Refusal:
     if pair.seeds >= FEWEST_SEEDS:
         return Refusal()
-    return Refusal(("one seed gives no interval",), ("three seeds of both (seed=0,1,2)",))
+    one, few = "one seed gives no interval", f"{count(pair.seeds, 'seed')} of both are too few"
+    return Refusal((one if pair.seeds == 1 else few,), ("three seeds of both (seed=0,1,2)",))
 
 
 # ------------------------------------------------------------------------------------------------------------- time

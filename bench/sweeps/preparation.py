@@ -8,6 +8,7 @@ from typing import Any
 
 from bench.config import Config, DatasetConfig, FolderConfig, flatten
 from bench.datasets.sample import Splits, Suggestion, Task
+from bench.sweeps.gpus import hold_gpu
 from bench.sweeps.jobs import Job
 
 
@@ -40,7 +41,7 @@ def prepare_jobs(jobs: Sequence[Job]) -> list[Job]:
     jobs = leave_out_flat(jobs, tasks)
     known = [next(one for one in found if one[0] == job.config.dataset) for job in jobs]
     checks.check_arms((job.config, task) for job, (_, task, _) in zip(jobs, known, strict=True))
-    flags = calibrate_devices({job.config.device for job in jobs})
+    flags = calibrate_devices({job.config.device for job in jobs}, all(job.config.measure.share_gpu for job in jobs))
     return [replace(job, known=facts | masks[id(job)] | flags) for job, (_, _, facts) in zip(jobs, known, strict=True)]
 
 
@@ -118,8 +119,14 @@ def adapt_proposal(proposal: Suggestion, configs: Sequence[Config]) -> str | Non
     return f"{proposal.setting}={proposal.value}{needed} ({proposal.reason})"
 
 
-def calibrate_devices(devices: Iterable[str]) -> dict[str, str]:
-    """Return the column `flags` with what the meter could not see on the GPUs among `devices`; nothing without one."""
+def calibrate_devices(devices: Iterable[str], share: bool = False) -> dict[str, str]:
+    """Return the column `flags` with what the meter could not see on the GPUs among `devices`; nothing without one.
+
+    Args:
+        devices: auto, cpu, cuda or cuda:N; of auto, one GPU that is free stands for all.
+        share: Whether other runs may be on that GPU meanwhile; else it is held, as memory that another run takes or
+            sees there would spoil either.
+    """
     from bench.measure.calibration import calibrate, flag_calibration
     from bench.measure.machine import machine_facts
 
@@ -128,6 +135,7 @@ def calibrate_devices(devices: Iterable[str]) -> dict[str, str]:
         return {}
     flags: list[str] = []
     for gpu in gpus:
-        checks, problem = calibrate(gpu)
+        with hold_gpu(gpu, share) as variables:
+            checks, problem = calibrate(gpu, variables)
         flags += [*flag_calibration(checks), *([f"invalid: calibration {problem}"] if problem else [])]
     return {"flags": "; ".join(flags)}

@@ -32,7 +32,7 @@ MOST = {"metrics": 1000, "params": 100, "text": 5000}  # of MLflow, in one reque
 
 @dataclass(frozen=True)
 class Point:
-    """A number at a moment: `step` is an epoch, `seconds` are those since the start of training."""
+    """A number at a moment: `step` is one of the optimiser, `seconds` are those since the start of training."""
 
     name: str
     value: float
@@ -91,10 +91,11 @@ def read_finished(config: Config, directory: Path) -> Finished:
     [row] = tables["runs"]
     settings = {name: value for name, value in flatten(config).items() if not name.startswith(NOT_A_SETTING)}
     curves = [
-        Point(name, float(epoch[name]), int(epoch["epoch"]), float(epoch["seconds"]))
-        for epoch in tables["history"]
+        Point(name, float(row[name]), int(row["step"]), float(row["seconds"]))
+        for row in tables["history"]
+        if not row["budget"]  # else of a cool-down beside the fit
         for name in CURVES
-        if epoch[name]
+        if row[name]
     ]
     last = curves[-1].step if curves else 0
     duration = float(row.get("process_seconds") or 0)
