@@ -195,6 +195,7 @@ def test_a_state_is_put_back_into_the_same_tensors() -> None:
     step(0.0)
     before, places = [value.detach().clone() for value in list_state()], [value.data_ptr() for value in list_state()]
     with save_state(net, optimizer, scaler) as path:
+        assert len(list(path.iterdir())) == len(before) + 1, "no two tensors are read at once"
         step(late.sum())
         assert late in optimizer.state
         assert not any(torch.equal(one, other) for one, other in zip(before, list_state(), strict=True))

@@ -14,11 +14,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.config import TrainingConfig
 
 SMALLEST_BUDGET = 50  # optimiser steps
+REST = "rest.pt"  # a file with what is no tensor of the network or the optimiser
 
 
 def fork_budgets(training: TrainingConfig, ceiling: int | None) -> dict[int, int]:
@@ -36,7 +37,10 @@ def fork_budgets(training: TrainingConfig, ceiling: int | None) -> dict[int, int
 
 @contextmanager
 def save_state(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> Iterator[Path]:
-    """Keep the state of a fit in a temporary file, which is there for the `with` block.
+    """Keep the state of a fit in temporary files, which are there for the `with` block.
+
+    Each tensor has a file of its own. Those of a network and its moments, read at once, would take three times the
+    network's memory, and count as the memory of the fit.
 
     Args:
         model: The network.
@@ -44,43 +48,53 @@ def save_state(model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch
         scaler: The scaler of the loss.
 
     Yields:
-        The file, which `load_state` takes back.
+        Their folder, which `load_state` takes back.
     """
-    state = {
-        "model": model.state_dict(),
-        "optimizer": optimizer.state_dict(),
+    rest = {
         "scaler": scaler.state_dict(),
         "random": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
     }
-    with tempfile.TemporaryDirectory(prefix="gnn-vs-cnn-") as folder:
-        path = Path(folder) / "state.pt"
-        torch.save(state, path)
-        yield path
+    with tempfile.TemporaryDirectory(prefix="gnn-vs-cnn-") as name:
+        folder = Path(name)
+        torch.save(rest, folder / REST)
+        for place, tensor in _list_tensors(model, optimizer):
+            torch.save(tensor, folder / place)
+        yield folder
 
 
-def load_state(path: Path, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
+def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, scaler: torch.amp.GradScaler) -> None:
     """Put weights, optimiser, loss scale and torch's random state back as `save_state` found them, each in its place.
 
     A step that a GPU replays goes on with the same tensors. The learning rate is left: the schedule gives it anew.
 
     Args:
-        path: The file that `save_state` wrote.
+        folder: The folder that `save_state` filled.
         model: Takes its weights and buffers.
         optimizer: Takes its moments.
         scaler: Takes its loss scale.
     """
-    state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    model.load_state_dict(state["model"])
-    weights = [weight for group in optimizer.param_groups for weight in group["params"]]
-    for number, weight in enumerate(weights):
-        moments = state["optimizer"]["state"].get(number)
-        if moments is None:
+    for number, weight in enumerate(_list_weights(optimizer)):
+        if not any(folder.glob(f"moment.{number}.*")):
             optimizer.state.pop(weight, None)  # it had no gradient yet
-            continue
-        for name, value in moments.items():
-            optimizer.state[weight][name].copy_(value)
-    scaler.load_state_dict(state["scaler"])
-    torch.set_rng_state(state["random"].clone())
-    if state["cuda"]:
-        torch.cuda.set_rng_state_all([one.clone() for one in state["cuda"]])
+    with torch.no_grad():
+        for place, tensor in _list_tensors(model, optimizer):
+            tensor.copy_(torch.load(folder / place, map_location="cpu", weights_only=True))
+    rest = torch.load(folder / REST, map_location="cpu", weights_only=True)
+    scaler.load_state_dict(rest["scaler"])
+    torch.set_rng_state(rest["random"])
+    if rest["cuda"]:
+        torch.cuda.set_rng_state_all(rest["cuda"])
+
+
+def _list_tensors(model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[tuple[str, Tensor]]:
+    """Yield weights, buffers and moments, each with the name of its file."""
+    for name, tensor in model.state_dict().items():
+        yield f"model.{name}.pt", tensor
+    for number, weight in enumerate(_list_weights(optimizer)):
+        for name, tensor in optimizer.state.get(weight, {}).items():
+            yield f"moment.{number}.{name}.pt", tensor
+
+
+def _list_weights(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [weight for group in optimizer.param_groups for weight in group["params"]]
