@@ -7,6 +7,7 @@ python -m bench predict|report|doctor|perf ...            verbs, which have sett
 """
 
 import io
+import os
 import shlex
 import signal
 import sys
@@ -166,15 +167,31 @@ def main(arguments: Sequence[str]) -> int:
     allow_open_files()
     try:
         with interrupt_on_terminate():
-            return run_words(arguments)
+            code = run_words(arguments)
+            sys.stdout.flush()
+            return code
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        if not is_output_closed():
+            raise
+        return 1
     except KeyboardInterrupt:
         with ignore_interrupts():
             again = shlex.join(["python", "-m", "bench", *arguments])
             print(f"\ninterrupted: {_describe_rest(arguments)}:\n  {again}", file=sys.stderr)
         return INTERRUPTED
+
+
+def is_output_closed() -> bool:
+    """Return whether nobody reads the output any more, as after `| head`; what is still to be written goes nowhere."""
+    try:
+        print(flush=True)  # what could not be written is gone, and an empty line tells no less
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 def leave_uninterrupted() -> None:

@@ -190,3 +190,14 @@ def test_a_request_to_terminate_is_an_interruption() -> None:
     with pytest.raises(KeyboardInterrupt), cli.interrupt_on_terminate():
         signal.raise_signal(signal.SIGTERM)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("words", [["graphs", "--help"], ["--help"]])
+def test_whoever_reads_no_further_gets_no_traceback(words: list[str]) -> None:
+    command = [sys.executable, "-m", "bench", *words]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1

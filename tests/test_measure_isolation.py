@@ -204,6 +204,7 @@ def test_torch_without_host_memory_is_host_oom() -> None:
         (RuntimeError("cuDNN error: CUDNN_STATUS_NOT_SUPPORTED. This error may appear"), "oom_suspected"),
         (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), "failed"),
         (OSError(12, "Cannot allocate memory"), "host_oom"),
+        (OSError(24, "Too many open files", "x.tif"), "failed"),
         (OSError(2, "No such file or directory"), "failed"),
         (ValueError("the words out of memory in a message of ours"), "failed"),
     ],

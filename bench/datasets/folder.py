@@ -10,12 +10,13 @@ import numpy as np
 
 from bench.arrays.spacing import relate_spacing
 from bench.config import FEWEST_TEST_IMAGES, FolderConfig, require
+from bench.datasets.channel_names import describe_channels, find_common
 from bench.datasets.class_notes import describe_classes, describe_mapping
 from bench.datasets.classes import complete_mapping, compute_class_shares, leave_out_planes, make_classes
 from bench.datasets.files import Classes, ImageFile, MaskFile
 from bench.datasets.fingerprint import open_fingerprint
 from bench.datasets.held_out import cut_strips
-from bench.datasets.inspection import Inspected, split_planes
+from bench.datasets.inspection import METRES, Inspected, split_planes
 from bench.datasets.listing import name_files
 from bench.datasets.manifest import SPLITS, Manifest, find_dataset_root
 from bench.datasets.mask_checks import check_masks
@@ -59,7 +60,8 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
     shapes = [item.shape[:-1] for item in items if item.entry.split == "train"]
     shortest = tuple(min(lengths) for lengths in zip(*shapes, strict=True))
     spacing = find_spacing(items, config)
-    task = Task(class_names, items[0].shape[-1], len(items[0].shape) - 1, config.ignore_index, shortest, spacing)
+    channels, axes = items[0].shape[-1], len(items[0].shape) - 1
+    task = Task(class_names, channels, axes, config.ignore_index, shortest, spacing, find_common(items))
     widths = measure_objects(items, len(class_names), config, spacing)
     facts = collect_facts(manifest, items, [digest for _, digest in inspected], spacing)
     facts |= {"dataset.object_width": round(max(widths.values()), 1)} if widths else {}
@@ -76,6 +78,8 @@ def load_folder(config: FolderConfig, keep_in: Path | None = None) -> Splits:
             *manifest.notes,
             *left_out,
             *describe_images(items, spacing),
+            *describe_channels(items),
+            *describe_sizes(items),
             *describe_mapping(config, given),
             *describe_classes(items, class_names, config),
         ),
@@ -146,7 +150,7 @@ def collect_facts(
         facts[f"dataset.images_{split}"] = len(shapes)
         facts[f"dataset.pixels_{split}"] = sum(prod(shape) for shape in shapes)
     if spacing is not None:
-        facts["dataset.pixel_lengths"] = describe_lengths(items[0], spacing)
+        facts["dataset.pixel_lengths"] = describe_lengths(items, spacing)
     return facts
 
 
@@ -251,7 +255,8 @@ def find_spacing(items: Sequence[Inspected], config: FolderConfig) -> tuple[floa
         config: Settings of the data set.
 
     Returns:
-        The lengths in the unit of the first image; None where a file says nothing, or pixels are cubes to one per cent.
+        The lengths in the unit of the first image, or where images differ in size multiples of a pixel's shortest side;
+        None where a file says nothing, or pixels are cubes to one per cent.
 
     Raises:
         InputError: The settings have another number of axes, or the images' pixels differ in shape.
@@ -271,7 +276,34 @@ def find_spacing(items: Sequence[Inspected], config: FolderConfig) -> tuple[floa
             f"{item.entry.image} has pixels of {format_sizes(item.pixel_size)} and {first.entry.image} of "
             f"{format_sizes(first.pixel_size)}, of another shape: resample them, or give dataset.spacing for all",
         )
-    return first.pixel_size if max(shapes[0]) > 1 + CUBIC else None
+    if max(shapes[0]) <= 1 + CUBIC:
+        return None
+    return shapes[0] if find_other_sizes(items) else first.pixel_size
+
+
+def find_other_sizes(items: Sequence[Inspected]) -> list[Inspected]:
+    """Return the images whose pixels are of another size than those of the first one whose file says it."""
+    known = [item for item in items if item.pixel_size is not None]
+    return [item for item in known if abs(measure_pixel(item) / measure_pixel(known[0]) - 1) > CUBIC]
+
+
+def measure_pixel(item: Inspected) -> float:
+    """Return the side of a square or cube as large as a pixel, in metres where the unit is known."""
+    assert item.pixel_size is not None
+    return float(prod(item.pixel_size) ** (1 / len(item.pixel_size)) * METRES.get(item.unit or "", 1.0))
+
+
+def describe_sizes(items: Sequence[Inspected]) -> Iterator[str]:
+    """Yield a sentence where images were taken at several magnifications, as far as their files say so."""
+    others = find_other_sizes(items)
+    if others:
+        first = next(item for item in items if item.pixel_size is not None)
+        own, other = (f"{format_sizes(item.pixel_size)} {item.unit or ''}".strip() for item in (first, others[0]))
+        yield (
+            f"pixels are {own} in {first.entry.image.name} and {other} in "
+            f"{name_files([item.entry.image for item in others])}: crops, filters and superpixels have one size in "
+            "pixels, and objects have not; resample the images to one size, or compare each size by itself"
+        )
 
 
 def format_sizes(lengths: Sequence[float] | None) -> str:
@@ -279,10 +311,11 @@ def format_sizes(lengths: Sequence[float] | None) -> str:
     return " x ".join(f"{length:.4g}" for length in lengths or ())
 
 
-def describe_lengths(first: Inspected, spacing: Sequence[float]) -> str:
-    """Return the lengths of a pixel, as in `2 x 0.5 x 0.5 micrometer`, without a unit where the settings give them."""
-    unit = f" {first.unit}" if first.unit and tuple(spacing) == first.pixel_size else ""
-    return f"{format_sizes(spacing)}{unit}"
+def describe_lengths(items: Sequence[Inspected], spacing: Sequence[float]) -> str:
+    """Return the lengths of a pixel, as in `2 x 0.5 x 0.5 micrometer`, without a unit where they are not the files'."""
+    first = items[0]
+    stated = first.unit and tuple(spacing) == first.pixel_size and not find_other_sizes(items)
+    return f"{format_sizes(spacing)} {first.unit}" if stated else format_sizes(spacing)
 
 
 def describe_volumes(items: Sequence[Inspected], spacing: Sequence[float] | None) -> Iterator[str]:
@@ -290,13 +323,13 @@ def describe_volumes(items: Sequence[Inspected], spacing: Sequence[float] | None
     volumes = [item for item in items if len(item.shape) == 4]
     if not volumes:
         if spacing is not None:
-            lengths = describe_lengths(items[0], spacing)
+            lengths = describe_lengths(items, spacing)
             yield f"pixels are {lengths} (rows, columns): distances, smoothing and superpixels take account of it"
         return
     sizes = " x ".join(str(length) for length in volumes[0].shape[:-1])
     yield f"stacks were read as volumes, the first of {sizes}; dataset.planes=true reads their planes as images"
     if spacing is not None:
-        lengths = describe_lengths(volumes[0], spacing)
+        lengths = describe_lengths(volumes, spacing)
         yield f"voxels are {lengths}: distances, smoothing and the 3-D network take account of it"
         return
     silent = [item.entry.image for item in volumes if item.pixel_size is None]

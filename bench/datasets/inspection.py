@@ -1,7 +1,8 @@
 """One reading of an image and its mask: everything that is checked, mapped, scaled or reported follows from it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from bench.datasets.manifest import Manifest, ManifestEntry
 from bench.datasets.masks import Count, StoredMask, check_transparency, count_numbers, open_mask
 from bench.datasets.normalization import Moments
 from bench.datasets.opening import open_image
-from bench.datasets.stored import Colours, Opened
+from bench.datasets.stored import Colours, Names, Opened
 from bench.datasets.strips import Strip
 from bench.datasets.zarr_files import count_absent
 
@@ -43,6 +44,7 @@ class Inspected:
     absent: int = 0  # chunks of Zarr stores of the image that are not stored and hold the fill value
     pixel_size: tuple[float, ...] | None = None  # along the spatial axes, where the image file has it
     unit: str | None = None
+    channel_names: Names = ()  # where the image files have them
 
     @property
     def moments(self) -> Moments:
@@ -79,7 +81,20 @@ def inspect(entry: ManifestEntry, config: FolderConfig) -> Inspected:
         absent,
         sizes,
         units,
+        join_names([one.channel_names for one in opened], image.shape[-1]),
     )
+
+
+def join_names(parts: Sequence[Names], channels: int) -> Names:
+    """Return the names of an image's channels; nothing where some have none, or two have the same.
+
+    Args:
+        parts: Of the channels of each file of the image.
+        channels: Number of channels of the image.
+    """
+    names = tuple(chain.from_iterable(parts))
+    proper = len(names) == channels > 1 and all(names) and len(set(names)) == channels
+    return names if proper else ()
 
 
 def explain_planes(opened: Opened, mask: StoredMask) -> str:
@@ -281,6 +296,7 @@ def to_plain(item: Inspected) -> dict[str, Any]:
         "sources": [str(path) for path in item.sources],
         "pixel_size": item.pixel_size,
         "unit": item.unit,
+        "channel_names": item.channel_names,
     }
 
 
@@ -303,4 +319,5 @@ def from_plain(entry: ManifestEntry, plain: dict[str, Any]) -> Inspected:
         int(plain["absent"]),
         None if sizes is None else tuple(sizes),
         plain["unit"],
+        tuple(plain["channel_names"]),
     )

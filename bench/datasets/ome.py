@@ -1,4 +1,4 @@
-"""What the OME metadata of a TIFF says: which other files its pixels lie in, and how large a pixel is."""
+"""What the OME metadata of a TIFF says: other files of its pixels, how large a pixel is, what channels are called."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
@@ -72,8 +72,7 @@ def read_pixel_sizes(
     Returns:
         Sizes (1 along axes that are not of space) and units; None where an axis of space has none.
     """
-    found = [element for element in ElementTree.fromstring(metadata).iter() if element.tag.endswith("}Pixels")]
-    pixels = found[image] if image < len(found) else None
+    pixels = _find_pixels(metadata, image)
     stated = {} if pixels is None else {one: pixels.get(f"PhysicalSize{one}") for one in axes if one in "XYZ"}
     if pixels is None or not stated or None in stated.values():
         return None, None
@@ -81,3 +80,15 @@ def read_pixel_sizes(
     units = [pixels.get(f"PhysicalSize{letter}Unit", "µm") if letter in stated else None for letter in axes]
     usable = all(np.isfinite(length) and length > 0 for length in lengths)
     return (lengths, tuple(UNITS.get(unit or "", unit) for unit in units)) if usable else (None, None)
+
+
+def read_channel_names(metadata: str, image: int) -> tuple[str, ...]:
+    """Return the names of the channels of an image in OME-XML, by its index; that of one without is empty."""
+    pixels = _find_pixels(metadata, image)
+    return () if pixels is None else tuple(one.get("Name", "") for one in pixels if one.tag.endswith("}Channel"))
+
+
+def _find_pixels(metadata: str, image: int) -> ElementTree.Element | None:
+    """Return the element Pixels of an image, by its index; None where there is none."""
+    found = [element for element in ElementTree.fromstring(metadata).iter() if element.tag.endswith("}Pixels")]
+    return found[image] if image < len(found) else None

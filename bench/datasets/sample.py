@@ -52,6 +52,7 @@ class Task:
     ignore_index: int | None = None
     shortest: tuple[int, ...] | None = None  # least length of each spatial axis among training images, where known
     spacing: tuple[float, ...] | None = None  # length of a pixel along each spatial axis, where known
+    channel_names: tuple[str, ...] = ()  # where all images that name their channels call them so
 
     @property
     def num_classes(self) -> int:

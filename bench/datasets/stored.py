@@ -20,6 +20,7 @@ from bench.datasets.blocks import ORIENTATIONS, Blocks, orient, rearrange, take_
 
 MOST_VALUES = 1 << 40  # in an image that is read in parts
 Colours = tuple[tuple[int, ...], ...]
+Names = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,7 @@ class Opened:
     siblings: tuple[Path, ...] = ()  # other files that pixels come from
     planes: int = 0  # of the stack that the array is one plane of; 0: it is no such plane
     stack: str = "z"  # the axis of that stack: z, or t of points in time
+    channel_names: Names = ()  # where the file has them
 
     @property
     def header(self) -> Header:

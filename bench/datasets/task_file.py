@@ -67,6 +67,7 @@ def write(path: Path, task: Task, mode: str, stored: Stored | None) -> None:
         "ignore_index": task.ignore_index,
         "shortest": task.shortest,
         "spacing": task.spacing,
+        "channel_names": list(task.channel_names),
         "normalization": normalization,
     }
     write_atomically(path, json.dumps(content, indent=1) + "\n")
@@ -95,9 +96,14 @@ def _task(content: dict[str, Any]) -> Task:
     require(type(channels) is int and channels >= 1, f"in_channels must be a positive whole number, got {channels!r}")
     require(type(axes) is int and axes in (2, 3), f"spatial_axes must be 2 or 3, got {axes!r}")
     require(ignored is None or type(ignored) is int, f"ignore_index must be a whole number or null, got {ignored!r}")
-    return Task(
-        tuple(names), channels, axes, ignored, _per_axis(content, "shortest", axes), _per_axis(content, "spacing", axes)
+    called = content.get("channel_names", [])
+    require(
+        called == []
+        or (isinstance(called, list) and len(called) == channels and all(type(one) is str for one in called)),
+        f"channel_names must be empty or hold {channels} names, got {called!r}",
     )
+    shortest, spacing = (_per_axis(content, name, axes) for name in ("shortest", "spacing"))
+    return Task(tuple(names), channels, axes, ignored, shortest, spacing, tuple(called))
 
 
 def _per_axis(content: dict[str, Any], name: str, axes: int) -> Any:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -229,13 +230,15 @@ def interpret(
     )
     alpha = any(int(kind) in (1, 2) for kind in tuple(page.extrasamples))
     letters = series.axes + "S" * (len(names) - len(series.axes))
-    sizes, units = None, None
+    sizes, units, channels = None, None, tuple[str, ...]()
     if tiff.is_ome:
+        channels = ome.read_channel_names(tiff.ome_metadata, number)
         sizes, units = ome.read_pixel_sizes(tiff.ome_metadata, number, letters)
     elif tiff.is_imagej:
         sizes, units = imagej.read_imagej_sizes(tiff.imagej_metadata or {}, page.tags, letters)
     files = sorted({find_file(page).resolve() for page in list_pages(series)} - {path.resolve()})
-    return assemble(path, blocks, names, channel_axis, alpha, coding, files, sizes, units, plane)
+    opened = assemble(path, blocks, names, channel_axis, alpha, coding, files, sizes, units, plane)
+    return replace(opened, channel_names=channels)
 
 
 def list_keyframes(series: Any) -> list[Any]:

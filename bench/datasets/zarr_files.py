@@ -45,6 +45,7 @@ class ZarrArray:
     pixel_size: tuple[float, ...] | None
     units: tuple[str | None, ...] | None
     content: dict[str, Any]  # its metadata
+    channel_names: tuple[str, ...] = ()
 
 
 def is_store(path: Path) -> bool:
@@ -68,7 +69,8 @@ def find_array(path: Path, max_values: int) -> ZarrArray:
     require(isinstance(ome, Mapping), f"{path}: the metadata under ome must be an object")
     require("plate" not in ome, f"{path} is a plate of many images: give the folder of one of them")
     if "multiscales" in ome:
-        return _find_full_resolution(path, ome["multiscales"], max_values)
+        found_array = _find_full_resolution(path, ome["multiscales"], max_values)
+        return replace(found_array, channel_names=_read_channel_names(ome.get("omero")))
     if "bioformats2raw.layout" in ome:
         return find_array(
             _choose_only(path, [child for child in _list_children(path) if child.name.isdigit()]), max_values
@@ -102,7 +104,8 @@ def open_store(path: Path, max_values: int, channel_axis: int | None = None, pla
             return reader.read(box)
 
     blocks = Blocks(found.shape, reader.dtype, found.chunks, read)
-    return assemble(path, blocks, names, channel_axis, pixel_size=found.pixel_size, units=found.units, plane=plane)
+    opened = assemble(path, blocks, names, channel_axis, pixel_size=found.pixel_size, units=found.units, plane=plane)
+    return replace(opened, channel_names=found.channel_names)
 
 
 def count_absent(path: Path, max_values: int) -> int:
@@ -182,6 +185,13 @@ def _find_full_resolution(path: Path, multiscales: Any, max_values: int) -> Zarr
     array = _check_array(folder, found[1], found[2], max_values)
     names, units = _read_axes(path, image.get("axes"), len(array.shape))
     return replace(array, axes=names, pixel_size=_read_scale(level, image, len(names)), units=units)
+
+
+def _read_channel_names(omero: Any) -> tuple[str, ...]:
+    """Return the labels of the channels, which are there for viewers: nothing of what is no list of objects."""
+    channels = omero.get("channels") if isinstance(omero, Mapping) else None
+    proper = isinstance(channels, list) and all(isinstance(one, Mapping) for one in channels)
+    return tuple(str(one.get("label") or "") for one in channels) if proper and channels is not None else ()
 
 
 def _take_first(path: Path, entries: Any, name: str) -> dict[str, Any]:

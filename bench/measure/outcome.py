@@ -65,6 +65,8 @@ def classify(exception: BaseException) -> tuple[str, str]:
         return "host_oom", _sentence("host memory ran out", kind, text)
     if isinstance(exception, OSError) and exception.errno == 12:
         return "host_oom", _sentence("host memory ran out", kind, text)
+    if isinstance(exception, OSError) and exception.errno == 24:
+        return "failed", _sentence("too many files are open: raise the limit (ulimit -n)", kind, text)
     if isinstance(exception, RuntimeError) or kind == "AcceleratorError":
         return _classify_runtime(kind, text)
     return "failed", _sentence("", kind, text)

@@ -14,6 +14,7 @@ from bench.arrays.protocols import PlaneOf, Readable, Source, Writable
 from bench.config import MAX_PIXELS, FolderConfig, InputError, ParallelConfig, require, require_one_of, require_spacing
 from bench.console.progress import Progress
 from bench.datasets.axes import check_volume
+from bench.datasets.channel_names import compare_channels
 from bench.datasets.examine import examine
 from bench.datasets.files import Arranged, Layout, Scaled
 from bench.datasets.inspection import select_pixel_size
@@ -247,8 +248,8 @@ def predict_one(
     with explain_prediction(work), make_scratch(work.out, settings.scratch, needed) as scratch:
         meaning = describe_mask(file, run.task, layout, planes != [None], settings.spacing)
         images = open_images(work, run, planes)
-        note = describe_difference(name, spacing, run.task)
-        if note:
+        notes = describe_difference(name, spacing, run.task), compare_channels(work.image, file.channel_names, run.task)
+        for note in filter(None, notes):
             print(f"note: {work.image} {note}", file=sys.stderr, flush=True)
         with (progress or show_progress)(work.image.name) as show:
             write_outputs(work, adapt(pipeline, work), images, shape[:-1], meaning, scratch, show)
