@@ -189,7 +189,7 @@ def _make_fit_columns(log: FitLog) -> Row:
     """The columns of `runs` that a fit fills; few for an arm that learns nothing, or validates nothing."""
     row: Row = {"parameters": log.parameters if log.stated is None else None, **log.facts}
     if log.steps is not None:
-        row |= {"steps": log.steps, "stopped": log.stopped}
+        row |= {"steps": log.steps, "steps_per_epoch": log.steps_per_epoch, "stopped": log.stopped}
     if log.history:
         row |= {
             "epochs": log.history[-1].epoch,

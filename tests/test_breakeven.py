@@ -161,3 +161,11 @@ def test_the_figure_shows_both_lines_and_the_crossing(tmp_path: Path) -> None:
         x, y = (np.asarray(data, float) for data in axes.lines[0].get_data())
         assert y == pytest.approx(crossing.gnn[0] + crossing.gnn[1] * x)
         assert axes.get_title(loc="left") == format_outcome(crossing)
+
+
+def test_an_epoch_that_was_cut_short_counts_for_as_much_as_was_done(tmp_path: Path) -> None:
+    begun = evens(made(tmp_path / "older")).gnn
+    cut = evens(made(tmp_path / "now", steps=1950, steps_per_epoch=100)).gnn
+    np.testing.assert_allclose(cut.epochs, 19.5)
+    np.testing.assert_allclose(begun.epochs, 20)
+    np.testing.assert_allclose(cut.epoch * 19.5, begun.epoch * 20)

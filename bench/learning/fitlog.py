@@ -70,6 +70,7 @@ class FitLog:
         intervals: When the fit was in a phase other than training.
         parameters: Learned numbers.
         steps: Optimiser steps of the fit itself.
+        steps_per_epoch: Batches of an epoch, the expected number where it varies; None without batches.
         best_step: Step of the validation whose weights were kept.
         best_score: Its score.
         late_gain: Rise of the best validation score in the last quarter of the steps before the cool-down: what going
@@ -87,6 +88,7 @@ class FitLog:
     intervals: tuple[Interval, ...] = ()
     parameters: int = 0
     steps: int | None = None
+    steps_per_epoch: int | None = None
     best_step: int | None = None
     best_score: float | None = None
     late_gain: float | None = None

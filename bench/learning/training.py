@@ -38,7 +38,7 @@ class Learner(Generic[Batch]):
         loss: The scalar loss of a batch, with the model in training mode.
         validate: The pixel score of the model on the validation images, higher is better; called in eval mode under
             `inference_mode`.
-        steps_per_epoch: Number of batches of an epoch, where it varies the expected one.
+        steps_per_epoch: Number of batches of an epoch, the expected one where it varies between epochs.
         validation_cost: What one validation costs, in optimiser steps, counted in work and not in time.
         fixed: The same loss from tensors of one shape, with which a GPU replays its steps; None where there is no such.
     """
@@ -292,6 +292,7 @@ class _Fit(Generic[Batch]):
             intervals=tuple(self.intervals),
             parameters=sum(p.numel() for p in self.learner.model.parameters() if p.requires_grad),
             steps=self.schedule.steps,
+            steps_per_epoch=self.learner.steps_per_epoch,
             best_step=self.best_step,
             best_score=self.best_score,
             late_gain=rise_late(self.trunk, self.trunk_steps),

@@ -181,7 +181,7 @@ def _select_undisturbed(runs: pd.DataFrame | None, name: str) -> pd.DataFrame:
 def _rates(runs: pd.DataFrame, stages: pd.DataFrame, name: str) -> Rates:
     rows = stages[stages["run_id"].isin(runs["run_id"])]
     rows = rows.assign(seconds=pd.to_numeric(rows["seconds"]), megapixels=pd.to_numeric(rows["pixels"]) / 1e6)
-    epochs = pd.to_numeric(runs.set_index("run_id")["epochs"]) if "epochs" in runs else pd.Series(dtype=float)
+    epochs = _count_epochs(runs.set_index("run_id"))
 
     def total(names: list[str], splits: list[str], column: str = "seconds") -> "pd.Series[float]":
         wanted = rows[rows["stage"].isin(names) & rows["split"].isin(splits)]
@@ -201,6 +201,15 @@ def _rates(runs: pd.DataFrame, stages: pd.DataFrame, name: str) -> Rates:
     if not np.isfinite(rates.means()).all():
         raise InputError(f"the runs of {name} lack times, pixels or epochs of a stage")
     return rates
+
+
+def _count_epochs(runs: pd.DataFrame) -> "pd.Series[float]":
+    """Epochs of each run, of which the last may be a part; of older runs as many as were begun."""
+    none = pd.Series(float("nan"), index=runs.index)
+    begun, steps, batches = (
+        pd.to_numeric(runs[name]) if name in runs else none for name in ("epochs", "steps", "steps_per_epoch")
+    )
+    return (steps / batches).fillna(begun).where(begun.notna())
 
 
 def _project(runs: pd.DataFrame, stages: pd.DataFrame) -> Project:
