@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.config import InputError
+from bench.config import IDLE_FLIPS, InputError
 from bench.plots.style import KINDS, Plotted
 from bench.tables.breakeven import FORMULA, Rates, find_break_evens
 from bench.tables.chosen import find_sides
@@ -193,10 +193,8 @@ def _edges(runs: pd.DataFrame) -> ReportPart | None:
     if found.empty:
         return None
     idle = [name_for_readers({"arm": arm, "superpixel_size": size}) for arm, size in list_idle_configurations(found)]
-    sentences = [
-        f"The edges of {name} do nothing: without them fewer than 0.1 % of the validation pixels change class."
-        for name in idle
-    ]
+    few = f"fewer than {100 * IDLE_FLIPS:g} % of the validation pixels change class"
+    sentences = [f"The edges of {name} do nothing: without them {few}." for name in idle]
     ranked = sorted(found.to_dict("records"), key=lambda row: (rank_arm(str(row["arm"])), row["superpixel_size"]))
     rows = tuple(
         (name_for_readers(row), f"{row['runs']}", _share(row, "message_share"), _share(row, "flip_share"))

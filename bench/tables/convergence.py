@@ -83,12 +83,12 @@ def _reason(
     ceilings: Mapping[Hashable, float],
 ) -> str:
     """Why a finished run of an arm that has to learn is undertrained; empty if nothing says so."""
-    stopped, gain, validations = _text(row, "stopped"), _number(row, "late_gain"), _number(row, "validations")
+    stopped, gain, validations = _text(row, "stopped"), read_number(row, "late_gain"), read_number(row, "validations")
     name, floor = floors.get(row["dataset"], ("", np.nan))
     if stopped == "seconds":
         return "the clock ended it"
     if stopped not in ("", "patience") and gain > RISING:
-        work = f" after {_number(row, 'steps'):.0f} steps" if _number(row, "steps") > 0 else ""
+        work = f" after {read_number(row, 'steps'):.0f} steps" if read_number(row, "steps") > 0 else ""
         return f"cut{work} while its validation score rose by {100 * gain:.1f} points in the last quarter"
     if validations < FEWEST_VALIDATIONS:
         return f"it had {validations:.0f} validation{'s'[: validations != 1]}, fewer than {FEWEST_VALIDATIONS}"
@@ -114,10 +114,16 @@ def _text(row: Mapping[Hashable, Any], column: str) -> str:
     return "" if pd.isna(value) else str(value)
 
 
-def _number(row: Mapping[Hashable, Any], column: str) -> float:
-    """A number of a row; NaN, which no comparison holds for, where the row lacks it."""
+def read_number(row: Mapping[Any, Any], column: str, default: float = float("nan")) -> float:
+    """Return a number of a row.
+
+    Args:
+        row: A row of a table.
+        column: Name of the column.
+        default: Returned where the row has no such number; no comparison holds for NaN.
+    """
     value = row.get(column)
-    return float("nan" if pd.isna(value) else value)
+    return default if pd.isna(value) else float(value)
 
 
 # ------------------------------------------------------------------------------------------------- how to go on
@@ -141,7 +147,7 @@ def make_finishing_command(row: Mapping[Hashable, Any]) -> str:
 def _more(row: Mapping[Hashable, Any]) -> dict[str, str]:
     """The settings that give an undertrained run twice its budget, which are those of its arm."""
     stopped = _text(row, "stopped")
-    done = {name: _number(row, name) for name in ("steps", "epochs")}
+    done = {name: read_number(row, name) for name in ("steps", "epochs")}
     if stopped == "seconds":
         counted_in = next((name for name, work in done.items() if work > 0), "")
         return (
@@ -151,13 +157,13 @@ def _more(row: Mapping[Hashable, Any]) -> dict[str, str]:
     setting = _find_setting(row, name)
     if not setting:
         return {}
-    known = [value for value in (_number(row, setting), done.get(name, np.nan)) if value > 0]
+    known = [value for value in (read_number(row, setting), done.get(name, np.nan)) if value > 0]
     return {setting: f"{_find_factor(row, name) * max(known):g}"} if known else {}
 
 
 def _find_factor(row: Mapping[Hashable, Any], name: str) -> int:
     """By how much a ceiling is raised: enough for the validations that a fit needs, and at least twice."""
-    validations = _number(row, "validations")
+    validations = read_number(row, "validations")
     few = name != "patience" and validations < FEWEST_VALIDATIONS  # False where it is not known
     return math.ceil(2 * FEWEST_VALIDATIONS / max(validations, 1)) if few else 2
 

@@ -16,6 +16,7 @@ from bench.config import InputError
 from bench.tables import speed
 from bench.tables.columns import TRAINING_STAGES
 from bench.tables.comparison import uses_superpixels
+from bench.tables.convergence import read_number
 from bench.tables.memory_law import MemoryLaw, fit_memory_law
 from bench.tables.names import format_size, name_arm
 from bench.tables.units import GIB
@@ -71,11 +72,13 @@ def make_scale_points(runs: pd.DataFrame, stages: pd.DataFrame, history: pd.Data
 
 def _point(run: Mapping[Any, Any]) -> dict[str, Any]:
     """What a run says of itself."""
-    times = _number(run, "dataset.magnification", 1.0)
-    images = _number(run, "dataset.images_test", 1.0)
-    size = _number(run, "superpixels.superpixel_size") / times**2 if uses_superpixels(str(run["pipeline"])) else np.nan
-    pixels = _number(run, "dataset.pixels_test") / images
-    with_preparing, alone = _number(run, "predict_s_per_mpx"), _number(run, "predict_only_s_per_mpx")
+    times = read_number(run, "dataset.magnification", 1.0)
+    images = read_number(run, "dataset.images_test", 1.0)
+    size = (
+        read_number(run, "superpixels.superpixel_size") / times**2 if uses_superpixels(str(run["pipeline"])) else np.nan
+    )
+    pixels = read_number(run, "dataset.pixels_test") / images
+    with_preparing, alone = read_number(run, "predict_s_per_mpx"), read_number(run, "predict_only_s_per_mpx")
     return {
         "run_id": run["run_id"],
         "dataset": str(run["dataset"]).split(" ")[0],
@@ -86,13 +89,13 @@ def _point(run: Mapping[Any, Any]) -> dict[str, Any]:
         "megapixels": pixels / 1e6,
         "magnification": times,
         "superpixel_size": size,
-        "nodes": _number(run, "num_nodes") / _number(run, "superpixels.views", 1.0),  # of one segmentation
-        "dice": _number(run, "dice"),
-        "val_score": _number(run, "val_score"),
+        "nodes": read_number(run, "num_nodes") / read_number(run, "superpixels.views", 1.0),  # of one segmentation
+        "dice": read_number(run, "dice"),
+        "val_score": read_number(run, "val_score"),
         "prepare_s_per_mpx": with_preparing - alone,
         "predict_s_per_mpx": with_preparing,
         "predict_only_s_per_mpx": alone,
-        "train_s": _number(run, "train_s"),
+        "train_s": read_number(run, "train_s"),
     }
 
 
@@ -101,15 +104,9 @@ def _name_line(run: Mapping[Any, Any], size: float, pixels: float) -> str:
     name = name_arm(str(run["pipeline"]))
     if run["pipeline"] != RIVALS[1]:
         return name + format_size(size)
-    if _number(run, "pipeline.scale", 1.0) > 1:
+    if read_number(run, "pipeline.scale", 1.0) > 1:
         return f"{name} {REDUCED}"
-    return f"{name} {UNTILED if _number(run, 'pipeline.crop_size') ** 2 >= pixels else TILED}"
-
-
-def _number(run: Mapping[Any, Any], column: str, default: float = np.nan) -> float:
-    """A number of a row, `default` where it has none."""
-    value = run.get(column)
-    return default if value is None or pd.isna(value) else float(value)
+    return f"{name} {UNTILED if read_number(run, 'pipeline.crop_size') ** 2 >= pixels else TILED}"
 
 
 def _measure_phases(stages: pd.DataFrame) -> pd.DataFrame:

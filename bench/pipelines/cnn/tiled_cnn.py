@@ -289,7 +289,7 @@ class TiledCnn:
         )
 
     def _choose_crop(self, masks: Sequence[Source]) -> tuple[int, ...]:
-        """Choose the size of a crop in pixels of the image: that of the settings, or the smallest one over all images.
+        """Choose the size of a crop in pixels: `crop_size`, or one that covers every image where that is less.
 
         At lower resolution a crop covers so much that it may be a whole image, always the same one. It then leaves room
         to move: 0.85 of the shortest side at most (nuclei at a quarter of the resolution, validation images: 0.967

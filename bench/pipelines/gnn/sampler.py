@@ -40,7 +40,7 @@ class GraphSampler:
 
     @property
     def most_nodes(self) -> int:
-        """Most nodes of a batch of windows, but for one that alone has more; 0 where each batch is a whole graph."""
+        """Most nodes of a batch of windows, unless one window has more; 0 where each batch is a whole graph."""
         if self.batch_nodes is None:
             return 0
         return min(self.batch_nodes + self.batch_nodes // 4, round_up(self.num_nodes))
