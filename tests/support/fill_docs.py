@@ -141,7 +141,7 @@ def read_more(folder: str) -> pd.DataFrame:
     runs = list_runs(folder).merge(macro, on="run_id", how="left")
     stages = tables.stages[(tables.stages["split"] == "test") & tables.stages["stage"].isin(["prepare", "predict"])]
     peaks = stages.groupby("run_id")["peak_memory_bytes"].max().rename("predict_peak_bytes")
-    columns = ["cl_dice", "net_peak_bytes", "predict_peak_bytes", "best_val_score", "steps"]
+    columns = ["cl_dice", "peak_memory_bytes", "net_peak_bytes", "predict_peak_bytes", "best_val_score", "steps"]
     return runs.merge(peaks, on="run_id", how="left").groupby(["dataset", "arm"])[columns].mean()
 
 
@@ -152,25 +152,45 @@ def find_more(folder: str, dataset: str, arm: str, column: str) -> float:
 
 
 def make_rivals(folder: str, dataset: str) -> str:
-    """Return the table of all arms: Dice, clDice, training, a megapixel predicted, memory, and what of it is net."""
+    """Return the table of all arms: Dice, clDice, training, a megapixel predicted, memory in training and prediction."""
     lines = [
-        "| | Dice | clDice | training | a megapixel predicted | memory | in prediction | net, training |",
-        "|---|---|---|---|---|---|---|---|",
+        "| | Dice | clDice | training | a megapixel predicted | memory | in prediction |",
+        "|---|---|---|---|---|---|---|",
     ]
     for arm in list_arms(folder, dataset):
-        row, net = find_row(folder, dataset, arm), find_more(folder, dataset, arm, "net_peak_bytes")
+        row = find_row(folder, dataset, arm)
         cells = [NAMES.get(arm) or name_arm(arm), format_range(row)]
         cells += [f"{find_more(folder, dataset, arm, 'cl_dice'):.3f}"]
-        if arm != "oracle":
-            cells += [*list_costs(folder, row), f"{net / MIB:.0f} MiB"]
-        lines.append(f"| {' | '.join([*cells, *[''] * (8 - len(cells))])} |")
+        cells += [] if arm == "oracle" else list_costs(folder, row)
+        lines.append(f"| {' | '.join([*cells, *[''] * (7 - len(cells))])} |")
     return "\n".join(lines)
 
 
-def make_answers(folder: str, dataset: str) -> str:
-    """Return the scorecard of a data set as a list, in the words of its report."""
+def make_answers(folder: str, dataset: str, without: str = "") -> str:
+    """Return the scorecard of a data set as a list, in the words of its report.
+
+    Args:
+        folder: Folder below results/reference.
+        dataset: Name of the data set.
+        without: Title of a line that is left out.
+    """
     verdict = reach_verdicts(folder)[dataset]
-    return "\n".join(f"- **{line.title}.** {line.text}" for line in verdict.lines)
+    return "\n".join(f"- **{line.title}.** {line.text}" for line in verdict.lines if line.title != without)
+
+
+def make_memory(folder: str) -> str:
+    """Return the table of what training takes of memory, by data set: of the whole process, and net."""
+    arms = ("superpixel_gnn", "tiled_cnn", "tiled_cnn scale=4")
+    names = " | ".join(f"{name_arm(arm)}{what}" for what in ("", ", net") for arm in arms)
+    lines = [f"| | {names} | U-Net : GNN, net |", "|---" * 8 + "|"]
+    for dataset in dict.fromkeys(read_tables(folder).runs["dataset"]):
+        gross, net = (
+            [find_more(folder, dataset, arm, column) / MIB for arm in arms]
+            for column in ("peak_memory_bytes", "net_peak_bytes")
+        )
+        cells = [dataset, *(f"{value:.0f} MiB" for value in (*gross, *net)), f"{net[1] / net[0]:.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
 
 
 def describe_losses(folder: str, dataset: str) -> str:
@@ -310,10 +330,11 @@ def compare_images(dataset: str, first: str, second: str) -> str:
         second: The other.
     """
     places = [place.split("/") for place in (first, second)]
-    pair = Pair(*(select_runs(folder, arm, dataset) for folder, arm in places))
+    one, other = (select_runs(folder, arm, dataset) for folder, arm in places)
+    pair = Pair(one[one["seed"].isin(other["seed"])], other[other["seed"].isin(one["seed"])])
     scores = pd.concat([read_tables(folder).scores for folder, _ in places]).drop_duplicates()
-    one, other = collect_image_scores(pair, scores)
-    found = estimate_paired_difference(100 * (one - other))
+    of_one, of_other = collect_image_scores(pair, scores)
+    found = estimate_paired_difference(100 * (of_one - of_other))
     return f"{found.value:+.1f}, {format_interval(found, '{:+.1f}'.format)}"
 
 
@@ -338,6 +359,7 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "row": make_row,
     "rows": make_rows,
     "rivals": make_rivals,
+    "memories": make_memory,
     "per_image": compare_images,
     "net": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'net_peak_bytes') / MIB:.0f} MiB",
     "cl_dice": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'cl_dice'):.3f}",
