@@ -79,7 +79,7 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
             optimizer.state.pop(weight, None)  # it had no gradient yet
     with torch.no_grad():
         for place, tensor in _list_tensors(model, optimizer):
-            tensor.copy_(torch.load(folder / place, map_location="cpu", weights_only=True))
+            tensor.copy_(torch.load(folder / place, map_location="cpu", weights_only=True, mmap=True))
     rest = torch.load(folder / REST, map_location="cpu", weights_only=True)
     scaler.load_state_dict(rest["scaler"])
     torch.set_rng_state(rest["random"])
