@@ -172,7 +172,7 @@ def edgeless_arms() -> tuple[str, ...]:
     return tuple(a.name for a in ARMS.values() if a.implementation == graph.implementation and not a.uses_edges)
 
 
-def foreign_arms() -> tuple[str, ...]:
+def external_arms() -> tuple[str, ...]:
     """Return the names of the arms whose masks another program makes: their scores count, no time of theirs does."""
     return tuple(arm.name for arm in ARMS.values() if arm.runs_elsewhere)
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from bench.plots.style import NoDataError
     from bench.tables.collect import collect
     from bench.tables.comparison import list_configurations
-    from bench.tables.decomposition import decompose, list_idle_configurations, tabulate_liveness
+    from bench.tables.decomposition import decompose, list_idle_configurations, tabulate_edge_ablation
     from bench.tables.text import format_points
 
 
@@ -94,11 +94,11 @@ def test_edges_that_do_nothing_are_named(tmp_path: Path) -> None:
         make_run(tmp_path, "superpixel_gnn", seed, edge_message_share=0.01, edge_flip_share=flips)
     make_run(tmp_path, "superpixel_gnn", 0, 50, edge_message_share=0.4, edge_flip_share=0.06)
     make_run(tmp_path, "tiled_cnn")
-    found = tabulate_liveness(list_configurations(collect(tmp_path)))
+    found = tabulate_edge_ablation(list_configurations(collect(tmp_path)))
     assert list(found["superpixel_size"]) == [50, 100]
     assert found["flip_share"].tolist() == pytest.approx([0.06, 0.0003])
     assert found["flip_share_low"].tolist() == pytest.approx([0.06, 0.0002])
     assert list_idle_configurations(found) == [("superpixel_gnn", 100.0)]
-    bare = tabulate_liveness(made(tmp_path / "bare", seeds=1))
+    bare = tabulate_edge_ablation(made(tmp_path / "bare", seeds=1))
     assert bare.empty
     assert list_idle_configurations(bare) == []

@@ -12,7 +12,7 @@ import pytest
 from support.needed import HEAVY, NEEDED
 
 from bench import cli
-from bench.arms import ARMS, foreign_arms
+from bench.arms import ARMS, external_arms
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -55,7 +55,7 @@ def table(results: Path, name: str) -> pd.DataFrame:
 def test_every_arm_leaves_a_finished_row(results: Path) -> None:
     runs = table(results, "runs")
     every = {name for name, arm in ARMS.items() if not arm.needs_volume}
-    assert set(runs["pipeline"]) == every - set(foreign_arms())
+    assert set(runs["pipeline"]) == every - set(external_arms())
     assert len(runs) == len(set(runs["pipeline"])) + 1  # the U-Net at two scales
     assert set(runs["status"]) == {"ok"}
     assert runs["run_id"].is_unique

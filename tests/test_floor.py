@@ -9,7 +9,7 @@ import psutil
 import pytest
 from support.needed import NEEDED
 
-from bench.arms import ARMS, foreign_arms
+from bench.arms import ARMS, external_arms
 from bench.config import InputError
 from bench.measure.libraries import list_libraries, measure_mapped_bytes
 from bench.perf.floor import SMALL, Floor, FloorConfig, describe_floor, main, measure_floor
@@ -25,7 +25,7 @@ def threshold() -> Floor:
 
 
 def test_every_arm_says_what_it_needs() -> None:
-    assert set(NEEDED) == set(ARMS) - set(foreign_arms())
+    assert set(NEEDED) == set(ARMS) - set(external_arms())
 
 
 def test_an_arm_of_numpy_alone_starts_small(threshold: Floor) -> None:

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 from tifffile import imwrite
 
-from bench.arms import ARMS, foreign_arms
+from bench.arms import ARMS, external_arms
 from bench.config import (
     CnnConfig,
     CoarseGnnConfig,
@@ -90,7 +90,7 @@ PROBABILISTIC = [
 ]
 NETWORKS = tuple(name for name, arm in ARMS.items() if arm.uses_training)
 Fitted = Callable[[str], tuple[Pipeline[Any], FitLog]]
-PREDICTING = [name for name, arm in ARMS.items() if not arm.sees_truth and name not in foreign_arms()]
+PREDICTING = [name for name, arm in ARMS.items() if not arm.sees_truth and name not in external_arms()]
 
 
 def extend(name: str, shape: tuple[int, int]) -> tuple[int, ...]:
@@ -119,7 +119,7 @@ def scene(seed: int, shape: tuple[int, ...] = (64, 56)) -> Sample:
 
 
 @pytest.fixture(scope="module")
-def foreign_masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def external_masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Masks of the test images that another program made, all of them background but for some lines."""
     folder = tmp_path_factory.mktemp("masks")
     for height, width in ((64, 56), (47, 90)):
@@ -130,8 +130,8 @@ def foreign_masks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def masks_made_elsewhere(monkeypatch: pytest.MonkeyPatch, foreign_masks: Path) -> None:
-    monkeypatch.setitem(SETTINGS, "external", partial(ExternalConfig, masks=str(foreign_masks)))
+def masks_made_elsewhere(monkeypatch: pytest.MonkeyPatch, external_masks: Path) -> None:
+    monkeypatch.setitem(SETTINGS, "external", partial(ExternalConfig, masks=str(external_masks)))
 
 
 def config(name: str, seed: int = 0) -> Config:

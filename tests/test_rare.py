@@ -13,7 +13,7 @@ from bench.datasets.sample import Sample, Task
 if TYPE_CHECKING:
     import torch
 
-    from bench.learning.rare import FOCUS, announce_rare, draw_parts, find_rare, mix_draws, weigh_back
+    from bench.learning.rare import FOCUS, announce_rare, correct_sampling, draw_parts, find_rare, mix_draws
     from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn
 
 
@@ -39,11 +39,11 @@ def test_parts_are_drawn_as_often_as_expected() -> None:
 
 def test_weights_give_every_class_the_share_in_the_loss_that_it_had() -> None:
     weights, counts, shown = torch.tensor([0.5, 1.5, 4.0]), np.array([900, 99, 1]), np.array([50.0, 30.0, 20.0])
-    before, after = weights.numpy() * counts, weigh_back(weights, counts, shown).numpy() * shown
+    before, after = weights.numpy() * counts, correct_sampling(weights, counts, shown).numpy() * shown
     np.testing.assert_allclose(after / after.sum(), before / before.sum(), rtol=1e-5)
-    absent = weigh_back(weights, np.array([900, 0, 100]), np.array([50.0, 0.0, 50.0]))
+    absent = correct_sampling(weights, np.array([900, 0, 100]), np.array([50.0, 0.0, 50.0]))
     assert absent[1] == weights[1]
-    assert torch.isfinite(weigh_back(weights, counts, np.array([1.0, 1.0, 0.0]))).all()
+    assert torch.isfinite(correct_sampling(weights, counts, np.array([1.0, 1.0, 0.0]))).all()
 
 
 def speckled(rare_rows: int) -> Sample:

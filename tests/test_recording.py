@@ -47,12 +47,12 @@ def log(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 def make_recorder(log: list[str], loss: Callable[[Sequence[Tensor]], Tensor]) -> StepRecorder[float]:
     """Batches are numbers, of which those below 0 do not fit."""
 
-    def descend(find_loss: Callable[[], Tensor]) -> Tensor:
+    def step_optimizer(find_loss: Callable[[], Tensor]) -> Tensor:
         log.append("step")
         return find_loss()
 
     fixed = FixedInputs[float](lambda batch: None if batch < 0 else [torch.full((2,), batch)], loss)
-    return StepRecorder(fixed, descend, torch.device("cpu"))
+    return StepRecorder(fixed, step_optimizer, torch.device("cpu"))
 
 
 def test_a_step_is_recorded_once_after_the_warm_up_and_reads_the_same_tensors(log: list[str]) -> None:

@@ -16,7 +16,7 @@ def find_rare(counts: NDArray[np.integer], share: float) -> NDArray[np.intp]:
     return np.flatnonzero((counts > 0) & (counts < share * counts.sum()))
 
 
-def weigh_back(weights: Tensor, counts: NDArray[np.integer], shown: NDArray[np.number]) -> Tensor:
+def correct_sampling(weights: Tensor, counts: NDArray[np.integer], shown: NDArray[np.number]) -> Tensor:
     """Divide class weights by how much more often training shows the classes than the images do.
 
     Every class then has the share in the loss that it has with parts of the images drawn evenly.

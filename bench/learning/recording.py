@@ -36,16 +36,16 @@ class StepRecorder(Generic[Batch]):
     """One optimiser step as a CUDA graph, whose inputs are replaced before each replay."""
 
     def __init__(
-        self, fixed: FixedInputs[Batch], descend: Callable[[Callable[[], Tensor]], Tensor], device: torch.device
+        self, fixed: FixedInputs[Batch], step_optimizer: Callable[[Callable[[], Tensor]], Tensor], device: torch.device
     ) -> None:
         """Take what is to be recorded, and leave the stream in which nothing can be.
 
         Args:
             fixed: The inputs of a step, and their loss.
-            descend: Makes a step down the gradient of a loss, which it returns; what it changes, it changes in place.
+            step_optimizer: Makes a step down the gradient of a loss, which it returns; it changes all in place.
             device: The GPU.
         """
-        self.fixed, self.descend, self.device = fixed, descend, device
+        self.fixed, self.step_optimizer, self.device = fixed, step_optimizer, device
         self.inputs: list[Tensor] = []
         self.graph: torch.cuda.CUDAGraph | None = None
         self.loss: Tensor | None = None
@@ -71,7 +71,7 @@ class StepRecorder(Generic[Batch]):
         return self.loss
 
     def _step(self) -> Tensor:
-        return self.descend(lambda: self.fixed.loss(self.inputs))
+        return self.step_optimizer(lambda: self.fixed.loss(self.inputs))
 
     def _record(self) -> tuple[torch.cuda.CUDAGraph, Tensor]:
         """Record a step, which is not made yet.

@@ -152,7 +152,7 @@ class _Fit(Generic[Batch]):
         self.recorder: StepRecorder[Batch] | None = None
         fixed = self.learner.fixed
         if fixed is not None and self.training.replay and self.device.type == "cuda" and not scaled:
-            self.recorder = StepRecorder(fixed, self.move_weights, self.device)
+            self.recorder = StepRecorder(fixed, self.step_optimizer, self.device)
 
     def elapsed(self) -> float:
         """Seconds since the arm began to learn, without those of forked cool-downs."""
@@ -182,7 +182,7 @@ class _Fit(Generic[Batch]):
         """Make one optimiser step at the schedule's learning rate."""
         start_ns = time.perf_counter_ns()
         self.rate = self.pipeline.learning_rate * self.schedule.rate
-        loss = self.descend(batch, self.rate)
+        loss = self.run_step(batch, self.rate)
         if not math.isfinite(loss):
             raise NonFiniteLoss(
                 f"the loss became {loss} in step {self.schedule.steps + 1}: try a lower pipeline.learning_rate"
@@ -194,21 +194,21 @@ class _Fit(Generic[Batch]):
             self.record("warmup", start_ns)
         self.losses.append(loss)
 
-    def descend(self, batch: Batch, rate: float) -> float:
+    def run_step(self, batch: Batch, rate: float) -> float:
         """Move the weights down the gradient of the batch's loss, and return the loss."""
         for group in self.optimizer.param_groups:
             if isinstance(group["lr"], Tensor):
                 group["lr"].fill_(rate)
             else:
                 group["lr"] = rate
-        return self.start_step(batch).item()  # waits for the device, so that the clock is honest
+        return self.replay_or_run(batch).item()  # waits for the device, so that the clock is honest
 
-    def start_step(self, batch: Batch) -> Tensor:
+    def replay_or_run(self, batch: Batch) -> Tensor:
         """Start a step, by a replay where the batch has the shapes of the recorded one, and return its loss."""
         loss = None if self.recorder is None else self.recorder.run(batch)
-        return self.move_weights(lambda: self.learner.loss(batch)) if loss is None else loss
+        return self.step_optimizer(lambda: self.learner.loss(batch)) if loss is None else loss
 
-    def move_weights(self, find_loss: Callable[[], Tensor]) -> Tensor:
+    def step_optimizer(self, find_loss: Callable[[], Tensor]) -> Tensor:
         """Move the weights down the gradient of a loss, and return the loss."""
         with autocast(self.device, self.training.amp):
             loss = find_loss()
@@ -271,7 +271,7 @@ class _Fit(Generic[Batch]):
         epoch = FORK_EPOCHS  # batches that no epoch of the fit itself sees
         while len(losses) < left:
             for batch in self.draw_batches(epoch):
-                losses.append(self.descend(batch, self.pipeline.learning_rate * (1 - len(losses) / left)))
+                losses.append(self.run_step(batch, self.pipeline.learning_rate * (1 - len(losses) / left)))
                 if len(losses) == left:
                     break
             epoch += 1

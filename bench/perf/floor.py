@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.arms import ARMS, foreign_arms
+from bench.arms import ARMS, external_arms
 from bench.measure.isolation import run_isolated
 from bench.measure.libraries import list_libraries, measure_mapped_bytes
 
@@ -33,7 +33,7 @@ class FloorConfig:
         """Return the arms to run: of all, those for volumes on generated data only."""
         if self.pipeline is not None:
             return [self.pipeline]
-        measured = [arm for arm in ARMS.values() if arm.name not in foreign_arms()]
+        measured = [arm for arm in ARMS.values() if arm.name not in external_arms()]
         return [arm.name for arm in measured if self.root is None or not arm.needs_volume]
 
     def data(self, arm: str) -> tuple[str, ...]:

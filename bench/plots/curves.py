@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, LogLocator, NullFormatter, NullLocator, ScalarFormatter
 from numpy.typing import NDArray
 
-from bench.arms import ARMS, contending_arms, foreign_arms
+from bench.arms import ARMS, contending_arms, external_arms
 from bench.plots.labels import Label, place_labels
 from bench.plots.style import BLACK, GREY, KINDS, NoDataError, assign_styles, count_legend_columns, make_figure
 from bench.tables.chosen import choose_configurations, choose_shown, find_sides
@@ -101,7 +101,9 @@ def plot_score_vs_time(runs: Runs) -> Figure:
 def _scatter(runs: Runs, column: str, label: str) -> Figure:
     """Means over seeds with least-to-greatest bars both ways; the threshold control stays in the table."""
     known = select_few_arms(
-        runs[runs["pipeline"].isin([*contending_arms(), *foreign_arms()]) & runs[column].notna() & runs["dice"].notna()]
+        runs[
+            runs["pipeline"].isin([*contending_arms(), *external_arms()]) & runs[column].notna() & runs["dice"].notna()
+        ]
     )
     used = select_trained(known)
     if len(used[["arm", "superpixel_size"]].drop_duplicates()) < 2:

@@ -11,7 +11,7 @@ from bench.tables.breakeven import FORMULA, Rates, find_break_evens
 from bench.tables.chosen import find_sides
 from bench.tables.collect import Tables
 from bench.tables.comparison import rank_arm
-from bench.tables.decomposition import decompose, list_idle_configurations, tabulate_liveness
+from bench.tables.decomposition import decompose, list_idle_configurations, tabulate_edge_ablation
 from bench.tables.frontier import (
     CONFIGURATION,
     COSTS,
@@ -189,7 +189,7 @@ def _decomposition(runs: pd.DataFrame, figures: tuple[Plotted, ...]) -> ReportPa
 
 
 def _edges(runs: pd.DataFrame) -> ReportPart | None:
-    found = tabulate_liveness(runs)
+    found = tabulate_edge_ablation(runs)
     if found.empty:
         return None
     idle = [name_for_readers({"arm": arm, "superpixel_size": size}) for arm, size in list_idle_configurations(found)]

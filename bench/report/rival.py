@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from bench.arms import foreign_arms
+from bench.arms import external_arms
 from bench.report.pair import Pair, pair_by_seed
 from bench.report.scorecard import Line, compare_scores, make_scorecard, summarise_lines
 from bench.report.words import count
@@ -49,7 +49,7 @@ def describe_rival(
     return f"Best rival of any kind: {among}, the {name} {which.format(ours)}{rest}.", lines
 
 
-def describe_foreign(pair: Pair, stand_ins: Mapping[str, pd.DataFrame], scores: pd.DataFrame) -> tuple[str, ...]:
+def describe_external(pair: Pair, stand_ins: Mapping[str, pd.DataFrame], scores: pd.DataFrame) -> tuple[str, ...]:
     """Say how the masks of each program that ran elsewhere score beside those of `pair.first`.
 
     Its one set of masks stands beside every seed. What it cost is compared with nothing, as it was not measured here.
@@ -64,7 +64,7 @@ def describe_foreign(pair: Pair, stand_ins: Mapping[str, pd.DataFrame], scores: 
     """
     notes = []
     for name, runs in stand_ins.items():
-        if name.split(" ")[0] in foreign_arms():
+        if name.split(" ")[0] in external_arms():
             newest = runs.sort_values("started").iloc[[-1] * pair.seeds]
             line = compare_scores(Pair(newest, pair.first), scores)
             notes.append(f"{name_configuration(newest.iloc[0].to_dict())}: {line.text}")

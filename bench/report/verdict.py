@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from bench.arms import RIVALS, ceiling_arms, edgeless_arms
 from bench.report.pair import Pair, collect_image_scores, pair_by_seed
-from bench.report.rival import describe_foreign, describe_rival
+from bench.report.rival import describe_external, describe_rival
 from bench.report.scorecard import Line, make_scorecard, summarise_lines
 from bench.report.words import count, join_list, join_sentences
 from bench.tables.chosen import choose_configurations, find_sides
@@ -75,7 +75,7 @@ def reach_verdict(heading: str, runs: pd.DataFrame, scores: pd.DataFrame, histor
     first, second = collect_image_scores(pair, scores)
     differences = first - second
     notes = (
-        *describe_foreign(pair, stand_ins, scores), *_absent(pair, scores), *_order(stand_ins),
+        *describe_external(pair, stand_ins, scores), *_absent(pair, scores), *_order(stand_ins),
         *_seeds(pair, differences), *_images(pair, differences), *_sources(pair), *_choice(runs, pair), *_crops(pair),
         *_check_alike(pair), *list_finishing(runs), *list_left_out(runs),
     )  # fmt: skip

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from bench.arms import RIVALS, ceiling_arms, convolving_arms, edgeless_arms, foreign_arms
+from bench.arms import RIVALS, ceiling_arms, convolving_arms, edgeless_arms, external_arms
 from bench.tables.convergence import select_converged, select_counted
 from bench.tables.names import find_family
 
@@ -68,7 +68,7 @@ def choose_shown(runs: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 def _choose(used: pd.DataFrame) -> dict[str, pd.DataFrame]:
     found = {str(family): choose_best(group) for family, group in used.groupby(used["arm"].map(find_family))}
-    for pipeline in {family.split(" ")[0] for family in found} - {*found, *foreign_arms()}:
+    for pipeline in {family.split(" ")[0] for family in found} - {*found, *external_arms()}:
         varieties = [family for family in found if family.split(" ")[0] == pipeline]
         best = str(choose_best(pd.concat([found[family] for family in varieties]))["arm"].iloc[0])
         found[pipeline] = found.pop(find_family(best))  # a pretrained network alone stands for its arm

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.arms import ARMS, foreign_arms
+from bench.arms import ARMS, external_arms
 from bench.config import Config, SyntheticConfig, flatten
 from bench.tables.collect import Tables, label_machines, select_current
 from bench.tables.columns import FIT_STAGES, NOT_PART_OF_A_RUN, TRAINING_STAGES
@@ -295,7 +295,7 @@ def _spread(name: str, values: pd.Series) -> dict[str, float]:
 
 def _statuses(group: pd.DataFrame) -> str:
     ok = group["status"] == "ok"
-    status = group["status"].mask(ok & group["pipeline"].isin(foreign_arms()), "elsewhere")
+    status = group["status"].mask(ok & group["pipeline"].isin(external_arms()), "elsewhere")
     status = status.mask(ok & group["contended"], "contended")
     status = status.mask(ok & group["undertrained"].ne(""), "undertrained").mask(ok & group["invalid"], "invalid")
     return ", ".join(f"{count} {name}" for name, count in sorted(status.value_counts().items()))

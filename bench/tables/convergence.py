@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.arms import ARMS, ceiling_arms, floor_arms, foreign_arms
+from bench.arms import ARMS, ceiling_arms, external_arms, floor_arms
 
 RISING = 0.005  # of a score in [0, 1]: a fit that gained more in its last quarter was cut too early
 BELOW = 0.01  # of a score: by so much a network that learned nothing lies below what learns nothing by design
@@ -35,7 +35,7 @@ def assess(runs: pd.DataFrame) -> pd.DataFrame:
         `runs` with two more columns. `undertrained` (text): why the run is, empty where it is not. `shorter` (bool):
         whether it would be, had not the same method converged with a larger budget.
     """
-    judged = (runs["status"] == "ok") & ~runs["pipeline"].isin([*ceiling_arms(), *floor_arms(), *foreign_arms()])
+    judged = (runs["status"] == "ok") & ~runs["pipeline"].isin([*ceiling_arms(), *floor_arms(), *external_arms()])
     floors, ceilings = _floors(runs), _ceilings(runs)
     rows = runs.to_dict("records")
     reasons = [_reason(row, floors, ceilings) if one else "" for row, one in zip(rows, judged, strict=True)]

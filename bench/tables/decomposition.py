@@ -128,10 +128,10 @@ def _step(above: str, below: str, levels: dict[str, "pd.Series[float]"], words: 
     return LevelLoss(*words, mean_interval(100 * (upper - lower)), len(common))
 
 
-# ------------------------------------------------------------------------------------------------ edge liveness
+# ------------------------------------------------------------------------------------------------ edge ablation
 
 
-def tabulate_liveness(runs: pd.DataFrame) -> pd.DataFrame:
+def tabulate_edge_ablation(runs: pd.DataFrame) -> pd.DataFrame:
     """Return one row per graph configuration whose runs say what their edges did; empty if none does.
 
     Columns: arm, superpixel_size, runs; message_share, of the messages' mass that does not come from the node itself;
@@ -152,9 +152,9 @@ def tabulate_liveness(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def list_idle_configurations(liveness: pd.DataFrame) -> list[tuple[str, float]]:
+def list_idle_configurations(ablation: pd.DataFrame) -> list[tuple[str, float]]:
     """Return arm and superpixel size of each configuration whose edges do nothing: hardly a label needs them."""
-    if liveness.empty:
+    if ablation.empty:
         return []
-    idle = liveness[liveness["flip_share"] < IDLE_FLIPS]
+    idle = ablation[ablation["flip_share"] < IDLE_FLIPS]
     return [(str(arm), float(size)) for arm, size in zip(idle["arm"], idle["superpixel_size"], strict=True)]

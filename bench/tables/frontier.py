@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from bench.arms import contending_arms, foreign_arms
+from bench.arms import contending_arms, external_arms
 from bench.tables.chosen import find_sides
 from bench.tables.comparison import rank_arm
 from bench.tables.convergence import select_trained
@@ -42,7 +42,7 @@ def select_contenders(runs: pd.DataFrame) -> pd.DataFrame:
     A ceiling sees the truth, and a threshold has no cost worth a front.
     """
     used = select_trained(runs)
-    return used[used["pipeline"].isin([*contending_arms(), *foreign_arms()]) & used["dice"].notna()]
+    return used[used["pipeline"].isin([*contending_arms(), *external_arms()]) & used["dice"].notna()]
 
 
 def explain_too_few(runs: pd.DataFrame) -> str:
@@ -186,8 +186,8 @@ def _difference(taken: pd.DataFrame, given: pd.DataFrame) -> Estimate:
 
 def select_like_peaks(runs: pd.DataFrame) -> pd.DataFrame:
     """Return the runs without those that ran elsewhere and whose kind of memory no run measured here has."""
-    foreign = runs["pipeline"].isin(foreign_arms())
-    return runs[~foreign | runs["peak_memory_kind"].isin(runs[~foreign]["peak_memory_kind"].dropna())]
+    external = runs["pipeline"].isin(external_arms())
+    return runs[~external | runs["peak_memory_kind"].isin(runs[~external]["peak_memory_kind"].dropna())]
 
 
 def list_families(found: pd.DataFrame) -> list[str]:

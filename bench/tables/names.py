@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from itertools import takewhile
 from typing import Any
 
-from bench.arms import ARMS, convolving_arms, foreign_arms
+from bench.arms import ARMS, convolving_arms, external_arms
 from bench.arrays.spacing import spread_size
 
 WEIGHTS = tuple(  # columns of weights from which the training of a network started
@@ -62,7 +62,7 @@ def name_arm(arm: str) -> str:
     Of a setting that is a path it has the last part.
     """
     pipeline, *words = shorten_paths(arm).split(" ")
-    if pipeline in foreign_arms():
+    if pipeline in external_arms():
         return f"{' '.join(words) or ARMS[pipeline].label}{ELSEWHERE}"
     variety = _take_variety(pipeline, words)
     return " ".join([_name_variety(pipeline, variety), *words[len(variety) :]])
@@ -101,7 +101,7 @@ def find_family(arm: str) -> str:
     networks of two architectures, and one network at two resolutions.
     """
     pipeline, *words = arm.split(" ")
-    if pipeline in foreign_arms():
+    if pipeline in external_arms():
         return " ".join([pipeline, *takewhile(lambda word: "=" not in word, words)])
     return " ".join([pipeline, *_take_variety(pipeline, words)])
 
@@ -109,7 +109,7 @@ def find_family(arm: str) -> str:
 def is_variety(arm: str) -> bool:
     """Return whether an arm is another network than its pipeline's own: of other weights, layers or resolution."""
     pipeline, *words = find_family(arm).split(" ")
-    return pipeline not in foreign_arms() and bool(set(words) - {SLICE_WISE})
+    return pipeline not in external_arms() and bool(set(words) - {SLICE_WISE})
 
 
 def find_network(arm: str) -> str:
@@ -123,7 +123,7 @@ def label_variety(run: Mapping[Any, Any]) -> str:
     Of a tiled network that sees reduced images they include `scale=4`.
     """
     pipeline = str(run.get("pipeline"))
-    if pipeline in foreign_arms():
+    if pipeline in external_arms():
         label = run.get("pipeline.label")
         return label if isinstance(label, str) and label != ARMS[pipeline].label else ""
     sliced = is_volume(run) and pipeline in ARMS and ARMS[pipeline].volume_label != ""

@@ -152,7 +152,7 @@ def find_more(folder: str, dataset: str, arm: str, column: str) -> float:
 
 
 def make_rivals(folder: str, dataset: str) -> str:
-    """Return the table of all arms: Dice, clDice, training, a megapixel predicted, memory in training and prediction."""
+    """Return the table of all arms: Dice, clDice, training, a megapixel predicted, memory in both."""
     lines = [
         "| | Dice | clDice | training | a megapixel predicted | memory | in prediction |",
         "|---|---|---|---|---|---|---|",

@@ -22,7 +22,7 @@ from bench.datasets.sample import Sample, Task, hold_source
 from bench.learning.devices import autocast_to, choose_dtype, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog
 from bench.learning.losses import class_weights, segmentation_loss
-from bench.learning.rare import FOCUS, announce_rare, find_rare, weigh_back
+from bench.learning.rare import FOCUS, announce_rare, correct_sampling, find_rare
 from bench.learning.recording import FixedInputs
 from bench.learning.training import Learner, train
 from bench.pipelines.cnn.augment import augment_batches
@@ -130,7 +130,7 @@ class TiledCnn:
         learner = Learner(
             model=self.trained,
             batches=lambda epoch: self.draw_batches(sampler, epoch),
-            loss=self._loss,
+            loss=self._compute_loss,
             validate=self.validate or (lambda: self._score(val_items)),
             steps_per_epoch=len(sampler),
             validation_cost=self._validation_cost(val_items, sampler),
@@ -319,7 +319,7 @@ class TiledCnn:
         if sampler.foreground is None:
             return weights
         drawn = sampler.count_classes(np.random.default_rng([self.config.seed, 0]), self.task.num_classes)
-        return weigh_back(weights, counts, drawn)
+        return correct_sampling(weights, counts, drawn)
 
     def _validation_cost(self, items: Sequence[TiledImage], sampler: CropSampler) -> float:
         """Cost of predicting `items` in optimiser steps: a step takes about three times a forward pass of its crops."""
@@ -334,16 +334,16 @@ class TiledCnn:
             return crops
         return augment_batches(crops, np.random.default_rng([self.config.seed, epoch, 1]))
 
-    def _loss(self, batch: Batch) -> Tensor:
+    def _compute_loss(self, batch: Batch) -> Tensor:
         images, labels = _list_tensors(batch)
-        return self._compare_batch([images.to(self.device, non_blocking=True), labels.to(self.device)])
+        return self._compute_loss_of([images.to(self.device, non_blocking=True), labels.to(self.device)])
 
     def _fix_inputs(self) -> FixedInputs[Batch] | None:
         """Batches have one shape as they are; what computes activations again looks at the random state."""
         again = self.settings.checkpointing or self.settings.accumulate > 1
-        return None if again else FixedInputs(_list_tensors, self._compare_batch)
+        return None if again else FixedInputs(_list_tensors, self._compute_loss_of)
 
-    def _compare_batch(self, inputs: Sequence[Tensor]) -> Tensor:
+    def _compute_loss_of(self, inputs: Sequence[Tensor]) -> Tensor:
         """Return the loss of images (B, *axes, C) and labels on the device."""
         images, labels = inputs[0].movedim(-1, 1), inputs[1]
         with autocast_to(self.device, self.dtype):
@@ -351,9 +351,9 @@ class TiledCnn:
                 levels: list[Tensor] = self.trained(images)  # (B, K, H, W), (B, K, H / 2, W / 2) ...
             else:
                 levels = [run_in_parts(self.trained, images, self.settings.accumulate)]  # (B, K, *axes)
-        return weigh_levels([self._compare(logits, labels, 1 << level) for level, logits in enumerate(levels)])
+        return weigh_levels([self._compute_loss_at(logits, labels, 1 << level) for level, logits in enumerate(levels)])
 
-    def _compare(self, logits: Tensor, labels: Tensor, factor: int) -> Tensor:
+    def _compute_loss_at(self, logits: Tensor, labels: Tensor, factor: int) -> Tensor:
         """Return the loss of logits (B, K, *lead, H / factor, W / factor).
 
         The labels are classes (B, *lead, H, W), or at lower resolution the pixels of each class, (B, *lead, H, W, K).

@@ -71,15 +71,15 @@ def choose_shape(sampler: GraphSampler) -> FixedShape | None:
 
 def fix_inputs(
     sampler: GraphSampler,
-    vary: Callable[[Data], list[Tensor]],
-    compare: Callable[[Sequence[Tensor]], Tensor],
+    augment: Callable[[Data], list[Tensor]],
+    compute_loss: Callable[[Sequence[Tensor]], Tensor],
 ) -> FixedInputs[Data] | None:
     """Return how a batch is brought to one shape; None where each batch is a whole graph.
 
     Args:
         sampler: The batches.
-        vary: What `list_inputs` returns of a batch, after a random change.
-        compare: The loss of these on the device.
+        augment: What `list_inputs` returns of a batch, after a random change.
+        compute_loss: The loss of these on the device.
 
     Returns:
         What a recorded step needs.
@@ -88,12 +88,12 @@ def fix_inputs(
     if shape is None:
         return None
 
-    def compare_filled(inputs: Sequence[Tensor]) -> Tensor:
+    def compute_filled_loss(inputs: Sequence[Tensor]) -> Tensor:
         x, edge_index, *_ = inputs
         remember_neighbours(edge_index, len(x), Neighbours.from_tensors(inputs[5:]))
-        return compare(inputs[:5])
+        return compute_loss(inputs[:5])
 
-    return FixedInputs(lambda batch: shape.fill(vary(batch)), compare_filled)
+    return FixedInputs(lambda batch: shape.fill(augment(batch)), compute_filled_loss)
 
 
 def choose_targets(counts: Tensor, kind: str) -> tuple[Tensor, Tensor]:

@@ -25,13 +25,14 @@ from bench.graphs.build import warm_up_graph
 from bench.learning.devices import autocast_to, choose_dtype, resolve_device, seed_everything
 from bench.learning.fitlog import FitLog, Interval
 from bench.learning.losses import class_weights, segmentation_loss
-from bench.learning.rare import announce_rare, find_rare, weigh_back
+from bench.learning.rare import announce_rare, correct_sampling, find_rare
 from bench.learning.training import Learner, train
 from bench.pipelines.gnn import networks
 from bench.pipelines.gnn.augment import find_response, jitter
 from bench.pipelines.gnn.cache import Cache
 from bench.pipelines.gnn.columns import copy_views, count_stored, is_on_disk, make_rows, release_columns, walk_rows
 from bench.pipelines.gnn.deep import build_deep_features, build_deep_graphs, describe_random, leave_out_deep
+from bench.pipelines.gnn.edge_ablation import ablate_edges, find_idle_edges
 from bench.pipelines.gnn.graph import (
     SuperpixelGraph,
     build_sample_graphs,
@@ -41,7 +42,6 @@ from bench.pipelines.gnn.graph import (
 )
 from bench.pipelines.gnn.inputs import choose_targets, fix_inputs, list_graph, list_inputs
 from bench.pipelines.gnn.items import Item, SuperpixelViews, TrainingGraphs, paint_item
-from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
 from bench.pipelines.gnn.onednn import choose_padding, disable_onednn
 from bench.pipelines.gnn.parts import parts, warm_up_parts
@@ -158,7 +158,9 @@ class SuperpixelGnn:
                 validate=lambda: self._score(val_items),
                 steps_per_epoch=len(sampler),
                 validation_cost=self._validation_cost(sampler, val_items),
-                fixed=fix_inputs(sampler, self._vary, self._compare) if self.settings.model.allows_padding else None,
+                fixed=fix_inputs(sampler, self._augment, self._compute_loss_of)
+                if self.settings.model.allows_padding
+                else None,
             )
             log = train(
                 learner,
@@ -289,14 +291,16 @@ class SuperpixelGnn:
         segments = sum(item.segments.nbytes for item in val_items if isinstance(item.segments, np.memmap))
         stored = sum(map(count_stored, graphs)) + segments
         flags = (*log.flags, *warn_of_memory(self.config.graph.scratch_dir, stored))
-        return self._add_liveness(replace(log, facts={**log.facts, "stored_bytes": stored}, flags=flags), val_items)
+        return self._add_edge_ablation(
+            replace(log, facts={**log.facts, "stored_bytes": stored}, flags=flags), val_items
+        )
 
-    def _add_liveness(self, log: FitLog, val_items: Sequence[Item]) -> FitLog:
+    def _add_edge_ablation(self, log: FitLog, val_items: Sequence[Item]) -> FitLog:
         """The log with flags, and what the edges do on each view of the validation images, a phase of its own."""
         log = replace(log, flags=(*log.flags, *describe_random(self.config.graph)))
         start_ns = time.perf_counter_ns()
         graphs_seen = [view.data for item in val_items for view in item.views]
-        facts = measure_liveness(self.get_model(), graphs_seen, self.classify_nodes)
+        facts = ablate_edges(self.get_model(), graphs_seen, self.classify_nodes)
         if not facts:
             return log
         inspected = Interval("inspect", start_ns, time.perf_counter_ns())
@@ -313,7 +317,7 @@ class SuperpixelGnn:
         Windows with rare classes are shown more often than others; the weights make up for it.
         """
         weights = class_weights(counts, self.config.training.class_weights)
-        return weights if len(sampler.rare) == 0 else weigh_back(weights, counts, sampler.expect_pixels())
+        return weights if len(sampler.rare) == 0 else correct_sampling(weights, counts, sampler.expect_pixels())
 
     def _validation_cost(self, sampler: GraphSampler, val_items: Sequence[Item]) -> float:
         """Cost of predicting `val_items` in optimiser steps: a step takes about three times a forward pass."""
@@ -335,13 +339,13 @@ class SuperpixelGnn:
 
     def compute_loss(self, batch: Data) -> Tensor:
         """Return the loss of a graph, or of several in one."""
-        return self._compare(self._move(self._vary(batch)))
+        return self._compute_loss_of(self._move(self._augment(batch)))
 
-    def _vary(self, batch: Data) -> list[Tensor]:
+    def _augment(self, batch: Data) -> list[Tensor]:
         """Return what a step takes of a batch, on the host, as a random change of the image would have it."""
         return list_inputs(jitter(batch, self.settings.jitter, self.response) if self.settings.jitter > 0 else batch)
 
-    def _compare(self, inputs: Sequence[Tensor]) -> Tensor:
+    def _compute_loss_of(self, inputs: Sequence[Tensor]) -> Tensor:
         """Return the loss of what `list_inputs` returned, on the device."""
         *graph, counts = inputs
         return segmentation_loss(

@@ -33,7 +33,7 @@ def remove_edges(graph: Data) -> Data:
     return alone
 
 
-def measure_liveness(
+def ablate_edges(
     model: nn.Module, graphs: Sequence[Data], classify: Callable[[Data], NDArray[np.integer]]
 ) -> dict[str, float]:
     """Measure what the edges of graphs do to a fitted network.

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch_geometric.data import Data
 
     from bench.graphs.weights import weigh_edges
-    from bench.pipelines.gnn.liveness import find_idle_edges, measure_liveness, remove_edges
+    from bench.pipelines.gnn.edge_ablation import ablate_edges, find_idle_edges, remove_edges
     from models.gnn import Block, Message, build_gnn
     from models.jain2024 import Jain2024
 
@@ -49,15 +49,15 @@ def classes_of(model: nn.Module, graph: Data) -> NDArray[np.int64]:
     return np.asarray((logits - logits.mean(dim=0)).argmax(dim=1).numpy())
 
 
-def liveness(model: nn.Module, graph: Data) -> dict[str, float]:
-    return measure_liveness(model, [graph], lambda seen: classes_of(model, seen))
+def ablation(model: nn.Module, graph: Data) -> dict[str, float]:
+    return ablate_edges(model, [graph], lambda seen: classes_of(model, seen))
 
 
 @pytest.mark.parametrize("spacing", [10.0, 20.0])
 def test_published_edges_change_fewer_than_a_thousandth_of_the_labels(spacing: float) -> None:
     torch.manual_seed(0)
     model, graph = Jain2024(11, 2).eval(), jittered_grid(spacing)
-    published = liveness(model, weigh_edges(graph, "published", 10))
+    published = ablation(model, weigh_edges(graph, "published", 10))
     assert published["edge_flip_share"] < 1e-3
     assert published["edge_message_share"] < 1e-3
     assert "changes 0.0" in find_idle_edges(published)[0]
@@ -65,7 +65,7 @@ def test_published_edges_change_fewer_than_a_thousandth_of_the_labels(spacing: f
 
 def test_normalised_edges_are_alive_in_the_same_network() -> None:
     torch.manual_seed(0)
-    found = liveness(Jain2024(11, 2).eval(), weigh_edges(jittered_grid(10.0), "normalised", 10))
+    found = ablation(Jain2024(11, 2).eval(), weigh_edges(jittered_grid(10.0), "normalised", 10))
     assert found["edge_flip_share"] > 0.05
     assert found["edge_message_share"] > 0.1
     assert find_idle_edges(found) == ()
@@ -73,14 +73,14 @@ def test_normalised_edges_are_alive_in_the_same_network() -> None:
 
 def test_published_edges_live_where_superpixels_are_a_pixel_apart() -> None:
     torch.manual_seed(0)
-    found = liveness(Jain2024(11, 2).eval(), weigh_edges(jittered_grid(1.0), "published", 10))
+    found = ablation(Jain2024(11, 2).eval(), weigh_edges(jittered_grid(1.0), "published", 10))
     assert found["edge_flip_share"] > 0.01
 
 
 @pytest.mark.parametrize("conv", [conv for conv in CONVS if conv != "none"])
 def test_every_convolution_has_a_share_between_nothing_and_all(conv: str) -> None:
     torch.manual_seed(0)
-    found = liveness(build_gnn(conv, 11, 8, 2, 3, 3).eval(), jittered_grid(10.0, side=12))
+    found = ablation(build_gnn(conv, 11, 8, 2, 3, 3).eval(), jittered_grid(10.0, side=12))
     assert 0.01 < found["edge_message_share"] < 0.99
     assert 0 < found["edge_flip_share"] < 1
 
@@ -88,7 +88,7 @@ def test_every_convolution_has_a_share_between_nothing_and_all(conv: str) -> Non
 def test_a_network_without_convolutions_has_none() -> None:
     graph = jittered_grid(10.0, side=12)
     mlp = build_gnn("none", 11, 8, 2, 3, 3).eval()
-    assert liveness(mlp, graph) == {}
+    assert ablation(mlp, graph) == {}
     assert find_idle_edges({}) == ()
 
 
@@ -105,7 +105,7 @@ def test_the_shares_are_those_of_the_definition() -> None:
     other, own = (m - m0).norm(dim=1), m0.norm(dim=1)
     flips = classes_of(model, graph) != classes_of(model, alone)
     expected = graph.num_pixels.numpy()[flips].sum() / graph.num_pixels.sum().item()
-    found = liveness(model, graph)
+    found = ablation(model, graph)
     assert found["edge_message_share"] == pytest.approx((other / (other + own)).mean().item(), rel=1e-5)
     assert found["edge_flip_share"] == pytest.approx(expected)
 
