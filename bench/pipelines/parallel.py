@@ -182,8 +182,18 @@ def _by_cluster(
 def _client(address: str) -> Iterator[Any]:
     from distributed import Client
 
+    class Connection(Client):
+        """A client that the block alone closes.
+
+        One that did not connect is left to the garbage collector, and would close itself then. Collected while the next
+        one starts, it waits for a lock that is held there: for ever.
+        """
+
+        def __del__(self) -> None:
+            """Do nothing."""
+
     try:
-        client = Client(address, timeout=PATIENCE, set_as_default=False)
+        client = Connection(address, timeout=PATIENCE, set_as_default=False)
     except (OSError, ValueError) as error:
         raise InputError(
             f"parallel.scheduler {address} does not answer: start one with `dask scheduler`, or set it to null"
