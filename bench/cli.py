@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import InputError
-from bench.files import allow_open_files
 from bench.settings import describe_settings, read_settings
 
 USAGE = """\
@@ -152,6 +151,7 @@ VERBS = {
 }
 HELP = ("--help", "-h", "help")
 INTERRUPTED = 130  # the exit code, as shells have it
+OPEN_FILES = 10240  # that a process asks to be allowed: what macOS grants, and more than the usual 1024
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -238,6 +238,18 @@ def _handle(handler: Any, *numbers: signal.Signals) -> Iterator[None]:
     finally:
         for number, old in zip(numbers, before, strict=True):
             signal.signal(number, old)
+
+
+def allow_open_files() -> None:
+    """Let this process, and those that it starts, keep `OPEN_FILES` files open, or as many as the system grants."""
+    if sys.platform == "win32":
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def escape_unprintable() -> None:

@@ -13,7 +13,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -29,7 +28,6 @@ FOREIGN_SECONDS = 7 * 86400.0  # age at which what an unknown machine left is ta
 FULL = {
     getattr(errno, name) for name in ("ENOSPC", "EDQUOT", "EFBIG") if hasattr(errno, name)
 }  # errno: no room for more; not all systems have all
-OPEN_FILES = 10240  # that a process asks to be allowed: what macOS grants, and more than the usual 1024
 TEMPORARY = re.compile(r"\.(.+)\.([0-9a-f]{8}-\d+-\w+-\d+)-[0-9a-f]{12}\.(partial|old|scratch)", re.DOTALL)
 
 
@@ -41,18 +39,6 @@ def write_atomically(path: Path, content: str | bytes) -> None:
     data = content.encode(errors="backslashreplace") if isinstance(content, str) else content
     with fill_atomically(path) as temporary:
         temporary.write_bytes(data)
-
-
-def allow_open_files() -> None:
-    """Let this process, and those that it starts, keep `OPEN_FILES` files open, or as many as the system grants."""
-    if sys.platform == "win32":
-        return
-    import resource
-
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = OPEN_FILES if hard == resource.RLIM_INFINITY else min(OPEN_FILES, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def create_atomically(path: Path, content: bytes) -> bool:

@@ -201,3 +201,19 @@ def test_whoever_reads_no_further_gets_no_traceback(words: list[str]) -> None:
         process.stdout.close()
         assert process.stderr.read() == b""
     assert process.returncode == 1
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no limit to raise")
+@pytest.mark.parametrize("hard", [300, cli.OPEN_FILES + 500])
+def test_the_limit_of_open_files_is_raised_as_far_as_the_system_grants(hard: int) -> None:
+    import resource
+
+    granted = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    hard = hard if granted == resource.RLIM_INFINITY else min(hard, granted)
+    script = (
+        "import resource; from bench.cli import allow_open_files\n"
+        f"resource.setrlimit(resource.RLIMIT_NOFILE, (256, {hard})); allow_open_files()\n"
+        "print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert run.stdout.split() == [str(min(hard, cli.OPEN_FILES)), str(hard)]

@@ -12,7 +12,6 @@ from support.source import ROOT
 
 from bench.config import InputError
 from bench.files import (
-    OPEN_FILES,
     clear_stale,
     create_atomically,
     fill_atomically,
@@ -260,19 +259,3 @@ def test_a_process_of_which_only_the_exit_code_is_left_does_not_run() -> None:
     os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
     assert is_running(word) is False
     process.wait()
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="no limit to raise")
-@pytest.mark.parametrize("hard", [300, OPEN_FILES + 500])
-def test_the_limit_of_open_files_is_raised_as_far_as_the_system_grants(hard: int) -> None:
-    import resource
-
-    granted = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
-    hard = hard if granted == resource.RLIM_INFINITY else min(hard, granted)
-    script = (
-        "import resource; from bench.files import allow_open_files\n"
-        f"resource.setrlimit(resource.RLIMIT_NOFILE, (256, {hard})); allow_open_files()\n"
-        "print(*resource.getrlimit(resource.RLIMIT_NOFILE))"
-    )
-    run = subprocess.run([sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=True)
-    assert run.stdout.split() == [str(min(hard, OPEN_FILES)), str(hard)]

@@ -41,7 +41,7 @@ ALLOWED = {  # rooms of ours that a room may import, beside itself
     "sweeps": "config arms files console settings versions datasets superpixels graphs measure pipelines run tables",
     "perf": "config arms files arrays datasets learning measure models pipelines pipelines/cnn scan scores superpixels "
     "graphs sweeps tables",
-    "cli": "config files predict settings versions sweeps",
+    "cli": "config predict settings versions sweeps",
     "entry": "cli",
     "__main__": "entry",
 }

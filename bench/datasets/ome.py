@@ -59,22 +59,26 @@ def read_uuid(metadata: str) -> str | None:
     return ElementTree.fromstring(metadata).get("UUID")
 
 
+def find_pixels(metadata: str, image: int) -> ElementTree.Element | None:
+    """Return the element Pixels of an image in OME-XML, by its index; None where there is none."""
+    found = [element for element in ElementTree.fromstring(metadata).iter() if element.tag.endswith("}Pixels")]
+    return found[image] if image < len(found) else None
+
+
 def read_pixel_sizes(
-    metadata: str, image: int, axes: str
+    pixels: ElementTree.Element, axes: str
 ) -> tuple[tuple[float, ...] | None, tuple[str | None, ...] | None]:
-    """Return the pixel size and unit of each axis from OME-XML.
+    """Return the pixel size and unit of each axis.
 
     Args:
-        metadata: OME-XML.
-        image: Index of the image in it.
+        pixels: The element of the image.
         axes: One upper-case letter per axis.
 
     Returns:
         Sizes (1 along axes that are not of space) and units; None where an axis of space has none.
     """
-    pixels = _find_pixels(metadata, image)
-    stated = {} if pixels is None else {one: pixels.get(f"PhysicalSize{one}") for one in axes if one in "XYZ"}
-    if pixels is None or not stated or None in stated.values():
+    stated = {one: pixels.get(f"PhysicalSize{one}") for one in axes if one in "XYZ"}
+    if not stated or None in stated.values():
         return None, None
     lengths = tuple(float(stated.get(letter) or 1) for letter in axes)
     units = [pixels.get(f"PhysicalSize{letter}Unit", "µm") if letter in stated else None for letter in axes]
@@ -82,13 +86,6 @@ def read_pixel_sizes(
     return (lengths, tuple(UNITS.get(unit or "", unit) for unit in units)) if usable else (None, None)
 
 
-def read_channel_names(metadata: str, image: int) -> tuple[str, ...]:
-    """Return the names of the channels of an image in OME-XML, by its index; that of one without is empty."""
-    pixels = _find_pixels(metadata, image)
-    return () if pixels is None else tuple(one.get("Name", "") for one in pixels if one.tag.endswith("}Channel"))
-
-
-def _find_pixels(metadata: str, image: int) -> ElementTree.Element | None:
-    """Return the element Pixels of an image, by its index; None where there is none."""
-    found = [element for element in ElementTree.fromstring(metadata).iter() if element.tag.endswith("}Pixels")]
-    return found[image] if image < len(found) else None
+def read_channel_names(pixels: ElementTree.Element) -> tuple[str, ...]:
+    """Return the names of the channels of an image; that of one without is empty."""
+    return tuple(one.get("Name", "") for one in pixels if one.tag.endswith("}Channel"))

@@ -231,9 +231,10 @@ def interpret(
     alpha = any(int(kind) in (1, 2) for kind in tuple(page.extrasamples))
     letters = series.axes + "S" * (len(names) - len(series.axes))
     sizes, units, channels = None, None, tuple[str, ...]()
-    if tiff.is_ome:
-        channels = ome.read_channel_names(tiff.ome_metadata, number)
-        sizes, units = ome.read_pixel_sizes(tiff.ome_metadata, number, letters)
+    pixels = ome.find_pixels(tiff.ome_metadata, number) if tiff.is_ome else None
+    if pixels is not None:
+        channels = ome.read_channel_names(pixels)
+        sizes, units = ome.read_pixel_sizes(pixels, letters)
     elif tiff.is_imagej:
         sizes, units = imagej.read_imagej_sizes(tiff.imagej_metadata or {}, page.tags, letters)
     files = sorted({find_file(page).resolve() for page in list_pages(series)} - {path.resolve()})

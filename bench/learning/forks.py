@@ -74,8 +74,9 @@ def load_state(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer,
         optimizer: Takes its moments.
         scaler: Takes its loss scale.
     """
+    moving = {int(path.name.split(".")[1]) for path in folder.glob("moment.*")}
     for number, weight in enumerate(_list_weights(optimizer)):
-        if not any(folder.glob(f"moment.{number}.*")):
+        if number not in moving:
             optimizer.state.pop(weight, None)  # it had no gradient yet
     with torch.no_grad():
         for place, tensor in _list_tensors(model, optimizer):

@@ -6,9 +6,8 @@ from numpy.typing import NDArray
 from bench.arrays.protocols import Readable
 from bench.arrays.rows import cut_bands
 from bench.arrays.threads import Band
+from bench.scores.boundaries import BAND_PIXELS
 from bench.scores.metrics import Counts, confusion_matrix
-
-BAND_PIXELS = 1 << 22  # restored at a time, where no more than the counts is wanted
 
 
 def count_reduced(truth: Readable, scale: int, num_classes: int, ignore_index: int | None = None) -> Counts:

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.files import write_atomically
 from bench.plots.all import split_groups
-from bench.report.pair import Pair, collect_image_scores
+from bench.report.pair import collect_image_scores, pair_by_seed
 from bench.report.structures import make_structures_part
 from bench.report.verdict import Verdict, reach_verdict
 from bench.report.words import count, format_interval
@@ -330,11 +330,10 @@ def compare_images(dataset: str, first: str, second: str) -> str:
         second: The other.
     """
     places = [place.split("/") for place in (first, second)]
-    one, other = (select_runs(folder, arm, dataset) for folder, arm in places)
-    pair = Pair(one[one["seed"].isin(other["seed"])], other[other["seed"].isin(one["seed"])])
+    pair = pair_by_seed(*(select_runs(folder, arm, dataset) for folder, arm in places))
     scores = pd.concat([read_tables(folder).scores for folder, _ in places]).drop_duplicates()
-    of_one, of_other = collect_image_scores(pair, scores)
-    found = estimate_paired_difference(100 * (of_one - of_other))
+    one, other = collect_image_scores(pair, scores)
+    found = estimate_paired_difference(100 * (one - other))
     return f"{found.value:+.1f}, {format_interval(found, '{:+.1f}'.format)}"
 
 

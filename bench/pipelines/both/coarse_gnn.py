@@ -23,7 +23,8 @@ from bench.config import CoarseGnnConfig, Config, TrainingConfig, require
 from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
 from bench.pipelines.both.scores import append_scores, append_to_item, score_image
-from bench.pipelines.cnn.tiled_cnn import TiledCnn, TiledImage
+from bench.pipelines.cnn.tiled_cnn import TiledCnn
+from bench.pipelines.cnn.tiled_image import TiledImage
 from bench.pipelines.gnn.items import Item, paint_item
 from bench.pipelines.gnn.superpixel_gnn import BAND_PIXELS, SuperpixelGnn
 from bench.pipelines.node_votes import VOTED, show_painting
@@ -83,10 +84,9 @@ class CoarseGnn:
         tiled, val_tiled = [item.tiled for item in train_items], [item.tiled for item in val_items]
         folds = split_folds(len(train_items), len(self.coarse))
         require(all(folds), f"pipeline.folds must not exceed the training images, {len(train_items)}, got {len(folds)}")
-        if not self.settings.refine:
-            self.coarse[0].validate = lambda: self._score(val_items)
+        validate = None if self.settings.refine else lambda: self._score(val_items)
         logs = [
-            network.fit([tiled[index] for index in learned], val_tiled)
+            network.fit([tiled[index] for index in learned], val_tiled, validate)
             for network, learned in zip(self.coarse, folds, strict=True)
         ]
         coarse_score = min(log.best_score or 0.0 for log in logs)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from math import prod
 from pathlib import Path
@@ -31,6 +31,7 @@ from bench.pipelines.cnn.foreground import find_foreground
 from bench.pipelines.cnn.inference import Inferer, count_tiles_at_once
 from bench.pipelines.cnn.networks import Network, choose_network
 from bench.pipelines.cnn.resolution import count_blocks, merge_blocks
+from bench.pipelines.cnn.tiled_image import TiledImage
 from bench.pipelines.in_memory import HELD_VALUES
 from bench.pipelines.scratch import StoredArray, map_scratch, store_array, warn_of_memory
 from bench.pipelines.shares import ClassesLast, ScoreWriter
@@ -43,23 +44,6 @@ from models.weights import load_weights
 MEMORY_VALUES = 1 << 16  # values up to which a decoded image stays in memory, as the graph of a small one does
 BATCHES = 4  # of tiles that are predicted elsewhere at a time
 SHARES_BYTES = 1 << 30  # of class probabilities held at once, so that they are written in whole chunks
-
-
-@dataclass(frozen=True)
-class TiledImage:
-    """A sample, image (*spatial, C) and mask (*spatial), and the windows through which it is predicted.
-
-    Decoded, in the types of the files: in memory, or, of more than `MEMORY_VALUES` values, in scratch files. One of
-    more than `HELD_VALUES` values is read from its own file again and again.
-    """
-
-    image: Source
-    mask: Source
-    windows: Sequence[Window]
-    facts: dict[str, float]
-    in_memory: bool  # whether the mask that is predicted may be
-    stored_bytes: int = 0  # in scratch files
-    segments: None = None
 
 
 class TiledCnn:
@@ -78,7 +62,6 @@ class TiledCnn:
         self.sight = self.network.sight
         self.tiling = self.network.tiling
         self.narrow = NarrowCopy()
-        self.validate: Callable[[], float] | None = None  # the score of a validation; None: that of the pixels' classes
         self._model: nn.Module | None = None  # weights that were there before a run began would not count as its memory
 
     def try_settings(self) -> None:
@@ -112,8 +95,22 @@ class TiledCnn:
         facts = {"num_tiles": float(len(windows))}
         return TiledImage(image, mask, windows, facts, values <= self.held_pixels, sum(one.nbytes for one in stored))
 
-    def fit(self, train_items: Sequence[TiledImage], val_items: Sequence[TiledImage]) -> FitLog:
-        """Train a new network; keep the weights with the best pooled macro Dice on the validation images."""
+    def fit(
+        self,
+        train_items: Sequence[TiledImage],
+        val_items: Sequence[TiledImage],
+        validate: Callable[[], float] | None = None,
+    ) -> FitLog:
+        """Train a new network; keep the weights with the best pooled macro Dice on the validation images.
+
+        Args:
+            train_items: What the network learns from.
+            val_items: What chooses its weights.
+            validate: Makes the score that does so in place of the Dice of the predicted masks; None: that Dice.
+
+        Returns:
+            The log of the fit.
+        """
         started_ns = time.perf_counter_ns()
         seed_everything(self.config.seed, self.device)
         self._model = self._build()  # a second fit starts afresh
@@ -131,7 +128,7 @@ class TiledCnn:
             model=self.trained,
             batches=lambda epoch: self.draw_batches(sampler, epoch),
             loss=self._compute_loss,
-            validate=self.validate or (lambda: self._score(val_items)),
+            validate=validate or (lambda: self._score(val_items)),
             steps_per_epoch=len(sampler),
             validation_cost=self._validation_cost(val_items, sampler),
             fixed=self._fix_inputs(),
