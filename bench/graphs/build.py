@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch_geometric.data import Data
 
+from bench.arrays.heap import trim_after
 from bench.arrays.protocols import Readable
 from bench.arrays.scratch import Storage
 from bench.config import GraphConfig, require
@@ -96,6 +98,7 @@ def build_columns(
         requirements |= EDGES[name].requires
     waiting = pool_views(image, views, requirements, rows, config.spacing, storage)
     while waiting:
+        trim_after(prod(image.shape))
         yield _build_next(waiting, config)
 
 

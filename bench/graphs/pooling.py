@@ -7,11 +7,13 @@ the same to the last bit whatever the bands and the threads.
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.arrays.heap import trim_after
 from bench.arrays.protocols import Readable
 from bench.arrays.rows import RowReader, cut_bands
 from bench.arrays.scratch import Storage
@@ -200,6 +202,7 @@ def pool_views(
         light = None if collected.light is None else collected.light.take(view)
         found.append(pool.compute(shape, pitch, texture, light))
         storage.release()
+        trim_after(prod(image.shape))
     return found
 
 

@@ -89,11 +89,9 @@ class SuperpixelGnn:
         return [self._keep_graph(item) for item in self.cache.prepare(sample)]  # those from a cache are in memory yet
 
     def _keep_graph(self, item: SuperpixelGraph) -> SuperpixelGraph:
-        """Put a graph in a file while there is no network yet, since items for a fit are kept until its end.
-
-        What is prepared for a network that there is already is predicted soon, and stays in memory unless it is large.
-        """
-        return item if self.model is not None else store_graph(item, self.config.graph.scratch_dir)
+        """Put a graph in a file if it waits there: for the other views of its image, or for a fit to begin."""
+        waits = len(self.views) > 1 or self.model is None
+        return store_graph(item, self.config.graph.scratch_dir) if waits else item
 
     def _prepare_views(self, sample: Sample) -> Item:
         if len(self.views) == 1:
