@@ -71,6 +71,66 @@ def test_seeds_have_columns_and_a_median_needs_all_of_them() -> None:
     assert np.isnan(middle[1].value)
 
 
+def test_the_score_was_below_the_target_at_the_validation_before_or_while_images_were_prepared() -> None:
+    rows = history(("a", 2, 0.5), ("a", 4, 0.6), ("a", 6, 0.8))
+    found = speed.reach(runs({"run_id": "a"}), rows, np.array([0.7, 0.55, 0.5]))
+    assert found.before[:, 0].tolist() == [5, 3, 1]
+    assert found.at_first[:, 0].tolist() == [False, False, True]
+
+
+def test_a_cool_down_is_compared_with_those_for_smaller_budgets() -> None:
+    """The fit itself was below the target at 5 s, but a copy of it at that time would have been above it."""
+    rows = history(("a", 2, 0.4), ("a", 4, 0.5), ("a", 1, 0.45), ("a", 5, 0.8))
+    rows = rows.assign(budget=[np.nan, np.nan, 50, 100])
+    found = speed.reach(runs({"run_id": "a"}), rows, np.array([0.7, 0.42]))
+    assert found.seconds[:, 0].tolist() == [6, 2]
+    assert found.before[:, 0].tolist() == [2, 1]
+
+
+def test_a_fit_without_validations_cannot_end_sooner() -> None:
+    found = speed.reach(runs({"run_id": "trees"}), history(), np.array([0.5]))
+    assert found.before.tolist() == found.seconds.tolist() == [[9]]
+    assert not found.at_first.any()
+
+
+def test_the_interval_of_a_ratio_holds_what_the_times_between_validations_allow() -> None:
+    """Every seed alike: the ratio lies between 3 / 3 and 5 / 2 seconds, whatever 5 / 3 says."""
+    ids = [{"run_id": f"{name}{seed}", "seed": seed} for name in "ab" for seed in range(3)]
+    steps = {"a": ((1, 0.5), (2, 0.8)), "b": ((2, 0.5), (4, 0.8))}
+    rows = history(*((str(one["run_id"]), t, v) for one in ids for t, v in steps[str(one["run_id"])[0]]))
+    ours, theirs = (speed.reach(runs(*ids[part]), rows, np.array([0.7])) for part in (slice(3), slice(3, 6)))
+    found = speed.estimate_time_ratio(ours, theirs, 0)
+    assert (found.value, found.low, found.high) == pytest.approx((5 / 3, 3 / 3, 5 / 2))
+
+
+def test_a_seed_that_is_not_compared_does_not_count() -> None:
+    """It ran for less, and never came to the target."""
+    rows = history(*((f"{name}{seed}", 1 + seed, 0.2 if seed == 3 else 0.8) for name in "ab" for seed in range(4)))
+    ids = [runs(*({"run_id": f"{name}{seed}", "seed": seed} for seed in range(4))) for name in "ab"]
+    ours, theirs = (speed.reach(part, rows, np.array([0.7])) for part in ids)
+    one, other, quiet = speed.select_common(ours, theirs, [0, 1, 2], fewest=3)
+    assert one.seeds.tolist() == other.seeds.tolist() == [0, 1, 2]
+    assert quiet == 3
+    assert speed.estimate_time_ratio(one, other, 0).value == pytest.approx(1)
+    assert np.isnan(speed.estimate_time_ratio(ours, theirs, 0).value)
+
+
+def test_of_seeds_on_a_shared_machine_those_alone_count_where_they_are_enough() -> None:
+    rows = history(*((f"{name}{seed}", 1, 0.8) for name in "ab" for seed in range(4)))
+    ids = [
+        runs(*({"run_id": f"{name}{s}", "seed": s, "contended": (name, s) == ("a", 2)} for s in range(4)))
+        for name in "ab"
+    ]
+    ours, theirs = (speed.reach(part, rows, np.array([0.7])) for part in ids)
+    assert speed.select_common(ours, theirs, range(4), fewest=3)[0].seeds.tolist() == [0, 1, 3]
+    assert speed.select_common(ours, theirs, range(4), fewest=4)[0].seeds.tolist() == [0, 1, 2, 3]
+
+
+def test_a_copy_that_cooled_down_is_no_converged_score() -> None:
+    rows = history(("a", 1, 0.7), ("a", 2, 0.9), ("a", 3, 0.8)).assign(budget=[np.nan, 100, np.nan])
+    assert speed.find_converged_score(runs({"run_id": "a"}), rows) == 0.8
+
+
 def test_a_time_that_was_not_measured_is_not_invented() -> None:
     found = speed.reach(runs({"run_id": "a", "prepare_s": np.nan}), history(("a", 1, 0.5)), np.array([0.5]))
     assert np.isnan(found.seconds).all()

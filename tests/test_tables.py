@@ -247,6 +247,28 @@ def test_net_memory_is_what_was_added_to_the_start(tmp_path: Path) -> None:
     assert list_configurations(collect(tmp_path))["net_peak_bytes"].tolist() == [700]
 
 
+def test_net_memory_counts_worker_processes_where_gross_memory_does(tmp_path: Path) -> None:
+    kind = {"peak_memory_kind": "cpu_rss_tree", "peak_memory_bytes": 3000}
+    stages = [
+        {"stage": "prepare", "split": "train", "peak_rss_bytes": 500, "peak_rss_tree_bytes": 3000} | kind,
+        {"stage": "train", "split": "train", "peak_rss_bytes": 900, "peak_rss_tree_bytes": 950} | kind,
+    ]
+    run = {"run_id": "r", "status": "ok", "pipeline": "superpixel_gnn", "dataset": "d"}
+    write_run(tmp_path / "runs" / "r", run, [stage | {"rss_start_bytes": 400} for stage in stages], [], [])
+    found = list_configurations(collect(tmp_path)).iloc[0]
+    assert found["net_peak_bytes"] == 2600
+    assert "worker processes" in found["net_peak_kind"]
+
+
+def test_memory_in_prediction_is_that_of_the_test_images(tmp_path: Path) -> None:
+    peaks = {("prepare", "train"): 9, ("train", "train"): 8, ("predict", "val"): 7, ("prepare", "test"): 5}
+    peaks |= {("predict", "test"): 6}
+    stages = [{"stage": one, "split": two, "peak_memory_bytes": peak} for (one, two), peak in peaks.items()]
+    run = {"run_id": "r", "status": "ok", "pipeline": "tiled_cnn", "dataset": "d"}
+    write_run(tmp_path / "runs" / "r", run, stages, [], [])
+    assert list_configurations(collect(tmp_path))["predict_peak_bytes"].tolist() == [6]
+
+
 def test_the_configuration_is_chosen_on_validation_images_and_controls_follow_the_gnn(folder: Path) -> None:
     runs = list_configurations(collect(folder))
     runs.loc[(runs["pipeline"] == "superpixel_gnn") & (runs["superpixel_size"] == 200), "val_score"] = 0.999

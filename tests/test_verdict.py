@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from bench.tables.comparison import compare_arms, list_configurations
 
 
-SCORE, TIME, PREDICTION, MEMORY = range(4)  # lines of the scorecard
+SCORE, TIME, PREDICTION, MEMORY, MEMORY_IN_PREDICTION = range(5)  # lines of the scorecard
 GNN, UNET = "superpixel_gnn", "tiled_cnn"
 
 
@@ -63,10 +63,11 @@ def both(folder: Path, seeds: int = 3, **changes: object) -> Path:
     return folder
 
 
-def test_four_lines_hold_the_numbers_of_the_tables(folder: Path) -> None:
+def test_five_lines_hold_the_numbers_of_the_tables(folder: Path) -> None:
     found = only(folder)
     assert [line.title for line in found.lines] == [
-        "Score when both have converged", "Time to the same score", "Time per megapixel of prediction", "Memory",
+        "Score when both have converged", "Time to the same score", "Time per megapixel of prediction",
+        "Memory in training", "Memory in prediction",
     ]  # fmt: skip
     gnn, unet = (
         np.array([[score(name, seed, 50, image) for image in range(len(IMAGES))] for seed in range(6)])
@@ -85,6 +86,10 @@ def test_four_lines_hold_the_numbers_of_the_tables(folder: Path) -> None:
         "the GNN needed 63 % less; net (resident above what was loaded before) 900 MiB against 2800 MiB"
         in texts(found)[MEMORY]
     )
+    head = (
+        "At its peak in prediction, gross (resident memory of the process, libraries included), the GNN needed 550 MiB"
+    )
+    assert texts(found)[MEMORY_IN_PREDICTION].startswith(f"{head} and the U-Net 1500 MiB, U-Net : GNN = 2.73 (95 %")
 
 
 def test_the_time_to_the_same_score_is_that_of_the_first_validation_at_it(folder: Path) -> None:
@@ -108,8 +113,8 @@ def test_the_time_to_the_same_score_is_that_of_the_first_validation_at_it(folder
 def test_the_first_sentence_is_the_scorecard_in_short(folder: Path) -> None:
     assert re.fullmatch(
         r"Compared with the U-Net, the GNN at 50 pixels per superpixel \(about 7 x 7\) scored \d\.\d points less Dice "
-        r"per image, reached a common score in \d\d % less time, predicted a megapixel in 66 % less time and needed "
-        r"63 % less memory\.",
+        r"per image, reached a common score in \d\d % less time, predicted a megapixel in 66 % less time, needed 63 % "
+        r"less memory in training and 63 % less memory in prediction\.",
         only(folder).first,
     )
 
@@ -300,7 +305,7 @@ def test_undertrained_runs_of_others_are_named_in_the_first_sentence(tmp_path: P
     both(tmp_path)
     make_run(tmp_path, "superpixel_mlp", stopped="seconds", steps=40)
     found = only(tmp_path)
-    assert len(found.lines) == 4
+    assert len(found.lines) == 5
     assert found.first.count(". ") == 0
     assert (
         "left out as undertrained: 1 run of the MLP at 100 pixels per superpixel (the clock ended it; " in found.first
@@ -339,7 +344,7 @@ def test_the_best_rival_is_the_soonest_at_the_score_whatever_its_kind(rivals: Ta
         "Best rival of any kind: of 3 configurations of other arms that converged, the MLP at 100 pixels per "
         "superpixel reached the GNN's score soonest; compared with the GNN it scored 1.0 points more Dice per image"
     )
-    assert len(found.rival_lines) == 4
+    assert len(found.rival_lines) == 5
     without = rivals.runs[rivals.runs["pipeline"] != "superpixel_mlp"]
     found = verdicts(Tables(without, *_rest(rivals)))[0]
     assert "the U-Net at 1/4 resolution reached the GNN's score soonest" in found.rival

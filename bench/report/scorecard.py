@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -24,6 +25,7 @@ from bench.tables.statistics import Estimate, estimate_paired_difference, median
 from bench.tables.units import MIB
 
 FEWEST_SEEDS = 3
+NEEDED = "needed "
 
 
 @dataclass(frozen=True)
@@ -51,13 +53,19 @@ class Line:
 
 def summarise_lines(lines: Sequence[Line]) -> str:
     """Return the answers of a scorecard in short, without a subject: clear ones, then unclear ones, then none."""
-    clear = [line.short for line in lines if line.short]
+    clear = _drop_repeated_verb([line.short for line in lines if line.short])
     unclear = [line.topic for line in lines if line.unclear]
     unanswered = [line.topic for line in lines if not line.short and not line.unclear]
     none = f"no clear difference in {join_list(unclear)}" if unclear else ""
     parts = [join_list(clear), none] if clear else [f"showed {none}"] if none else []
     why = f"no answer on {join_list(unanswered)} (why, and what would give one, below)" if unanswered else ""
     return "; ".join(part for part in (*parts, why) if part)
+
+
+def _drop_repeated_verb(clauses: Sequence[str]) -> list[str]:
+    """Leave out `needed` where the clause before has it, too."""
+    again = [one.startswith(NEEDED) and two.startswith(NEEDED) for one, two in pairwise(["", *clauses])]
+    return [clause.removeprefix(NEEDED) if known else clause for clause, known in zip(clauses, again, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -90,9 +98,10 @@ def make_scorecard(pair: Pair, runs: pd.DataFrame, scores: pd.DataFrame, history
         history: The table `history`.
 
     Returns:
-        Four lines: score, time to the same score, time per megapixel of prediction, memory.
+        Five lines: score, time to the same score, time of prediction, memory in training and in prediction.
     """
-    return compare_scores(pair, scores), _time(pair, runs, history), _prediction(pair), _memory(pair)
+    memory = (_memory(pair, "training", net=True), _memory(pair, "prediction"))
+    return compare_scores(pair, scores), _time(pair, runs, history), _prediction(pair), *memory
 
 
 # ------------------------------------------------------------------------------------------------------------ score
@@ -153,26 +162,21 @@ def _time(pair: Pair, runs: pd.DataFrame, history: pd.DataFrame) -> Line:
     if np.isnan(targets[0]):
         refusal = Refusal(("validation scores over time were not recorded in every run",), ("runs of both again",))
         return Line(title, "", refusal.text(""))
-    first, second, clean = _common(*(speed.reach(part, history, targets) for part in methods))
+    first, second = (speed.reach(part, history, targets) for part in methods)
+    first, second, clean = speed.select_common(first, second, pair.first["seed"], FEWEST_SEEDS)
     where = f"to a validation Dice of {targets[0]:.3f}, the least that a converged run of the two reached,"
-    below = [_below(*item, pair.names) for item in zip(targets[1:], first[1:], second[1:], strict=True)]
+    below = [_below(first, second, target, pair.names) for target in range(1, len(targets))]
     return _ratio_line(
-        title, f"{where} the", (first[0], second[0]), pair.names, "time",
-        _refuse_disturbed(len(first[0]), clean, pair), lead="reached a common score in", more=below,
+        title, f"{where} the", (first.seconds[0], second.seconds[0]), pair.names, "time",
+        _refuse_disturbed(len(first.seeds), clean, pair), lead="reached a common score in", more=below,
+        estimate=speed.estimate_time_ratio(first, second, 0), most=_at_most(first, second, 0),
     )  # fmt: skip
 
 
-def _common(first: speed.Reached, second: speed.Reached) -> tuple[Floats, Floats, int]:
-    """Seconds of the seeds that both have, (targets, seeds) each, of those undisturbed where there are enough of them.
-
-    The number is of the undisturbed seeds.
-    """
-    seeds = np.intersect1d(first.seeds, second.seeds)
-    one, other = (np.isin(part.seeds, seeds) for part in (first, second))
-    disturbed = first.contended[:, one].any(axis=0) | second.contended[:, other].any(axis=0)
-    clean = int((~disturbed).sum())
-    kept = ~disturbed if clean >= FEWEST_SEEDS else np.ones(len(seeds), np.bool_)
-    return first.seconds[:, one][:, kept], second.seconds[:, other][:, kept], clean
+def _at_most(first: speed.Reached, second: speed.Reached, target: int) -> tuple[str, str]:
+    """Words before the seconds of either method that was at a target when it was first validated."""
+    ours, theirs = ("at most " if part.at_first[target].any() else "" for part in (first, second))
+    return ours, theirs
 
 
 def _refuse_disturbed(used: int, clean: int, pair: Pair) -> Refusal:
@@ -186,10 +190,15 @@ def _refuse_disturbed(used: int, clean: int, pair: Pair) -> Refusal:
     return Refusal((why,), ("the same runs again on a quiet machine (rerun=all)",))
 
 
-def _below(target: float, first: Floats, second: Floats, names: tuple[str, str]) -> str:
-    if np.isnan([*first, *second]).any() or len(first) == 0:
+def _below(first: speed.Reached, second: speed.Reached, target: int, names: tuple[str, str]) -> str:
+    ours, theirs = first.seconds[target], second.seconds[target]
+    if np.isnan([*ours, *theirs]).any() or len(ours) == 0:
         return ""
-    return f"to {target:.3f}: {_medians(first, second)}, {_ratio(median_ratio(second, first), names)}"
+    most = _at_most(first, second, target)
+    seconds = f"{most[0]}{_amount(ours)} against {most[1]}{_amount(theirs)}"
+    return (
+        f"to {first.targets[target]:.3f}: {seconds}, {_ratio(speed.estimate_time_ratio(first, second, target), names)}"
+    )
 
 
 # --------------------------------------------------------------------------------------------- prediction and memory
@@ -209,18 +218,29 @@ def _prediction(pair: Pair) -> Line:
     )  # fmt: skip
 
 
-def _memory(pair: Pair) -> Line:
-    """Peak memory in training, gross, and net where that was measured; divided only where both are of one kind."""
-    title = "Memory"
+def _memory(pair: Pair, phase: str, net: bool = False) -> Line:
+    """Peak memory in a phase, gross, and net of training where that was measured.
+
+    Peaks are divided only where they are of one kind.
+
+    Args:
+        pair: The two configurations.
+        phase: "training" or "prediction", each with the preparation of its images.
+        net: Whether the net memory is added.
+
+    Returns:
+        The line.
+    """
+    title = f"Memory in {phase}"
     kinds = sorted({*pair.first["peak_memory_kind"].dropna(), *pair.second["peak_memory_kind"].dropna()})
-    gross = pair.column("peak_memory_bytes")
+    gross = pair.column("peak_memory_bytes" if phase == "training" else "predict_peak_bytes")
     if len(kinds) > 1:
         why = f"peaks of memory of different kinds are not divided: {join_list(kinds)}"
         return Line(title, "", Refusal((why,), ("both on the same kind of device",)).text(""))
     what = f" ({KINDS.get(kinds[0], kinds[0])})" if kinds else ""
     return _ratio_line(
-        title, f"at its peak in training, gross{what}, the", gross, pair.names, "memory", _few_seeds(pair),
-        lead="needed", more=(_net(pair),), mib=True,
+        title, f"at its peak in {phase}, gross{what}, the", gross, pair.names, f"memory in {phase}", _few_seeds(pair),
+        lead=NEEDED.strip(), more=(_net(pair),) if net else (), mib=True,
     )  # fmt: skip
 
 
@@ -248,6 +268,8 @@ def _ratio_line(
     lead: str,
     more: Sequence[str] = (),
     mib: bool = False,
+    estimate: Estimate | None = None,
+    most: tuple[str, str] = ("", ""),
 ) -> Line:
     """A line on the ratio second / first of paired positive numbers.
 
@@ -256,11 +278,13 @@ def _ratio_line(
         subject: What the numbers are, up to the first arm's name.
         values: Numbers of the first and of the second, (seeds,) each.
         names: What readers call the two.
-        noun: What is less or more: time or memory.
+        noun: What is less or more, such as time.
         refusal: Why the question is not answered; nothing where it is.
         lead: Verb of the clause in the first sentence.
         more: Clauses that follow.
         mib: Whether the numbers are bytes, else seconds.
+        estimate: The ratio where it is not `median_ratio` of the numbers.
+        most: Words before the amount of either.
 
     Returns:
         The line, which says that nothing was measured where a number is missing.
@@ -271,8 +295,9 @@ def _ratio_line(
             (f"it was not measured in every run of the {names[0]} and the {names[1]}",), ("runs of both",)
         )
         return Line(title, "", missing.text(""))
-    amounts = f"{subject} {names[0]} needed {_amount(first, mib=mib)} and the {names[1]} {_amount(second, mib=mib)}"
-    estimate = median_ratio(second, first)
+    ours, theirs = (before + _amount(part, mib=mib) for before, part in zip(most, values, strict=True))
+    amounts = f"{subject} {names[0]} needed {ours} and the {names[1]} {theirs}"
+    estimate = estimate or median_ratio(second, first)
     if refusal:
         return Line(title, "", refusal.text("; ".join(part for part in (amounts, *more) if part)))
     text = join_sentences([f"{amounts}, {_ratio(estimate, names)}", *more])

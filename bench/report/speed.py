@@ -1,6 +1,6 @@
 """The part of a report on speed at equal score and on memory over time."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,13 +8,14 @@ import pandas as pd
 
 from bench.plots.style import Plotted
 from bench.report.parts import ReportPart
+from bench.report.scorecard import FEWEST_SEEDS
 from bench.report.words import join_list
 from bench.tables import speed
 from bench.tables.chosen import choose_configurations, find_sides
 from bench.tables.collect import Tables
 from bench.tables.footprint import PRODUCT, measure_footprints
 from bench.tables.names import name_configuration
-from bench.tables.statistics import Estimate, median_ratio
+from bench.tables.statistics import Estimate
 from bench.tables.text import format_seconds
 
 MOST = 8  # rows of the table, and the targets that matter
@@ -51,14 +52,15 @@ def _time_part(
     between = [score for score in speed.make_grid(methods, history, MOST) if not (abs(score - matter) < APART).any()]
     targets = np.array(sorted([*(score for score in marks if score == score), *between], reverse=True))
     first, second = (speed.reach(method, history, targets) for method in methods)
-    shown = [targets.tolist(), _cells(first), _cells(second), _ratios(first, second)]
+    shown = [targets.tolist(), _cells(first), _cells(second), _ratios(first, second, ours["seed"])]
     rows = tuple((f"{target:.3f}", marks.get(target, ""), *cells) for target, *cells in zip(*shown, strict=True))
     names = [name_configuration(method.iloc[0].to_dict()) for method in methods]
     sentences = (
         "Seconds, superpixels included, to the first validation at a score: the least over all fits of that method, "
         "each with the budget it was planned for. Medians over seeds with 95 % intervals; empty where a seed never "
         "came there. In the second column the targets that matter: what the lower of the two reached when it had "
-        "converged, and one and two points less. * marks times of runs that shared the machine.",
+        "converged, and one and two points less. * marks times of runs that shared the machine. The interval of a "
+        "ratio allows for the time between two validations, within which a score was reached.",
     )
     return ReportPart("Time to the same score", sentences, ("validation Dice", "", *names, "ratio"), rows, figures)
 
@@ -75,13 +77,11 @@ def _with_interval(estimate: Estimate) -> str:
     return f"{value} s" + (f" [{low}, {high}]" if estimate.has_interval else "")
 
 
-def _ratios(first: speed.Reached, second: speed.Reached) -> list[str]:
-    """The second's time over the first's at each target, over the seeds that both have; empty where one never came."""
-    seeds = np.intersect1d(first.seeds, second.seeds)
-    ours, theirs = (part.seconds[:, np.isin(part.seeds, seeds)] for part in (first, second))
-    unknown = np.isnan(ours).any(axis=1) | np.isnan(theirs).any(axis=1) | (len(seeds) == 0)
-    pairs = zip(theirs, ours, np.atleast_1d(unknown), strict=True)
-    return ["" if missing else _ratio(median_ratio(above, below)) for above, below, missing in pairs]
+def _ratios(first: speed.Reached, second: speed.Reached, seeds: Iterable[int]) -> list[str]:
+    """The second's time over the first's at each target, over the seeds compared; empty where one never came there."""
+    ours, theirs, _ = speed.select_common(first, second, seeds, FEWEST_SEEDS)
+    found = [speed.estimate_time_ratio(ours, theirs, target) for target in range(len(ours.targets))]
+    return ["" if np.isnan(estimate.value) else _ratio(estimate) for estimate in found]
 
 
 def _ratio(estimate: Estimate) -> str:

@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from bench.arms import ARMS, external_arms
 from bench.config import Config, SyntheticConfig, flatten
 from bench.tables.collect import Tables, label_machines, select_current
-from bench.tables.columns import FIT_STAGES, NOT_PART_OF_A_RUN, TRAINING_STAGES
+from bench.tables.columns import FIT_STAGES, NOT_PART_OF_A_RUN
 from bench.tables.convergence import BUDGETS, assess, select_counted, select_trained
+from bench.tables.memory import measure_memory
 from bench.tables.names import WEIGHTS, label_variety, name_sources
 
 GROUP = ["dataset", "machine", "arm", "superpixel_size"]
@@ -30,6 +31,11 @@ _DATA_FACTS = (
 _PLACES = ("dataset.root", "dataset.manifest", "dataset.cache_dir", "dataset.mirror")
 _SAME_AS_MODEL = ("pipeline.model.conv", "pipeline.model.architecture")
 _SIZES = ("superpixels.superpixel_size", "superpixels.n_segments")
+_MEMORY = {
+    "training_net_bytes": "net_peak_bytes",
+    "net_kind": "net_peak_kind",
+    "prediction_bytes": "predict_peak_bytes",
+}
 
 
 # ----------------------------------------------------------------------------------------------- configurations
@@ -44,7 +50,8 @@ def list_configurations(tables: Tables) -> pd.DataFrame:
     (val_dice, else the score that picked the checkpoint), test_images (number of scored ones; the planes of
     a stack are one), test_megapixels (predicted), prepare_s, train_s (superpixels included), fit_s (without),
     prepare_s_per_epoch (amortised), predict_s_per_mpx (superpixels included), predict_only_s_per_mpx; net_peak_bytes
-    of training with net_peak_kind; undertrained and shorter (`bench.tables.convergence.assess`).
+    of training with net_peak_kind, and predict_peak_bytes (`bench.tables.memory`); undertrained and shorter
+    (`bench.tables.convergence.assess`).
     """
     runs = select_current(tables.runs)
     runs["machine"] = label_machines(runs)
@@ -59,7 +66,8 @@ def list_configurations(tables: Tables) -> pd.DataFrame:
     runs["prepare_s_per_epoch"] = runs["prepare_s"] / _number(runs, "epochs")
     runs["val_score"] = runs["val_dice"].fillna(_number(runs, "best_val_score"))
     runs["test_images"] = _count_test_images(runs, tables.scores)
-    return assess(runs.merge(_net_peaks(tables.stages), on="run_id", how="left"))
+    memory = measure_memory(tables.stages).rename(columns=_MEMORY)[["run_id", *_MEMORY.values()]]
+    return assess(runs.merge(memory, on="run_id", how="left"))
 
 
 def _datasets(runs: pd.DataFrame) -> pd.Series:
@@ -213,18 +221,6 @@ def _times(stages: pd.DataFrame) -> pd.DataFrame:
         "predict_s_per_mpx": predicted.add(total(prepare & test), fill_value=0) / megapixels,
     })  # fmt: skip
     return frame.rename_axis("run_id").reset_index()
-
-
-def _net_peaks(stages: pd.DataFrame) -> pd.DataFrame:
-    """Training's own memory by run: the allocator's peak on a GPU, else what was resident above the start."""
-    stage, test = stages["stage"], stages["split"] == "test"  # whose preparation belongs to prediction
-    training = stages[stage.isin(TRAINING_STAGES) & ~test]
-    columns = ("gpu_allocated_peak_bytes", "peak_rss_bytes", "rss_start_bytes")
-    rows = training[["run_id"]].assign(**{column: _number(training, column) for column in columns})
-    peaks = rows.groupby("run_id").agg({columns[0]: "max", columns[1]: "max", columns[2]: "min"})
-    allocated, resident = peaks[columns[0]], peaks[columns[1]] - peaks[columns[2]]
-    kind = allocated.notna().map({True: "allocated on the GPU", False: "resident above what was loaded before"})
-    return pd.DataFrame({"net_peak_bytes": allocated.fillna(resident), "net_peak_kind": kind}).reset_index()
 
 
 # -------------------------------------------------------------------------------------------------- the table

@@ -1,6 +1,6 @@
 """Speed at equal score: the seconds, superpixels included, in which a method first reaches a validation score."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,13 +28,29 @@ class Reached:
         seeds: Seeds, (seeds,).
         seconds: Seconds to the first validation at or above the target, preparation included, (targets, seeds); NaN
             where no run of the seed reached it.
+        before: Seconds to the last validation below the target, or to the end of the preparation where there was none:
+            the score was reached in between, (targets, seeds).
+        at_first: Whether the first validation was at the target already, (targets, seeds).
         contended: Whether the run that gave the time shared the machine, (targets, seeds).
     """
 
     targets: Floats
     seeds: NDArray[np.int64]
     seconds: Floats
+    before: Floats
+    at_first: NDArray[np.bool_]
     contended: NDArray[np.bool_]
+
+    def take(self, seeds: NDArray[np.bool_]) -> "Reached":
+        """Return what is known of some of the seeds, chosen by a mask (seeds,)."""
+        return Reached(
+            self.targets,
+            self.seeds[seeds],
+            self.seconds[:, seeds],
+            self.before[:, seeds],
+            self.at_first[:, seeds],
+            self.contended[:, seeds],
+        )
 
     def median(self) -> list[Estimate]:
         """Return the median over the seeds for each target with its interval; NaN where a seed did not reach it."""
@@ -69,36 +85,113 @@ def reach(runs: pd.DataFrame, history: pd.DataFrame, targets: Floats) -> Reached
         Seconds from the start of the preparation.
     """
     seeds = np.array(sorted(set(runs["seed"])), np.int64)
-    seconds = np.full((len(targets), len(seeds)), np.inf)
-    contended = np.zeros(seconds.shape, np.bool_)
+    seconds, before = (np.full((len(targets), len(seeds)), start) for start in (np.inf, np.nan))
+    at_first, contended = np.zeros(seconds.shape, np.bool_), np.zeros(seconds.shape, np.bool_)
     for run in runs.to_dict("records"):
         column = int(np.searchsorted(seeds, run["seed"]))
-        found = _first(_points(run, history), targets)
+        found, below = _find_first(run, history, targets)
         sooner = found < seconds[:, column]
-        seconds[sooner, column], contended[sooner, column] = found[sooner], bool(run["contended"])
-    return Reached(targets, seeds, np.where(np.isinf(seconds), np.nan, seconds), contended)
+        prepared = np.nan_to_num(float(run["prepare_s"]))
+        seconds[sooner, column], before[sooner, column] = found[sooner], np.maximum(below, prepared)[sooner]
+        at_first[sooner, column], contended[sooner, column] = below[sooner] == 0, bool(run["contended"])
+    return Reached(targets, seeds, np.where(np.isinf(seconds), np.nan, seconds), before, at_first, contended)
 
 
-def _points(run: Mapping[Hashable, Any], history: pd.DataFrame) -> Floats:
-    """Seconds and validation scores that a run passed through, (n, 2)."""
-    rows = history[(history["run_id"] == run["run_id"]) & history["val_score"].notna()]
+def select_common(first: Reached, second: Reached, seeds: Iterable[int], fewest: int) -> tuple[Reached, Reached, int]:
+    """Return what is known of the seeds of both, of the uncontended ones alone where there are enough of them.
+
+    Args:
+        first: When one method reached each target.
+        second: The same of another, for the same targets.
+        seeds: Seeds that are compared.
+        fewest: Enough of them.
+
+    Returns:
+        Both, of the same seeds in the same order, and the number of seeds of which neither time is contended.
+    """
+    common = np.intersect1d(np.intersect1d(first.seeds, second.seeds), np.fromiter(seeds, np.int64))
+    first, second = (part.take(np.isin(part.seeds, common)) for part in (first, second))
+    contended = np.logical_or(first.contended, second.contended).any(axis=0).reshape(len(common))
+    number = int((~contended).sum())
+    kept = ~contended if number >= fewest else np.ones(len(common), np.bool_)
+    return first.take(kept), second.take(kept), number
+
+
+def estimate_time_ratio(ours: Reached, theirs: Reached, target: int) -> Estimate:
+    """Estimate how many times as long the second of two methods needed to a target, of seeds that both have.
+
+    A score is known at validations alone, and is reached between the last one below the target and the first one that
+    is not. The interval goes from the least ratio that this allows to the greatest, and on either side as far as the
+    seeds differ (`median_ratio`). An end is NaN where a first validation was at the target already.
+
+    Args:
+        ours: When the first method reached each target.
+        theirs: The same of the second, on the same seeds.
+        target: Index of the target.
+
+    Returns:
+        The median of the ratios of the seconds to the first validations at the target, and their interval; NaN where a
+        seed did not reach it, or there is none.
+    """
+    first, second = ours.seconds[target], theirs.seconds[target]
+    if len(first) == 0 or np.isnan([*first, *second]).any():
+        return Estimate(np.nan, np.nan, np.nan)
+    value, (least, most) = median_ratio(second, first).value, (theirs.before[target], ours.before[target])
+    low = median_ratio(least, first).low if least.min() > 0 else np.nan
+    return Estimate(value, low, median_ratio(second, most).high if most.min() > 0 else np.nan)
+
+
+def _select_validations(run: Mapping[Hashable, Any], history: pd.DataFrame) -> pd.DataFrame:
+    rows: pd.DataFrame = history[(history["run_id"] == run["run_id"]) & history["val_score"].notna()]
+    return rows
+
+
+def _points(run: Mapping[Hashable, Any], history: pd.DataFrame, forks: bool | None = None) -> Floats:
+    """Seconds and validation scores that a run passed through, (n, 2).
+
+    With `forks` those of copies that cooled down for a smaller budget alone, with False those of the fit itself.
+    """
+    rows = _select_validations(run, history)
+    if len(rows) == 0:
+        return np.array([[run["train_s"], run["val_score"]]] * (not forks), np.float64).reshape(-1, 2)
+    forked = rows["budget"].notna() if "budget" in rows else pd.Series(False, index=rows.index)
     points: Floats = rows[["seconds", "val_score"]].to_numpy(np.float64, copy=True)
-    if len(points) == 0:
-        return np.array([[run["train_s"], run["val_score"]]], np.float64)
     points[:, 0] += run["prepare_s"]
-    return points
+    return points if forks is None else points[forked.to_numpy() == forks]
 
 
-def _first(points: Floats, targets: Floats) -> Floats:
-    """Least seconds of the points at or above each target; infinite where there is none, or its time is not known."""
-    reached = points[None, :, 1] >= targets[:, None]  # (targets, points)
-    seconds = np.where(reached & ~np.isnan(points[None, :, 0]), points[None, :, 0], np.inf)
-    return np.asarray(seconds.min(axis=1), np.float64)
+def _find_first(run: Mapping[Hashable, Any], history: pd.DataFrame, targets: Floats) -> tuple[Floats, Floats]:
+    """Least seconds of a run at or above each target, and the seconds until which it was known to be below.
+
+    The former are infinite where it never came there, the latter 0 where its first validation was there. A copy that
+    cooled down for a budget is compared with those for smaller budgets, and a point of the fit with earlier ones: the
+    copies reach more in the same time. A fit without validations cannot be ended sooner.
+    """
+    kinds = [points for forks in (False, True) if len(points := _points(run, history, forks))]
+    found, before = zip(*(_first(points, targets) for points in kinds), strict=True)
+    seconds = np.min(found, axis=0)
+    return seconds, seconds if _select_validations(run, history).empty else np.min(before, axis=0)
+
+
+def _first(points: Floats, targets: Floats) -> tuple[Floats, Floats]:
+    """Seconds of the first point at or above each target, and of the last one before it.
+
+    The former are infinite where there is no such point or its time is not known, the latter 0 where there is none.
+    """
+    timed = points[~np.isnan(points[:, 0])]
+    reached = timed[None, :, 1] >= targets[:, None]  # (targets, points)
+    seconds = np.where(reached, timed[None, :, 0], np.inf).min(axis=1, initial=np.inf)
+    earlier = timed[None, :, 0] < seconds[:, None]
+    before = np.where(earlier, timed[None, :, 0], 0.0).max(axis=1, initial=0.0)
+    return np.asarray(seconds, np.float64), np.asarray(before, np.float64)
 
 
 def find_converged_score(runs: pd.DataFrame, history: pd.DataFrame) -> float:
-    """Return the least of the scores that the converged ones of `runs` reached, so that each of them reached it."""
-    tops = [_points(run, history)[:, 1].max() for run in select_converged(runs).to_dict("records")]
+    """Return the least of the scores that the converged ones of `runs` reached, so that each of them reached it.
+
+    Copies that cooled down for a smaller budget do not count: their weights were not kept.
+    """
+    tops = [_points(run, history, forks=False)[:, 1].max() for run in select_converged(runs).to_dict("records")]
     return float(min(tops, default=np.nan))
 
 

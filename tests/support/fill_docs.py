@@ -139,10 +139,8 @@ def read_more(folder: str) -> pd.DataFrame:
     pooled = scores[(scores["metric"] == "cl_dice") & (scores["split"] == "test") & (scores["image"] == "all")]
     macro = pooled[pooled["class"] == "macro"][["run_id", "value"]].rename(columns={"value": "cl_dice"})
     runs = list_runs(folder).merge(macro, on="run_id", how="left")
-    stages = tables.stages[(tables.stages["split"] == "test") & tables.stages["stage"].isin(["prepare", "predict"])]
-    peaks = stages.groupby("run_id")["peak_memory_bytes"].max().rename("predict_peak_bytes")
     columns = ["cl_dice", "peak_memory_bytes", "net_peak_bytes", "predict_peak_bytes", "best_val_score", "steps"]
-    return runs.merge(peaks, on="run_id", how="left").groupby(["dataset", "arm"])[columns].mean()
+    return runs.groupby(["dataset", "arm"])[columns].mean()
 
 
 def find_more(folder: str, dataset: str, arm: str, column: str) -> float:

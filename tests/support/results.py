@@ -151,8 +151,10 @@ def _stages(pipeline: str, seed: int, size: int) -> list[dict[str, Any]]:
         ("predict", "test"): 4.0 if pipeline == "tiled_cnn" else 0.2,
     }  # fmt: skip
     memory = {"rss_start_bytes": 200 * 2**20, "peak_rss_bytes": _memory(pipeline, size)}
+    peaks = {"train": _memory(pipeline, size), "val": _memory(pipeline, size), "test": _memory(pipeline, size) // 2}
     return [
         {"stage": stage, "split": split, "seconds": value, "images": 4, "pixels": 360_000, **memory}
+        | {"peak_memory_bytes": peaks[split]}
         for (stage, split), value in seconds.items()
     ]
 
