@@ -96,6 +96,10 @@ def test_several_sizes_of_pixels_are_told(tmp_path: Path) -> None:
         "0.25 x 0.25 micrometer in",
         "0.5 x 0.5 micrometer in",
     ]
+    [note] = notes_of(read(tmp_path / "three", [STAINS] * 3, (0.25, 0.5, 1.0)), "pixels are")
+    assert re.search(
+        r"micrometer in \d\.ome\.tif and .* micrometer in \d\.ome\.tif, and of other sizes in 2 files", note
+    )
     assert not notes_of(read(tmp_path / "one", [STAINS] * 4), "pixels are")
     assert not notes_of(read(tmp_path / "near", [STAINS] * 4, (0.5, 0.502)), "pixels are")
 

@@ -307,6 +307,18 @@ def test_a_real_set_of_two_volumes_validates_on_a_strip_until_it_has_three_split
     assert np.asarray(splits.train[0].image).shape == (51, 120, 122, 1)
 
 
+def test_of_shared_masks_those_across_splits_are_named_first(tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    [one, two, *_], [test, *_] = sets.SPLITS["train"], sets.SPLITS["test"]
+    [val, *_] = sets.SPLITS["val"]
+    masks = {one: one, two: one, val: val, test: val}
+    split_of = {stem: split for split, stems in sets.SPLITS.items() for stem in stems}
+    rows = [f"images/{stem}.png,masks/{mask}.png,{split_of[stem]}" for stem, mask in masks.items()]
+    (root / "list.csv").write_text("\n".join(["image,mask,split", *rows]), encoding="utf-8")
+    [note] = [note for note in raw(root, manifest="list.csv").notes if "is the mask of" in note]
+    assert f"{val}.png is the mask of {val} (val) and {test} (test) (1 other mask is shared too), 1 of 2" in note
+
+
 def test_a_mask_of_two_images_is_pointed_out(tmp_path: Path) -> None:
     root = sets.make(tmp_path)
     rows = [

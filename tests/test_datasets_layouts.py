@@ -71,6 +71,19 @@ def test_images_beside_folders_of_splits_are_refused(tmp_path: Path, other: str)
         raw(root)
 
 
+def test_folders_of_splits_beside_the_folder_of_images_are_refused(tmp_path: Path) -> None:
+    """As in a download with training images in images/ and others in test/images: neither goes unnoticed."""
+    root = fill(tmp_path, ["a", "b", "c"])
+    fill(root / "test", ["d"])
+    with pytest.raises(InputError, match=r"holds images/ and test/images: .* into train/"):
+        raw(root)
+    (root / "images").rename(root / "train_images")
+    assert names(raw(root, images="train_images"))["train"], "a folder named by the user is meant"
+    (root / "train_images").rename(root / "images")
+    (root / "splits.json").write_text(json.dumps({"train": ["a"], "val": ["b"], "test": ["c"]}))
+    assert names(raw(root)) == {"train": ["a"], "val": ["b"], "test": ["c"]}
+
+
 def test_splits_json_outweighs_the_folders(tmp_path: Path) -> None:
     root = fill(tmp_path, ["train/a", "train/b", "test/c"])
     (root / "splits.json").write_text(json.dumps({"train": ["a"], "val": ["b"], "test": ["c"]}))

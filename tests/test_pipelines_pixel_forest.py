@@ -162,6 +162,20 @@ def test_it_learns_what_differs_in_texture_alone(shape: tuple[int, ...], classes
     assert macro_dice(confusion_matrix(np.asarray(new.mask), predicted, classes, 9)) > (0.9 if classes == 2 else 0.7)
 
 
+@pytest.mark.parametrize("ignored", [-1, -5, 255])
+def test_the_number_of_ignored_pixels_changes_no_tree(ignored: int) -> None:
+    """A negative one counts from no end of the classes."""
+    samples = [disc(seed, (60, 70)) for seed in (1, 2)]
+    arm = PixelForest(
+        Config(DatasetConfig(), PixelForestConfig(trees=20, sample_pixels=3000)), Task(("a", "b"), 1, 2, ignored)
+    )
+    masks = [np.asarray(one.mask) for one in samples]
+    changed = [np.where(mask == 9, ignored, mask) for mask in masks]
+    arm.fit([arm.prepare(replace(one, mask=mask)) for one, mask in zip(samples, changed, strict=True)], [])
+    for name in ("edges", "feature", "code", "left", "value"):
+        np.testing.assert_array_equal(getattr(arm.fitted(), name), getattr(fitted((60, 70)).fitted(), name))
+
+
 def test_windows_and_large_images_give_the_same_mask(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     arm, new = fitted((60, 70)), disc(7, (190, 430))
     expected = arm.predict(arm.prepare(new))

@@ -100,6 +100,14 @@ def test_bands_and_scratch_give_the_same_mask(
     np.testing.assert_array_equal(out, pipeline.predict(pipeline.prepare(new)))
 
 
+@pytest.mark.parametrize("method", ["skimage_slic", "felzenszwalb", "compact_watershed"])
+def test_a_method_that_needs_the_whole_image_predicts_as_in_the_run(method: str, tmp_path: Path) -> None:
+    pipeline, new = fitted(config(replace(SIZE, method=method)), task()), disc(7)
+    out: NDArray[np.int32] = np.full(new.mask.shape, -1, np.int32)
+    pipeline.predict_into(new.image, out, tmp_path, lambda _: None)
+    np.testing.assert_array_equal(out, pipeline.predict(pipeline.prepare(new)))
+
+
 def test_nodes_are_drawn_by_class_and_weigh_as_many_pixels_as_count() -> None:
     nodes = [np.array([[4, 1], [0, 0], [1, 3], [2, 2]]), np.array([[0, 5], [3, 0]])]
     drawn = draw_nodes([store_array(own, None) for own in nodes], 100, np.random.default_rng(0))

@@ -436,6 +436,25 @@ def test_scores_on_different_data_sets_do_not_compare(tmp_path: Path) -> None:
     assert "dataset=cells" in suggest_prediction(folder)
 
 
+@pytest.mark.parametrize(("changed", "left"), [("content", 1), ("mask_values", 1), ("root", 0)])
+def test_runs_on_what_the_data_set_was_before_are_left_out(
+    changed: str, left: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first run scored more, on masks that were corrected since."""
+    folder = results(tmp_path, set_a=0.9, set_b=0.5)
+    for day, name in enumerate(("set_a", "set_b")):
+        place = folder / "runs" / name / "run.json"
+        data = {"dataset.content": "same", f"dataset.{changed}": f"{changed} {day}", "started": f"2026-01-0{day + 1}"}
+        place.write_text(json.dumps(json.loads(place.read_text()) | data))
+    assert choose_run(folder).name == ("set_b" if left else "set_a")
+    assert (f"{left} of 2 runs are left out" in capsys.readouterr().err) == bool(left)
+
+
+def test_a_recipe_is_no_arm(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"pipeline=nnunet_like is no arm: .* by its directory, run="):
+        choose_run(results(tmp_path, set_a=0.5), "nnunet_like")
+
+
 def test_nothing_is_suggested_where_nothing_can_predict(tmp_path: Path) -> None:
     assert suggest_prediction(tmp_path) == ""
 

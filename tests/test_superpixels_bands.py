@@ -13,7 +13,7 @@ from bench.arrays import threads
 from bench.arrays.scratch import Storage
 from bench.arrays.threads import Workers
 from bench.config import SuperpixelsConfig
-from bench.superpixels.registry import segment
+from bench.superpixels.registry import SUPERPIXELS, segment
 
 if TYPE_CHECKING:
     from scipy import ndimage
@@ -119,9 +119,13 @@ def test_lists_of_pieces_may_be_cut_anywhere(tmp_path: Path) -> None:
     assert 1 < len(np.unique(found[0])) < 50 * 50 / 30
 
 
-def test_methods_that_need_the_whole_image_refuse_scratch(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="slic and grid can use scratch"):
-        segment(rough((20, 20, 1)), SuperpixelsConfig(method="felzenszwalb"), tmp_path)
+@pytest.mark.parametrize("name", sorted(SUPERPIXELS))
+def test_scratch_changes_no_segment_of_any_method(name: str, tmp_path: Path) -> None:
+    image, config = rough((30, 40, 1)), SuperpixelsConfig(method=name, superpixel_size=25.0)
+    np.testing.assert_array_equal(segment(image, config, tmp_path), segment(image, config))
+
+
+def test_bands_have_at_least_a_row(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="rows must be at least 1"):
         segment(rough((20, 20, 1)), SuperpixelsConfig(), tmp_path, 0)
 

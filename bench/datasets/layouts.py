@@ -19,10 +19,13 @@ def list_folders(config: FolderConfig) -> tuple[Listing, Listing]:
     """Return what the folders of images and of masks hold; one of them may lie in the other.
 
     Where the root has no such folders but its folders train, val and test have them, these are read as one, and the
-    keys begin with `train/` and so on. Raises `InputError` where a folder is missing or holds no image.
+    keys begin with `train/` and so on. Raises `InputError` where a folder is missing or holds no image, and where the
+    root has both.
     """
     root = find_dataset_root(config)
     images, masks = root / config.images, root / config.masks
+    if images.is_dir() and config.manifest is None and not (root / "splits.json").is_file():
+        refuse_both_layouts(root, config)
     splits = [] if images.is_dir() or masks.is_dir() else find_split_folders(root, config)
     if splits:
         return join_listings(root, splits, config.images), join_listings(root, splits, config.masks)
@@ -30,6 +33,31 @@ def list_folders(config: FolderConfig) -> tuple[Listing, Listing]:
         if not folder.is_dir():
             raise InputError(explain_layout(root, folder, config))
     return list_images(images, masks), list_images(masks, images)
+
+
+def refuse_both_layouts(root: Path, config: FolderConfig) -> None:
+    """Refuse folders of splits with images beside the folder of images: the images of either would go unnoticed.
+
+    Args:
+        root: Folder of the data set, with the folder of images.
+        config: Its settings.
+
+    Raises:
+        InputError: There are such folders.
+    """
+    own = (root / config.images).resolve()
+    found = [
+        path / config.images
+        for path in list_subfolders(root)
+        if path.name.lower() in SPELLINGS and (path / config.images).is_dir() and not own.is_relative_to(path.resolve())
+    ]
+    if found and own != root.resolve():
+        there = ", ".join(place.relative_to(root).as_posix() for place in found)
+        raise InputError(
+            f"{root} holds {config.images}/ and {there}: which of them are the data set is not clear; move "
+            f"{config.images}/ and {config.masks}/ into train/ beside the other splits, move the folders of splits "
+            "elsewhere, or name each image's split by dataset.manifest"
+        )
 
 
 def find_split_folders(root: Path, config: FolderConfig) -> list[Path]:

@@ -65,10 +65,12 @@ def describe_sizes(items: Sequence[Inspected]) -> Iterator[str]:
     if others:
         first = next(item for item in items if item.pixel_size is not None)
         own, other = (f"{format_sizes(item.pixel_size)} {item.unit or ''}".strip() for item in (first, others[0]))
+        where = name_files([item.entry.image for item in others])
+        alike = len({format_sizes(item.pixel_size) for item in others}) == 1
+        which = where if alike else f"{others[0].entry.image.name}, and of other sizes in {where}"
         yield (
-            f"pixels are {own} in {first.entry.image.name} and {other} in "
-            f"{name_files([item.entry.image for item in others])}: crops, filters and superpixels have one size in "
-            "pixels, and objects have not; resample the images to one size, or compare each size by itself"
+            f"pixels are {own} in {first.entry.image.name} and {other} in {which}: crops, filters and superpixels have "
+            "one size in pixels, and objects have not; resample the images to one size, or compare each size by itself"
         )
 
 

@@ -87,10 +87,16 @@ def note_shared_masks(entries: Sequence[ManifestEntry]) -> tuple[str, ...]:
     shared = [held for held in images.values() if len(held) > 1]
     if not shared:
         return ()
-    (first, second, *_), count = shared[0], len(shared)
-    more = f" ({count - 1} other masks are shared too)" if count > 1 else ""
-    owners = f"{first.name} ({first.split}) and {second.name} ({second.split})"
-    return (f"{first.mask} is the mask of {owners}{more}: if they show the same place, keep them in one split",)
+    apart = [held for held in shared if len({entry.split for entry in held}) > 1]
+    first = (apart or shared)[0]
+    second = next((entry for entry in first if entry.split != first[0].split), first[1])
+    others = len(shared) - 1
+    more = f" ({others} other mask{' is' if others == 1 else 's are'} shared too)" if others else ""
+    across = f", {len(apart)} of {len(shared)} across splits" if apart and others else ""
+    owners = f"{first[0].name} ({first[0].split}) and {second.name} ({second.split})"
+    return (
+        f"{first[0].mask} is the mask of {owners}{more}{across}: if they show the same place, keep them in one split",
+    )
 
 
 def read_split_folders(path: Path, pairs: Pairs) -> Manifest | None:

@@ -1,21 +1,40 @@
 """Which run of a results folder predicts: the best one by its validation images. Test images choose nothing."""
 
 import shlex
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from bench.arms import ARMS
 from bench.config import InputError, require
 from bench.tables.read import read_run_rows
 
+READING = (
+    *("dataset.content", "dataset.mask_values", "dataset.mask_colours", "dataset.ignore_index", "dataset.channel_axis"),
+    "dataset.planes",
+)
+
 
 @dataclass(frozen=True)
 class Candidate:
-    """A finished run that can predict; `score` is its macro Dice over all validation images."""
+    """A finished run that can predict.
+
+    Attributes:
+        directory: Its directory.
+        pipeline: Its arm.
+        dataset: Name of its data set.
+        data: What its scores were measured on: the content of the data set, and the settings that read it.
+        started: When it began, as text that sorts by time.
+        score: Its macro Dice over all validation images.
+    """
 
     directory: Path
     pipeline: str
     dataset: str
+    data: str
+    started: str
     score: float
 
 
@@ -24,7 +43,8 @@ def choose_run(place: Path, pipeline: str | None = None, dataset: str | None = N
 
     Args:
         place: A run's directory, which is returned as it is, or a results folder, of which the run with the best
-            validation score is chosen; of equals the oldest.
+            validation score is chosen; of equals the oldest. Where the data set was changed in between, its files or
+            the settings that read them, runs on what it was before are left out, and that is printed.
         pipeline: Only runs of this arm are looked at.
         dataset: Only runs on the data set of this name are looked at.
 
@@ -41,6 +61,11 @@ def choose_run(place: Path, pipeline: str | None = None, dataset: str | None = N
     ]
     arm = ARMS.get(pipeline or "")
     require(
+        arm is not None or pipeline is None,
+        f"pipeline={pipeline} is no arm: name one of {', '.join(ARMS)}; a run with settings of its own, such as those "
+        f"of a recipe in conf/pipeline, is chosen by its directory, run={place / 'runs'}/RUN_ID",
+    )
+    require(
         arm is None or not arm.sees_truth,
         f"pipeline={pipeline} paints the true mask, which a new image has not: leave it out, or name another arm",
     )
@@ -52,7 +77,22 @@ def choose_run(place: Path, pipeline: str | None = None, dataset: str | None = N
         f"{place} holds runs on {len(names)} data sets, whose scores do not compare: add dataset={names[0]} or "
         f"{' or '.join(f'dataset={name}' for name in names[1:])}",
     )
-    return max(found, key=lambda run: run.score).directory
+    return max(_select_newest_data(found), key=lambda run: run.score).directory
+
+
+def _select_newest_data(found: Sequence[Candidate]) -> list[Candidate]:
+    """Return the runs on the data set as the newest of them saw it, and print how many were on other data."""
+    newest = max(found, key=lambda run: run.started)
+    kept = [run for run in found if run.data == newest.data]
+    left = len(found) - len(kept)
+    if left:
+        print(
+            f"note: {left} of {len(found)} runs are left out, since {newest.dataset} or the settings that read it have "
+            "changed since they began, and scores on other data do not compare; to use one, give its directory as run=",
+            file=sys.stderr,
+            flush=True,
+        )
+    return kept
 
 
 def list_candidates(results_dir: Path) -> list[Candidate]:
@@ -84,7 +124,15 @@ def _read_candidate(directory: Path) -> Candidate | None:
     able = run["status"] == "ok" and arm is not None and not arm.sees_truth and any(directory.glob("checkpoint.*"))
     if not able or not scores or not scores[0]:
         return None
-    return Candidate(directory, str(run["pipeline"]), str(run["dataset"]), float(scores[0]))
+    arm_name, dataset, started = str(run["pipeline"]), str(run["dataset"]), str(run.get("started"))
+    return Candidate(directory, arm_name, dataset, _name_data(run), started, float(scores[0]))
+
+
+def _name_data(run: Mapping[str, Any]) -> str:
+    """The content of a run's data and the settings that say what masks mean; of generated data all settings."""
+    known = run.get("dataset.content") is not None
+    names = sorted(READING if known else (name for name in run if name.startswith("dataset.")))
+    return repr([(name, str(run.get(name))) for name in names])
 
 
 def _is_validation_score(row: dict[str, str]) -> bool:

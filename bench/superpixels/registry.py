@@ -58,17 +58,18 @@ def segment(
     Args:
         image: (*spatial, C) with 2 or 3 spatial axes, of any scale; an array, or what is read by slices of rows.
         config: Method and its settings.
-        scratch: Folder for what is as large as the image; None keeps all in memory.
+        scratch: Folder for what is as large as the image; None keeps all in memory, and so do methods that are not
+            `banded`, however large it is.
         rows: About how many rows of the first axis are in memory at a time; None leaves that to the method.
 
     Returns:
-        Segments (*spatial) int32 with ids 0..N-1, all used, each connected by faces; with `scratch` a read-only memory
-        map in that folder. Neither `scratch` nor `rows` changes them.
+        Segments (*spatial) int32 with ids 0..N-1, all used, each connected by faces; with `scratch`, of a banded
+        method, a read-only memory map in that folder. Neither `scratch` nor `rows` changes them.
 
     Raises:
         InputError: There is no such method.
         ValueError: The image has another number of axes than the method can segment, an empty axis or a value that is
-            not finite, or the method needs the whole image in memory and `scratch` was given.
+            not finite.
     """
     require_one_of("superpixels.method", config.method, tuple(SUPERPIXELS))
     method, axes = SUPERPIXELS[config.method], len(image.shape) - 1
@@ -77,9 +78,6 @@ def segment(
     if axes not in method.axes:
         able = ", ".join(name for name, other in SUPERPIXELS.items() if axes in other.axes)
         raise ValueError(f"superpixels.method {config.method} cannot segment images of {axes} axes: use one of {able}")
-    if scratch is not None and not method.banded:
-        able = " and ".join(name for name, other in SUPERPIXELS.items() if other.banded)
-        raise ValueError(f"superpixels.method {config.method} needs the whole image in memory; {able} can use scratch")
     whole = np.asarray(image, np.float32) if (scratch is None and rows is None) or not method.banded else image
     arguments = (whole, config, scratch, rows) if method.banded else (whole, config)
     return cast(NDArray[np.int32], method.load()(*arguments))

@@ -127,7 +127,7 @@ class PixelForest(EnsembleKeeper):
         counts = np.zeros(self.task.num_classes, np.int64)
         for start, stop in cut_bands(mask.shape, BAND_VALUES):
             counts += [int(np.count_nonzero(mask[start:stop] == label)) for label in range(len(counts))]
-        if self.task.ignore_index is not None and self.task.ignore_index < len(counts):
+        if self.task.ignore_index is not None and 0 <= self.task.ignore_index < len(counts):
             counts[self.task.ignore_index] = 0
         return counts
 
