@@ -84,7 +84,7 @@ def make_superpixels(
         Segments (*spatial) with ids 0..N-1, all used, each connected.
 
     Raises:
-        InputError: A setting cannot be used, or the image has another number of axes.
+        InputError: A setting cannot be used, or the image has another number of axes or no real numbers.
         ValueError: A value of the image is not finite.
     """
     from bench.superpixels.registry import segment
@@ -208,8 +208,9 @@ def read_tables(results_dir: str | Path) -> "Tables":
 
 
 def _add_channel(image: ArrayLike, spatial_axes: int) -> NDArray[Any]:
-    """Return an image as (*spatial, C). Raises InputError for another number of axes."""
+    """Return an image as (*spatial, C). Raises InputError for another number of axes, and for what is no real number."""
     array = np.asarray(image)
+    require(array.dtype.kind in "biuf", f"the image must hold real numbers, got {array.dtype}")
     require(spatial_axes in (2, 3), f"spatial_axes must be 2 or 3, got {spatial_axes}")
     require(
         array.ndim - spatial_axes in (0, 1),

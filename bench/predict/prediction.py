@@ -197,7 +197,8 @@ def find_channels(path: Path, header: Header, task: Task, channel_axis: int | No
     shape, axes, channels = header.shape, task.spatial_axes, task.in_channels
     wanted = f"the run was trained on images of {axes} spatial axes and {channels} channel{'s' * (channels > 1)}"
     if len(shape) == axes:
-        require(channels == 1, f"{path} has the shape {shape} and no channels, and {wanted}")
+        advice = "where each channel is a file of its own, put them into one file (docs/your-images.md)"
+        require(channels == 1, f"{path} has the shape {shape} and no channels, and {wanted}: {advice}")
         check_volume(path, shape, header.channel_axis)
         return Layout(None, False)
     require(len(shape) == axes + 1, f"{path} has the shape {shape}, and {wanted}")
