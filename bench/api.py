@@ -208,7 +208,7 @@ def read_tables(results_dir: str | Path) -> "Tables":
 
 
 def _add_channel(image: ArrayLike, spatial_axes: int) -> NDArray[Any]:
-    """Return an image as (*spatial, C). Raises InputError for another number of axes, and for what is no real number."""
+    """Return an image as (*spatial, C). Raises InputError for another number of axes or other than real numbers."""
     array = np.asarray(image)
     require(array.dtype.kind in "biuf", f"the image must hold real numbers, got {array.dtype}")
     require(spatial_axes in (2, 3), f"spatial_axes must be 2 or 3, got {spatial_axes}")

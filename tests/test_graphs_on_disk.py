@@ -30,9 +30,11 @@ if TYPE_CHECKING:
     from bench.arrays.selection import find_median
     from bench.graphs.build import build_columns, build_graph
     from bench.pipelines.gnn.columns import is_on_disk, release_columns, store_columns
+    from bench.pipelines.gnn.graph import is_large
     from bench.pipelines.gnn.superpixel_gnn import SuperpixelGnn
     from bench.pipelines.gnn.windows import cut_subgraphs
     from bench.pipelines.scratch import open_scratch, store_array, warn_of_memory
+    from bench.superpixels.views import list_views
 
 
 TASK = Task(("background", "cell"), in_channels=1, spatial_axes=2, ignore_index=9)
@@ -313,3 +315,13 @@ def test_rows_are_added_at_the_end_and_up_in_memory_and_in_files_alike(tmp_path:
             np.testing.assert_array_equal(found[[0, 4, 11]], parts[0][[0, 0, 2]])
             assert found.sum() == 3 * parts[0].sum()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_prepared_for_a_fit_lies_on_the_disk_sooner(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As long as there are files for it."""
+    views = list_views(SuperpixelsConfig(views=3))
+    assert is_large((800, 700, 1), views, for_a_fit=True)
+    assert not is_large((800, 700, 1), views)
+    monkeypatch.setattr("bench.pipelines.gnn.graph.MOST_STORED", 0)
+    assert not is_large((800, 700, 1), views, for_a_fit=True)
+    assert is_large((8000, 700, 1), views, for_a_fit=True)

@@ -27,6 +27,7 @@ from bench.superpixels.scaling import choose_n_segments
 from bench.superpixels.views import group_views
 
 HELD_VALUES = 1 << 22  # of an image that is prepared in memory
+HELD_FOR_A_FIT = 1 << 19  # of one whose graph is made once and used for hundreds of steps: memory counts, not seconds
 LEAST_NODES = 1 << 11  # of a graph whose columns are put in a file
 MOST_STORED = 256  # graphs of this process in files of their own: each keeps one open
 _STORED: WeakValueDictionary[int, Data] = WeakValueDictionary()  # by id
@@ -76,6 +77,7 @@ def build_sample_graphs(
     task: Task,
     deep: DeepFeatures | None = None,
     keep: Callable[[SuperpixelGraph], SuperpixelGraph] = lambda item: item,
+    for_a_fit: bool = False,
 ) -> list[SuperpixelGraph]:
     """Build the graph of each view of a sample, whose image is read and filtered once for all.
 
@@ -89,11 +91,12 @@ def build_sample_graphs(
         task: Classes and channels.
         deep: Adds its activations to the features.
         keep: Is given the graph of each view before that of the next is built, and returns where it is to be.
+        for_a_fit: As in `is_large`.
 
     Returns:
         Of each view the graph, the segments, and facts about both.
     """
-    if is_large(sample.image.shape, views):
+    if is_large(sample.image.shape, views, for_a_fit):
         return _build_on_disk(sample, views, graph, task, deep)
     image, mask = np.asarray(sample.image), np.asarray(sample.mask)
     segments, items = list(segment_views(image, views)), list[SuperpixelGraph]()
@@ -116,12 +119,19 @@ def store_graph(item: SuperpixelGraph, place: str | None) -> SuperpixelGraph:
     return replace(item, data=data)
 
 
-def is_large(shape: Sequence[int], views: Sequence[SuperpixelsConfig]) -> bool:
-    """Return whether an image of `shape` (*spatial, C) is walked in bands, with its graph and segments on the disk.
+def is_large(shape: Sequence[int], views: Sequence[SuperpixelsConfig], for_a_fit: bool = False) -> bool:
+    """Return whether an image is walked in bands, with its graph and segments on the disk.
 
     Superpixel methods that need the whole image in memory have it there, however large it is.
+
+    Args:
+        shape: Of the image, (*spatial, C).
+        views: Settings of its segmentations.
+        for_a_fit: Whether its graph is for a fit, and smaller images are large as well, while there are files for it.
     """
-    return prod(shape) > HELD_VALUES and all(SUPERPIXELS[view.method].banded for view in views)
+    spare = for_a_fit and len(_STORED) < MOST_STORED
+    held = min(HELD_FOR_A_FIT, HELD_VALUES) if spare else HELD_VALUES
+    return prod(shape) > held and all(SUPERPIXELS[view.method].banded for view in views)
 
 
 def _build_on_disk(
@@ -134,6 +144,7 @@ def _build_on_disk(
         segments = [_segment_on_disk(image, view, graph) for view in group]
         graphs = build_stored_graphs(image, segments, graph, deep, graph.scratch_dir)
         for view, ids, data in zip(group, segments, graphs, strict=True):
+            _STORED[id(data)] = data
             items.append(_label(data, ids, mask, view, task))
             del data
     trim_heap()

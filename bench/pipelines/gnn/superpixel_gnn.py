@@ -4,7 +4,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
-from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -19,7 +18,7 @@ from torch_geometric.data import Data
 from bench.arrays.heap import trim_after, trim_heap
 from bench.arrays.protocols import Source, Writable
 from bench.arrays.rows import release
-from bench.config import Config, SuperpixelGnnConfig
+from bench.config import Config, GraphConfig, SuperpixelGnnConfig, SuperpixelsConfig
 from bench.datasets.sample import Sample, Task
 from bench.graphs.build import warm_up_graph
 from bench.learning.devices import autocast_to, choose_dtype, resolve_device, seed_everything
@@ -72,8 +71,7 @@ class SuperpixelGnn:
         self.views = list_views(config.superpixels)
         self.deep = build_deep_features(config.graph, task, self.device)
         self.model: Network | None = None
-        make = partial(build_sample_graphs, deep=self.deep, keep=self._keep_graph)
-        self.cache = Cache(self.views, config.graph, task, make, SuperpixelGraph)
+        self.cache = Cache(self.views, config.graph, task, self._make_graphs, SuperpixelGraph)
         self.batch_rows = 0  # of a training batch, nodes and zeros
         if self.settings.jitter > 0:
             response = find_response(task.spatial_axes, task.in_channels, leave_out_deep(config.graph))
@@ -88,6 +86,11 @@ class SuperpixelGnn:
     def _prepare_graphs(self, sample: Sample) -> list[SuperpixelGraph]:
         return [self._keep_graph(item) for item in self.cache.prepare(sample)]  # those from a cache are in memory yet
 
+    def _make_graphs(
+        self, sample: Sample, views: Sequence[SuperpixelsConfig], graph: GraphConfig, task: Task
+    ) -> list[SuperpixelGraph]:
+        return build_sample_graphs(sample, views, graph, task, self.deep, self._keep_graph, self.model is None)
+
     def _keep_graph(self, item: SuperpixelGraph) -> SuperpixelGraph:
         """Put a graph in a file if it waits there: for the other views of its image, or for a fit to begin."""
         waits = len(self.views) > 1 or self.model is None
@@ -96,7 +99,7 @@ class SuperpixelGnn:
     def _prepare_views(self, sample: Sample) -> Item:
         if len(self.views) == 1:
             return self._prepare_graphs(sample)[0]
-        large = is_large(sample.image.shape, self.views)
+        large = is_large(sample.image.shape, self.views, self.model is None)
         if not large:
             sample = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
         views = self._prepare_graphs(sample)
