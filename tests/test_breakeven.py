@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
         Rates,
         compare_lines,
         find_break_evens,
+        find_crossing,
     )
     from bench.tables.collect import Tables, collect
     from bench.tables.comparison import list_configurations
@@ -169,3 +171,41 @@ def test_an_epoch_that_was_cut_short_counts_for_as_much_as_was_done(tmp_path: Pa
     np.testing.assert_allclose(cut.epochs, 19.5)
     np.testing.assert_allclose(begun.epochs, 20)
     np.testing.assert_allclose(cut.epoch * 19.5, begun.epoch * 20)
+
+
+def draw_rates(rng: np.random.Generator, *means: float, runs: int = 3) -> Rates:
+    """Rates of runs that differ by a tenth."""
+    return Rates(*(np.abs(rng.normal(mean, mean / 10, runs)) for mean in means))
+
+
+def test_the_interval_of_three_runs_covers_the_crossing_nineteen_times_of_twenty() -> None:
+    gnn, cnn = (50.0, 0.5, 0.1, 20.0, 0.5), (20.0, 0.01, 0.1, 20.0, 0.8)
+    quantity, rng = QUANTITIES[3], np.random.default_rng(1)
+    kind, true = compare_lines(quantity.line(gnn, project()), quantity.line(cnn, project()))
+    assert kind == "from"
+    repeats = [find_crossing(quantity, draw_rates(rng, *gnn), draw_rates(rng, *cnn), project()) for _ in range(100)]
+    covered = [found.low <= true <= found.high for found in repeats if found.outcome == "from"]
+    assert len(covered) >= 95
+    assert np.mean(covered) >= 0.9
+
+
+@pytest.mark.parametrize(("swapped", "words"), [(False, "from 1501 on"), (True, "up to 1500")])
+def test_redrawn_runs_without_a_crossing_make_an_end_that_says_so(swapped: bool, words: str) -> None:
+    same = np.ones(3)
+    start, none = np.array([140.0, 150.05, 160.1]), 0 * same
+    dear = Rates(start, none, none, same, np.array([0.35, 0.375, 0.4]))
+    cheap = Rates(none, none, none, same, np.array([0.3, 0.4, 0.725]))  # the runs differ in which of the two is slower
+    arms = (cheap, dear) if swapped else (dear, cheap)
+    found = find_crossing(QUANTITIES[3], *arms, Project(4, 4, 4, 1.0))
+    assert found.x == pytest.approx(1500.5)
+    assert math.isinf(found.high)
+    assert 0 < found.low < found.x
+    assert 0.5 < found.share < 1
+    assert format_outcome(found).startswith(f"the GNN takes less time {words} [")
+    assert format_outcome(found).endswith(", always]" if swapped else ", never]")
+
+
+def test_an_outcome_without_a_crossing_says_how_many_redrawn_runs_share_it() -> None:
+    found = Crossing(QUANTITIES[0], (2, 2), (1, 1), "never", math.nan, share=0.59)
+    assert format_outcome(found) == "the GNN never takes less time (59% of redrawn runs)"
+    assert format_outcome(replace(found, share=1.0)) == "the GNN never takes less time"

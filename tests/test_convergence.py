@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from support.results import make_run
 
@@ -15,8 +16,9 @@ if TYPE_CHECKING:
     from bench.tables.chosen import choose_configurations, choose_shown
     from bench.tables.collect import collect
     from bench.tables.comparison import compare_arms, list_configurations
-    from bench.tables.convergence import make_finishing_command, select_converged, select_trained
+    from bench.tables.convergence import make_finishing_command, select_converged, select_timed, select_trained
     from bench.tables.frontier import select_contenders
+    from bench.tables.rivals import find_rival
     from bench.tables.text import format_table
 
 
@@ -162,3 +164,31 @@ def test_a_setting_is_replaced_where_it_stands() -> None:
     command = "python -m bench 'training.steps=300' a.training.steps=1"
     row: dict[Hashable, object] = {"stopped": "steps", "training.steps": 300, "command": command}
     assert make_finishing_command(row) == "python -m bench 'training.steps=600' a.training.steps=1"
+
+
+def test_of_a_configuration_contended_runs_have_times_only_where_it_has_no_others() -> None:
+    alike = {"dataset": "d", "machine": "m", "pipeline": "p"}
+    runs = pd.DataFrame(
+        [
+            {**alike, "arm": arm, "superpixel_size": size, "contended": contended}
+            for arm, size, contended in (
+                ("a", np.nan, True), ("a", np.nan, False), ("b", 50.0, True), ("b", 50.0, True), ("b", 60.0, False),
+            )
+        ]
+    )  # fmt: skip
+    assert select_timed(runs).index.tolist() == [1, 2, 3, 4]
+
+
+def test_a_slow_contended_seed_does_not_cost_the_best_rival_its_place(tmp_path: Path) -> None:
+    shared = {"flags": "contended: others computed", "slow": 500.0}
+    for seed in range(5):
+        make_run(tmp_path, "superpixel_gnn", seed)
+        names = {"run_id": f"other-{seed}", "run_key": f"other-{seed}", "pipeline__model__encoder_name": "other"}
+        make_run(tmp_path, "tiled_cnn", seed, gain=0.02, slow=5.0, **names)  # type: ignore[arg-type]
+        make_run(tmp_path, "tiled_cnn", seed, gain=0.02, **({} if seed < 2 else shared))  # type: ignore[arg-type]
+    tables = collect(tmp_path)
+    runs = list_configurations(tables)
+    found = find_rival(runs, tables.history, runs[runs["pipeline"] == "superpixel_gnn"])
+    assert found is not None
+    assert not any("other" in arm for arm in found.runs["arm"])
+    assert found.reached

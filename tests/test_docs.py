@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 PLACEHOLDERS = ("path/to/folder",)  # folders of images and masks that the reader has
 PYTHON = ("python", "-m", "bench")
-OTHERS = ("name", "banded")  # a placeholder, an argument of a function
+OTHERS = ("name", "banded", "metadata")  # a placeholder, arguments of functions
 LONGEST = 150  # lines of README.md
 
 
@@ -120,12 +120,16 @@ def test_the_page_of_settings_is_what_the_dataclasses_say() -> None:
 
 
 def test_numbers_in_the_text_are_those_of_the_tables() -> None:
-    for page, text in fill_pages().items():
+    pages = fill_pages()
+    assert {page.name for page in pages} == {"README.md", "results.md", "benchmarks.md"}
+    for page, text in pages.items():
         assert page.read_text(encoding="utf-8") == text, f"{page.name}: fill it again: make docs"
 
 
 def test_a_table_is_of_one_version() -> None:
-    for folder in sorted(path.parent.name for path in REFERENCE.glob("*/tables")):
+    folders = sorted(path.parent.name for path in REFERENCE.glob("*/tables"))
+    assert len(folders) > 3
+    for folder in folders:
         assert read_tables(folder).runs["git_commit"].nunique() == 1, folder
 
 

@@ -134,20 +134,21 @@ def test_collecting_again_changes_nothing(results: Path) -> None:
 
 def test_a_run_that_fails_leaves_its_row_and_the_sweep_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cli, "_report", lambda _: 0)
+    monkeypatch.setattr("bench.sweeps.checks._build_in_child", lambda _: None)  # the check before would pass
     folder = tmp_path / "results"
     (tmp_path / "notes.pt").write_text("no weights")
-    arguments = [
-        "-m", "pipeline=superpixel_gnn", "pipeline/model=jain2024", f"pipeline.weights={tmp_path}/notes.pt,null",
-        "dataset.image_size=[64,64]", "dataset.train_images=1", "dataset.val_images=1", "dataset.test_images=1",
-        f"results_dir={folder}", "device=cpu", "training.epochs=1",
-    ]  # fmt: skip
-    assert cli.main(arguments) == 1
-    runs = collect(folder).runs
-    assert sorted(runs["status"]) == ["failed", "ok"]
-    assert "notes.pt" in str(runs.set_index("status").loc["failed", "reason"])
+    failing = f"{{ pipeline: superpixel_gnn, pipeline/model: jain2024, pipeline.weights: {tmp_path}/notes.pt }}"
+    sweeps = f"experiment.sweeps=[{failing}, {{ pipeline: oracle }}]"
+    assert cli.main([*SMALL, sweeps, "dataset.test_images=1", "superpixels=grid", f"results_dir={folder}"]) == 1
+    runs = collect(folder).runs.sort_values("started").set_index("pipeline")
+    assert runs["status"].to_dict() == {"superpixel_gnn": "failed", "oracle": "ok"}
+    assert list(runs.index) == ["superpixel_gnn", "oracle"]
+    assert "notes.pt" in str(runs.loc["superpixel_gnn", "reason"])
 
 
 def test_a_run_directory_keeps_its_settings(results: Path) -> None:
-    for directory in (results / "runs").iterdir():
+    directories = list((results / "runs").iterdir())
+    assert {directory.name for directory in directories} == set(table(results, "runs")["run_id"])
+    for directory in directories:
         kept = json.loads((directory / "config.json").read_text(encoding="utf-8"))
         assert kept["superpixels"]["superpixel_size"] == 40

@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -57,10 +58,14 @@ def until_a_run_goes_on(results: Path) -> Path:
 
 
 @POSIX
-def test_disturbed_at_random_moments_and_resumed_a_sweep_ends_as_if_undisturbed(tmp_path: Path) -> None:
+def test_disturbed_at_random_moments_and_resumed_a_sweep_ends_as_if_undisturbed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without figures and report, which take most of such a sweep's time and would catch most of the signals."""
+    monkeypatch.setattr(fault_campaign, "make_command", partial(make_command, report=False))
     one, problems = fault_campaign.campaign(SMALL_SWEEP, signals=3, seconds=600, seed=3, folder=tmp_path)
     assert problems == []
-    assert one.signals.total() >= 1
+    assert one.signals.total() == 3
     assert one.starts > one.sweeps
 
 

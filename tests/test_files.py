@@ -130,6 +130,9 @@ def test_what_is_no_json_is_one_sentence(content: bytes | None, tmp_path: Path) 
 
 
 def test_only_one_module_writes_atomically_and_reads_json() -> None:
+    own = (ROOT / "bench" / "files.py").read_text(encoding="utf-8")
+    assert "fsync(" in own
+    assert "json.load" in own
     for path in (ROOT / "bench").rglob("*.py"):
         if path.is_relative_to(ROOT / "bench" / "measure") or path == ROOT / "bench" / "files.py":
             continue

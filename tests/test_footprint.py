@@ -85,4 +85,6 @@ def test_where_one_trace_fails_all_are_products_of_peak_and_time(tmp_path: Path,
     assert set(found["predict_source"]) == {TRACE if broken == "short" else PRODUCT}
     first = found.iloc[0]
     assert first["training_gib_s"] == pytest.approx((700 + 2e4 / 100) / 1024 * TRAINING)
-    assert np.isnan(first["predict_gib_s_per_mpx"]) == (broken != "short")  # these stages hold no peak of prediction
+    product = (700 + 2e4 / 100) / 2 / 1024 * PREDICTION  # at the peak of the made-up prediction
+    expected = 2 * PREDICTION if broken == "short" else product
+    assert first["predict_gib_s_per_mpx"] == pytest.approx(expected / 0.36, rel=1e-6)

@@ -183,3 +183,33 @@ def test_a_stated_kind_of_memory_that_nothing_here_has_leaves_the_others_their_f
     assert set(select_like_peaks(pd.concat([runs, stated]))["peak_memory_kind"]) == {"cpu_rss"}
     same = stated.assign(peak_memory_kind="cpu_rss")
     assert "external" in set(select_like_peaks(pd.concat([runs, same]))["pipeline"])
+
+
+def add_contended(folder: Path) -> pd.DataFrame:
+    """A slow contended run of a configuration with uncontended ones, and a configuration with contended ones alone."""
+    shared = {"flags": "contended: others computed", "slow": 50.0}
+    make_run(folder, "tiled_cnn", 9, run_id="slow", run_key="slow", pipeline__model__encoder_name="small", **shared)  # type: ignore[arg-type]
+    make_run(folder, "tiled_cnn", 0, run_id="alone", run_key="alone", pipeline__model__encoder_name="huge", **shared)  # type: ignore[arg-type]
+    return list_configurations(collect(folder))
+
+
+def test_a_contended_time_counts_where_there_is_no_other_alone_and_is_marked(template: Path, tmp_path: Path) -> None:
+    before = make_points(list_configurations(collect(template)), TRAINING).set_index("arm")
+    runs = add_contended(copy_results(template, tmp_path / "contended"))
+    after = make_points(runs, TRAINING).set_index("arm")
+    name = next(arm for arm in after.index if "small" in arm)
+    assert after.loc[name, "cost"] == before.loc[name, "cost"]
+    assert [arm for arm in after.index[after["contended"]] if "huge" in arm] == list(after.index[after["contended"]])
+    memory = make_points(runs, MEMORY).set_index("arm")
+    assert memory.loc[name, "runs"] == after.loc[name, "runs"] + 1
+    assert not memory["contended"].any()
+
+
+def test_a_contended_time_is_no_budget_and_takes_none_but_its_score_counts(template: Path, tmp_path: Path) -> None:
+    before = search_budgets(list_configurations(collect(template)))
+    after = search_budgets(add_contended(copy_results(template, tmp_path / "contended")))
+    for ours, theirs in zip(before, after, strict=True):
+        if ours.cost is TRAINING and "huge" not in str(theirs.giver["arm"].iloc[0]):
+            assert (theirs.budget, theirs.least) == (ours.budget, ours.least)
+            assert theirs.contended == (False, False)
+    assert {item.contended for item in after if item.cost is MEMORY} == {(False, False)}

@@ -46,7 +46,7 @@ def test_the_wheel_lists_every_package_of_the_tree_once() -> None:
 
 
 def test_every_file_beside_the_code_is_package_data() -> None:
-    packages = read_setuptools()["packages"]
+    packages, found = read_setuptools()["packages"], set[str]()
     for package, folder in ((name, find_folder(name)) for name in packages):
         patterns = read_setuptools()["package-data"].get(package, [])
         inner = [find_folder(name) for name in packages if name.startswith(f"{package}.")]
@@ -54,6 +54,8 @@ def test_every_file_beside_the_code_is_package_data() -> None:
             if not any(path.is_relative_to(other) for other in inner):
                 place = path.relative_to(folder).as_posix()
                 assert any(fnmatch(place, pattern.replace("**/", "*")) for pattern in patterns), path
+                found.add(package)
+    assert {"bench.conf", "bench.tables", "bench.downloads"} <= found
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +110,7 @@ def test_the_program_starts_from_the_wheel_outside_the_checkout(wheel: Path, tmp
 
 
 def test_our_packages_have_the_files_that_tell_them_from_others() -> None:
+    assert set(MARKS) == {"bench", "models"}
     assert all((ROOT / name / mark).is_file() for name, mark in MARKS.items())
     assert describe_stranger() == ""
 

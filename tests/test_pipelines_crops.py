@@ -62,7 +62,9 @@ def test_a_small_set_still_fills_a_batch() -> None:
 
 
 def test_what_lies_beyond_the_image_is_mirrored_and_ignored() -> None:
-    for image, labels in crops(CropSampler([numbered(5, 9)], (16, 16), 2), epochs=5):
+    found = crops(CropSampler([numbered(5, 9)], (16, 16), 2), epochs=5)
+    assert len(found) == 10
+    for image, labels in found:
         counted = labels != IGNORED
         assert sorted(labels[counted]) == list(range(45))
         np.testing.assert_array_equal(image[..., 0][counted], labels[counted])
@@ -92,6 +94,8 @@ def test_the_same_generator_gives_the_same_crops() -> None:
     sampler = CropSampler([numbered(20, 30)], (8, 8), 4, jitter=0.1)
     for (first, _), (second, _) in zip(crops(sampler), crops(sampler), strict=True):
         np.testing.assert_array_equal(first, second)
+    one, other = (next(sampler.draw_epoch(np.random.default_rng(seed)))[0] for seed in (0, 9))
+    assert not np.array_equal(one, other), "and another generator gives others"
 
 
 @pytest.mark.parametrize("shape", [(70, 90), (3, 40, 50)])

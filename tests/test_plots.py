@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from bench.tables.collect import Tables, collect
     from bench.tables.comparison import compare_arms, list_configurations
     from bench.tables.footprint import load_trace
-    from bench.tables.frontier import TRAINING
+    from bench.tables.frontier import MEMORY, TRAINING
     from bench.tables.speed import tabulate_speed
 
 
@@ -365,16 +365,28 @@ def test_cool_downs_for_less_work_are_points_and_no_part_of_the_line(folder: Pat
     assert "cross: cooled down after less work" in labels(figure)
 
 
-def test_a_hollow_marker_means_a_contended_run_and_nothing_else(folder: Path) -> None:
-    runs = list_configurations(collect(folder))
-    make_run(folder, "tiled_cnn", 0, run_id="b", run_key="b", pipeline__batch_size=2, gain=-0.01, slow=2.0)
-    for figure in (
-        plot_frontier(list_configurations(collect(folder)), TRAINING),
-        plot_score_vs_time(runs),
-        plot_time_to_score(runs, collect(folder).history),
-    ):
-        faces = [tuple(c[:3]) for part in figure.axes[0].collections for c in np.atleast_2d(part.get_facecolor())]
-        assert (1.0, 1.0, 1.0) not in faces
+@pytest.mark.parametrize("contended", [False, True])
+def test_a_hollow_marker_means_a_contended_run_and_nothing_else(folder: Path, contended: bool) -> None:
+    flags = "contended: others computed" if contended else None
+    make_run(folder, "tiled_cnn", 0, run_id="b", run_key="b", pipeline__batch_size=2, gain=-0.01, slow=2.0, flags=flags)
+    make_run(folder, "tiled_cnn", 2, flags=flags)
+    tables = collect(folder)
+    runs = list_configurations(tables)
+    figures = {
+        "frontier": plot_frontier(runs, TRAINING),
+        "time": plot_score_vs_time(runs),
+        "speed": plot_time_to_score(runs, tables.history),
+    }
+    assert {name: count_hollow(figure) > 0 for name, figure in figures.items()} == dict.fromkeys(figures, contended)
+    named = {name: any(label.startswith("hollow") for label in labels(figure)) for name, figure in figures.items()}
+    assert named == dict.fromkeys(figures, contended)
+    assert count_hollow(plot_frontier(runs, MEMORY)) == 0  # memory does not depend on load
+
+
+def count_hollow(figure: Figure) -> int:
+    faces = [tuple(c[:3]) for part in figure.axes[0].collections for c in np.atleast_2d(part.get_facecolor())]
+    lines = [line for line in figure.axes[0].lines if len(np.asarray(line.get_xdata()))]  # others are of the legend
+    return faces.count((1.0, 1.0, 1.0)) + sum(line.get_markerfacecolor() == "white" for line in lines)
 
 
 def test_the_time_to_a_score_is_drawn_from_its_table(folder: Path) -> None:

@@ -48,14 +48,16 @@ SWEEPS: list[dict[str, Any]] = [
 ]  # fmt: skip
 
 
-def add_run(folder: Path, line: str, side: int, times: int = 1, size: int = 60, status: str = "ok") -> None:
+def add_run(
+    folder: Path, line: str, side: int, times: int = 1, size: int = 60, status: str = "ok", flags: str | None = None
+) -> None:
     """A made-up run whose peak memory follows a law exactly, and whose times are those of its pixels."""
     pipeline = "superpixel_gnn" if line == "superpixel_gnn" else "tiled_cnn"
     pixels, nodes = side**2, side**2 / (size * times**2)
     constant, per_pixel, per_node = LAWS[line]
     peak = constant + per_pixel * pixels + (per_node * nodes if pipeline == "superpixel_gnn" else 0)
     facts: dict[str, Any] = {
-        "experiment": "scale", "dataset": "synthetic_fluorescence", "status": status,
+        "experiment": "scale", "dataset": "synthetic_fluorescence", "status": status, "flags": flags,
         "run_id": f"20260101T000000-{line}-{side}-{times}-{size}", "run_key": f"{line}-{side}-{times}-{size}",
         "dataset__image_size": [side, side], "dataset__magnification": times, "dataset__images_test": 1,
         "dataset__pixels_test": pixels, "dataset__content": f"{side}-{times}",
@@ -220,3 +222,56 @@ def test_a_run_may_take_what_is_given_and_never_the_whole_machine(monkeypatch: p
         assert find_memory_limit(config) == expected
     with pytest.raises(InputError, match=r"measure\.memory_gib must be at least 1 GiB"):
         MeasureConfig(memory_gib=0.5)
+
+
+def add_rivals(folder: Path, sides: tuple[int, ...], flags: str | None = None) -> None:
+    for side in sides:
+        for line in ("superpixel_gnn", "tiled_cnn"):
+            add_run(folder, line, side, flags=flags)
+
+
+def test_an_invalid_run_has_a_status_and_no_numbers(tmp_path: Path) -> None:
+    add_rivals(tmp_path, (512, 1024))
+    add_rivals(tmp_path, (2048,), flags="invalid: the sampler died")
+    points = points_of(collect(tmp_path))
+    gone = points[points["status"] == "invalid"]
+    assert gone["megapixels"].tolist() == pytest.approx([2048**2 / 1e6] * 2)
+    numbers = ["peak_bytes", "training_net_bytes", "predict_s_per_mpx", "train_s", "seconds_to_equal", "dice"]
+    assert gone[numbers].isna().all(axis=None)
+    assert points[points["status"] == "ok"][numbers].notna().all(axis=None)
+    compared = make_scale_parts(points, 24e9, ())[0]
+    assert [row[3] for row in compared.rows if row[2] == "4.19"] == ["invalid"] * 2
+    assert any("on an image of 1.05 Mpx" in sentence for sentence in compared.sentences)
+    assert all(one.law is None for one in fit_lines(points))  # two sizes are too few
+
+
+def test_contended_times_are_marked_and_compared_only_where_there_are_no_others(tmp_path: Path) -> None:
+    shared = "contended: other processes took 60% of the processor time"
+    add_rivals(tmp_path, (512, 1024))
+    add_rivals(tmp_path, (2048,), flags=shared)
+    points = points_of(collect(tmp_path))
+    compared = make_scale_parts(points, 24e9, ())[0]
+    text = " ".join(compared.sentences)
+    assert "as much time to predict a megapixel, superpixels included at 1.05 Mpx" in text
+    assert "on an image of 4.19 Mpx" in text
+    assert "shared the machine" in text
+    assert {row[2] for row in compared.rows if "*" in row[5]} == {"4.19"}
+    add_rivals(tmp_path / "clean", (512, 1024, 2048))
+    laws = [[one.law for one in fit_lines(found)] for found in (points, points_of(collect(tmp_path / "clean")))]
+    assert laws[0] == laws[1]  # memory does not depend on load
+    assert any(laws[0])
+    add_rivals(tmp_path, (512, 1024), flags=shared)
+    all_shared = make_scale_parts(points_of(collect(tmp_path)), 24e9, ())[0]
+    assert "on a shared machine" in " ".join(all_shared.sentences)
+
+
+@pytest.mark.parametrize("flags", [None, "contended: others computed"])
+def test_a_point_of_a_contended_run_is_hollow_and_no_other(tmp_path: Path, flags: str | None) -> None:
+    add_rivals(tmp_path, (512, 1024))
+    add_rivals(tmp_path, (2048,), flags=flags)
+    [axes, *_] = (figure := plot_scale(points_of(collect(tmp_path)), QUANTITIES["scale_prediction"])).axes
+    parts: list[Any] = list(axes.collections)
+    hollow = [tuple(part.get_offsets()[0]) for part in parts if tuple(part.get_facecolor()[0][:3]) == (1, 1, 1)]
+    assert hollow == ([] if flags is None else [pytest.approx((2048**2 / 1e6, 0.75))] * 2)
+    named = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
+    assert ("hollow: contended run" in named) == (flags is not None)

@@ -153,6 +153,7 @@ def test_a_feature_is_a_function_and_an_entry(page: Page) -> None:
     page.monkeypatch.setitem(features.FEATURES, name, made)
     image, segments = noise((20, 30)), voronoi((20, 30))
     found = compute_features([name], image, segments)
+    assert len(found) == segments.max() + 1
     for index, row in enumerate(found):
         low, high = np.quantile(image[segments == index], (0.05, 0.95), axis=0)
         np.testing.assert_allclose(row, high - low, rtol=1e-4, atol=1e-5)

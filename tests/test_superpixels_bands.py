@@ -102,6 +102,7 @@ def test_pieces_at_the_seams_are_the_same(shape: tuple[int, int, int], tmp_path:
         with Workers(threads_used) as workers, Storage(scratch) as storage:
             connect(pieces, image, 7, workers, storage, band)
         found.append(pieces)
+    assert 3 < len(np.unique(found[0])) <= labels.size / 7, "pieces of one label are told apart, and small ones join"
     for other in found[1:]:
         np.testing.assert_array_equal(other, found[0])
 

@@ -21,7 +21,9 @@ def slab(start: int) -> NDArray[np.uint8]:
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_parallel_borders_are_as_far_apart_as_their_planes_are_long(axis: int) -> None:
     one, other = (np.moveaxis(slab(start), 0, axis) for start in (3, 5))
-    for found in measure_surfaces(one, other, 2, LENGTHS):
+    both = measure_surfaces(one, other, 2, LENGTHS)
+    assert len(both) == 2
+    for found in both:
         assert found.mean == pytest.approx(2 * LENGTHS[axis])
 
 

@@ -216,7 +216,19 @@ def find_layout(opened: Opened, mask: StoredMask, channel_axis: int | None) -> L
 
 
 def check_axis(path: Path, shape: tuple[int, ...], axis: int) -> int:
-    """Return an axis counted from 0. Raises `InputError` where an image has no such axis."""
+    """Return the axis of the channels, counted from 0.
+
+    Args:
+        path: The image, for the message.
+        shape: Its shape.
+        axis: An axis of it; a negative one counts from the last.
+
+    Returns:
+        The axis, in 0..len(shape) - 1.
+
+    Raises:
+        InputError: The image has no such axis.
+    """
     require(
         -len(shape) <= axis < len(shape),
         f"dataset.channel_axis = {axis} does not exist in {path}, whose shape is {shape}",

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 from math import prod
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from weakref import finalize
 
 import numpy as np
@@ -37,6 +37,20 @@ COLOURS = {  # meanings of values that are refused by name
     32803: "a colour filter mosaic", 32844: "LogL values", 32845: "LogLuv colours", 34892: "linear raw values",
     MASK: "a transparency mask", 51177: "a depth map", 52527: "a semantic mask of a photograph",
 }  # fmt: skip
+
+
+class Metadata(NamedTuple):
+    """What a file says of the pixels of an image, apart from their values.
+
+    Attributes:
+        sizes: Length of a pixel along each axis; None where it is not known.
+        units: Unit of each length.
+        channels: Names of the channels, where the file has them.
+    """
+
+    sizes: tuple[float, ...] | None = None
+    units: tuple[str | None, ...] | None = None
+    channels: tuple[str, ...] = ()
 
 
 def open_tiff(
@@ -70,12 +84,17 @@ def open_tiff(
             check_whole(path, series)
             require(not any("zeroed" in text for text in warned), f"{path} is not complete: {'; '.join(warned)}")
             blocks = open_blocks(path, tiff, series, max_values)
-            opened = interpret(path, tiff, number, blocks, channel_axis, palette_index, plane)
+            check_named(path, tiff, series)
+            blocks, names, coding = interpret(path, series, blocks, palette_index)
+            sizes, units, channels = read_metadata(tiff, number, series.axes + "S" * (len(names) - len(series.axes)))
+            alpha = any(int(kind) in (1, 2) for kind in tuple(series.keyframe.extrasamples))
+            files = sorted({find_file(page).resolve() for page in list_pages(series)} - {path.resolve()})
+            opened = assemble(path, blocks, names, channel_axis, alpha, coding, files, sizes, units, plane)
         except BaseException:
             tiff.close()
             raise
     finalize(opened.array, tiff.close)
-    return opened
+    return replace(opened, channel_names=channels)
 
 
 @contextmanager
@@ -180,39 +199,21 @@ def check_end(path: Path, ends: Sequence[int]) -> None:
 # ------------------------------------------------------------------------------------------- what its values mean
 
 
-def interpret(
-    path: Path,
-    tiff: Any,
-    number: int,
-    blocks: Blocks,
-    channel_axis: int | None,
-    palette_index: bool,
-    plane: int | None,
-) -> Opened:
+def interpret(path: Path, series: Any, blocks: Blocks, palette_index: bool) -> tuple[Blocks, list[str], Coding]:
     """Apply what the tags of an image say of its values.
 
     Args:
-        path: The file.
-        tiff: The file, opened by tifffile.
-        number: Index of the image among its series.
+        path: The file, for messages.
+        series: The image in it.
         blocks: Stored values of the image.
-        channel_axis: As in `open_tiff`.
         palette_index: As in `open_tiff`.
-        plane: As in `open_tiff`.
 
     Returns:
-        The image, upright.
+        The values that are meant; a letter per axis of them, as in `bench.datasets.axes`; how the file stores numbers.
 
     Raises:
-        InputError: Its values have a meaning that is not read.
+        InputError: The values have a meaning that is not read.
     """
-    series = tiff.series[number]
-    planes = len(list_pages(series))
-    require(
-        not tiff.is_ome or series.kind == "ome" or planes == 1,
-        f"{path} holds {planes} planes, and another file says what they are, which is not read: save it as one "
-        "OME-TIFF",
-    )
     page, names = series.keyframe, [letter if letter not in "qi" else "" for letter in series.axes.lower()]
     stated = int(page.photometric) if 262 in page.tags else 1
     check_colours(path, page, stated, palette_index)
@@ -222,24 +223,56 @@ def interpret(
         blocks, names, colours = apply_palette(blocks, colours), [*names, "s"], None
     if stated == WHITE_IS_ZERO and not palette_index:
         blocks = count_from_black(path, page, blocks)
-    coding = Coding(
-        next((LOSSY[int(page.compression)] for page in list_keyframes(series) if int(page.compression) in LOSSY), None),
-        () if colours is None else tuple(tuple(int(band) for band in entry) for entry in colours),
-        stated == WHITE_IS_ZERO,
-        int(page.tags[274].value) if 274 in page.tags and int(page.tags[274].value) in range(2, 9) else 1,
-    )
-    alpha = any(int(kind) in (1, 2) for kind in tuple(page.extrasamples))
-    letters = series.axes + "S" * (len(names) - len(series.axes))
-    sizes, units, channels = None, None, tuple[str, ...]()
+    palette = () if colours is None else tuple(tuple(int(band) for band in entry) for entry in colours)
+    return blocks, names, Coding(find_lossy(series), palette, stated == WHITE_IS_ZERO, read_orientation(page))
+
+
+def find_lossy(series: Any) -> str | None:
+    """Return the first compression of an image that may change numbers; None where there is none."""
+    numbers = (int(page.compression) for page in list_keyframes(series))
+    return next((LOSSY[number] for number in numbers if number in LOSSY), None)
+
+
+def read_orientation(page: Any) -> int:
+    """Return the orientation that a page states, 2 to 8; 1, upright, where it states none of them."""
+    stated = int(page.tags[274].value) if 274 in page.tags else 1
+    return stated if stated in range(2, 9) else 1
+
+
+def read_metadata(tiff: Any, number: int, letters: str) -> Metadata:
+    """Return what OME-XML or ImageJ's description says of an image.
+
+    Args:
+        tiff: The file, opened by tifffile.
+        number: Index of the image among its series.
+        letters: An upper-case letter per axis.
+    """
     pixels = ome.find_pixels(tiff.ome_metadata, number) if tiff.is_ome else None
     if pixels is not None:
-        channels = ome.read_channel_names(pixels)
-        sizes, units = ome.read_pixel_sizes(pixels, letters)
-    elif tiff.is_imagej:
-        sizes, units = imagej.read_imagej_sizes(tiff.imagej_metadata or {}, page.tags, letters)
-    files = sorted({find_file(page).resolve() for page in list_pages(series)} - {path.resolve()})
-    opened = assemble(path, blocks, names, channel_axis, alpha, coding, files, sizes, units, plane)
-    return replace(opened, channel_names=channels)
+        return Metadata(*ome.read_pixel_sizes(pixels, letters), ome.read_channel_names(pixels))
+    if tiff.is_imagej:
+        tags = tiff.series[number].keyframe.tags
+        return Metadata(*imagej.read_imagej_sizes(tiff.imagej_metadata or {}, tags, letters))
+    return Metadata()
+
+
+def check_named(path: Path, tiff: Any, series: Any) -> None:
+    """Refuse planes of an OME-TIFF that only another file says the meaning of.
+
+    Args:
+        path: The file, for the message.
+        tiff: The file, opened by tifffile.
+        series: The image in it.
+
+    Raises:
+        InputError: There are several, and this file does not say what they are.
+    """
+    planes = len(list_pages(series))
+    require(
+        not tiff.is_ome or series.kind == "ome" or planes == 1,
+        f"{path} holds {planes} planes, and another file says what they are, which is not read: save it as one "
+        "OME-TIFF",
+    )
 
 
 def list_keyframes(series: Any) -> list[Any]:

@@ -101,6 +101,9 @@ def class_weights(counts: NDArray[np.integer] | Tensor, scheme: str) -> Tensor:
 
     Their mean over the classes that occur is 1; a class that does not occur gets 1, which no pixel of these counts
     uses.
+
+    Raises:
+        ValueError: `scheme` is none of these three.
     """
     counted = torch.as_tensor(counts, dtype=torch.float64)
     powers = {"none": 0.0, "sqrt": -0.5, "inverse": -1.0}

@@ -7,7 +7,15 @@ from matplotlib.figure import Figure
 from bench.plots.curves import DICE, scale_axis
 from bench.plots.labels import Label, place_labels
 from bench.plots.style import GREY, KINDS, NoDataError, assign_styles, make_figure
-from bench.tables.frontier import MEMORY, Cost, explain_too_few, list_families, make_frontier, select_contenders
+from bench.tables.frontier import (
+    MEMORY,
+    Cost,
+    explain_too_few,
+    list_families,
+    make_frontier,
+    select_contenders,
+    select_costed,
+)
 from bench.tables.names import find_family, name_arm
 
 Styles = dict[str, tuple[str, str]]  # colour and marker by family of arms
@@ -15,7 +23,10 @@ PALE = 0.4  # opacity of a configuration that another one of its arm beats
 
 
 def plot_frontier(runs: pd.DataFrame, cost: Cost) -> Figure:
-    """Draw one panel per kind of memory (one alone for times): points, intervals over seeds, a front per arm."""
+    """Draw one panel per kind of memory (one alone for times): points, intervals over seeds, a front per arm.
+
+    A point whose times are of runs that shared the machine is hollow.
+    """
     if reason := explain_too_few(runs):
         raise NoDataError(reason)
     found = make_frontier(runs)
@@ -31,7 +42,7 @@ def plot_frontier(runs: pd.DataFrame, cost: Cost) -> Figure:
         _panel(axes, found[found["kind"] == kind], _single_runs(runs, cost, kind), styles)
         what = f" ({KINDS.get(kind, kind)})" if kind else ""
         axes.set(xlabel=f"{cost.name}, {cost.unit}{what}", ylabel=DICE)
-    _legend(figure, styles)
+    _legend(figure, styles, bool(found["contended"].any()))
     for axes, kind in zip(panels, kinds, strict=True):
         _letters(axes, found[found["kind"] == kind], styles)
     return figure
@@ -39,8 +50,7 @@ def plot_frontier(runs: pd.DataFrame, cost: Cost) -> Figure:
 
 def _single_runs(runs: pd.DataFrame, cost: Cost, kind: str) -> pd.DataFrame:
     """The runs behind the means, with their cost in the figure's unit as `x`."""
-    used = select_contenders(runs)
-    used = used[used[cost.column].notna()]
+    used = select_costed(select_contenders(runs), cost)
     used = used[used["peak_memory_kind"] == kind] if cost is MEMORY and kind else used
     return used.assign(x=used[cost.column] / cost.scale)
 
@@ -53,10 +63,21 @@ def _panel(axes: Axes, found: pd.DataFrame, single: pd.DataFrame, styles: Styles
         several = single[(single["arm"].map(find_family) == family) & single["seed"].duplicated(keep=False)]
         axes.scatter(several["x"], several["dice"], marker=".", s=9, color=color, alpha=0.35, linewidths=0)
         _intervals(axes, own, color)
-        beaten, best = own[~own["on_own_front"]], own[own["on_own_front"]]
-        axes.scatter(beaten["cost"], beaten["dice"], marker=marker, s=20, color=color, alpha=PALE, linewidths=0)
-        axes.scatter(best["cost"], best["dice"], marker=marker, s=38, color=color, zorder=3)
+        best = own[own["on_own_front"]]
+        _markers(axes, own[~own["on_own_front"]], marker, 20, color, PALE)
+        _markers(axes, best, marker, 38, color, 1.0)
         _front(axes, best.sort_values("cost"), color)
+
+
+def _markers(axes: Axes, points: pd.DataFrame, marker: str, size: float, color: str, opacity: float) -> None:
+    """Full markers, and hollow ones of contended times."""
+    for (contended, face), zorder in (((False, color), 3), ((True, "white"), 3.1)):
+        shown = points[points["contended"] == contended]
+        if not shown.empty:
+            axes.scatter(
+                shown["cost"], shown["dice"], marker=marker, s=size, facecolors=face, edgecolors=color, alpha=opacity,
+                linewidths=1.0 if contended or opacity == 1 else 0.0, zorder=zorder if opacity == 1 else 1,
+            )  # fmt: skip
 
 
 def _letters(axes: Axes, found: pd.DataFrame, styles: Styles) -> None:
@@ -85,11 +106,13 @@ def _intervals(axes: Axes, own: pd.DataFrame, color: str) -> None:
     )  # fmt: skip
 
 
-def _legend(figure: Figure, styles: Styles) -> None:
+def _legend(figure: Figure, styles: Styles, contended: bool) -> None:
     axes = figure.axes[0]
     for family, (color, marker) in styles.items():
         label = f"{name_arm(family)} and its front"
         axes.plot([], [], color=color, marker=marker, markersize=5, linewidth=1.2, label=label)
     axes.plot([], [], "o", color=GREY, alpha=PALE, linewidth=0, markersize=4.5, label="pale: beaten within its arm")
+    if contended:
+        axes.plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5, label="hollow: contended runs")
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=2)

@@ -50,6 +50,8 @@ QUANTITIES = {  # by kind of figure
 def plot_scale(points: pd.DataFrame, quantity: ScaleQuantity) -> Figure:
     """Draw a quantity over the megapixels of an image, a line for each arm and kind, both axes logarithmic.
 
+    A point of a run that shared the machine is hollow.
+
     Args:
         points: Rows of `bench.tables.scale.make_scale_points` of one data set and machine.
         quantity: What is drawn.
@@ -74,6 +76,8 @@ def plot_scale(points: pd.DataFrame, quantity: ScaleQuantity) -> Figure:
         _mark_limits(list(panels))
     if kind := _name_kind(points, quantity):
         figure.supxlabel(kind, fontsize=8, color=GREY)
+    if (used["contended"] & used[quantity.column].notna()).any():
+        panels[0].plot([], [], "o", color=GREY, markerfacecolor="white", markersize=5, label="hollow: contended run")
     handles, labels = panels[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=count_legend_columns(labels, 2))
     return figure
@@ -116,6 +120,12 @@ def _panel(axes: Axes, points: pd.DataFrame, quantity: ScaleQuantity, styles: di
         known = own[own[quantity.column].notna()]
         values = known[quantity.column] / quantity.scale
         axes.plot(known["megapixels"], values, color=color, marker=marker, markersize=5, linewidth=1.3, label=line)
+        hollow = known["contended"].astype(bool)
+        if hollow.any():
+            axes.scatter(
+                known["megapixels"][hollow], values[hollow], marker=marker, s=25, facecolors="white", edgecolors=color,
+                zorder=3,
+            )  # fmt: skip
         lacking = own[own["status"].isin(LACKING)]
         if not lacking.empty:
             axes.scatter(

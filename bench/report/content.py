@@ -18,7 +18,7 @@ from bench.report.verdict import Verdict, reach_verdict
 from bench.report.words import count
 from bench.tables.collect import Tables, select_current
 from bench.tables.comparison import list_configurations, summarize_arms
-from bench.tables.frontier import explain_too_few, select_contenders, select_like_peaks
+from bench.tables.frontier import MEMORY, TRAINING, explain_too_few, select_contenders, select_costed, select_like_peaks
 from bench.tables.names import is_volume
 from bench.tables.scale import is_scale, make_scale_points
 from bench.tables.statistics import pareto_membership
@@ -149,29 +149,32 @@ def _row(row: dict[Any, Any]) -> Row:
 def describe_front(runs: pd.DataFrame) -> tuple[str, ...]:
     """Return how often each configuration is on the front of Dice against memory and against training time.
 
-    Runs are drawn anew with replacement; what is there in neither all nor none of the draws was run too few times.
+    Runs are drawn anew with replacement; what is there in neither all nor none of the draws was run too few times. A
+    configuration all of whose runs shared the machine says so beside its time.
     """
     found = []
-    for column, cost in (("peak_memory_bytes", "peak memory"), ("train_s", "training time")):
+    for cost, name in ((MEMORY, "peak memory"), (TRAINING, "training time")):
         used = select_contenders(runs)
-        learned = select_like_peaks(used) if column == "peak_memory_bytes" else used
-        if column == "peak_memory_bytes" and len(set(learned["peak_memory_kind"].dropna())) > 1:
+        learned = select_like_peaks(used) if cost is MEMORY else used
+        if cost is MEMORY and len(set(learned["peak_memory_kind"].dropna())) > 1:
             continue
-        known = learned[learned[column].notna()]
+        known = select_costed(learned, cost)
         configurations_of = list(known.groupby(["arm", "superpixel_size"], dropna=False))
         if len(configurations_of) < 2:  # of one alone it says nothing
             continue
         members = pareto_membership(
-            [group[column].to_numpy(np.float64) for _, group in configurations_of],
+            [group[cost.column].to_numpy(np.float64) for _, group in configurations_of],
             [group["dice"].to_numpy(np.float64) for _, group in configurations_of],
         )
         names = [
-            name_for_readers({"arm": arm, "superpixel_size": size}) + f" ({{share}}, {count(len(group), 'run')})"
+            name_for_readers({"arm": arm, "superpixel_size": size})
+            + f" ({{share}}, {count(len(group), 'run')}"
+            + (", shared machine)" if cost is TRAINING and group["contended"].any() else ")")
             for (arm, size), group in configurations_of
         ]
         shares = sorted(zip(-members, names, strict=True))
-        listed = ", ".join(name.format(share=f"{-share:.0%}") for share, name in shares if -share >= 0.05)
-        found.append(f"On the front of Dice against {cost} (share of redrawn runs): {listed}.")
+        listed = ", ".join(text.format(share=f"{-share:.0%}") for share, text in shares if -share >= 0.05)
+        found.append(f"On the front of Dice against {name} (share of redrawn runs): {listed}.")
     return tuple(found)
 
 

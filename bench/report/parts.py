@@ -76,6 +76,7 @@ def _frontier(runs: pd.DataFrame, figures: tuple[Plotted, ...]) -> ReportPart | 
         f"Configurations that their own arm does not beat at some cost; {beaten} more were run and are beaten at every "
         "cost. In brackets the 95 % interval of the mean over runs; in percent how often a configuration is on the "
         "front of all arms together when its runs are drawn anew, where one run can only give 0 % or 100 %.",
+        *_explain_star(bool(marked["contended"].any())),
     )
     headings = ("", "configuration", "runs", "test Dice", *(f"{cost.unit}, {cost.name}" for cost in COSTS))
     return ReportPart("Frontier", sentences, headings, rows, figures)
@@ -94,7 +95,13 @@ def _front_row(mark: str, group: pd.DataFrame) -> tuple[str, ...]:
 
 def _cost_cell(point: "pd.Series[float]", kinds: bool) -> str:
     cost = _with_interval(Estimate(point["cost"], point["cost_low"], point["cost_high"]), "{:.3g}", whole=True)
-    return f"{cost}, {point['share']:.0%}" + (f" ({point['kind']})" if kinds else "")
+    star = "*" if point["contended"] else ""
+    return f"{cost}{star}, {point['share']:.0%}" + (f" ({point['kind']})" if kinds else "")
+
+
+def _explain_star(contended: bool) -> tuple[str, ...]:
+    star = "* Every run that this time is of shared the machine (contended), so that it is too long."
+    return (star,) if contended else ()
 
 
 def _with_interval(estimate: Estimate, form: str, whole: bool = False) -> str:
@@ -111,10 +118,12 @@ def _with_interval(estimate: Estimate, form: str, whole: bool = False) -> str:
 def _budgets(runs: pd.DataFrame) -> ReportPart | None:
     if explain_too_few(runs):
         return None
-    rows = tuple(_budget_row(item) for item in search_budgets(runs))
+    found = search_budgets(runs)
+    rows = tuple(_budget_row(item) for item in found)
     sentences = (
         "Each rival's best configuration sets a budget, and the other's best one within it (up to "
         f"{TOLERANCE - 1:.0%} more) is sought; best by validation Dice, compared by test Dice over common seeds.",
+        *_explain_star(any(any(item.contended) for item in found)),
     )
     headings = ("question", "budget", "answer", "it takes", "test Dice", "against", "difference in points")
     return ReportPart("Within the other's budget", sentences, headings, rows)
@@ -124,11 +133,12 @@ def _budget_row(item: Within) -> tuple[str, ...]:
     taker, giver = item.names
     kind = f" ({KINDS.get(item.kind, item.kind)})" if item.kind else ""
     question = f"the best {taker} within the {giver}'s {item.cost.name}{kind}"
-    budget = f"{_amount(item.budget, item.cost)} ({name_for_readers(dict(item.giver.iloc[0]))})"
+    takes_star, budget_star = ("*" if contended else "" for contended in item.contended)
+    budget = f"{_amount(item.budget, item.cost)}{budget_star} ({name_for_readers(dict(item.giver.iloc[0]))})"
     given = f"{item.giver['dice'].mean():.3f}"
     if item.taker.empty:
         return question, budget, f"none: the least is {_amount(item.least, item.cost)}", "", "", given, ""
-    takes = _amount(float(item.taker[item.cost.column].mean()) / item.cost.scale, item.cost)
+    takes = _amount(item.taken, item.cost) + takes_star
     points = Estimate(*(100 * value for value in (item.difference.value, item.difference.low, item.difference.high)))
     difference = _with_interval(points, "{:+.1f}") if points.value == points.value else "no common seed"
     name = name_for_readers(dict(item.taker.iloc[0]))

@@ -75,12 +75,13 @@ def _list_point(row: Mapping[Any, Any]) -> tuple[str, ...]:
     if row["status"] != "ok":
         return (*start, str(row["status"]), *[""] * (len(_HEADINGS) - 4))
     seconds = ("prepare_s_per_mpx", "predict_s_per_mpx", "train_s", "seconds_to_equal")
+    star = "*" if row["contended"] else ""
     memory = ("training_bytes", "training_net_bytes", "prediction_bytes", "prediction_net_bytes")
     dice = _get(row, "dice")
     return (
         *start,
         "" if isnan(dice) else f"{dice:.3f}",
-        *("" if isnan(_get(row, name)) else format_seconds(_get(row, name)) for name in seconds),
+        *("" if isnan(_get(row, name)) else format_seconds(_get(row, name)) + star for name in seconds),
         *("" if isnan(_get(row, name)) else f"{_get(row, name) / GIB:.3g}" for name in memory),
     )
 
@@ -95,6 +96,8 @@ def _compare(points: pd.DataFrame) -> tuple[str, ...]:
         "Fits ended by their number of optimiser steps, of which the untiled network had fewer, not when they stopped "
         "improving: scores compare sizes, and say what so much work reaches, not what either arm could."
     ]
+    if (points["contended"] & (points["status"] == "ok")).any():
+        found.append("* The run shared the machine (contended), so that its times are too long.")
     for axis in AXES:
         own = points[(points["axis"] == axis) & (points["status"] == "ok")]
         rival = own[own["line"].str.contains(TILED)]
@@ -111,16 +114,24 @@ _ASPECTS = (
     ("training_net_bytes", "{} of its own in training (net)"),
     ("seconds_to_equal", "{} time to the score that both reach"),
 )
+_TIMES = ("predict_s_per_mpx", "seconds_to_equal")
 
 
 def _compare_largest(axis: str, line: str, both: pd.DataFrame) -> str:
-    """A sentence on a graph line beside the tiled network, at the largest common size and where it begins to pay."""
-    last = both.iloc[-1]
-    clauses = []
+    """A sentence on a graph line beside the tiled network, at the largest common size and where it begins to pay.
+
+    Times are compared where neither run shared the machine, if there is such a size: a smaller one is then named.
+    """
+    last, clauses = both.iloc[-1], []
+    contended = both["contended"] | both["contended_rival"]
     for column, words in _ASPECTS:
-        ours, theirs = float(last[column]), float(last[f"{column}_rival"])
+        timed = column in _TIMES
+        used = both[~contended] if timed and not contended.all() else both
+        ours, theirs = float(used[column].iloc[-1]), float(used[f"{column}_rival"].iloc[-1])
         if ours > 0 and theirs > 0:
-            clauses.append(words.format(format_share(theirs / ours)) + _where_it_pays(both, column))
+            where = "" if used.index[-1] == both.index[-1] else f" at {used.index[-1]:.3g} Mpx"
+            shared = " on a shared machine" if timed and contended.all() else ""
+            clauses.append(words.format(format_share(theirs / ours)) + where + shared + _where_it_pays(used, column))
     times = f" at magnification {last['magnification']:g}" if axis == MAGNIFICATION else ""
     return (
         f"With {axis}, on an image of {both.index[-1]:.3g} Mpx{times}, the {line} beside the {ARMS[RIVALS[1]].label} "

@@ -3,8 +3,12 @@
 Sums are whole numbers, so the result does not depend on how the work is split. Kernels are in `blocks` and `kmeans`.
 """
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,7 +85,7 @@ def cluster(
         Clusters (D, H, W) int32 in 0..prod(cells)-1; they need not be connected.
     """
     layout = lay_out_blocks(image.shape[1:], cells)
-    bands = _cut_bands(layout, band, 4 * workers.threads)
+    passes = _Passes(_cut_bands(layout, band, 4 * workers.threads), workers, storage)
     channels, clusters = image.shape[0], int(np.prod(cells))
     values = storage.empty((channels, image[0].size), np.uint16)
     ranges = storage.empty((layout.z.cell.size * layout.y.cell.size * layout.x.cell.size, channels, 2), np.uint16)
@@ -89,43 +93,45 @@ def cluster(
     labels = storage.empty(image.shape[1:], np.int32)
     centres = storage.zeros((clusters, 3 + channels), np.float64)
     total = storage.empty((clusters, 4 + channels), np.int64)
-    groups = cut_bands((clusters,), CLUSTERS)
     scale = np.float32(np.sqrt(weight)) * np.array(spacing, np.float32)
-    coarse, last = is_coarse(image[0].size, clusters), False
+    coarse = is_coarse(image[0].size, clusters)
+    iterate = partial(assign, blocked, labels, centres, scale)  # coarse, last, and rows of blocks are to come
 
-    def begin(start: int, stop: int) -> Part:
-        return tuple(seed(image, blocked, coarse, start, stop))
-
-    def iterate(start: int, stop: int) -> Part:
-        return tuple(assign(blocked, labels, centres, scale, coarse and not last, last, start, stop))
-
-    def keep(start: int, stop: int) -> Part:
-        return tuple(assign_cells(labels, layout, start, stop))
-
-    def sum_up(work: Callable[[int, int], Part]) -> None:
-        for low, high in groups:
-            total[low:high] = 0
-            storage.release()
-        for inner in bands:
-            for first, part in workers.run(work, inner):
-                total[first : first + part.shape[0]] += part
-            storage.release()
-
-    def move(work: Callable[[int, int], Part]) -> bool:
-        sum_up(work)
-        moved = False
-        for low, high in groups:
-            moved |= bool(move_centres(centres[low:high], total[low:high]))
-            storage.release()
-        return moved
-
-    moved = move(begin)
+    moved = passes.move(centres, total, partial(seed, image, blocked, coarse))
     for _ in range(iterations - 2):
-        moved = moved and move(iterate)
-    last = True
-    sum_up(iterate if iterations > 1 else keep)
+        moved = moved and passes.move(centres, total, partial(iterate, coarse, False))
+    finish = partial(iterate, False, True) if iterations > 1 else partial(assign_cells, labels, layout)
+    deque(passes.run(finish), maxlen=0)  # its parts are no sums: they are let go
     storage.drop(values, ranges, centres, total)
     return labels
+
+
+@dataclass(frozen=True)
+class _Passes:
+    """Passes over an image in blocks: `workers` share each band of its rows, whose pages are then handed back."""
+
+    bands: list[list[Band]]
+    workers: Workers
+    storage: Storage
+
+    def run(self, kernel: Callable[[int, int], Part]) -> Iterator[Part]:
+        """Yield what `kernel` makes of the rows of blocks, from top to bottom."""
+        for band in self.bands:
+            yield from self.workers.run(kernel, band)
+            self.storage.release()
+
+    def move(self, centres: NDArray[Any], total: NDArray[Any], kernel: Callable[[int, int], Part]) -> bool:
+        """Move `centres` to the middle of the pixels that `kernel` sums up in `total`; False if none moved."""
+        groups, moved = cut_bands(centres.shape[:1], CLUSTERS), False
+        for low, high in groups:
+            total[low:high] = 0
+            self.storage.release()
+        for first, part in self.run(kernel):
+            total[first : first + part.shape[0]] += part
+        for low, high in groups:
+            moved |= bool(move_centres(centres[low:high], total[low:high]))
+            self.storage.release()
+        return moved
 
 
 def is_coarse(pixels: int, clusters: int) -> bool:

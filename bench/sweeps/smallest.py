@@ -1,13 +1,13 @@
 """The least memory with which an arm still trains and predicts: one bisection per job, a fresh process per trial."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.config import Config
+from bench.config import CoarseGnnConfig, Config, PipelineConfig, SuperpixelGnnConfig, TilesConfig
 from bench.datasets.registry import load
 from bench.datasets.sample import Sample
 from bench.pipelines import parallel
@@ -19,19 +19,38 @@ STEPS = 20  # of training per trial
 def try_job(config: Config) -> None:
     """Do what must fit: everything prepared, 20 steps, one validation, the largest image predicted.
 
-    All training images are prepared and stay in memory, as in a real run, and the largest of them make the batches.
+    All training and validation images are prepared and stay in memory, as in a real run. The largest training images
+    make the batches (`count_batch_images`), and the largest validation image is validated.
     Raises whatever the arm raises; a loss that is not finite is among it.
     """
     data = load(config.dataset, Path(config.results_dir))
     pipeline = build_pipeline(config, data.task)
     learner, learning = build_learner(pipeline, config, data.task)
-    largest_first = sorted(data.train, key=count_image_pixels, reverse=True)
-    train = parallel.prepare_all(learner, largest_first, learning, data.task, reduce=True)
-    val = [pipeline.prepare(max(data.val, key=count_image_pixels))]
-    pipeline.fit(train[: getattr(config.pipeline, "batch_size", None)], val)
-    predicted = pipeline.predict(pipeline.prepare(max(data.test, key=count_image_pixels)))
+    train = parallel.prepare_all(learner, sort_by_size(data.train), learning, data.task, reduce=True)
+    val = parallel.prepare_all(pipeline, sort_by_size(data.val), config, data.task)
+    pipeline.fit(train[: count_batch_images(config.pipeline)], val[:1])
+    predicted = pipeline.predict(pipeline.prepare(sort_by_size(data.test)[0]))
     if predicted.ndim != data.task.spatial_axes:
         raise RuntimeError(f"{config.pipeline.name} predicted a mask with {predicted.ndim} axes")
+
+
+def count_batch_images(pipeline: PipelineConfig) -> int | None:
+    """Return how many of the largest training images a trial learns from; None: from all.
+
+    The crops of a U-Net's batch may come from as many images, and are of one size whatever these are. Where a batch is
+    one whole graph, drawn at random, only the largest image alone is sure to be drawn in a few steps; each fold of
+    `coarse_gnn` has to leave one out. All other arms mix the images in a batch, or learn from all of them at once.
+    """
+    if isinstance(pipeline, TilesConfig):
+        return pipeline.batch_size
+    if isinstance(pipeline, SuperpixelGnnConfig) and pipeline.batch_nodes is None:
+        return pipeline.folds if isinstance(pipeline, CoarseGnnConfig) else 1
+    return None
+
+
+def sort_by_size(samples: Sequence[Sample]) -> list[Sample]:
+    """Return images with the largest first, in pixels."""
+    return sorted(samples, key=count_image_pixels, reverse=True)
 
 
 def count_image_pixels(sample: Sample) -> int:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from bench.config import InputError
 from bench.tables.chosen import choose_configurations, find_sides
+from bench.tables.convergence import select_timed
 from bench.tables.names import name_run
 from bench.tables.statistics import break_even
 
@@ -51,13 +53,17 @@ class Rates:
 
     def means(self) -> "Means":
         """Return means over the runs, in the order of the fields."""
-        start, prepare, epoch, epochs, predict = map(float, self._rows().mean(axis=0))
-        return start, prepare, epoch, epochs, predict
+        [means] = _list_means(self._rows().mean(axis=0, keepdims=True))
+        return means
+
+    def runs(self) -> "list[Means]":
+        """Return the rates of each run, in the order of the fields."""
+        return _list_means(self._rows())
 
     def redraw(self, rng: np.random.Generator) -> "list[Means]":
         """Return means over as many runs drawn with replacement, `RESAMPLES` times."""
         drawn = rng.integers(len(self), size=(RESAMPLES, len(self)))
-        return [(a, b, c, d, e) for a, b, c, d, e in self._rows()[drawn].mean(axis=1).tolist()]
+        return _list_means(self._rows()[drawn].mean(axis=1))
 
     def _rows(self) -> NDArray[np.float64]:
         return np.stack([self.start, self.prepare, self.epoch, self.epochs, self.predict], axis=1)
@@ -68,6 +74,10 @@ class Rates:
 
 Line = tuple[float, float]  # seconds = first + second x
 Means = tuple[float, float, float, float, float]
+
+
+def _list_means(rows: NDArray[np.float64]) -> list[Means]:
+    return [(a, b, c, d, e) for a, b, c, d, e in rows.tolist()]
 
 
 @dataclass(frozen=True)
@@ -122,7 +132,8 @@ class Crossing:
     """Where the two arms cost the same over one quantity.
 
     `outcome` is for the GNN: `always` or `never` the cheaper one, cheaper `from` x on, or cheaper `up to` x. `low` and
-    `high` are the 95 % interval of x over redraw runs, NaN where an arm has one run.
+    `high` are the 95 % interval of x: an infinite end says that the runs allow no crossing, 0 that they allow one at
+    once. `share` is the part of the redrawn runs that have this outcome. All three are NaN where an arm has one run.
     """
 
     quantity: Quantity
@@ -132,6 +143,7 @@ class Crossing:
     x: float
     low: float = math.nan
     high: float = math.nan
+    share: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -161,21 +173,21 @@ def find_break_evens(runs: pd.DataFrame, stages: pd.DataFrame) -> BreakEven:
     """
     found = choose_configurations(runs)
     sides = find_sides(runs)
-    used = [_select_undisturbed(found.get(name), name) for name in sides]
+    used = [_select_uncontended(found.get(name), name) for name in sides]
     gnn, cnn = (_rates(arm, stages, name) for arm, name in zip(used, sides, strict=True))
     project = _project(used[0], stages)
-    crossings = tuple(_crossing(quantity, gnn, cnn, project) for quantity in QUANTITIES)
+    crossings = tuple(find_crossing(quantity, gnn, cnn, project) for quantity in QUANTITIES)
     names = [name_run(arm.iloc[0].to_dict()) for arm in used]
     return BreakEven(gnn, cnn, project, crossings, sides, (names[0], names[1]))
 
 
-def _select_undisturbed(runs: pd.DataFrame | None, name: str) -> pd.DataFrame:
+def _select_uncontended(runs: pd.DataFrame | None, name: str) -> pd.DataFrame:
     if runs is None or runs.empty:
         raise InputError(f"there is no valid run of {name} that converged")
-    clean = runs[~runs["contended"]]
-    if clean.empty:
+    timed = select_timed(runs)
+    if timed["contended"].any():
         raise InputError(f"every run of {name} that counts is flagged as contended, so its times are too long")
-    return clean
+    return timed
 
 
 def _rates(runs: pd.DataFrame, stages: pd.DataFrame, name: str) -> Rates:
@@ -228,15 +240,63 @@ def _project(runs: pd.DataFrame, stages: pd.DataFrame) -> Project:
 # ---------------------------------------------------------------------------------------------------- crossings
 
 
-def _crossing(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> Crossing:
+def find_crossing(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> Crossing:
+    """Find where both arms cost the same over one quantity, with an interval if both have several runs.
+
+    The interval is the wider, at each end, of the bootstrap's over redrawn runs and the inverted t test's.
+
+    Args:
+        quantity: What is varied.
+        gnn: Rates of the graph network.
+        cnn: Rates of the tiled network.
+        project: What stays as it is.
+    """
     lines = quantity.line(gnn.means(), project), quantity.line(cnn.means(), project)
     outcome, x = compare_lines(*lines)
     if min(len(gnn), len(cnn)) < 2:
         return Crossing(quantity, *lines, outcome, x)
-    redraw = _redraw_outcomes(quantity, gnn, cnn, project)
-    same = np.array([other for kind, other in redraw if kind == outcome])
-    low, high = np.quantile(same, [0.025, 0.975]) if outcome in ("from", "up to") and len(same) else (math.nan,) * 2
-    return Crossing(quantity, *lines, outcome, x, float(low), float(high))
+    redrawn = _redraw_outcomes(quantity, gnn, cnn, project)
+    share = sum(kind == outcome for kind, _ in redrawn) / len(redrawn)
+    if outcome not in ("from", "up to"):
+        return Crossing(quantity, *lines, outcome, x, share=share)
+    ends = zip(_bootstrap_crossing(outcome, redrawn), _invert_t_test(quantity, gnn, cnn, project), strict=True)
+    (low, other_low), (high, other_high) = ends
+    return Crossing(quantity, *lines, outcome, x, min(low, other_low), max(high, other_high), share)
+
+
+def _bootstrap_crossing(outcome: str, redrawn: list[tuple[str, float]]) -> tuple[float, float]:
+    """The percentile interval of a crossing over all redrawn runs, those with another outcome included.
+
+    Of a GNN that is cheaper from x on, redrawn runs in which it always is have their crossing at 0, and those in which
+    it is not for large x at infinity; of one that is cheaper up to x the other way round.
+    """
+    other = {"from": {"always": 0.0}, "up to": {"always": math.inf}}[outcome]
+    rest = {"from": math.inf, "up to": 0.0}[outcome]
+    crossings = np.array([x if kind == outcome else other.get(kind, rest) for kind, x in redrawn])
+    low, high = np.quantile(crossings, 0.025, method="lower"), np.quantile(crossings, 0.975, method="higher")
+    return float(low), float(high)  # of infinities no means are taken
+
+
+def _invert_t_test(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> tuple[float, float]:
+    """The least and the greatest x >= 0 at which a t test at 5 % lets both arms cost the same, possibly infinite.
+
+    The bootstrap of few runs is too narrow, as `bench.tables.statistics.estimate_paired_difference` says. This is
+    Fieller's interval (Journal of the Royal Statistical Society B 16:175, 1954) of where the difference of two lines is
+    0, with Satterthwaite's degrees of freedom at the crossing.
+    """
+    each = [np.array([quantity.line(run, project) for run in arm.runs()]) for arm in (gnn, cnn)]  # (runs, 2)
+    fixed, slope = np.subtract(quantity.line(gnn.means(), project), quantity.line(cnn.means(), project))
+    spreads = [np.cov(lines, rowvar=False) / len(lines) for lines in each]
+    place = np.array([1.0, -fixed / slope])
+    variances = np.array([place @ spread @ place for spread in spreads])
+    if variances.sum() <= 0:
+        return float(place[1]), float(place[1])
+    freedom = variances.sum() ** 2 / sum(variances**2 / [len(lines) - 1 for lines in each])
+    spread = float(stdtrit(freedom, 0.975)) ** 2 * (spreads[0] + spreads[1])
+    square, mixed, constant = slope**2 - spread[1, 1], slope * fixed - spread[0, 1], fixed**2 - spread[0, 0]
+    roots = np.roots([square, 2 * mixed, constant]).real  # where the test is at its limit: it holds between them,
+    low = 0.0 if constant <= 0 else float(roots.min() if square > 0 else roots.max())
+    return low, float(roots.max()) if square > 0 else math.inf  # or beyond them, if the slopes may be equal
 
 
 def _redraw_outcomes(quantity: Quantity, gnn: Rates, cnn: Rates, project: Project) -> list[tuple[str, float]]:

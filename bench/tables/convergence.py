@@ -63,6 +63,19 @@ def select_converged(runs: pd.DataFrame) -> pd.DataFrame:
     return used[~used["shorter"]]
 
 
+def select_timed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Return the runs whose times count: of each configuration those that did not share the machine, if it has any.
+
+    A configuration all of whose runs are contended keeps them; whoever shows its times marks them.
+
+    Args:
+        runs: Rows of `list_configurations` that count otherwise.
+    """
+    settings = ["arm" if column == "method" else column for column in METHOD]  # budgets differ in their times
+    configurations = runs.groupby(settings, dropna=False)
+    return runs[~runs["contended"] | configurations["contended"].transform("all")]
+
+
 def _floors(runs: pd.DataFrame) -> dict[Hashable, tuple[str, float]]:
     """Name and mean validation score of the best floor arm on each data set."""
     floors = select_counted(runs[runs["pipeline"].isin(floor_arms()) & runs["val_score"].notna()])

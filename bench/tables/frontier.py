@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from bench.arms import contending_arms, external_arms
 from bench.tables.chosen import find_sides
 from bench.tables.comparison import rank_arm
-from bench.tables.convergence import select_trained
+from bench.tables.convergence import select_timed, select_trained
 from bench.tables.names import find_family, find_network, is_volume, label_pipeline
 from bench.tables.statistics import Estimate, estimate_paired_difference, mean_interval, pareto_front, pareto_membership
 from bench.tables.units import MIB
@@ -34,6 +34,12 @@ MEMORY = Cost("peak_memory_bytes", "peak memory in training", "MiB", MIB)
 TRAINING = Cost("train_s", "training time, superpixels included", "s")
 PREDICTION = Cost("predict_s_per_mpx", "prediction time per megapixel, superpixels included", "s/Mpx")
 COSTS = (MEMORY, TRAINING, PREDICTION)
+
+
+def select_costed(runs: pd.DataFrame, cost: Cost) -> pd.DataFrame:
+    """Return the runs whose cost is known and counts: of times those of `select_timed`, of memory all."""
+    known = runs[runs[cost.column].notna()]
+    return known if cost is MEMORY else select_timed(known)
 
 
 def select_contenders(runs: pd.DataFrame) -> pd.DataFrame:
@@ -62,10 +68,10 @@ def make_points(runs: pd.DataFrame, cost: Cost) -> pd.DataFrame:
     Columns: pipeline, arm, superpixel_size, kind (of memory; empty for times), runs, val_dice; cost (in `cost.unit`)
     and dice, means over runs, with `*_low` and `*_high`, 95 % intervals of the mean (NaN for one run); on_front (not
     beaten by any other configuration), on_own_front (by none of its arm), share and own_share: in how many of the
-    redrawn runs (bootstrap within each configuration) that holds. Memory of different kinds is kept apart.
+    redrawn runs (bootstrap within each configuration) that holds; contended, whether the cost is a time of runs that
+    shared the machine. A point is of the runs of `select_costed`. Memory of different kinds is kept apart.
     """
-    used = select_contenders(runs)
-    used = used[used[cost.column].notna()]
+    used = select_costed(select_contenders(runs), cost)
     used = used.assign(kind=used["peak_memory_kind"].fillna("") if cost is MEMORY else "", rank=used["arm"].map(_rank))
     found = [_kind(group, cost) for _, group in used.groupby("kind")]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
@@ -92,11 +98,15 @@ def _kind(used: pd.DataFrame, cost: Cost) -> pd.DataFrame:
 def _point(key: tuple[Hashable, ...], group: pd.DataFrame, cost: Cost) -> dict[str, object]:
     rank, pipeline, arm, size, kind = key
     row: dict[str, object] = {"rank": rank, "pipeline": pipeline, "arm": arm, "superpixel_size": size, "kind": kind}
-    row |= {"runs": len(group), "val_dice": average_validation_score(group)}
+    row |= {"runs": len(group), "val_dice": average_validation_score(group), "contended": _has_contended(group, cost)}
     for name, values in (("cost", group[cost.column] / cost.scale), ("dice", group["dice"])):
         estimate = mean_interval(values)
         row |= {name: estimate.value, f"{name}_low": estimate.low, f"{name}_high": estimate.high}
     return row
+
+
+def _has_contended(runs: pd.DataFrame, cost: Cost) -> bool:
+    return cost is not MEMORY and bool(runs["contended"].any())
 
 
 def average_validation_score(runs: pd.DataFrame) -> float:
@@ -111,10 +121,11 @@ def average_validation_score(runs: pd.DataFrame) -> float:
 class Within:
     """One question of the kind "the best U-Net within the GNN's memory", and its answer.
 
-    `budget` is what the giver's best configuration costs (mean, in `cost.unit`). `taker` is the best configuration of
-    the other arm that costs no more (up to `TOLERANCE`), empty if there is none; `least` is then the least that one of
-    that arm costs. `names` are what readers call the arms of taker and giver. `difference` is taker minus giver in
-    test Dice, paired by seed.
+    `budget` is what the giver's best configuration costs (mean over the runs of `select_costed`, in `cost.unit`).
+    `taker` is the best configuration of the other arm that costs no more (up to `TOLERANCE`), empty if there is none;
+    `taken` is what it costs, NaN without one, and `least` the least that one of that arm costs. `names` are what
+    readers call the arms of taker and giver, `contended` whether their costs are times of runs that shared the machine.
+    `difference` is taker minus giver in test Dice over all runs, paired by seed.
     """
 
     cost: Cost
@@ -123,7 +134,9 @@ class Within:
     taker: pd.DataFrame
     names: tuple[str, str]
     budget: float
+    taken: float
     least: float
+    contended: tuple[bool, bool]
     difference: Estimate
 
 
@@ -148,12 +161,25 @@ def search_budgets(runs: pd.DataFrame) -> list[Within]:
 def _within(cost: Cost, kind: str, arms: dict[str, pd.DataFrame], giver: str) -> Within:
     [taker] = [name for name in arms if name != giver]
     given = _best(arms[giver])
-    budget = float(given[cost.column].mean())
-    means = arms[taker].groupby(CONFIGURATION, dropna=False)[cost.column].transform("mean")
+    budget = float(select_costed(given, cost)[cost.column].mean())
+    costs = arms[taker][cost.column].where(arms[taker].index.isin(select_costed(arms[taker], cost).index))
+    means = costs.groupby([arms[taker][name] for name in CONFIGURATION], dropna=False).transform("mean")
     taken = _best(arms[taker][means <= TOLERANCE * budget])
-    scaled = budget / cost.scale, float(means.min()) / cost.scale
+    takes = float(means.loc[taken.index].mean())
     names = tuple(_label(side, arms[side]) for side in (taker, giver))
-    return Within(cost, kind, given, taken, (names[0], names[1]), *scaled, _difference(taken, given))
+    contended = [_has_contended(select_costed(side, cost), cost) for side in (taken, given)]
+    return Within(
+        cost=cost,
+        kind=kind,
+        giver=given,
+        taker=taken,
+        names=(names[0], names[1]),
+        budget=budget / cost.scale,
+        taken=takes / cost.scale,
+        least=float(means.min()) / cost.scale,
+        contended=(contended[0], contended[1]),
+        difference=_difference(taken, given),
+    )
 
 
 def _select_side(runs: pd.DataFrame, pipeline: str) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from bench.arms import ARMS
 from bench.config import require
 from bench.tables.collect import Tables
 from bench.tables.comparison import GROUP, list_configurations, summarize_arms
-from bench.tables.convergence import select_counted, select_trained
+from bench.tables.convergence import select_counted, select_timed, select_trained
 from bench.tables.folders import read_folder
 from bench.tables.scale import FIELD, LineLaw, fit_lines, is_scale, make_scale_points
 from bench.tables.units import MIB
@@ -124,8 +124,7 @@ def make_plans(tables: Tables, settings: PlanConfig) -> Iterator[Plan]:
         if compared:
             yield from plan_arms(runs, tables.stages, settings)
         else:
-            contended = frozenset(map(str, runs["run_id"][runs["contended"]]))
-            yield from plan_scale(make_scale_points(runs, tables.stages, tables.history), settings, contended)
+            yield from plan_scale(make_scale_points(runs, tables.stages, tables.history), settings)
 
 
 def plan_arms(runs: pd.DataFrame, stages: pd.DataFrame, settings: PlanConfig) -> Iterator[Plan]:
@@ -136,7 +135,7 @@ def plan_arms(runs: pd.DataFrame, stages: pd.DataFrame, settings: PlanConfig) ->
         stages: The table `stages`.
         settings: Size and number of images, and which runs count.
     """
-    rows, timed = (summarize_arms(counted).to_dict("records") for counted in (runs, select_undisturbed(runs)))
+    rows, timed = (summarize_arms(counted).to_dict("records") for counted in (runs, select_uncontended(runs)))
     for row, times in zip(rows, timed, strict=True):
         pipeline = str(row["arm"]).split(" ")[0]
         chosen = settings.pipeline in (None, pipeline) and settings.dataset in (None, row["dataset"])
@@ -146,7 +145,7 @@ def plan_arms(runs: pd.DataFrame, stages: pd.DataFrame, settings: PlanConfig) ->
         yield make_plan(row, times, stages[stages["run_id"].isin(chosen_ids)], settings)
 
 
-def select_undisturbed(runs: pd.DataFrame) -> pd.DataFrame:
+def select_uncontended(runs: pd.DataFrame) -> pd.DataFrame:
     """Return rows of `list_configurations` less those that shared the machine, where others of a configuration count.
 
     A configuration all of whose runs that count shared the machine keeps them.
@@ -154,8 +153,7 @@ def select_undisturbed(runs: pd.DataFrame) -> pd.DataFrame:
     left_out: list[Hashable] = []
     for _, group in runs.groupby(GROUP, dropna=False):
         used = select_counted(group) if select_trained(group).empty else select_trained(group)
-        if not used["contended"].all():
-            left_out += list(group.index[group["contended"]])
+        left_out += list(used.index.difference(select_timed(used).index))
     return runs.drop(index=left_out)
 
 
@@ -251,13 +249,10 @@ def list_cautions(row: Row, times: Row, pixels: float, measured: float) -> Itera
 # ----------------------------------------------------------------------------------------- from cost against size
 
 
-def plan_scale(points: pd.DataFrame, settings: PlanConfig, contended: frozenset[str]) -> Iterator[Plan]:
+def plan_scale(points: pd.DataFrame, settings: PlanConfig) -> Iterator[Plan]:
     """Yield a plan for each line of `experiment=scale`, from its measured size that is nearest to the planned one.
 
-    Args:
-        points: As `make_scale_points` gives them.
-        settings: Size and number of images, and which runs count.
-        contended: Identities of the runs that shared the machine: of several of one size, another one counts.
+    Of several runs of one size an uncontended one counts. `points` are as `make_scale_points` gives them.
     """
     if points.empty:
         return
@@ -268,11 +263,8 @@ def plan_scale(points: pd.DataFrame, settings: PlanConfig, contended: frozenset[
         if settings.dataset not in (None, dataset) or (settings.pipeline and settings.pipeline not in pipelines):
             continue
         distance = (group["megapixels"] * 1e6 / settings.pixels).map(math.log).abs()
-        shared = group["run_id"].isin(contended)
-        order = pd.DataFrame({"distance": distance.round(9), "shared": shared}).sort_values(
-            ["distance", "shared"], kind="stable"
-        )
-        nearest = group.loc[order.index[0]].to_dict() | {"contended": bool(order["shared"].iloc[0])}
+        ordered = group.assign(distance=distance.round(9)).sort_values(["distance", "contended"], kind="stable")
+        nearest = ordered.iloc[0].to_dict()
         phases = {phase: laws[str(dataset), str(machine), str(line), phase] for phase in ("training", "prediction")}
         yield plan_line(f"{line} ({dataset}, {machine})", nearest, phases, settings)
 
@@ -282,7 +274,7 @@ def plan_line(name: str, point: Row, laws: Mapping[str, LineLaw], settings: Plan
 
     Args:
         name: Its name for readers.
-        point: Its measured point that is nearest in size, a row of `make_scale_points`, and whether it was `contended`.
+        point: Its measured point that is nearest in size, a row of `make_scale_points`.
         laws: Its laws of memory by phase.
         settings: Size and number of images.
     """

@@ -8,7 +8,7 @@ import pandas as pd
 from bench.arms import contending_arms
 from bench.tables import speed
 from bench.tables.chosen import choose_best
-from bench.tables.convergence import METHOD, select_converged
+from bench.tables.convergence import METHOD, select_converged, select_timed
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,8 @@ def find_rival(runs: pd.DataFrame, history: pd.DataFrame, side: pd.DataFrame) ->
         side: The converged runs of the arm's chosen configuration.
 
     Returns:
-        Of the methods of all other arms the soonest at that score, by the median over its seeds; if none reaches it,
+        Of the methods of all other arms the soonest at that score, by the median over its seeds, the uncontended ones
+        where there are any (`bench.tables.convergence.select_timed`), if every seed reaches it; if none does,
         the one with the highest validation score; None where no other arm converged. Test images choose nothing.
     """
     used = select_converged(runs)
@@ -52,4 +53,8 @@ def find_rival(runs: pd.DataFrame, history: pd.DataFrame, side: pd.DataFrame) ->
 
 
 def _seconds(runs: pd.DataFrame, history: pd.DataFrame, group: pd.DataFrame, target: speed.Floats) -> float:
-    return speed.reach(speed.select_method(runs, group.iloc[0]), history, target).median()[0].value
+    """Median seconds of a method to the target; NaN where a seed, contended or not, never reached it."""
+    own = speed.select_method(runs, group.iloc[0])
+    if np.isnan(speed.reach(own, history, target).seconds).any():
+        return float("nan")
+    return speed.reach(select_timed(own), history, target).median()[0].value

@@ -31,7 +31,9 @@ NUMBERS = (
     "predict_s_per_mpx", "predict_only_s_per_mpx", "train_s", "seconds_to_equal", "training_bytes",
     "training_net_bytes", "prediction_bytes", "prediction_net_bytes", "peak_bytes",
 )  # fmt: skip
-COLUMNS = ["dataset", "machine", "axis", "line", "pipeline", "status", *NUMBERS, "memory_kind", "run_id"]
+SIZES = NUMBERS[:4]  # known of a run that failed, too
+COLUMNS = ["dataset", "machine", "axis", "line", "pipeline", "status", *NUMBERS, "memory_kind", "contended", "run_id"]
+INVALID = "invalid"  # instead of the status of a run whose numbers may not be shown
 
 
 def is_scale(runs: pd.DataFrame) -> "pd.Series[bool]":
@@ -44,8 +46,8 @@ def is_scale(runs: pd.DataFrame) -> "pd.Series[bool]":
 def make_scale_points(runs: pd.DataFrame, stages: pd.DataFrame, history: pd.DataFrame) -> pd.DataFrame:
     """Return a row for each run of the experiment and axis that it lies on, by axis, line and size.
 
-    A run that failed has its status, size and line, and no numbers. The smallest image lies on both axes where it is
-    the field that the other one magnifies.
+    A run that failed has its status, size and line, and no numbers, and so has one that is flagged invalid. The
+    smallest image lies on both axes where it is the field that the other one magnifies.
 
     Args:
         runs: Rows of `list_configurations`.
@@ -56,7 +58,8 @@ def make_scale_points(runs: pd.DataFrame, stages: pd.DataFrame, history: pd.Data
         `COLUMNS`: megapixels of an image; superpixel_size at magnification 1; nodes of an image; seconds for a
         megapixel of a test image (predict_s_per_mpx includes preparing it); seconds_to_equal, superpixels included,
         to the lower of the best validation scores of both rivals at that size; peaks in bytes of training and of
-        prediction, whole and above what was loaded before (net), and peak_bytes, the larger of the two whole ones.
+        prediction, whole and above what was loaded before (net), and peak_bytes, the larger of the two whole ones;
+        contended, whether the run shared the machine, so that its times are too long.
     """
     used = runs[is_scale(runs)]
     if used.empty:
@@ -64,6 +67,8 @@ def make_scale_points(runs: pd.DataFrame, stages: pd.DataFrame, history: pd.Data
     points = pd.DataFrame([_point(run) for run in used.to_dict("records")])
     points = points.merge(_measure_phases(stages), on="run_id", how="left")
     points["peak_bytes"] = points[["training_bytes", "prediction_bytes"]].max(axis=1)
+    measured = [name for name in NUMBERS if name in points and name not in SIZES]
+    points.loc[points["status"] == INVALID, measured] = np.nan
     points = pd.concat([points[_is_on(points, axis)].assign(axis=axis) for axis in AXES])
     points["seconds_to_equal"] = _find_equal_times(points, used, history)
     order = ["dataset", "machine", "axis", "line", "megapixels"]
@@ -85,7 +90,8 @@ def _point(run: Mapping[Any, Any]) -> dict[str, Any]:
         "machine": run["machine"],
         "pipeline": run["pipeline"],
         "line": _name_line(run, size, pixels),
-        "status": run["status"],
+        "status": INVALID if run["status"] == "ok" and run["invalid"] else run["status"],
+        "contended": bool(run["contended"]),
         "megapixels": pixels / 1e6,
         "magnification": times,
         "superpixel_size": size,
@@ -150,7 +156,7 @@ def _find_equal_times(points: pd.DataFrame, runs: pd.DataFrame, history: pd.Data
         if len(scores.dropna()) < len(RIVALS):
             continue
         target = np.array([scores.min()])
-        for index, run_id in group["run_id"].items():
+        for index, run_id in group["run_id"][group["status"] == "ok"].items():
             reached = speed.reach(by_id[str(run_id)], history, target)
             found[int(str(index))] = float(reached.seconds.min())
     return list(found.values())

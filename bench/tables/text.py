@@ -171,16 +171,19 @@ def _with_range(row: dict[Any, Any]) -> str:
 def format_outcome(crossing: Crossing) -> str:
     """Return a crossing in words, from the GNN's side, with its interval where runs were redrawn."""
     if crossing.outcome in ("always", "never"):
-        return f"the GNN {crossing.outcome} takes less time"
+        share = "" if not crossing.share < 0.995 else f" ({crossing.share:.0%} of redrawn runs)"
+        return f"the GNN {crossing.outcome} takes less time{share}"
     low, x, high = (_format_crossing(value, crossing) for value in (crossing.low, crossing.x, crossing.high))
     interval = "" if math.isnan(crossing.low) or low == high else f" [{low}, {high}]"
     if crossing.outcome == "up to":
         return f"the GNN takes less time up to {x}{interval}"
-    return f"the GNN takes less time from {'the first' if x == '1' else x}{interval} on"
+    return f"the GNN takes less time from {'the first' if x == '1' else x} on{interval}"
 
 
 def _format_crossing(value: float, crossing: Crossing) -> str:
-    """Three digits; of what comes in whole numbers the first one on the GNN's side."""
+    """Three digits, of whole numbers the first one on the GNN's side; in words what an end at 0 or infinity means."""
+    if value in (0, math.inf):
+        return "always" if (value == 0) == (crossing.outcome == "from") else "never"
     if math.isnan(value) or not crossing.quantity.whole:
         return f"{value:.3g}"
     return f"{math.ceil(value) if crossing.outcome == 'from' else math.floor(value)}"
