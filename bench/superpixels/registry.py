@@ -1,7 +1,7 @@
 """Images to superpixels. A method is a file with a function (image, settings) -> segments, and an entry here."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any, cast
@@ -116,5 +116,6 @@ def warm_up_segmentation(ndim: int, channels: int, config: SuperpixelsConfig | N
         channels: Number of channels.
         config: Method and its settings; None: those of the default method.
     """
-    ramp = np.arange(8**ndim * channels, dtype=np.float32).reshape((8,) * ndim + (channels,))
-    segment(ramp, SuperpixelsConfig(superpixel_size=16.0) if config is None else config)
+    noise = np.random.default_rng(0).random((8,) * ndim + (channels,), np.float32)  # with small pieces to be joined
+    given = SuperpixelsConfig() if config is None else config
+    segment(noise, replace(given, superpixel_size=16.0, n_segments=None, compactness=1e-3), rows=2)  # bands have seams
