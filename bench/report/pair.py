@@ -47,10 +47,10 @@ class Pair:
         )
         return first, second
 
-    def alone(self) -> "Pair":
+    def take_uncontended(self) -> "Pair":
         """Return the seeds of which neither run shared the machine."""
-        quiet = ~(self.first["contended"].to_numpy(bool) | self.second["contended"].to_numpy(bool))
-        return Pair(self.first[quiet], self.second[quiet])
+        uncontended = ~(self.first["contended"].to_numpy(bool) | self.second["contended"].to_numpy(bool))
+        return Pair(self.first[uncontended], self.second[uncontended])
 
 
 def pair_by_seed(first: pd.DataFrame, second: pd.DataFrame) -> Pair:

@@ -163,12 +163,12 @@ def _time(pair: Pair, runs: pd.DataFrame, history: pd.DataFrame) -> Line:
         refusal = Refusal(("validation scores over time were not recorded in every run",), ("runs of both again",))
         return Line(title, "", refusal.text(""))
     first, second = (speed.reach(part, history, targets) for part in methods)
-    first, second, clean = speed.select_common(first, second, pair.first["seed"], FEWEST_SEEDS)
+    first, second, uncontended = speed.select_common(first, second, pair.first["seed"], FEWEST_SEEDS)
     where = f"to a validation Dice of {targets[0]:.3f}, the least that a converged run of the two reached,"
     below = [_below(first, second, target, pair.names) for target in range(1, len(targets))]
     return _ratio_line(
         title, f"{where} the", (first.seconds[0], second.seconds[0]), pair.names, "time",
-        _refuse_disturbed(len(first.seeds), clean, pair), lead="reached a common score in", more=below,
+        _refuse_contended(len(first.seeds), uncontended, pair), lead="reached a common score in", more=below,
         estimate=speed.estimate_time_ratio(first, second, 0), most=_at_most(first, second, 0),
     )  # fmt: skip
 
@@ -179,11 +179,11 @@ def _at_most(first: speed.Reached, second: speed.Reached, target: int) -> tuple[
     return ours, theirs
 
 
-def _refuse_disturbed(used: int, clean: int, pair: Pair) -> Refusal:
+def _refuse_contended(used: int, uncontended: int, pair: Pair) -> Refusal:
     """Whether times cannot be believed: fewer than three seeds of both ran alone on the machine."""
     if used < FEWEST_SEEDS:
         return _few_seeds(Pair(pair.first[:used], pair.second[:used]))
-    if clean >= FEWEST_SEEDS:
+    if uncontended >= FEWEST_SEEDS:
         return Refusal()
     contended = int(pair.runs["contended"].sum())
     why = f"{contended} of the {len(pair.runs)} compared runs shared the machine, so that times are too long"
@@ -206,14 +206,14 @@ def _below(first: speed.Reached, second: speed.Reached, target: int, names: tupl
 
 def _prediction(pair: Pair) -> Line:
     """Seconds per megapixel of the test images, superpixels included."""
-    quiet = pair.alone()
-    used = quiet if quiet.seeds >= FEWEST_SEEDS else pair
+    alone = pair.take_uncontended()
+    used = alone if alone.seeds >= FEWEST_SEEDS else pair
     bare = used.column("predict_only_s_per_mpx")
     known = not np.isnan([*bare[0], *bare[1]]).any()
     without = f"without superpixels {_medians(*bare)}" if known else ""
     return _ratio_line(
         "Time per megapixel of prediction", "for a megapixel of the test images, superpixels included, the",
-        used.column("predict_s_per_mpx"), pair.names, "time", _refuse_disturbed(used.seeds, quiet.seeds, pair),
+        used.column("predict_s_per_mpx"), pair.names, "time", _refuse_contended(used.seeds, alone.seeds, pair),
         lead="predicted a megapixel in", more=(without,),
     )  # fmt: skip
 

@@ -19,8 +19,8 @@ from bench.tables.names import find_family, format_extent, format_size, is_volum
 from bench.tables.statistics import count_pairs_needed, sign_flip_test
 
 SEEN = 1.5  # widths of an object that a crop should span, to show it and what is around it
-NEEDED = 6  # test images below which the interval of the score rests on the t distribution
-ENOUGH = 20  # below which it comes out too narrow where single images decide: one side wrong in a tenth of cases at 10
+FEWEST_FOR_BOOTSTRAP = 6  # test images; below, the interval of the score rests on the t distribution
+ENOUGH_IMAGES = 20  # below, it is too narrow where single images decide: one side wrong in a tenth of cases at 10
 
 
 @dataclass(frozen=True)
@@ -215,9 +215,9 @@ def _images(pair: Pair, differences: NDArray[np.float64]) -> list[str]:
     """What the number of test images allows: over few, the t distribution is all there is."""
     known = ~np.isnan(differences).all(axis=0)
     means = 100 * np.nanmean(differences[:, known], axis=0)
-    if len(means) >= ENOUGH or len(means) < 2:
+    if len(means) >= ENOUGH_IMAGES or len(means) < 2:
         return []
-    if len(means) >= NEEDED:
+    if len(means) >= FEWEST_FOR_BOOTSTRAP:
         return [
             f"Over {len(means)} test images the interval comes out too narrow where one or two of them decide the mean."
         ]
@@ -276,7 +276,7 @@ def _crops(pair: Pair) -> list[str]:
 
 
 def _check_alike(pair: Pair) -> list[str]:
-    """Whether the two were run by one code, with one budget, undisturbed."""
+    """Whether the two were run by one code, with one budget, and without contention."""
     runs = pair.runs
     found = []
     commits = runs["git_commit"].dropna().nunique()

@@ -15,7 +15,7 @@ from bench.tables.names import find_family, find_network, is_volume, label_pipel
 from bench.tables.statistics import Estimate, estimate_paired_difference, mean_interval, pareto_front, pareto_membership
 from bench.tables.units import MIB
 
-ENOUGH = 2  # configurations of each rival: a front of one point is a point
+FEWEST_CONFIGURATIONS = 2  # configurations of each rival: a front of one point is a point
 TOLERANCE = 1.05  # two runs with the same budget differ by as much
 CONFIGURATION = ["pipeline", "arm", "superpixel_size"]
 
@@ -56,10 +56,11 @@ def explain_too_few(runs: pd.DataFrame) -> str:
     used = select_contenders(runs)
     sides = find_sides(runs)
     tried = {name: len(used[used["pipeline"] == name][CONFIGURATION].drop_duplicates()) for name in sides}
-    if min(tried.values()) >= ENOUGH:
+    if min(tried.values()) >= FEWEST_CONFIGURATIONS:
         return ""
     counts = " and ".join(f"{count} of {name}" for name, count in tried.items())
-    return f"a frontier needs at least {ENOUGH} finished, valid configurations of each rival; there are {counts}"
+    needed = f"at least {FEWEST_CONFIGURATIONS} finished, valid configurations of each rival"
+    return f"a frontier needs {needed}; there are {counts}"
 
 
 def make_points(runs: pd.DataFrame, cost: Cost) -> pd.DataFrame:
