@@ -98,8 +98,8 @@ def build_columns(
         requirements |= EDGES[name].requires
     waiting = pool_views(image, views, requirements, rows, config.spacing, storage)
     while waiting:
-        trim_after(prod(image.shape))
         yield _build_next(waiting, config)
+        trim_after(prod(image.shape))
 
 
 def _build_next(waiting: list[SegmentStatistics], config: GraphConfig) -> dict[str, NDArray[Any]]:

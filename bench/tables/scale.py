@@ -14,9 +14,9 @@ import pandas as pd
 from bench.arms import RIVALS
 from bench.config import InputError
 from bench.tables import speed
-from bench.tables.columns import TRAINING_STAGES
 from bench.tables.comparison import uses_superpixels
 from bench.tables.convergence import read_number
+from bench.tables.memory import measure_memory
 from bench.tables.memory_law import MemoryLaw, fit_memory_law
 from bench.tables.names import format_size, name_arm
 from bench.tables.units import GIB
@@ -65,7 +65,7 @@ def make_scale_points(runs: pd.DataFrame, stages: pd.DataFrame, history: pd.Data
     if used.empty:
         return pd.DataFrame(columns=COLUMNS)
     points = pd.DataFrame([_point(run) for run in used.to_dict("records")])
-    points = points.merge(_measure_phases(stages), on="run_id", how="left")
+    points = points.merge(measure_memory(stages), on="run_id", how="left")
     points["peak_bytes"] = points[["training_bytes", "prediction_bytes"]].max(axis=1)
     measured = [name for name in NUMBERS if name in points and name not in SIZES]
     points.loc[points["status"] == INVALID, measured] = np.nan
@@ -113,27 +113,6 @@ def _name_line(run: Mapping[Any, Any], size: float, pixels: float) -> str:
     if read_number(run, "pipeline.scale", 1.0) > 1:
         return f"{name} {REDUCED}"
     return f"{name} {UNTILED if read_number(run, 'pipeline.crop_size') ** 2 >= pixels else TILED}"
-
-
-def _measure_phases(stages: pd.DataFrame) -> pd.DataFrame:
-    """Peaks of training and of prediction by run, preparing included: whole, and net of what was loaded before."""
-    columns = ("peak_memory_bytes", "gpu_allocated_peak_bytes", "peak_rss_bytes", "rss_start_bytes")
-    known = {name: pd.to_numeric(stages[name], errors="coerce") if name in stages else np.nan for name in columns}
-    rows = stages[["run_id", "stage", "split"]].assign(**known)
-    rows["memory_kind"] = stages.get("peak_memory_kind")
-    loaded = rows.groupby("run_id")["rss_start_bytes"].min()
-    test = rows["split"] == "test"
-    phases = {
-        "training": rows["stage"].isin(TRAINING_STAGES) & ~test,
-        "prediction": rows["stage"].isin(("prepare", "predict")) & test,
-    }
-    found = {"memory_kind": rows.groupby("run_id")["memory_kind"].first()}
-    for name, within in phases.items():
-        peaks = rows[within].groupby("run_id")[list(columns[:3])].max()
-        found[f"{name}_bytes"] = peaks["peak_memory_bytes"]
-        net = peaks["gpu_allocated_peak_bytes"]
-        found[f"{name}_net_bytes"] = net.fillna(peaks["peak_rss_bytes"] - loaded.reindex(peaks.index))
-    return pd.DataFrame(found).rename_axis("run_id").reset_index()
 
 
 def _is_on(points: pd.DataFrame, axis: str) -> "pd.Series[bool]":

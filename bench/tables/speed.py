@@ -122,7 +122,8 @@ def estimate_time_ratio(ours: Reached, theirs: Reached, target: int) -> Estimate
 
     A score is known at validations alone, and is reached between the last one below the target and the first one that
     is not. The interval goes from the least ratio that this allows to the greatest, and on either side as far as the
-    seeds differ (`median_ratio`). An end is NaN where a first validation was at the target already.
+    seeds differ (`median_ratio`). An end is NaN where a first validation was at the target and nothing
+    was prepared before it, so that no least time is known.
 
     Args:
         ours: When the first method reached each target.
