@@ -22,7 +22,7 @@ from bench.measure.environment import pin_torch
 from bench.measure.meter import Meter, find_headline
 from bench.pipelines import parallel
 from bench.pipelines.origin import drop_origin, sum_origins
-from bench.pipelines.protocol import Pipeline, Prepared
+from bench.pipelines.protocol import Pipeline, Prepared, prepare_once
 from bench.pipelines.registry import build_learner, build_pipeline
 from bench.scores.panels import Panels, find_depth
 from bench.scores.scoring import SplitScores, choose_voting, find_scale
@@ -127,7 +127,10 @@ def _prepare(
 ) -> list[Prepared]:
     """Prepare within the stage; with a cache of graphs, the stage reports what they took when they were made."""
     with meter.stage("prepare", split=split, **_size(samples)):
-        items = parallel.prepare_all(pipeline, samples, config, data.task, reduce=split == "train")
+        if split == "test":
+            items = [prepare_once(pipeline, sample) for sample in samples]
+        else:
+            items = parallel.prepare_all(pipeline, samples, config, data.task, reduce=split == "train")
     origin, at_once = sum_origins(item.facts for item in items), parallel.count_at_once(samples, config)
     meter.add_cached("prepare", split, int(origin.from_cache), origin.saved_seconds / at_once, origin.peak_rss_bytes)
     return items

@@ -5,10 +5,11 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
+from weakref import ReferenceType, WeakValueDictionary, ref
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from bench.config import (
     Config,
@@ -135,6 +136,37 @@ def test_training_and_prediction_from_the_disk_give_the_same_weights_and_mask(
     for name, tensor in weights.items():
         assert torch.equal(tensor, other_weights[name]), name
     np.testing.assert_array_equal(mask, other_mask)
+
+
+@pytest.mark.parametrize("views", [1, 3])
+@pytest.mark.parametrize("large", [False, True])
+def test_graphs_of_an_image_that_is_predicted_once_are_made_one_after_the_other(
+    large: bool, views: int, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pipeline = make_pipeline(tmp_path, views)
+    pipeline.fit([pipeline.prepare(disc(1))], [pipeline.prepare(disc(2))])
+    kept = pipeline.prepare(disc(3))
+    expected = pipeline.predict(kept)
+    if large:
+        request.getfixturevalue("small_bands")
+    item = pipeline.prepare_once(disc(3, on_demand=large))
+    np.testing.assert_array_equal(item.segments, kept.segments)
+    vote, graphs = pipeline.vote_nodes, list[ReferenceType[Data]]()
+
+    def vote_alone(data: Data) -> NDArray[Any]:
+        assert all(graph() is None for graph in graphs)
+        assert is_on_disk(data) == large
+        assert "y_counts" not in data
+        graphs.append(ref(data))
+        return vote(data)
+
+    monkeypatch.setattr(pipeline, "vote_nodes", vote_alone)
+    np.testing.assert_array_equal(pipeline.predict(item), expected)
+    assert len(graphs) == views
+    assert item.facts == kept.facts
+    del item, kept
+    gc.collect()
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.usefixtures("stored_graphs")

@@ -38,7 +38,7 @@ from bench.config import (
 )
 from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
-from bench.pipelines.protocol import Pipeline, Probabilistic
+from bench.pipelines.protocol import Pipeline, Probabilistic, prepare_once
 from bench.pipelines.registry import build_pipeline
 
 if TYPE_CHECKING:
@@ -184,6 +184,16 @@ def test_a_prepared_sample_says_what_its_superpixels_are(name: str) -> None:
         assert item.segments.shape == (64, 56)
         assert item.facts["num_nodes"] == item.segments.max() + 1
         assert item.facts["n_segments"] == round(64 * 56 / 30)
+
+
+@pytest.mark.parametrize("name", ARMS)
+def test_a_sample_prepared_for_one_prediction_is_the_same_sample(name: str, fitted: Fitted) -> None:
+    pipeline, sample = fitted(name)[0], scene(4, extend(name, (64, 56)))
+    kept, once = pipeline.prepare(sample), prepare_once(pipeline, sample)
+    np.testing.assert_array_equal(pipeline.predict(once), pipeline.predict(kept))
+    assert dict(once.facts) == dict(kept.facts)
+    if kept.segments is not None:
+        np.testing.assert_array_equal(once.segments, kept.segments)
 
 
 @pytest.mark.parametrize("name", NETWORKS)

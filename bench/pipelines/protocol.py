@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, TypeVar, runtime_checkable
+from typing import Any, Protocol, TypeVar, cast, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,6 +37,17 @@ class Reducing(Protocol):
 
     def reduce_item(self, item: Any, /) -> Prepared:
         """Return what `fit` needs of a training item; what only prediction needs is let go."""
+
+
+@runtime_checkable
+class Postponing(Protocol):
+    """An arm that need not keep all that it makes of an image if it predicts it once."""
+
+    def prepare_once(self, sample: Sample, /) -> Prepared:
+        """Prepare a sample that is predicted once and never learned from, to the same mask as after `prepare`.
+
+        What is left to be made is made by `predict`, after which the `facts` of the item are complete.
+        """
 
 
 @runtime_checkable
@@ -120,3 +131,8 @@ class Pipeline(Protocol[P]):
             scratch: Folder for arrays as large as the image, which the caller removes.
             progress: Called with the share done, in [0, 1].
         """
+
+
+def prepare_once(pipeline: Pipeline[P], sample: Sample) -> P:
+    """Prepare a sample that is predicted once, by `Postponing.prepare_once` where the arm has it."""
+    return cast(P, pipeline.prepare_once(sample)) if isinstance(pipeline, Postponing) else pipeline.prepare(sample)

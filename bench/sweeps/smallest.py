@@ -11,6 +11,7 @@ from bench.config import CoarseGnnConfig, Config, PipelineConfig, SuperpixelGnnC
 from bench.datasets.registry import load
 from bench.datasets.sample import Sample
 from bench.pipelines import parallel
+from bench.pipelines.protocol import prepare_once
 from bench.pipelines.registry import build_learner, build_pipeline
 
 STEPS = 20  # of training per trial
@@ -29,7 +30,7 @@ def try_job(config: Config) -> None:
     train = parallel.prepare_all(learner, sort_by_size(data.train), learning, data.task, reduce=True)
     val = parallel.prepare_all(pipeline, sort_by_size(data.val), config, data.task)
     pipeline.fit(train[: count_batch_images(config.pipeline)], val[:1])
-    predicted = pipeline.predict(pipeline.prepare(sort_by_size(data.test)[0]))
+    predicted = pipeline.predict(prepare_once(pipeline, sort_by_size(data.test)[0]))
     if predicted.ndim != data.task.spatial_axes:
         raise RuntimeError(f"{config.pipeline.name} predicted a mask with {predicted.ndim} axes")
 

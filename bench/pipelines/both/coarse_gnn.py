@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -22,10 +22,11 @@ from bench.arrays.scratch import Storage
 from bench.config import CoarseGnnConfig, Config, TrainingConfig, require
 from bench.datasets.sample import Sample, Task
 from bench.learning.fitlog import FitLog
-from bench.pipelines.both.scores import append_scores, append_to_item, score_image
+from bench.pipelines.both.scores import append_scores, append_to_item, append_when_made, score_image
 from bench.pipelines.cnn.tiled_cnn import TiledCnn
 from bench.pipelines.cnn.tiled_image import TiledImage
 from bench.pipelines.gnn.items import Item, paint_item
+from bench.pipelines.gnn.segmented import SegmentedSample
 from bench.pipelines.gnn.superpixel_gnn import BAND_PIXELS, SuperpixelGnn
 from bench.pipelines.node_votes import VOTED, show_painting
 from bench.pipelines.painting import paint_by_bands, paint_probabilities
@@ -36,11 +37,14 @@ LEAST = 1e-6  # probability of a class that the U-Net rules out, in logarithms
 COARSE_SHARE = 0.3  # of a prediction's progress
 
 
+Graphs = TypeVar("Graphs", bound=Item | SegmentedSample)
+
+
 @dataclass(frozen=True)
-class CoarseItem:
+class CoarseItem(Generic[Graphs]):
     """A sample as graphs of superpixels, and its pixels for the U-Net."""
 
-    graph: Item
+    graph: Graphs
     tiled: TiledImage
 
     @property
@@ -74,11 +78,15 @@ class CoarseGnn:
         """Build a U-Net and let it go. Raises `InputError` for settings that do not fit together."""
         self.coarse[0].try_settings()
 
-    def prepare(self, sample: Sample) -> CoarseItem:
+    def prepare(self, sample: Sample) -> CoarseItem[Item]:
         """Make the graphs of the sample, and cut it into tiles."""
         return CoarseItem(self.gnn.prepare(sample), self.coarse[0].prepare(sample))
 
-    def fit(self, train_items: Sequence[CoarseItem], val_items: Sequence[CoarseItem]) -> FitLog:
+    def prepare_once(self, sample: Sample) -> CoarseItem[Item | SegmentedSample]:
+        """Segment the sample, and cut it into tiles."""
+        return CoarseItem(self.gnn.prepare_once(sample), self.coarse[0].prepare(sample))
+
+    def fit(self, train_items: Sequence[CoarseItem[Item]], val_items: Sequence[CoarseItem[Item]]) -> FitLog:
         """Train the U-Net, then the graph network on its scores; both keep the weights that validate best."""
         started_ns = time.perf_counter_ns()
         tiled, val_tiled = [item.tiled for item in train_items], [item.tiled for item in val_items]
@@ -98,8 +106,11 @@ class CoarseGnn:
         parameters = sum(log.parameters for log in logs)
         if not self.settings.refine:
             return replace(logs[0], facts=facts)
-        train = [self._extend(item, [self.coarse[index % len(folds)]]) for index, item in enumerate(train_items)]
-        val = [self._extend(item, self.coarse) for item in val_items]
+        train = [
+            append_to_item(item.graph, self._score_pixels(item, [self.coarse[index % len(folds)]]))
+            for index, item in enumerate(train_items)
+        ]
+        val = [append_to_item(item.graph, self._score_pixels(item, self.coarse)) for item in val_items]
         log = self.gnn.fit(train, val, (time.perf_counter_ns() - started_ns) / 1e9)
         return replace(
             log,
@@ -110,10 +121,11 @@ class CoarseGnn:
             flags=tuple(dict.fromkeys(flag for stage in (*logs, log) for flag in stage.flags)),
         )
 
-    def predict(self, item: CoarseItem) -> NDArray[np.integer]:
+    def predict(self, item: CoarseItem[Any]) -> NDArray[np.integer]:
         """Paint the classes of the nodes onto the pixels (*spatial)."""
-        extended = self._extend(item, self.coarse)
-        return paint_item(extended, self._vote, self.config.graph.scratch_dir)
+        graphs, scores = item.graph, self._score_pixels(item, self.coarse)
+        append = append_when_made if isinstance(graphs, SegmentedSample) else append_to_item
+        return paint_item(append(graphs, scores), self._vote, self.config.graph.scratch_dir)
 
     def predict_into(self, image: Source, out: Writable, scratch: Path, progress: Callable[[float], None]) -> None:
         """Predict an image by tiles and then in bands, to the same bits as `predict`.
@@ -165,13 +177,13 @@ class CoarseGnn:
         if self.settings.refine:
             self.gnn.take_weights(select_weights(weights, "gnn."))
 
-    def _extend(self, item: CoarseItem, networks: Sequence[TiledCnn]) -> Item:
-        """The graphs of an item with the scores of `networks`; a large image's scores lie on the disk meanwhile."""
+    def _score_pixels(self, item: CoarseItem[Any], networks: Sequence[TiledCnn]) -> NDArray[np.float32]:
+        """The class scores (*spatial, K) that `networks` give to an item; of a large image in a file."""
         shape = (*item.tiled.mask.shape, self.task.num_classes)
         place, in_memory = self.config.graph.scratch_dir, item.tiled.in_memory
         scores = np.empty(shape, np.float32) if in_memory else map_scratch(shape, np.float32, place)
         score_image(networks, item.tiled.image, scores, lambda _: None, in_memory)
-        return append_to_item(item.graph, scores)
+        return scores
 
     @contextmanager
     def _nodes(
@@ -189,7 +201,7 @@ class CoarseGnn:
                 lambda data, segments: vote(append_scores(data, segments, scores)),
             )
 
-    def _score(self, items: Sequence[CoarseItem]) -> float:
+    def _score(self, items: Sequence[CoarseItem[Item]]) -> float:
         """Pooled macro Dice on pixels, of what `predict` paints."""
         classes, ignored = self.task.num_classes, self.task.ignore_index
         counts = [confusion_matrix(item.tiled.mask, self.predict(item), classes, ignored) for item in items]

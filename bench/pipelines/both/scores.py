@@ -1,6 +1,6 @@
 """What a coarse network says of an image, pooled into superpixels: node features that know the surroundings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import copy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,8 @@ from bench.graphs.pooling import MOMENTS_ALONE, pool_segments
 from bench.pipelines.cnn.tiled_cnn import TiledCnn
 from bench.pipelines.gnn.columns import add_column, is_on_disk, walk_rows
 from bench.pipelines.gnn.graph import SuperpixelGraph
-from bench.pipelines.gnn.items import Item, SuperpixelViews
+from bench.pipelines.gnn.items import Item
+from bench.pipelines.gnn.segmented import SegmentedSample
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,23 @@ def append_scores(data: Data, segments: Readable, scores: Readable) -> Data:
 def append_to_item(item: Item, scores: Readable) -> Item:
     """Return a prepared sample whose graphs have the class scores (*spatial, K) as further features."""
     if isinstance(item, SuperpixelGraph):
-        return replace(item, data=append_scores(item.data, item.segments, scores))
-    views = tuple(replace(view, data=append_scores(view.data, view.segments, scores)) for view in item.views)
-    return SuperpixelViews(views, item.segments, item.facts, item.mask)
+        return _extend_view(item, scores)
+    return replace(item, views=tuple(_extend_view(view, scores) for view in item.views))
+
+
+def append_when_made(item: SegmentedSample, scores: Readable) -> SegmentedSample:
+    """Return a segmented sample whose graphs will have the class scores (*spatial, K) as further features."""
+    return replace(item, build=lambda: _extend_each(item.build(), scores))
+
+
+def _extend_view(view: SuperpixelGraph, scores: Readable) -> SuperpixelGraph:
+    return replace(view, data=append_scores(view.data, view.segments, scores))
+
+
+def _extend_each(views: Iterator[SuperpixelGraph], scores: Readable) -> Iterator[SuperpixelGraph]:
+    """Extend graphs that are made one after the other, and let go of each before the next is made."""
+    for view in views:
+        extended = _extend_view(view, scores)
+        del view
+        yield extended
+        del extended

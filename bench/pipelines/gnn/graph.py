@@ -196,5 +196,10 @@ def _label(
         add_column(data, "y_counts", count)
     else:
         data.y_counts = torch.from_numpy(count(Storage(None)))
-    asked = choose_n_segments(segments.shape, view)
-    return SuperpixelGraph(data, segments, {"n_segments": asked, "num_nodes": len(data.x), "num_edges": data.num_edges})
+    return SuperpixelGraph(data, segments, count_graph(data, segments.shape, view))
+
+
+def count_graph(data: Data, shape: tuple[int, ...], view: SuperpixelsConfig) -> dict[str, float]:
+    """Return the counts of a graph that are worth a column, of an image (*spatial) of this shape."""
+    asked = choose_n_segments(shape, view)
+    return {"n_segments": asked, "num_nodes": len(data.x), "num_edges": data.num_edges}

@@ -1,7 +1,7 @@
 """A sample as the graphs of one or several segmentations, for training and for painting a mask."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,10 @@ from torch_geometric.data import Data
 
 from bench.arrays.protocols import Source
 from bench.arrays.rows import release
+from bench.pipelines.gnn.columns import copy_views, is_on_disk
 from bench.pipelines.gnn.graph import SuperpixelGraph
+from bench.pipelines.gnn.segmented import SegmentedSample
+from bench.pipelines.origin import merge_facts
 from bench.pipelines.painting import paint_by_bands, paint_views
 from bench.pipelines.scratch import map_scratch
 
@@ -47,7 +50,30 @@ class TrainingGraphs:
 Item = SuperpixelGraph | SuperpixelViews
 
 
-def paint_item(item: Item, vote: Callable[[Data], NDArray[Any]], place: str | None = None) -> NDArray[np.integer]:
+def stack_views(views: list[SuperpixelGraph], mask: Source, on_disk: bool, place: str | None) -> SuperpixelViews:
+    """Make one item of the graphs of several segmentations, their segments one after the other.
+
+    Args:
+        views: The graphs, whose own segments are let go; those of graphs in files go to a file as well.
+        mask: True classes (*spatial).
+        on_disk: Whether the segments lie in files.
+        place: As in `bench.pipelines.scratch.open_scratch`.
+    """
+    facts = merge_facts([view.facts for view in views])
+    if on_disk or all(is_on_disk(view.data) for view in views):
+        segments = copy_views([view.segments for view in views], place)
+        views = [replace(view, segments=ids) for view, ids in zip(views, segments, strict=True)]
+    else:
+        segments = np.empty((len(views), *views[0].segments.shape), np.int32)
+        for number, view in enumerate(views):  # one by one, so that there is a copy of a single view at a time
+            segments[number] = view.segments
+            views[number] = replace(view, segments=segments[number])
+    return SuperpixelViews(tuple(views), segments, facts, mask)
+
+
+def paint_item(
+    item: Item | SegmentedSample, vote: Callable[[Data], NDArray[Any]], place: str | None = None
+) -> NDArray[np.integer]:
     """Paint the nodes of an item onto the pixels, as in `paint_views`.
 
     Args:
@@ -58,7 +84,11 @@ def paint_item(item: Item, vote: Callable[[Data], NDArray[Any]], place: str | No
     Returns:
         Classes (*spatial), in memory or in a file that goes with them.
     """
-    votes, segments = [vote(view.data) for view in item.views], [view.segments for view in item.views]
+    votes, segments = list[NDArray[Any]](), list[NDArray[np.int32]]()
+    for view in item.views:
+        votes.append(vote(view.data))
+        segments.append(view.segments)
+        del view  # before the next one is made
     if not any(isinstance(ids, np.memmap) for ids in segments):
         return paint_views(votes, segments)
     if segments[0].size <= MAPPED_PIXELS:

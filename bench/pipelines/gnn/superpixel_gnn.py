@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
+from functools import partial
 from math import prod
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from bench.learning.training import Learner, train
 from bench.pipelines.gnn import networks
 from bench.pipelines.gnn.augment import find_response, jitter
 from bench.pipelines.gnn.cache import Cache
-from bench.pipelines.gnn.columns import copy_views, count_stored, is_on_disk, make_rows, release_columns, walk_rows
+from bench.pipelines.gnn.columns import count_stored, make_rows, release_columns, walk_rows
 from bench.pipelines.gnn.deep import build_deep_features, build_deep_graphs, describe_random, leave_out_deep
 from bench.pipelines.gnn.edge_ablation import ablate_edges, find_idle_edges
 from bench.pipelines.gnn.graph import (
@@ -40,14 +41,14 @@ from bench.pipelines.gnn.graph import (
     store_graph,
 )
 from bench.pipelines.gnn.inputs import choose_targets, fix_inputs, list_graph, list_inputs
-from bench.pipelines.gnn.items import Item, SuperpixelViews, TrainingGraphs, paint_item
+from bench.pipelines.gnn.items import Item, TrainingGraphs, paint_item, stack_views
 from bench.pipelines.gnn.networks import Network, build_network, load_published_network
 from bench.pipelines.gnn.onednn import choose_padding, disable_onednn
 from bench.pipelines.gnn.parts import parts, warm_up_parts
 from bench.pipelines.gnn.sampler import GraphSampler
+from bench.pipelines.gnn.segmented import SegmentedSample, segment_sample
 from bench.pipelines.in_memory import hold_small
 from bench.pipelines.node_votes import collect_votes, show_painting
-from bench.pipelines.origin import merge_facts
 from bench.pipelines.painting import paint_by_bands, paint_probabilities
 from bench.pipelines.scratch import warn_of_memory
 from bench.scores.metrics import confusion_matrix, group_confusion, macro_dice
@@ -83,6 +84,15 @@ class SuperpixelGnn:
         trim_after(prod(sample.image.shape))
         return item
 
+    def prepare_once(self, sample: Sample) -> Item | SegmentedSample:
+        """Segment the sample; its graphs are made at once only for a cache, which keeps those of all views together."""
+        if self.cache.folder is not None:
+            return self.prepare(sample)
+        place = self.config.graph.scratch_dir
+        item = segment_sample(sample, self.views, place, partial(self._build_graphs, place=place))
+        trim_after(prod(sample.image.shape))
+        return item
+
     def _prepare_graphs(self, sample: Sample) -> list[SuperpixelGraph]:
         return [self._keep_graph(item) for item in self.cache.prepare(sample)]  # those from a cache are in memory yet
 
@@ -103,16 +113,7 @@ class SuperpixelGnn:
         if not large:
             sample = Sample(sample.name, np.asarray(sample.image), np.asarray(sample.mask))
         views = self._prepare_graphs(sample)
-        if large or all(is_on_disk(view.data) for view in views):
-            segments = copy_views([view.segments for view in views], self.config.graph.scratch_dir)
-            views = [replace(view, segments=ids) for view, ids in zip(views, segments, strict=True)]
-        else:
-            segments = np.empty((len(views), *views[0].segments.shape), np.int32)
-            for number, view in enumerate(views):  # one by one, so that there is a copy of a single view at a time
-                segments[number] = view.segments
-                views[number] = replace(view, segments=segments[number])
-        facts = merge_facts([view.facts for view in views])
-        return SuperpixelViews(tuple(views), segments, facts, sample.mask)
+        return stack_views(views, sample.mask, large, self.config.graph.scratch_dir)
 
     def reduce_item(self, item: Item) -> TrainingGraphs:
         """Return the graphs of a training item: `fit` needs no segments, which take four bytes for each pixel."""
@@ -176,7 +177,7 @@ class SuperpixelGnn:
         log = replace(log, facts={**log.facts, "rare_classes": len(rare)})
         return self._add_facts(log, items, val_items)
 
-    def predict(self, item: Item) -> NDArray[np.integer]:
+    def predict(self, item: Item | SegmentedSample) -> NDArray[np.integer]:
         """Paint the classes of the nodes onto the pixels (*spatial)."""
         return paint_item(item, self.vote_nodes, self.config.graph.scratch_dir)
 
@@ -234,13 +235,13 @@ class SuperpixelGnn:
         image = hold_small(image)
         groups = group_views(self.views, image.shape)
         return collect_votes(
-            image, groups, scratch, progress, lambda segments: self._build_graphs(image, segments, scratch), vote
+            image, groups, scratch, progress, lambda segments: self._build_graphs(image, segments, str(scratch)), vote
         )
 
-    def _build_graphs(self, image: Source, segments: Sequence[NDArray[np.int32]], scratch: Path) -> Iterator[Data]:
-        """Yield the graph of each segmentation; those of a large image lie in files below `scratch`."""
+    def _build_graphs(self, image: Source, segments: Sequence[NDArray[np.int32]], place: str | None) -> Iterator[Data]:
+        """Yield the graph of each segmentation; those of a large image lie in files, as in `open_scratch`."""
         if is_large(image.shape, self.views):
-            return build_stored_graphs(image, segments, self.config.graph, self.deep, str(scratch))
+            return build_stored_graphs(image, segments, self.config.graph, self.deep, place)
         return build_deep_graphs(image, segments, self.config.graph, self.deep)
 
     def save(self, path: Path) -> None:
