@@ -39,7 +39,7 @@ GROSS = ScaleQuantity("peak_bytes", "peak memory, GiB", GIB, limits=True)
 EQUAL = ScaleQuantity("seconds_to_equal", "seconds to the score that both rivals reach", trained=True)
 QUANTITIES = {  # by kind of figure
     "scale_prediction": ScaleQuantity("predict_s_per_mpx", "prediction, s/Mpx, superpixels included"),
-    "scale_preparing": ScaleQuantity("prepare_s_per_mpx", "preparing an image, s/Mpx"),
+    "scale_preparing": ScaleQuantity("prepare_s_per_mpx", "preparing an image to learn from, s/Mpx"),
     "scale_memory": GROSS,
     "scale_net": ScaleQuantity("training_net_bytes", "training's own memory (net), GiB", GIB),
     "scale_score": ScaleQuantity("dice", "macro Dice on test pixels", trained=True),

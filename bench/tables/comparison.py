@@ -48,10 +48,10 @@ def list_configurations(tables: Tables) -> pd.DataFrame:
     same without the budget of training), superpixel_size (pixels asked for; NaN for pixel arms), invalid and contended
     (from flags), the pooled test scores dice, accuracy, boundary_f1, oracle_dice, voted_dice and val_dice, val_score
     (val_dice, else the score that picked the checkpoint), test_images (number of scored ones; the planes of
-    a stack are one), test_megapixels (predicted), prepare_s, train_s (superpixels included), fit_s (without),
-    prepare_s_per_epoch (amortised), predict_s_per_mpx (superpixels included), predict_only_s_per_mpx; net_peak_bytes
-    of training with net_peak_kind, and predict_peak_bytes (`bench.tables.memory`); undertrained and shorter
-    (`bench.tables.convergence.assess`).
+    a stack are one), test_megapixels (predicted), prepare_s (of images to learn from, also for a megapixel and for an
+    epoch), train_s (superpixels included), fit_s (without), predict_s_per_mpx (superpixels included),
+    predict_only_s_per_mpx; net_peak_bytes of training with net_peak_kind, and predict_peak_bytes
+    (`bench.tables.memory`); undertrained and shorter (`bench.tables.convergence.assess`).
     """
     runs = select_current(tables.runs)
     runs["machine"] = label_machines(runs)
@@ -215,6 +215,7 @@ def _times(stages: pd.DataFrame) -> pd.DataFrame:
     frame = pd.DataFrame({
         "test_megapixels": megapixels,
         "prepare_s": prepared,
+        "prepare_s_per_mpx": prepared / (total(prepare & ~test, "pixels") / 1e6),
         "fit_s": fit,
         "train_s": fit.add(prepared, fill_value=0).where(fit.notna()) if len(fit) else fit,
         "predict_only_s_per_mpx": predicted / megapixels,

@@ -26,10 +26,10 @@ FIELD, MAGNIFICATION = "more field", "more magnification"
 AXES = (FIELD, MAGNIFICATION)
 LIMITS = (2, 4, 8, 16, 24)  # GiB
 UNTILED, TILED, REDUCED = "untiled", "in tiles", "at reduced resolution"
+RATES = ("prepare_s_per_mpx", "predict_s_per_mpx", "predict_only_s_per_mpx", "train_s")
 NUMBERS = (
-    "megapixels", "magnification", "superpixel_size", "nodes", "dice", "val_score", "prepare_s_per_mpx",
-    "predict_s_per_mpx", "predict_only_s_per_mpx", "train_s", "seconds_to_equal", "training_bytes",
-    "training_net_bytes", "prediction_bytes", "prediction_net_bytes", "peak_bytes",
+    "megapixels", "magnification", "superpixel_size", "nodes", "dice", "val_score", *RATES, "seconds_to_equal",
+    "training_bytes", "training_net_bytes", "prediction_bytes", "prediction_net_bytes", "peak_bytes",
 )  # fmt: skip
 SIZES = NUMBERS[:4]  # known of a run that failed, too
 COLUMNS = ["dataset", "machine", "axis", "line", "pipeline", "status", *NUMBERS, "memory_kind", "contended", "run_id"]
@@ -55,8 +55,9 @@ def make_scale_points(runs: pd.DataFrame, stages: pd.DataFrame, history: pd.Data
         history: The table `history`.
 
     Returns:
-        `COLUMNS`: megapixels of an image; superpixel_size at magnification 1; nodes of an image; seconds for a
-        megapixel of a test image (predict_s_per_mpx includes preparing it); seconds_to_equal, superpixels included,
+        `COLUMNS`: megapixels of an image; superpixel_size at magnification 1; nodes of an image; seconds to prepare a
+        megapixel to learn from, and to predict one of a test image (predict_s_per_mpx includes all that is made of it,
+        predict_only_s_per_mpx what follows the superpixels); seconds_to_equal, superpixels included,
         to the lower of the best validation scores of both rivals at that size; peaks in bytes of training and of
         prediction, whole and above what was loaded before (net), and peak_bytes, the larger of the two whole ones;
         contended, whether the run shared the machine, so that its times are too long.
@@ -83,7 +84,6 @@ def _point(run: Mapping[Any, Any]) -> dict[str, Any]:
         read_number(run, "superpixels.superpixel_size") / times**2 if uses_superpixels(str(run["pipeline"])) else np.nan
     )
     pixels = read_number(run, "dataset.pixels_test") / images
-    with_preparing, alone = read_number(run, "predict_s_per_mpx"), read_number(run, "predict_only_s_per_mpx")
     return {
         "run_id": run["run_id"],
         "dataset": str(run["dataset"]).split(" ")[0],
@@ -98,10 +98,7 @@ def _point(run: Mapping[Any, Any]) -> dict[str, Any]:
         "nodes": read_number(run, "num_nodes") / read_number(run, "superpixels.views", 1.0),  # of one segmentation
         "dice": read_number(run, "dice"),
         "val_score": read_number(run, "val_score"),
-        "prepare_s_per_mpx": with_preparing - alone,
-        "predict_s_per_mpx": with_preparing,
-        "predict_only_s_per_mpx": alone,
-        "train_s": read_number(run, "train_s"),
+        **{name: read_number(run, name) for name in RATES},
     }
 
 
