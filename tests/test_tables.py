@@ -228,6 +228,21 @@ def test_invalid_runs_are_left_out_and_contended_ones_counted(folder: Path) -> N
     assert cnn["seeds"] == 3
 
 
+def test_times_are_those_of_runs_that_did_not_share_the_machine_where_there_are_any(
+    folder: Path, tmp_path: Path
+) -> None:
+    before = row(collect(folder), "tiled_cnn")
+    make_run(folder, "tiled_cnn", 9, run_id="c", run_key="c", slow=5.0, flags="contended: others computed")
+    after = row(collect(folder), "tiled_cnn")
+    assert [after[name] for name in ("train_s", "predict_s_per_mpx")] == [
+        before[name] for name in ("train_s", "predict_s_per_mpx")
+    ]
+    assert after["seeds"] == before["seeds"] + 1
+    alone = tmp_path / "alone"
+    make_run(alone, "tiled_cnn", slow=5.0, flags="contended: others computed")
+    assert row(collect(alone), "tiled_cnn")["train_s"] > before["train_s"]
+
+
 def test_peaks_of_different_kinds_are_not_averaged(folder: Path) -> None:
     make_run(folder, "tiled_cnn", 5, peak_memory_kind="gpu_process")
     cnn = row(collect(folder), "tiled_cnn")

@@ -12,7 +12,7 @@ from bench.arms import ARMS, external_arms
 from bench.config import Config, SyntheticConfig, flatten
 from bench.tables.collect import Tables, label_machines, select_current
 from bench.tables.columns import FIT_STAGES, NOT_PART_OF_A_RUN
-from bench.tables.convergence import BUDGETS, assess, select_counted, select_trained
+from bench.tables.convergence import BUDGETS, assess, select_counted, select_timed, select_trained
 from bench.tables.memory import measure_memory
 from bench.tables.names import WEIGHTS, label_variety, name_sources
 
@@ -231,7 +231,8 @@ def compare_arms(tables: Tables) -> pd.DataFrame:
     """Return one row per data set, machine, arm and superpixel size, over seeds.
 
     Means over the ok runs that are not flagged invalid, `*_low` and `*_high` the least and greatest of them; seeds
-    counts them. Undertrained ones are among them only where a row has no others. Failed, invalid and undertrained runs
+    counts them. Times are of those that did not share the machine, if a row has any (`contended` counts the others).
+    Undertrained ones are among them only where a row has no others. Failed, invalid and undertrained runs
     stay in `statuses`. A row whose runs have several kinds of peak memory has no peak. Arms in the order of `ARMS`,
     others after them by name.
     """
@@ -259,6 +260,7 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
     for column in ("dice", "accuracy", "boundary_f1", "oracle_dice", "val_dice"):
         row |= _spread(column, used[column])
     row["num_nodes"] = _mean(_number(used, "num_nodes"))
+    timed = select_timed(used)
     for column in (
         "prepare_s",
         "prepare_s_per_epoch",
@@ -267,7 +269,7 @@ def _summary(group: pd.DataFrame) -> dict[str, Any]:
         "predict_s_per_mpx",
         "predict_only_s_per_mpx",
     ):
-        row |= _spread(column, used[column])
+        row |= _spread(column, timed[column])
     row |= _spread("peak_memory_bytes", _number(used, "peak_memory_bytes")[: None if len(kinds) == 1 else 0])
     row["peak_memory_kind"] = "+".join(kinds) or None
     row["parameters"] = _mean(_number(used, "parameters"))
