@@ -1,10 +1,12 @@
 """The pinned environment of a run: variables set before its interpreter starts, and settings of torch afterwards."""
 
+import os
 from importlib import metadata
 from typing import Any
 
 from bench.measure.machine import default_threads
 
+WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "500"}  # how threads of torch wait for one another
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -13,20 +15,27 @@ def pin_environment(threads: int) -> dict[str, str]:
 
     Kernels are loaded lazily (a context costs less than half as much), the allocator is torch's own without expandable
     segments (whose frees would spoil the proof that a peak is exact), and every library may use `threads` threads.
-    These sleep while they wait for one another: threads that spin keep a busy machine's cores from the one that they
-    wait for, which made a fit beside other work take many times as long. They look a few hundred times first: 200 steps
-    of a graph network took 7.7 s so and 9.7 s without, on two cores; beside the same fit 12.2 s and 10.0 s, and with
-    20,000 looks 87 s.
+    How these wait for one another is `WAITING`.
     """
     return {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_MODULE_LOADING": "LAZY",
         allocator_variable(): "backend:native,expandable_segments:False",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "GOMP_SPINCOUNT": "500",
+        **WAITING,
         **{name: str(threads) for name in THREAD_VARIABLES},
     }
+
+
+def let_threads_sleep() -> None:
+    """Have threads of torch sleep while they wait for one another, in a process that has not loaded it yet.
+
+    Threads that spin keep a busy machine's cores from the one that they wait for, which made a fit beside other work
+    take many times as long. They look a few hundred times first: 200 steps of a graph network took 7.7 s so and 9.7 s
+    without, on two cores; beside the same fit 12.2 s and 10.0 s, and with 20,000 looks 87 s. What is set already stays.
+    """
+    for name, value in WAITING.items():
+        os.environ.setdefault(name, value)
 
 
 def allocator_variable() -> str:
