@@ -5,13 +5,15 @@ import mmap
 import os
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+from bench.arrays.threads import Band
 
 ROWS = 1 << 18  # of an array that are copied at a time
 
@@ -84,6 +86,31 @@ class Storage:
             for part in parts:
                 np.ascontiguousarray(part, dtype).tofile(file)
         return self._map(path, shape, dtype)
+
+    def fill_bands(
+        self, shape: tuple[int, ...], dtype: DTypeLike, bands: Sequence[Band], write: Callable[[int, int, Any], None]
+    ) -> NDArray[Any]:
+        """Return an array that is made band by band, in its place in memory or, as by `fill`, in a file.
+
+        Args:
+            shape: Of the array, (rows, ...).
+            dtype: Of the array.
+            bands: First row and end of each band, in ascending order; together they are all rows.
+            write: `write(low, high, into)` writes the rows low..high to `into` (high - low, ...).
+        """
+        if self._scratch is None or prod(shape) == 0:
+            array = np.empty(shape, dtype)
+            for low, high in bands:
+                write(low, high, array[low:high])
+            return array
+
+        def make() -> Iterator[NDArray[Any]]:
+            for low, high in bands:
+                band = np.empty((high - low, *shape[1:]), dtype)
+                write(low, high, band)
+                yield band
+
+        return self.fill(shape, dtype, make())
 
     def release(self) -> None:
         """Hand back the resident pages of all files; what they hold stays."""

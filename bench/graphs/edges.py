@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from bench.arrays.rows import cut_bands
 from bench.arrays.scratch import Storage
 from bench.arrays.selection import find_median
-from bench.arrays.threads import count_threads
+from bench.arrays.threads import count_threads, split_range, start_workers
 from bench.graphs.pooling import MOMENTS_ALONE, Requirements, SegmentStatistics
 from bench.superpixels.adjacency import PAIRS, sort_pairs, sum_up
 
@@ -140,9 +140,14 @@ def direct_pairs(
     values = PairValues(pairs.boundary, pairs.contrast, length)
     attributes = storage.empty((len(of), 4 + centroids.shape[1]), np.float32)
     weights = storage.empty(of.shape, np.float32)
-    for low, high in cut_bands(of.shape, PAIRS):
-        _describe(index, of, values, perimeter, spacing, centroids, means, low, high, attributes, weights)
-        storage.release()
+    with start_workers(attributes.shape) as workers:
+
+        def describe(low: int, high: int) -> None:
+            _describe(index, of, values, perimeter, spacing, centroids, means, low, high, attributes, weights)
+
+        for low, high in cut_bands(of.shape, PAIRS):
+            workers.run(describe, split_range(high, workers.threads, low))
+            storage.release()
     storage.drop(of, perimeter, length)
     return DirectedEdges(index, attributes, weights)
 

@@ -1,6 +1,6 @@
 """Node features: `FEATURES`, sets of one row per segment, combined by name."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +8,14 @@ from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
 from bench.arrays.rows import cut_bands
+from bench.arrays.threads import split_range, start_workers
 from bench.graphs.moments import NODES
 from bench.graphs.pooling import MOMENTS_ALONE, Requirements, SegmentStatistics, pool_segments
 
 DECILES = tuple(decile / 10 for decile in range(1, 10))
 QUANTILES = (0.0, 0.02, 0.05, 0.25, 0.5, 0.75, 0.95, 0.98, 1.0)
 LIGHT_LEVELS = tuple(sorted({*DECILES, *QUANTILES}))
+_PIECES = 2  # of the nodes at a time, for each thread: what is made of them stays in its cache
 
 
 @dataclass(frozen=True)
@@ -26,22 +28,27 @@ class FeatureSet:
 
 def stack_features(names: Sequence[str], statistics: SegmentStatistics) -> NDArray[np.float32]:
     """Compute the features of the sets `names`, some nodes at a time, and put them side by side, (N, F)."""
-    (_, stop), *bands = cut_bands(statistics.counts.shape, NODES)
-    if not bands:
-        return _stack_part(names, statistics)
-    first = _stack_part(names, statistics.take_nodes(0, stop))
+    counts, storage = statistics.counts, statistics.storage
+    width = sum(FEATURES[name].compute(statistics.take_nodes(0, 1)).shape[1] for name in names)
+    with start_workers((len(counts), width)) as workers:
 
-    def stack() -> Iterator[NDArray[np.float32]]:
-        yield first
-        for low, high in bands:
-            yield _stack_part(names, statistics.take_nodes(low, high))
-            statistics.storage.release()
+        def write(low: int, high: int, into: NDArray[np.float32]) -> None:
+            def write_piece(start: int, stop: int) -> None:
+                _write_columns(names, statistics.take_nodes(start, stop), into[start - low : stop - low])
 
-    return statistics.storage.fill((len(statistics.counts), first.shape[1]), np.float32, stack())
+            workers.run(write_piece, split_range(high, _PIECES * workers.threads, low))
+            storage.release()
+
+        return storage.fill_bands((len(counts), width), np.float32, cut_bands(counts.shape, NODES), write)
 
 
-def _stack_part(names: Sequence[str], statistics: SegmentStatistics) -> NDArray[np.float32]:
-    return np.concatenate([FEATURES[name].compute(statistics) for name in names], axis=1, dtype=np.float32)
+def _write_columns(names: Sequence[str], statistics: SegmentStatistics, into: NDArray[np.float32]) -> None:
+    """Write the features (N, F) of the sets `names` side by side."""
+    first = 0
+    for name in names:
+        columns = FEATURES[name].compute(statistics)
+        into[:, first : first + columns.shape[1]] = columns
+        first += columns.shape[1]
 
 
 def join_requirements(names: Sequence[str]) -> Requirements:

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from bench.arrays.rows import cut_bands
 from bench.arrays.scratch import Storage
 from bench.arrays.threads import Workers, list_singles
-from bench.graphs.sums import sum_powers
+from bench.graphs.sums import add_to_segments, sum_powers
 from bench.superpixels.runs import SegmentBlock, Slab
 
 NODES = 1 << 14  # whose sums are turned into columns at a time
@@ -42,8 +42,8 @@ class PixelMoments:
             return places, sums
 
         for block, (places, sums) in zip(parts, workers.run(add, list_singles(len(parts))), strict=True):
-            self.places[block.runs.ids] += places
-            self._sums[block.runs.ids] += sums
+            add_to_segments(self.places, block.runs.ids, places)
+            add_to_segments(self._sums.reshape(len(self._sums), -1), block.runs.ids, sums.reshape(len(sums), -1))
 
     def compute(self, counts: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return mean and population standard deviation, each (N, C), of segments of `counts` (N,) pixels."""

@@ -48,17 +48,18 @@ class Quantiles:
             workers: Threads that share the blocks, and the segments that are measured.
         """
         values, pieces = self._group(slab, parts, workers)
-        pieces = pieces[:, np.argsort(pieces[0], kind="stable")]
+        pieces = pieces.take(np.argsort(pieces[0], kind="stable"), axis=1)
         nodes, first = np.unique(pieces[0], return_index=True)
         seen = np.add.reduceat(pieces[2], first) if len(nodes) else np.zeros(0, np.int64)
         ends = np.append(first[1:], pieces.shape[1])
         whole = seen == self._counts[nodes]
-        ready = np.stack([nodes, seen, first, ends])[:, whole]
+        table = np.stack([nodes, seen, first, ends])
+        ready = table.compress(whole, axis=1)
         workers.run(
             lambda low, high: _measure_nodes(values, pieces, ready, low, high, self._levels, self.found),
             split_range(ready.shape[1], 8 * workers.threads) if whole.any() else [],
         )
-        self._held, self._pieces = _carry_over(values, pieces, np.stack([nodes, seen, first, ends])[:, ~whole])
+        self._held, self._pieces = _carry_over(values, pieces, table.compress(~whole, axis=1))
 
     def _group(
         self, slab: Slab, parts: list[SegmentBlock], workers: Workers
@@ -162,11 +163,18 @@ def _measure_nodes(values, pieces, nodes, low, high, levels, found):  # type: ig
         longest = max(longest, nodes[1, index])
     whole, scratch = np.empty(longest, dtype=np.float32), np.empty(longest, dtype=np.float32)
     bucket, ends = np.empty(longest, dtype=np.uint16), np.empty(_BUCKETS, dtype=np.int32)
+    padded, places = np.empty(_COMPARED, dtype=np.float32), np.empty(_COMPARED, dtype=np.int32)
     for index in range(low, high):
         size = nodes[1, index]
         for channel in range(values.shape[0]):
             _copy_pieces(values[channel], pieces, nodes[2, index], nodes[3, index], whole)
-            _find_quantiles(whole[:size], scratch, bucket, ends, levels, found[nodes[0, index], channel])
+            into = found[nodes[0, index], channel]
+            if size > _COMPARED:
+                _find_quantiles(whole[:size], scratch, bucket, ends, levels, into)
+                continue
+            _sort_by_counting(whole[:size], padded, places, scratch)
+            for level in range(levels.size):  # here, where arrays are known not to overlap: four times as fast
+                into[level] = _interpolate(scratch, levels[level] * (size - 1))
 
 
 @njit(cache=True, nogil=True)
@@ -177,11 +185,6 @@ def _find_quantiles(values, scratch, bucket, ends, levels, found):  # type: igno
     `ends` for all buckets.
     """
     size = values.size
-    if size <= _COMPARED:
-        _sort_by_counting(values, scratch)
-        for level in range(levels.size):
-            found[level] = _interpolate(scratch, levels[level] * (size - 1))
-        return
     least, most = _find_range(values)
     if least == most:
         found[:] = least
@@ -225,24 +228,26 @@ def _interpolate(ordered, rank):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
-def _sort_by_counting(values, ordered):  # type: ignore[no-untyped-def]
+def _sort_by_counting(values, padded, places, ordered):  # type: ignore[no-untyped-def]
     """Write at most `_COMPARED` values to `ordered` in ascending order: the place of each is how many are smaller.
 
-    Equal values have the same place, and those after it stay free; the largest value before is theirs.
+    Equal values have the same place, and those after it stay free; the largest value before is theirs. `padded` and
+    `places` (_COMPARED,) are room for the work.
     """
     size = values.size
-    padded = (size + _LANES - 1) // _LANES * _LANES
-    places = np.zeros(_COMPARED, dtype=np.int32)
-    whole = np.empty(_COMPARED, dtype=np.float32)
-    whole[:size] = values
-    whole[size:padded] = np.inf
-    for one in range(size):
-        value = whole[one]
-        for index in range(padded):
-            places[index] += value < whole[index]
-    ordered[:size] = -np.inf
+    count = (size + _LANES - 1) // _LANES * _LANES
     for index in range(size):
-        ordered[places[index]] = whole[index]
+        padded[index], ordered[index] = values[index], -np.inf
+    for index in range(size, count):
+        padded[index] = np.inf
+    for index in range(count):
+        places[index] = 0
+    for one in range(size):
+        value = padded[one]
+        for index in range(count):
+            places[index] += value < padded[index]
+    for index in range(size):
+        ordered[places[index]] = padded[index]
     for index in range(1, size):
         ordered[index] = max(ordered[index], ordered[index - 1])
 

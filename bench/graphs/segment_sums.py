@@ -5,7 +5,6 @@ how many segments a slab of the image has, if their numbers grow from its first 
 """
 
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 from numba import njit
@@ -19,13 +18,6 @@ from bench.graphs.moments import NODES
 OPEN = 1 << 18  # segments whose sums are kept in memory; those of more, of numbers in no order, lie in `storage`
 
 Key = tuple[int, int]  # channel and scale
-
-
-class ScaleSums(NamedTuple):
-    """Sums (S, responses) of the responses of a channel at a scale, and of their squares where those are added up."""
-
-    sums: NDArray[np.float64]
-    squares: NDArray[np.float64] | None
 
 
 class SegmentSums:
@@ -49,7 +41,7 @@ class SegmentSums:
         """
         self.first, self.stop = 0, 0
         self._counts, self._responses, self._offset, self._storage = counts, responses, offset, storage
-        self._sums: dict[Key, ScaleSums] = {}
+        self._sums: dict[Key, NDArray[np.float64]] = {}
         self._columns: dict[Key, RowList] = {}
         self._found: list[NDArray[np.float32]] = []
 
@@ -65,21 +57,22 @@ class SegmentSums:
         passed = first - self.first
         for key, sums in self._sums.items():
             self._write(key, passed, workers)
-            kept = [None if part is None else self._move(part, passed, stop - first) for part in sums]
-            self._sums[key] = ScaleSums(*kept)  # type: ignore[arg-type]
+            self._sums[key] = self._move(sums, passed, stop - first)
         self.first, self.stop = first, stop
 
-    def open_sums(self, key: Key, squared: bool) -> ScaleSums:
-        """Return the sums of a channel and scale over the segments `first`..`stop`, zeros at first."""
+    def open_sums(self, key: Key, squared: bool) -> NDArray[np.float64]:
+        """Return the sums of a channel and scale over the segments `first`..`stop`, zeros at first.
+
+        They are (S, responses), or (S, 2 responses) where those of the squares follow in the same row.
+        """
         if key not in self._sums:
-            made = [self._make_zeros(self.stop - self.first) for _ in range(1 + squared)]
-            self._sums[key] = ScaleSums(made[0], made[1] if squared else None)
+            self._sums[key] = self._make_zeros(self.stop - self.first, self._responses * (1 + squared))
         return self._sums[key]
 
     def finish(self, key: Key, workers: Workers) -> None:
         """Turn the sums of a channel and scale over all segments that are left into columns, and let them go."""
         self._write(key, self.stop - self.first, workers)
-        self._storage.drop(*(part for part in self._sums.pop(key) if part is not None))
+        self._storage.drop(self._sums.pop(key))
         self._found.append(self._columns.pop(key).finish())
 
     def take(self) -> list[NDArray[np.float32]]:
@@ -87,56 +80,65 @@ class SegmentSums:
         found, self._found = self._found, []
         return found
 
-    def _make_zeros(self, segments: int) -> NDArray[np.float64]:
-        shape = (segments, self._responses)
+    def _make_zeros(self, segments: int, width: int) -> NDArray[np.float64]:
+        shape = (segments, width)
         return np.zeros(shape) if segments <= OPEN else self._storage.zeros(shape, np.float64)
 
     def _move(self, sums: NDArray[np.float64], passed: int, segments: int) -> NDArray[np.float64]:
         """Return room for so many segments, with the sums of those that are not passed at its beginning."""
-        moved = self._make_zeros(segments)
+        moved = self._make_zeros(segments, sums.shape[1])
         moved[: len(sums) - passed] = sums[passed:]
         self._storage.drop(sums)
         return moved
 
     def _write(self, key: Key, segments: int, workers: Workers) -> None:
         """Write the columns of the first segments of a channel and scale, some of them at a time."""
-        sums, squares = self._sums[key]
-        width = self._responses * (1 if squares is None else 2)
+        sums = self._sums[key]
+        width = sums.shape[1]
         if key not in self._columns:
             self._columns[key] = self._storage.start_rows(np.float32, (width,))
         counts, offset = self._counts[self.first :], self._offset[key[0]]
-        given = np.empty((0, 0)) if squares is None else squares
         for low, high in cut_bands((segments,), NODES):
             into = np.empty((high - low, width), np.float32)
-            work = partial(_write_columns, sums, given, counts, offset, into, low)
+            work = partial(_write_columns, sums, self._responses, counts, offset, into, low)
             workers.run(work, split_range(high, workers.threads, low))
             self._columns[key].append(into)
         self._storage.release()
 
 
 @njit(cache=True, nogil=True)
-def add_rows(into, first, ids, rows, start):  # type: ignore[no-untyped-def]
-    """Add the sums of a block's segments to those of all segments, in place.
+def add_rows(into, first, ids, sums, squares, start, low, high):  # type: ignore[no-untyped-def]
+    """Add the sums of a block's segments, of which only the ids low..high count, to those of all segments, in place.
 
     Args:
-        into: Sums (S, columns) of the segments from `first` on.
+        into: Sums (S, responses) of the segments from `first` on, or (S, 2 responses) with those of squares.
         first: Id of the segment in the first row of `into`.
         ids: Ids (n,) of the block's segments, each once, in `first`..`first` + S - 1.
-        rows: Sums (M, columns) of the segments of some blocks.
+        sums: Sums (M, responses) of the segments of some blocks.
+        squares: Those of squares, which are left alone where `into` has no place for them.
         start: Row of the block's first segment; the n segments lie in the rows from there on.
+        low: First id.
+        high: Id after the last one.
     """
+    responses = sums.shape[1]
     for place in range(ids.size):
-        for column in range(into.shape[1]):
-            into[ids[place] - first, column] += rows[start + place, column]
+        if ids[place] < low or ids[place] >= high:
+            continue
+        row = into[ids[place] - first]
+        for column in range(responses):
+            row[column] += sums[start + place, column]
+        if into.shape[1] > responses:
+            for column in range(responses):
+                row[responses + column] += squares[start + place, column]
 
 
 @njit(cache=True, nogil=True)
-def _write_columns(sums, squares, counts, offset, into, base, low, high):  # type: ignore[no-untyped-def]
+def _write_columns(sums, responses, counts, offset, into, base, low, high):  # type: ignore[no-untyped-def]
     """Write the columns of the nodes low..high: the mean of each response, and its deviation if there are squares.
 
     Args:
-        sums: Of the responses over the pixels of each node, (N, responses).
-        squares: Of their squares, or empty.
+        sums: Of the responses over the pixels of each node, (N, responses), or (N, 2 responses) with those of squares.
+        responses: Number of responses.
         counts: Pixels (N,).
         offset: What was subtracted from the grey values, which the first response still lacks.
         into: Columns (nodes, responses), or (nodes, 2 responses) of means and deviations in turn.
@@ -144,11 +146,11 @@ def _write_columns(sums, squares, counts, offset, into, base, low, high):  # typ
         low: First node.
         high: The node after the last one.
     """
-    step = 2 if squares.size else 1
+    step = sums.shape[1] // responses
     for node in range(low, high):
-        for response in range(sums.shape[1]):
+        for response in range(responses):
             mean = sums[node, response] / counts[node]
-            if squares.size:
-                variance = squares[node, response] / counts[node] - mean * mean
+            if step == 2:
+                variance = sums[node, responses + response] / counts[node] - mean * mean
                 into[node - base, 2 * response + 1] = np.sqrt(max(variance, 0.0))
             into[node - base, step * response] = mean + offset if response == 0 else mean

@@ -32,6 +32,14 @@ def sum_powers(values, base):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True, nogil=True)
+def add_to_segments(into, ids, rows):  # type: ignore[no-untyped-def]
+    """Add `rows` (n, columns) to the rows `ids` (n,) of `into` (N, columns), each of which is there once."""
+    for place in range(ids.size):
+        for column in range(rows.shape[1]):
+            into[ids[place], column] += rows[place, column]
+
+
+@njit(cache=True, nogil=True)
 def gather_line(block, line, responses, origin, stride, sums, squared, with_squares):  # type: ignore[no-untyped-def]
     """Add a line of eight filter responses, side by side, to the segments of a block.
 

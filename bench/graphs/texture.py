@@ -110,22 +110,20 @@ class Texture:
             key: The channel and the scale.
             parts: The blocks of each view.
             found: Sums and sums of squares of each stacked block.
-            workers: Threads that share the views.
+            workers: Threads that share the views and their segments.
         """
         tasks = []
         starts = [0] * len(found)  # of the segments of a view among those of its stacked blocks
         for view, blocks in zip(self._views, parts, strict=True):
-            sums = view.open_sums(key, squared=key[1] < len(FINE))
-            for into, which in zip(sums, range(2), strict=True):
-                if into is not None:
-                    pieces = [(b.runs.ids, f[which], s) for b, f, s in zip(blocks, found, starts, strict=True)]
-                    tasks.append((into, view.first, pieces))
+            into, ids = view.open_sums(key, squared=key[1] < len(FINE)), [block.runs.ids for block in blocks]
+            for low, high in split_range(view.stop, workers.threads, view.first):
+                tasks.append((into, view.first, low, high, list(zip(ids, found, starts, strict=True))))
             starts = [start + block.runs.ids.size for start, block in zip(starts, blocks, strict=True)]
 
         def add(index: int, _: int) -> None:
-            into, first, pieces = tasks[index]
-            for ids, rows, start in pieces:
-                add_rows(into, first, ids, rows, start)
+            into, first, low, high, pieces = tasks[index]
+            for ids, (sums, squares), start in pieces:
+                add_rows(into, first, ids, sums, squares, start, low, high)
 
         workers.run(add, list_singles(len(tasks)))
 

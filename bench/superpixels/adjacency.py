@@ -208,7 +208,7 @@ def _add_faces(pairs, length, faces):  # type: ignore[no-untyped-def]
         faces[pairs[pair, 1]] += length[pair]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, inline="always")
 def _find_edge(one, other, head, second, following, known):  # type: ignore[no-untyped-def]
     """Return the number of an edge among the first `known`, or enter it as number `known` if it is new.
 
@@ -267,8 +267,8 @@ def _scan_block(block, pixels, line, depth, height, axes):  # type: ignore[no-un
     runs, row, right = block.runs, block.first, block.right
     first, node, start, end, ids = runs.first, runs.node, runs.start, runs.end, runs.ids
     room = (2 * axes - 1) * node.size
-    head = np.full(ids.size, -1, dtype=np.int64)
-    second, following = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int64)
+    head = np.full(ids.size, -1, dtype=np.int32)
+    second, following = np.empty(room, dtype=np.int32), np.empty(room, dtype=np.int32)
     length, total = np.zeros(room, dtype=np.int64), np.zeros(room, dtype=np.float64)
     border = np.zeros(ids.size, dtype=np.int64)
     width = pixels.shape[2]
