@@ -133,13 +133,16 @@ def list_arms(folder: str, dataset: str) -> list[str]:
 
 @cache
 def read_more(folder: str) -> pd.DataFrame:
-    """Return clDice (macro, pooled over test images), net memory, that of prediction, validation score and steps."""
+    """Return clDice (macro, pooled over test images), net memory, memory and time of prediction, validation and steps."""
     tables = read_tables(folder)
     scores = tables.scores
     pooled = scores[(scores["metric"] == "cl_dice") & (scores["split"] == "test") & (scores["image"] == "all")]
     macro = pooled[pooled["class"] == "macro"][["run_id", "value"]].rename(columns={"value": "cl_dice"})
     runs = list_runs(folder).merge(macro, on="run_id", how="left")
-    columns = ["cl_dice", "peak_memory_bytes", "net_peak_bytes", "predict_peak_bytes", "best_val_score", "steps"]
+    columns = [
+        *("cl_dice", "peak_memory_bytes", "net_peak_bytes", "predict_peak_bytes", "predict_s_per_mpx"),
+        *("best_val_score", "steps"),
+    ]
     return runs.groupby(["dataset", "arm"])[columns].mean()
 
 
@@ -187,6 +190,17 @@ def make_memory(folder: str) -> str:
             for column in ("peak_memory_bytes", "net_peak_bytes")
         )
         cells = [dataset, *(f"{value:.0f} MiB" for value in (*gross, *net)), f"{net[1] / net[0]:.1f}"]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def make_prediction(folder: str) -> str:
+    """Return the table of what the prediction of a megapixel takes, by data set, and the GNN's over the U-Net's."""
+    arms = ("superpixel_gnn", "tiled_cnn", "tiled_cnn scale=4")
+    lines = [f"| | {' | '.join(name_arm(arm) for arm in arms)} | GNN : U-Net |", "|---" * 5 + "|"]
+    for dataset in dict.fromkeys(read_tables(folder).runs["dataset"]):
+        seconds = [find_more(folder, dataset, arm, "predict_s_per_mpx") for arm in arms]  # superpixels included
+        cells = [dataset, *(f"{value:.2f} s" for value in seconds), f"{seconds[0] / seconds[1]:.2f}"]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
@@ -357,6 +371,7 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "rows": make_rows,
     "rivals": make_rivals,
     "memories": make_memory,
+    "predictions": make_prediction,
     "per_image": compare_images,
     "net": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'net_peak_bytes') / MIB:.0f} MiB",
     "cl_dice": lambda folder, dataset, arm: f"{find_more(folder, dataset, arm, 'cl_dice'):.3f}",
