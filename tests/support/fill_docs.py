@@ -133,7 +133,7 @@ def list_arms(folder: str, dataset: str) -> list[str]:
 
 @cache
 def read_more(folder: str) -> pd.DataFrame:
-    """Return clDice (macro, pooled over test images), net memory, memory and time of prediction, validation and steps."""
+    """Return clDice (macro, pooled over test images), memory, the time of prediction, validation scores and steps."""
     tables = read_tables(folder)
     scores = tables.scores
     pooled = scores[(scores["metric"] == "cl_dice") & (scores["split"] == "test") & (scores["image"] == "all")]
