@@ -15,7 +15,7 @@ import pytest
 from support.sweeps import TINY, make_command
 
 from bench.config import ExperimentConfig, InputError
-from bench.sweeps.claims import Claim
+from bench.sweeps.claims import Claim, take
 from bench.sweeps.gpus import hold_gpu
 from bench.sweeps.jobs import Job, describe_job
 from bench.sweeps.resume import begin
@@ -34,13 +34,18 @@ def test_a_launcher_does_every_run_once_and_the_rows_say_what_ran_beside_them(tm
     folder = tmp_path / "results"
     words = ("-m", "pipeline=threshold", "seed=0,1", *TINY, f"results_dir={folder}", f"hydra/launcher={launcher}")
     command = make_command(*words, report=False)
+    (folder / "claims").mkdir(parents=True)
+    other = take(folder / "claims" / "another.claim")  # a run that goes on all the time, whether or not these two meet
+    assert other is not None
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    other.release()
     assert done.returncode == 0, done.stderr[-3000:]
     runs = collect(folder).runs
     assert list(runs["status"]) == ["ok", "ok"]
     assert sorted(runs["seed"]) == [0, 1]
-    beside = runs["flags"].fillna("").str.contains("other run of the sweep beside it")
-    assert (beside == (runs["concurrent_runs"] > 0)).all()  # whether they met is the machine's affair
+    beside = runs["flags"].fillna("").str.contains("other runs? of the sweep beside it")
+    assert (beside == (runs["concurrent_runs"] > 0)).all()
+    assert beside.all()
     assert list((folder / "claims").iterdir()) == []
 
 

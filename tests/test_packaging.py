@@ -16,7 +16,6 @@ import yaml
 from support.source import ROOT
 
 from bench.entry.start import MARKS, describe_stranger
-from bench.measure.environment import WAITING
 
 DATA = (".yaml", ".toml", ".json", ".png", ".tif", ".md", ".txt")  # suffixes of files that code reads beside itself
 
@@ -108,18 +107,6 @@ def test_the_program_starts_from_the_wheel_outside_the_checkout(wheel: Path, tmp
     where = [sys.executable, "-P", "-c", "import bench.cli; print(bench.cli.__file__)"]
     printed = subprocess.run(where, cwd=tmp_path, env=environment, capture_output=True, text=True, check=True).stdout
     assert Path(printed.strip()).is_relative_to(wheel)
-
-
-@pytest.mark.parametrize("chosen", [None, "ACTIVE"])
-def test_threads_of_the_program_sleep_while_they_wait_unless_the_user_wants_otherwise(chosen: str | None) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in WAITING}
-    environment |= {} if chosen is None else {"OMP_WAIT_POLICY": chosen}
-    code = (
-        "import os, sys; from bench import cli; from bench.entry import start; "
-        "cli.main = lambda _: print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules); start.main()"
-    )
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
-    assert done.stdout.split() == [(chosen or WAITING["OMP_WAIT_POLICY"]).encode(), b"False"]
 
 
 def test_our_packages_have_the_files_that_tell_them_from_others() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 import shutil
 import subprocess
@@ -48,6 +49,7 @@ from bench.datasets.masks import open_mask
 from bench.datasets.opening import open_image
 from bench.datasets.registry import load
 from bench.datasets.sample import Task
+from bench.measure.environment import WAITING
 from bench.pipelines.registry import build_pipeline
 from bench.predict import loading, prediction
 from bench.predict.choice import choose_run, suggest_prediction
@@ -754,3 +756,18 @@ def test_a_stack_is_refused_by_a_run_on_flat_images(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "stack.tif", np.stack([picture(n)[0] for n in range(3)]), photometric="minisblack")
     with pytest.raises(InputError, match=r"stack\.tif has the shape \(3, 70, 90\).*: of a stack, save each plane"):
         run_verb("predict", [f"run={directory}", f"image={tmp_path / 'stack.tif'}", f"out={tmp_path / 'a.tif'}"])
+
+
+@pytest.mark.parametrize("chosen", [None, "ACTIVE"])
+def test_threads_sleep_while_they_wait_before_torch_is_loaded_unless_the_user_wants_otherwise(
+    chosen: str | None,
+) -> None:
+    environment = {name: value for name, value in os.environ.items() if name not in WAITING}
+    environment |= {} if chosen is None else {"OMP_WAIT_POLICY": chosen}
+    code = (
+        "import os, sys; from bench.predict import loading; "
+        "loading.read_run = lambda _: sys.exit(print(os.environ['OMP_WAIT_POLICY'], 'torch' in sys.modules)); "
+        "loading.load_run(None, 'cpu')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
+    assert done.stdout.split() == [(chosen or WAITING["OMP_WAIT_POLICY"]).encode(), b"False"]

@@ -19,9 +19,7 @@ def main() -> int:
         print(f"error: {stranger}", file=sys.stderr)
         return 2
     from bench import cli
-    from bench.measure.environment import let_threads_sleep
 
-    let_threads_sleep()
     code = cli.main(sys.argv[1:])
     if code == cli.INTERRUPTED:
         cli.leave_uninterrupted()

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.config import CnnConfig, CoarseGnnConfig, Config, InputError, VolumeCnnConfig
+from bench.measure.environment import let_threads_sleep
 from bench.pipelines.protocol import Pipeline
 from bench.pipelines.registry import build_pipeline
 from bench.predict.run_directory import FinishedRun, read_run
@@ -28,6 +29,7 @@ def load_run(directory: Path, device: str, spacing: Lengths | None = None) -> tu
     """
     # torch_geometric uses it while it is imported; nothing that a user could mend
     warnings.filterwarnings("ignore", message=".torch.jit.script. is deprecated", category=FutureWarning)
+    let_threads_sleep()
     run = read_run(directory)
     config = replace(adopt_lengths(forgo_download(run.config), run.task, spacing), device=device)
     pipeline = build_pipeline(config, run.task, trial=False)

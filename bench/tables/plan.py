@@ -18,7 +18,6 @@ from bench.arms import ARMS
 from bench.config import require
 from bench.tables.collect import Tables
 from bench.tables.comparison import GROUP, list_configurations, summarize_arms
-from bench.tables.convergence import select_counted, select_timed, select_trained
 from bench.tables.folders import read_folder
 from bench.tables.scale import FIELD, LineLaw, fit_lines, is_scale, make_scale_points
 from bench.tables.units import MIB
@@ -135,26 +134,13 @@ def plan_arms(runs: pd.DataFrame, stages: pd.DataFrame, settings: PlanConfig) ->
         stages: The table `stages`.
         settings: Size and number of images, and which runs count.
     """
-    rows, timed = (summarize_arms(counted).to_dict("records") for counted in (runs, select_uncontended(runs)))
-    for row, times in zip(rows, timed, strict=True):
+    for row in summarize_arms(runs).to_dict("records"):
         pipeline = str(row["arm"]).split(" ")[0]
         chosen = settings.pipeline in (None, pipeline) and settings.dataset in (None, row["dataset"])
         if not chosen or not row["runs"] or (pipeline in ARMS and ARMS[pipeline].sees_truth):
             continue
         chosen_ids = select_runs(runs, row)["run_id"]
-        yield make_plan(row, times, stages[stages["run_id"].isin(chosen_ids)], settings)
-
-
-def select_uncontended(runs: pd.DataFrame) -> pd.DataFrame:
-    """Return rows of `list_configurations` less those that shared the machine, where others of a configuration count.
-
-    A configuration all of whose runs that count shared the machine keeps them.
-    """
-    left_out: list[Hashable] = []
-    for _, group in runs.groupby(GROUP, dropna=False):
-        used = select_counted(group) if select_trained(group).empty else select_trained(group)
-        left_out += list(used.index.difference(select_timed(used).index))
-    return runs.drop(index=left_out)
+        yield make_plan(row, stages[stages["run_id"].isin(chosen_ids)], settings)
 
 
 def select_runs(runs: pd.DataFrame, row: Row) -> pd.DataFrame:
@@ -165,12 +151,11 @@ def select_runs(runs: pd.DataFrame, row: Row) -> pd.DataFrame:
     return runs[same]
 
 
-def make_plan(row: Row, times: Row, stages: pd.DataFrame, settings: PlanConfig) -> Plan:
+def make_plan(row: Row, stages: pd.DataFrame, settings: PlanConfig) -> Plan:
     """Return the plan of one method.
 
     Args:
-        row: Its row of `summarize_arms`, over all its runs.
-        times: The same over the runs whose times count.
+        row: Its row of `summarize_arms`.
         stages: The rows of the table `stages` of its runs.
         settings: Size and number of images.
     """
@@ -181,11 +166,11 @@ def make_plan(row: Row, times: Row, stages: pd.DataFrame, settings: PlanConfig) 
     return Plan(
         f"{row['arm']}{size} ({row['dataset']}, {row['machine']})",
         float(row["dice"]),
-        read_range(times, "predict_s_per_mpx") * total,
-        read_range(times, "prepare_s") * (total * 1e6 / learned),
-        read_range(times, "fit_s"),
+        read_range(row, "predict_s_per_mpx") * total,
+        read_range(row, "prepare_s") * (total * 1e6 / learned),
+        read_range(row, "fit_s"),
         (f"memory in training: {describe_memory(row, learned / 1e6)}",),
-        tuple(list_cautions(row, times, settings.pixels, single)),
+        tuple(list_cautions(row, settings.pixels, single)),
     )
 
 
@@ -222,12 +207,11 @@ def describe_memory(row: Row, learned: float) -> str:
     return f"{UNKNOWN} for other sizes; {peak / MIB:.0f} MiB were measured with {learned:.3g} megapixels to learn from"
 
 
-def list_cautions(row: Row, times: Row, pixels: float, measured: float) -> Iterator[str]:
+def list_cautions(row: Row, pixels: float, measured: float) -> Iterator[str]:
     """Yield what limits a plan, in sentences.
 
     Args:
-        row: A row of `summarize_arms`, over all runs of a method.
-        times: The same over the runs whose times count.
+        row: A row of `summarize_arms`.
         pixels: Of a planned image.
         measured: Pixels of a measured test image; NaN where not known.
     """
@@ -236,9 +220,10 @@ def list_cautions(row: Row, times: Row, pixels: float, measured: float) -> Itera
             f"rates are of images of {measured / 1e6:.2g} megapixels: larger ones cost less per pixel where starting "
             "takes long, and more where they leave the caches"
         )
-    if times["runs"] == 1:
+    alone = row["runs"] - row["contended"]
+    if row["runs"] == 1 or alone == 1:
         yield "one run: no range" if row["runs"] == 1 else "one run gives the times: no range"
-    if times["contended"]:
+    if alone == 0:
         yield "every run shared the machine with other work: times are too long"
     elif row["contended"]:
         yield f"{row['contended']} of the {row['runs']} runs shared the machine with other work, and give no times"

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from torch_geometric.data import Data
 
 from bench.arrays.protocols import Source
-from bench.arrays.rows import cut_bands, release
 from bench.config import SuperpixelsConfig
 from bench.datasets.sample import Sample
+from bench.pipelines.gnn.columns import copy_views
 from bench.pipelines.gnn.graph import SuperpixelGraph, count_graph, is_large
 from bench.pipelines.in_memory import hold_small
 from bench.pipelines.origin import merge_facts
-from bench.pipelines.scratch import COPIED, lend_scratch, map_scratch
+from bench.pipelines.scratch import lend_scratch
 from bench.superpixels.registry import segment_views
 from bench.superpixels.views import group_views
 
@@ -68,7 +68,7 @@ def segment_sample(
     """
     large = is_large(sample.image.shape, views)
     image = hold_small(sample.image) if large else np.asarray(sample.image)
-    segments = _segment_on_disk(image, views, place) if large else _segment_in_memory(image, views)
+    segments = _segment_into_file(image, views, place) if large else _segment_in_memory(image, views)
 
     def build_all() -> Iterator[SuperpixelGraph]:
         groups, done = group_views(views, image.shape) if large else [list(views)], 0
@@ -93,13 +93,7 @@ def _segment_in_memory(image: Source, views: Sequence[SuperpixelsConfig]) -> NDA
     return segments
 
 
-def _segment_on_disk(image: Source, views: Sequence[SuperpixelsConfig], place: str | None) -> NDArray[np.int32]:
+def _segment_into_file(image: Source, views: Sequence[SuperpixelsConfig], place: str | None) -> NDArray[np.int32]:
     """Segments (V, *spatial) in a file that goes with them."""
-    segments = map_scratch((len(views), *image.shape[:-1]), np.int32, place)
     with lend_scratch(place) as scratch:
-        for target, own in zip(segments, segment_views(image, views, scratch), strict=True):
-            for start, stop in cut_bands(own.shape, COPIED):
-                target[start:stop] = own[start:stop]
-                release(target)
-                release(own)
-    return segments
+        return copy_views(list(segment_views(image, views, scratch)), place)
