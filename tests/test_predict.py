@@ -49,7 +49,7 @@ from bench.datasets.masks import open_mask
 from bench.datasets.opening import open_image
 from bench.datasets.registry import load
 from bench.datasets.sample import Task
-from bench.measure.environment import WAITING
+from bench.measure.environment import choose_waiting
 from bench.pipelines.registry import build_pipeline
 from bench.predict import loading, prediction
 from bench.predict.choice import choose_run, suggest_prediction
@@ -762,7 +762,8 @@ def test_a_stack_is_refused_by_a_run_on_flat_images(tmp_path: Path) -> None:
 def test_threads_sleep_while_they_wait_before_torch_is_loaded_unless_the_user_wants_otherwise(
     chosen: str | None,
 ) -> None:
-    environment = {name: value for name, value in os.environ.items() if name not in WAITING}
+    waiting = choose_waiting("AMD EPYC")
+    environment = {name: value for name, value in os.environ.items() if name not in waiting}
     environment |= {} if chosen is None else {"OMP_WAIT_POLICY": chosen}
     code = (
         "import os, sys; from bench.predict import loading; "
@@ -770,4 +771,4 @@ def test_threads_sleep_while_they_wait_before_torch_is_loaded_unless_the_user_wa
         "loading.load_run(None, 'cpu')"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
-    assert done.stdout.split() == [(chosen or WAITING["OMP_WAIT_POLICY"]).encode(), b"False"]
+    assert done.stdout.split() == [(chosen or waiting["OMP_WAIT_POLICY"]).encode(), b"False"]

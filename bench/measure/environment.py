@@ -4,9 +4,10 @@ import os
 from importlib import metadata
 from typing import Any
 
-from bench.measure.machine import default_threads
+from bench.measure.machine import cpu_model, default_threads
 
-WAITING = {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "500"}  # how threads of torch wait for one another
+LOOKS = {"AMD": 1000}  # of a thread that waits, by the first word of the processor's name: its pauses are shorter
+OTHER_LOOKS = 500
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -15,26 +16,37 @@ def pin_environment(threads: int) -> dict[str, str]:
 
     Kernels are loaded lazily (a context costs less than half as much), the allocator is torch's own without expandable
     segments (whose frees would spoil the proof that a peak is exact), and every library may use `threads` threads.
-    How these wait for one another is `WAITING`.
+    How these wait for one another is `choose_waiting`.
     """
     return {
         "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "CUDA_MODULE_LOADING": "LAZY",
         allocator_variable(): "backend:native,expandable_segments:False",
         "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
-        **WAITING,
+        **choose_waiting(cpu_model()),
         **{name: str(threads) for name in THREAD_VARIABLES},
     }
+
+
+def choose_waiting(processor: str) -> dict[str, str]:
+    """Return the variables that say how threads of torch wait for one another: they look some times, then they sleep.
+
+    Threads that spin keep a busy machine's cores from the one that they wait for, which made a fit beside other work
+    take many times as long; threads that sleep at once are woken late. 200 steps of a graph network on two cores took,
+    quiet and beside the same fit: on an Intel Xeon 7.7 s and 12.2 s with 500 looks, 9.7 s and 10.0 s with none, 87 s
+    beside another with 20,000; on an AMD EPYC 4.0 s and 6.4 s with 500, 3.2 s and 7.9 s with 1000, 3.2 s and 10.8 s
+    with 2000.
+    """
+    maker = processor.split(maxsplit=1)[:1]
+    return {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": str(LOOKS.get("".join(maker), OTHER_LOOKS))}
 
 
 def let_threads_sleep() -> None:
     """Have threads of torch sleep while they wait for one another, in a process that has not loaded it yet.
 
-    Threads that spin keep a busy machine's cores from the one that they wait for, which made a fit beside other work
-    take many times as long. They look a few hundred times first: 200 steps of a graph network took 7.7 s so and 9.7 s
-    without, on two cores; beside the same fit 12.2 s and 10.0 s, and with 20,000 looks 87 s. What is set already stays.
+    What is set already stays.
     """
-    for name, value in WAITING.items():
+    for name, value in choose_waiting(cpu_model()).items():
         os.environ.setdefault(name, value)
 
 
