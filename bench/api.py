@@ -6,6 +6,7 @@ that need torch or pandas are loaded when a function needs them.
 """
 
 from collections.abc import Sequence
+from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -84,14 +85,14 @@ def make_superpixels(
         Segments (*spatial) with ids 0..N-1, all used, each connected.
 
     Raises:
-        InputError: A setting cannot be used, or the image has another number of axes or no real numbers.
-        ValueError: A value of the image is not finite.
+        InputError: A setting cannot be used, or the image has another number of axes or values that are not finite.
     """
     from bench.superpixels.registry import segment
 
+    require(isinstance(size, Real), f"size must be a number of pixels, got {size!r}")
     lengths = _check_spacing(spacing, spatial_axes)
-    config = SuperpixelsConfig(method, size, compactness=compactness, sigma=sigma, spacing=lengths)
-    return segment(np.asarray(_add_channel(image, spatial_axes), np.float32), config)
+    config = SuperpixelsConfig(method, float(size), compactness=compactness, sigma=sigma, spacing=lengths)
+    return segment(_take_pixels(image, spatial_axes), config)
 
 
 def measure_superpixels(
@@ -113,12 +114,13 @@ def measure_superpixels(
         Features (N, F), set by set.
 
     Raises:
-        InputError: There is no such set, the ids are not 0..N-1, or they have another shape than the image.
+        InputError: There is no such set, the ids are not 0..N-1, they have another shape than the image, or that holds
+            values that are not finite.
     """
     from bench.graphs import features as sets
 
     _check_names("features", features, sets.FEATURES)
-    pixels = np.asarray(_add_channel(image, segments.ndim), np.float32)
+    pixels = _take_pixels(image, segments.ndim)
     lengths = _check_spacing(spacing, segments.ndim)
     return sets.compute_features(features, pixels, _check_segments(segments, pixels.shape), spacing=lengths)
 
@@ -149,7 +151,7 @@ def make_graph(
 
     Raises:
         InputError: There is no such set, finder or weight, the ids are not 0..N-1, or they have another shape than the
-            image.
+            image, or a value of that is not finite.
     """
     from bench.graphs import edges as finders
     from bench.graphs import features as sets
@@ -157,7 +159,7 @@ def make_graph(
 
     _check_names("features", features, sets.FEATURES)
     _check_names("edges", edges, finders.EDGES)
-    pixels = np.asarray(_add_channel(image, segments.ndim), np.float32)
+    pixels = _take_pixels(image, segments.ndim)
     lengths = _check_spacing(spacing, segments.ndim)
     config = GraphConfig(features=list(features), edges=list(edges), edge_weight=edge_weight, spacing=lengths)
     return build_graph(pixels, _check_segments(segments, pixels.shape), config)
@@ -219,6 +221,15 @@ def _add_channel(image: ArrayLike, spatial_axes: int) -> NDArray[Any]:
     )
     require(array.size > 0, f"the image has the shape {array.shape}, and so no pixel")
     return array[..., None] if array.ndim == spatial_axes else array
+
+
+def _take_pixels(image: ArrayLike, spatial_axes: int) -> NDArray[np.float32]:
+    """Return an image as (*spatial, C) in single precision. Raises InputError where a value is not finite in it."""
+    pixels = np.asarray(_add_channel(image, spatial_axes))
+    with np.errstate(over="ignore"):
+        pixels = np.asarray(pixels, np.float32)
+    require(bool(np.isfinite(pixels).all()), "the image holds values that are not finite in single precision")
+    return pixels
 
 
 def _check_segments(segments: NDArray[np.integer], image: tuple[int, ...]) -> NDArray[np.int32]:

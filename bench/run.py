@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.config import Config, require
+from bench.config import Config, FolderConfig, require
 from bench.console.progress import track_progress
 from bench.datasets import task_file
 from bench.datasets.registry import load
@@ -72,6 +72,7 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
         except BaseException:
             write_part(directory, "stages", row["run_id"], meter.rows())
             raise
+    check_unchanged(config, data.facts)
     panels.save(directory / "panels.npz")
     stages, measured, flags = _state_costs(log.stated, meter, data) if log.stated is not None else _collect_costs(meter)
     unseen = [f"never predicts {name}, which test images show" for name in test_scores.find_unseen()]
@@ -110,6 +111,17 @@ def _make_stated_row(cost: StatedCost, data: Splits) -> Row:
     """Prediction is that of the test images; all else counts as training."""
     split, samples = ("test", data.test) if cost.stage == "predict" else ("train", data.train)
     return asdict(cost) | {"split": split, **_size(samples)}
+
+
+def check_unchanged(config: Config, facts: dict[str, Any]) -> None:
+    """Raise InputError where files of the data set are no longer what a run began with: its scores would mix both.
+
+    Args:
+        config: Settings of the run.
+        facts: Those of the data set when it was loaded.
+    """
+    if isinstance(config.dataset, FolderConfig):
+        check_same_data(facts, load(config.dataset, Path(config.results_dir)).facts)
 
 
 def check_same_data(row: dict[str, Any], facts: dict[str, Any]) -> None:

@@ -171,6 +171,11 @@ def test_a_setting_that_cannot_be(mistake: str, tmp_path: Path, capsys: pytest.C
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_folder_for_results_without_a_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """As of an unset variable of a shell: the runs would go into the folder that one is in."""
+    assert "results_dir must name a folder" in refused(["dataset.image_size=[64,64]", "results_dir="], capsys)
+
+
 @pytest.mark.parametrize("mistake", YAML)
 def test_an_experiment_file_that_cannot_be(
     mistake: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,7 @@ import tifffile
 from numpy.typing import NDArray
 from support import folder_sets as sets
 
-from bench.config import FolderConfig
+from bench.config import FolderConfig, InputError
 from bench.datasets import pictures
 from bench.datasets.pictures import read_picture
 from bench.datasets.registry import load
@@ -330,3 +330,15 @@ def test_a_mask_of_two_images_is_pointed_out(tmp_path: Path) -> None:
     notes = raw(root, manifest="list.csv").notes
     assert any("a.png is the mask of a (train) and e (test): if they show the same place" in note for note in notes)
     assert not any("is the mask of" in note for note in raw(root).notes)
+
+
+@pytest.mark.parametrize("normalization", ["none", "centred", "dataset"])
+def test_images_of_two_number_types_need_a_scaling_of_their_own(normalization: str, tmp_path: Path) -> None:
+    root = sets.make(tmp_path)
+    (root / "images" / "b.png").unlink()
+    sets.write(root / "images" / "b.tif", sets.picture(1).astype(np.float32))
+    with pytest.raises(
+        InputError, match=rf"b\.tif holds float32 values and .*normalization={normalization} scales all"
+    ):
+        load(FolderConfig(root=str(root), normalization=normalization))
+    assert load(FolderConfig(root=str(root), normalization="per_image")).train

@@ -219,7 +219,7 @@ def test_equal_pixels_in_two_splits_are_refused_whatever_the_file(tmp_path: Path
     (root / "images" / "e.png").unlink()
     sets.write(root / "images" / "e.tif", sets.picture(1, dtype=np.uint16), compression="zlib")
     with pytest.raises(InputError, match=r"b\.png \(train\) and .*e\.tif \(test\) hold the same pixels"):
-        raw(root)
+        load(FolderConfig(root=str(root), normalization="per_image"))
 
 
 def test_equal_pixels_in_one_split_and_empty_images_are_said(tmp_path: Path) -> None:

@@ -43,8 +43,11 @@ def test_superpixels_are_as_large_as_the_objects_allow(tmp_path: Path, side: int
 
 
 def test_crops_span_three_objects_within_the_images(tmp_path: Path) -> None:
-    found = values(make(tmp_path / "small", {}, {}))
+    splits = make(tmp_path / "small", {}, {})
+    found = values(splits)
     assert (found["pipeline.crop_size"], found["pipeline.tile_size"]) == ("128", "160")
+    [tile] = [one for one in splits.proposals if one.setting == "pipeline.tile_size"]
+    assert "no image has a side of more than" in tile.reason
     found = values(make(tmp_path / "large", dict.fromkeys("abcde", squares(64)), {}))
     assert (found["pipeline.crop_size"], found["pipeline.tile_size"]) == ("128", "160")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
+import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -349,3 +350,42 @@ def test_a_file_of_another_format_under_a_known_name_is_refused_by_its_own(
     (tmp_path / f"a.{suffix}").rename(tmp_path / "a.png")
     with pytest.raises(InputError, match=rf"a\.png is a {kind} file, whatever its name says: save it as PNG or TIFF"):
         open_image(tmp_path / "a.png")
+
+
+def test_colours_of_16_bits_with_transparency_are_those_of_the_file(tmp_path: Path) -> None:
+    values = (np.arange(64 * 48) * 7).astype(np.uint16).reshape(64, 48)
+    opaque = np.full_like(values, 65535)
+    (tmp_path / "grey.png").write_bytes(imagecodecs.png_encode(np.dstack([values, opaque])))
+    opened = open_image(tmp_path / "grey.png")
+    assert (opened.header.shape, opened.alpha) == ((64, 48, 2), True)
+    np.testing.assert_array_equal(np.asarray(opened.array)[..., 0], values)
+    colours = np.dstack([values, values // 2, values // 3])
+    data = imagecodecs.png_encode(colours)
+    chunk, start = b"tRNS" + bytes([0, 5] * 3), data.index(b"IDAT") - 4  # one colour that is to be transparent
+    keyed = (6).to_bytes(4, "big") + chunk + zlib.crc32(chunk).to_bytes(4, "big")
+    (tmp_path / "keyed.png").write_bytes(data[:start] + keyed + data[start:])
+    opened = open_image(tmp_path / "keyed.png")
+    assert (opened.header.shape, opened.alpha) == ((64, 48, 3), False)
+    np.testing.assert_array_equal(np.asarray(opened.array), colours)
+
+
+def test_a_bmp_that_pillow_would_scramble_is_refused(tmp_path: Path) -> None:
+    """By a palette of black and white it takes one of eight bits for one of one bit."""
+    cells = np.zeros((20, 24), np.uint8)
+    cells[3:9, 4:12] = 1
+    picture = Image.fromarray(cells, "P")
+    picture.putpalette([0, 0, 0, 255, 255, 255])
+    picture.save(tmp_path / "mask.bmp")
+    for read in (open_image, masks.open_mask):
+        with pytest.raises(InputError, match="is a BMP of 8 bits for each pixel with a palette of greys"):
+            read(tmp_path / "mask.bmp")
+    for mode in ("1", "L", "RGB"):
+        Image.fromarray(cells * 255).convert(mode).save(tmp_path / f"{mode}.bmp")
+        found = np.asarray(open_image(tmp_path / f"{mode}.bmp").array)
+        np.testing.assert_array_equal((found[..., 0] if mode == "RGB" else found) > 0, cells > 0)
+
+
+def test_a_zarr_store_in_one_file_is_to_be_unpacked(tmp_path: Path) -> None:
+    (tmp_path / "a.zarr").write_bytes(b"PK")
+    with pytest.raises(InputError, match=r"a\.zarr is a file, and a Zarr store is a folder: unpack it"):
+        open_image(tmp_path / "a.zarr")

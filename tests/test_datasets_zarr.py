@@ -31,6 +31,10 @@ def write(path: Path, values: np.ndarray = VALUES, **settings: Any) -> Path:
     return path
 
 
+def level(path: str, scale: float) -> dict[str, Any]:
+    return {"path": path, "coordinateTransformations": [{"type": "scale", "scale": [scale] * 3}]}
+
+
 def write_ome(path: Path, values: np.ndarray, names: str, version: str = "0.5", **image: Any) -> Path:
     """An image with two levels, the second one of zeros."""
     group = zarr.open_group(path, mode="w", zarr_format=3 if version == "0.5" else 2)
@@ -214,6 +218,7 @@ def test_a_link_cannot_leave_its_store(tmp_path: Path) -> None:
         ("zyx", {"datasets": []}, "must be a list of objects"),
         ("zyx", {"datasets": [{"path": "gone"}]}, "that is not there"),
         ("zyx", {"axes": "zyx"}, "axes must be a list"),
+        ("zyx", {"datasets": [level("half", 1.0), level("full", 0.5)]}, "names a lower resolution first"),
     ],
 )
 def test_metadata_of_ome_that_does_not_fit(axes: str, image: Any, sentence: str, tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_the_description_counts_labels_and_images_as_nnunet_does(axes: int, tmp_
         for name in ("dataset.json", "splits_final.json")
     )
     assert description["labels"] == {"background": 0, "cell": 1, "wall": 2, "ignore": 3}
-    assert list(description["channel_names"]) == ["0", "1"]
+    assert description["channel_names"] == {"0": "noNorm", "1": "noNorm"}, "values are those that the arms see"
     assert (description["numTraining"], description["file_ending"]) == (3, ".tif")
     assert description["overwrite_image_reader_writer"] == ("NaturalImage2DIO" if axes == 2 else "Tiff3DIO")
     assert splits == [{"train": ["a", "b_x_y"], "val": ["c"]}]

@@ -772,3 +772,45 @@ def test_threads_sleep_while_they_wait_before_torch_is_loaded_unless_the_user_wa
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=environment, capture_output=True, check=True)
     assert done.stdout.split() == [(chosen or waiting["OMP_WAIT_POLICY"]).encode(), b"False"]
+
+
+def test_the_distance_of_planes_is_that_of_the_stack(tmp_path: Path) -> None:
+    directory, _ = finish_planes(tmp_path, "threshold", "ZYX")
+    stack = tifffile.imread(tmp_path / "set" / "images" / "c.tif")
+    sizes = dict.fromkeys(("PhysicalSizeX", "PhysicalSizeY"), 0.5) | {"PhysicalSizeZ": 2.0}
+    units = dict.fromkeys((f"{name}Unit" for name in sizes), "µm")
+    tifffile.imwrite(tmp_path / "c.ome.tif", stack, metadata={"axes": "ZYX", **sizes, **units})
+    run_verb("predict", [f"run={directory}", f"image={tmp_path / 'c.ome.tif'}", f"out={tmp_path / 'm.ome.zarr'}"])
+    ome: Any = zarr.open_group(str(tmp_path / "m.ome.zarr"), mode="r").attrs["ome"]
+    [image] = ome["multiscales"]
+    assert image["datasets"][0]["coordinateTransformations"][0]["scale"] == [2.0, 0.5, 0.5]
+    assert [axis["unit"] for axis in image["axes"]] == ["micrometer"] * 3
+
+
+def test_an_image_of_two_grey_values_is_shown_under_its_classes(tmp_path: Path) -> None:
+    directory, _ = finished(tmp_path, "threshold")
+    tifffile.imwrite(tmp_path / "bits.tif", picture(3)[0] > 90, photometric="minisblack")
+    words = [f"run={directory}", f"image={tmp_path / 'bits.tif'}", f"out={tmp_path / 'm.png'}", "overlay=true"]
+    assert run_verb("predict", words) == 0
+    assert (tmp_path / "m.overlay.png").exists()
+
+
+def test_an_overlay_never_replaces_another_image_of_the_call(tmp_path: Path) -> None:
+    directory, _ = finished(tmp_path, "threshold")
+    folder = tmp_path / "new"
+    folder.mkdir()
+    for name in ("a.png", "a.overlay.png"):
+        shutil.copy(tmp_path / "set" / "images" / "c.png", folder / name)
+    before = (folder / "a.overlay.png").read_bytes()
+    words = [f"run={directory}", f"image={folder}", f"out={folder}", "format=tif", "overlay=true", "overwrite=true"]
+    with pytest.raises(InputError, match=r"a\.overlay\.png is an image that is to be segmented"):
+        run_verb("predict", words)
+    assert (folder / "a.overlay.png").read_bytes() == before
+
+
+def test_unscaled_values_of_another_number_type_are_refused(tmp_path: Path) -> None:
+    """A float image of 0 to 255 would otherwise be taken as it stands, where those of training were divided by 255."""
+    directory, _ = finished(tmp_path, "threshold", "none")
+    tifffile.imwrite(tmp_path / "f.tif", picture(3)[0].astype(np.float32))
+    with pytest.raises(InputError, match=r"f\.tif holds float32 values and the run was trained with .*none on uint8"):
+        run_verb("predict", [f"run={directory}", f"image={tmp_path / 'f.tif'}", f"out={tmp_path / 'm.png'}"])

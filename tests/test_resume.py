@@ -10,9 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from support import folder_sets as sets
 
-from bench.config import Config, ExperimentConfig, InputError, MeasureConfig, OracleConfig, SyntheticConfig
+from bench.config import (
+    Config,
+    ExperimentConfig,
+    FolderConfig,
+    InputError,
+    MeasureConfig,
+    OracleConfig,
+    SyntheticConfig,
+    ThresholdConfig,
+)
+from bench.pipelines.threshold import Threshold
 from bench.run import check_same_data
+from bench.run import run as run_now
 from bench.sweeps import jobs, resume, sweep
 from bench.sweeps.claims import Claim, take
 from bench.sweeps.jobs import Job
@@ -251,3 +263,24 @@ def test_a_disk_that_fills_up_is_said_in_a_sentence(tmp_path: Path, run: Go, mon
     monkeypatch.undo()
     run([job(tmp_path)], Doer())
     assert len(collect(tmp_path).runs) == 1
+
+
+def test_data_that_change_while_a_run_scores_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Masks are read again when test images are scored: those that were edited meanwhile belong to other data."""
+    root = sets.make(tmp_path / "set", image_shape=(32, 32))
+    for stem in sets.STEMS:
+        sets.write(root / "masks" / f"{stem}.png", sets.classes((32, 32)))
+    config = Config(
+        dataset=FolderConfig(root=str(root)), pipeline=ThresholdConfig(), device="cpu", results_dir=str(tmp_path)
+    )
+    again = Threshold.predict
+
+    def predict(self: Threshold, item: Any) -> Any:
+        sets.write(root / "masks" / "e.png", 1 - sets.classes((32, 32)).clip(0, 1))
+        return again(self, item)
+
+    row = {"run_id": "run", "settings_key": "settings"}
+    run_now(config, tmp_path, dict(row))
+    monkeypatch.setattr(Threshold, "predict", predict)
+    with pytest.raises(InputError, match="the data set changed while the sweep was going on"):
+        run_now(config, tmp_path, dict(row))

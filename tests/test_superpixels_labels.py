@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
+from bench.config import InputError
+
 if TYPE_CHECKING:
     from bench.scores.ceilings import boundary_recall, find_boundary, undersegmentation_error
     from bench.superpixels.labels import count_classes, majority_labels, paint, paint_oracle
@@ -91,3 +93,12 @@ def test_boundary_recall_grows_with_tolerance() -> None:
     assert recalls == [0.0, 0.5, 1.0]
     assert boundary_recall(mask, mask.astype(np.int32), 0) == 1
     assert np.isnan(boundary_recall(mask * 0, segments, 1))
+
+
+@pytest.mark.parametrize("mask", [MASK * 0.5, MASK + np.where(MASK == 1, np.nan, 0)], ids=["fractions", "NaN"])
+def test_a_mask_that_holds_no_whole_numbers_is_refused(mask: np.ndarray) -> None:
+    np.testing.assert_array_equal(count_classes(MASK.astype(float), SEGMENTS, 3), count_classes(MASK, SEGMENTS, 3))
+    with pytest.raises(InputError, match="must hold whole numbers"):
+        count_classes(mask, SEGMENTS, 3)
+    with pytest.raises(InputError, match=r"one shape, got \(1, 4\) and \(2, 4\)"):
+        count_classes(MASK[:1], SEGMENTS, 3)

@@ -215,6 +215,18 @@ def test_planes_of_a_stack_are_one_test_image(tmp_path: Path) -> None:
             assert "2 test images say too little about other images" in texts(found)[SCORE]
 
 
+def test_images_of_a_folder_that_was_drawn_whole_are_one_test_image(tmp_path: Path) -> None:
+    """A folder is a specimen there: of six images of two specimens there is no answer."""
+    tables = collect(both(tmp_path, dataset__split_rule="by folder, seed 0"))
+    names = {name: f"{'ab'[number % 2]}/{name}" for number, name in enumerate(IMAGES)}
+    renamed = tables.scores.assign(image=tables.scores["image"].replace(names))
+    again = Tables(tables.runs, tables.stages, renamed, tables.history)
+    [found] = verdicts(again)
+    assert any("images of a folder count as one" in note for note in found.notes)
+    assert set(list_configurations(again)["test_images"]) == {2}
+    assert "2 test images say too little about other images" in texts(found)[SCORE]
+
+
 def test_without_scores_of_images_the_score_is_not_answered(tmp_path: Path) -> None:
     tables = collect(both(tmp_path))
     pooled = tables.scores[tables.scores["image"] == "all"]
@@ -342,12 +354,13 @@ def test_the_best_rival_is_the_soonest_at_the_score_whatever_its_kind(rivals: Ta
     found = verdicts(rivals)[0]
     assert found.rival.startswith(
         "Best rival of any kind: of 3 configurations of other arms that converged, the MLP at 100 pixels per "
-        "superpixel reached the GNN's score soonest; compared with the GNN it scored 1.0 points more Dice per image"
+        "superpixel reached the GNN's validation score soonest; compared with the GNN it scored 1.0 points more Dice "
+        "per image"
     )
     assert len(found.rival_lines) == 5
     without = rivals.runs[rivals.runs["pipeline"] != "superpixel_mlp"]
     found = verdicts(Tables(without, *_rest(rivals)))[0]
-    assert "the U-Net at 1/4 resolution reached the GNN's score soonest" in found.rival
+    assert "the U-Net at 1/4 resolution reached the GNN's validation score soonest" in found.rival
 
 
 def test_a_rival_of_one_seed_is_called_so_beside_several(rivals: Tables) -> None:
@@ -374,7 +387,7 @@ def test_an_arm_without_validations_counts_as_a_whole(rivals: Tables) -> None:
     fitted = set(runs.loc[runs["pipeline"] == "superpixel_trees", "run_id"])
     history = rivals.history[~rivals.history["run_id"].isin(fitted)]
     found = verdicts(Tables(runs, rivals.stages, rivals.scores, history))[0]
-    assert "the boosted trees at 100 pixels per superpixel reached the GNN's score soonest" in found.rival
+    assert "the boosted trees at 100 pixels per superpixel reached the GNN's validation score soonest" in found.rival
     train_s = 0.2 * (4 * 1.1 + 1.5 + 1.1 * 20 * 1.05)  # of the median seed
     assert f"the boosted trees needed {train_s:.3g} s" in found.rival_lines[TIME].text
 
@@ -384,7 +397,7 @@ def test_where_none_reaches_the_score_the_closest_is_named(tmp_path: Path) -> No
     for seed in range(3):
         make_run(tmp_path, "superpixel_mlp", seed)
     tables = raise_history(collect(tmp_path), GNN, 0.1)
-    assert "the U-Net itself came closest to the GNN's score" in verdicts(tables)[0].rival
+    assert "the U-Net itself came closest to the GNN's validation score" in verdicts(tables)[0].rival
     assert only(both(tmp_path / "two")).rival == ""
 
 

@@ -169,6 +169,10 @@ class Config:
 
     def __post_init__(self) -> None:
         require(self.seed >= 0, f"seed must not be negative, got {self.seed}")
+        require(
+            self.results_dir.strip() != "",
+            "results_dir must name a folder, got nothing: leave it out for the usual one",
+        )
         require_one_of("rerun", self.rerun, ("failed", "all", "none"))
         require(
             self.tracker_uri is None or self.tracker != "none",

@@ -19,7 +19,7 @@ from bench.datasets.inspection import Inspected, split_planes
 from bench.datasets.listing import name_files
 from bench.datasets.manifest import SPLITS, Manifest, find_dataset_root
 from bench.datasets.mask_checks import check_masks
-from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose_scaling, pool_training
+from bench.datasets.normalization import Moments, Scaling, Stored, choose_scaling, pool_training
 from bench.datasets.pixel_sizes import describe_lengths, describe_sizes, find_spacing
 from bench.datasets.proposal import measure_objects, propose_settings
 from bench.datasets.sample import Sample, Splits, Task
@@ -193,7 +193,7 @@ def check_alike(items: Sequence[Inspected], config: FolderConfig) -> None:
             advice = "save all as grey or all as RGB" if colours else "all must have the same"
             require(one == two, f"{other.entry.image} has {two} {what} and {first.entry.image} has {one}: {advice}")
         require(
-            config.normalization not in LEARNED or share_scale(first.dtype, other.dtype),
+            config.normalization == "per_image" or share_scale(first.dtype, other.dtype),
             f"{other.entry.image} holds {other.dtype} values and {first.entry.image} {first.dtype}, and "
             f"dataset.normalization={config.normalization} scales all images alike: save them as one number type, or "
             "use dataset.normalization=per_image",

@@ -115,6 +115,8 @@ def open_mask(
 def check_transparency(mask: StoredMask, numbers: Mapping[int, Any]) -> None:
     """Refuse a mask of one colour, not black, whose transparency varies: what it shows lies in that, which is not read.
 
+    One that is black throughout may be that of an image without objects.
+
     Args:
         mask: The mask.
         numbers: By number, what `count_numbers` found.

@@ -80,7 +80,10 @@ def _open(path: Path, channel_axis: int | None, max_pixels: int, palette_index: 
     require(path.is_file(), f"{path} does not exist or is not a file")
     suffix = path.suffix.lower()
     require(
-        suffix in SUFFIXES and suffix != ZARR,
+        suffix != ZARR, f"{path} is a file, and a Zarr store is a folder: unpack it, if it was packed into one file"
+    )
+    require(
+        suffix in SUFFIXES,
         f"{path} is of a kind that is not read: use one of {', '.join(SUFFIXES)}{advise_conversion([path])}",
     )
     # each loads a library that a run on other kinds of files does without

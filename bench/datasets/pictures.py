@@ -17,8 +17,10 @@ FORMATS = ("BMP", "GIF", "JPEG", "PNG")  # that Pillow may find in a file, whate
 BAND_PIXELS = 1 << 20  # that are copied at once
 BANDS = {"1": 1, "L": 1, "I": 1, "I;16": 1, "I;16B": 1, "F": 1, "P": 1, "LA": 2, "RGB": 3, "RGBA": 4}
 ORIENTATION = 274  # the tag of EXIF
+BMP_DEPTHS = {"1": 1, "L": 8}  # bits of a pixel of a BMP that Pillow decodes rightly as such a mode
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 OTHERS = {b"II*\0": "TIFF", b"MM\0*": "TIFF", b"%PDF": "PDF", b"\x89HDF": "HDF5"}  # first bytes
+DEEP_BANDS = {2: 3, 4: 2, 6: 4}  # of a PNG of 16 bits, by kind of colour
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,20 @@ def open_picture(path: Path) -> Image.Image:
     if picture.mode not in BANDS:
         picture.close()
         raise InputError(f"{path} has the colour mode {picture.mode}: save it as grey, RGB or RGBA, or as a TIFF")
+    if picture.format == "BMP" and (bits := read_bmp_depth(path)) != BMP_DEPTHS.get(picture.mode, bits):
+        picture.close()
+        raise InputError(
+            f"{path} is a BMP of {bits} bits for each pixel with a palette of greys, which is not read: save it as PNG"
+        )
     return picture
+
+
+def read_bmp_depth(path: Path) -> int:
+    """Return the bits of a pixel that the header of a BMP states; Pillow decodes by the colours of its palette."""
+    with path.open("rb") as file:
+        start = file.read(30)
+    old = start[14:18] == b"\x0c\0\0\0"  # the header of OS/2, with shorter sizes
+    return int.from_bytes(start[24:26] if old else start[28:30], "little")
 
 
 def name_other_format(path: Path) -> str | None:
@@ -106,10 +121,9 @@ def read_chunks(file: Any) -> Iterator[tuple[bytes, bytes]]:
         yield head[4:], data
 
 
-def is_deep_colour(path: Path) -> bool:
-    """Return whether a file is a PNG of 16-bit colours, which Pillow would cut down to 8 bits."""
-    png = read_png(path)
-    return png is not None and png.depth == 16 and png.colour in (2, 4, 6)
+def is_deep_colour(png: Png) -> bool:
+    """Return whether a PNG is one of 16-bit colours, which Pillow would cut down to 8 bits."""
+    return png.depth == 16 and png.colour in DEEP_BANDS
 
 
 def read_header(path: Path, palette_index: bool) -> tuple[Header, Coding]:
@@ -123,11 +137,12 @@ def read_header(path: Path, palette_index: bool) -> tuple[Header, Coding]:
         coding = read_coding(picture, png, palette_index)
         if mode == "P" and not palette_index:
             mode = "RGBA" if "transparency" in picture.info else "RGB"
-    if png is not None and png.depth == 16 and png.colour in (2, 4, 6):
-        dtype = np.dtype(np.uint16)
-    if BANDS[mode] == 1:
+    bands, alpha = BANDS[mode], mode in ("LA", "RGBA")
+    if png is not None and is_deep_colour(png):
+        dtype, bands, alpha = np.dtype(np.uint16), DEEP_BANDS[png.colour], png.colour != 2
+    if bands == 1:
         return Header(shape, dtype, None, False), coding
-    return Header((*shape, BANDS[mode]), dtype, 2, mode in ("LA", "RGBA")), coding
+    return Header((*shape, bands), dtype, 2, alpha), coding
 
 
 def count_frames(picture: Image.Image) -> int:
@@ -184,11 +199,12 @@ def read_picture(path: Path, palette_index: bool = False) -> NDArray[Any]:
     Returns:
         Colours, or numbers.
     """
-    if is_deep_colour(path):
+    png = read_png(path)
+    if png is not None and is_deep_colour(png):
         import imagecodecs
 
-        return np.asarray(imagecodecs.png_decode(path.read_bytes()))
-    png = read_png(path)
+        values = np.asarray(imagecodecs.png_decode(path.read_bytes()))
+        return values[..., : DEEP_BANDS[png.colour]]  # one more where a colour is to be transparent
     with open_picture(path) as picture:
         if picture.mode == "P" and not palette_index:
             colours = picture.convert("RGBA" if "transparency" in picture.info else "RGB")

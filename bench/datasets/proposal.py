@@ -164,8 +164,10 @@ def propose_crop_and_tile(
     crop = min(wanted, most)
     yield Suggestion("pipeline.crop_size", str(crop), reason)
     longest = max(max(item.shape[:-1]) for item in train)
-    tile = min(round_up_within(2 * crop, TILES), -(-longest // MULTIPLE) * MULTIPLE)
-    yield Suggestion("pipeline.tile_size", str(tile), f"twice the crop, in images of up to {longest} pixels a side")
+    wanted, whole = round_up_within(2 * crop, TILES), -(-longest // MULTIPLE) * MULTIPLE
+    twice = f"twice the crop, between {TILES[0]} and {TILES[1]}"
+    reason = twice if wanted <= whole else f"no image has a side of more than {longest} pixels"
+    yield Suggestion("pipeline.tile_size", str(min(wanted, whole)), reason)
 
 
 def round_up_within(length: float, bounds: tuple[int, int]) -> int:

@@ -61,6 +61,9 @@ class Opened:
     planes: int = 0  # of the stack that the array is one plane of; 0: it is no such plane
     stack: str = "z"  # the axis of that stack: z, or t of points in time
     channel_names: Names = ()  # where the file has them
+    step: tuple[float, str | None] | None = (
+        None  # from one plane of that stack to the next, and its unit; None: unknown
+    )
 
     @property
     def header(self) -> Header:
@@ -168,14 +171,18 @@ def assemble(
         order, backwards = orient(order, letters.index("y"), letters.index("x"), coding.orientation)
     channels = found.channel_axis
     stated = channels if channel_axis is None else channel_axis % len(order)
-    turned, planes, stack = rearrange(blocks, order, backwards), 0, "z"
+    turned, planes, stack, step = rearrange(blocks, order, backwards), 0, "z", None
     if plane is not None and len(order) - (stated is not None) >= 3:
         axis = 1 if stated == 0 else 0
         planes, stack = turned.shape[axis], "t" if names[order[axis]] == "t" else "z"
+        if stack == "z" and pixel_size is not None:
+            step = pixel_size[order[axis]], None if units is None else units[order[axis]]
         turned = take_plane(turned, axis, plane)
         order = (*order[:axis], *order[axis + 1 :])
         stated = channels = stated if stated is None or stated < axis else stated - 1
     sizes = None if pixel_size is None else tuple(pixel_size[axis] for axis in order)
     kept_units = None if units is None else tuple(units[axis] for axis in order)
     array, has_alpha = turned.array(stated), alpha and channels is not None and channel_axis is None
-    return Opened(path, array, channels, has_alpha, sizes, kept_units, coding, tuple(siblings), planes, stack)
+    return Opened(
+        path, array, channels, has_alpha, sizes, kept_units, coding, tuple(siblings), planes, stack, step=step
+    )

@@ -29,10 +29,10 @@ class Normalization:
     def check_type(self, dtype: np.dtype[Any], name: str = "the image") -> None:
         """Refuse a new image, called `name`, of stored values `dtype` that training images did not have.
 
-        Only where they are scaled as those were. Raises `InputError`.
+        Each image scaled by its own pixels may have any. Raises `InputError`.
         """
         require(
-            self.mode not in LEARNED or not self.dtypes or str(dtype) in self.dtypes,
+            self.mode == "per_image" or not self.dtypes or str(dtype) in self.dtypes,
             f"{name} holds {dtype} values and the run was trained with dataset.normalization={self.mode} on "
             f"{' and '.join(self.dtypes)}, whose grey values mean something else: convert the image",
         )

@@ -184,7 +184,10 @@ def _find_full_resolution(path: Path, multiscales: Any, max_values: int) -> Zarr
     assert found is not None
     array = _check_array(folder, found[1], found[2], max_values)
     names, units = _read_axes(path, image.get("axes"), len(array.shape))
-    return replace(array, axes=names, pixel_size=_read_scale(level, image, len(names)), units=units)
+    scales = [_read_scale(one, image, len(names)) for one in image["datasets"] if isinstance(one, Mapping)]
+    finer = scales[0] is not None and any(scale is not None and prod(scale) < prod(scales[0]) for scale in scales[1:])
+    require(not finer, f"{path} names a lower resolution first: the first of multiscales/datasets must be the highest")
+    return replace(array, axes=names, pixel_size=scales[0], units=units)
 
 
 def _read_channel_names(omero: Any) -> tuple[str, ...]:

@@ -107,7 +107,7 @@ def describe_dataset(data: Splits) -> dict[str, Any]:
     return {
         "name": data.name,
         "description": f"label 0 is {task.class_names[0]}",
-        "channel_names": {str(channel): "zscore" for channel in range(task.in_channels)},
+        "channel_names": {str(channel): "noNorm" for channel in range(task.in_channels)},
         "labels": labels,
         "numTraining": len(data.train) + len(data.val),
         "file_ending": SUFFIX,

@@ -97,7 +97,16 @@ def plan_works(settings: PredictConfig) -> list[Work]:
     works = [Work(run.directory, image, place, settings) for image, place in zip(images, outs, strict=True)]
     for work in works:
         check_work(work, run)
+    check_inputs_kept(works)
     return works
+
+
+def check_inputs_kept(works: Sequence[Work]) -> None:
+    """Refuse to write over an image of the same call, such as an overlay beside its image. Raises `InputError`."""
+    images = {work.image.resolve() for work in works}
+    for work in works:
+        taken = next((out for out in work.outs if out.resolve() in images), None)
+        require(taken is None, f"{taken} is an image that is to be segmented: choose another folder for the masks")
 
 
 def is_folder(out: str, several: bool) -> bool:

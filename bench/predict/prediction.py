@@ -26,7 +26,7 @@ from bench.measure.memory import MemoryProbe
 from bench.pipelines.protocol import Pipeline, Probabilistic
 from bench.predict import outputs
 from bench.predict.loading import load_run
-from bench.predict.meaning import Meaning
+from bench.predict.meaning import Meaning, describe_mask
 from bench.predict.png_files import write_overlay
 from bench.predict.run_directory import FinishedRun, read_run
 from bench.predict.scratch import estimate_scratch, make_scratch
@@ -118,8 +118,9 @@ def open_work(work: Work, run: FinishedRun, plane: int | None = None) -> tuple[O
     """
     stated = choose_channel_axis(work, run)
     opened = open_image(work.image, stated, work.settings.max_pixels, plane)
-    # of a plane `open_image` has found the channels
-    layout = find_channels(work.image, opened.header, run.task, stated if plane is None else None)
+    layout = find_channels(
+        work.image, opened.header, run.task, None if plane is not None else stated
+    )  # known of a plane
     run.normalization.check_type(opened.array.dtype, str(work.image))
     return opened, layout
 
@@ -347,30 +348,6 @@ def show_plane(show: Callable[[float], None], number: int, planes: int, share: f
         share: What is done of this one, in [0, 1].
     """
     show((number + share) / planes)
-
-
-def describe_mask(
-    file: Opened, task: Task, layout: Layout, stacked: bool = False, spacing: Sequence[float] | None = None
-) -> Meaning:
-    """Return what a mask's numbers and axes mean.
-
-    Args:
-        file: The image, whose pixel sizes and units are per axis of the file.
-        task: Names of the classes.
-        layout: Where the channels are in the file.
-        stacked: Whether the file is one plane of a stack, whose distance from the next is not known.
-        spacing: Length of a pixel along each axis, in an unknown unit, which outweighs the file; None: not given.
-    """
-    axis = layout.channel_axis
-    sizes, units = file.pixel_size, file.units
-    if axis is not None:
-        sizes = None if sizes is None else (*sizes[:axis], *sizes[axis + 1 :])
-        units = None if units is None else (*units[:axis], *units[axis + 1 :])
-    if spacing is not None:
-        sizes, units = tuple(spacing), None
-    if stacked and sizes is not None:
-        sizes, units = (1.0, *sizes), None if units is None else (None, *units)
-    return Meaning(task.class_names, sizes, units, file.stack)
 
 
 @contextmanager

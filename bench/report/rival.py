@@ -11,6 +11,9 @@ from bench.report.words import count
 from bench.tables.names import name_configuration
 from bench.tables.rivals import find_rival
 
+REACHED = "reached the {}'s validation score soonest"
+CLOSEST = "came closest to the {}'s validation score, which none reached"
+
 
 def describe_rival(
     pair: Pair, runs: pd.DataFrame, scores: pd.DataFrame, history: pd.DataFrame
@@ -34,7 +37,7 @@ def describe_rival(
     if found.runs["seed"].nunique() == 1 < pair.seeds:
         name = f"{name} (one seed, of which the soonest may be a lucky one)"
     among = f"of {count(found.tried, 'configuration')} of other arms that converged"
-    which = "reached the {}'s score soonest" if found.reached else "came closest to the {}'s score, which none reached"
+    which = REACHED if found.reached else CLOSEST
     if set(found.runs["run_id"]) & set(pair.second["run_id"]):
         if found.tried == 1:
             return "", ()

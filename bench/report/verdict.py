@@ -15,7 +15,15 @@ from bench.report.words import count, join_list, join_sentences
 from bench.tables.chosen import choose_configurations, find_sides
 from bench.tables.comparison import rank_arm
 from bench.tables.convergence import BUDGETS, make_finishing_command, select_converged, select_counted
-from bench.tables.names import find_family, format_extent, format_size, is_volume, label_pipeline, name_configuration
+from bench.tables.names import (
+    BY_FOLDER,
+    find_family,
+    format_extent,
+    format_size,
+    is_volume,
+    label_pipeline,
+    name_configuration,
+)
 from bench.tables.statistics import count_pairs_needed, sign_flip_test
 
 SEEN = 1.5  # widths of an object that a crop should span, to show it and what is around it
@@ -235,6 +243,8 @@ def _sources(pair: Pair) -> list[str]:
     run, found = pair.first.iloc[0].to_dict(), list[str]()
     if str(run.get("dataset.planes")) == "True":
         found.append("The planes of a stack count as one test image: neighbours are too alike to count one by one.")
+    if str(run.get("dataset.split_rule")).startswith(BY_FOLDER):
+        found.append("The images of a folder count as one test image, since whole folders were drawn into the splits.")
     if "testing on strips" in str(run.get("dataset.split_rule")):
         found.append(
             "Test images are strips of the images that trained: scores and intervals are about further parts of such "

@@ -120,5 +120,6 @@ def display(image: NDArray[np.floating], like: NDArray[np.floating] | None = Non
     return np.asarray(np.clip(scaled * 255, 0, 255), np.uint8)
 
 
-def _choose_channels(image: NDArray[np.floating]) -> NDArray[np.floating]:
-    return image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
+def _choose_channels(image: NDArray[Any]) -> NDArray[Any]:
+    chosen = image[..., :3] if image.shape[-1] >= 3 else image[..., 0]
+    return chosen.view(np.uint8) if chosen.dtype == bool else chosen  # of two grey values, which have no percentiles

@@ -38,11 +38,11 @@ def count_classes(
         Pixels (N, num_classes).
 
     Raises:
-        InputError: The mask holds a class outside [0, num_classes), or an id is negative.
-        ValueError: The shapes differ.
+        InputError: The mask holds a class outside [0, num_classes) or no whole number, an id is negative, or the shapes
+            differ.
     """
-    if tuple(mask.shape) != tuple(segments.shape):
-        raise ValueError(f"mask and segments must have one shape, got {mask.shape} and {segments.shape}")
+    shapes = f"got {tuple(mask.shape)} and {tuple(segments.shape)}"
+    require(tuple(mask.shape) == tuple(segments.shape), f"mask and segments must have one shape, {shapes}")
     with start_workers(tuple(segments.shape)) as workers:
         bands = cut_bands(segments.shape, BAND_PIXELS, rows)
         return _count_bands(mask, segments, num_classes, ignore_index, bands, workers, storage or Storage(None))
@@ -139,7 +139,8 @@ def _count_bands(
     for start, stop in bands:
         flat = labels.read_rows(start, stop).ravel()
         classes = np.ravel(mask[start:stop])
-
+        whole = classes.dtype.kind in "biu" or bool((classes == np.rint(classes)).all())
+        require(whole, "mask must hold whole numbers, one per class, and holds fractions or NaN")
         tasks = split_range(flat.size, 4 * workers.threads)
 
         def count(low: int, high: int, classes: Mask = classes, flat: NDArray[np.int32] = flat) -> Votes:

@@ -199,7 +199,7 @@ def find_refusal(found: list[tuple[Config, Task]]) -> str:
 
 def _strip_settings(config: Config) -> Config:
     """Return the settings without those that no arm looks at before it learns."""
-    return replace(config, seed=0, results_dir="", tracker="none", tracker_uri=None)
+    return replace(config, seed=0, results_dir="results", tracker="none", tracker_uri=None)
 
 
 def _build_in_child(found: list[tuple[Config, Task]]) -> None:

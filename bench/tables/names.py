@@ -14,6 +14,7 @@ WEIGHTS = tuple(  # columns of weights from which the training of a network star
 )
 PRETRAINED = "pretrained"  # of a network whose training started from weights
 PLANE = re.compile(r"_z\d{3,}(?=(_test|_val)?$)")  # ends the name of a plane, before that of a strip of it
+BY_FOLDER = "by folder"  # begins the rule of a split into which whole folders were drawn
 SLICE_WISE = "slice-wise"  # of an arm over planes where the images are volumes
 ARCHITECTURES = {  # of tiled networks that are no U-Net: value of `pipeline.model.architecture` -> name for readers
     "UnetPlusPlus": "U-Net++",
@@ -180,12 +181,15 @@ def format_extent(size: float, volume: bool = False, lengths: object = None) -> 
 def name_sources(images: Sequence[str], run: Mapping[Any, Any]) -> list[str]:
     """Return for each image of a run the name of what was taken by itself: of the planes of a stack, the stack.
 
-    Planes are images of their own with `dataset.planes` alone; neighbours are too alike to be counted one by one.
+    Planes are images of their own with `dataset.planes` alone; neighbours are too alike to be counted one by one. So
+    are the images of a folder where whole folders were drawn into the splits, since a folder is a specimen there.
 
     Args:
         images: Names as the table `scores` has them.
         run: The run's row of the table `runs`.
     """
-    if str(run.get("dataset.planes")) != "True":
-        return list(images)
-    return [PLANE.sub("", image) for image in images]
+    if str(run.get("dataset.planes")) == "True":
+        images = [PLANE.sub("", image) for image in images]
+    if str(run.get("dataset.split_rule")).startswith(BY_FOLDER):
+        return [image.rpartition("/")[0] or image for image in images]
+    return list(images)
