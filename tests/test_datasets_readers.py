@@ -130,6 +130,17 @@ def test_a_palette_gives_colours_to_an_image_and_indices_to_a_mask(tmp_path: Pat
     )
 
 
+@pytest.mark.parametrize("suffix", ["png", "gif"])
+def test_a_palette_of_greys_gives_one_channel(suffix: str, tmp_path: Path) -> None:
+    """Pillow saves every grey GIF so; as three channels it would fit no grey image beside it, and cost three times."""
+    indices = sets.classes(count=3)
+    picture = Image.fromarray(indices.astype(np.uint8), "P")
+    picture.putpalette([shade for shade in (10, 40, 70) for _ in range(3)])
+    picture.save(tmp_path / f"a.{suffix}")
+    assert read_header(tmp_path / f"a.{suffix}", LIMIT)[0] == indices.shape
+    np.testing.assert_array_equal(read_pixels(tmp_path / f"a.{suffix}"), np.array([10, 40, 70])[indices])
+
+
 @pytest.mark.parametrize("bands", [3, 4])
 def test_a_grey_mask_saved_in_colour_is_one_channel(tmp_path: Path, bands: int) -> None:
     colours = np.repeat(sets.classes()[..., None], bands, axis=2)

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from bench.tables.text import COLUMNS, format_table, make_arms_table
 
 
+LATER = "2026-02-01T09:20:30+00:00"
+
+
 @pytest.fixture(scope="module")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_results(tmp_path_factory.mktemp("template"), seeds=2)
@@ -206,9 +209,10 @@ def test_machines_and_data_sets_are_kept_apart(folder: Path) -> None:
 
 def test_data_that_changed_is_another_data_set(folder: Path) -> None:
     for pipeline in ("tiled_cnn", "superpixel_gnn"):
-        make_run(folder, pipeline, 0, 50, run_id=f"new-{pipeline}", dataset__content="changed")
+        make_run(folder, pipeline, 0, 50, run_id=f"new-{pipeline}", dataset__content="changed", started=LATER)
+    first = min(collect(folder).runs["started"])[:16]
     names = compare_arms(collect(folder))["dataset"].unique()
-    assert sorted(names) == ["made_up content=changed", "made_up content=unchanged"]
+    assert sorted(names) == [f"made_up since={first} content=unchanged", f"made_up since={LATER[:16]} content=changed"]
 
 
 def test_a_repeated_run_replaces_a_failed_one_of_the_same_settings(folder: Path) -> None:

@@ -319,10 +319,13 @@ def test_undertrained_runs_of_others_are_named_in_the_first_sentence(tmp_path: P
     found = only(tmp_path)
     assert len(found.lines) == 5
     assert found.first.count(". ") == 0
-    assert (
-        "left out as undertrained: 1 run of the MLP at 100 pixels per superpixel (the clock ended it; " in found.first
+    named = (
+        "left out as undertrained: 1 run of the MLP at 100 pixels per superpixel (why, and how to finish it, below)."
     )
-    assert "training.seconds=null training.steps=80" in found.first
+    assert found.first.endswith(named)
+    [note] = [note for note in found.notes if note.startswith("Undertrained: the MLP")]
+    assert "the clock ended it; " in note
+    assert "training.seconds=null training.steps=80" in note
     make_run(tmp_path, "superpixel_mlp", size=50, validations=2, stopped="steps")
     several = only(tmp_path)
     assert "1 run of the MLP at 50 pixels per superpixel and 1 run of the MLP at 100" in several.first

@@ -136,7 +136,7 @@ def read_header(path: Path, palette_index: bool) -> tuple[Header, Coding]:
         dtype = np.asarray(Image.new(mode, (1, 1))).dtype
         coding = read_coding(picture, png, palette_index)
         if mode == "P" and not palette_index:
-            mode = "RGBA" if "transparency" in picture.info else "RGB"
+            mode = find_palette_mode(picture)
     bands, alpha = BANDS[mode], mode in ("LA", "RGBA")
     if png is not None and is_deep_colour(png):
         dtype, bands, alpha = np.dtype(np.uint16), DEEP_BANDS[png.colour], png.colour != 2
@@ -175,6 +175,13 @@ def read_palette(picture: Image.Image) -> Colours:
     return tuple(zip(flat[0::3], flat[1::3], flat[2::3], strict=True))
 
 
+def find_palette_mode(picture: Image.Image) -> str:
+    """Return the mode that shows the colours of a palette: grey where it holds nothing else, as in a GIF of greys."""
+    if "transparency" in picture.info:
+        return "RGBA"
+    return "L" if all(red == green == blue for red, green, blue in read_palette(picture)) else "RGB"
+
+
 def _read_bands(picture: Image.Image) -> NDArray[Any]:
     """Copy the pixels of a picture band by band, since Pillow hands over an array by way of two more copies."""
     width, height = picture.size
@@ -207,8 +214,7 @@ def read_picture(path: Path, palette_index: bool = False) -> NDArray[Any]:
         return values[..., : DEEP_BANDS[png.colour]]  # one more where a colour is to be transparent
     with open_picture(path) as picture:
         if picture.mode == "P" and not palette_index:
-            colours = picture.convert("RGBA" if "transparency" in picture.info else "RGB")
-            return np.asarray(colours)
+            return np.asarray(picture.convert(find_palette_mode(picture)))
         values = _read_bands(picture)
     if values.dtype == bool:  # of one bit, whose true bytes Pillow may leave as 255
         return values.view(np.uint8) > 0

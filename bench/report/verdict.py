@@ -117,23 +117,21 @@ def _cut(runs: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 def name_undertrained(runs: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
-    """Return a clause that names the configurations with undertrained runs, and the command that finishes the only one.
+    """Return a clause that names the configurations with undertrained runs, but for the arms named in `but`.
 
-    The arms named in `but` are passed over. Of several configurations the commands are left to `finishing`.
+    Why they are, and the commands that finish them, are left to `list_finishing`.
     """
     groups = [group for group in _cut(runs) if group["pipeline"].iloc[0] not in but]
     names = [f"{count(len(group), 'run')} of the {name_configuration(group.iloc[0].to_dict())}" for group in groups]
     if not names:
         return []
-    rest = f" ({_explain_undertrained(groups[0])})" if len(groups) == 1 else " (why, and how to finish them, below)"
-    return [f"left out as undertrained: {join_list(names)}{rest}"]
+    which = "it" if len(groups) == len(groups[0]) == 1 else "them"
+    return [f"left out as undertrained: {join_list(names)} (why, and how to finish {which}, below)"]
 
 
 def list_finishing(runs: pd.DataFrame, but: Sequence[str] = ()) -> list[str]:
-    """Return a sentence for each of several configurations with undertrained runs: why they are, and how to go on."""
+    """Return a sentence for each configuration with undertrained runs: why they are, and how to go on."""
     groups = [group for group in _cut(runs) if group["pipeline"].iloc[0] not in but]
-    if len(groups) < 2:
-        return []
     named = [(name_configuration(group.iloc[0].to_dict()), _explain_undertrained(group)) for group in groups]
     return [f"Undertrained: the {name}: {why}." for name, why in named]
 

@@ -170,7 +170,8 @@ def write_command(job: Job) -> str:
     """
     experiment, overrides = job.config.experiment, list(job.overrides)
     if experiment.chosen_sweeps:
-        overrides = [word for word in overrides if not word.startswith("experiment.budget=")]
+        replaced = ("experiment.budget=", "experiment.sweeps=")
+        overrides = [word for word in overrides if not word.startswith(replaced)]
         overrides += ["experiment.sweeps=[]"]
     if experiment.kind == "tuning":
         overrides += ["experiment.kind=runs"]

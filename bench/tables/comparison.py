@@ -23,6 +23,7 @@ _NOT_A_VARIANT = (
 )
 _DATA_FACTS = (
     "dataset.content",
+    "dataset.object_width",
     "dataset.images_",
     "dataset.pixels_",
     "dataset.cache_dir",
@@ -73,6 +74,8 @@ def list_configurations(tables: Tables) -> pd.DataFrame:
 def _datasets(runs: pd.DataFrame) -> pd.Series:
     """The data set's name, followed by what tells it from others of that name; data that changed is another data set.
 
+    Where settings do not, it is the time of the first run on data of the same content, and a hash of these.
+
     Where data of the same content lies does not matter: two machines keep it in different places.
 
     A run that died before it knew its data takes the label of a finished one with the same settings.
@@ -84,8 +87,17 @@ def _datasets(runs: pd.DataFrame) -> pd.Series:
         varied = [column for column in columns if len(set(map(str, group[column]))) > 1]
         if "dataset.content" in group and "dataset.content" not in varied:
             varied = [column for column in varied if column not in _PLACES]
-        named = [column for column in varied if not column.startswith(_DATA_FACTS)] or varied[:1]
-        labels |= {row.Index: " ".join([str(name), *_settings(named, row[1:])]) for row in group[named].itertuples()}
+        named = [column for column in varied if not column.startswith(_DATA_FACTS)]
+        content = "dataset.content"
+        if not named and content in varied:
+            since = group.groupby(content)["started"].transform("min").str[:16]
+            told = zip(group.index, since, group[content], strict=True)
+            found = {index: f"{name} since={start} content={hashed}" for index, start, hashed in told}
+        else:
+            named = named or varied[:1]
+            rows = group[named].itertuples()
+            found = {row.Index: " ".join([str(name), *_settings(named, row[1:])]) for row in rows}
+        labels |= found
     failed = runs[runs["status"] != "ok"]
     settings = [column for column in columns if failed[column].notna().any()]
     twins = {str(row[1:]): labels[row[0]] for row in ok[settings].itertuples()} if settings else {}
