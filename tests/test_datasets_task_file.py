@@ -60,6 +60,7 @@ def test_a_broken_file_is_named(content: str, tmp_path: Path) -> None:
         ("ignore_index", 1.5, "ignore_index must be"),
         ("normalization", {"mode": "z", "mean": [], "std": [], "dtypes": []}, "mode must be one of"),
         ("normalization", {"mode": "dataset", "mean": [1], "std": [1], "dtypes": []}, "each of 2 channels"),
+        ("normalization", {"mode": "none", "mean": [], "std": [], "dtypes": ["x"]}, "'x'"),
         ("normalization", {"mode": "none", "mean": ["x"], "std": [1], "dtypes": []}, "could not convert"),
     ],
 )

@@ -812,5 +812,9 @@ def test_unscaled_values_of_another_number_type_are_refused(tmp_path: Path) -> N
     """A float image of 0 to 255 would otherwise be taken as it stands, where those of training were divided by 255."""
     directory, _ = finished(tmp_path, "threshold", "none")
     tifffile.imwrite(tmp_path / "f.tif", picture(3)[0].astype(np.float32))
+    float_run = task_file.Normalization("none", dtypes=("float32",))
+    float_run.check_type(np.dtype(np.float64))  # the same values, whatever their length
+    with pytest.raises(InputError, match="convert the image"):
+        float_run.check_type(np.dtype(np.uint8))
     with pytest.raises(InputError, match=r"f\.tif holds float32 values and the run was trained with .*none on uint8"):
         run_verb("predict", [f"run={directory}", f"image={tmp_path / 'f.tif'}", f"out={tmp_path / 'm.png'}"])

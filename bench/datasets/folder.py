@@ -19,7 +19,7 @@ from bench.datasets.inspection import Inspected, split_planes
 from bench.datasets.listing import name_files
 from bench.datasets.manifest import SPLITS, Manifest, find_dataset_root
 from bench.datasets.mask_checks import check_masks
-from bench.datasets.normalization import Moments, Scaling, Stored, choose_scaling, pool_training
+from bench.datasets.normalization import Moments, Scaling, Stored, choose_scaling, pool_training, share_scale
 from bench.datasets.pixel_sizes import describe_lengths, describe_sizes, find_spacing
 from bench.datasets.proposal import measure_objects, propose_settings
 from bench.datasets.sample import Sample, Splits, Task
@@ -198,11 +198,6 @@ def check_alike(items: Sequence[Inspected], config: FolderConfig) -> None:
             f"dataset.normalization={config.normalization} scales all images alike: save them as one number type, or "
             "use dataset.normalization=per_image",
         )
-
-
-def share_scale(one: np.dtype[np.generic], other: np.dtype[np.generic]) -> bool:
-    """Return whether equal numbers of both types mean equal intensities: the same integers, or any floating point."""
-    return one == other or one.kind == other.kind == "f"
 
 
 def check_leaks(items: Sequence[Inspected]) -> None:

@@ -95,6 +95,11 @@ def scale_by(mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> Scali
     return Scaling(mean, np.where(constant, 1.0, deviation))
 
 
+def share_scale(one: np.dtype[np.generic], other: np.dtype[np.generic]) -> bool:
+    """Return whether equal numbers of both types mean equal intensities: the same integers, or any floating point."""
+    return one == other or one.kind == other.kind == "f"
+
+
 def find_full_scale(dtype: np.dtype[Any]) -> float:
     """Return the value that stands for 1 in an unscaled image: 255 of uint8, 65535 of uint16, else 1."""
     return float(np.iinfo(dtype).max) if dtype in (np.uint8, np.uint16) else 1.0

@@ -61,9 +61,7 @@ class Opened:
     planes: int = 0  # of the stack that the array is one plane of; 0: it is no such plane
     stack: str = "z"  # the axis of that stack: z, or t of points in time
     channel_names: Names = ()  # where the file has them
-    step: tuple[float, str | None] | None = (
-        None  # from one plane of that stack to the next, and its unit; None: unknown
-    )
+    step: tuple[float, str | None] | None = None  # to the next plane of that stack, and its unit; None: unknown
 
     @property
     def header(self) -> Header:

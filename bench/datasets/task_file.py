@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.config import NORMALIZATIONS, InputError, require, require_one_of
-from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose_scaling
+from bench.datasets.normalization import LEARNED, Moments, Scaling, Stored, choose_scaling, share_scale
 from bench.datasets.sample import Task
 from bench.files import read_json, write_atomically
 
@@ -29,10 +29,12 @@ class Normalization:
     def check_type(self, dtype: np.dtype[Any], name: str = "the image") -> None:
         """Refuse a new image, called `name`, of stored values `dtype` that training images did not have.
 
-        Each image scaled by its own pixels may have any. Raises `InputError`.
+        Each image scaled by its own pixels may have any, and floating point of any length is alike. Raises
+        `InputError`.
         """
+        alike = any(share_scale(dtype, np.dtype(known)) for known in self.dtypes)
         require(
-            self.mode == "per_image" or not self.dtypes or str(dtype) in self.dtypes,
+            self.mode == "per_image" or not self.dtypes or alike,
             f"{name} holds {dtype} values and the run was trained with dataset.normalization={self.mode} on "
             f"{' and '.join(self.dtypes)}, whose grey values mean something else: convert the image",
         )
@@ -123,7 +125,9 @@ def _normalization(content: dict[str, Any], channels: int) -> Normalization:
         len(mean) in lengths and len(std) == len(mean),
         f"normalization.mean and normalization.std must hold one number for each of {channels} channels",
     )
-    return Normalization(content["mode"], tuple(mean), tuple(std), tuple(str(name) for name in content["dtypes"]))
+    return Normalization(
+        content["mode"], tuple(mean), tuple(std), tuple(str(np.dtype(name)) for name in content["dtypes"])
+    )
 
 
 def _numbers(values: Any) -> list[float]:

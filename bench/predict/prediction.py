@@ -118,9 +118,8 @@ def open_work(work: Work, run: FinishedRun, plane: int | None = None) -> tuple[O
     """
     stated = choose_channel_axis(work, run)
     opened = open_image(work.image, stated, work.settings.max_pixels, plane)
-    layout = find_channels(
-        work.image, opened.header, run.task, None if plane is not None else stated
-    )  # known of a plane
+    # of a plane `open_image` has found the channels
+    layout = find_channels(work.image, opened.header, run.task, stated if plane is None else None)
     run.normalization.check_type(opened.array.dtype, str(work.image))
     return opened, layout
 
