@@ -225,9 +225,8 @@ def _add_channel(image: ArrayLike, spatial_axes: int) -> NDArray[Any]:
 
 def _take_pixels(image: ArrayLike, spatial_axes: int) -> NDArray[np.float32]:
     """Return an image as (*spatial, C) in single precision. Raises InputError where a value is not finite in it."""
-    pixels = np.asarray(_add_channel(image, spatial_axes))
     with np.errstate(over="ignore"):
-        pixels = np.asarray(pixels, np.float32)
+        pixels = np.asarray(_add_channel(image, spatial_axes), np.float32)
     require(bool(np.isfinite(pixels).all()), "the image holds values that are not finite in single precision")
     return pixels
 

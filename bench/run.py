@@ -69,10 +69,10 @@ def run(config: Config, directory: Path, row: Row) -> tuple[Row, str]:
                 test_scores, panels, facts = _test(pipeline, data, meter, config, spool)
             val_scores.finish(partial(track_progress, description="scoring validation images"))
             test_scores.finish(partial(track_progress, description="scoring test images"))
+            check_unchanged(config, data.facts)
         except BaseException:
             write_part(directory, "stages", row["run_id"], meter.rows())
             raise
-    check_unchanged(config, data.facts)
     panels.save(directory / "panels.npz")
     stages, measured, flags = _state_costs(log.stated, meter, data) if log.stated is not None else _collect_costs(meter)
     unseen = [f"never predicts {name}, which test images show" for name in test_scores.find_unseen()]

@@ -274,3 +274,17 @@ def test_a_superpixel_without_a_label_is_not_painted() -> None:
     several: list[Any] = [np.array([5, 6]), [5, 6]]
     for labels in several:
         assert api.paint(labels, np.abs(segments)).tolist() == [[5, 6], [6, 6]]
+
+
+def test_values_that_are_not_finite_are_refused_wherever_an_image_is_given() -> None:
+    image, segments = picture().astype(np.float64), np.zeros((24, 28), np.int32)
+    for value in (np.nan, np.inf, 1e300):
+        image[3, 4] = value
+        for method in ("slic", "grid"):
+            with pytest.raises(InputError, match="not finite in single precision"):
+                api.make_superpixels(image, method=method)
+        for measure in (api.measure_superpixels, api.make_graph):
+            with pytest.raises(InputError, match="not finite in single precision"):
+                measure(image, segments)
+    with pytest.raises(InputError, match="size must be a number of pixels, got '30'"):
+        api.make_superpixels(picture(), "30")  # type: ignore[arg-type]

@@ -282,5 +282,7 @@ def test_data_that_change_while_a_run_scores_are_refused(tmp_path: Path, monkeyp
     row = {"run_id": "run", "settings_key": "settings"}
     run_now(config, tmp_path, dict(row))
     monkeypatch.setattr(Threshold, "predict", predict)
+    (tmp_path / "stages.csv").unlink()
     with pytest.raises(InputError, match="the data set changed while the sweep was going on"):
         run_now(config, tmp_path, dict(row))
+    assert (tmp_path / "stages.csv").exists(), "what it cost stays"

@@ -37,8 +37,8 @@ def choose_waiting(processor: str) -> dict[str, str]:
     beside another with 20,000; on an AMD EPYC 4.0 s and 6.4 s with 500, 3.2 s and 7.9 s with 1000, 3.2 s and 10.8 s
     with 2000.
     """
-    maker = processor.split(maxsplit=1)[:1]
-    return {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": str(LOOKS.get("".join(maker), OTHER_LOOKS))}
+    looks = LOOKS.get(processor.partition(" ")[0], OTHER_LOOKS)
+    return {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": str(looks)}
 
 
 def let_threads_sleep() -> None:

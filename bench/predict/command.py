@@ -97,16 +97,21 @@ def plan_works(settings: PredictConfig) -> list[Work]:
     works = [Work(run.directory, image, place, settings) for image, place in zip(images, outs, strict=True)]
     for work in works:
         check_work(work, run)
-    check_inputs_kept(works)
+    check_images_kept(works)
     return works
 
 
-def check_inputs_kept(works: Sequence[Work]) -> None:
-    """Refuse to write over an image of the same call, such as an overlay beside its image. Raises `InputError`."""
-    images = {work.image.resolve() for work in works}
-    for work in works:
-        taken = next((out for out in work.outs if out.resolve() in images), None)
-        require(taken is None, f"{taken} is an image that is to be segmented: choose another folder for the masks")
+def check_images_kept(works: Sequence[Work]) -> None:
+    """Refuse to write over an image of the call, into one, or over what holds one, such as an overlay beside its image.
+
+    Raises `InputError`.
+    """
+    images = {work.image.resolve(): work.image for work in works}
+    holders = {folder: image for path, image in images.items() for folder in path.parents}
+    for out in (out for work in works for out in work.outs):
+        place = out.resolve()
+        image = next((images[path] for path in (place, *place.parents) if path in images), holders.get(place))
+        require(image is None, f"out={out} is the image {image} itself, or lies inside it: choose another place")
 
 
 def is_folder(out: str, several: bool) -> bool:

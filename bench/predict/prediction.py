@@ -163,20 +163,12 @@ def check_work(work: Work, run: FinishedRun) -> None:
     stopped = settings.skip_existing and not work.out.exists()
     for out in work.outs:
         outputs.check_name(out, settings.overwrite or stopped or work.is_finished)
-        check_not_the_image(work.image, out)
     if work.is_finished:
         return
     if list_planes(work, run) != [None]:
         require(not settings.overlay, f"overlay=true is for single images, and {work.image} is a stack of planes")
         png = outputs.find_suffix(work.out) == ".png"
         require(not png, f"out={work.out} holds one plane, and {work.image} is a stack: choose .tif or .zarr")
-
-
-def check_not_the_image(image: Path, out: Path) -> None:
-    """Refuse to write into the image, or over it. Raises `InputError`."""
-    one, other = image.resolve(), out.resolve()
-    distinct = not other.is_relative_to(one) and not one.is_relative_to(other)
-    require(distinct, f"out={out} is the image {image} itself, or lies inside it: choose another place")
 
 
 def find_channels(path: Path, header: Header, task: Task, channel_axis: int | None) -> Layout:

@@ -239,11 +239,12 @@ def _images(pair: Pair, differences: NDArray[np.float64]) -> list[str]:
 def _sources(pair: Pair) -> list[str]:
     """Of what the test images are parts: what they say of other images hangs on it."""
     run, found = pair.first.iloc[0].to_dict(), list[str]()
+    rule = str(run.get("dataset.split_rule"))
     if str(run.get("dataset.planes")) == "True":
         found.append("The planes of a stack count as one test image: neighbours are too alike to count one by one.")
-    if str(run.get("dataset.split_rule")).startswith(BY_FOLDER):
+    if rule.startswith(BY_FOLDER):
         found.append("The images of a folder count as one test image, since whole folders were drawn into the splits.")
-    if "testing on strips" in str(run.get("dataset.split_rule")):
+    if "testing on strips" in rule:
         found.append(
             "Test images are strips of the images that trained: scores and intervals are about further parts of such "
             "images, and another image may be harder."

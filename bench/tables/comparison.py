@@ -88,16 +88,13 @@ def _datasets(runs: pd.DataFrame) -> pd.Series:
         if "dataset.content" in group and "dataset.content" not in varied:
             varied = [column for column in varied if column not in _PLACES]
         named = [column for column in varied if not column.startswith(_DATA_FACTS)]
-        content = "dataset.content"
-        if not named and content in varied:
-            since = group.groupby(content)["started"].transform("min").str[:16]
-            told = zip(group.index, since, group[content], strict=True)
-            found = {index: f"{name} since={start} content={hashed}" for index, start, hashed in told}
-        else:
-            named = named or varied[:1]
-            rows = group[named].itertuples()
-            found = {row.Index: " ".join([str(name), *_settings(named, row[1:])]) for row in rows}
-        labels |= found
+        told = group[named or varied[:1]]
+        if not named and "dataset.content" in varied:
+            since = group.groupby("dataset.content")["started"].transform("min").str[:16]
+            told = pd.DataFrame({"since": since, "content": group["dataset.content"]})
+        labels |= {
+            row.Index: " ".join([str(name), *_settings(list(map(str, told)), row[1:])]) for row in told.itertuples()
+        }
     failed = runs[runs["status"] != "ok"]
     settings = [column for column in columns if failed[column].notna().any()]
     twins = {str(row[1:]): labels[row[0]] for row in ok[settings].itertuples()} if settings else {}
