@@ -58,11 +58,15 @@ def list_singles(count: int) -> list[Band]:
 
 
 class Workers:
-    """`threads` threads that live as long as the `with` block."""
+    """`threads` threads that live as long as the `with` block; the one that calls `run` is among them.
+
+    A round of bands wakes every other thread once, whatever the number of bands: waking one takes as long as the work
+    on some thousand pixels.
+    """
 
     def __init__(self, threads: int) -> None:
         self.threads = threads
-        self._pool = ThreadPoolExecutor(threads) if threads > 1 else None
+        self._pool = ThreadPoolExecutor(threads - 1) if threads > 1 else None
 
     def __enter__(self) -> "Workers":
         return self
@@ -72,10 +76,28 @@ class Workers:
             self._pool.shutdown()
 
     def run(self, work: Callable[[int, int], Result], bands: list[Band]) -> list[Result]:
-        """Call `work(start, stop)` for every band and return the results in the order of the bands."""
+        """Call `work(start, stop)` for every band and return the results in the order of the bands.
+
+        A thread takes the next band when it is done with one. After an error no thread takes another one.
+        """
         if self._pool is None or len(bands) == 1:
             return [work(start, stop) for start, stop in bands]
-        return [future.result() for future in [self._pool.submit(work, start, stop) for start, stop in bands]]
+        waiting, found = iter(range(len(bands))), dict[int, Result]()
+
+        def take_bands() -> None:
+            for index in waiting:  # under the lock of the interpreter each band is taken once
+                try:
+                    found[index] = work(*bands[index])
+                except BaseException:
+                    for _ in waiting:
+                        continue
+                    raise
+
+        others = [self._pool.submit(take_bands) for _ in range(min(self.threads, len(bands)) - 1)]
+        take_bands()
+        for other in others:
+            other.result()
+        return [found[index] for index in range(len(bands))]
 
 
 def start_workers(shape: tuple[int, ...], least: int = WORTH_THREADS) -> Workers:
