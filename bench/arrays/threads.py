@@ -10,6 +10,7 @@ from typing import TypeVar
 Result = TypeVar("Result")
 Band = tuple[int, int]  # first row, and the row after the last one
 WORTH_THREADS = 1 << 16  # values of an array below which threads cost more time than they save
+WORTH_PIECE = 1 << 12  # rows of a table, such as one of segments, that are worth waking a thread
 _LIMIT: ContextVar[int | None] = ContextVar("threads", default=None)
 
 
@@ -36,19 +37,20 @@ def limit_threads(threads: int) -> Iterator[None]:
         _LIMIT.reset(token)
 
 
-def split_range(stop: int, pieces: int, start: int = 0) -> list[Band]:
+def split_range(stop: int, pieces: int, start: int = 0, least: int = 1) -> list[Band]:
     """Cut `range(start, stop)` into intervals of nearly equal length.
 
     Args:
         stop: End of the range.
         pieces: Number of intervals; fewer where the range is shorter.
         start: First number of the range.
+        least: Numbers that an interval has at least, unless the range has fewer.
 
     Returns:
         The intervals in ascending order, none of them empty unless the range is.
     """
     count = stop - start
-    pieces = max(min(pieces, count), 1)
+    pieces = max(min(pieces, count // least), 1)
     return [(start + piece * count // pieces, start + (piece + 1) * count // pieces) for piece in range(pieces)]
 
 

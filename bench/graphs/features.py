@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
 from bench.arrays.rows import cut_bands
-from bench.arrays.threads import split_range, start_workers
+from bench.arrays.threads import WORTH_PIECE, split_range, start_workers
 from bench.graphs.moments import NODES
 from bench.graphs.pooling import MOMENTS_ALONE, Requirements, SegmentStatistics, pool_segments
 
@@ -36,7 +36,7 @@ def stack_features(names: Sequence[str], statistics: SegmentStatistics) -> NDArr
             def write_piece(start: int, stop: int) -> None:
                 _write_columns(names, statistics.take_nodes(start, stop), into[start - low : stop - low])
 
-            workers.run(write_piece, split_range(high, _PIECES * workers.threads, low))
+            workers.run(write_piece, split_range(high, _PIECES * workers.threads, low, WORTH_PIECE))
             storage.release()
 
         return storage.fill_bands((len(counts), width), np.float32, cut_bands(counts.shape, NODES), write)

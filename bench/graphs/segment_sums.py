@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from bench.arrays.rows import cut_bands
 from bench.arrays.scratch import RowList, Storage
-from bench.arrays.threads import Workers, split_range
+from bench.arrays.threads import WORTH_PIECE, Workers, split_range
 from bench.graphs.moments import NODES
 
 OPEN = 1 << 18  # segments whose sums are kept in memory; those of more, of numbers in no order, lie in `storage`
@@ -101,7 +101,7 @@ class SegmentSums:
         for low, high in cut_bands((segments,), NODES):
             into = np.empty((high - low, width), np.float32)
             work = partial(_write_columns, sums, self._responses, counts, offset, into, low)
-            workers.run(work, split_range(high, workers.threads, low))
+            workers.run(work, split_range(high, workers.threads, low, WORTH_PIECE))
             self._columns[key].append(into)
         self._storage.release()
 

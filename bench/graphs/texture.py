@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from bench.arrays.protocols import Readable
 from bench.arrays.rows import RowReader, cut_bands
 from bench.arrays.scratch import Storage
-from bench.arrays.threads import Workers, list_singles, split_range
+from bench.arrays.threads import WORTH_PIECE, WORTH_THREADS, Workers, list_singles, split_range
 from bench.graphs.filters import TRUNCATE, Level, Sums, sum_plane_responses
 from bench.graphs.segment_sums import Key, SegmentSums, add_rows
 from bench.graphs.volume import measure_margin, sum_volume_responses
@@ -116,7 +116,7 @@ class Texture:
         starts = [0] * len(found)  # of the segments of a view among those of its stacked blocks
         for view, blocks in zip(self._views, parts, strict=True):
             into, ids = view.open_sums(key, squared=key[1] < len(FINE)), [block.runs.ids for block in blocks]
-            for low, high in split_range(view.stop, workers.threads, view.first):
+            for low, high in split_range(view.stop, workers.threads, view.first, WORTH_PIECE):
                 tasks.append((into, view.first, low, high, list(zip(ids, found, starts, strict=True))))
             starts = [start + block.runs.ids.size for start, block in zip(starts, blocks, strict=True)]
 
@@ -172,7 +172,8 @@ def halve(values: NDArray[np.float32], workers: Workers) -> NDArray[np.float32]:
     """Average every 2 pixels along each axis of (D, H, W); an odd end is repeated, an axis of one pixel stays."""
     step = tuple(2 if size > 1 else 1 for size in values.shape)
     out = np.empty(tuple(-(-size // each) for size, each in zip(values.shape, step, strict=True)), np.float32)
-    workers.run(lambda low, high: _halve_rows(values, out, step, low, high), split_range(len(out), 4 * workers.threads))
+    pieces = 4 * workers.threads if out.size >= WORTH_THREADS else 1
+    workers.run(lambda low, high: _halve_rows(values, out, step, low, high), split_range(len(out), pieces))
     return out
 
 

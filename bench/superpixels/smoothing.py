@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from bench.arrays.protocols import Readable
 from bench.arrays.rows import RowReader, cut_bands
 from bench.arrays.scratch import Storage
-from bench.arrays.threads import Band, Workers, split_range
+from bench.arrays.threads import WORTH_THREADS, Band, Workers, split_range
 
 LEVELS = 65535
 TRUNCATE = 4.0  # standard deviations at which the Gaussian ends, as in scikit-image
@@ -113,7 +113,7 @@ def find_range(image: Readable, bands: list[Band], workers: Workers) -> tuple[fl
         def span(first: int, last: int, flat: NDArray[np.float32] = flat) -> tuple[float, float]:
             return float(flat[first:last].min()), float(flat[first:last].max())
 
-        found += workers.run(span, split_range(flat.size, workers.threads))
+        found += workers.run(span, split_range(flat.size, workers.threads, least=WORTH_THREADS))
     low, high = float(np.min([pair[0] for pair in found])), float(np.max([pair[1] for pair in found]))
     if not np.isfinite(low) or not np.isfinite(high):
         raise ValueError("the image must be finite, got NaN or infinity")
