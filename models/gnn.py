@@ -165,16 +165,22 @@ class Gnn(Standardized):
         self.encoder = encoder
         self.blocks = blocks
         self.head = head
-        messages = [part for part in blocks.modules() if isinstance(part, Message)]
-        self.takes_attributes = any(message.takes == "attributes" for message in messages)
+        self.takes = {part.takes for part in blocks.modules() if isinstance(part, Message)}
 
     @property
     def hops(self) -> int:
         """Steps along the edges beyond which nothing changes a node's logits.
 
-        One more than there are blocks, for the degrees that a convolution may divide by.
+        One for each block, and one more for the degrees by which convolutions divide that take weights; none where
+        nodes are all that is taken.
         """
-        return len(self.blocks) + 1
+        return 0 if self.takes == {"nodes"} else len(self.blocks) + ("weights" in self.takes)
+
+    @property
+    def edge_columns(self) -> tuple[str, ...]:
+        """The columns of edges that the network reads, beside their ends."""
+        columns = {"weights": "edge_weight", "attributes": "edge_attr"}
+        return tuple(column for takes, column in columns.items() if takes in self.takes)
 
     def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor, edge_attr: Tensor) -> Tensor:
         """Compute logits (N, K).
@@ -185,7 +191,7 @@ class Gnn(Standardized):
             edge_weight: Their weights (E,).
             edge_attr: Their attributes (E, D), as they come.
         """
-        if self.takes_attributes:
+        if "attributes" in self.takes:
             edge_attr = self.standardize_rows("edge", edge_attr)
         first = x = self.encoder(self.standardize_rows("feature", x))  # (N, H)
         for block in self.blocks:

@@ -32,6 +32,11 @@ class Jain2024(nn.Module):
         """Steps along the edges that a message can take."""
         return 3
 
+    @property
+    def edge_columns(self) -> tuple[str, ...]:
+        """The columns of edges that the network reads, beside their ends."""
+        return ("edge_weight",)
+
     def standardize(
         self, x: Sequence[Tensor], edge_attr: Sequence[Tensor], done: Callable[[], None] | None = None
     ) -> None:

@@ -71,27 +71,34 @@ def test_a_network_says_in_parts_what_it_says_of_the_whole(conv: str) -> None:
     model = build_gnn(conv, 4, 8, LAYERS, 3, 3).eval()
     together, said = torch.zeros(NODES, 3), model(whole.x, whole.edge_index, whole.edge_weight, whole.edge_attr)
     sizes = []
-    for part in parts(whole, 60, LAYERS + 1):
+    for part in parts(whole, 60, model.hops, model.edge_columns):
         data = part.data
         logits = model(data.x, data.edge_index, data.edge_weight, data.edge_attr)
         together[part.inner] = logits[part.kept]
         sizes.append(len(data.x))
     assert len(sizes) > 4
     assert max(sizes) < NODES
+    assert conv != "none" or sum(sizes) == NODES, "without edges no part needs others' nodes"
     torch.testing.assert_close(together, said, rtol=1e-4, atol=1e-5)
 
 
-def test_a_halo_too_thin_would_show() -> None:
+@pytest.mark.parametrize("conv", [name for name in CONVS if name != "none"])
+def test_a_halo_one_step_thinner_would_show(conv: str) -> None:
     whole = graph(2)
     torch.manual_seed(0)
-    model = build_gnn("sage", 4, 8, LAYERS, 3, 3).eval()
+    model = build_gnn(conv, 4, 8, LAYERS, 3, 3).double().eval().requires_grad_(False)
+    whole = whole.apply(lambda values: values.double() if values.is_floating_point() else values)
     said = model(whole.x, whole.edge_index, whole.edge_weight, whole.edge_attr)
-    off = [
-        (model(part.data.x, part.data.edge_index, part.data.edge_weight, part.data.edge_attr)[part.kept]
-         - said[part.inner]).abs().max().item()
-        for part in parts(whole, 60, 1)
-    ]  # fmt: skip
-    assert max(off) > 1e-3
+
+    def differ(hops: int) -> float:
+        off = []
+        for part in parts(whole, 60, hops, model.edge_columns):
+            data = part.data
+            logits = model(data.x, data.edge_index, data.edge_weight, data.edge_attr)
+            off.append(float((logits[part.kept] - said[part.inner]).abs().max()))
+        return max(off)
+
+    assert differ(model.hops) < 1e-12 < 1e-8 < differ(model.hops - 1)
 
 
 def test_edges_keep_their_order_so_that_sums_do_too() -> None:

@@ -1,6 +1,6 @@
 """A large graph in parts that each know what the whole would tell their nodes: prediction in bounded memory."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,6 +14,7 @@ from bench.arrays.rows import release
 from bench.pipelines.gnn.columns import is_on_disk, make_rows, release_columns, take_rows, walk_rows
 from bench.pipelines.gnn.cubes import SLACK, find_extent, sort_by_cube
 
+EDGE_COLUMNS = ("edge_weight", "edge_attr")
 _STARTS = "_starts"  # of a graph on the disk, in its own dictionary
 
 
@@ -29,7 +30,7 @@ class GraphPart:
     kept: Tensor
 
 
-def parts(graph: Data, nodes: int, hops: int) -> Iterator[GraphPart]:
+def parts(graph: Data, nodes: int, hops: int, edge_columns: Collection[str] = EDGE_COLUMNS) -> Iterator[GraphPart]:
     """Cut a graph into cuboids of about as many nodes each; a small graph stays whole.
 
     Every node is in `inner` of exactly one part. The output of a network of `hops` layers for `inner` is the same as
@@ -40,6 +41,7 @@ def parts(graph: Data, nodes: int, hops: int) -> Iterator[GraphPart]:
         graph: Its edges are sorted by target, as `bench.graphs.build` leaves them.
         nodes: About how many nodes a part has inside.
         hops: Width of its halo, in edges.
+        edge_columns: Those of `EDGE_COLUMNS` that are needed; the others of a part have no rows.
 
     Yields:
         The parts.
@@ -56,13 +58,9 @@ def parts(graph: Data, nodes: int, hops: int) -> Iterator[GraphPart]:
     for inner in cubes.split():
         found = cut_part(source, starts, inner.numpy(), hops, mark)
         members, edges, index, kept = (torch.from_numpy(values) for values in found)
-        data = Data(
-            x=take_rows(graph, graph.x, members),
-            pos=graph.pos[members],
-            edge_index=index,
-            edge_attr=take_rows(graph, graph.edge_attr, edges),
-            edge_weight=take_rows(graph, graph.edge_weight, edges),
-        )
+        data = Data(x=take_rows(graph, graph.x, members), pos=graph.pos[members], edge_index=index)
+        for name in EDGE_COLUMNS:
+            data[name] = take_rows(graph, graph[name], edges if name in edge_columns else edges[:0])
         release_columns(graph)
         for values in (mark, starts, *cubes.maps):
             release(values)

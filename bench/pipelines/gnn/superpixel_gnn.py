@@ -378,9 +378,9 @@ class SuperpixelGnn:
 
     def _fill_nodes(self, out: NDArray[Any], data: Data, of: Callable[[Tensor], Tensor]) -> NDArray[Any]:
         """`out` (N, ...) filled with `of` the logits, of a graph of more than `predict_nodes` nodes part by part."""
-        hops, nodes = self.get_model().hops, self.settings.predict_nodes
+        model, nodes = self.get_model(), self.settings.predict_nodes or len(out)
         with torch.inference_mode(), self.choose_library():
-            for part in parts(data, nodes or len(out), hops):
+            for part in parts(data, nodes, model.hops, model.edge_columns):
                 logits = self._logits(self._move(list_graph(part.data)))
                 out[part.inner.numpy()] = of(logits).cpu().numpy()[part.kept.numpy()]
                 release(out)
