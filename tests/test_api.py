@@ -235,6 +235,7 @@ def test_written_graphs_hold_tensors_alone_and_the_majority_of_each_node(graphs:
     described = json.loads((graphs / "graphs.json").read_text())
     assert described["splits"] == {"train": ["a"], "val": ["b"], "test": ["c"]}
     assert described["superpixels"]["superpixel_size"] == 20
+    assert "spacing" in described["graph"]
     assert sorted(path.name for path in graphs.rglob("*.pt")) == ["a.pt", "b.pt", "c.pt"]
 
 

@@ -82,6 +82,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {  # the arguments, and last a part of th
     "negative decay": ("pipeline.weight_decay=-1", "pipeline.weight_decay"),
     "unknown edges": ("graph.edges=[magic]", "graph.edges"),
     "no features": ("graph.features=[]", "graph.features"),
+    "features of colours alone": ("graph.features=[colour]", "say nothing of an image of one channel"),
     "unknown launcher": ("hydra/launcher=nope", "nope"),
     "unknown setting of a launcher": ("hydra/launcher=parallel", "hydra.launcher.n_job=2", "n_job"),
     "unknown rerun": ("rerun=sometimes", "rerun"),
@@ -232,12 +233,22 @@ def overwrite(name: str, content: bytes) -> Callable[[Path], None]:
     return damage
 
 
+def replace_score(word: str) -> Callable[[Path], None]:
+    def damage(folder: Path) -> None:
+        path = folder / "runs" / "r" / "scores.csv"
+        head, row, *rest = path.read_text().splitlines()
+        path.write_text("\n".join([head, f"{row.rpartition(',')[0]},{word}", *rest, ""]))
+
+    return damage
+
+
 RESULTS: dict[str, Callable[[Path], None]] = {
     "torn row": cut("run.json"),
     "torn scores": cut("scores.csv"),
     "torn stages": cut("stages.csv"),
     "nested without end": overwrite("run.json", b"[" * 100000),
     "zeros": overwrite("scores.csv", bytes(99)),
+    "a word for a score": replace_score("nan"),
     "no scores": lambda folder: (folder / "runs" / "r" / "scores.csv").unlink(),
     "a row without a name": overwrite("run.json", b'{"status": "ok"}'),
     "a number for a name": overwrite("run.json", b'{"run_id": 3, "status": "ok"}'),

@@ -405,6 +405,19 @@ def test_a_long_axis_beside_a_flat_mask_may_be_depth(tmp_path: Path, planes: int
     assert (said in str(caught.value)) == depth
 
 
+def test_planes_of_a_mask_that_its_file_calls_channels_are_named(tmp_path: Path) -> None:
+    root = sets.make(tmp_path, ".tif", (10, 6, 8))
+    planes = np.random.default_rng(0).integers(0, 2, (10, 6, 8)).astype(np.uint8)
+    for stem in sets.STEMS:
+        (root / "masks" / f"{stem}.png").unlink()
+        imagej(root / "masks" / f"{stem}.tif", planes, "CYX")
+    with pytest.raises(InputError, match=r"masks/\w+\.tif calls its planes channels where .*: name that axis z"):
+        load(FolderConfig(root=str(root)))
+    for stem in sets.STEMS:
+        imagej(root / "masks" / f"{stem}.tif", planes, "ZYX")
+    assert load(FolderConfig(root=str(root))).task.spatial_axes == 3
+
+
 def test_grey_beside_colour_is_said_how_to_mend(tmp_path: Path) -> None:
     root = sets.make(tmp_path)
     sets.write(root / "images" / "b.png", sets.picture(1, (6, 8, 3)))

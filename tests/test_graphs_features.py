@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from support.reference_texture import texture
 
     from bench.graphs.build import build_graph
-    from bench.graphs.features import FEATURES, compute_features
+    from bench.graphs.features import FEATURES, FeatureSet, compute_features
     from bench.graphs.pooling import Requirements, pool_segments
     from bench.graphs.texture import COARSE, FINE, halve, halve_volume
     from bench.graphs.volume import filter_volume, find_eigenvalues, measure_margin
@@ -58,6 +58,24 @@ def test_colour_agrees_with_numpy_and_is_nothing_in_grey(shape: tuple[int, ...])
     assert compute_features(["colour"], image[..., :1], segments).shape == (len(found), 0)
     with pytest.raises(InputError, match="say nothing of an image of one channel"):
         build_graph(image[..., :1], segments, GraphConfig(features=["colour"]))
+
+
+OWN_SETS = {
+    "right": lambda found: found.mean,
+    "a row too few": lambda found: found.mean[:-1],
+    "without columns": lambda found: found.mean[:, 0],
+}
+
+
+@pytest.mark.parametrize("kind", OWN_SETS)
+def test_a_set_of_another_shape_is_refused_by_its_name(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(FEATURES, "own", FeatureSet(OWN_SETS[kind]))
+    segments, image = np.arange(16, dtype=np.int32).reshape(4, 4), noise((4, 4))
+    if kind == "right":
+        np.testing.assert_array_equal(compute_features(["own"], image, segments), image.reshape(16, -1))
+        return
+    with pytest.raises(InputError, match="own must have a row of columns for each of"):
+        compute_features(["own"], image, segments)
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -207,6 +207,7 @@ def test_torch_without_host_memory_is_host_oom() -> None:
         (OSError(24, "Too many open files", "x.tif"), "failed"),
         (OSError(2, "No such file or directory"), "failed"),
         (ValueError("the words out of memory in a message of ours"), "failed"),
+        (ValueError("Unet cannot be built: [enforce fail at alloc_cpu.cpp:127] can't allocate memory"), "host_oom"),
     ],
 )
 def test_exceptions_are_told_apart(exception: Exception, status: str) -> None:

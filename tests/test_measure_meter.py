@@ -161,6 +161,17 @@ def test_the_sampler_ends_with_the_meter_and_is_missed_when_killed(tmp_path: Pat
     assert not sampler.is_running()
 
 
+def test_a_sampler_whose_reader_is_gone_ends_without_a_word(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench.measure.sampler", "--pid", str(os.getpid()), "--trace", str(tmp_path / "t")]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, cwd=Path(__file__).parents[1], **pipes) as sampler:  # type: ignore[call-overload]
+        assert sampler.stdout.readline() == b"ready\n"
+        sampler.stdout.close()
+        sampler.stdin.close()
+        assert sampler.stderr.read() == b""
+        assert sampler.wait(30) == 0
+
+
 def test_calibration_on_the_processor_sees_what_was_touched() -> None:
     checks = calibrate_cpu(64 * MIB)
     assert len(checks) == 3

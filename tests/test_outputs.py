@@ -77,6 +77,20 @@ def test_a_tiff_is_tiled_and_compressed_and_knows_its_resolution(tmp_path: Path)
         assert page.get_resolution("MICROMETER") == pytest.approx((4, 2))
 
 
+def test_a_plain_tiff_of_any_unit_knows_its_resolution_and_the_distance_of_planes(tmp_path: Path) -> None:
+    nano = Meaning(NAMES, (40.0, 8.0, 4.0), ("nanometer", "nanometer", "nanometer"))
+    with tifffile.TiffFile(written(tmp_path / "m.tif", nano, (3, 20, 17))) as tiff:
+        assert tiff.pages[0].get_resolution("MICROMETER") == pytest.approx((250, 125))
+        [described] = tiff.shaped_metadata
+        assert described["pixel_size"] == [40, 8, 4]
+        assert described["pixel_size_units"] == ["nanometer"] * 3
+
+
+def test_lengths_of_no_known_unit_are_no_resolution(tmp_path: Path) -> None:
+    with tifffile.TiffFile(written(tmp_path / "m.tif", Meaning(NAMES, (2.0, 2.0), (None, None)))) as tiff:
+        assert tiff.pages[0].get_resolution() == (1, 1)
+
+
 def test_an_ome_zarr_is_a_valid_label_image_with_halved_levels(tmp_path: Path) -> None:
     group = zarr.open_group(written(tmp_path / "m.ome.zarr"), mode="r")
     labels = ImageLabel.from_zarr(group)

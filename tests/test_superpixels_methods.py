@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,8 +12,9 @@ import pytest
 from numpy.typing import NDArray
 from support.source import ROOT
 
-from bench.config import SuperpixelsConfig
-from bench.superpixels.registry import SUPERPIXELS, segment
+from bench.config import InputError, SuperpixelsConfig
+from bench.superpixels.grid import segment_grid
+from bench.superpixels.registry import SUPERPIXELS, Method, segment
 from bench.superpixels.scaling import choose_n_segments, fit_grid
 
 if TYPE_CHECKING:
@@ -41,6 +43,31 @@ def assert_partition(segments: NDArray[np.int32], shape: tuple[int, ...]) -> Non
     assert first.size == ids.size
     for index, box in enumerate(ndimage.find_objects(segments + 1)):
         assert ndimage.label(segments[box] == index)[1] == 1
+
+
+WRONG_IDS: dict[str, Callable[[NDArray[np.int32]], NDArray[np.integer]]] = {
+    "not contiguous": lambda ids: (2 * ids).astype(np.int32),
+    "from 1 on": lambda ids: ids + 1,
+    "negative": lambda ids: ids - 1,
+    "another type": lambda ids: ids.astype(np.int64),
+    "another shape": lambda ids: ids[1:],
+}
+
+
+@pytest.mark.parametrize("mistake", [None, *WRONG_IDS])
+def test_what_a_method_returns_is_looked_at(mistake: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def segment_own(image: NDArray[np.float32], config: SuperpixelsConfig) -> NDArray[np.integer]:
+        ids = segment_grid(image, config)
+        return ids if mistake is None else WRONG_IDS[mistake](ids)
+
+    monkeypatch.setattr(Method, "load", lambda _: segment_own)
+    monkeypatch.setitem(SUPERPIXELS, "own", Method("own:own"))
+    config = SuperpixelsConfig("own", superpixel_size=16)
+    if mistake is None:
+        assert_partition(segment(blobs(20, 20, 1), config), (20, 20))
+        return
+    with pytest.raises(InputError, match=r"superpixels\.method=own must return int32 ids 0\.\.N-1"):
+        segment(blobs(20, 20, 1), config)
 
 
 SHAPES: dict[str, tuple[int, ...]] = {

@@ -123,3 +123,10 @@ def test_without_compared_structures_there_is_no_part() -> None:
     assert make_structures_part(runs, scores[scores["split"] == "val"]) is None
     scores["value"] = np.nan
     assert make_structures_part(runs, scores) is None
+
+
+def test_superpixels_of_long_voxels_reach_as_far_as_they_do() -> None:
+    runs = make_runs(**{"dataset.spatial_axes": 3, "dataset.pixel_lengths": "40 x 8 x 8 nanometer"})
+    part = make_structures_part(runs, make_scores(runs, {30.0: (0.5, 1.0)}))
+    assert part is not None
+    assert part.sentences[0].startswith("Superpixels of 30 voxels (about 1 x 5 x 5) lose thin parts of line")

@@ -307,7 +307,7 @@ def test_an_arm_that_was_cut_while_rising_gives_no_verdict_but_its_name_reason_a
     found = only(tmp_path)
     assert found.lines == ()
     assert found.first == (
-        "No verdict: all 2 runs of the U-Net are undertrained (cut after 300 steps while its validation score rose by "
+        "No verdict: both runs of the U-Net are undertrained (cut after 300 steps while its validation score rose by "
         "2.1 points in the last quarter; to finish it: python -m bench pipeline=tiled_cnn seed=0 training.steps=600, "
         "and the same with seed=1)."
     )

@@ -210,6 +210,11 @@ def find_layout(opened: Opened, mask: StoredMask, channel_axis: int | None) -> L
         len(shape) == axes + 1,
         f"{path} has {len(shape)} axes and its mask {axes}: an image has those of its mask and perhaps one of channels",
     )
+    require(
+        stated is not None or mask.array.shape != shape,
+        f"{mask.path} calls its planes channels where {path} does not ({shape} both): name that axis z in the file of "
+        "the mask (in Fiji: Image > Properties), since a mask has no channels",
+    )
     axis = check_axis(path, shape, len(shape) - 1 if stated is None else stated)
     require(drop_axis(shape, axis) == mask.shape, explain_mismatch(opened, mask.shape, axis, turned))
     return Layout(axis, opened.alpha)

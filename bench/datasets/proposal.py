@@ -116,7 +116,11 @@ def propose_superpixel_size(
     size = round_to_two_digits(float(np.maximum(side / pitch, 1).prod()))  # no superpixel is thinner than a pixel
     cost = COST * float((size * pitch.prod()) ** (1 / len(pitch))) / widths[index]
     edge = " x ".join(f"{one:.0f}" for one in spread_size(size, pitch.tolist()))
-    advice = ": objects so thin are better left to pixels (pipeline=tiled_cnn)" if cost > DEAR else ""
+    thin = (
+        ": objects so thin are better left to pixels (pipeline=tiled_cnn); python -m bench superpixels tells whether a "
+        "smaller superpixels.sigma keeps more of them"
+    )
+    advice = thin if cost > DEAR else ""
     return Suggestion(
         "superpixels.superpixel_size",
         str(size),
@@ -140,7 +144,8 @@ def describe_width(width: float, train: Sequence[Inspected], spacing: Sequence[f
     plain = f"{width:.0f} {'pixels' if max(pitch) == 1 else 'times the shortest side of a pixel'}"
     if size is None or relate_spacing(size, axes) != pitch or train[0].unit is None:
         return plain
-    return f"{plain} ({width * min(size):.3g} {train[0].unit})"
+    real = f"{width * min(size):.3g} {train[0].unit}"
+    return f"{plain} ({real})" if max(pitch) == 1 else f"{real} ({plain})"
 
 
 def propose_crop_and_tile(

@@ -125,7 +125,7 @@ def describe_graphs(data: Splits, dataset: DatasetConfig, settings: GraphsConfig
         "class_of_ignored_nodes": NO_CLASS,
         "spatial_axes": data.task.spatial_axes,
         "channels": data.task.in_channels,
-        "superpixels": asdict(settings.superpixels),
-        "graph": asdict(settings.graph),
+        "superpixels": asdict(adopt_spacing(settings.superpixels, data.task)),
+        "graph": asdict(adopt_spacing(settings.graph, data.task)),
         "splits": {split: [sample.name for sample in samples] for split, samples in splits.items()},
     }

@@ -13,9 +13,9 @@ from torch_geometric.data import Data
 from bench.arrays.heap import trim_after
 from bench.arrays.protocols import Readable
 from bench.arrays.scratch import Storage
-from bench.config import GraphConfig, require
+from bench.config import GraphConfig
 from bench.graphs.edges import EDGES, direct_pairs, unite_pairs
-from bench.graphs.features import join_requirements, stack_features
+from bench.graphs.features import check_columns, join_requirements, stack_features
 from bench.graphs.pooling import SegmentStatistics, pool_views
 from bench.graphs.weights import weigh_edges
 
@@ -93,6 +93,7 @@ def build_columns(
     Raises:
         InputError, ValueError: As `build_graph`.
     """
+    check_columns(config.features, image.shape[-1])
     requirements = join_requirements(config.features)
     for name in config.edges:
         requirements |= EDGES[name].requires
@@ -106,10 +107,6 @@ def _build_next(waiting: list[SegmentStatistics], config: GraphConfig) -> dict[s
     """Take the first of `waiting` and build its graph; what the features hold is let go before the edges are made."""
     pooled = waiting.pop(0)
     x = stack_features(config.features, pooled)
-    require(
-        x.shape[1] > 0,
-        f"graph.features={config.features} say nothing of an image of one channel: add another set, such as intensity",
-    )
     texture = [*(pooled.texture or []), *(pooled.light.texture if pooled.light else [])]
     pooled.storage.drop(*(part for part in (pooled.quantiles, *texture, pooled.colour) if part is not None))
     pooled = replace(pooled, quantiles=None, texture=None, colour=None, light=None)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from bench.arrays.protocols import Readable
 from bench.arrays.rows import cut_bands
 from bench.arrays.threads import WORTH_PIECE, split_range, start_workers
+from bench.config import require
 from bench.graphs.moments import NODES
 from bench.graphs.pooling import MOMENTS_ALONE, Requirements, SegmentStatistics, pool_segments
 
@@ -20,16 +21,20 @@ _PIECES = 2  # of the nodes at a time, for each thread: what is made of them sta
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """A set of features: `compute` makes its columns (N, F) float32 of statistics that hold what it `requires`."""
+    """A set of features: `compute` makes its columns (N, F) float32 of statistics that hold what it `requires`.
+
+    One that compares channels has no columns for images of one.
+    """
 
     compute: Callable[[SegmentStatistics], NDArray[np.float32]]
     requires: Requirements = MOMENTS_ALONE
+    compares_channels: bool = False
 
 
 def stack_features(names: Sequence[str], statistics: SegmentStatistics) -> NDArray[np.float32]:
     """Compute the features of the sets `names`, some nodes at a time, and put them side by side, (N, F)."""
     counts, storage = statistics.counts, statistics.storage
-    width = sum(FEATURES[name].compute(statistics.take_nodes(0, 1)).shape[1] for name in names)
+    width = sum(_compute_set(name, statistics.take_nodes(0, 1)).shape[1] for name in names)
     with start_workers((len(counts), width)) as workers:
 
         def write(low: int, high: int, into: NDArray[np.float32]) -> None:
@@ -46,9 +51,28 @@ def _write_columns(names: Sequence[str], statistics: SegmentStatistics, into: ND
     """Write the features (N, F) of the sets `names` side by side."""
     first = 0
     for name in names:
-        columns = FEATURES[name].compute(statistics)
+        columns = _compute_set(name, statistics)
         into[:, first : first + columns.shape[1]] = columns
         first += columns.shape[1]
+
+
+def check_columns(names: Sequence[str], channels: int) -> None:
+    """Raise InputError where none of the sets `names` has a column for images of so many channels."""
+    silent = channels == 1 and all(name in FEATURES and FEATURES[name].compares_channels for name in names)
+    require(
+        not silent,
+        f"graph.features={[*names]} say nothing of an image of one channel: add another set, such as intensity",
+    )
+
+
+def _compute_set(name: str, statistics: SegmentStatistics) -> NDArray[np.float32]:
+    """Return the columns (N, F) of a set. Raises InputError, which names the set, where they are of another shape."""
+    columns, nodes = FEATURES[name].compute(statistics), len(statistics.counts)
+    require(
+        columns.ndim == 2 and len(columns) == nodes,
+        f"graph.features: {name} must have a row of columns for each of {nodes} superpixels, got {columns.shape}",
+    )
+    return columns
 
 
 def join_requirements(names: Sequence[str]) -> Requirements:
@@ -163,7 +187,7 @@ FEATURES: dict[str, FeatureSet] = {
     "intensity": FeatureSet(compute_intensity, Requirements(levels=DECILES)),
     "quantiles": FeatureSet(compute_quantiles, Requirements(levels=QUANTILES)),
     "texture": FeatureSet(compute_texture, Requirements(texture=True)),
-    "colour": FeatureSet(compute_colour, Requirements(colour=True)),
+    "colour": FeatureSet(compute_colour, Requirements(colour=True), compares_channels=True),
     "lightness": FeatureSet(compute_lightness, Requirements(light_levels=LIGHT_LEVELS)),
     "shape": FeatureSet(compute_shape, Requirements(faces=True)),
     "position": FeatureSet(compute_position),

@@ -67,14 +67,19 @@ def classify(exception: BaseException) -> tuple[str, str]:
         return "host_oom", _sentence("host memory ran out", kind, text)
     if isinstance(exception, OSError) and exception.errno == 24:
         return "failed", _sentence("too many files are open: raise the limit (ulimit -n)", kind, text)
-    if isinstance(exception, RuntimeError) or kind == "AcceleratorError":
+    if isinstance(exception, RuntimeError) or kind == "AcceleratorError" or _tells_host(text):
         return _classify_runtime(kind, text)
     return "failed", _sentence("", kind, text)
 
 
+def _tells_host(text: str) -> bool:
+    """Return whether a message says that host memory ran out, which an exception around it of any type may quote."""
+    return any(words in text.lower() for words in _HOST)
+
+
 def _classify_runtime(kind: str, text: str) -> tuple[str, str]:
     low = text.lower()
-    if any(words in low for words in _HOST):
+    if _tells_host(text):
         return "host_oom", _sentence("host memory ran out", kind, text)
     if _WORKER.search(low):
         return "host_oom", _sentence("a data worker was killed, as happens when host memory runs out", kind, text)

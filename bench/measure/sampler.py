@@ -250,6 +250,8 @@ def main(argv: list[str] | None = None) -> None:
             gc.disable()
             print("ready", flush=True)
             print(json.dumps(sampler.run(EndOfInput())), flush=True)
+    except BrokenPipeError:  # the run is gone, and says so itself
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left is flushed at the end
     except OSError as error:
         sys.exit(f"the memory trace {arguments.trace} cannot be written: {error.strerror}")
 

@@ -1,6 +1,7 @@
 """Seconds from images to masks of both arms over what is varied, from the rates that were measured."""
 
 import math
+from textwrap import fill
 
 import numpy as np
 import pandas as pd
@@ -12,6 +13,8 @@ from bench.config import InputError
 from bench.plots.style import GREY, NoDataError, find_style, make_figure
 from bench.tables.breakeven import BreakEven, Crossing, find_break_evens
 from bench.tables.text import format_outcome
+
+TITLE = 48  # letters of a line above a panel
 
 
 def plot_break_even(runs: pd.DataFrame, stages: pd.DataFrame) -> Figure:
@@ -44,7 +47,7 @@ def _panel(axes: Axes, crossing: Crossing, found: BreakEven) -> None:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
         axis.set_minor_formatter(NullFormatter())
-    axes.set_title(format_outcome(crossing), loc="left", fontsize=8)
+    axes.set_title(fill(format_outcome(crossing), TITLE), loc="left", fontsize=8)
 
 
 def _range(crossing: Crossing, now: float) -> tuple[float, float]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.datasets.inspection import METRES
 from bench.predict.meaning import Meaning, choose_colour, name_axes
 from bench.predict.ome_zarr import Description, list_blocks
 
@@ -22,11 +23,14 @@ def write_tiff(path: Path, array: Any, described: Description, meaning: Meaning,
         array: Numbers, (*spatial) or (K, *spatial).
         described: Its axes, and the side of a tile in pixels, a multiple of 16.
         meaning: Classes, pixel sizes and units.
-        ome: Whether to write OME-XML; else names of classes stand in the description as JSON.
+        ome: Whether to write OME-XML; else names of classes, and the pixel sizes along all axes, stand in the
+            description as JSON.
     """
     import tifffile
 
-    names = {"class_names": ", ".join(meaning.class_names)}
+    names: dict[str, Any] = {"class_names": ", ".join(meaning.class_names)}
+    if meaning.pixel_size is not None:
+        names |= {"pixel_size": meaning.pixel_size, "pixel_size_units": meaning.units}
     coloured = array.dtype == np.uint8 and not ome  # OME has no colour tables
     tifffile.imwrite(
         path,
@@ -51,10 +55,12 @@ def _make_table() -> NDArray[np.uint16]:
 
 
 def _resolution(meaning: Meaning) -> dict[str, Any]:
-    """Return pixels per centimetre across and down, where pixel sizes are known in micrometres."""
-    if meaning.pixel_size is None or (meaning.units or ("",))[-1] != "micrometer":
+    """Return pixels per centimetre across and down, where pixel sizes are known in a unit of length."""
+    sizes, units = meaning.pixel_size or (), meaning.units or ()
+    metres = [size * METRES.get(unit or "", np.nan) for size, unit in zip(sizes, units, strict=False)][:-3:-1]
+    if len(metres) < 2 or not np.isfinite(metres).all():
         return {}
-    return {"resolution": tuple(1e4 / size for size in meaning.pixel_size[:-3:-1]), "resolutionunit": "CENTIMETER"}
+    return {"resolution": tuple(0.01 / length for length in metres), "resolutionunit": "CENTIMETER"}
 
 
 def _size_ome(meaning: Meaning) -> dict[str, Any]:

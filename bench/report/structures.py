@@ -10,7 +10,6 @@ from bench.tables.names import format_extent, is_volume
 from bench.tables.structures import BLOCKS, KEPT, LOST, list_losses, tabulate_structures
 from bench.tables.text import name_for_readers
 
-VOXELS = "voxels"
 MOST_CLASSES = 4  # that are shown, those whose centre lines are found least
 _MEANING = (
     "clDice is the Dice of centre lines (Shit et al. 2021), which tells how well thin structures hold together; "
@@ -29,8 +28,8 @@ def make_structures_part(runs: pd.DataFrame, scores: pd.DataFrame) -> ReportPart
     table = tabulate_structures(runs, scores)
     if table.empty:
         return None
-    unit = VOXELS if is_volume(runs.iloc[0].to_dict()) else "pixels"
-    sentences = [_describe_loss(row, unit) for row in list_losses(table).to_dict("records")]
+    run = runs.iloc[0].to_dict()
+    sentences = [_describe_loss(row, run) for row in list_losses(table).to_dict("records")]
     worst = table.groupby("class")["cl_dice"].max().sort_values(kind="stable").index[:MOST_CLASSES]
     rows = tuple(
         (
@@ -46,13 +45,14 @@ def make_structures_part(runs: pd.DataFrame, scores: pd.DataFrame) -> ReportPart
     return ReportPart("Thin structures and fragments", (*sentences, _MEANING), headings, rows)
 
 
-def _describe_loss(row: Mapping[Any, Any], unit: str) -> str:
-    """Say of one class what superpixels of a size, or the blocks of a lower resolution, lose."""
-    ratio, name = row["oracle_component_ratio"], row["class"]
+def _describe_loss(row: Mapping[Any, Any], run: Mapping[Any, Any]) -> str:
+    """Say of one class what superpixels of a size, or the blocks of a lower resolution, lose; `run` has the axes."""
+    ratio, name, size, volume = row["oracle_component_ratio"], row["class"], row["superpixel_size"], is_volume(run)
+    reach = format_extent(size, volume, run.get("dataset.pixel_lengths"))
     painter = (
         f"The {name_for_readers(dict(row))} sees blocks of pixels, which"
         if row["what"] == BLOCKS
-        else f"Superpixels of {row['superpixel_size']:g} {unit}{format_extent(row['superpixel_size'], unit == VOXELS)}"
+        else f"Superpixels of {size:g} {'voxels' if volume else 'pixels'}{reach}"
     )
     losses = [f"lose thin parts of {name}"] if row["oracle_cl_dice"] < LOST else []
     losses += [f"tear {name} apart"] if ratio > KEPT[1] else []

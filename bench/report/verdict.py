@@ -160,7 +160,8 @@ def _missing_clause(runs: pd.DataFrame, name: str, volumes: bool) -> str:
     if not groups:
         return f"there is no finished, valid run of the {label} (pipeline={name})"
     number = sum(len(group) for group in groups)
-    every = f"all {number} runs of the {label} are" if number > 1 else f"the only run of the {label} is"
+    several = "both" if number == 2 else f"all {number}"
+    every = f"{several} runs of the {label} are" if number > 1 else f"the only run of the {label} is"
     best = max(groups, key=lambda group: float(group["val_score"].fillna(-1).mean()))
     which = f"the best, {name_configuration(best.iloc[0].to_dict())}: " if len(groups) > 1 else ""
     return f"{every} undertrained ({which}{_explain_undertrained(best)})"

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable
-from bench.config import SuperpixelsConfig, require_one_of
+from bench.config import SuperpixelsConfig, require, require_one_of
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def segment(
         method, a read-only memory map in that folder. Neither `scratch` nor `rows` changes them.
 
     Raises:
-        InputError: There is no such method.
+        InputError: There is no such method, or one that needs the whole image returned ids that are not 0..N-1.
         ValueError: The image has another number of axes than the method can segment, an empty axis or a value that is
             not finite.
     """
@@ -80,7 +80,28 @@ def segment(
         raise ValueError(f"superpixels.method {config.method} cannot segment images of {axes} axes: use one of {able}")
     whole = np.asarray(image, np.float32) if (scratch is None and rows is None) or not method.banded else image
     arguments = (whole, config, scratch, rows) if method.banded else (whole, config)
-    return cast(NDArray[np.int32], method.load()(*arguments))
+    found = cast(NDArray[np.int32], method.load()(*arguments))
+    if not method.banded:
+        check_ids(config.method, found, image.shape[:-1])
+    return found
+
+
+def check_ids(method: str, segments: NDArray[np.integer], shape: Sequence[int]) -> None:
+    """Raise InputError where a method returned what compiled code would not notice.
+
+    Args:
+        method: Its name.
+        segments: What it returned.
+        shape: Shape (*spatial) of the image.
+    """
+    wanted = f"superpixels.method={method} must return int32 ids 0..N-1, all used, of the shape {tuple(shape)}"
+    require(
+        segments.shape == tuple(shape) and segments.dtype == np.int32,
+        f"{wanted}: it returned {segments.dtype} of {segments.shape}",
+    )
+    low, high = int(segments.min()), int(segments.max())
+    used = low >= 0 and high < segments.size and bool(np.bincount(segments.ravel()).all())
+    require(used, f"{wanted}: its ids go from {low} to {high}, and not all of them are used")
 
 
 def segment_views(

@@ -3,10 +3,11 @@
 import csv
 import io
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-from bench.config import InputError
+from bench.config import InputError, require
 from bench.files import read_json
 from bench.tables.columns import find_column, list_required
 from bench.tables.write import PARTS, STATUSES, restore
@@ -71,6 +72,7 @@ def _read_rows(path: Path, table: str, run_id: str) -> list[dict[str, Any]]:
 def _check_numbers(file: str, row: dict[str, str], columns: list[str]) -> None:
     for name in columns:
         try:
-            float(row[name] or 0)
-        except ValueError as error:
-            raise InputError(f"its {file} has {row[name]!r} where {name} needs a number") from error
+            known = not math.isnan(float(row[name] or 0))  # what is not known is an empty cell
+        except ValueError:
+            known = False
+        require(known, f"its {file} has {row[name]!r} where {name} needs a number")
