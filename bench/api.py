@@ -241,13 +241,14 @@ def _check_segments(segments: NDArray[np.integer], image: tuple[int, ...]) -> ND
     Raises:
         InputError: They are not 0..N-1, all used, or of another shape than the image.
     """
+    from bench.superpixels.registry import are_contiguous
+
     shapes = f"got {segments.shape} and an image of {image[:-1]}"
     require(segments.shape == image[:-1], f"segments must have the shape of their image, {shapes}")
     require(np.issubdtype(segments.dtype, np.integer), f"segments must hold whole numbers, got {segments.dtype}")
-    low, high = int(segments.min()), int(segments.max())
-    used = low >= 0 and high < segments.size and bool(np.bincount(segments.ravel()).all())
+    ends = f"from {segments.min()} to {segments.max()}"
     advice = "np.unique(segments, return_inverse=True)[1].reshape(segments.shape) makes them so"
-    require(used, f"ids of superpixels must be 0..N-1, all used, and these go from {low} to {high}: {advice}")
+    require(are_contiguous(segments), f"ids of superpixels must be 0..N-1, all used, and these go {ends}: {advice}")
     return np.asarray(segments, np.int32)
 
 

@@ -245,6 +245,18 @@ def test_an_invalid_run_has_a_status_and_no_numbers(tmp_path: Path) -> None:
     assert all(one.law is None for one in fit_lines(points))  # two sizes are too few
 
 
+def test_the_graph_is_compared_with_a_smaller_image_too(tmp_path: Path) -> None:
+    add_rivals(tmp_path, (512, 1024))
+    assert "reduced" not in " ".join(make_scale_parts(points_of(collect(tmp_path)), 24e9, ())[0].sentences)
+    for side in (512, 1024, 2048):
+        add_run(tmp_path, "reduced", side)
+    sentences = make_scale_parts(points_of(collect(tmp_path)), 24e9, ())[0].sentences
+    [said] = [sentence for sentence in sentences if "beside the U-Net at reduced resolution" in sentence]
+    assert said.startswith("With more field, on an image of 1.05 Mpx, the GNN at 60 pixels per superpixel")
+    assert "time for as many steps of training" in said
+    assert "the score that both reach" not in said, "which is that of the GNN and of the U-Net in tiles"
+
+
 def test_contended_times_are_marked_and_compared_only_where_there_are_no_others(tmp_path: Path) -> None:
     shared = "contended: other processes took 60% of the processor time"
     add_rivals(tmp_path, (512, 1024))

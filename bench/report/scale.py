@@ -11,7 +11,7 @@ from bench.arms import ARMS, RIVALS
 from bench.plots.style import KINDS, Plotted
 from bench.report.parts import ReportPart
 from bench.report.words import format_share, join_list
-from bench.tables.scale import AXES, LIMITS, MAGNIFICATION, TILED, LineLaw, find_fits, fit_lines
+from bench.tables.scale import AXES, LIMITS, MAGNIFICATION, REDUCED, TILED, LineLaw, find_fits, fit_lines
 from bench.tables.text import format_seconds
 from bench.tables.units import GIB
 
@@ -91,7 +91,7 @@ def _get(row: Mapping[Any, Any], name: str) -> float:
 
 
 def _compare(points: pd.DataFrame) -> tuple[str, ...]:
-    """Of each axis and graph line a sentence on the largest size that both rivals reached, and where the graph pays."""
+    """Of each axis, graph line and kind of U-Net a sentence on the largest size of both, and where the graph pays."""
     found = [
         "Fits ended by their number of optimiser steps, of which the untiled network had fewer, not when they stopped "
         "improving: scores compare sizes, and say what so much work reaches, not what either arm could."
@@ -100,31 +100,41 @@ def _compare(points: pd.DataFrame) -> tuple[str, ...]:
         found.append("* The run shared the machine (contended), so that its times are too long.")
     for axis in AXES:
         own = points[(points["axis"] == axis) & (points["status"] == "ok")]
-        rival = own[own["line"].str.contains(TILED)]
         for line, graph in own[own["pipeline"] == RIVALS[0]].groupby("line"):
-            both = graph.merge(rival, on="megapixels", suffixes=("", "_rival")).set_index("megapixels").sort_index()
-            if len(both):
-                found.append(_compare_largest(axis, str(line), both))
+            for kind in (TILED, REDUCED):
+                rival = own[own["line"].str.contains(kind)]
+                both = graph.merge(rival, on="megapixels", suffixes=("", "_rival")).set_index("megapixels").sort_index()
+                if len(both):
+                    found.append(_compare_largest(axis, str(line), both, kind))
     return tuple(found)
 
 
-_ASPECTS = (
+_COSTS = (
     ("predict_s_per_mpx", "takes {} time to predict a megapixel, superpixels included"),
     ("peak_bytes", "{} memory at the peak (gross)"),
     ("training_net_bytes", "{} of its own in training (net)"),
-    ("seconds_to_equal", "{} time to the score that both reach"),
 )
-_TIMES = ("predict_s_per_mpx", "seconds_to_equal")
+_ASPECTS = {
+    TILED: (*_COSTS, ("seconds_to_equal", "{} time to the score that both reach")),
+    REDUCED: (*_COSTS, ("train_s", "{} time for as many steps of training")),
+}
+_TIMES = ("predict_s_per_mpx", "seconds_to_equal", "train_s")
 
 
-def _compare_largest(axis: str, line: str, both: pd.DataFrame) -> str:
-    """A sentence on a graph line beside the tiled network, at the largest common size and where it begins to pay.
+def _compare_largest(axis: str, line: str, both: pd.DataFrame, kind: str) -> str:
+    """Say how a graph line does beside a U-Net, at the largest common size, and where it begins to pay.
 
     Times are compared where neither run shared the machine, if there is such a size: a smaller one is then named.
+
+    Args:
+        axis: Along which sizes grow.
+        line: Name of the graph's curve.
+        both: The points of both, by size.
+        kind: `TILED` or `REDUCED`, of the U-Net.
     """
     last, clauses = both.iloc[-1], []
     contended = both["contended"] | both["contended_rival"]
-    for column, words in _ASPECTS:
+    for column, words in _ASPECTS[kind]:
         timed = column in _TIMES
         used = both[~contended] if timed and not contended.all() else both
         ours, theirs = float(used[column].iloc[-1]), float(used[f"{column}_rival"].iloc[-1])
@@ -135,7 +145,7 @@ def _compare_largest(axis: str, line: str, both: pd.DataFrame) -> str:
     times = f" at magnification {last['magnification']:g}" if axis == MAGNIFICATION else ""
     return (
         f"With {axis}, on an image of {both.index[-1]:.3g} Mpx{times}, the {line} beside the {ARMS[RIVALS[1]].label} "
-        f"{TILED}: {'; '.join(clauses)}; test Dice {last['dice']:.3f} against {last['dice_rival']:.3f}."
+        f"{kind}: {'; '.join(clauses)}; test Dice {last['dice']:.3f} against {last['dice_rival']:.3f}."
     )
 
 

@@ -86,6 +86,12 @@ def segment(
     return found
 
 
+def are_contiguous(segments: NDArray[np.integer]) -> bool:
+    """Return whether ids are 0..N-1 and each of them is used."""
+    fitting = segments.min() >= 0 and segments.max() < segments.size
+    return bool(fitting and np.bincount(segments.ravel()).all())
+
+
 def check_ids(method: str, segments: NDArray[np.integer], shape: Sequence[int]) -> None:
     """Raise InputError where a method returned what compiled code would not notice.
 
@@ -99,9 +105,10 @@ def check_ids(method: str, segments: NDArray[np.integer], shape: Sequence[int]) 
         segments.shape == tuple(shape) and segments.dtype == np.int32,
         f"{wanted}: it returned {segments.dtype} of {segments.shape}",
     )
-    low, high = int(segments.min()), int(segments.max())
-    used = low >= 0 and high < segments.size and bool(np.bincount(segments.ravel()).all())
-    require(used, f"{wanted}: its ids go from {low} to {high}, and not all of them are used")
+    require(
+        are_contiguous(segments),
+        f"{wanted}: its ids go from {segments.min()} to {segments.max()}, and not all of them are used",
+    )
 
 
 def segment_views(

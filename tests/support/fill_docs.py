@@ -11,20 +11,24 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from bench.files import write_atomically
 from bench.plots.all import split_groups
 from bench.report.pair import collect_image_scores, pair_by_seed
+from bench.report.scale import make_scale_parts
 from bench.report.structures import make_structures_part
 from bench.report.verdict import Verdict, reach_verdict
 from bench.report.words import count, format_interval
 from bench.tables.collect import Tables, load_tables
 from bench.tables.comparison import list_configurations
 from bench.tables.names import name_arm
+from bench.tables.scale import make_scale_points
+from bench.tables.speed import reach
 from bench.tables.statistics import estimate_paired_difference
-from bench.tables.units import MIB
+from bench.tables.units import GIB, MIB
 
 ROOT = Path(__file__).parents[2]
 REFERENCE = ROOT / "results" / "reference"
@@ -361,6 +365,81 @@ def select_runs(folder: str, arm: str, dataset: str) -> pd.DataFrame:
     return runs[(runs["dataset"] == dataset) & (runs["arm"] == arm)].sort_values("seed")
 
 
+@cache
+def read_scale(folder: str) -> pd.DataFrame:
+    """Return the points of cost against size of a folder, by axis, line and size."""
+    tables = read_tables(folder)
+    return make_scale_points(list_runs(folder), tables.stages, tables.history)
+
+
+def make_scale(folder: str, axis: str, megapixels: float) -> str:
+    """Return what each method takes of images of one size on an axis of `bench.tables.scale.AXES`.
+
+    Args:
+        folder: Folder below results/reference.
+        axis: The axis.
+        megapixels: Size of an image, to a per cent.
+    """
+    points = read_scale(folder)
+    points = points[(points["axis"] == axis) & (abs(points["megapixels"] / megapixels - 1) < 0.01)]
+    lines = [
+        "| | Dice | prepare a megapixel | training | to the score that both reach | a megapixel predicted | memory "
+        "| net, in training |",
+        "|---" * 8 + "|",
+    ]
+    for row in points.to_dict("records"):
+        if row["status"] != "ok":
+            lines.append(f"| {row['line']} | {row['status']}" + " |" * 7)
+            continue
+        seconds = ("prepare_s_per_mpx", "train_s", "seconds_to_equal", "predict_s_per_mpx")
+        cells = [str(row["line"]), f"{row['dice']:.3f}"]
+        cells += ["" if pd.isna(row[name]) else format_rate(row[name]) for name in seconds]
+        cells += [f"{row[name] / MIB:.0f} MiB" for name in ("peak_bytes", "training_net_bytes")]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def compare_scale(folder: str) -> str:
+    """Return the sentences of the report on cost against size as a list, but for those on how to read it."""
+    part = make_scale_parts(read_scale(folder), float("nan"), ())[0]
+    return "\n".join(f"- {sentence}" for sentence in part.sentences if sentence.startswith("With "))
+
+
+def find_scale(folder: str, axis: str, line: str, megapixels: float) -> dict[Hashable, Any]:
+    """Return one row of `read_scale`.
+
+    Args:
+        folder: Folder below results/reference.
+        axis: The axis.
+        line: Name of the method's curve.
+        megapixels: Size of an image, to a per cent.
+    """
+    points = read_scale(folder)
+    near = abs(points["megapixels"] / megapixels - 1) < 0.01
+    [found] = points[(points["axis"] == axis) & (points["line"] == line) & near].to_dict("records")
+    return found
+
+
+def time_scale(folder: str, axis: str, line: str, megapixels: float, score: float) -> str:
+    """Return the seconds to a validation score, superpixels included.
+
+    Args:
+        folder: As in `find_scale`, and so the next three.
+        axis: The axis.
+        line: Name of the method's curve.
+        megapixels: Size of an image.
+        score: Validation score in [0, 1].
+    """
+    runs = list_runs(folder)
+    own = runs[runs["run_id"] == find_scale(folder, axis, line, megapixels)["run_id"]]
+    return format_rate(float(reach(own, read_tables(folder).history, np.array([score])).seconds[0, 0]))
+
+
+def format_rate(seconds: float) -> str:
+    """Return seconds with two digits that count, as those for a megapixel are small."""
+    return f"{seconds:.0f} s" if seconds >= 9.5 else f"{seconds:.2g} s"
+
+
 def write_cube(side: object) -> str:
     """Return the shape of a volume whose sides are alike."""
     return " x ".join([str(side)] * 3)
@@ -385,6 +464,12 @@ FUNCTIONS: dict[str, Callable[..., str]] = {
     "perf": make_perf,
     "volume_perf": make_volume_perf,
     "volume_speed": make_volume_speed,
+    "scale": make_scale,
+    "scale_sentences": compare_scale,
+    "scale_seconds": lambda *place: format_rate(find_scale(*place[:-1])[place[-1]]),
+    "scale_memory": lambda *place: f"{find_scale(*place[:-1])[place[-1]] / GIB:.1f} GiB",
+    "scale_dice": lambda *place: f"{find_scale(*place)['dice']:.3f}",
+    "scale_reached": time_scale,
     "gpu": make_gpu,
     "gpu_range": range_gpu,
     "commits": name_commits,
