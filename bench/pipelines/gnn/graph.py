@@ -139,7 +139,7 @@ def _build_on_disk(
 ) -> list[SuperpixelGraph]:
     """`build_sample_graphs` of a large image: in memory is what a band of rows needs, whatever the number of nodes."""
     items: list[SuperpixelGraph] = []
-    image, mask = hold_small(sample.image), hold_small(sample.mask)
+    image, mask = (hold_small(source, graph.scratch_dir) for source in (sample.image, sample.mask))
     for group in group_views(views, image.shape):
         segments = [_segment_on_disk(image, view, graph) for view in group]
         graphs = build_stored_graphs(image, segments, graph, deep, graph.scratch_dir)

@@ -67,7 +67,7 @@ def segment_sample(
         The segments, and what makes their graphs.
     """
     large = is_large(sample.image.shape, views)
-    image = hold_small(sample.image) if large else np.asarray(sample.image)
+    image = hold_small(sample.image, place) if large else np.asarray(sample.image)
     segments = _segment_into_file(image, views, place) if large else _segment_in_memory(image, views)
 
     def build_all() -> Iterator[SuperpixelGraph]:

@@ -232,7 +232,7 @@ class SuperpixelGnn:
         Returns:
             Segments of each view, and their votes.
         """
-        image = hold_small(image)
+        image = hold_small(image, str(scratch))
         groups = group_views(self.views, image.shape)
         return collect_votes(
             image, groups, scratch, progress, lambda segments: self._build_graphs(image, segments, str(scratch)), vote

@@ -107,7 +107,7 @@ class SuperpixelTrees(EnsembleKeeper):
     def prepare(self, sample: Sample) -> TabulatedSample:
         """Compute the features and the true classes of the superpixels of each view."""
         place, shape = self.place, tuple(sample.mask.shape)
-        image = hold_small(sample.image)
+        image = hold_small(sample.image, place)
         ids = self._segment(image, shape)
         views = [*ids.open()]
         tables = list[NodeTable]()
@@ -115,7 +115,7 @@ class SuperpixelTrees(EnsembleKeeper):
             some = views[len(tables) : len(tables) + len(group)]
             tables.extend(tabulate_nodes(image, some, self.config.graph, place))
         del image
-        mask = hold_small(sample.mask)
+        mask = hold_small(sample.mask, place)
         rows, classes, ignored = count_rows(shape, BAND_PIXELS), self.task.num_classes, self.task.ignore_index
         counts = tuple(store_array(count_classes(mask, own, classes, ignored, rows), place) for own in views)
         facts: dict[str, float] = {
@@ -203,7 +203,8 @@ class SuperpixelTrees(EnsembleKeeper):
         vote: Callable[[NDArray[np.float64]], NDArray[Any]],
     ) -> tuple[list[NDArray[np.int32]], list[NDArray[Any]]]:
         """Segments (*spatial) of each view of an image, and the votes (N, ...) of its nodes; 0.9 of the work."""
-        image, place = hold_small(image), str(scratch)
+        place = str(scratch)
+        image = hold_small(image, place)
         return collect_votes(
             image,
             group_views(self.views, image.shape, TOGETHER),
