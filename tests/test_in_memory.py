@@ -22,7 +22,7 @@ def test_what_was_decoded_once_has_the_values_of_its_file(
     what: str, in_memory: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not in_memory:
-        monkeypatch.setattr("bench.pipelines.in_memory.MEMORY_VALUES", 1)
+        monkeypatch.setattr("bench.pipelines.in_memory.SPARE_VALUES", 1)
     source = getattr(load(FolderConfig(root=str(sets.make(tmp_path / "set", ".tif")))).train[0], what)
     place = tmp_path / "scratch"
     place.mkdir()

@@ -7,12 +7,12 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.arrays.protocols import Source, Typed
+from bench.arrays.protocols import Source
 from bench.config import GraphConfig, SuperpixelsConfig, require
 from bench.datasets.normalization import Stored
 
 Settings = TypeVar("Settings", SuperpixelsConfig, GraphConfig)
-Keep = Callable[[NDArray[Any]], Typed]  # puts the values of an image where they are read from again and again
+Keep = Callable[[NDArray[Any]], Source]  # puts the values of an image where they are read from again and again
 
 
 @runtime_checkable
@@ -27,10 +27,12 @@ def hold_source(source: Source, keep: Keep = np.ascontiguousarray) -> Source:
     """Return `source` decoded, where it offers that in the type that its file has, to be scaled on access.
 
     Args:
-        source: An image (*spatial, C).
+        source: An image (*spatial, C), or a mask (*spatial).
         keep: Puts the stored values in memory, or elsewhere; an array that is in memory already stays there.
     """
-    return source.hold(keep) if isinstance(source, Holdable) else np.asarray(source)
+    if isinstance(source, np.ndarray):
+        return source
+    return source.hold(keep) if isinstance(source, Holdable) else keep(np.asarray(source))
 
 
 @dataclass(frozen=True)

@@ -93,7 +93,6 @@ def build_columns(
     Raises:
         InputError, ValueError: As `build_graph`.
     """
-    check_columns(config.features, image.shape[-1])
     requirements = join_requirements(config.features)
     for name in config.edges:
         requirements |= EDGES[name].requires
@@ -107,6 +106,7 @@ def _build_next(waiting: list[SegmentStatistics], config: GraphConfig) -> dict[s
     """Take the first of `waiting` and build its graph; what the features hold is let go before the edges are made."""
     pooled = waiting.pop(0)
     x = stack_features(config.features, pooled)
+    check_columns(x.shape[1], config.features)
     texture = [*(pooled.texture or []), *(pooled.light.texture if pooled.light else [])]
     pooled.storage.drop(*(part for part in (pooled.quantiles, *texture, pooled.colour) if part is not None))
     pooled = replace(pooled, quantiles=None, texture=None, colour=None, light=None)

@@ -21,14 +21,10 @@ _PIECES = 2  # of the nodes at a time, for each thread: what is made of them sta
 
 @dataclass(frozen=True)
 class FeatureSet:
-    """A set of features: `compute` makes its columns (N, F) float32 of statistics that hold what it `requires`.
-
-    One that compares channels has no columns for images of one.
-    """
+    """A set of features: `compute` makes its columns (N, F) float32 of statistics that hold what it `requires`."""
 
     compute: Callable[[SegmentStatistics], NDArray[np.float32]]
     requires: Requirements = MOMENTS_ALONE
-    compares_channels: bool = False
 
 
 def stack_features(names: Sequence[str], statistics: SegmentStatistics) -> NDArray[np.float32]:
@@ -56,13 +52,19 @@ def _write_columns(names: Sequence[str], statistics: SegmentStatistics, into: ND
         first += columns.shape[1]
 
 
-def check_columns(names: Sequence[str], channels: int) -> None:
-    """Raise InputError where none of the sets `names` has a column for images of so many channels."""
-    silent = channels == 1 and all(name in FEATURES and FEATURES[name].compares_channels for name in names)
+def check_columns(columns: int, names: Sequence[str]) -> None:
+    """Raise InputError where the sets `names` have no columns: they compare channels, and there is but one."""
     require(
-        not silent,
+        columns > 0,
         f"graph.features={[*names]} say nothing of an image of one channel: add another set, such as intensity",
     )
+
+
+def check_sets(names: Sequence[str], channels: int) -> None:
+    """Raise InputError where the sets `names` have no columns for images of so many channels, seen on a tiny one."""
+    if channels == 1 and all(name in FEATURES and FEATURES[name].requires.colour for name in names):
+        image, segments = np.zeros((2, 2, 1), np.float32), np.zeros((2, 2), np.int32)
+        check_columns(compute_features(names, image, segments).shape[1], names)
 
 
 def _compute_set(name: str, statistics: SegmentStatistics) -> NDArray[np.float32]:
@@ -187,7 +189,7 @@ FEATURES: dict[str, FeatureSet] = {
     "intensity": FeatureSet(compute_intensity, Requirements(levels=DECILES)),
     "quantiles": FeatureSet(compute_quantiles, Requirements(levels=QUANTILES)),
     "texture": FeatureSet(compute_texture, Requirements(texture=True)),
-    "colour": FeatureSet(compute_colour, Requirements(colour=True), compares_channels=True),
+    "colour": FeatureSet(compute_colour, Requirements(colour=True)),
     "lightness": FeatureSet(compute_lightness, Requirements(light_levels=LIGHT_LEVELS)),
     "shape": FeatureSet(compute_shape, Requirements(faces=True)),
     "position": FeatureSet(compute_position),

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 
 from bench.arrays.protocols import Readable, Source
 from bench.arrays.rows import read_by_rows
-from bench.datasets.sample import Holdable, hold_source
-from bench.pipelines.scratch import store_array
+from bench.datasets.sample import hold_source
+from bench.pipelines.scratch import StoredArray, store_array
 
 HELD_VALUES = 1 << 28  # of an image or a mask that is in memory as a whole
 SMALL_VALUES = 1 << 25  # of one that is decoded once beside graphs on the disk, and not again for every step
-MEMORY_VALUES = 1 << 20  # of such a one that is in memory; more lie in a file
+SPARE_VALUES = 1 << 20  # of such a one that is in memory; more lie in a file
 
 
 def hold_image(image: Source) -> Readable:
@@ -28,15 +28,20 @@ def hold_small(image: Source, place: str | None) -> Source:
         image: (*spatial, C), or a mask (*spatial).
         place: Folder of the file in which the values are that are too many for memory, as in `open_scratch`.
     """
-    if prod(image.shape) > SMALL_VALUES or isinstance(image, np.ndarray):
+    if prod(image.shape) > SMALL_VALUES:
         return image
+    return hold_source(image, lambda decoded: keep_decoded(decoded, SPARE_VALUES, place))
 
-    def keep(decoded: NDArray[Any]) -> Source:
-        if decoded.size <= MEMORY_VALUES:
-            return np.ascontiguousarray(decoded)
-        return store_array(decoded, place)
 
-    return image.hold(keep) if isinstance(image, Holdable) else keep(np.asarray(image))
+def keep_decoded(decoded: NDArray[Any], most: int, place: str | None) -> NDArray[Any] | StoredArray:
+    """Keep the values of an image or a mask in memory, or in a file where they are many.
+
+    Args:
+        decoded: The values.
+        most: Values that are kept in memory.
+        place: Folder of the file, as in `open_scratch`.
+    """
+    return np.ascontiguousarray(decoded) if decoded.size <= most else store_array(decoded, place)
 
 
 def hold_mask(mask: Source) -> Source:

@@ -101,14 +101,14 @@ def check_places(configs: Sequence[Config]) -> None:
 
 def check_arms(found: Iterable[tuple[Config, Task]]) -> None:
     """Raise InputError for the first settings that their arm refuses, or that ask for a GPU that is not there."""
-    from bench.graphs.features import check_columns
+    from bench.graphs.features import check_sets
 
     tried: list[tuple[Config, Task]] = []
     for config, task in found:
         arm = config.pipeline
         check_volumes(config, task)
         if isinstance(arm, SuperpixelGnnConfig | SuperpixelTreesConfig | CoarseGnnConfig):
-            check_columns(config.graph.features, task.in_channels)
+            check_sets(config.graph.features, task.in_channels)
         if isinstance(arm, ThresholdConfig):
             build_arm((config, task))
         if isinstance(arm, SuperpixelGnnConfig) and arm.weights is not None:

@@ -372,22 +372,32 @@ def read_scale(folder: str) -> pd.DataFrame:
     return make_scale_points(list_runs(folder), tables.stages, tables.history)
 
 
-def make_scale(folder: str, axis: str, megapixels: float) -> str:
-    """Return what each method takes of images of one size on an axis of `bench.tables.scale.AXES`.
+def select_scale(folder: str, axis: str, megapixels: float) -> pd.DataFrame:
+    """Return the points of images of one size.
 
     Args:
         folder: Folder below results/reference.
-        axis: The axis.
+        axis: One of `bench.tables.scale.AXES`.
         megapixels: Size of an image, to a per cent.
     """
     points = read_scale(folder)
-    points = points[(points["axis"] == axis) & (abs(points["megapixels"] / megapixels - 1) < 0.01)]
+    return points[(points["axis"] == axis) & (abs(points["megapixels"] / megapixels - 1) < 0.01)]
+
+
+def make_scale(folder: str, axis: str, megapixels: float) -> str:
+    """Return what each method takes of the images that `select_scale` selects by the same arguments.
+
+    Args:
+        folder: Folder below results/reference.
+        axis: Along which sizes grow.
+        megapixels: Size of an image.
+    """
     lines = [
         "| | Dice | prepare a megapixel | training | to the score that both reach | a megapixel predicted | memory "
         "| net, in training |",
         "|---" * 8 + "|",
     ]
-    for row in points.to_dict("records"):
+    for row in select_scale(folder, axis, megapixels).to_dict("records"):
         if row["status"] != "ok":
             lines.append(f"| {row['line']} | {row['status']}" + " |" * 7)
             continue
@@ -406,17 +416,16 @@ def compare_scale(folder: str) -> str:
 
 
 def find_scale(folder: str, axis: str, line: str, megapixels: float) -> dict[Hashable, Any]:
-    """Return one row of `read_scale`.
+    """Return one point.
 
     Args:
         folder: Folder below results/reference.
-        axis: The axis.
+        axis: Along which sizes grow.
         line: Name of the method's curve.
-        megapixels: Size of an image, to a per cent.
+        megapixels: Size of an image.
     """
-    points = read_scale(folder)
-    near = abs(points["megapixels"] / megapixels - 1) < 0.01
-    [found] = points[(points["axis"] == axis) & (points["line"] == line) & near].to_dict("records")
+    points = select_scale(folder, axis, megapixels)
+    [found] = points[points["line"] == line].to_dict("records")
     return found
 
 
@@ -424,8 +433,8 @@ def time_scale(folder: str, axis: str, line: str, megapixels: float, score: floa
     """Return the seconds to a validation score, superpixels included.
 
     Args:
-        folder: As in `find_scale`, and so the next three.
-        axis: The axis.
+        folder: Folder below results/reference.
+        axis: Along which sizes grow.
         line: Name of the method's curve.
         megapixels: Size of an image.
         score: Validation score in [0, 1].

@@ -32,8 +32,8 @@ from bench.pipelines.cnn.inference import Inferer, count_tiles_at_once
 from bench.pipelines.cnn.networks import Network, choose_network
 from bench.pipelines.cnn.resolution import count_blocks, merge_blocks
 from bench.pipelines.cnn.tiled_image import TiledImage
-from bench.pipelines.in_memory import HELD_VALUES
-from bench.pipelines.scratch import StoredArray, map_scratch, store_array, warn_of_memory
+from bench.pipelines.in_memory import HELD_VALUES, keep_decoded
+from bench.pipelines.scratch import StoredArray, map_scratch, warn_of_memory
 from bench.pipelines.shares import ClassesLast, ScoreWriter
 from bench.scores.metrics import confusion_matrix, macro_dice
 from models.checkpointing import checkpoint_blocks, run_in_parts
@@ -82,14 +82,12 @@ class TiledCnn:
         values = prod(image.shape)
 
         def keep(decoded: NDArray[Any]) -> Source:
-            if values <= MEMORY_VALUES:
-                return np.ascontiguousarray(decoded)
-            stored.append(store_array(decoded, self.config.graph.scratch_dir))
-            return stored[-1]
+            kept = keep_decoded(decoded, MEMORY_VALUES, self.config.graph.scratch_dir)
+            stored.extend([kept] if isinstance(kept, StoredArray) else [])
+            return kept
 
         if values <= self.held_pixels:
-            image = hold_source(image, keep)
-            mask = mask if isinstance(mask, np.ndarray) else keep(np.asarray(mask))
+            image, mask = hold_source(image, keep), hold_source(mask, keep)
         trim_after(values)
         windows = self.tiling.cut(mask.shape)
         facts = {"num_tiles": float(len(windows))}
